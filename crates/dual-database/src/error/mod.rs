@@ -1,0 +1,186 @@
+//! One error type for everything public: a closed [`Kind`], what was being done, on what,
+//! why it failed and what a person can do about it.
+//!
+//! ```
+//! use dual_database::{Error, Kind};
+//!
+//! let error = Error::new(Kind::Configuration, "read the mapping", "line 3: unknown column `nmae`")
+//!     .with_hint("did you mean `name`?");
+//! assert!(error.is_configuration());
+//! assert_eq!(error.to_string(), "read the mapping: line 3: unknown column `nmae`");
+//! assert_eq!(error.hint(), Some("did you mean `name`?"));
+//! ```
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// The result of everything public.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// One of the two stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Store {
+    /// The primary, remote store.
+    Postgres,
+    /// The local file.
+    Sqlite,
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Store::Postgres => "PostgreSQL",
+            Store::Sqlite => "SQLite",
+        })
+    }
+}
+
+/// What sort of failure it was; it decides the exit code of a program and whether a
+/// repetition can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A setting, an option, a URL, a mapping or a credentials file is wrong.
+    Configuration,
+    /// The source (sheet, CSV file) cannot be reached or read now.
+    SourceUnavailable,
+    /// Somebody said no: wrong password, missing right, sheet not shared, read-only file.
+    AccessDenied,
+    /// A store does not answer now; the other one can go on.
+    Unavailable(Store),
+    /// A store has no room left (disk full, quota).
+    NoSpace(Store),
+    /// Data was refused: a tab of another kind, too many rejects, a constraint.
+    InvalidData,
+    /// A table stands in the way: wrong column types, no unique key, another installation.
+    Schema(Store),
+    /// The caller or a signal stopped it.
+    Interrupted,
+    /// A statement may or may not have been committed: its answer was lost.
+    OutcomeUnknown(Store),
+    /// A defect of ours.
+    Internal,
+}
+
+/// An error of this library.
+///
+/// `Display` prints the operation and the message of this error only; walk
+/// [`std::error::Error::source`] for the chain ([`Error::chain`] does it). It never contains
+/// a password, a token or the value of a cell.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    operation: Cow<'static, str>,
+    message: String,
+    hint: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind` that happened during `operation` (a verb phrase, "read the tab").
+    /// `message` is lowercase, without a full stop.
+    pub fn new(
+        kind: Kind,
+        operation: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Error {
+        Error(Box::new(Inner {
+            kind,
+            operation: operation.into(),
+            message: message.into(),
+            hint: None,
+            source: None,
+        }))
+    }
+
+    /// Adds what a person can do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Keeps the cause.
+    #[must_use]
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// The sort of failure.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What was being done.
+    #[must_use]
+    pub fn operation(&self) -> &str {
+        &self.0.operation
+    }
+
+    /// What went wrong, without the operation and the causes.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// A store, or both, is away; the same call can succeed later.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.0.kind, Kind::Unavailable(_) | Kind::SourceUnavailable)
+    }
+
+    /// The data itself was refused; a repetition cannot help.
+    #[must_use]
+    pub fn is_invalid_data(&self) -> bool {
+        matches!(self.0.kind, Kind::InvalidData)
+    }
+
+    /// A setting is wrong.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self.0.kind, Kind::Configuration)
+    }
+
+    /// This error and its causes, one clause each, the outermost first, repeated texts left
+    /// out.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let clause = error.to_string();
+            if !text.contains(&clause) {
+                text.push_str(": ");
+                text.push_str(&clause);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.operation, self.0.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,17 @@
+//! PostgreSQL and SQLite kept as one logical database.
+//!
+//! The rooms, in the order in which data passes; a lower room never imports an upper one:
+//!
+//! - [`import`]: a Google Sheet or a CSV file into both stores, in two phases;
+//! - [`store`]: the two stores, one room each: connection, catalog, codec, statements;
+//! - [`schema`] and [`value`]: what both sides agree on;
+//! - [`error`]: one error type for everything public.
+
+pub mod clock;
+pub mod error;
+pub mod import;
+pub mod schema;
+pub mod store;
+pub mod value;
+
+pub use error::{Error, Kind, Result, Store};

@@ -1,0 +1,116 @@
+//! What a table is, declared once: it generates the DDL and the codecs of both sides.
+//!
+//! ```
+//! let users = dual_database::schema::users();
+//! assert_eq!(users.columns().len(), 16);
+//! assert_eq!(users.key().name, "user_id");
+//! assert!(users.column("phone_number").is_some());
+//! ```
+
+mod ddl;
+mod users;
+
+pub use ddl::{Dialect, quoted};
+pub use users::users;
+
+use crate::value::Value;
+
+/// A logical type: how it is kept on each side is in `docs/design.md`, "Types".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LogicalType {
+    /// PostgreSQL `boolean`, SQLite `INTEGER` 0 or 1.
+    Bool,
+    /// 32 bits: PostgreSQL `integer`, SQLite `INTEGER`.
+    Int,
+    /// 64 bits: PostgreSQL `bigint`, SQLite `INTEGER`.
+    BigInt,
+    /// PostgreSQL `character varying`, SQLite `TEXT`.
+    Text,
+    /// Without a zone, always UTC, microseconds: PostgreSQL `timestamp`, SQLite `TEXT`
+    /// `YYYY-MM-DD HH:MM:SS[.ffffff]`, years 1 to 9999.
+    Timestamp,
+}
+
+/// The part that a column plays in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Role {
+    /// Handed out by PostgreSQL's sequence; never written by a caller.
+    Surrogate,
+    /// The key by which rows are told apart on both sides; unique, never NULL.
+    Key,
+    /// Anything else.
+    Data,
+}
+
+/// A column of a [`Table`].
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// The name, the same on both sides.
+    pub name: &'static str,
+    /// The logical type.
+    pub kind: LogicalType,
+    /// The part that it plays.
+    pub role: Role,
+    /// The constant that a new row gets where nothing is known; also its DDL default.
+    pub default: Option<Value>,
+}
+
+/// A table that is kept on both sides.
+#[derive(Clone, Debug)]
+pub struct Table {
+    name: &'static str,
+    columns: Vec<Column>,
+    key: usize,
+    surrogate: usize,
+}
+
+impl Table {
+    /// The name, the same on both sides.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// All columns in their declared order.
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The column of that name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The position of the column of that name in [`Table::columns`].
+    #[must_use]
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// The column by which rows are told apart.
+    #[must_use]
+    pub fn key(&self) -> &Column {
+        &self.columns[self.key]
+    }
+
+    /// The position of the key in [`Table::columns`].
+    #[must_use]
+    pub fn key_position(&self) -> usize {
+        self.key
+    }
+
+    /// The column that PostgreSQL numbers.
+    #[must_use]
+    pub fn surrogate(&self) -> &Column {
+        &self.columns[self.surrogate]
+    }
+
+    /// The columns that a caller may set besides the key, with their positions.
+    pub fn data_columns(&self) -> impl Iterator<Item = (usize, &Column)> {
+        self.columns.iter().enumerate().filter(|(_, column)| column.role == Role::Data)
+    }
+}

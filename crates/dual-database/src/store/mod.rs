@@ -1,0 +1,4 @@
+//! The two stores, one room each.
+
+pub mod postgres;
+pub mod sqlite;

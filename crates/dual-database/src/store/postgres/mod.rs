@@ -1,0 +1,1 @@
+//! PostgreSQL: settings, connection, TLS, catalog, errors.

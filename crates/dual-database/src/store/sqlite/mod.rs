@@ -1,0 +1,1 @@
+//! SQLite: the thread that owns the connection, opening, catalog, errors.

@@ -1,0 +1,75 @@
+//! Timestamps in the one text form that both sides order alike.
+
+use jiff::civil::DateTime;
+
+/// The canonical text: `YYYY-MM-DD HH:MM:SS`, then `.ffffff` only where the fraction is not
+/// zero, its trailing zeros kept, so that text order is time order within a second.
+///
+/// ```
+/// use dual_database::value::timestamp_text;
+/// use jiff::civil::date;
+/// assert_eq!(timestamp_text(date(2025, 8, 7).at(9, 0, 1, 0)), "2025-08-07 09:00:01");
+/// assert_eq!(timestamp_text(date(2025, 8, 7).at(9, 0, 1, 500_000_000)), "2025-08-07 09:00:01.500000");
+/// ```
+#[must_use]
+pub fn timestamp_text(instant: DateTime) -> String {
+    let seconds = instant.strftime("%Y-%m-%d %H:%M:%S");
+    match instant.subsec_nanosecond() / 1_000 {
+        0 => seconds.to_string(),
+        micros => format!("{seconds}.{micros:06}"),
+    }
+}
+
+/// Reads the canonical text and the forms that other programs leave in a SQLite file: `T`
+/// instead of the space, a fraction of 1 to 9 digits (rounded down to microseconds), a `Z` or
+/// a numeric offset (converted to UTC), a date alone (midnight). `None` for anything else and
+/// for years outside 1 to 9999.
+///
+/// ```
+/// use dual_database::value::{parse_timestamp_text, timestamp_text};
+/// let read = |text| parse_timestamp_text(text).map(timestamp_text);
+/// assert_eq!(read("2025-08-07T12:00:00+03:00").as_deref(), Some("2025-08-07 09:00:00"));
+/// assert_eq!(read("2025-13-07"), None);
+/// ```
+#[must_use]
+pub fn parse_timestamp_text(text: &str) -> Option<DateTime> {
+    let bytes = text.as_bytes();
+    // jiff reads more than the forms above (week dates, compact forms); hold it to these.
+    if !bytes.is_ascii() || bytes.len() < 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+        return None;
+    }
+    let (datetime, offset) = if bytes.len() == 10 {
+        (text.parse::<jiff::civil::Date>().ok()?.to_datetime(jiff::civil::Time::midnight()), None)
+    } else {
+        let body_end = text[11..].find(['Z', 'z', '+', '-']).map_or(text.len(), |at| at + 11);
+        let (body, zone) = text.split_at(body_end);
+        if !matches!(bytes[10], b'T' | b't' | b' ') || bytes.get(13) != Some(&b':') {
+            return None;
+        }
+        (body.parse::<DateTime>().ok()?, (!zone.is_empty()).then_some(zone))
+    };
+    let utc = match offset {
+        None => datetime,
+        Some("Z" | "z") => datetime,
+        Some(zone) => datetime.checked_sub(offset_seconds(zone)?).ok()?,
+    };
+    let micros = utc.subsec_nanosecond() / 1_000 * 1_000;
+    let utc = utc.with().subsec_nanosecond(micros).build().ok()?;
+    (1..=9999).contains(&utc.year()).then_some(utc)
+}
+
+/// `+03`, `+0300`, `+03:00`, as a signed duration.
+fn offset_seconds(zone: &str) -> Option<jiff::SignedDuration> {
+    let (sign, digits) = match zone.split_at(1) {
+        ("+", rest) => (1, rest.replace(':', "")),
+        ("-", rest) => (-1, rest.replace(':', "")),
+        _ => return None,
+    };
+    if !digits.bytes().all(|b| b.is_ascii_digit()) || !matches!(digits.len(), 2 | 4) {
+        return None;
+    }
+    let hours: i64 = digits[..2].parse().ok()?;
+    let minutes: i64 = if digits.len() == 4 { digits[2..].parse().ok()? } else { 0 };
+    (hours <= 15 && minutes < 60)
+        .then(|| jiff::SignedDuration::from_secs(sign * (hours * 3_600 + minutes * 60)))
+}
