@@ -1,2 +1,5 @@
-//! stub
-fn main() {}
+//! `dual`: PostgreSQL and SQLite kept as one logical database.
+
+fn main() -> std::process::ExitCode {
+    dual_cli::dual()
+}

@@ -1,2 +1,5 @@
-//! stub
-fn main() {}
+//! `dual_migrate`: a Google Sheet or a CSV file into PostgreSQL and SQLite at once.
+
+fn main() -> std::process::ExitCode {
+    dual_cli::dual_migrate()
+}

@@ -3,12 +3,32 @@
 //! one transaction a store.
 //!
 //! The rooms: [`source`] (cells as they are) → [`meaning`] (cells into records, by a mapping)
-//! → staging → plan → load → report.
+//! → staging → load → [`Report`].
 
+mod load;
 pub mod meaning;
+mod rejects;
+mod report;
 pub mod source;
+mod staging;
+mod write;
 
-use crate::error::Store;
+pub use load::StorePlan;
+pub use rejects::RejectsFile;
+pub use report::{Plan, Report, SetAside, StoreOutcome};
+pub use staging::{Counts, Outcome};
+pub use write::{Target, WriteOptions};
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use meaning::{Mapping, Reader};
+use source::Source;
+use staging::Staging;
+
+use crate::error::{Error, Kind, Result, Store};
+use crate::schema::Table;
+use crate::store::sqlite::{File, remove_if_empty};
 
 /// What an import is doing, told as it happens; a program prints it.
 #[derive(Debug)]
@@ -32,6 +52,8 @@ pub enum Event<'a> {
     },
     /// Something that a person should know and that stops nothing.
     Warning(&'a str),
+    /// What the stores are about to get; nothing has been written yet.
+    Plan(&'a Plan),
     /// Rows handed to a store so far.
     Loaded {
         /// The store.
@@ -55,4 +77,227 @@ pub struct Silent;
 
 impl Observer for Silent {
     fn event(&self, _: Event<'_>) {}
+}
+
+/// How many rejected rows are too many: then the mapping is probably wrong, and nothing is
+/// written.
+///
+/// ```
+/// use dual_database::import::MaxRejects;
+/// assert_eq!("10%".parse(), Ok(MaxRejects::Percent(10)));
+/// assert_eq!("25".parse(), Ok(MaxRejects::Rows(25)));
+/// assert!("many".parse::<MaxRejects>().is_err());
+/// assert!(MaxRejects::default().allows(5, 10) && !MaxRejects::default().allows(6, 10));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxRejects {
+    /// That many rows are still allowed.
+    Rows(u64),
+    /// That share of all rows is still allowed, 0 to 100.
+    Percent(u8),
+}
+
+impl Default for MaxRejects {
+    /// Half of the rows.
+    fn default() -> Self {
+        MaxRejects::Percent(50)
+    }
+}
+
+impl MaxRejects {
+    /// Whether `rejected` of `read` rows are still allowed.
+    #[must_use]
+    pub fn allows(self, rejected: u64, read: u64) -> bool {
+        match self {
+            MaxRejects::Rows(limit) => rejected <= limit,
+            MaxRejects::Percent(percent) => {
+                u128::from(rejected) * 100 <= u128::from(read) * u128::from(percent)
+            }
+        }
+    }
+}
+
+impl std::str::FromStr for MaxRejects {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is neither a number of rows nor a percentage such as 10%");
+        match text.strip_suffix('%') {
+            Some(percent) => match percent.trim().parse() {
+                Ok(percent @ 0..=100) => Ok(MaxRejects::Percent(percent)),
+                _ => Err(wrong()),
+            },
+            None => text.parse().map(MaxRejects::Rows).map_err(|_| wrong()),
+        }
+    }
+}
+
+impl std::fmt::Display for MaxRejects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            MaxRejects::Rows(rows) => write!(f, "{rows}"),
+            MaxRejects::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+/// Everything that a source had, understood and staged; nothing has been written yet.
+#[derive(Debug)]
+pub struct Import {
+    staging: Staging,
+    source: String,
+    layouts: BTreeMap<String, u64>,
+    warnings: Vec<String>,
+    /// Dropped after the staging's connection, so that the file is closed by then.
+    empty_file: Mutex<Option<EmptyFile>>,
+}
+
+#[derive(Debug)]
+struct EmptyFile(File);
+
+impl Drop for EmptyFile {
+    fn drop(&mut self) {
+        remove_if_empty(&self.0);
+    }
+}
+
+impl Import {
+    /// The first phase: reads the whole source, understands every row by the mapping and
+    /// stages it. Neither store is asked anything.
+    ///
+    /// # Errors
+    /// Those of the source, and [`Kind::InvalidData`] for an empty source or one that the
+    /// mapping does not fit at all.
+    pub async fn stage(
+        source: &mut Source,
+        mapping: Mapping,
+        table: Table,
+        observer: &dyn Observer,
+    ) -> Result<Import> {
+        let (table, mapping) = (Arc::new(table), Arc::new(mapping));
+        let staging = Staging::start(Arc::clone(&table))?;
+        let mut reader = Reader::new(&mapping, &table)?;
+        while let Some(page) = source.next_page(observer).await? {
+            let mut understood = Vec::with_capacity(page.len());
+            for row in &page {
+                understood.extend(reader.read(row)?);
+            }
+            staging.add(understood, Arc::clone(&mapping)).await?;
+        }
+        let summary = reader.finish()?;
+        let import = Import {
+            staging,
+            source: source.describe(),
+            layouts: summary.layouts,
+            warnings: summary.warnings,
+            empty_file: Mutex::new(None),
+        };
+        for warning in &import.warnings {
+            observer.event(Event::Warning(warning));
+        }
+        if import.counts().await?.read == 0 {
+            let message = if summary.header_seen {
+                "there is a header and no row below it"
+            } else {
+                "there is no row in it"
+            };
+            return Err(Error::new(
+                Kind::InvalidData,
+                "read the rows",
+                format!("{}: {message}", import.source),
+            )
+            .with_hint("nothing was changed; check that this is the right tab or file"));
+        }
+        import.note_displayed(source, observer).await?;
+        Ok(import)
+    }
+
+    /// Asks the source what it shows in the cells that were set aside. It is for the report
+    /// only, so its failure is a warning.
+    async fn note_displayed(&self, source: &mut Source, observer: &dyn Observer) -> Result<()> {
+        let mut above = 0;
+        loop {
+            let rows = self.staging.problem_rows(above, 500).await?;
+            let Some(last) = rows.last().copied() else { return Ok(()) };
+            above = last;
+            match source.displayed(&rows, observer).await {
+                Ok(displayed) => self.staging.note_displayed(displayed).await?,
+                Err(error) => {
+                    observer.event(Event::Warning(&format!(
+                        "the displayed values of rejected cells are missing in the report: {}",
+                        error.chain()
+                    )));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The source, for a person.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// How many rows were read by each layout.
+    #[must_use]
+    pub fn layouts(&self) -> &BTreeMap<String, u64> {
+        &self.layouts
+    }
+
+    /// What a person should know about the source, one sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// How many rows came and what became of them.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] if the staging database fails, as on a full temporary folder.
+    pub async fn counts(&self) -> Result<Counts> {
+        self.staging.counts().await
+    }
+
+    /// Stops an import whose rejects are too many.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidData`] if more rows were rejected than `limit` allows.
+    pub async fn check_rejects(&self, limit: MaxRejects) -> Result<()> {
+        let counts = self.counts().await?;
+        if limit.allows(counts.rejected, counts.read) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::InvalidData,
+            "check the rejects",
+            format!(
+                "{} of {} rows were rejected, more than the limit of {limit}; nothing was changed",
+                counts.rejected, counts.read
+            ),
+        )
+        .with_hint(
+            "this usually means a wrong tab or mapping; see the reasons, or raise --max-rejects",
+        ))
+    }
+
+    /// Rows and cells that were set aside, in the order of the source: `limit` at the most,
+    /// from the `offset`-th on.
+    ///
+    /// # Errors
+    /// As [`Import::counts`].
+    pub async fn set_aside(&self, offset: u64, limit: u64) -> Result<Vec<SetAside>> {
+        let problems = self.staging.problems(offset, limit).await?;
+        Ok(problems
+            .into_iter()
+            .map(|(outcome, problem)| SetAside { outcome, problem })
+            .collect())
+    }
+
+    /// Sees to it that an attempt that fails does not leave an empty database file behind.
+    fn leave_no_empty_file(&self, file: &File) {
+        if let Ok(mut slot) = self.empty_file.lock() {
+            *slot = Some(EmptyFile(file.clone()));
+        }
+    }
 }

@@ -6,6 +6,8 @@ pub use timestamp::{parse_timestamp_text, timestamp_text};
 
 use jiff::civil::DateTime;
 
+use crate::schema::LogicalType;
+
 /// A value of a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -27,5 +29,30 @@ impl Value {
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null)
+    }
+}
+
+/// Reads what PostgreSQL prints for a column of that type (`column::text`, DateStyle ISO).
+/// `None` if the value cannot be kept on the other side: `infinity`, years before 1 or after
+/// 9999.
+///
+/// ```
+/// use dual_database::schema::LogicalType;
+/// use dual_database::value::{parse_postgres_text, Value};
+/// assert_eq!(parse_postgres_text(LogicalType::Bool, "true"), Some(Value::Bool(true)));
+/// assert_eq!(parse_postgres_text(LogicalType::Timestamp, "infinity"), None);
+/// ```
+#[must_use]
+pub fn parse_postgres_text(kind: LogicalType, text: &str) -> Option<Value> {
+    match kind {
+        LogicalType::Bool => match text {
+            "true" | "t" => Some(Value::Bool(true)),
+            "false" | "f" => Some(Value::Bool(false)),
+            _ => None,
+        },
+        LogicalType::Int => text.parse::<i32>().ok().map(|number| Value::Int(number.into())),
+        LogicalType::BigInt => text.parse().ok().map(Value::Int),
+        LogicalType::Text => Some(Value::Text(text.into())),
+        LogicalType::Timestamp => parse_timestamp_text(text).map(Value::Timestamp),
     }
 }

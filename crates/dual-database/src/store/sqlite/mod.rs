@@ -1,1 +1,18 @@
-//! SQLite: the thread that owns the connection, opening, catalog, errors.
+//! SQLite: the thread that owns a connection, opening and attaching, catalog, errors.
+//!
+//! Nothing here opens the database file except SQLite itself: any other `open` and `close`
+//! in the process would drop SQLite's POSIX locks. Looking at it with `stat` is allowed.
+
+mod adopt;
+mod catalog;
+mod codec;
+mod failure;
+mod file;
+mod thread;
+
+pub use adopt::{Adoption, Step};
+pub use catalog::{Affinity, Found, FoundColumn};
+pub use codec::{from_sqlite, to_sqlite, Undecodable};
+pub use failure::failed;
+pub use file::{attach, remove_if_empty, File};
+pub use thread::Owner;

@@ -1,0 +1,68 @@
+//! The exit codes of every program here.
+
+use dual_database::{Error, Kind};
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done on both sides.
+    Done,
+    /// 1: done, with rejects.
+    WithRejects,
+    /// 3: done on one side, the other one pending; beats 1.
+    OneSide,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        std::process::ExitCode::from(exit.code())
+    }
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::WithRejects => 1,
+            Exit::OneSide => 3,
+        }
+    }
+}
+
+/// The number for an error. Whatever it is, nothing was done.
+///
+/// | code | kinds |
+/// |---|---|
+/// | 2 | bad usage or configuration |
+/// | 4 | source or both stores unreachable, access denied, no room |
+/// | 5 | data or tables refused |
+/// | 130 | stopped by Ctrl-C or SIGTERM |
+#[must_use]
+pub fn code_of(error: &Error) -> u8 {
+    match error.kind() {
+        Kind::Configuration => 2,
+        Kind::InvalidData | Kind::Schema(_) => 5,
+        Kind::Interrupted => 130,
+        Kind::OutcomeUnknown(_) => 3,
+        _ => 4,
+    }
+}
+
+/// The stable word of an error's kind in `--json`.
+#[must_use]
+pub fn word_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Configuration => "configuration",
+        Kind::SourceUnavailable => "source_unavailable",
+        Kind::AccessDenied => "access_denied",
+        Kind::Unavailable(_) => "unavailable",
+        Kind::NoSpace(_) => "no_space",
+        Kind::InvalidData => "invalid_data",
+        Kind::Schema(_) => "schema",
+        Kind::Interrupted => "interrupted",
+        Kind::OutcomeUnknown(_) => "outcome_unknown",
+        _ => "internal",
+    }
+}

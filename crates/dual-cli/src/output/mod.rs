@@ -1,0 +1,83 @@
+//! What a person or a program reads: data on stdout, messages on stderr.
+
+mod json;
+mod progress;
+mod summary;
+
+pub use json::{LISTED as JSON_LISTED, MigrationDocument, error_document};
+pub use progress::Progress;
+pub use summary::{LISTED as SUMMARY_LISTED, reasons, summary};
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use dual_database::Error;
+use tracing_subscriber::EnvFilter;
+
+use crate::exit;
+
+/// Writes to stdout; a reader that has gone away (`| head`) is no error.
+pub fn data(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+}
+
+/// Writes one line to stderr.
+pub fn message(text: &str) {
+    let mut out = std::io::stderr().lock();
+    let _ = writeln!(out, "{text}");
+}
+
+/// Shows an error with its causes and its hint, and gives the exit code for it.
+#[must_use]
+pub fn error(error: &Error, json: bool) -> ExitCode {
+    tell(error, json);
+    ExitCode::from(exit::code_of(error))
+}
+
+fn tell(error: &Error, json: bool) {
+    if json {
+        data(&error_document(exit::word_of(error.kind()), &error.chain(), error.hint()));
+    } else {
+        message(&format!("error: {}", error.chain()));
+        if let Some(hint) = error.hint() {
+            message(&format!("hint: {hint}"));
+        }
+    }
+}
+
+/// Shows what the argument parser says: help on stdout with 0, anything wrong with 2.
+#[must_use]
+pub fn usage(error: &clap::Error, json: bool) -> ExitCode {
+    if !error.use_stderr() {
+        data(&styled(error, std::io::stdout().is_terminal()));
+        return ExitCode::SUCCESS;
+    }
+    if json {
+        let text = error.render().to_string();
+        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        data(&error_document("configuration", first, Some("see --help")));
+    } else {
+        message(styled(error, std::io::stderr().is_terminal()).trim_end());
+    }
+    ExitCode::from(2)
+}
+
+fn styled(error: &clap::Error, terminal: bool) -> String {
+    let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if colours { error.render().ansi().to_string() } else { error.render().to_string() }
+}
+
+/// Sends the library's log to stderr: warnings, or what `DUAL_LOG` asks for
+/// (`DUAL_LOG=debug`).
+pub fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("DUAL_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    // A second program in one process (tests) keeps the first one's subscriber.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && !plain)
+        .try_init();
+}

@@ -1,0 +1,86 @@
+//! The table at the end of a migration, for a person.
+
+use std::fmt::Write as _;
+
+use dual_database::import::{Import, Outcome, Report, SetAside, StoreOutcome};
+
+/// How many rows and cells set aside are listed; the file of rejects has all.
+pub const LISTED: u64 = 20;
+
+/// The summary as text; `aside` are the first [`LISTED`] rows and cells set aside. It shows
+/// no values, only where they are: terminals are recorded.
+#[must_use]
+pub fn summary(import: &Import, report: &Report, aside: &[SetAside], dry_run: bool) -> String {
+    let mut text = String::new();
+    let counts = report.counts;
+    let _ = writeln!(text, "{}", import.source());
+    let layouts: Vec<String> =
+        import.layouts().iter().map(|(name, rows)| format!("{name}: {rows}")).collect();
+    if !layouts.is_empty() {
+        let _ = writeln!(text, "rows by layout: {}", layouts.join(", "));
+    }
+    let _ = writeln!(text);
+    let _ = writeln!(text, "{:<20}{:>12}{:>12}", "", "PostgreSQL", "SQLite");
+    let mut line = |name: &str, value: &dyn Fn(&StoreOutcome) -> Option<u64>| {
+        let shown = |outcome| value(outcome).map_or_else(|| "–".into(), |n: u64| n.to_string());
+        let (postgres, sqlite) = (shown(&report.postgres), shown(&report.sqlite));
+        let _ = writeln!(text, "{name:<20}{postgres:>12}{sqlite:>12}");
+    };
+    line("inserted", &|outcome| outcome.plan().map(|plan| plan.inserted));
+    line("updated", &|outcome| outcome.plan().map(|plan| plan.updated));
+    line("unchanged", &|outcome| outcome.plan().map(|plan| plan.unchanged));
+    line("merged duplicates", &|outcome| outcome.plan().map(|_| counts.merged));
+    line("rejected", &|outcome| outcome.plan().map(|_| counts.rejected));
+    line("rows read", &|outcome| outcome.plan().map(|_| counts.read));
+    let _ = writeln!(
+        text,
+        "{:<20}{:>12}{:>12}",
+        "state",
+        report.postgres.word(),
+        report.sqlite.word()
+    );
+    list(&mut text, "rejected rows", Outcome::Rejected, counts.rejected, aside);
+    list(&mut text, "cells left out of rows that were kept", Outcome::Reported, counts.reported, aside);
+    list(&mut text, "merged rows", Outcome::Merged, counts.merged, aside);
+    if let Some(run) = &report.completed_run {
+        let _ = writeln!(text, "\nan earlier run ({run}) had reached only one database; it is completed");
+    }
+    for (name, outcome) in [("PostgreSQL", &report.postgres), ("SQLite", &report.sqlite)] {
+        if let Some(error) = outcome.error() {
+            let _ = writeln!(text, "\n{name} does not have these rows yet: {}", error.chain());
+            let _ = writeln!(text, "run the same command again when it is back");
+        }
+    }
+    if dry_run {
+        let _ = writeln!(text, "\ndry run: nothing was written");
+    }
+    text
+}
+
+/// Why rows were rejected, where that stopped the import: on stderr.
+pub fn reasons(aside: &[SetAside]) {
+    let mut text = String::new();
+    let rejected = aside.iter().filter(|one| one.outcome == Outcome::Rejected).count();
+    let all = u64::try_from(rejected).unwrap_or(u64::MAX);
+    list(&mut text, "rejected rows, the first ones", Outcome::Rejected, all, aside);
+    if !text.is_empty() {
+        super::message(text.trim());
+    }
+}
+
+fn list(text: &mut String, title: &str, outcome: Outcome, all: u64, aside: &[SetAside]) {
+    if all == 0 {
+        return;
+    }
+    let _ = writeln!(text, "\n{title}: {all}");
+    let mut listed = 0;
+    for one in aside.iter().filter(|one| one.outcome == outcome) {
+        let problem = &one.problem;
+        let place = problem.cell.clone().unwrap_or_else(|| format!("row {}", problem.row));
+        let _ = writeln!(text, "  {place:<8} {}: {}", problem.code.word(), problem.sentence);
+        listed += 1;
+    }
+    if listed < all {
+        let _ = writeln!(text, "  … and {} more; --rejects FILE writes them all", all - listed);
+    }
+}

@@ -1,0 +1,153 @@
+//! Raw arguments and the environment → validated settings.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dual_database::import::meaning::Mapping;
+use dual_database::import::source::{Client, ClientOptions, CsvSource, ServiceAccount, SheetSource, Source};
+use dual_database::import::{MaxRejects, Observer, RejectsFile, Target, WriteOptions};
+use dual_database::store::postgres::{Limits, Settings};
+use dual_database::store::sqlite::File;
+use dual_database::{Error, Kind, Result};
+
+use crate::arguments::Migrate;
+
+/// A statement of an import works on all rows at once.
+const STATEMENT: Duration = Duration::from_secs(15 * 60);
+/// Another process may be writing a large transaction of its own.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Where the rows come from, not opened yet.
+pub enum From {
+    /// A CSV file.
+    Csv(PathBuf),
+    /// A tab of a spreadsheet.
+    Sheet {
+        /// Who signs in.
+        account: Box<ServiceAccount>,
+        /// The spreadsheet's key or URL.
+        key: String,
+        /// The tab's title.
+        tab: String,
+        /// Another address of the API.
+        endpoint: Option<String>,
+    },
+}
+
+/// A migration's settings.
+pub struct Migration {
+    /// Where the rows come from.
+    pub from: From,
+    /// Where they go.
+    pub target: Target,
+    /// What they mean.
+    pub mapping: Mapping,
+    /// How they are written.
+    pub write: WriteOptions,
+    /// How many may be rejected.
+    pub max_rejects: MaxRejects,
+    /// Where the rejected ones are written.
+    pub rejects: Option<PathBuf>,
+    /// Whether every question is answered with yes.
+    pub yes: bool,
+    /// Whether to print JSON.
+    pub json: bool,
+}
+
+impl Migration {
+    /// Checks everything that can be checked without opening a connection.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`], naming the option or the variable.
+    pub fn new(arguments: Migrate) -> Result<Migration> {
+        let url = given(arguments.pg_db_url).ok_or_else(|| missing("--pg-db-url", "DATABASE_URL"))?;
+        let path = arguments
+            .sqlite_db_path
+            .filter(|path| !path.as_os_str().is_empty())
+            .ok_or_else(|| missing("--sqlite-db-path", "DATABASE_PATH"))?;
+        let target = Target {
+            postgres: url.parse::<Settings>()?,
+            limits: Limits { statement: STATEMENT, ..Limits::default() },
+            sqlite: File::look(&path)?,
+            busy: BUSY,
+        };
+        if let Some(rejects) = &arguments.rejects {
+            RejectsFile::check(rejects)?;
+        }
+        let mapping = match &arguments.mapping {
+            Some(path) => read_mapping(path)?,
+            None => Mapping::bot()?,
+        };
+        let from = match arguments.csv {
+            Some(path) => From::Csv(path),
+            None => From::Sheet {
+                account: Box::new(service_account(arguments.creds_file.as_deref())?),
+                key: given(arguments.sheet_key)
+                    .ok_or_else(|| missing("--sheet-key", "GOOGLE_SHEET_KEY"))?,
+                tab: arguments.sheet_name,
+                endpoint: given(arguments.sheets_endpoint),
+            },
+        };
+        Ok(Migration {
+            from,
+            target,
+            mapping,
+            write: WriteOptions {
+                dry_run: arguments.dry_run,
+                recreate_tables: arguments.recreate_tables,
+                max_rejects: arguments.max_rejects,
+            },
+            max_rejects: arguments.max_rejects,
+            rejects: arguments.rejects,
+            yes: arguments.yes,
+            json: arguments.json,
+        })
+    }
+}
+
+impl From {
+    /// Opens the source.
+    ///
+    /// # Errors
+    /// Those of the source.
+    pub async fn open(self, observer: &dyn Observer) -> Result<Source> {
+        match self {
+            From::Csv(path) => Ok(Source::Csv(CsvSource::open(&path).await?)),
+            From::Sheet { account, key, tab, endpoint } => {
+                let options = ClientOptions { endpoint, ..ClientOptions::default() };
+                let client = Client::new(*account, options)?;
+                Ok(Source::Sheet(SheetSource::open(client, &key, &tab, observer).await?))
+            }
+        }
+    }
+}
+
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+fn missing(option: &str, variable: &str) -> Error {
+    Error::new(Kind::Configuration, "read the settings", format!("{option} is missing"))
+        .with_hint(format!("give {option}, or set {variable}; --help shows all options"))
+}
+
+fn service_account(file: Option<&Path>) -> Result<ServiceAccount> {
+    if let Some(file) = file {
+        return ServiceAccount::from_file(file);
+    }
+    match std::env::var("GOOGLE_CREDENTIALS_JSON") {
+        Ok(text) if !text.trim().is_empty() => {
+            ServiceAccount::from_text(&text, "GOOGLE_CREDENTIALS_JSON")
+        }
+        _ => Err(missing("--creds-file", "GOOGLE_CREDENTIALS_JSON")),
+    }
+}
+
+fn read_mapping(path: &Path) -> Result<Mapping> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|cause| {
+        Error::new(Kind::Configuration, "read the mapping", format!("{shown}: {cause}"))
+            .with_source(cause)
+    })?;
+    Mapping::from_toml(&text, &shown)
+}

@@ -1,0 +1,44 @@
+//! The second phase: staged rows into both stores. The order of the steps, and what their
+//! failure leaves behind, is in `DESIGN.md` beside this file.
+
+mod postgres;
+mod sql;
+mod sqlite;
+
+pub(super) use postgres::PostgresLoad;
+pub(super) use sqlite::SqliteLoad;
+
+use std::collections::BTreeMap;
+
+/// What a store is about to get, or got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StorePlan {
+    /// Rows that the store does not have.
+    pub inserted: u64,
+    /// Rows in which at least one column differs from what the source knows.
+    pub updated: u64,
+    /// Rows that have everything already.
+    pub unchanged: u64,
+    /// How many of the updated rows change, by column.
+    pub columns: BTreeMap<&'static str, u64>,
+    /// Additions to the store's schema, one clause each.
+    pub schema: Vec<String>,
+}
+
+impl StorePlan {
+    /// Whether the store stays exactly as it is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inserted == 0 && self.updated == 0 && self.schema.is_empty()
+    }
+}
+
+/// The record of a run, kept in both stores, by which a later run sees that this one reached
+/// only one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Time-ordered, so that the greatest is the last.
+    pub(super) run_id: String,
+    /// What was imported, for a person.
+    pub(super) source: String,
+}

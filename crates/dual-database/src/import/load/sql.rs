@@ -1,0 +1,107 @@
+//! The statements of the load, generated from the declaration. Staged rows are `s`, the
+//! store's rows `u`; `s.known` has a bit for every column that the source knows.
+
+use crate::import::staging::bit;
+use crate::schema::{Column, Dialect, Table, quoted};
+
+/// `s.known` has the column and the store has something else in it.
+fn changed(dialect: Dialect, position: usize, column: &Column) -> String {
+    let differs = match dialect {
+        Dialect::Postgres => "IS DISTINCT FROM",
+        Dialect::Sqlite => "IS NOT",
+    };
+    let name = quoted(column.name);
+    format!("((s.known & {}) <> 0 AND u.{name} {differs} s.{name})", bit(position))
+}
+
+fn any_changed(dialect: Dialect, table: &Table) -> String {
+    let conditions: Vec<String> = table
+        .data_columns()
+        .map(|(position, column)| changed(dialect, position, column))
+        .collect();
+    format!("({})", conditions.join("\n    OR "))
+}
+
+/// One row: staged rows that the store lacks, staged rows that would change, then for each
+/// data column in its order how many rows change in it.
+pub(super) fn counts(dialect: Dialect, table: &Table, store: &str, staged: &str) -> String {
+    let key = quoted(table.key().name);
+    let columns: String = table
+        .data_columns()
+        .map(|(position, column)| {
+            format!(",\n  count(CASE WHEN u.{key} IS NOT NULL AND {} THEN 1 END)",
+                changed(dialect, position, column))
+        })
+        .collect();
+    format!(
+        "SELECT count(*) - count(u.{key}),\n  \
+         count(CASE WHEN u.{key} IS NOT NULL AND {} THEN 1 END){columns}\n\
+         FROM {staged} AS s LEFT JOIN {store} AS u ON u.{key} = s.{key}",
+        any_changed(dialect, table),
+    )
+}
+
+/// Writes what the source knows into rows that have something else; touches no other row.
+pub(super) fn update(dialect: Dialect, table: &Table, store: &str, staged: &str) -> String {
+    let key = quoted(table.key().name);
+    let columns: Vec<String> = table
+        .data_columns()
+        .map(|(position, column)| {
+            let name = quoted(column.name);
+            format!(
+                "{name} = CASE WHEN (s.known & {}) <> 0 THEN s.{name} ELSE u.{name} END",
+                bit(position)
+            )
+        })
+        .collect();
+    format!(
+        "UPDATE {store} AS u SET\n  {}\nFROM {staged} AS s\nWHERE u.{key} = s.{key} AND {}",
+        columns.join(",\n  "),
+        any_changed(dialect, table),
+    )
+}
+
+/// The names of the data columns, quoted, each behind `prefix`, separated by commas.
+pub(super) fn data_columns(table: &Table, prefix: &str) -> String {
+    let columns: Vec<String> = table
+        .data_columns()
+        .map(|(_, column)| format!("{prefix}{}", quoted(column.name)))
+        .collect();
+    columns.join(", ")
+}
+
+/// Inserts the rows that SQLite lacks, in the order of the sheet. What the source does not
+/// know comes from the row that PostgreSQL has, if it has one.
+pub(super) fn insert_sqlite(table: &Table, store: &str) -> String {
+    let (key, id) = (quoted(table.key().name), quoted(table.surrogate().name));
+    let columns: Vec<String> = table
+        .data_columns()
+        .map(|(position, column)| {
+            let name = quoted(column.name);
+            format!(
+                "CASE WHEN (s.known & {}) = 0 AND e.{key} IS NOT NULL THEN e.{name} ELSE s.{name} END",
+                bit(position)
+            )
+        })
+        .collect();
+    format!(
+        "INSERT INTO {store} ({id}, {key}, {})\nSELECT i.id, s.{key},\n  {}\n\
+         FROM staged AS s JOIN issued AS i ON i.{key} = s.{key}\n\
+         LEFT JOIN elsewhere AS e ON e.{key} = s.{key}\n\
+         WHERE NOT EXISTS (SELECT 1 FROM {store} AS u WHERE u.{key} = s.{key})\nORDER BY s.row",
+        data_columns(table, ""),
+        columns.join(",\n  "),
+    )
+}
+
+/// Inserts the rows that PostgreSQL lacks, with the ids issued for them.
+pub(super) fn insert_postgres(table: &Table, store: &str) -> String {
+    let (key, id) = (quoted(table.key().name), quoted(table.surrogate().name));
+    format!(
+        "INSERT INTO {store} ({id}, {key}, {})\nOVERRIDING SYSTEM VALUE\n\
+         SELECT i.id, s.{key}, {}\nFROM pg_temp.dual_staged AS s\n\
+         JOIN pg_temp.dual_issued AS i ON i.{key} = s.{key}\nWHERE i.fresh\nORDER BY i.id",
+        data_columns(table, ""),
+        data_columns(table, "s."),
+    )
+}

@@ -1,0 +1,345 @@
+//! The SQLite half of the load, on the connection that holds the staged rows.
+
+use rusqlite::{Connection, params_from_iter};
+
+use super::{Mark, StorePlan, sql};
+use crate::error::{Error, Kind, Result};
+use crate::import::staging::Staging;
+use crate::schema::{Dialect, Table, quoted};
+use crate::store::sqlite::{Adoption, Found, attach, failed};
+use crate::store::sqlite::File;
+use crate::value::Value;
+
+const MARKS: &str = "store.dual_import_run";
+
+/// What the file was found to have, after the table was adopted in the open transaction.
+pub(in crate::import) struct Compared {
+    pub(in crate::import) plan: StorePlan,
+    /// The last run that the file knows of.
+    pub(in crate::import) mark: Option<String>,
+    /// Rows that have another id than PostgreSQL's.
+    pub(in crate::import) renumbered: u64,
+}
+
+/// The open transaction in the SQLite file.
+pub(in crate::import) struct SqliteLoad<'a> {
+    staging: &'a Staging,
+}
+
+impl<'a> SqliteLoad<'a> {
+    /// Attaches the file; for a dry run of a file that does not exist, an empty database in
+    /// memory, so that nothing is created.
+    pub(in crate::import) async fn attach(
+        staging: &'a Staging,
+        file: &File,
+        dry_run: bool,
+        busy: std::time::Duration,
+    ) -> Result<()> {
+        let operation = "open the SQLite file";
+        let mut file = file.clone();
+        if dry_run && !file.existed {
+            file.path = ":memory:".into();
+        }
+        staging
+            .owner
+            .call(operation, move |connection| attach(connection, &file, busy))
+            .await
+    }
+
+    /// Undoes what is not committed and closes the file, if it is open.
+    pub(in crate::import) async fn abandon(staging: &Staging) -> Result<()> {
+        let operation = "close the SQLite file";
+        staging
+            .owner
+            .call(operation, move |connection| {
+                let wrap = |cause| failed(operation, cause);
+                if !connection.is_autocommit() {
+                    connection.execute_batch("ROLLBACK").map_err(wrap)?;
+                }
+                let attached = connection
+                    .prepare("SELECT 1 FROM pragma_database_list WHERE name = 'store'")
+                    .and_then(|mut statement| statement.exists([]))
+                    .map_err(wrap)?;
+                if attached { connection.execute_batch("DETACH store").map_err(wrap) } else { Ok(()) }
+            })
+            .await
+    }
+
+    /// Which staged ids the file has no row for, for completing them from PostgreSQL.
+    pub(in crate::import) async fn lacking(
+        staging: &Staging,
+        above: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<i64>> {
+        let operation = "compare with SQLite";
+        let table = staging.table.clone();
+        staging
+            .owner
+            .call(operation, move |connection| {
+                let wrap = |cause| failed(operation, cause);
+                let key = quoted(table.key().name);
+                let known = match Found::read(connection, &table)? {
+                    Found::Table { .. } => format!(
+                        "AND NOT EXISTS (SELECT 1 FROM store.{} AS u WHERE u.{key} = i.{key})",
+                        quoted(table.name())
+                    ),
+                    Found::Nothing | Found::NotATable => String::new(),
+                };
+                connection
+                    .prepare(&format!(
+                        "SELECT i.{key} FROM issued AS i WHERE NOT i.fresh {known} \
+                         AND (?1 IS NULL OR i.{key} > ?1) ORDER BY i.{key} LIMIT ?2"
+                    ))
+                    .map_err(wrap)?
+                    .query_map((above, limit), |row| row.get(0))
+                    .map_err(wrap)?
+                    .collect::<rusqlite::Result<_>>()
+                    .map_err(wrap)
+            })
+            .await
+    }
+
+    /// Keeps rows of PostgreSQL from which rows that SQLite lacks are completed.
+    pub(in crate::import) async fn keep_elsewhere(
+        staging: &Staging,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<()> {
+        let operation = "complete the rows that SQLite lacks";
+        staging
+            .owner
+            .call(operation, move |connection| {
+                let wrap = |cause| failed(operation, cause);
+                let transaction = connection.transaction().map_err(wrap)?;
+                for row in rows {
+                    let places = vec!["?"; row.len()].join(", ");
+                    transaction
+                        .prepare_cached(&format!("INSERT OR REPLACE INTO elsewhere VALUES ({places})"))
+                        .and_then(|mut insert| {
+                            insert.execute(params_from_iter(
+                                row.iter().map(crate::store::sqlite::to_sqlite),
+                            ))
+                        })
+                        .map_err(wrap)?;
+                }
+                transaction.commit().map_err(wrap)
+            })
+            .await
+    }
+
+    /// Begins the transaction: takes the write lock, adopts or replaces the table, compares.
+    pub(in crate::import) async fn begin(
+        staging: &'a Staging,
+        recreate: bool,
+    ) -> Result<(SqliteLoad<'a>, Compared)> {
+        let operation = "compare with SQLite";
+        let table = staging.table.clone();
+        let compared = staging
+            .owner
+            .call(operation, move |connection| {
+                connection
+                    .execute_batch("BEGIN IMMEDIATE")
+                    .map_err(|cause| failed("lock the SQLite file", cause))?;
+                compare(connection, &table, recreate)
+            })
+            .await?;
+        Ok((SqliteLoad { staging }, compared))
+    }
+
+    /// Gives ids to new rows while PostgreSQL is away: negative, to be replaced by those that
+    /// PostgreSQL issues.
+    pub(in crate::import) async fn issue_provisional(&self) -> Result<()> {
+        let operation = "number the new rows";
+        let table = self.staging.table.clone();
+        self.staging
+            .owner
+            .call(operation, move |connection| {
+                let (key, id, name) = names(&table);
+                connection
+                    .execute_batch(&format!(
+                        "DELETE FROM issued;
+                         INSERT INTO issued ({key}, id, fresh)
+                         SELECT s.{key},
+                             (SELECT min(0, coalesce(min({id}), 0)) FROM {name}) - row_number() OVER (ORDER BY s.row),
+                             1
+                         FROM staged AS s
+                         WHERE NOT EXISTS (SELECT 1 FROM {name} AS u WHERE u.{key} = s.{key})"
+                    ))
+                    .map_err(|cause| failed(operation, cause))
+            })
+            .await
+    }
+
+    /// Writes everything, and pushes it out to the disk as far as it goes before the commit,
+    /// so that a full disk shows now and not after PostgreSQL has committed.
+    pub(in crate::import) async fn write(&self, mark: Mark) -> Result<()> {
+        let operation = "write to SQLite";
+        let table = self.staging.table.clone();
+        self.staging
+            .owner
+            .call(operation, move |connection| {
+                let wrap = |cause| failed(operation, cause);
+                let name = names(&table).2;
+                take_over_ids(connection, &table).map_err(wrap)?;
+                connection
+                    .execute_batch(&sql::update(Dialect::Sqlite, &table, &name, "staged"))
+                    .map_err(wrap)?;
+                connection.execute_batch(&sql::insert_sqlite(&table, &name)).map_err(wrap)?;
+                connection
+                    .execute_batch(&format!(
+                        "CREATE TABLE IF NOT EXISTS {MARKS} \
+                         (run_id TEXT PRIMARY KEY, source TEXT NOT NULL)"
+                    ))
+                    .and_then(|()| {
+                        connection.execute(
+                            &format!("INSERT INTO {MARKS} (run_id, source) VALUES (?1, ?2)"),
+                            (mark.run_id, mark.source),
+                        )
+                    })
+                    .map_err(wrap)?;
+                connection.cache_flush().map_err(wrap)
+            })
+            .await
+    }
+
+    /// Commits, then turns on write-ahead logging, which the file keeps from then on.
+    pub(in crate::import) async fn commit(self) -> Result<()> {
+        let operation = "commit in SQLite";
+        self.staging
+            .owner
+            .call(operation, move |connection| {
+                connection.execute_batch("COMMIT").map_err(|cause| failed(operation, cause))?;
+                // Another process may be reading; then the next run turns it on.
+                if let Err(cause) =
+                    connection.query_row("PRAGMA store.journal_mode = WAL", [], |_| Ok(()))
+                {
+                    tracing::info!(%cause, "write-ahead logging not turned on yet");
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Undoes everything.
+    pub(in crate::import) async fn rollback(self) -> Result<()> {
+        let operation = "roll back in SQLite";
+        self.staging
+            .owner
+            .call(operation, move |connection| {
+                if connection.is_autocommit() {
+                    return Ok(()); // SQLite has rolled back by itself, as on a full disk.
+                }
+                connection.execute_batch("ROLLBACK").map_err(|cause| failed(operation, cause))
+            })
+            .await
+    }
+}
+
+/// The key, the surrogate and the store's table, quoted.
+fn names(table: &Table) -> (String, String, String) {
+    let key = quoted(table.key().name);
+    let id = quoted(table.surrogate().name);
+    (key, id, format!("store.{}", quoted(table.name())))
+}
+
+fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Compared> {
+    let operation = "compare with SQLite";
+    let wrap = |cause| failed(operation, cause);
+    let mut found = Found::read(connection, table)?;
+    let name = names(table).2;
+    let mut plan = StorePlan::default();
+    if recreate && matches!(found, Found::Table { .. }) {
+        connection.execute_batch(&format!("DROP TABLE {name}")).map_err(wrap)?;
+        plan.schema.push(format!("drop table {}", table.name()));
+        found = Found::Nothing;
+    }
+    for step in Adoption::plan(table, &found)?.steps {
+        connection.execute_batch(&step.sql).map_err(wrap)?;
+        plan.schema.push(step.what);
+    }
+    let staged: i64 =
+        connection.query_row("SELECT count(*) FROM staged", [], |row| row.get(0)).map_err(wrap)?;
+    connection
+        .query_row(&sql::counts(Dialect::Sqlite, table, &name, "staged"), [], |row| {
+            let number = |index| row.get::<_, i64>(index).map(|n| u64::try_from(n).unwrap_or(0));
+            plan.inserted = number(0)?;
+            plan.updated = number(1)?;
+            for (index, (_, column)) in table.data_columns().enumerate() {
+                let changes = number(index + 2)?;
+                if changes > 0 {
+                    plan.columns.insert(column.name, changes);
+                }
+            }
+            Ok(())
+        })
+        .map_err(wrap)?;
+    plan.unchanged =
+        u64::try_from(staged).unwrap_or(0).saturating_sub(plan.inserted + plan.updated);
+    let has_marks = connection
+        .prepare("SELECT 1 FROM store.sqlite_schema WHERE name = 'dual_import_run'")
+        .and_then(|mut statement| statement.exists([]))
+        .map_err(wrap)?;
+    let mark = if has_marks {
+        connection
+            .query_row(&format!("SELECT max(run_id) FROM {MARKS}"), [], |row| row.get(0))
+            .map_err(wrap)?
+    } else {
+        None
+    };
+    let (key, id, _) = names(table);
+    let renumbered: i64 = connection
+        .query_row(
+            &format!(
+                "SELECT count(*) FROM issued AS i JOIN {name} AS u ON u.{key} = i.{key} \
+                 WHERE i.id IS NOT u.{id}"
+            ),
+            [],
+            |row| row.get(0),
+        )
+        .map_err(wrap)?;
+    Ok(Compared { plan, mark, renumbered: u64::try_from(renumbered).unwrap_or(0) })
+}
+
+/// Ids are PostgreSQL's. A row that has another one takes it over, and a row outside this
+/// import that stands on an id needed here moves to a provisional, negative one.
+fn take_over_ids(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+    let (key, id, name) = names(table);
+    connection.execute_batch(&format!(
+        "UPDATE {name} SET {id} = (SELECT min(0, coalesce(min({id}), 0)) FROM {name}) - {id}
+         WHERE {id} > 0 AND (
+             {key} IN (SELECT i.{key} FROM issued AS i JOIN {name} AS u ON u.{key} = i.{key}
+                       WHERE i.id IS NOT u.{id})
+             OR {id} IN (SELECT u.{id} FROM issued AS i JOIN {name} AS u ON u.{id} = i.id
+                         WHERE u.{key} <> i.{key}));
+         UPDATE {name} SET {id} = (SELECT i.id FROM issued AS i WHERE i.{key} = {name_only}.{key})
+         WHERE {key} IN (SELECT i.{key} FROM issued AS i JOIN {name} AS u ON u.{key} = i.{key}
+                         WHERE i.id IS NOT u.{id})",
+        name_only = quoted(table.name()),
+    ))
+}
+
+/// What a SQLite row has, for completing a row that PostgreSQL lacks; a value that its column
+/// cannot hold is an error, for it must not be bent.
+pub(in crate::import) fn decode(
+    table: &Table,
+    position: usize,
+    stored: rusqlite::types::ValueRef<'_>,
+    key: i64,
+) -> Result<Value> {
+    let column = table.columns().get(position).ok_or_else(|| {
+        Error::new(Kind::Internal, "read SQLite", "a column outside the declaration")
+    })?;
+    crate::store::sqlite::from_sqlite(column.kind, stored).map_err(|_| {
+        Error::new(
+            Kind::InvalidData,
+            "read SQLite",
+            format!(
+                "table {}, {} {key}: column {} holds something that is no {}",
+                table.name(),
+                table.key().name,
+                column.name,
+                column.kind.sql(Dialect::Postgres)
+            ),
+        )
+        .with_hint("correct that value in the SQLite file, then run again")
+    })
+}

@@ -1,0 +1,412 @@
+//! Where validated rows wait between the two phases: a private database of SQLite's own, on
+//! disk, without a name, gone when its connection closes. Memory stays flat, and nothing of
+//! the guests' data is left behind, whatever happens to the process.
+//!
+//! The store's SQLite file is attached to the same connection later, so that loading it is a
+//! few set-based statements.
+
+use std::sync::Arc;
+
+use rusqlite::types::{Value as Stored, ValueRef};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params_from_iter};
+
+use super::meaning::{Code, Mapping, Problem, Record, Understood, duplicates};
+use crate::error::{Error, Kind, Result};
+use crate::schema::{LogicalType, Table, quoted};
+use crate::store::sqlite::{Owner, failed, from_sqlite, to_sqlite};
+use crate::value::Value;
+
+/// What became of a problem's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The row went into neither store.
+    Rejected,
+    /// The row was kept; only this cell counts as not known.
+    Reported,
+    /// The row was merged into another one with the same id.
+    Merged,
+}
+
+impl Outcome {
+    /// The stable word of reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Rejected => "rejected",
+            Outcome::Reported => "reported",
+            Outcome::Merged => "merged",
+        }
+    }
+
+    fn from_word(word: &str) -> Outcome {
+        match word {
+            "rejected" => Outcome::Rejected,
+            "merged" => Outcome::Merged,
+            _ => Outcome::Reported,
+        }
+    }
+}
+
+/// How many rows came and what became of them before any store was asked:
+/// `read = staged + merged + rejected`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows of the source that are neither blank nor a heading.
+    pub read: u64,
+    /// Different ids among the rows that were understood.
+    pub staged: u64,
+    /// Rows merged into another row with the same id.
+    pub merged: u64,
+    /// Rows that were rejected.
+    pub rejected: u64,
+    /// Cells that were reported while their row was kept.
+    pub reported: u64,
+}
+
+pub(super) struct Staging {
+    pub(super) owner: Owner,
+    pub(super) table: Arc<Table>,
+}
+
+impl Staging {
+    /// Makes the private database.
+    pub(super) fn start(table: Arc<Table>) -> Result<Staging> {
+        let ddl = create_statements(&table);
+        let owner = Owner::start(move || {
+            let operation = "make the staging database";
+            // Without URI: a store's path is later attached to this connection as it is.
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+                | OpenFlags::SQLITE_OPEN_CREATE
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags("", flags)
+                .map_err(|cause| failed(operation, cause))?;
+            connection
+                .execute_batch(&ddl)
+                .map_err(|cause| failed(operation, cause))?;
+            Ok(connection)
+        })?;
+        Ok(Staging { owner, table })
+    }
+
+    /// Stages one page of rows; duplicates are merged as the mapping says.
+    pub(super) async fn add(&self, page: Vec<Understood>, mapping: Arc<Mapping>) -> Result<()> {
+        let operation = "stage the rows";
+        let table = Arc::clone(&self.table);
+        self.owner
+            .call(operation, move |connection| {
+                let wrap = |cause| failed(operation, cause);
+                let transaction = connection.transaction().map_err(wrap)?;
+                for understood in page {
+                    stage_row(&transaction, &table, &mapping, understood)?;
+                }
+                transaction.commit().map_err(wrap)
+            })
+            .await
+    }
+
+    /// Sets rows aside whose text is longer than a store's column takes: `limits` are pairs
+    /// of column position and length in characters.
+    pub(super) async fn reject_too_long(&self, limits: Vec<(usize, u32)>) -> Result<()> {
+        let operation = "check the lengths";
+        let table = Arc::clone(&self.table);
+        self.owner
+            .call(operation, move |connection| {
+                let wrap = |cause| failed(operation, cause);
+                let transaction = connection.transaction().map_err(wrap)?;
+                for (position, limit) in limits {
+                    let Some(column) = table.columns().get(position) else { continue };
+                    let name = quoted(column.name);
+                    transaction
+                        .execute(
+                            &format!(
+                                "INSERT INTO problem (row, \"column\", code, sentence, raw, outcome) \
+                                 SELECT row, ?1, ?2, ?3, {name}, 'rejected' FROM staged \
+                                 WHERE length({name}) > ?4"
+                            ),
+                            (
+                                column.name,
+                                Code::TooLong.word(),
+                                format!(
+                                    "longer than the {limit} characters that PostgreSQL's column {} takes",
+                                    column.name
+                                ),
+                                limit,
+                            ),
+                        )
+                        .map_err(wrap)?;
+                    transaction
+                        .execute(&format!("DELETE FROM staged WHERE length({name}) > ?1"), [limit])
+                        .map_err(wrap)?;
+                }
+                transaction.commit().map_err(wrap)
+            })
+            .await
+    }
+
+    /// The counts as they stand now.
+    pub(super) async fn counts(&self) -> Result<Counts> {
+        let operation = "count the rows";
+        self.owner
+            .call(operation, move |connection| {
+                connection
+                    .query_row(
+                        "SELECT (SELECT count(*) FROM staged), \
+                         (SELECT count(*) FROM problem WHERE outcome = 'merged'), \
+                         (SELECT count(*) FROM problem WHERE outcome = 'rejected'), \
+                         (SELECT count(*) FROM problem WHERE outcome = 'reported')",
+                        [],
+                        |row| {
+                            let (staged, merged, rejected, reported): (i64, i64, i64, i64) =
+                                (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+                            let number = |count: i64| u64::try_from(count).unwrap_or(0);
+                            Ok(Counts {
+                                read: number(staged + merged + rejected),
+                                staged: number(staged),
+                                merged: number(merged),
+                                rejected: number(rejected),
+                                reported: number(reported),
+                            })
+                        },
+                    )
+                    .map_err(|cause| failed(operation, cause))
+            })
+            .await
+    }
+
+    /// Problems in the order of the sheet, from the `offset`-th on, `limit` at the most.
+    pub(super) async fn problems(&self, offset: u64, limit: u64) -> Result<Vec<(Outcome, Problem)>> {
+        let operation = "read the problems";
+        self.owner
+            .call(operation, move |connection| {
+                let wrap = |cause| failed(operation, cause);
+                let mut statement = connection
+                    .prepare(
+                        "SELECT outcome, row, cell, \"column\", code, sentence, raw, displayed \
+                         FROM problem ORDER BY row, rowid LIMIT ?1 OFFSET ?2",
+                    )
+                    .map_err(wrap)?;
+                let bound = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+                statement
+                    .query_map([bound(limit), bound(offset)], problem_of)
+                    .map_err(wrap)?
+                    .collect::<rusqlite::Result<_>>()
+                    .map_err(wrap)
+            })
+            .await
+    }
+
+    /// The rows of rejected and reported problems, ascending, each once, after `above`.
+    pub(super) async fn problem_rows(&self, above: u64, limit: u64) -> Result<Vec<u64>> {
+        let operation = "read the problems";
+        self.owner
+            .call(operation, move |connection| {
+                let wrap = |cause| failed(operation, cause);
+                let bound = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+                connection
+                    .prepare(
+                        "SELECT DISTINCT row FROM problem WHERE row > ?1 AND outcome <> 'merged' \
+                         AND cell IS NOT NULL ORDER BY row LIMIT ?2",
+                    )
+                    .map_err(wrap)?
+                    .query_map([bound(above), bound(limit)], |row| row.get::<_, i64>(0))
+                    .map_err(wrap)?
+                    .map(|row| row.map(|number| u64::try_from(number).unwrap_or(0)))
+                    .collect::<rusqlite::Result<_>>()
+                    .map_err(wrap)
+            })
+            .await
+    }
+
+    /// Notes what the sheet shows in the cells of these rows.
+    pub(super) async fn note_displayed(&self, rows: Vec<(u64, Vec<String>)>) -> Result<()> {
+        let operation = "note the displayed values";
+        self.owner
+            .call(operation, move |connection| {
+                let wrap = |cause| failed(operation, cause);
+                let transaction = connection.transaction().map_err(wrap)?;
+                for (row, cells) in rows {
+                    for (position, text) in cells.into_iter().enumerate() {
+                        let cell = format!("{}{row}", super::source::column_name(position));
+                        transaction
+                            .prepare_cached("UPDATE problem SET displayed = ?1 WHERE cell = ?2 AND row = ?3")
+                            .and_then(|mut update| {
+                                update.execute((text, cell, i64::try_from(row).unwrap_or(0)))
+                            })
+                            .map_err(wrap)?;
+                    }
+                }
+                transaction.commit().map_err(wrap)
+            })
+            .await
+    }
+}
+
+/// The bit of a column in a row's mask of known columns.
+pub(super) fn bit(position: usize) -> i64 {
+    u32::try_from(position).ok().and_then(|shift| 1_i64.checked_shl(shift)).unwrap_or(0)
+}
+
+/// The tables of the private database. Staged columns have no declared type, so that values
+/// stay as they are; unknown ones hold what a new row gets.
+fn create_statements(table: &Table) -> String {
+    let key = quoted(table.key().name);
+    let columns: String =
+        table.data_columns().map(|(_, column)| format!(", {}", quoted(column.name))).collect();
+    format!(
+        "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;
+         CREATE TABLE staged ({key} INTEGER PRIMARY KEY, row INTEGER NOT NULL, known INTEGER NOT NULL{columns});
+         CREATE TABLE issued ({key} INTEGER PRIMARY KEY, id INTEGER, fresh INTEGER NOT NULL);
+         CREATE TABLE elsewhere ({key} INTEGER PRIMARY KEY{columns});
+         CREATE TABLE problem (row INTEGER NOT NULL, cell TEXT, \"column\" TEXT, code TEXT NOT NULL,
+             sentence TEXT NOT NULL, raw TEXT NOT NULL, displayed TEXT, outcome TEXT NOT NULL);
+         CREATE INDEX problem_row ON problem (row);"
+    )
+}
+
+fn stage_row(
+    connection: &Connection,
+    table: &Table,
+    mapping: &Mapping,
+    understood: Understood,
+) -> Result<()> {
+    let operation = "stage the rows";
+    let wrap = |cause| failed(operation, cause);
+    for problem in &understood.notes {
+        insert_problem(connection, Outcome::Reported, problem).map_err(wrap)?;
+    }
+    let mut record = match understood.record {
+        Ok(record) => record,
+        Err(problem) => {
+            return insert_problem(connection, Outcome::Rejected, &problem).map_err(wrap);
+        }
+    };
+    let Some(key) = record.key(table) else {
+        return Err(Error::new(Kind::Internal, operation, "a record without a key"));
+    };
+    if let Some(mut earlier) = staged_record(connection, table, key).map_err(wrap)? {
+        let earlier_row = earlier.row;
+        let changed = duplicates::merge(&mut earlier, record, mapping, table);
+        let sentence = if changed.is_empty() {
+            format!("same id as row {}; nothing new in it", earlier.row)
+        } else {
+            format!("same id as row {}; it changed {}", earlier.row, changed.join(", "))
+        };
+        let problem = Problem {
+            row: earlier_row,
+            cell: None,
+            column: Some(table.key().name.to_string()),
+            code: Code::Duplicate,
+            sentence,
+            raw: key.to_string(),
+            displayed: None,
+        };
+        insert_problem(connection, Outcome::Merged, &problem).map_err(wrap)?;
+        record = earlier;
+    }
+    write_staged(connection, table, mapping, key, &record).map_err(wrap)
+}
+
+fn write_staged(
+    connection: &Connection,
+    table: &Table,
+    mapping: &Mapping,
+    key: i64,
+    record: &Record,
+) -> rusqlite::Result<()> {
+    let known = table
+        .data_columns()
+        .filter(|(position, _)| matches!(record.values.get(*position), Some(Some(_))))
+        .fold(0, |mask, (position, _)| mask | bit(position));
+    let row = i64::try_from(record.row).unwrap_or(i64::MAX);
+    let values = table.data_columns().map(|(position, column)| {
+        let own = record.values.get(position).and_then(Option::as_ref);
+        // A new row takes what another of its columns has, then the declared constant.
+        let value = own
+            .or_else(|| {
+                let from = table.position(mapping.default_from(column.name)?)?;
+                record.values.get(from)?.as_ref()
+            })
+            .or(column.default.as_ref());
+        value.map_or(Stored::Null, to_sqlite)
+    });
+    let parameters = [Stored::Integer(key), Stored::Integer(row), Stored::Integer(known)];
+    let count = parameters.len() + table.data_columns().count();
+    let places: Vec<&str> = std::iter::repeat_n("?", count).collect();
+    connection
+        .prepare_cached(&format!("INSERT OR REPLACE INTO staged VALUES ({})", places.join(", ")))?
+        .execute(params_from_iter(parameters.into_iter().chain(values)))?;
+    Ok(())
+}
+
+fn staged_record(
+    connection: &Connection,
+    table: &Table,
+    key: i64,
+) -> rusqlite::Result<Option<Record>> {
+    connection
+        .prepare_cached(&format!("SELECT * FROM staged WHERE {} = ?1", quoted(table.key().name)))?
+        .query_row([key], |row| staged_of(row, table))
+        .optional()
+}
+
+/// A row of `SELECT * FROM staged` as a record again.
+pub(super) fn staged_of(row: &Row<'_>, table: &Table) -> rusqlite::Result<Record> {
+    let known: i64 = row.get(2)?;
+    let mut values = vec![None; table.columns().len()];
+    if let Some(slot) = values.get_mut(table.key_position()) {
+        *slot = Some(Value::Int(row.get(0)?));
+    }
+    for (index, (position, column)) in table.data_columns().enumerate() {
+        if known & bit(position) != 0
+            && let Some(slot) = values.get_mut(position)
+        {
+            *slot = Some(stored_value(column.kind, row.get_ref(index + 3)?));
+        }
+    }
+    let number: i64 = row.get(1)?;
+    Ok(Record { row: u64::try_from(number).unwrap_or(0), values })
+}
+
+/// A value that we staged ourselves; it always decodes.
+pub(super) fn stored_value(kind: LogicalType, stored: ValueRef<'_>) -> Value {
+    from_sqlite(kind, stored).unwrap_or(Value::Null)
+}
+
+fn insert_problem(
+    connection: &Connection,
+    outcome: Outcome,
+    problem: &Problem,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO problem (row, cell, \"column\", code, sentence, raw, displayed, outcome) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute((
+            i64::try_from(problem.row).unwrap_or(i64::MAX),
+            &problem.cell,
+            &problem.column,
+            problem.code.word(),
+            &problem.sentence,
+            &problem.raw,
+            &problem.displayed,
+            outcome.word(),
+        ))?;
+    Ok(())
+}
+
+fn problem_of(row: &Row<'_>) -> rusqlite::Result<(Outcome, Problem)> {
+    let outcome: String = row.get(0)?;
+    let number: i64 = row.get(1)?;
+    let code: String = row.get(4)?;
+    let problem = Problem {
+        row: u64::try_from(number).unwrap_or(0),
+        cell: row.get(2)?,
+        column: row.get(3)?,
+        code: Code::from_word(&code).unwrap_or(Code::NoLayout),
+        sentence: row.get(5)?,
+        raw: row.get(6)?,
+        displayed: row.get(7)?,
+    };
+    Ok((Outcome::from_word(&outcome), problem))
+}

@@ -1,0 +1,166 @@
+//! How a table that is already in the file becomes the declared one: by additions only.
+
+use super::catalog::{Affinity, Found, FoundColumn};
+use crate::error::{Error, Kind, Result, Store};
+use crate::schema::{Column, Dialect, LogicalType, Role, Table, quoted};
+
+/// One addition to the file's schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What it does, for a person.
+    pub what: String,
+    /// The statement.
+    pub sql: String,
+}
+
+/// What has to be added before the file can hold the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Adoption {
+    /// The additions, in order.
+    pub steps: Vec<Step>,
+}
+
+/// The bot's own schema has this column where the declared one has `register_date`.
+const OLD_REGISTER_DATE: &str = "signup_date";
+
+impl Adoption {
+    /// Compares what was found with the declaration.
+    ///
+    /// # Errors
+    /// [`Kind::Schema`] if the table cannot become the declared one by additions, with every
+    /// obstacle in one message.
+    pub fn plan(table: &Table, found: &Found) -> Result<Adoption> {
+        let name = quoted(table.name());
+        match found {
+            Found::Nothing => Ok(Adoption {
+                steps: vec![Step {
+                    what: format!("create table {}", table.name()),
+                    sql: table.create_statement(Dialect::Sqlite, &format!("store.{name}")),
+                }],
+            }),
+            Found::NotATable => Err(refused(table, &["it is a view or a virtual table".into()])),
+            Found::Table { columns, key_is_unique, bad_keys } => {
+                let obstacles = obstacles(table, columns, *key_is_unique, *bad_keys);
+                if obstacles.is_empty() {
+                    Ok(Adoption { steps: additions(table, columns, *key_is_unique) })
+                } else {
+                    Err(refused(table, &obstacles))
+                }
+            }
+        }
+    }
+}
+
+fn refused(table: &Table, obstacles: &[String]) -> Error {
+    Error::new(
+        Kind::Schema(Store::Sqlite),
+        "compare the SQLite schema",
+        format!("table {} cannot be used: {}", table.name(), obstacles.join("; ")),
+    )
+    .with_hint(
+        "nothing was changed; rename the old table, mend the columns named, or have the table \
+         replaced with --recreate-tables",
+    )
+}
+
+fn find<'a>(columns: &'a [FoundColumn], name: &str) -> Option<&'a FoundColumn> {
+    columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
+}
+
+fn obstacles(
+    table: &Table,
+    columns: &[FoundColumn],
+    key_is_unique: bool,
+    bad_keys: i64,
+) -> Vec<String> {
+    let mut obstacles = Vec::new();
+    for column in table.columns() {
+        match find(columns, column.name) {
+            None if column.role == Role::Key => {
+                obstacles.push(format!("it has no column {}", column.name));
+            }
+            None => {}
+            Some(found) if found.generated => {
+                obstacles.push(format!("column {} is computed", column.name));
+            }
+            Some(found) if !keeps(column.kind, Affinity::of(&found.declared)) => {
+                obstacles.push(format!(
+                    "column {} is declared {}, which changes values of type {}",
+                    column.name,
+                    if found.declared.is_empty() { "without a type" } else { &found.declared },
+                    column.kind.sql(Dialect::Sqlite),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    for extra in columns {
+        if extra.must_be_given && table.columns().iter().all(|c| !c.name.eq_ignore_ascii_case(&extra.name)) {
+            obstacles.push(format!("column {} is NOT NULL and has no default", extra.name));
+        }
+    }
+    if !key_is_unique && bad_keys > 0 {
+        obstacles.push(format!(
+            "{bad_keys} rows have a {} that is NULL or not unique",
+            table.key().name
+        ));
+    }
+    obstacles
+}
+
+/// Whether a column of that affinity keeps values of the type as they are.
+fn keeps(kind: LogicalType, affinity: Affinity) -> bool {
+    match kind {
+        LogicalType::Bool | LogicalType::Int | LogicalType::BigInt => {
+            matches!(affinity, Affinity::Integer | Affinity::Numeric | Affinity::Blob)
+        }
+        LogicalType::Text => matches!(affinity, Affinity::Text | Affinity::Blob),
+        // `DATETIME` is numeric by the rules, but our text never looks like a number.
+        LogicalType::Timestamp => {
+            matches!(affinity, Affinity::Text | Affinity::Blob | Affinity::Numeric)
+        }
+    }
+}
+
+fn additions(table: &Table, columns: &[FoundColumn], key_is_unique: bool) -> Vec<Step> {
+    let name = format!("store.{}", quoted(table.name()));
+    let missing = |column: &&Column| find(columns, column.name).is_none();
+    let mut steps: Vec<Step> = table
+        .columns()
+        .iter()
+        .filter(missing)
+        .map(|column| Step {
+            what: format!("add column {}.{}", table.name(), column.name),
+            sql: format!(
+                "ALTER TABLE {name} ADD COLUMN {}",
+                column.added_definition(Dialect::Sqlite)
+            ),
+        })
+        .collect();
+    if let Some(register_date) = table.column("register_date").filter(missing)
+        && find(columns, OLD_REGISTER_DATE).is_some()
+    {
+        // The old column stays for the old program; only text that is a date is taken over.
+        let (new, old) = (quoted(register_date.name), quoted(OLD_REGISTER_DATE));
+        steps.push(Step {
+            what: format!("fill {}.register_date from {OLD_REGISTER_DATE}", table.name()),
+            sql: format!(
+                "UPDATE {name} SET {new} = datetime({old}) \
+                 WHERE typeof({old}) = 'text' AND datetime({old}) IS NOT NULL"
+            ),
+        });
+    }
+    if !key_is_unique {
+        let key = table.key().name;
+        steps.push(Step {
+            what: format!("make {}.{key} unique", table.name()),
+            sql: format!(
+                "CREATE UNIQUE INDEX store.{} ON {} ({})",
+                quoted(&format!("{}_{key}_unique", table.name())),
+                quoted(table.name()),
+                quoted(key)
+            ),
+        });
+    }
+    steps
+}

@@ -1,0 +1,48 @@
+//! Values to SQLite's storage classes and back.
+
+use rusqlite::types::{Value as Stored, ValueRef};
+
+use crate::schema::LogicalType;
+use crate::value::{Value, parse_timestamp_text, timestamp_text};
+
+/// A stored value that its column's logical type cannot hold: text in an integer column,
+/// bytes, broken UTF-8, a date that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undecodable;
+
+/// The value as SQLite stores it.
+#[must_use]
+pub fn to_sqlite(value: &Value) -> Stored {
+    match value {
+        Value::Null => Stored::Null,
+        Value::Bool(flag) => Stored::Integer(i64::from(*flag)),
+        Value::Int(number) => Stored::Integer(*number),
+        Value::Text(text) => Stored::Text(text.clone()),
+        Value::Timestamp(instant) => Stored::Text(timestamp_text(*instant)),
+    }
+}
+
+/// The value that SQLite has for a column of that type. SQLite keeps any value in any column,
+/// so this can fail for files that other programs wrote.
+///
+/// # Errors
+/// [`Undecodable`] if the stored value is none of the type.
+pub fn from_sqlite(kind: LogicalType, stored: ValueRef<'_>) -> Result<Value, Undecodable> {
+    match (kind, stored) {
+        (_, ValueRef::Null) => Ok(Value::Null),
+        (LogicalType::Bool, ValueRef::Integer(number @ (0 | 1))) => Ok(Value::Bool(number == 1)),
+        (LogicalType::Int, ValueRef::Integer(number)) if i32::try_from(number).is_ok() => {
+            Ok(Value::Int(number))
+        }
+        (LogicalType::BigInt, ValueRef::Integer(number)) => Ok(Value::Int(number)),
+        (LogicalType::Text, ValueRef::Text(bytes)) if !bytes.contains(&0) => {
+            std::str::from_utf8(bytes).map(|text| Value::Text(text.into())).map_err(|_| Undecodable)
+        }
+        (LogicalType::Timestamp, ValueRef::Text(bytes)) => std::str::from_utf8(bytes)
+            .ok()
+            .and_then(parse_timestamp_text)
+            .map(Value::Timestamp)
+            .ok_or(Undecodable),
+        _ => Err(Undecodable),
+    }
+}

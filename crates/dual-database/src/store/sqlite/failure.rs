@@ -1,0 +1,54 @@
+use rusqlite::ErrorCode;
+
+use crate::error::{Error, Kind, Store};
+
+/// The error of a SQLite call, with what was being done. The message is SQLite's own, without
+/// the SQL text and without values.
+#[must_use]
+pub fn failed(operation: &'static str, cause: rusqlite::Error) -> Error {
+    let code = cause.sqlite_error_code();
+    let message = match &cause {
+        rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
+        // Its own Display adds the SQL text; the position in it helps nobody.
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+        other => other.to_string(),
+    };
+    let (kind, hint) = match code {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            Kind::Unavailable(Store::Sqlite),
+            Some("another process holds the file; close it, or repeat the command later"),
+        ),
+        Some(ErrorCode::DiskFull) => {
+            (Kind::NoSpace(Store::Sqlite), Some("free space on the disk of the SQLite file"))
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
+            Kind::AccessDenied,
+            Some("the SQLite file and its folder must be writable for this user"),
+        ),
+        Some(ErrorCode::CannotOpen) => (
+            Kind::AccessDenied,
+            Some("check that the folder of the SQLite file exists and is writable"),
+        ),
+        Some(ErrorCode::NotADatabase) => (
+            Kind::Schema(Store::Sqlite),
+            Some("the path names a file that is not an SQLite database, or an encrypted one; choose another path"),
+        ),
+        Some(ErrorCode::DatabaseCorrupt) => (
+            Kind::Schema(Store::Sqlite),
+            Some("the SQLite file is damaged; `sqlite3 FILE .recover` salvages what is readable"),
+        ),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig) => {
+            (Kind::InvalidData, None)
+        }
+        Some(ErrorCode::OperationInterrupted) => (Kind::Interrupted, None),
+        Some(ErrorCode::SystemIoFailure) => {
+            (Kind::Unavailable(Store::Sqlite), Some("the disk of the SQLite file reports an error"))
+        }
+        _ => (Kind::Internal, None),
+    };
+    let error = Error::new(kind, operation, format!("SQLite: {message}")).with_source(cause);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
