@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dual_database::import::meaning::Mapping;
-use dual_database::import::source::{Client, ClientOptions, CsvSource, ServiceAccount, SheetSource, Source};
-use dual_database::import::{MaxRejects, Observer, RejectsFile, Target, WriteOptions};
+use dual_database::import::source::{
+    CsvSource, Endpoint, ServiceAccount, SheetSource, SheetsClient, SheetsOptions, Source,
+};
+use dual_database::import::{Observer, RejectsFile, Target, WriteOptions};
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::store::sqlite::File;
 use dual_database::{Error, Kind, Result};
@@ -30,7 +32,7 @@ pub enum From {
         /// The tab's title.
         tab: String,
         /// Another address of the API.
-        endpoint: Option<String>,
+        endpoint: Endpoint,
     },
 }
 
@@ -44,8 +46,6 @@ pub struct Migration {
     pub mapping: Mapping,
     /// How they are written.
     pub write: WriteOptions,
-    /// How many may be rejected.
-    pub max_rejects: MaxRejects,
     /// Where the rejected ones are written.
     pub rejects: Option<PathBuf>,
     /// Whether every question is answered with yes.
@@ -85,7 +85,10 @@ impl Migration {
                 key: given(arguments.sheet_key)
                     .ok_or_else(|| missing("--sheet-key", "GOOGLE_SHEET_KEY"))?,
                 tab: arguments.sheet_name,
-                endpoint: given(arguments.sheets_endpoint),
+                endpoint: Endpoint::parse(
+                    given(arguments.sheets_endpoint).as_deref().unwrap_or(Endpoint::GOOGLE),
+                    "--sheets-endpoint",
+                )?,
             },
         };
         Ok(Migration {
@@ -97,7 +100,6 @@ impl Migration {
                 recreate_tables: arguments.recreate_tables,
                 max_rejects: arguments.max_rejects,
             },
-            max_rejects: arguments.max_rejects,
             rejects: arguments.rejects,
             yes: arguments.yes,
             json: arguments.json,
@@ -112,11 +114,10 @@ impl From {
     /// Those of the source.
     pub async fn open(self, observer: &dyn Observer) -> Result<Source> {
         match self {
-            From::Csv(path) => Ok(Source::Csv(CsvSource::open(&path).await?)),
+            From::Csv(path) => Ok(CsvSource::open(path).await?.into()),
             From::Sheet { account, key, tab, endpoint } => {
-                let options = ClientOptions { endpoint, ..ClientOptions::default() };
-                let client = Client::new(*account, options)?;
-                Ok(Source::Sheet(SheetSource::open(client, &key, &tab, observer).await?))
+                let client = SheetsClient::new(*account, SheetsOptions::new(endpoint));
+                Ok(SheetSource::open(client, &key, &tab, observer).await?.into())
             }
         }
     }

@@ -17,23 +17,31 @@ use crate::settings::Migration;
 /// When nothing was changed in either database, whatever the reason.
 pub async fn run(arguments: Migrate) -> Result<Exit> {
     let settings = Migration::new(arguments)?;
+    let (json, dry_run) = (settings.json, settings.write.dry_run);
     let progress = Progress::new();
-    let ended = migrate(settings, &progress).await;
+    let migrated = migrate(settings, &progress).await;
     progress.finish();
-    ended
+    let (import, report) = migrated?;
+    let limit = if json { output::JSON_LISTED } else { output::SUMMARY_LISTED };
+    let aside = import.set_aside(0, limit).await?;
+    output::data(&if json {
+        MigrationDocument::new(&import, &report, &aside, dry_run).text()
+    } else {
+        output::summary(&import, &report, &aside, dry_run)
+    });
+    Ok(exit_of(&report))
 }
 
-async fn migrate(settings: Migration, progress: &Progress) -> Result<Exit> {
-    let Migration { from, target, mapping, write, rejects, yes, json, .. } = settings;
+/// Both phases, and the file of rejects whichever way the second one ended.
+pub(super) async fn migrate(settings: Migration, progress: &Progress) -> Result<(Import, Report)> {
+    let Migration { from, target, mapping, write, rejects, yes, json } = settings;
     let staged = async {
         let mut source = from.open(progress).await?;
         Import::stage(&mut source, mapping, users(), progress).await
     };
     let import = tokio::select! {
         staged = staged => staged?,
-        () = stop_signal() => {
-            return Err(Error::new(Kind::Interrupted, "read the source", "stopped; nothing was changed"));
-        }
+        () = stop_signal() => return Err(stopped("read the source")),
     };
     // Made before anything is written: a wrong folder must not cost the report.
     let rejects = rejects.map(|path| RejectsFile::create(&path)).transpose()?;
@@ -44,32 +52,27 @@ async fn migrate(settings: Migration, progress: &Progress) -> Result<Exit> {
         }
         import.write(&target, write, progress, stop_signal()).await
     };
-    let report = written.await;
+    let written = written.await;
     progress.finish();
     if let Some(file) = rejects {
         write_rejects(&import, file).await?;
     }
-    let report = match report {
-        Ok(report) => report,
+    match written {
+        Ok(report) => Ok((import, report)),
         Err(error) => {
-            if !json && !matches!(error.kind(), Kind::Interrupted) {
-                let aside = import.set_aside(0, output::SUMMARY_LISTED).await?;
-                output::reasons(&aside);
+            if error.is_invalid_data() && !json {
+                output::reasons(&import.set_aside(0, output::SUMMARY_LISTED).await?);
             }
-            return Err(error);
+            Err(error)
         }
-    };
-    let limit = if json { output::JSON_LISTED } else { output::SUMMARY_LISTED };
-    let aside = import.set_aside(0, limit).await?;
-    output::data(&if json {
-        MigrationDocument::new(&import, &report, &aside, write.dry_run).text()
-    } else {
-        output::summary(&import, &report, &aside, write.dry_run)
-    });
-    Ok(exit_of(&report))
+    }
 }
 
-fn exit_of(report: &Report) -> Exit {
+fn stopped(operation: &'static str) -> Error {
+    Error::new(Kind::Interrupted, operation, "stopped; nothing was changed")
+}
+
+pub(super) fn exit_of(report: &Report) -> Exit {
     if report.postgres.error().is_some() || report.sqlite.error().is_some() {
         Exit::OneSide
     } else if report.counts.rejected > 0 {
@@ -80,7 +83,7 @@ fn exit_of(report: &Report) -> Exit {
 }
 
 /// Completes with Ctrl-C or SIGTERM.
-async fn stop_signal() {
+pub(super) async fn stop_signal() {
     let terminate = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(mut signal) => signal.recv().await,
@@ -117,9 +120,7 @@ async fn confirm(
     };
     let answer = tokio::select! {
         answer = answer => answer.ok().and_then(std::io::Result::ok).ok_or_else(refused)?,
-        () = stop_signal() => {
-            return Err(Error::new(Kind::Interrupted, "replace the tables", "stopped; nothing was changed"));
-        }
+        () = stop_signal() => return Err(stopped("replace the tables")),
     };
     match answer.trim().to_lowercase().as_str() {
         "y" | "yes" | "д" | "да" => Ok(()),

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use meaning::{Mapping, Reader};
-use source::Source;
+use source::{Page, Source};
 use staging::Staging;
 
 use crate::error::{Error, Kind, Result, Store};
@@ -177,12 +177,21 @@ impl Import {
         let (table, mapping) = (Arc::new(table), Arc::new(mapping));
         let staging = Staging::start(Arc::clone(&table))?;
         let mut reader = Reader::new(&mapping, &table)?;
-        while let Some(page) = source.next_page(observer).await? {
-            let mut understood = Vec::with_capacity(page.len());
-            for row in &page {
-                understood.extend(reader.read(row)?);
+        loop {
+            match source.next_page(observer).await? {
+                Page::Rows(rows) => {
+                    let mut understood = Vec::with_capacity(rows.len());
+                    for row in &rows {
+                        understood.extend(reader.read(row)?);
+                    }
+                    staging.add(understood, Arc::clone(&mapping)).await?;
+                }
+                Page::Restart => {
+                    staging.forget().await?;
+                    reader = Reader::new(&mapping, &table)?;
+                }
+                Page::End => break,
             }
-            staging.add(understood, Arc::clone(&mapping)).await?;
         }
         let summary = reader.finish()?;
         let import = Import {
@@ -213,23 +222,15 @@ impl Import {
     }
 
     /// Asks the source what it shows in the cells that were set aside. It is for the report
-    /// only, so its failure is a warning.
+    /// only; where the source cannot tell, it has warned and the report shows nothing.
     async fn note_displayed(&self, source: &mut Source, observer: &dyn Observer) -> Result<()> {
         let mut above = 0;
         loop {
             let rows = self.staging.problem_rows(above, 500).await?;
             let Some(last) = rows.last().copied() else { return Ok(()) };
             above = last;
-            match source.displayed(&rows, observer).await {
-                Ok(displayed) => self.staging.note_displayed(displayed).await?,
-                Err(error) => {
-                    observer.event(Event::Warning(&format!(
-                        "the displayed values of rejected cells are missing in the report: {}",
-                        error.chain()
-                    )));
-                    return Ok(());
-                }
-            }
+            let displayed = source.displayed(&rows, observer).await;
+            self.staging.note_displayed(displayed).await?;
         }
     }
 

@@ -5,6 +5,7 @@
 //! The store's SQLite file is attached to the same connection later, so that loading it is a
 //! few set-based statements.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::types::{Value as Stored, ValueRef};
@@ -100,6 +101,18 @@ impl Staging {
                     stage_row(&transaction, &table, &mapping, understood)?;
                 }
                 transaction.commit().map_err(wrap)
+            })
+            .await
+    }
+
+    /// Forgets every row, because the source begins anew.
+    pub(super) async fn forget(&self) -> Result<()> {
+        let operation = "stage the rows";
+        self.owner
+            .call(operation, move |connection| {
+                connection
+                    .execute_batch("DELETE FROM staged; DELETE FROM problem")
+                    .map_err(|cause| failed(operation, cause))
             })
             .await
     }
@@ -218,7 +231,7 @@ impl Staging {
     }
 
     /// Notes what the sheet shows in the cells of these rows.
-    pub(super) async fn note_displayed(&self, rows: Vec<(u64, Vec<String>)>) -> Result<()> {
+    pub(super) async fn note_displayed(&self, rows: BTreeMap<u64, Vec<String>>) -> Result<()> {
         let operation = "note the displayed values";
         self.owner
             .call(operation, move |connection| {

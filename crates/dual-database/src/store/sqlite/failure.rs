@@ -30,8 +30,8 @@ pub fn failed(operation: &'static str, cause: rusqlite::Error) -> Error {
             Some("check that the folder of the SQLite file exists and is writable"),
         ),
         Some(ErrorCode::NotADatabase) => (
-            Kind::Schema(Store::Sqlite),
-            Some("the path names a file that is not an SQLite database, or an encrypted one; choose another path"),
+            Kind::Configuration,
+            Some("the file is not an SQLite database, or an encrypted one; choose another path"),
         ),
         Some(ErrorCode::DatabaseCorrupt) => (
             Kind::Schema(Store::Sqlite),

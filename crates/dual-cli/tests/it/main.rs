@@ -1,0 +1,13 @@
+//! The programs as a user runs them: real binaries, real PostgreSQL, real SQLite files, and
+//! the stand-in for the Sheets API.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod bad_input;
+mod csv;
+mod demo;
+mod failures;
+mod layouts;
+mod proxy;
+mod rerun;
+mod scene;

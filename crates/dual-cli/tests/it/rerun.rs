@@ -1,0 +1,172 @@
+//! Running again: changes arrive, nothing else moves, both sides stay equal.
+
+use serde_json::{Value, json};
+
+use crate::scene::{Scene, bot_row, heading};
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_string())
+}
+
+fn count(document: &Value, store: &str, name: &str) -> u64 {
+    document["stores"][store][name].as_u64().unwrap()
+}
+
+/// `rows read = inserted + updated + unchanged + merged + rejected`, for each store.
+#[track_caller]
+fn adds_up(document: &Value) {
+    let read = document["rows"]["read"].as_u64().unwrap();
+    for store in ["postgres", "sqlite"] {
+        let sum: u64 = ["inserted", "updated", "unchanged", "merged", "rejected"]
+            .iter()
+            .map(|name| count(document, store, name))
+            .sum();
+        assert_eq!(sum, read, "{store}: {document}");
+    }
+}
+
+#[test]
+fn i_a_changed_status_arrives_and_a_third_run_changes_nothing() {
+    let rows = |status: &str| {
+        json!([
+            heading(),
+            bot_row("2025-07-10 12:00:05", 101, status),
+            bot_row("2025-07-10 12:00:06", 102, "Зарегистрирован"),
+            bot_row("2025-07-10 12:00:07", 102, "Купон выдан"),
+            bot_row("2025-07-10 12:00:08", 103, "Какой-то"),
+        ])
+    };
+    let scene = Scene::new(rows("Зарегистрирован"));
+    let first = scene.migrate(&["--json"]).ended(1).json();
+    adds_up(&first);
+    assert_eq!(count(&first, "postgres", "inserted"), 2);
+    assert_eq!(count(&first, "sqlite", "inserted"), 2);
+
+    // What another program knows and the sheet does not.
+    scene.postgres("UPDATE users SET last_activity = '2026-03-01 10:00:00' WHERE user_id = 101");
+    scene.sqlite("UPDATE users SET last_activity = '2026-03-01 10:00:00' WHERE user_id = 101");
+    let untouched = scene.postgres("SELECT xmin, ctid FROM users WHERE user_id = 102");
+
+    scene.sheet(rows("Купон погашен"));
+    let second = scene.migrate(&["--json"]).ended(1).json();
+    adds_up(&second);
+    assert_eq!(second["stores"]["postgres"]["changed_columns"], json!({ "status": 1 }));
+    assert_eq!(second["stores"]["sqlite"]["changed_columns"], json!({ "status": 1 }));
+    assert_eq!(scene.value(101, "status"), some("redeemed"));
+    assert_eq!(scene.value(101, "last_activity"), some("2026-03-01 10:00:00"));
+    assert_eq!(scene.postgres("SELECT xmin, ctid FROM users WHERE user_id = 102"), untouched);
+
+    let before = scene.versions();
+    let third = scene.migrate(&["--json"]).ended(1).json();
+    adds_up(&third);
+    assert_eq!(third["stores"]["postgres"]["state"], "unchanged");
+    assert_eq!(third["stores"]["sqlite"]["state"], "unchanged");
+    assert!(scene.versions() == before, "a run without changes moved something");
+}
+
+#[test]
+fn an_empty_cell_erases_nothing() {
+    let scene = Scene::new(json!([
+        heading(),
+        ["2025-07-10 12:00:05", 101, "Вера", "vera", "+79990000003", "Вера Тестова", "01.02.1988", "Купон выдан", "vk", 5],
+    ]));
+    scene.migrate(&[]).ended(0);
+    scene.sheet(json!([heading(), ["2025-07-10 12:00:05", 101, "", "N/A", "", "", "", "Купон погашен"]]));
+    scene.migrate(&[]).ended(0);
+    scene.equal();
+    for (column, value) in [("first_name", "Вера"), ("phone_number", "+79990000003"), ("real_name", "Вера Тестова"), ("source", "vk"), ("status", "redeemed")] {
+        assert_eq!(scene.value(101, column), some(value), "{column}");
+    }
+}
+
+#[test]
+fn a_dry_run_shows_the_plan_and_writes_nothing() {
+    let scene = Scene::new(json!([heading(), bot_row("2025-07-10 12:00:05", 101, "Купон выдан")]));
+    let document = scene.migrate(&["--dry-run", "--json"]).ended(0).json();
+    assert_eq!(document["stores"]["postgres"]["inserted"], 1);
+    assert_eq!(document["stores"]["postgres"]["state"], "planned");
+    assert_eq!(document["stored"], json!({ "postgres": false, "sqlite": false }));
+    scene.untouched();
+    scene.migrate(&[]).ended(0);
+    let before = scene.versions();
+    scene.sheet(json!([heading(), bot_row("2025-07-10 12:00:05", 101, "Купон погашен"), bot_row("2025-07-10 12:00:05", 102, "Купон выдан")]));
+    let plan = scene.migrate(&["--dry-run", "--recreate-tables"]).ended(0);
+    assert!(plan.stderr.contains("drop table users"), "{}", plan.stderr);
+    scene.migrate(&["--dry-run"]).ended(0);
+    assert!(scene.versions() == before);
+}
+
+#[test]
+fn recreated_tables_hold_the_sheet_and_nothing_else() {
+    let scene = Scene::new(json!([heading(), bot_row("2025-07-10 12:00:05", 101, "Купон выдан"), bot_row("2025-07-10 12:00:06", 102, "Купон выдан")]));
+    scene.migrate(&[]).ended(0);
+    scene.sheet(json!([heading(), bot_row("2025-07-10 12:00:05", 103, "Купон выдан")]));
+    // Nobody there to answer: nothing happens.
+    let before = scene.versions();
+    let asked = scene.migrate(&["--recreate-tables"]).ended(2);
+    assert!(asked.stderr.contains("--yes"), "{}", asked.stderr);
+    assert!(scene.versions() == before);
+    scene.migrate(&["--recreate-tables", "--yes"]).ended(0);
+    assert_eq!(scene.equal().len(), 1);
+    assert_eq!(scene.value(103, "id"), some("1"));
+    // The sequence goes on behind the imported rows, for other programs.
+    scene.postgres("INSERT INTO users (user_id) VALUES (104)");
+    assert_eq!(scene.postgres("SELECT id, status FROM users WHERE user_id = 104"), [[some("2"), some("registered")]]);
+}
+
+#[test]
+fn an_answer_typed_at_the_question_counts() {
+    use std::io::Write as _;
+    use std::process::Stdio;
+    let scene = Scene::new(json!([heading(), bot_row("2025-07-10 12:00:05", 101, "Купон выдан")]));
+    scene.migrate(&[]).ended(0);
+    scene.sheet(json!([heading(), bot_row("2025-07-10 12:00:05", 102, "Купон выдан")]));
+    for (answer, code, users) in [("нет\n", 2, 1), ("да\n", 0, 1)] {
+        let mut child = scene
+            .command(&["--recreate-tables"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+        crate::scene::Ran::of(child.wait_with_output().unwrap()).ended(code);
+        assert_eq!(scene.equal().len(), users);
+    }
+    assert_eq!(scene.value(102, "status"), some("issued"));
+}
+
+#[test]
+fn ids_are_those_of_postgresql_whatever_an_old_script_left_in_the_file() {
+    let scene = Scene::new(json!([
+        heading(),
+        bot_row("2025-07-10 12:00:05", 101, "Купон выдан"),
+        bot_row("2025-07-10 12:00:06", 102, "Купон выдан"),
+        bot_row("2025-07-10 12:00:07", 103, "Купон выдан"),
+    ]));
+    rusqlite::Connection::open(scene.sqlite_path())
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER UNIQUE NOT NULL,
+                 username TEXT, first_name TEXT, status TEXT DEFAULT 'registered', phone_number TEXT,
+                 real_name TEXT, birth_date TEXT, register_date TEXT, last_activity TEXT, redeem_date TEXT,
+                 source TEXT, referrer_id INTEGER, brought_by_staff_id INTEGER,
+                 profile_completed INTEGER DEFAULT 0, ai_concept TEXT DEFAULT 'evgenich');
+             INSERT INTO users (user_id, real_name, register_date, last_activity) VALUES
+                 (900, 'Чужой', NULL, NULL),
+                 (103, 'Только в файле', '2025-01-01T10:00:00+00:00', '2025-01-01T10:00:00+00:00'),
+                 (102, NULL, NULL, NULL);",
+        )
+        .unwrap();
+    scene.migrate(&[]).ended(0);
+    // Whom the sheet does not name keeps everything but an id that PostgreSQL gave to another.
+    let other = scene.sqlite("SELECT real_name, id < 0 FROM users WHERE user_id = 900");
+    assert_eq!(other, [[some("Чужой"), some("1")]]);
+    scene.sqlite("DELETE FROM users WHERE user_id = 900");
+    assert_eq!(scene.equal().len(), 3);
+    // What only the file knew reached PostgreSQL with the row.
+    assert_eq!(scene.value(103, "real_name"), some("Только в файле"));
+    let before = scene.versions();
+    scene.migrate(&[]).ended(0);
+    assert!(scene.versions() == before);
+}
