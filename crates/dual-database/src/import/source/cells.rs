@@ -108,7 +108,6 @@ mod tests {
             cells("[9007199254740993, -9223372036854775808, 9223372036854775807]"),
             [Cell::Int(9_007_199_254_740_993), Cell::Int(i64::MIN), Cell::Int(i64::MAX)]
         );
-        // Both are read one unit too low or too high by an approximate parser.
         for (json, exact) in
             [("[45876.52425925926]", 45876.52425925926), ("[0.30000000000000004]", 0.1 + 0.2)]
         {

@@ -288,4 +288,4 @@ fn pem_block(pem: &str) -> Option<(String, Vec<u8>)> {
 
 #[cfg(test)]
 #[path = "credentials_tests.rs"]
-mod tests;
+pub(in crate::import::source) mod tests;

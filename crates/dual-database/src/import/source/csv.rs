@@ -132,7 +132,7 @@ impl Decoder {
             .has_headers(false)
             .flexible(true)
             .delimiter(delimiter)
-            .from_reader(Bounded { input, read: 0, limit: 0 });
+            .from_reader(Bounded { input: Box::new(input), read: 0, limit: 0 });
         Ok(Decoder { name, records, number: 0 })
     }
 
@@ -200,7 +200,7 @@ impl Decoder {
             return Ok(None);
         }
         // Only the file's last record can hold it, and only inside an open quote.
-        if record.iter().last().is_some_and(|field| {
+        if record.iter().next_back().is_some_and(|field| {
             field.strip_suffix(b"\n").is_some_and(|field| field.ends_with(SENTINEL.as_bytes()))
         }) {
             return Err(invalid(format!("{place}: a quote that is opened there is never closed")));
@@ -227,7 +227,7 @@ impl Decoder {
 
 /// The file with a limit on what one record may take.
 struct Bounded {
-    input: std::io::Chain<std::io::Chain<Cursor<Vec<u8>>, File>, Cursor<Vec<u8>>>,
+    input: Box<dyn Read + Send>,
     read: u64,
     limit: u64,
 }
