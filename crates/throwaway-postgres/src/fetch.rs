@@ -170,13 +170,11 @@ fn link_libraries(package: &Path) -> Result<(), String> {
         let (Some(source), Some(target)) = (field("source"), field("target")) else {
             return Err(format!("pg-symlinks.json: not a link within the package: {link}"));
         };
+        let link_folder = target.parent().map(Path::to_path_buf).unwrap_or_default();
         let target = package.join(target);
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).map_err(|error| error.to_string())?;
-            // Relative, because the folder is renamed when it is complete.
-            let depth = parent.strip_prefix(package).map_or(0, |path| path.components().count());
-            let source = Path::new(&"../".repeat(depth)).join(source);
-            match symlink(source, &target) {
+            match symlink(from_folder_to(&link_folder, &source), &target) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(format!("{}: {error}", target.display()));
                 }
@@ -185,6 +183,14 @@ fn link_libraries(package: &Path) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The way from a folder to a file, both relative to the same root: links must survive that
+/// the tree, or a part of it, is moved.
+fn from_folder_to(folder: &Path, file: &Path) -> PathBuf {
+    let shared = folder.components().zip(file.components()).take_while(|(a, b)| a == b).count();
+    let up = folder.components().skip(shared).map(|_| Component::ParentDir);
+    up.chain(file.components().skip(shared)).collect()
 }
 
 fn from_pypi(staging: &Path, version: &str) -> Result<PathBuf, String> {
@@ -308,6 +314,10 @@ mod tests {
         link_libraries(package.path()).unwrap();
         link_libraries(package.path()).unwrap();
         assert_eq!(fs::read_to_string(native.join("libx.so.1")).unwrap(), "x");
+
+        assert_eq!(fs::read_link(native.join("libx.so.1")).unwrap(), Path::new("libx.so.1.2"));
+        let way = from_folder_to(Path::new("native/bin/x"), Path::new("native/lib/y"));
+        assert_eq!(way, Path::new("../../lib/y"));
 
         for outside in ["../x", "/etc/x"] {
             fs::write(&list, format!(r#"[{{"source":"a","target":"{outside}"}}]"#)).unwrap();
