@@ -1,4 +1,46 @@
-//! What rows mean: cells into records, by a mapping that is data.
+//! What rows mean: cells into records, by a mapping that is data. Pure: no I/O, no clock.
+//!
+//! One tab holds rows of several writers, most of them by position and some under a header
+//! that is not theirs. A [`Reader`] therefore asks of every row which layouts it fits, and
+//! takes it only where there is one answer:
+//!
+//! ```
+//! use dual_database::import::meaning::{Mapping, Outcome, Reader};
+//! use dual_database::import::source::{Cell, SourceRow};
+//! use dual_database::value::Value;
+//!
+//! # fn main() -> dual_database::Result<()> {
+//! let users = dual_database::schema::users();
+//! let mapping = Mapping::built_in(&users)?;
+//! let mut reader = Reader::new(&mapping);
+//! let cells = ["2025-08-07 9:00:01", "5 123 456 789", "Анна", "N/A", "issued"];
+//! let cells = cells.map(|cell| Cell::Text(cell.to_string())).to_vec();
+//! let Outcome::Record { record, layout, .. } = reader.read(&SourceRow { number: 1, cells })?
+//! else {
+//!     unreachable!("the row fits one layout");
+//! };
+//! assert_eq!(layout, "bot of 8 columns");
+//! assert_eq!(record.values[1], Some(Value::Int(5_123_456_789)));
+//! assert_eq!(record.values[2], Some(Value::Null));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An empty cell is nothing known, so that it never erases what a store has. A word that the
+//! mapping calls `null` (the bot's `N/A`) is a known NULL; among duplicates it gives way to
+//! any value.
+
+mod cells;
+mod duplicates;
+mod header;
+mod layout;
+pub mod mapping;
+mod reader;
+mod sentences;
+
+pub use duplicates::{Merge, MergedColumn, merge};
+pub use mapping::Mapping;
+pub use reader::{Contents, LayoutCount, Outcome, Reader, Summary};
 
 use crate::value::Value;
 
@@ -25,7 +67,7 @@ pub struct Problem {
     pub code: Code,
     /// One sentence for a person, without the cell's value.
     pub sentence: String,
-    /// The cell as the source has it.
+    /// The cell as the source has it; where the whole row is to blame, its cells between bars.
     pub raw: String,
     /// The cell as the sheet shows it, where that was asked for and answered.
     pub displayed: Option<String>,
@@ -62,3 +104,34 @@ pub enum Code {
     /// The row begins in another column.
     Shifted,
 }
+
+impl Code {
+    /// The code in reports: `bad_id`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::MissingId => "missing_id",
+            Code::BadId => "bad_id",
+            Code::BadDate => "bad_date",
+            Code::UnknownStatus => "unknown_status",
+            Code::BadBoolean => "bad_boolean",
+            Code::BadNumber => "bad_number",
+            Code::BadPhone => "bad_phone",
+            Code::ErrorCell => "error_cell",
+            Code::NulInText => "nul_in_text",
+            Code::TooLong => "too_long",
+            Code::NoLayout => "no_layout",
+            Code::TwoLayouts => "two_layouts",
+            Code::Shifted => "shifted",
+        }
+    }
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;

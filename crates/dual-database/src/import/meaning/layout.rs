@@ -1,0 +1,496 @@
+//! Which layout a row was written in.
+//!
+//! Candidates are the header, if there is one, and the layouts by position. Each reads the
+//! row; what does not go with it is a [`Flaw`], and flaws have a weight. A reading without
+//! flaws is taken if there is one such reading, or if all of them come to the same record.
+//! Otherwise the lightest is taken where it is clearly the lightest and does not contradict
+//! itself; its flaws then say precisely what is wrong with the row.
+//!
+//! Dates, ids, statuses and words for yes and no speak for themselves. Free text accepts
+//! anything, so it speaks by what it looks like: a status where a birth date belongs is
+//! evidence against a reading, if another reading has a status in that cell.
+
+use super::cells::{self, Content, Doubt, Fault, Nature, is_blank};
+use super::mapping::{Field, FieldKind, OnBad, StatusWords, normalised};
+use super::{Code, Mapping};
+use crate::import::source::Cell;
+use crate::value::Value;
+
+/// A way to read a row: what each column means, from the first one on.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub name: String,
+    pub slots: Vec<Slot>,
+    /// Rows under a header may lack anything but the key, and have notes beside the table.
+    pub is_header: bool,
+    status: Option<StatusWords>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// `None`: without a meaning.
+    pub field: Option<usize>,
+    /// The database's own value.
+    pub native: bool,
+}
+
+impl Slot {
+    pub const NONE: Slot = Slot { field: None, native: false };
+}
+
+impl Candidate {
+    pub fn of_header(name: String, slots: Vec<Slot>) -> Candidate {
+        Candidate { name, slots, is_header: true, status: None }
+    }
+
+    pub fn by_position(mapping: &Mapping) -> Vec<Candidate> {
+        let candidate = |layout: &super::mapping::Layout| Candidate {
+            name: layout.name.clone(),
+            slots: layout.fields.iter().map(|&field| Slot { field, native: false }).collect(),
+            is_header: false,
+            status: layout.status,
+        };
+        mapping.layouts.iter().map(candidate).collect()
+    }
+
+    pub fn position_of(&self, field: usize) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.field == Some(field))
+    }
+
+    /// The column of the first timestamp that the table keeps: the date of the row.
+    pub fn date_position(&self, mapping: &Mapping) -> Option<usize> {
+        self.slots.iter().position(|slot| {
+            slot.field.and_then(|field| mapping.fields.get(field)).is_some_and(|field| {
+                field.target.is_some() && matches!(field.kind, FieldKind::Timestamp(_))
+            })
+        })
+    }
+}
+
+/// A row from the column on where its table begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'r> {
+    pub row: u64,
+    pub cells: &'r [Cell],
+    pub start: usize,
+}
+
+impl<'r> View<'r> {
+    pub fn get(&self, position: usize) -> &'r Cell {
+        self.start.checked_add(position).and_then(|at| self.cells.get(at)).unwrap_or(&Cell::Empty)
+    }
+
+    pub fn address(&self, position: usize) -> String {
+        super::header::address(self.start.saturating_add(position), self.row)
+    }
+
+    /// Filled cells before the table begins.
+    fn before(&self) -> bool {
+        self.cells.iter().take(self.start).any(|cell| !is_blank(cell))
+    }
+
+    fn width(&self) -> usize {
+        self.cells.len().saturating_sub(self.start)
+    }
+}
+
+/// What does not go with a reading.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Flaw {
+    /// A cell that cannot be read; whether the row goes with it.
+    Misfit { position: usize, field: usize, fault: Fault, rejects: bool },
+    /// The same, and it looks like what another layout has there.
+    Clash { position: usize, field: usize, nature: Nature },
+    /// Readable as anything is, but it looks like what another layout has there.
+    Foreign { position: usize, field: usize, nature: Nature },
+    /// Readable, but unusual there.
+    Unlikely { position: usize, field: usize },
+    /// The writer of this layout always fills it.
+    Missing { field: usize },
+    /// A cell that the layout has no column for.
+    Beyond { position: usize, under_header: bool },
+}
+
+impl Flaw {
+    /// The heavier, the less likely it is that the row was written so. A cell that spoils one
+    /// value is lighter than one that is at home elsewhere.
+    fn weight(&self) -> u32 {
+        match self {
+            Flaw::Misfit { rejects: false, .. } => 2,
+            Flaw::Misfit { fault, .. } if fault.code == Code::BadDate => 5,
+            Flaw::Misfit { .. } => 3,
+            Flaw::Missing { .. } => 4,
+            Flaw::Unlikely { .. } | Flaw::Beyond { under_header: true, .. } => 5,
+            Flaw::Clash { .. } | Flaw::Foreign { .. } | Flaw::Beyond { .. } => 9,
+        }
+    }
+
+    /// Whether a reading with it contradicts itself.
+    fn contradicts(&self) -> bool {
+        matches!(
+            self,
+            Flaw::Clash { .. } | Flaw::Foreign { .. } | Flaw::Beyond { under_header: false, .. }
+        )
+    }
+}
+
+/// What the candidates that a row may have been written in have in each column, by which the
+/// looks of a cell become evidence.
+#[derive(Debug, Default)]
+pub(super) struct Ground {
+    columns: Vec<Present>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Present {
+    contested: bool,
+    status: bool,
+    timestamp: bool,
+    text_date: bool,
+    yes_no: bool,
+    number: bool,
+    phone: bool,
+}
+
+impl Ground {
+    pub fn of<'c>(mapping: &Mapping, candidates: impl Iterator<Item = &'c Candidate>) -> Ground {
+        let mut firsts: Vec<Option<usize>> = Vec::new();
+        let mut columns: Vec<Present> = Vec::new();
+        for candidate in candidates {
+            for (position, slot) in candidate.slots.iter().enumerate() {
+                if position == columns.len() {
+                    columns.push(Present::default());
+                    firsts.push(slot.field);
+                }
+                let (Some(present), Some(first)) =
+                    (columns.get_mut(position), firsts.get(position))
+                else {
+                    continue;
+                };
+                present.contested |= *first != slot.field;
+                match slot.field.and_then(|field| mapping.fields.get(field)).map(|f| &f.kind) {
+                    Some(FieldKind::Status(_)) => present.status = true,
+                    Some(FieldKind::Timestamp(_)) => present.timestamp = true,
+                    Some(FieldKind::TextDate) => present.text_date = true,
+                    Some(FieldKind::YesNo) => present.yes_no = true,
+                    Some(FieldKind::Id | FieldKind::Integer(..)) => present.number = true,
+                    Some(FieldKind::Phone) => present.phone = true,
+                    Some(FieldKind::Username | FieldKind::Text) | None => {}
+                }
+            }
+        }
+        Ground { columns }
+    }
+
+    fn contested(&self, position: usize) -> bool {
+        self.columns.get(position).is_some_and(|present| present.contested)
+    }
+
+    /// Whether some candidate has a column there in which such a cell is at home.
+    fn is_home(&self, position: usize, nature: Nature) -> bool {
+        let Some(present) = self.columns.get(position) else { return false };
+        match nature {
+            Nature::Status => present.status,
+            Nature::DateTime => present.timestamp,
+            Nature::Date => present.timestamp || present.text_date,
+            Nature::YesNo => present.yes_no,
+            Nature::Phone => present.phone,
+            Nature::LongNumber => present.number || present.phone,
+            Nature::Number | Nature::Plain => false,
+        }
+    }
+}
+
+/// A row as one candidate reads it.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// The candidate's place in the list.
+    pub candidate: usize,
+    pub is_header: bool,
+    pub values: Vec<Option<Value>>,
+    pub flaws: Vec<Flaw>,
+    /// Timestamps in the hours that no zone of theirs has.
+    pub in_gap: bool,
+    /// Dates, ids, statuses and the like that were read.
+    strong: usize,
+    /// What is absent under a header, where it may be.
+    absent: u32,
+}
+
+impl Reading {
+    fn weight(&self) -> u32 {
+        self.flaws.iter().map(Flaw::weight).sum::<u32>().saturating_add(self.absent)
+    }
+
+    pub fn rejects(&self) -> bool {
+        self.flaws.iter().any(|flaw| matches!(flaw, Flaw::Misfit { rejects: true, .. }))
+    }
+
+    fn contradicts(&self) -> bool {
+        self.flaws.iter().any(Flaw::contradicts)
+    }
+
+    fn count(&self, flaw: impl Fn(&Flaw) -> bool) -> usize {
+        self.flaws.iter().filter(|found| flaw(found)).count()
+    }
+
+    /// Whether a person would notice a difference between taking this and the other.
+    fn same_outcome(&self, other: &Reading) -> bool {
+        let misfits = |reading: &Reading| -> Vec<(usize, usize)> {
+            let of = |flaw: &Flaw| match flaw {
+                Flaw::Misfit { position, field, .. } => Some((*position, *field)),
+                _ => None,
+            };
+            reading.flaws.iter().filter_map(of).collect()
+        };
+        self.values == other.values
+            && self.contradicts() == other.contradicts()
+            && misfits(self) == misfits(other)
+    }
+}
+
+/// Reads a row as `candidate`. With `strictly`, `None` as soon as there is a flaw.
+pub(super) fn read(
+    mapping: &Mapping,
+    (number, candidate): (usize, &Candidate),
+    ground: &Ground,
+    view: View<'_>,
+    strictly: bool,
+) -> Option<Reading> {
+    let mut reading = Reading {
+        candidate: number,
+        is_header: candidate.is_header,
+        values: vec![None; mapping.columns.len()],
+        flaws: Vec::new(),
+        in_gap: false,
+        strong: 0,
+        absent: 0,
+    };
+    if view.before() {
+        // Only said once, however many there are: they are one note beside the table.
+        reading.flaws.push(Flaw::Beyond { position: 0, under_header: candidate.is_header });
+    }
+    for (position, slot) in candidate.slots.iter().enumerate() {
+        let Some((number, field)) =
+            slot.field.and_then(|number| Some((number, mapping.fields.get(number)?)))
+        else {
+            continue;
+        };
+        let cell = view.get(position);
+        match cells::read(field, slot.native, cell) {
+            Ok(Content::Empty) => {
+                if let Some(flaw) = missing(mapping, candidate, position, number, field) {
+                    reading.flaws.extend(flaw);
+                    reading.absent = reading.absent.saturating_add(1);
+                }
+            }
+            Ok(content) => {
+                let (value, in_gap) = match content {
+                    Content::InGap(value) => (value, true),
+                    Content::Known(value) => (value, false),
+                    Content::Empty => continue,
+                };
+                reading.in_gap |= in_gap && field.target.is_some();
+                reading.strong += usize::from(is_strong(&field.kind));
+                let flaw = if value.is_null() {
+                    None
+                } else {
+                    evidence(mapping, candidate, ground, position, number, field, cell)
+                };
+                reading.flaws.extend(flaw);
+                if let Some(place) = field.target.and_then(|at| reading.values.get_mut(at)) {
+                    *place = Some(value);
+                }
+            }
+            Err(fault) => {
+                let nature = cells::nature(cell, &mapping.words);
+                let at_home = is_strong(&field.kind)
+                    && ground.contested(position)
+                    && !is_own(&field.kind, nature)
+                    && ground.is_home(position, nature);
+                reading.flaws.push(if at_home {
+                    Flaw::Clash { position, field: number, nature }
+                } else {
+                    let rejects = fault.fatal || field.on_bad == OnBad::Reject;
+                    Flaw::Misfit { position, field: number, fault, rejects }
+                });
+            }
+        }
+        if strictly && !reading.flaws.is_empty() {
+            return None;
+        }
+    }
+    for position in candidate.slots.len()..view.width() {
+        if !is_blank(view.get(position)) {
+            reading.flaws.push(Flaw::Beyond { position, under_header: candidate.is_header });
+            if strictly {
+                return None;
+            }
+        }
+    }
+    (!strictly || reading.flaws.is_empty()).then_some(reading)
+}
+
+/// `None` where the cell may be empty, `Some(None)` where that is unusual but allowed.
+fn missing(
+    mapping: &Mapping,
+    candidate: &Candidate,
+    position: usize,
+    number: usize,
+    field: &Field,
+) -> Option<Option<Flaw>> {
+    if number == mapping.key {
+        let fault = Fault { code: Code::MissingId, says: "is empty", fatal: true };
+        return Some(Some(Flaw::Misfit { position, field: number, fault, rejects: true }));
+    }
+    let is_expected = matches!(field.kind, FieldKind::Status(_))
+        || candidate.date_position(mapping) == Some(position);
+    is_expected.then(|| (!candidate.is_header).then_some(Flaw::Missing { field: number }))
+}
+
+/// What the looks of a readable cell say against its column.
+fn evidence(
+    mapping: &Mapping,
+    candidate: &Candidate,
+    ground: &Ground,
+    position: usize,
+    number: usize,
+    field: &Field,
+    cell: &Cell,
+) -> Option<Flaw> {
+    if !ground.contested(position) {
+        return None;
+    }
+    if let (FieldKind::Status(status), Cell::Text(text)) = (&field.kind, cell) {
+        let written = status.words.get(&normalised(text)).map(|(_, words)| *words);
+        let usual = candidate.status.is_none() || candidate.status == written;
+        return (!usual).then_some(Flaw::Unlikely { position, field: number });
+    }
+    if is_strong(&field.kind) {
+        return None;
+    }
+    let nature = cells::nature(cell, &mapping.words);
+    match cells::doubt(&field.kind, cell, nature) {
+        Doubt::Foreign if ground.is_home(position, nature) => {
+            Some(Flaw::Foreign { position, field: number, nature })
+        }
+        Doubt::Unlikely => Some(Flaw::Unlikely { position, field: number }),
+        Doubt::Foreign | Doubt::None => None,
+    }
+}
+
+/// Kinds that do not accept any text.
+fn is_strong(kind: &FieldKind) -> bool {
+    matches!(
+        kind,
+        FieldKind::Id
+            | FieldKind::Integer(..)
+            | FieldKind::Timestamp(_)
+            | FieldKind::Status(_)
+            | FieldKind::YesNo
+    )
+}
+
+/// Whether a cell that cannot be read as `kind` is still an attempt at it.
+fn is_own(kind: &FieldKind, nature: Nature) -> bool {
+    match kind {
+        FieldKind::Timestamp(_) => matches!(nature, Nature::Date | Nature::DateTime),
+        FieldKind::Id | FieldKind::Integer(..) => {
+            matches!(nature, Nature::Phone | Nature::LongNumber | Nature::Number)
+        }
+        FieldKind::YesNo => matches!(nature, Nature::YesNo),
+        _ => false,
+    }
+}
+
+/// What became of a row.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// It was written so; misfits that do not take the row with them are noted.
+    Taken(Reading),
+    /// It was written so, and has cells that take the row with them.
+    Refused(Reading),
+    /// It fits these, differently.
+    Ambiguous(Reading, Reading),
+    /// It fits none; these come nearest.
+    Unfit(Option<Reading>, Option<Reading>),
+}
+
+/// Between readings without flaws.
+pub(super) fn decide_strict(
+    mapping: &Mapping,
+    candidates: &[Candidate],
+    view: View<'_>,
+    mut readings: Vec<Reading>,
+) -> Option<Verdict> {
+    // A header's reading comes first, so that it stands for those that agree with it.
+    let mut distinct: Vec<Reading> = Vec::new();
+    for reading in readings.drain(..) {
+        if !distinct.iter().any(|other| other.values == reading.values) {
+            distinct.push(reading);
+        }
+    }
+    let mut distinct = distinct.into_iter();
+    let first = distinct.next()?;
+    for other in distinct {
+        // Where the others only differ from the header by free text, the header decides.
+        if !first.is_header || speaks_for_itself(mapping, candidates, view, &first, &other) {
+            return Some(Verdict::Ambiguous(first, other));
+        }
+    }
+    Some(Verdict::Taken(first))
+}
+
+/// Whether `other` reads a date, an id or the like where `first` reads something else.
+fn speaks_for_itself(
+    mapping: &Mapping,
+    candidates: &[Candidate],
+    view: View<'_>,
+    first: &Reading,
+    other: &Reading,
+) -> bool {
+    let slots = |reading: &Reading| candidates.get(reading.candidate).map(|c| c.slots.as_slice());
+    let (mine, theirs) = (slots(first).unwrap_or_default(), slots(other).unwrap_or_default());
+    theirs.iter().enumerate().any(|(position, slot)| {
+        slot.field != mine.get(position).and_then(|slot| slot.field)
+            && !is_blank(view.get(position))
+            && slot
+                .field
+                .and_then(|field| mapping.fields.get(field))
+                .is_some_and(|field| is_strong(&field.kind))
+    })
+}
+
+/// By so much the lightest reading must be lighter than one with another outcome.
+const CLEARLY: u32 = 2;
+
+/// Between readings with flaws.
+pub(super) fn decide(mut readings: Vec<Reading>) -> Verdict {
+    readings.sort_by_key(Reading::weight);
+    let mut readings = readings.into_iter();
+    let Some(best) = readings.next() else { return Verdict::Unfit(None, None) };
+    let runner = readings.find(|other| !best.same_outcome(other));
+    let margin =
+        runner.as_ref().map_or(u32::MAX, |other| other.weight().saturating_sub(best.weight()));
+    let missing = best.count(|flaw| matches!(flaw, Flaw::Missing { .. }));
+    let misfits = best.count(|flaw| matches!(flaw, Flaw::Misfit { rejects: true, .. }));
+    // By position a row must show what it is; under a header it need not.
+    let plausible = best.is_header || (missing <= 1 && best.strong >= misfits.max(1));
+    if best.contradicts() || !plausible {
+        return Verdict::Unfit(Some(best), runner);
+    }
+    match (best.rejects(), runner) {
+        (true, Some(other)) if margin == 0 && !other.rejects() => {
+            Verdict::Unfit(Some(best), Some(other))
+        }
+        (true, _) => Verdict::Refused(best),
+        (false, Some(other)) if margin < CLEARLY => {
+            if other.rejects() || other.contradicts() {
+                Verdict::Unfit(Some(best), Some(other))
+            } else {
+                Verdict::Ambiguous(best, other)
+            }
+        }
+        (false, _) => Verdict::Taken(best),
+    }
+}
