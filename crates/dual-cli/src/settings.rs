@@ -10,6 +10,7 @@ use dual_database::import::source::{
 use dual_database::import::{Observer, RejectsFile, Target, WriteOptions};
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::store::sqlite::File;
+use dual_database::schema::users;
 use dual_database::{Error, Kind, Result};
 
 use crate::arguments::Migrate;
@@ -66,7 +67,7 @@ impl Migration {
             .filter(|path| !path.as_os_str().is_empty())
             .ok_or_else(|| missing("--sqlite-db-path", "DATABASE_PATH"))?;
         let target = Target {
-            postgres: url.parse::<Settings>()?,
+            postgres: Settings::parse(&url)?,
             limits: Limits { statement: STATEMENT, ..Limits::default() },
             sqlite: File::look(&path)?,
             busy: BUSY,
@@ -76,7 +77,7 @@ impl Migration {
         }
         let mapping = match &arguments.mapping {
             Some(path) => read_mapping(path)?,
-            None => Mapping::bot()?,
+            None => Mapping::built_in(&users())?,
         };
         let from = match arguments.csv {
             Some(path) => From::Csv(path),
@@ -150,5 +151,5 @@ fn read_mapping(path: &Path) -> Result<Mapping> {
         Error::new(Kind::Configuration, "read the mapping", format!("{shown}: {cause}"))
             .with_source(cause)
     })?;
-    Mapping::from_toml(&text, &shown)
+    Mapping::from_toml(&text, &shown, &users())
 }

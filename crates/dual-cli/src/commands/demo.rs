@@ -184,7 +184,7 @@ fn table(rows: &Rows) -> String {
             let cells: Vec<String> = line
                 .iter()
                 .enumerate()
-                .map(|(column, cell)| format!("{cell:<1$}", width(column).unwrap_or(0)))
+                .map(|(column, cell)| format!("{cell:<0$}", width(column).unwrap_or(0)))
                 .collect();
             format!("  {}\n", cells.join("  ").trim_end())
         })

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dual_database::import::{Import, Outcome, Report, SetAside, StoreOutcome};
+use dual_database::import::{Fate, Import, Report, SetAside, StoreOutcome};
 
 /// How many rows and cells set aside are listed; the file of rejects has all.
 pub const LISTED: u64 = 20;
@@ -39,9 +39,9 @@ pub fn summary(import: &Import, report: &Report, aside: &[SetAside], dry_run: bo
         report.postgres.word(),
         report.sqlite.word()
     );
-    list(&mut text, "rejected rows", Outcome::Rejected, counts.rejected, aside);
-    list(&mut text, "cells left out of rows that were kept", Outcome::Reported, counts.reported, aside);
-    list(&mut text, "merged rows", Outcome::Merged, counts.merged, aside);
+    list(&mut text, "rejected rows", Fate::Rejected, counts.rejected, aside);
+    list(&mut text, "cells left out of rows that were kept", Fate::Reported, counts.reported, aside);
+    list(&mut text, "merged rows", Fate::Merged, counts.merged, aside);
     if let Some(run) = &report.completed_run {
         let _ = writeln!(text, "\nan earlier run ({run}) had reached only one database; it is completed");
     }
@@ -60,24 +60,24 @@ pub fn summary(import: &Import, report: &Report, aside: &[SetAside], dry_run: bo
 /// Why rows were rejected, where that stopped the import: on stderr.
 pub fn reasons(aside: &[SetAside]) {
     let mut text = String::new();
-    let rejected = aside.iter().filter(|one| one.outcome == Outcome::Rejected).count();
+    let rejected = aside.iter().filter(|one| one.fate == Fate::Rejected).count();
     let all = u64::try_from(rejected).unwrap_or(u64::MAX);
-    list(&mut text, "rejected rows, the first ones", Outcome::Rejected, all, aside);
+    list(&mut text, "rejected rows, the first ones", Fate::Rejected, all, aside);
     if !text.is_empty() {
         super::message(text.trim());
     }
 }
 
-fn list(text: &mut String, title: &str, outcome: Outcome, all: u64, aside: &[SetAside]) {
+fn list(text: &mut String, title: &str, fate: Fate, all: u64, aside: &[SetAside]) {
     if all == 0 {
         return;
     }
     let _ = writeln!(text, "\n{title}: {all}");
     let mut listed = 0;
-    for one in aside.iter().filter(|one| one.outcome == outcome) {
+    for one in aside.iter().filter(|one| one.fate == fate) {
         let problem = &one.problem;
         let place = problem.cell.clone().unwrap_or_else(|| format!("row {}", problem.row));
-        let _ = writeln!(text, "  {place:<8} {}: {}", problem.code.word(), problem.sentence);
+        let _ = writeln!(text, "  {place:<8} {}: {}", problem.code.as_str(), problem.sentence);
         listed += 1;
     }
     if listed < all {

@@ -16,13 +16,13 @@ mod write;
 pub use load::StorePlan;
 pub use rejects::RejectsFile;
 pub use report::{Plan, Report, SetAside, StoreOutcome};
-pub use staging::{Counts, Outcome};
+pub use staging::{Counts, Fate};
 pub use write::{Target, WriteOptions};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use meaning::{Mapping, Reader};
+use meaning::{Contents, Mapping, Reader};
 use source::{Page, Source};
 use staging::Staging;
 
@@ -176,19 +176,19 @@ impl Import {
     ) -> Result<Import> {
         let (table, mapping) = (Arc::new(table), Arc::new(mapping));
         let staging = Staging::start(Arc::clone(&table))?;
-        let mut reader = Reader::new(&mapping, &table)?;
+        let mut reader = Reader::new(&mapping);
         loop {
             match source.next_page(observer).await? {
                 Page::Rows(rows) => {
                     let mut understood = Vec::with_capacity(rows.len());
                     for row in &rows {
-                        understood.extend(reader.read(row)?);
+                        understood.push(reader.read(row)?);
                     }
                     staging.add(understood, Arc::clone(&mapping)).await?;
                 }
                 Page::Restart => {
                     staging.forget().await?;
-                    reader = Reader::new(&mapping, &table)?;
+                    reader = Reader::new(&mapping);
                 }
                 Page::End => break,
             }
@@ -197,23 +197,23 @@ impl Import {
         let import = Import {
             staging,
             source: source.describe(),
-            layouts: summary.layouts,
+            layouts: summary.layouts.into_iter().map(|one| (one.layout, one.rows)).collect(),
             warnings: summary.warnings,
             empty_file: Mutex::new(None),
         };
         for warning in &import.warnings {
             observer.event(Event::Warning(warning));
         }
-        if import.counts().await?.read == 0 {
-            let message = if summary.header_seen {
-                "there is a header and no row below it"
-            } else {
-                "there is no row in it"
-            };
+        let nothing = match summary.contents {
+            Contents::Empty => Some("there is no row in it"),
+            Contents::HeaderOnly => Some("there is a header and no row below it"),
+            Contents::Rows => None,
+        };
+        if let Some(nothing) = nothing {
             return Err(Error::new(
                 Kind::InvalidData,
                 "read the rows",
-                format!("{}: {message}", import.source),
+                format!("{}: {nothing}", import.source),
             )
             .with_hint("nothing was changed; check that this is the right tab or file"));
         }
@@ -291,7 +291,7 @@ impl Import {
         let problems = self.staging.problems(offset, limit).await?;
         Ok(problems
             .into_iter()
-            .map(|(outcome, problem)| SetAside { outcome, problem })
+            .map(|(fate, problem)| SetAside { fate, problem })
             .collect())
     }
 

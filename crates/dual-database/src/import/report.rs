@@ -2,7 +2,7 @@
 
 use super::load::StorePlan;
 use super::meaning::Problem;
-use super::staging::{Counts, Outcome};
+use super::staging::{Counts, Fate};
 use crate::error::Error;
 
 /// What both stores are about to get; told before anything is written.
@@ -94,7 +94,7 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetAside {
     /// What became of the row.
-    pub outcome: Outcome,
+    pub fate: Fate,
     /// Where and why.
     pub problem: Problem,
 }

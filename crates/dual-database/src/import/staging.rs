@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rusqlite::types::{Value as Stored, ValueRef};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params_from_iter};
 
-use super::meaning::{Code, Mapping, Problem, Record, Understood, duplicates};
+use super::meaning::{self, Code, Mapping, Problem, Record};
 use crate::error::{Error, Kind, Result};
 use crate::schema::{LogicalType, Table, quoted};
 use crate::store::sqlite::{Owner, failed, from_sqlite, to_sqlite};
@@ -19,7 +19,7 @@ use crate::value::Value;
 
 /// What became of a problem's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Fate {
     /// The row went into neither store.
     Rejected,
     /// The row was kept; only this cell counts as not known.
@@ -28,22 +28,22 @@ pub enum Outcome {
     Merged,
 }
 
-impl Outcome {
+impl Fate {
     /// The stable word of reports.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Outcome::Rejected => "rejected",
-            Outcome::Reported => "reported",
-            Outcome::Merged => "merged",
+            Fate::Rejected => "rejected",
+            Fate::Reported => "reported",
+            Fate::Merged => "merged",
         }
     }
 
-    fn from_word(word: &str) -> Outcome {
+    fn from_word(word: &str) -> Fate {
         match word {
-            "rejected" => Outcome::Rejected,
-            "merged" => Outcome::Merged,
-            _ => Outcome::Reported,
+            "rejected" => Fate::Rejected,
+            "merged" => Fate::Merged,
+            _ => Fate::Reported,
         }
     }
 }
@@ -64,6 +64,7 @@ pub struct Counts {
     pub reported: u64,
 }
 
+#[derive(Debug)]
 pub(super) struct Staging {
     pub(super) owner: Owner,
     pub(super) table: Arc<Table>,
@@ -90,15 +91,15 @@ impl Staging {
     }
 
     /// Stages one page of rows; duplicates are merged as the mapping says.
-    pub(super) async fn add(&self, page: Vec<Understood>, mapping: Arc<Mapping>) -> Result<()> {
+    pub(super) async fn add(&self, page: Vec<meaning::Outcome>, mapping: Arc<Mapping>) -> Result<()> {
         let operation = "stage the rows";
         let table = Arc::clone(&self.table);
         self.owner
             .call(operation, move |connection| {
                 let wrap = |cause| failed(operation, cause);
                 let transaction = connection.transaction().map_err(wrap)?;
-                for understood in page {
-                    stage_row(&transaction, &table, &mapping, understood)?;
+                for outcome in page {
+                    stage_row(&transaction, &table, &mapping, outcome)?;
                 }
                 transaction.commit().map_err(wrap)
             })
@@ -138,7 +139,7 @@ impl Staging {
                             ),
                             (
                                 column.name,
-                                Code::TooLong.word(),
+                                Code::TooLong.as_str(),
                                 format!(
                                     "longer than the {limit} characters that PostgreSQL's column {} takes",
                                     column.name
@@ -165,7 +166,7 @@ impl Staging {
                     .query_row(
                         "SELECT (SELECT count(*) FROM staged), \
                          (SELECT count(*) FROM problem WHERE outcome = 'merged'), \
-                         (SELECT count(*) FROM problem WHERE outcome = 'rejected'), \
+                         (SELECT count(DISTINCT row) FROM problem WHERE outcome = 'rejected'), \
                          (SELECT count(*) FROM problem WHERE outcome = 'reported')",
                         [],
                         |row| {
@@ -187,7 +188,7 @@ impl Staging {
     }
 
     /// Problems in the order of the sheet, from the `offset`-th on, `limit` at the most.
-    pub(super) async fn problems(&self, offset: u64, limit: u64) -> Result<Vec<(Outcome, Problem)>> {
+    pub(super) async fn problems(&self, offset: u64, limit: u64) -> Result<Vec<(Fate, Problem)>> {
         let operation = "read the problems";
         self.owner
             .call(operation, move |connection| {
@@ -280,43 +281,59 @@ fn stage_row(
     connection: &Connection,
     table: &Table,
     mapping: &Mapping,
-    understood: Understood,
+    outcome: meaning::Outcome,
 ) -> Result<()> {
     let operation = "stage the rows";
     let wrap = |cause| failed(operation, cause);
-    for problem in &understood.notes {
-        insert_problem(connection, Outcome::Reported, problem).map_err(wrap)?;
-    }
-    let mut record = match understood.record {
-        Ok(record) => record,
-        Err(problem) => {
-            return insert_problem(connection, Outcome::Rejected, &problem).map_err(wrap);
+    let (mut record, notes) = match outcome {
+        meaning::Outcome::Blank | meaning::Outcome::Header => return Ok(()),
+        meaning::Outcome::Rejected(problems) => {
+            for problem in &problems {
+                insert_problem(connection, Fate::Rejected, problem).map_err(wrap)?;
+            }
+            return Ok(());
         }
+        meaning::Outcome::Record { record, notes, .. } => (record, notes),
     };
-    let Some(key) = record.key(table) else {
+    for problem in &notes {
+        insert_problem(connection, Fate::Reported, problem).map_err(wrap)?;
+    }
+    let Some(Some(Value::Int(key))) = record.values.get(table.key_position()).cloned() else {
         return Err(Error::new(Kind::Internal, operation, "a record without a key"));
     };
-    if let Some(mut earlier) = staged_record(connection, table, key).map_err(wrap)? {
-        let earlier_row = earlier.row;
-        let changed = duplicates::merge(&mut earlier, record, mapping, table);
-        let sentence = if changed.is_empty() {
-            format!("same id as row {}; nothing new in it", earlier.row)
-        } else {
-            format!("same id as row {}; it changed {}", earlier.row, changed.join(", "))
-        };
-        let problem = Problem {
-            row: earlier_row,
-            cell: None,
-            column: Some(table.key().name.to_string()),
-            code: Code::Duplicate,
-            sentence,
-            raw: key.to_string(),
-            displayed: None,
-        };
-        insert_problem(connection, Outcome::Merged, &problem).map_err(wrap)?;
-        record = earlier;
+    if let Some(mut merged) = staged_record(connection, table, key).map_err(wrap)? {
+        let merge = meaning::merge(mapping, &mut merged, record);
+        insert_problem(connection, Fate::Merged, &merge_note(&merge, table, key)).map_err(wrap)?;
+        record = merged;
     }
     write_staged(connection, table, mapping, key, &record).map_err(wrap)
+}
+
+/// Every merge is in the report, with the columns in which the two rows differed.
+fn merge_note(merge: &meaning::Merge, table: &Table, key: i64) -> Problem {
+    let decided: Vec<String> = merge
+        .columns
+        .iter()
+        .filter_map(|column| {
+            let name = table.columns().get(column.column)?.name;
+            let winner = if column.later_won { merge.later } else { merge.earlier };
+            Some(format!("{name} from row {winner}"))
+        })
+        .collect();
+    let sentence = if decided.is_empty() {
+        format!("the same id as row {}; the two agree", merge.later)
+    } else {
+        format!("the same id as row {}; where they differ: {}", merge.later, decided.join(", "))
+    };
+    Problem {
+        row: merge.earlier,
+        cell: None,
+        column: Some(table.key().name.to_string()),
+        code: Code::Duplicate,
+        sentence,
+        raw: key.to_string(),
+        displayed: None,
+    }
 }
 
 fn write_staged(
@@ -331,15 +348,11 @@ fn write_staged(
         .filter(|(position, _)| matches!(record.values.get(*position), Some(Some(_))))
         .fold(0, |mask, (position, _)| mask | bit(position));
     let row = i64::try_from(record.row).unwrap_or(i64::MAX);
+    // What a new row gets: another of its columns as the mapping says, then the constant.
+    let mut complete = record.values.clone();
+    mapping.complete_new(&mut complete);
     let values = table.data_columns().map(|(position, column)| {
-        let own = record.values.get(position).and_then(Option::as_ref);
-        // A new row takes what another of its columns has, then the declared constant.
-        let value = own
-            .or_else(|| {
-                let from = table.position(mapping.default_from(column.name)?)?;
-                record.values.get(from)?.as_ref()
-            })
-            .or(column.default.as_ref());
+        let value = complete.get(position).and_then(Option::as_ref).or(column.default.as_ref());
         value.map_or(Stored::Null, to_sqlite)
     });
     let parameters = [Stored::Integer(key), Stored::Integer(row), Stored::Integer(known)];
@@ -387,7 +400,7 @@ pub(super) fn stored_value(kind: LogicalType, stored: ValueRef<'_>) -> Value {
 
 fn insert_problem(
     connection: &Connection,
-    outcome: Outcome,
+    fate: Fate,
     problem: &Problem,
 ) -> rusqlite::Result<()> {
     connection
@@ -399,16 +412,16 @@ fn insert_problem(
             i64::try_from(problem.row).unwrap_or(i64::MAX),
             &problem.cell,
             &problem.column,
-            problem.code.word(),
+            problem.code.as_str(),
             &problem.sentence,
             &problem.raw,
             &problem.displayed,
-            outcome.word(),
+            fate.word(),
         ))?;
     Ok(())
 }
 
-fn problem_of(row: &Row<'_>) -> rusqlite::Result<(Outcome, Problem)> {
+fn problem_of(row: &Row<'_>) -> rusqlite::Result<(Fate, Problem)> {
     let outcome: String = row.get(0)?;
     let number: i64 = row.get(1)?;
     let code: String = row.get(4)?;
@@ -416,10 +429,10 @@ fn problem_of(row: &Row<'_>) -> rusqlite::Result<(Outcome, Problem)> {
         row: u64::try_from(number).unwrap_or(0),
         cell: row.get(2)?,
         column: row.get(3)?,
-        code: Code::from_word(&code).unwrap_or(Code::NoLayout),
+        code: Code::of(&code).unwrap_or(Code::NoLayout),
         sentence: row.get(5)?,
         raw: row.get(6)?,
         displayed: row.get(7)?,
     };
-    Ok((Outcome::from_word(&outcome), problem))
+    Ok((Fate::from_word(&outcome), problem))
 }

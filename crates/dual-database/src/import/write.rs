@@ -137,7 +137,7 @@ impl Import {
         }
         let mut postgres = None;
         if reach.0 {
-            let mut load =
+            let load =
                 PostgresLoad::begin(&target.postgres, &target.limits, &self.staging.table, options)
                     .await?;
             self.staging.reject_too_long(load.length_limits()).await?;

@@ -4,17 +4,17 @@
 use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::StreamExt as _;
 use rusqlite::types::ValueRef;
 use tokio::sync::mpsc;
+use tokio_postgres::types::Type;
 
 use super::{Mark, StorePlan, sql, sqlite};
 use crate::error::{Error, Kind, Result, Store};
 use crate::import::staging::{Staging, bit, stored_value};
 use crate::import::write::{Target, WriteOptions};
 use crate::import::{Event, Observer};
-use crate::schema::{Dialect, LogicalType, Table, quoted};
-use crate::store::postgres::{Limits, Session, Settings};
+use crate::schema::{Dialect, Table, quoted};
+use crate::store::postgres::{Catalog, Limits, Session, Settings, plan};
 use crate::store::sqlite::{Found, failed};
 use crate::value::{Value, timestamp_text};
 
@@ -44,7 +44,6 @@ impl PostgresLoad {
     ) -> Result<PostgresLoad> {
         let session = Session::open(settings, limits).await?;
         session.begin("begin the import").await?;
-        session.batch("begin the import", "SET LOCAL datestyle = 'ISO, YMD'").await?;
         let (store, schema, length_limits) = adopt(&session, table, options).await?;
         let mark = last_mark(&session).await?;
         session.batch("make the temporary table", &temporary_table(table)).await?;
@@ -168,8 +167,8 @@ impl PostgresLoad {
             .await?;
         let mut issued = Vec::new();
         clear(staging, "issued").await?;
-        while let Some(chunk) = lines.next().await {
-            for line in chunk?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        while let Some(chunk) = lines.next().await? {
+            for line in chunk.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 issued.push(issued_of(line).ok_or_else(|| unexpected(operation))?);
             }
             if issued.len() >= 10_000 {
@@ -197,7 +196,7 @@ impl PostgresLoad {
             let keys = sqlite::SqliteLoad::lacking(staging, above, 5_000).await?;
             let Some(last) = keys.last().copied() else { return Ok(()) };
             above = Some(last);
-            let rows = self.session.query(operation, &statement, &[&keys]).await?;
+            let rows = self.session.query(operation, &statement, &[(&keys, Type::INT8_ARRAY)]).await?;
             let mut kept = Vec::with_capacity(rows.len());
             for row in rows {
                 let number: i64 = row.try_get(0).map_err(|_| unexpected(operation))?;
@@ -240,7 +239,7 @@ impl PostgresLoad {
             .execute(
                 operation,
                 "INSERT INTO dual.import_run (run_id, source) VALUES ($1, $2)",
-                &[&mark.run_id, &mark.source],
+                &[(&mark.run_id, Type::TEXT), (&mark.source, Type::TEXT)],
             )
             .await?;
         Ok(())
@@ -296,14 +295,81 @@ fn temporary_table(table: &Table) -> String {
     )
 }
 
+/// Makes the table the declared one, or replaces it, and sees to the record of runs. Returns
+/// the table's qualified name, what was done, and the limits of its text columns.
+async fn adopt(
+    session: &Session,
+    table: &Table,
+    options: WriteOptions,
+) -> Result<(String, Vec<String>, Vec<(usize, u32)>)> {
+    let mut catalog = Catalog::read(session, table).await?;
+    let mut done = Vec::new();
+    if options.recreate_tables
+        && let Some(found) = catalog.table.take()
+    {
+        let drop = format!("DROP TABLE {}", found.qualified());
+        session.batch("drop the old table", &drop).await?;
+        done.push(format!("drop table {}", table.name()));
+        // The new one comes where the old one was.
+        catalog.rights.schema = Some(found.schema);
+    }
+    let plan = plan(table, &catalog);
+    let operation = "adopt the table";
+    if let Some(refusal) = plan.refusal(operation) {
+        return Err(refusal);
+    }
+    for step in plan.steps {
+        // The one step that a rollback does not undo.
+        if options.dry_run && step.sql.starts_with("SELECT setval") {
+            done.push(step.what);
+            continue;
+        }
+        session.batch(operation, &step.sql).await?;
+        done.push(step.what);
+    }
+    if !has(session, "to_regnamespace('dual')").await? {
+        if !catalog.rights.create_in_database {
+            let (database, user) = (&catalog.rights.database, &catalog.rights.user);
+            return Err(Error::new(
+                Kind::AccessDenied,
+                "make the schema dual",
+                format!("no right to make a schema in {}", quoted(database)),
+            )
+            .with_hint(format!(
+                "the owner can run: GRANT CREATE ON DATABASE {} TO {};",
+                quoted(database),
+                quoted(user)
+            )));
+        }
+        session.batch("make the schema dual", "CREATE SCHEMA dual").await?;
+        done.push("create schema dual".into());
+    }
+    if !has(session, "to_regclass('dual.import_run')").await? {
+        session
+            .batch(
+                "make the record of runs",
+                "CREATE TABLE dual.import_run (run_id text PRIMARY KEY, source text NOT NULL)",
+            )
+            .await?;
+    }
+    let limits = plan
+        .lengths
+        .into_iter()
+        .filter_map(|(name, limit)| Some((table.position(name)?, limit)))
+        .collect();
+    Ok((plan.target, done, limits))
+}
+
+/// Whether an expression gives something.
+async fn has(session: &Session, expression: &str) -> Result<bool> {
+    let operation = "read the catalog";
+    let rows = session.query(operation, &format!("SELECT {expression} IS NOT NULL"), &[]).await?;
+    rows.first().and_then(|row| row.try_get(0).ok()).ok_or_else(|| unexpected(operation))
+}
+
 async fn last_mark(session: &Session) -> Result<Option<String>> {
     let operation = "read the record of runs";
-    let exists = session
-        .query(operation, "SELECT to_regclass('dual.import_run') IS NOT NULL", &[])
-        .await?;
-    let exists: bool =
-        exists.first().and_then(|row| row.try_get(0).ok()).ok_or_else(|| unexpected(operation))?;
-    if !exists {
+    if !has(session, "to_regclass('dual.import_run')").await? {
         return Ok(None);
     }
     let rows = session.query(operation, "SELECT max(run_id) FROM dual.import_run", &[]).await?;

@@ -103,9 +103,33 @@ pub enum Code {
     TwoLayouts,
     /// The row begins in another column.
     Shifted,
+    /// Another row has the same id; the two were merged.
+    Duplicate,
 }
 
 impl Code {
+    const ALL: [Code; 14] = [
+        Code::MissingId,
+        Code::BadId,
+        Code::BadDate,
+        Code::UnknownStatus,
+        Code::BadBoolean,
+        Code::BadNumber,
+        Code::BadPhone,
+        Code::ErrorCell,
+        Code::NulInText,
+        Code::TooLong,
+        Code::NoLayout,
+        Code::TwoLayouts,
+        Code::Shifted,
+        Code::Duplicate,
+    ];
+
+    /// The code of that text; the reverse of [`Code::as_str`].
+    pub(super) fn of(text: &str) -> Option<Code> {
+        Code::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+
     /// The code in reports: `bad_id`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -123,6 +147,7 @@ impl Code {
             Code::NoLayout => "no_layout",
             Code::TwoLayouts => "two_layouts",
             Code::Shifted => "shifted",
+            Code::Duplicate => "duplicate",
         }
     }
 }
