@@ -63,7 +63,7 @@ fn a_bad_book_is_one_clear_error() {
     let sheet = r#"{"title": "S"}"#;
     for (text, error) in [
         ("tea", "book.json:1:2: expected ident"),
-        ("[]", "book.json:1:0: invalid type: sequence"),
+        ("[]", "book.json:1:1: invalid type: sequence"),
         ("{}", "book.json:1:1: no book"),
         ("{\"title\": \"b\",\n \"sheets\": [{\"title\": \"S\",\n", "book.json:3:"),
         ("{\"title\": \"b\"}", "book.json:1:14: missing field `sheets`"),
