@@ -128,6 +128,37 @@ async fn masks_and_grid_data() {
     assert_eq!(all["sheets"][1]["data"][0]["rowMetadata"].as_array().unwrap().len(), 5);
 }
 
+/// The shapes are those of gspread's cassettes `test_get_notes` and `test_clear_tab_color`.
+#[tokio::test]
+async fn notes_and_absent_members() {
+    let json = r#"{"title": "n", "sheets": [
+        {"title": "Sheet1", "cells": [[{"note": "read my note"}], ["", {"note": "second"}, ""]]},
+        {"title": "bare"}]}"#;
+    let double = Double::start(Books::from_json(json).unwrap(), Options::default()).await.unwrap();
+    let token = client::sign_in(&double, DRIVE).await;
+    for (query, body) in [
+        (
+            "fields=sheets%2Fdata%2FrowData%2Fvalues%2Fnote&ranges=%27Sheet1%27",
+            r#"{"sheets":[{"data":[{"rowData":[{"values":[{"note":"read my note"}]},{"values":[{},{"note":"second"}]}]}]}]}"#,
+        ),
+        (
+            "includeGridData=False&fields=sheets.data.rowData.values.note&ranges=bare",
+            r#"{"sheets":[{"data":[{}]}]}"#,
+        ),
+        (
+            "fields=sheets.properties.tabColorStyle",
+            r#"{"sheets":[{"properties":{}},{"properties":{}}]}"#,
+        ),
+    ] {
+        let target = format!("/v4/spreadsheets/x?{query}");
+        let got = client::get(double.base_url(), &target, &token).await;
+        assert_eq!(serde_json::to_string(&got.json()).unwrap(), body, "{query}");
+    }
+    // For values a note is nothing.
+    let got = client::get(double.base_url(), "/v4/spreadsheets/x/values/Sheet1", &token).await;
+    assert_eq!(got.json().get("values"), None);
+}
+
 #[tokio::test]
 async fn drive_finds_by_title() {
     let listed = compact(
