@@ -119,7 +119,7 @@ impl Cell {
     }
 
     /// Whether the cell is left out at the end of a row. A formula that gives `""` is not
-    /// empty [K].
+    /// empty (general knowledge; no recording has one).
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Empty => true,

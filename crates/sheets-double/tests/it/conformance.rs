@@ -165,3 +165,34 @@ async fn every_recorded_exchange() {
     }
     assert!(compared >= 55, "only {compared} compared");
 }
+
+/// What Google says of a spreadsheet is a book too, and is served as it was said: all
+/// the properties that a recording has survive.
+#[tokio::test]
+async fn a_recorded_answer_is_a_book() {
+    let double = Double::start(Books::new(), Options::default()).await.unwrap();
+    let token = client::sign_in(&double, DRIVE).await;
+    let mut served = 0;
+    for entry in std::fs::read_dir(recordings()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let recording: Value =
+            serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        for exchange in recording["exchanges"].as_array().unwrap() {
+            let body = exchange["response"]["body_text"].as_str().unwrap();
+            if !body.contains("\"spreadsheetTheme\"") {
+                continue;
+            }
+            let book = Book::from_json(body).unwrap();
+            assert!(book.warnings.is_empty(), "{:?}", book.warnings);
+            double.set_books(Books::single(book));
+            let got =
+                client::get(double.base_url(), &target_of(&exchange["request"]), &token).await;
+            assert_eq!(got.text(), body, "{}", path.display());
+            served += 1;
+        }
+    }
+    assert!(served >= 5, "only {served} served");
+}
