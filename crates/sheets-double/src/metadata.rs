@@ -236,6 +236,11 @@ fn grid(book: &Book, sheet: &Sheet, area: &Area, mask: &Mask) -> Node {
     }
     if let Some(mask) = mask.below("rowData") {
         let cells = mask.below("values");
+        // The same for every cell, so it is cut to the mask once.
+        let base = cells
+            .as_ref()
+            .and_then(|mask| mask.below("effectiveFormat"))
+            .map(|mask| mask.select(default_format()));
         let rows: Vec<Node> = (0..used_lines(sheet, area, false, Cell::is_blank))
             .map(|line| {
                 let row = area.rows.start.saturating_add(line);
@@ -244,7 +249,8 @@ fn grid(book: &Book, sheet: &Sheet, area: &Area, mask: &Mask) -> Node {
                 let values = cells.as_ref().filter(|_| used > 0).map(|mask| {
                     let first = columns.start;
                     let cells = (first..first.saturating_add(used)).map(|column| {
-                        cell_data(sheet.cell(row, column).unwrap_or(&Cell::Empty), locale, mask)
+                        let cell = sheet.cell(row, column).unwrap_or(&Cell::Empty);
+                        cell_data(cell, locale, mask, base.as_ref())
                     });
                     ("values", Node::Array(cells.collect()))
                 });
@@ -267,15 +273,15 @@ fn grid(book: &Book, sheet: &Sheet, area: &Area, mask: &Mask) -> Node {
     Node::object(members)
 }
 
-fn cell_data(cell: &Cell, locale: Locale, mask: &Mask) -> Node {
+fn cell_data(cell: &Cell, locale: Locale, mask: &Mask, base: Option<&Node>) -> Node {
     if cell.is_blank() {
         return Node::Object(Vec::new());
     }
     let mut members = Vec::new();
-    let format = |base: Option<Node>| {
+    let format = |base: Option<&Node>| {
         let own = cell.number_format().map(|format| ("numberFormat".into(), format));
         let base = match base {
-            Some(Node::Object(members)) => members,
+            Some(Node::Object(members)) => members.clone(),
             _ => Vec::new(),
         };
         let all: Vec<_> = own.into_iter().chain(base).collect();
@@ -286,7 +292,7 @@ fn cell_data(cell: &Cell, locale: Locale, mask: &Mask) -> Node {
         ("effectiveValue", &|| cell.effective_value()),
         ("formattedValue", &|| (!cell.is_empty()).then(|| Node::text(cell.shown(locale)))),
         ("userEnteredFormat", &|| format(None)),
-        ("effectiveFormat", &|| format(Some(default_format()))),
+        ("effectiveFormat", &|| base.map(|_| format(base).unwrap_or(Node::Object(Vec::new())))),
         ("note", &|| cell.note().map(|note| Node::text(note.to_owned()))),
     ] {
         if let Some(mask) = mask.below(key)
