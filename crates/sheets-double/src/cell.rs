@@ -14,7 +14,7 @@ use crate::json::{Node, write_number, write_text};
 /// In JSON a cell is a scalar (`""` and `null` are empty cells), or an object with `v`
 /// (stored value), `f` (displayed text), `date` (true: `v` is a serial number, or text
 /// `YYYY-MM-DD[ h:mm:ss]` for one), `formula`, and optionally `pattern` (number format) and
-/// `error` (the message of an error cell). Other members are ignored.
+/// `error` (the message of an error cell) and `note`. Other members are ignored.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Cell {
     /// Nothing.
@@ -45,6 +45,8 @@ pub struct Styled {
     pub pattern: Option<Box<str>>,
     /// The message of an error cell.
     pub error: Option<Box<str>>,
+    /// The note attached to the cell.
+    pub note: Option<Box<str>>,
 }
 
 /// `valueRenderOption` and `dateTimeRenderOption` taken together.
@@ -117,7 +119,7 @@ impl Cell {
     }
 
     /// Whether the cell is left out at the end of a row. A formula that gives `""` is not
-    /// empty [K].
+    /// empty (general knowledge; no recording has one).
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Empty => true,
@@ -128,6 +130,16 @@ impl Cell {
             }
             _ => false,
         }
+    }
+
+    /// Whether grid data leaves the cell out at the end of a row: a note alone keeps it.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.is_empty() && self.note().is_none()
+    }
+
+    /// The note attached to the cell.
+    pub(crate) fn note(&self) -> Option<&str> {
+        self.styled().and_then(|styled| styled.note.as_deref())
     }
 
     fn stored(&self) -> &Self {
@@ -299,6 +311,7 @@ struct StyledForm {
     formula: Option<Box<str>>,
     pattern: Option<Box<str>>,
     error: Option<Box<str>>,
+    note: Option<Box<str>>,
 }
 
 struct CellVisitor;
@@ -346,6 +359,7 @@ impl<'de> Visitor<'de> for CellVisitor {
             formula: form.formula,
             pattern: form.pattern,
             error: form.error,
+            note: form.note,
         };
         if styled.date
             && let Cell::Text(text) = &styled.value

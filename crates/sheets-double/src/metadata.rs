@@ -135,12 +135,11 @@ fn properties(book: &Book) -> Node {
         ("timeZone", Node::text(book.time_zone.clone())),
         ("defaultFormat", own("defaultFormat").unwrap_or_else(default_format)),
     ];
-    for key in ["iterativeCalculationSettings"] {
-        members.extend(own(key).map(|node| (key, node)));
-    }
+    let iterative = "iterativeCalculationSettings";
+    members.extend(own(iterative).map(|node| (iterative, node)));
     members.push(("spreadsheetTheme", own("spreadsheetTheme").unwrap_or_else(theme)));
-    let last = "importFunctionsExternalUrlAccessAllowed";
-    members.extend(own(last).map(|node| (last, node)));
+    let imports = "importFunctionsExternalUrlAccessAllowed";
+    members.extend(own(imports).map(|node| (imports, node)));
     Node::object(members)
 }
 
@@ -172,17 +171,24 @@ fn sheet_node(position: usize, sheet: &Sheet, data: Option<Node>) -> Node {
             ("merges", Node::Array(ranges)) => {
                 Node::Array(ranges.iter().map(|range| whole_range(range, sheet, false)).collect())
             }
-            ("basicFilter", Node::Object(members)) => {
-                Node::object(members.iter().map(|(key, node)| {
-                    let filled = (key == "range").then(|| whole_range(node, sheet, true));
-                    (key.clone(), filled.unwrap_or_else(|| node.clone()))
-                }))
+            ("basicFilter", filter) => with_range(filter, sheet, true),
+            ("protectedRanges", Node::Array(ranges)) => {
+                Node::Array(ranges.iter().map(|item| with_range(item, sheet, false)).collect())
             }
             _ => node.clone(),
         };
         (key.clone(), node)
     }));
     Node::object(members)
+}
+
+/// The object with its `range` in Google's form.
+fn with_range(object: &Node, sheet: &Sheet, fill: bool) -> Node {
+    let Node::Object(members) = object else { return object.clone() };
+    Node::object(members.iter().map(|(key, node)| {
+        let range = (key == "range").then(|| whole_range(node, sheet, fill));
+        (key.clone(), range.unwrap_or_else(|| node.clone()))
+    }))
 }
 
 /// A `GridRange` of this sheet in Google's order; open ends filled from the grid if asked.
@@ -230,15 +236,21 @@ fn grid(book: &Book, sheet: &Sheet, area: &Area, mask: &Mask) -> Node {
     }
     if let Some(mask) = mask.below("rowData") {
         let cells = mask.below("values");
-        let rows: Vec<Node> = (0..used_lines(sheet, area, false))
+        // The same for every cell, so it is cut to the mask once.
+        let base = cells
+            .as_ref()
+            .and_then(|mask| mask.below("effectiveFormat"))
+            .map(|mask| mask.select(default_format()));
+        let rows: Vec<Node> = (0..used_lines(sheet, area, false, Cell::is_blank))
             .map(|line| {
                 let row = area.rows.start.saturating_add(line);
                 let columns = area.columns.clone();
-                let used = used_cells(sheet, area, false, line);
+                let used = used_cells(sheet, area, false, line, Cell::is_blank);
                 let values = cells.as_ref().filter(|_| used > 0).map(|mask| {
                     let first = columns.start;
                     let cells = (first..first.saturating_add(used)).map(|column| {
-                        cell_data(sheet.cell(row, column).unwrap_or(&Cell::Empty), locale, mask)
+                        let cell = sheet.cell(row, column).unwrap_or(&Cell::Empty);
+                        cell_data(cell, locale, mask, base.as_ref())
                     });
                     ("values", Node::Array(cells.collect()))
                 });
@@ -261,15 +273,15 @@ fn grid(book: &Book, sheet: &Sheet, area: &Area, mask: &Mask) -> Node {
     Node::object(members)
 }
 
-fn cell_data(cell: &Cell, locale: Locale, mask: &Mask) -> Node {
-    if cell.is_empty() {
+fn cell_data(cell: &Cell, locale: Locale, mask: &Mask, base: Option<&Node>) -> Node {
+    if cell.is_blank() {
         return Node::Object(Vec::new());
     }
     let mut members = Vec::new();
-    let format = |base: Option<Node>| {
+    let format = |base: Option<&Node>| {
         let own = cell.number_format().map(|format| ("numberFormat".into(), format));
         let base = match base {
-            Some(Node::Object(members)) => members,
+            Some(Node::Object(members)) => members.clone(),
             _ => Vec::new(),
         };
         let all: Vec<_> = own.into_iter().chain(base).collect();
@@ -278,9 +290,10 @@ fn cell_data(cell: &Cell, locale: Locale, mask: &Mask) -> Node {
     for (key, make) in [
         ("userEnteredValue", &(|| cell.entered_value()) as &dyn Fn() -> Option<Node>),
         ("effectiveValue", &|| cell.effective_value()),
-        ("formattedValue", &|| Some(Node::text(cell.shown(locale)))),
+        ("formattedValue", &|| (!cell.is_empty()).then(|| Node::text(cell.shown(locale)))),
         ("userEnteredFormat", &|| format(None)),
-        ("effectiveFormat", &|| format(Some(default_format()))),
+        ("effectiveFormat", &|| base.map(|_| format(base).unwrap_or(Node::Object(Vec::new())))),
+        ("note", &|| cell.note().map(|note| Node::text(note.to_owned()))),
     ] {
         if let Some(mask) = mask.below(key)
             && let Some(node) = make()

@@ -56,8 +56,10 @@ impl Query {
     /// A boolean option; absent is false.
     pub(crate) fn boolean(&self, name: &str, field: &str) -> Result<bool, Answer> {
         match self.get(name) {
-            None | Some("false" | "0") => Ok(false),
-            Some("true" | "1") => Ok(true),
+            None => Ok(false),
+            // Python's "False" is taken too, as recorded cassettes of gspread show.
+            Some(text) if text == "0" || text.eq_ignore_ascii_case("false") => Ok(false),
+            Some(text) if text == "1" || text.eq_ignore_ascii_case("true") => Ok(true),
             Some(other) => Err(Answer::bad_option(field, "TYPE_BOOL", other)),
         }
     }

@@ -131,7 +131,7 @@ fn write_range(
         let dimension = if wanted.by_columns { "COLUMNS" } else { "ROWS" };
         write_text(object.key("majorDimension"), dimension);
     }
-    let lines = used_lines(sheet, area, wanted.by_columns);
+    let lines = used_lines(sheet, area, wanted.by_columns, Cell::is_empty);
     if mask.has("values") && lines > 0 {
         let locale = Locale::of(&book.locale);
         let inner = level.saturating_add(2);
@@ -160,7 +160,7 @@ fn write_line(
     line: u32,
     level: usize,
 ) {
-    let used = used_cells(sheet, area, wanted.by_columns, line);
+    let used = used_cells(sheet, area, wanted.by_columns, line, Cell::is_empty);
     if used == 0 {
         out.push_str("[]");
         return;
@@ -189,8 +189,14 @@ fn cell_at<'s>(
     sheet.cell(area.rows.start.checked_add(row)?, area.columns.start.checked_add(column)?)
 }
 
-/// Cells of a line up to the last one that is not empty.
-pub(crate) fn used_cells(sheet: &Sheet, area: &Area, by_columns: bool, line: u32) -> u32 {
+/// Cells of a line up to the last one that is not `left_out`.
+pub(crate) fn used_cells(
+    sheet: &Sheet,
+    area: &Area,
+    by_columns: bool,
+    line: u32,
+    left_out: fn(&Cell) -> bool,
+) -> u32 {
     // Nothing is stored past the last row, so a million empty rows cost nothing.
     let size = if by_columns {
         stored_rows(sheet, area)
@@ -200,13 +206,18 @@ pub(crate) fn used_cells(sheet: &Sheet, area: &Area, by_columns: bool, line: u32
     (0..size)
         .rev()
         .find(|position| {
-            cell_at(sheet, area, by_columns, line, *position).is_some_and(|cell| !cell.is_empty())
+            cell_at(sheet, area, by_columns, line, *position).is_some_and(|cell| !left_out(cell))
         })
         .map_or(0, |last| last.saturating_add(1))
 }
 
-/// Lines up to the last one with a cell that is not empty.
-pub(crate) fn used_lines(sheet: &Sheet, area: &Area, by_columns: bool) -> u32 {
+/// Lines up to the last one with a cell that is not `left_out`.
+pub(crate) fn used_lines(
+    sheet: &Sheet,
+    area: &Area,
+    by_columns: bool,
+    left_out: fn(&Cell) -> bool,
+) -> u32 {
     let size = if by_columns {
         area.columns.end.saturating_sub(area.columns.start)
     } else {
@@ -214,7 +225,7 @@ pub(crate) fn used_lines(sheet: &Sheet, area: &Area, by_columns: bool) -> u32 {
     };
     (0..size)
         .rev()
-        .find(|line| used_cells(sheet, area, by_columns, *line) > 0)
+        .find(|line| used_cells(sheet, area, by_columns, *line, left_out) > 0)
         .map_or(0, |last| last.saturating_add(1))
 }
 
