@@ -104,7 +104,9 @@ impl Server {
                             });
                             body.len() >= length.unwrap_or(0)
                         });
-                        if whole || read == 0 {
+                        // A TLS greeting is answered as if it were a request.
+                        let binary = request.first().is_some_and(u8::is_ascii_control);
+                        if whole || binary || read == 0 {
                             break;
                         }
                     }
@@ -211,7 +213,7 @@ async fn rows_appended_meanwhile_are_read_on() {
 #[tokio::test]
 async fn a_tab_that_never_stands_still_is_given_up() {
     let mut server = Server::api(|line, number| match is_metadata(line) {
-        true => metadata(30),
+        true => metadata(300),
         false => rows(line, u64::try_from(number).unwrap()),
     })
     .await;
@@ -377,4 +379,17 @@ async fn waits_that_the_server_asks_for() {
         "{error}"
     );
     assert_eq!(witness.told("the read quota of this minute is used up (429)"), 1);
+}
+
+#[tokio::test]
+async fn a_failure_of_tls_is_not_repeated() {
+    let mut server = Server::api(|_, _| metadata(3)).await;
+    let plain = server.options.endpoint.to_string().replace("http://", "https://");
+    server.options.endpoint = Endpoint::parse(&plain, "the endpoint").unwrap();
+    let witness = Witness::default();
+    let error = server.read(&witness).await.unwrap_err();
+    // A machine without root certificates does not get as far as the handshake.
+    let no_roots = error.message().contains("TLS cannot be set up");
+    assert!(no_roots || error.message().contains("no secure connection to 127.0.0.1"), "{error}");
+    assert_eq!(witness.told(""), 0);
 }
