@@ -250,7 +250,7 @@ async fn what_does_not_pass_has_one_sentence() {
 
 #[tokio::test]
 async fn tokens_are_renewed_while_pages_are_read() {
-    for fault in ["expiring-token=1", "revoked-token=1"] {
+    for fault in ["expiring-token=3", "revoked-token=3"] {
         let stage = Stage::long(3_000, 500).await;
         stage.faults(&[fault]);
         let mut source = stage.open("KEY", TAB).await.unwrap();
@@ -263,7 +263,7 @@ async fn tokens_are_renewed_while_pages_are_read() {
                 Page::End => break,
             }
             if !paused {
-                tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+                tokio::time::sleep(std::time::Duration::from_millis(3_100)).await;
                 paused = true;
             }
         }

@@ -226,20 +226,21 @@ async fn a_tab_that_never_stands_still_is_given_up() {
 #[tokio::test]
 async fn a_page_too_large_for_one_answer_is_asked_for_in_parts() {
     let cell = "я".repeat(25_000);
-    let server = Server::api(move |line, _| {
+    let mut server = Server::api(move |line, _| {
         if is_metadata(line) {
-            return metadata(3_000);
+            return metadata(1_000);
         }
         let (first, last) = asked(line);
         let values: Vec<Value> = (first..=last).map(|row| json!([row, cell])).collect();
         ok(&json!({"range": format!("'Гости'!A{first}:B{last}"), "values": values}))
     })
     .await;
+    server.options.page_rows = 1_000;
     let witness = Witness::default();
     let mut source = SheetSource::open(server.client(), "KEY", "Гости", &witness).await.unwrap();
     let (mut next, mut largest) = (1, 0);
-    // 150 MB altogether; the first 700 rows show that each page is a small part.
-    while next < 700 {
+    // 50 MB altogether.
+    while next <= 1_000 {
         let Page::Rows(rows) = source.next_page(&witness).await.unwrap() else { panic!() };
         largest = largest.max(rows.len());
         for row in rows {
@@ -352,12 +353,12 @@ async fn a_silent_server_is_given_up_after_a_few_time_outs() {
     let mut server = Server::api(|_, _| metadata(3)).await;
     let silent = format!("http://{}", listener.local_addr().unwrap());
     server.options.endpoint = Endpoint::parse(&silent, "the endpoint").unwrap();
-    server.options.read_timeout = Duration::from_millis(40);
+    server.options.read_timeout = Duration::from_millis(500);
     server.options.retry.budget = Duration::from_secs(600);
     let witness = Witness::default();
     let error = server.read(&witness).await.unwrap_err();
     assert!(error.message().contains("did not answer in time; given up after 4 tries"), "{error}");
-    assert_eq!(witness.told("waiting: 127.0.0.1:"), 3);
+    assert!(witness.told("did not answer in time") >= 3);
     drop(listener);
     server.options.retry = quick();
     let error = server.read(&witness).await.unwrap_err();
