@@ -157,7 +157,9 @@ async fn files_that_are_not_there() {
     let folder = Folder::new();
     let missing = CsvSource::open(folder.0.path().join("none.csv")).await.unwrap_err();
     assert_eq!(missing.kind(), Kind::SourceUnavailable);
-    assert!(missing.message().contains("there is no file") && missing.message().contains("none.csv"));
+    assert!(
+        missing.message().contains("there is no file") && missing.message().contains("none.csv")
+    );
     let is_folder = CsvSource::open(folder.0.path()).await.unwrap_err();
     assert!(is_folder.message().contains("is a folder"), "{is_folder}");
 }
@@ -170,9 +172,10 @@ async fn dropping_a_half_read_file_ends_its_thread() {
     assert!(matches!(source.next_page(&Silent).await.unwrap(), Page::Rows(_)));
     assert_eq!(source.describe(), format!("file {}", path.display()));
     let open = || {
-        std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
-            std::fs::read_link(entry.unwrap().path()).ok()
-        }).any(|target| target == path)
+        std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+            .any(|target| target == path)
     };
     assert!(open());
     drop(source);

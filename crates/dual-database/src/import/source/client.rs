@@ -251,3 +251,39 @@ fn classify<T>(answer: Answer) -> Outcome<T> {
     };
     Outcome::Again(Again { retry_after: answer.retry_after, ..Again::new(reason) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::cells::ValueRange;
+    use super::super::tabs::Spreadsheet;
+    use super::*;
+
+    fn answer(body: Vec<u8>) -> Answer {
+        let (host, status) = (String::new(), 200);
+        Answer { status, host, body, date: None, retry_after: None, location: None }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_body_gives_a_value_or_a_typed_error(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..120),
+        ) {
+            let whole = br#"{"range":"A1:B2","values":[["a",1,true,null]]}"#;
+            for cut in [0, 9, 30, whole.len() - 1] {
+                let mut body = whole.get(..cut).unwrap_or_default().to_vec();
+                body.extend_from_slice(&bytes);
+                match read::<ValueRange>(&answer(body.clone()), "test") {
+                    Outcome::Read { .. } | Outcome::Again(_) => {}
+                    Outcome::Failed(Failure::Error(error)) => {
+                        proptest::prop_assert_eq!(error.kind(), Kind::SourceUnavailable);
+                    }
+                    Outcome::Failed(_) | Outcome::Unauthorized(_) => {
+                        proptest::prop_assert!(false, "not for a body");
+                    }
+                }
+                let _ = read::<Spreadsheet>(&answer(body.clone()), "test");
+                let _ = classify::<()>(Answer { status: 403, ..answer(body) });
+            }
+        }
+    }
+}

@@ -109,6 +109,8 @@ fn unreadable(name: &str, error: std::io::Error) -> Error {
 struct Decoder {
     name: String,
     records: Reader<Bounded>,
+    /// The record read last; its memory is used again.
+    record: ByteRecord,
     number: u64,
 }
 
@@ -133,7 +135,7 @@ impl Decoder {
             .flexible(true)
             .delimiter(delimiter)
             .from_reader(Bounded { input: Box::new(input), read: 0, limit: 0 });
-        Ok(Decoder { name, records, number: 0 })
+        Ok(Decoder { name, records, record: ByteRecord::new(), number: 0 })
     }
 
     /// Sends pages until the end, an error, or until nobody receives them any more.
@@ -174,9 +176,9 @@ impl Decoder {
         let reader = self.records.get_mut();
         reader.limit = reader.read.saturating_add(LARGEST_RECORD);
         let line = self.records.position().line();
-        let mut record = ByteRecord::new();
-        let found = self.records.read_byte_record(&mut record);
-        let place = format!("{}, record {number} (line {line})", self.name);
+        let found = self.records.read_byte_record(&mut self.record);
+        let record = &self.record;
+        let place = || format!("{}, record {number} (line {line})", self.name);
         let invalid = |message: String| Error::new(Kind::InvalidData, OPERATION, message);
         match found {
             Ok(true) => {}
@@ -184,7 +186,8 @@ impl Decoder {
             Ok(false) => return Ok(None),
             Err(_) if self.records.get_ref().is_exceeded() => {
                 return Err(invalid(format!(
-                    "{place}: the record is larger than {} MiB",
+                    "{}: the record is larger than {} MiB",
+                    place(),
                     LARGEST_RECORD >> 20
                 ))
                 .with_hint("a quote that is opened there is probably never closed"));
@@ -192,7 +195,7 @@ impl Decoder {
             Err(error) => {
                 return Err(match error.into_kind() {
                     csv::ErrorKind::Io(error) => unreadable(&self.name, error),
-                    _ => invalid(format!("{place}: not CSV")),
+                    _ => invalid(format!("{}: not CSV", place())),
                 });
             }
         }
@@ -203,7 +206,8 @@ impl Decoder {
         if record.iter().next_back().is_some_and(|field| {
             field.strip_suffix(b"\n").is_some_and(|field| field.ends_with(SENTINEL.as_bytes()))
         }) {
-            return Err(invalid(format!("{place}: a quote that is opened there is never closed")));
+            let message = format!("{}: a quote that is opened there is never closed", place());
+            return Err(invalid(message));
         }
         let mut cells = Vec::with_capacity(record.len());
         for (position, field) in record.iter().enumerate() {
@@ -212,7 +216,8 @@ impl Decoder {
                 Ok(text) => cells.push(Cell::Text(text.to_owned())),
                 Err(_) => {
                     return Err(invalid(format!(
-                        "{place}, field {}: not UTF-8{}",
+                        "{}, field {}: not UTF-8{}",
+                        place(),
                         position + 1,
                         guess(field)
                     ))

@@ -223,8 +223,8 @@ fn folded(title: &str) -> String {
 /// 0 for nothing in common, 1 for the same; one title within the other counts as near.
 fn likeness(wanted: &str, title: &str) -> f64 {
     let near = strsim::jaro_winkler(wanted, title);
-    let within = !wanted.is_empty() && title.contains(wanted)
-        || !title.is_empty() && wanted.contains(title);
+    let within =
+        !wanted.is_empty() && title.contains(wanted) || !title.is_empty() && wanted.contains(title);
     if within { near.max(0.9) } else { near }
 }
 
