@@ -10,7 +10,7 @@
 mod ddl;
 mod users;
 
-pub use ddl::{Dialect, quoted};
+pub use ddl::{Dialect, literal, quoted};
 pub use users::users;
 
 use crate::value::Value;

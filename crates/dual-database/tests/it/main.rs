@@ -1,0 +1,8 @@
+//! Against real stores.
+
+// The lint's own exception covers test functions, not what they call.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod postgres_catalog;
+mod postgres_session;
+mod postgres_tls;
