@@ -1,1 +1,23 @@
 //! PostgreSQL: settings, connection, TLS, catalog, errors.
+//!
+//! - [`Settings`]: what a connection URL says, checked, with its password masked;
+//! - [`Session`]: one connection on which no wait is endless;
+//! - [`Catalog`]: what the server has of a declared table, and what we may do with it;
+//! - [`Plan`]: what is missing and what is in the way, as SQL.
+
+mod adopt;
+mod catalog;
+mod connect;
+mod copy;
+mod failure;
+mod keyword;
+mod session;
+mod tls;
+mod url;
+
+pub use adopt::{Obstacle, ObstacleKind, Plan, Step, plan};
+pub use catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights, Sequence, UniqueIndex};
+pub use copy::{CopyIn, CopyOut};
+pub use failure::{ServerError, is_retryable, sqlstate};
+pub use session::{Limits, Parameter, Session};
+pub use url::{RootCertificates, Settings, SslMode, mask};

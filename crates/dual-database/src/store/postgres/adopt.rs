@@ -1,0 +1,381 @@
+//! What is missing for a declared table, as additive steps, and what is in the way. Pure: it
+//! compares the declaration with the [`Catalog`].
+
+use std::fmt::Write as _;
+
+use super::catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights};
+use crate::schema::{Column, Dialect, LogicalType, Role, Table, quoted};
+use crate::{Error, Kind, Store};
+
+/// An additive change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What it does, as a phrase.
+    pub what: String,
+    /// Its SQL, one statement.
+    pub sql: String,
+}
+
+/// What sort of thing is in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObstacleKind {
+    /// A right is missing.
+    Right,
+    /// The table is of another shape.
+    Shape,
+}
+
+/// Something that only a person can change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// What sort of thing.
+    pub kind: ObstacleKind,
+    /// The column that it is about.
+    pub column: Option<String>,
+    /// What is in the way, as a clause.
+    pub what: String,
+    /// What the owner could run, if a statement can help.
+    pub sql: Option<String>,
+}
+
+/// What is to be done before rows can be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The table's qualified and quoted name, existing or to be made.
+    pub target: String,
+    /// Whether the table is to be made.
+    pub creates: bool,
+    /// What is to be run, in this order.
+    pub steps: Vec<Step>,
+    /// What is in the way; if there is anything, no step may be run.
+    pub obstacles: Vec<Obstacle>,
+    /// The most characters of a text column that has a limit.
+    pub lengths: Vec<(&'static str, u32)>,
+    /// Columns besides key and surrogate that refuse NULL.
+    pub required: Vec<&'static str>,
+    /// Integer columns whose values the server keeps in 64 bits although 32 are declared.
+    pub wider: Vec<&'static str>,
+}
+
+impl Plan {
+    /// Nothing is to be done and nothing is in the way.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.steps.is_empty() && self.obstacles.is_empty()
+    }
+
+    /// The error that the obstacles are, if there are any: access denied if only rights are
+    /// missing, else about the schema. Its hint is the SQL for the owner.
+    #[must_use]
+    pub fn refusal(&self, operation: &'static str) -> Option<Error> {
+        if self.obstacles.is_empty() {
+            return None;
+        }
+        let rights = self.obstacles.iter().all(|obstacle| obstacle.kind == ObstacleKind::Right);
+        let kind = if rights { Kind::AccessDenied } else { Kind::Schema(Store::Postgres) };
+        let reasons: Vec<&str> =
+            self.obstacles.iter().map(|obstacle| obstacle.what.as_str()).collect();
+        let error = Error::new(kind, operation, format!("{}: {}", self.target, reasons.join("; ")));
+        let statements: Vec<&str> =
+            self.obstacles.iter().filter_map(|obstacle| obstacle.sql.as_deref()).collect();
+        if statements.is_empty() {
+            return Some(error);
+        }
+        Some(error.with_hint(format!("the owner can run: {};", statements.join("; "))))
+    }
+
+    fn step(&mut self, what: impl Into<String>, sql: impl Into<String>) {
+        self.steps.push(Step { what: what.into(), sql: sql.into() });
+    }
+
+    fn shape(&mut self, column: Option<&str>, what: impl Into<String>, sql: Option<String>) {
+        let column = column.map(str::to_owned);
+        self.obstacles.push(Obstacle { kind: ObstacleKind::Shape, column, what: what.into(), sql });
+    }
+
+    fn right(&mut self, what: impl Into<String>, sql: impl Into<String>) {
+        let (kind, what, sql) = (ObstacleKind::Right, what.into(), Some(sql.into()));
+        self.obstacles.push(Obstacle { kind, column: None, what, sql });
+    }
+}
+
+/// Compares the declaration with what there is.
+#[must_use]
+pub fn plan(table: &Table, catalog: &Catalog) -> Plan {
+    let mut plan = Plan::default();
+    match &catalog.table {
+        None => create(&mut plan, table, &catalog.rights),
+        Some(found) => {
+            plan.target = found.qualified();
+            adopt(&mut plan, table, found);
+            may_change(&mut plan, found, &catalog.rights);
+        }
+    }
+    let rights = &catalog.rights;
+    if !rights.temporary {
+        plan.right(
+            format!("no right to make temporary tables in {}", quoted(&rights.database)),
+            format!(
+                "GRANT TEMPORARY ON DATABASE {} TO {}",
+                quoted(&rights.database),
+                quoted(&rights.user)
+            ),
+        );
+    }
+    plan
+}
+
+fn create(plan: &mut Plan, table: &Table, rights: &Rights) {
+    plan.creates = true;
+    let Some(schema) = &rights.schema else {
+        plan.target = quoted(table.name());
+        plan.shape(
+            None,
+            "no schema of the search_path exists in which the table could be made",
+            Some(format!("CREATE SCHEMA public AUTHORIZATION {}", quoted(&rights.user))),
+        );
+        return;
+    };
+    plan.target = format!("{}.{}", quoted(schema), quoted(table.name()));
+    let sql = table.create_statement(Dialect::Postgres, &plan.target);
+    plan.step(format!("create the table {}", plan.target), sql);
+    if !rights.create_in_schema {
+        plan.right(
+            format!("no right to make tables in the schema {}", quoted(schema)),
+            format!("GRANT USAGE, CREATE ON SCHEMA {} TO {}", quoted(schema), quoted(&rights.user)),
+        );
+    }
+}
+
+fn adopt(plan: &mut Plan, table: &Table, found: &FoundTable) {
+    let is = match found.kind {
+        RelationKind::Table => None,
+        RelationKind::View => Some("a view"),
+        RelationKind::Foreign => Some("a foreign table"),
+        RelationKind::Other => Some("no table"),
+    };
+    if let Some(is) = is {
+        plan.shape(None, format!("it is {is}, a table is needed"), None);
+        return;
+    }
+    if found.row_security {
+        let sql = format!("ALTER TABLE {} DISABLE ROW LEVEL SECURITY", plan.target);
+        plan.shape(None, "row security hides rows from this user", Some(sql));
+    }
+    for column in table.columns() {
+        match found.column(column.name) {
+            None => missing_column(plan, column, found),
+            Some(there) => present_column(plan, column, there),
+        }
+    }
+    for extra in &found.columns {
+        let filled = extra.default.is_some() || extra.identity || extra.generated;
+        if table.column(&extra.name).is_none() && extra.not_null && !filled {
+            let sql = format!(
+                "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL",
+                plan.target,
+                quoted(&extra.name)
+            );
+            let what = format!(
+                "{} is NOT NULL without a default, and not known here",
+                quoted(&extra.name)
+            );
+            plan.shape(Some(&extra.name), what, Some(sql));
+        }
+    }
+    unique_key(plan, table, found);
+    surrogate_sequence(plan, table, found);
+}
+
+fn missing_column(plan: &mut Plan, column: &Column, found: &FoundTable) {
+    let name = quoted(column.name);
+    if column.role == Role::Key && !found.empty {
+        plan.shape(Some(column.name), format!("its rows have no {name}, the key"), None);
+        return;
+    }
+    let sql = format!(
+        "ALTER TABLE {} ADD COLUMN {}",
+        plan.target,
+        column.added_definition(Dialect::Postgres)
+    );
+    plan.step(format!("add the column {name}"), sql);
+}
+
+fn present_column(plan: &mut Plan, column: &Column, there: &FoundColumn) {
+    let name = quoted(column.name);
+    if there.generated || (there.identity_always && column.role != Role::Surrogate) {
+        let clause = if there.generated { "DROP EXPRESSION" } else { "DROP IDENTITY" };
+        let sql = format!("ALTER TABLE {} ALTER COLUMN {name} {clause}", plan.target);
+        plan.shape(
+            Some(column.name),
+            format!("{name} is generated and cannot be written"),
+            Some(sql),
+        );
+    }
+    let base = there.base_type.as_str();
+    let fits = match column.kind {
+        LogicalType::Bool => base == "boolean",
+        LogicalType::Int => matches!(base, "integer" | "bigint"),
+        LogicalType::BigInt => base == "bigint",
+        LogicalType::Text => matches!(base, "character varying" | "text"),
+        LogicalType::Timestamp => {
+            base == "timestamp without time zone"
+                && there.precision.is_none_or(|digits| digits >= 6)
+        }
+    };
+    if !fits {
+        let wanted = column.kind.sql(Dialect::Postgres);
+        let what = format!("{name} is {}, {wanted} is needed", there.full_type);
+        plan.shape(Some(column.name), what, Some(retype(&plan.target, column, there)));
+        return;
+    }
+    if let Some(length) = there.length {
+        plan.lengths.push((column.name, length));
+    }
+    if there.not_null && column.role == Role::Data {
+        plan.required.push(column.name);
+    }
+    if column.kind == LogicalType::Int && base == "bigint" {
+        plan.wider.push(column.name);
+    }
+}
+
+/// One statement that changes the type and keeps the default, which may not convert by itself.
+fn retype(target: &str, column: &Column, there: &FoundColumn) -> String {
+    let name = quoted(column.name);
+    let wanted = column.kind.sql(Dialect::Postgres);
+    let base = there.base_type.as_str();
+    let number = matches!(base, "smallint" | "integer" | "bigint" | "numeric");
+    let using = match column.kind {
+        LogicalType::Bool if number => format!("{name} <> 0"),
+        LogicalType::Timestamp if base == "timestamp with time zone" => {
+            format!("{name} AT TIME ZONE 'UTC'")
+        }
+        // It pads with blanks, which a cast keeps.
+        LogicalType::Text if base == "character" => format!("rtrim({name})"),
+        _ => format!("{name}::{wanted}"),
+    };
+    let mut sql = format!("ALTER TABLE {target} ");
+    let keeps_default = there.default.is_some() && column.role == Role::Data;
+    if keeps_default {
+        let _ = write!(sql, "ALTER COLUMN {name} DROP DEFAULT, ");
+    }
+    let _ = write!(sql, "ALTER COLUMN {name} TYPE {wanted} USING {using}");
+    if keeps_default && let Some(value) = &column.default {
+        let literal = crate::schema::literal(value, Dialect::Postgres);
+        let _ = write!(sql, ", ALTER COLUMN {name} SET DEFAULT {literal}");
+    }
+    sql
+}
+
+fn unique_key(plan: &mut Plan, table: &Table, found: &FoundTable) {
+    let key = table.key().name;
+    let name = quoted(key);
+    if found.null_keys > 0 {
+        let what = format!("{} of its rows have no {name}, the key", found.null_keys);
+        let sql = format!("DELETE FROM {} WHERE {name} IS NULL", plan.target);
+        plan.shape(Some(key), what, Some(sql));
+    }
+    if found.unique_on(key).is_some() {
+        return;
+    }
+    if found.duplicate_keys > 0 {
+        let what = format!(
+            "{name}, the key, repeats: {} values occur more than once",
+            found.duplicate_keys
+        );
+        let sql = format!(
+            "SELECT {name}, count(*) FROM {} GROUP BY {name} HAVING count(*) > 1",
+            plan.target
+        );
+        plan.shape(Some(key), what, Some(sql));
+        return;
+    }
+    if found.column(key).is_some() || found.empty {
+        let sql = format!("CREATE UNIQUE INDEX ON {} ({name})", plan.target);
+        plan.step(format!("make {name} unique"), sql);
+    }
+}
+
+fn surrogate_sequence(plan: &mut Plan, table: &Table, found: &FoundTable) {
+    let surrogate = table.surrogate().name;
+    let name = quoted(surrogate);
+    // One that is added numbers the rows that are there, and goes on behind them.
+    let Some(there) = found.column(surrogate) else { return };
+    if !matches!(there.base_type.as_str(), "integer" | "bigint") || there.generated {
+        return;
+    }
+    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    match &found.sequence {
+        Some(sequence) => {
+            let behind = match (sequence.next, found.max_surrogate) {
+                (Some(next), Some(max)) => next <= max,
+                (None, Some(_)) => true,
+                (_, None) => false,
+            };
+            if behind {
+                let sql = format!(
+                    "SELECT setval({}, (SELECT max({name}) FROM {}))",
+                    literal(&sequence.name),
+                    plan.target
+                );
+                plan.step(format!("let the numbers of {name} go on behind the highest"), sql);
+            }
+        }
+        None if there.default.is_some() => {
+            let sql = format!("ALTER TABLE {} ALTER COLUMN {name} DROP DEFAULT", plan.target);
+            let what = format!("{name} has a default that is no sequence");
+            plan.shape(Some(surrogate), what, Some(sql));
+        }
+        None if found.null_surrogates > 0 => {
+            let what = format!("{} of its rows have no {name}", found.null_surrogates);
+            plan.shape(Some(surrogate), what, None);
+        }
+        None => {
+            if !there.not_null {
+                let sql = format!("ALTER TABLE {} ALTER COLUMN {name} SET NOT NULL", plan.target);
+                plan.step(format!("let {name} refuse NULL"), sql);
+            }
+            let start = found.max_surrogate.unwrap_or(0).max(0).saturating_add(1);
+            let sql = format!(
+                "ALTER TABLE {} ALTER COLUMN {name} ADD GENERATED BY DEFAULT AS IDENTITY (START WITH {start})",
+                plan.target
+            );
+            plan.step(format!("let {name} be numbered"), sql);
+        }
+    }
+}
+
+/// Whether this user may do the steps, and write rows afterwards.
+fn may_change(plan: &mut Plan, found: &FoundTable, rights: &Rights) {
+    let user = quoted(&rights.user);
+    if !found.missing_rights.is_empty() {
+        let missing = found.missing_rights.join(", ");
+        let sql = format!("GRANT {missing} ON TABLE {} TO {user}", plan.target);
+        plan.right(format!("no right to {missing}"), sql);
+    }
+    let alters: Vec<String> = plan
+        .steps
+        .iter()
+        .filter(|step| !step.sql.starts_with("SELECT "))
+        .map(|step| step.sql.clone())
+        .collect();
+    if !alters.is_empty() && !found.owner {
+        plan.right("only the table's owner can change it", alters.join("; "));
+    }
+    if alters.iter().any(|sql| sql.starts_with("CREATE")) && found.owner && !rights.create_in_schema
+    {
+        let schema = quoted(&found.schema);
+        let sql = format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}");
+        plan.right(format!("no right to make an index in the schema {schema}"), sql);
+    }
+    let sets = plan.steps.len() > alters.len();
+    if let Some(sequence) = &found.sequence {
+        let identity = found.columns.iter().any(|column| column.identity);
+        if (sets && !sequence.settable) || (!identity && !sequence.usable) {
+            let sql =
+                format!("GRANT USAGE, SELECT, UPDATE ON SEQUENCE {} TO {user}", sequence.name);
+            plan.right(format!("no right to use the sequence {}", sequence.name), sql);
+        }
+    }
+}

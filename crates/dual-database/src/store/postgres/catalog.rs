@@ -1,0 +1,365 @@
+//! What the server has of a declared table, and what we may do with it.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, Type};
+
+use super::session::{Parameter, Session};
+use crate::schema::{Table, quoted};
+use crate::{Error, Kind, Result, Store};
+
+const OPERATION: &str = "read PostgreSQL's catalog";
+
+/// What stands under the table's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RelationKind {
+    /// A table, partitioned or not.
+    #[default]
+    Table,
+    /// A view, plain or materialised.
+    View,
+    /// A foreign table.
+    Foreign,
+    /// Anything else (a sequence, an index, a type).
+    Other,
+}
+
+/// A column as the server has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type without length or precision, a domain's base type: "character varying".
+    pub base_type: String,
+    /// Its type as it is declared: "character varying(20)".
+    pub full_type: String,
+    /// The most characters of a `character varying(n)`.
+    pub length: Option<u32>,
+    /// The digits of a second that a `timestamp(n)` keeps.
+    pub precision: Option<u32>,
+    /// Whether it refuses NULL.
+    pub not_null: bool,
+    /// Its default as an expression; for a generated column the expression.
+    pub default: Option<String>,
+    /// `GENERATED … AS IDENTITY`.
+    pub identity: bool,
+    /// `GENERATED ALWAYS AS IDENTITY`.
+    pub identity_always: bool,
+    /// `GENERATED ALWAYS AS (…)`.
+    pub generated: bool,
+}
+
+/// A unique index that `ON CONFLICT` can use: whole, valid, without expressions, checked at
+/// once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UniqueIndex {
+    /// Its name.
+    pub name: String,
+    /// Its columns in order.
+    pub columns: Vec<String>,
+    /// Whether it is the primary key's.
+    pub primary: bool,
+}
+
+/// The sequence that numbers the surrogate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// Its qualified and quoted name.
+    pub name: String,
+    /// The number that it hands out next; `None` if it may not be read.
+    pub next: Option<i64>,
+    /// Whether numbers may be taken (`USAGE` or `UPDATE`); an identity column needs no right.
+    pub usable: bool,
+    /// Whether it may be set (`UPDATE`).
+    pub settable: bool,
+}
+
+/// The table as the server has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundTable {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Its object id.
+    pub oid: u32,
+    /// Table, view, …
+    pub kind: RelationKind,
+    /// Its columns in order.
+    pub columns: Vec<FoundColumn>,
+    /// The unique indexes that `ON CONFLICT` can use.
+    pub unique_indexes: Vec<UniqueIndex>,
+    /// The sequence of the surrogate.
+    pub sequence: Option<Sequence>,
+    /// The highest value of the surrogate, if it is a whole number and there is a row.
+    pub max_surrogate: Option<i64>,
+    /// Rows without a surrogate; looked for only where the column lacks a sequence.
+    pub null_surrogates: i64,
+    /// Keys that occur more than once; looked for only where the key has no unique index.
+    pub duplicate_keys: i64,
+    /// Rows without a key.
+    pub null_keys: i64,
+    /// Whether it has no row (that this user can see).
+    pub empty: bool,
+    /// Whether policies hide rows from this user.
+    pub row_security: bool,
+    /// Whether this user is, or belongs to, its owner.
+    pub owner: bool,
+    /// Which of SELECT, INSERT, UPDATE and DELETE this user lacks.
+    pub missing_rights: Vec<String>,
+}
+
+/// What this user may do in the database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// The user.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// The schema in which a new table would be made, if there is one.
+    pub schema: Option<String>,
+    /// `CREATE` on that schema, or on the found table's.
+    pub create_in_schema: bool,
+    /// `TEMPORARY` on the database.
+    pub temporary: bool,
+    /// `CREATE` on the database.
+    pub create_in_database: bool,
+}
+
+/// What the server has of a declared table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalog {
+    /// The table of that name that the search path leads to.
+    pub table: Option<FoundTable>,
+    /// What this user may do.
+    pub rights: Rights,
+}
+
+impl FoundTable {
+    /// `"schema"."table"`.
+    #[must_use]
+    pub fn qualified(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+    }
+
+    /// The column of that name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&FoundColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The columns of the primary key, none if there is none (or a deferrable one).
+    #[must_use]
+    pub fn primary_key(&self) -> &[String] {
+        self.unique_indexes
+            .iter()
+            .find(|index| index.primary)
+            .map(|index| index.columns.as_slice())
+            .unwrap_or_default()
+    }
+
+    /// The unique index on exactly this column.
+    #[must_use]
+    pub fn unique_on(&self, column: &str) -> Option<&UniqueIndex> {
+        self.unique_indexes.iter().find(|index| index.columns == [column])
+    }
+}
+
+impl Catalog {
+    /// Reads what there is of `table`. A consistent answer needs an open transaction; without
+    /// one each question sees its own moment.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn read(session: &Session, table: &Table) -> Result<Catalog> {
+        let name = Type::TEXT;
+        let found = session
+            .query(OPERATION, RELATION, &[(&quoted(table.name()), name)])
+            .await?
+            .into_iter()
+            .next();
+        let mut catalog = Catalog { table: None, rights: Rights::default() };
+        if let Some(row) = found {
+            catalog.table = Some(read_table(session, table, &row).await?);
+        }
+        let schema = catalog.table.as_ref().map(|found| found.schema.clone());
+        let row = one(session, RIGHTS, &[(&schema, Type::TEXT)]).await?;
+        catalog.rights = Rights {
+            user: get(&row, 0)?,
+            database: get(&row, 1)?,
+            schema: get(&row, 2)?,
+            create_in_schema: get(&row, 3)?,
+            temporary: get(&row, 4)?,
+            create_in_database: get(&row, 5)?,
+        };
+        Ok(catalog)
+    }
+}
+
+/// Result columns are cast to types that every driver knows, so that no second question for a
+/// type is needed.
+const RELATION: &str = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
+     row_security_active(c.oid), pg_has_role(c.relowner, 'USAGE'), \
+     ARRAY(SELECT r FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS r \
+           WHERE NOT has_table_privilege(c.oid, r)) \
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE c.oid = to_regclass($1)";
+
+const COLUMNS: &str = "SELECT a.attname::text, format_type(b.oid, NULL), \
+     format_type(a.atttypid, a.atttypmod), \
+     CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, \
+     a.attnotnull OR t.typnotnull, pg_get_expr(d.adbin, d.adrelid), a.attidentity::text, \
+     a.attgenerated::text \
+     FROM pg_catalog.pg_attribute a \
+     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+     JOIN pg_catalog.pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END \
+     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+
+const UNIQUE_INDEXES: &str = "SELECT c.relname::text, i.indisprimary, \
+     ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, position) \
+           JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number \
+           WHERE k.position <= i.indnkeyatts ORDER BY k.position) \
+     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+     WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indisready AND i.indimmediate \
+     AND i.indpred IS NULL AND i.indexprs IS NULL \
+     ORDER BY i.indisprimary DESC, c.relname";
+
+/// The sequence that the column owns, or else the one that its default takes numbers from.
+const SEQUENCE: &str = "SELECT n.nspname::text, c.relname::text, \
+     has_sequence_privilege(c.oid, 'SELECT'), \
+     has_sequence_privilege(c.oid, 'USAGE') OR has_sequence_privilege(c.oid, 'UPDATE'), \
+     has_sequence_privilege(c.oid, 'UPDATE') \
+     FROM pg_catalog.pg_attribute a \
+     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+     JOIN pg_catalog.pg_depend p ON p.classid = 'pg_class'::regclass AND p.deptype IN ('a', 'i') \
+          AND p.refclassid = 'pg_class'::regclass AND p.refobjid = a.attrelid AND p.refobjsubid = a.attnum \
+       OR p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid AND p.refclassid = 'pg_class'::regclass \
+     JOIN pg_catalog.pg_class c ON c.relkind = 'S' \
+          AND c.oid = CASE WHEN p.classid = 'pg_class'::regclass THEN p.objid ELSE p.refobjid END \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE a.attrelid = $1 AND a.attname = $2 \
+     ORDER BY p.classid = 'pg_attrdef'::regclass DESC LIMIT 1";
+
+const RIGHTS: &str = "SELECT current_user::text, current_database()::text, \
+     coalesce($1, current_schema()::text), \
+     coalesce(has_schema_privilege(coalesce($1, current_schema()::text), 'CREATE'), false), \
+     has_database_privilege(current_database(), 'TEMPORARY'), \
+     has_database_privilege(current_database(), 'CREATE')";
+
+async fn read_table(session: &Session, table: &Table, row: &Row) -> Result<FoundTable> {
+    let mut found = FoundTable {
+        oid: get(row, 0)?,
+        schema: get(row, 1)?,
+        name: get(row, 2)?,
+        kind: match get::<String>(row, 3)?.as_str() {
+            "r" | "p" => RelationKind::Table,
+            "v" | "m" => RelationKind::View,
+            "f" => RelationKind::Foreign,
+            _ => RelationKind::Other,
+        },
+        row_security: get(row, 4)?,
+        owner: get(row, 5)?,
+        missing_rights: get(row, 6)?,
+        ..FoundTable::default()
+    };
+    let oid: &[Parameter<'_>] = &[(&found.oid, Type::OID)];
+    for row in session.query(OPERATION, COLUMNS, oid).await? {
+        found.columns.push(column(&row)?);
+    }
+    for row in session.query(OPERATION, UNIQUE_INDEXES, oid).await? {
+        let (name, primary, columns) = (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
+        found.unique_indexes.push(UniqueIndex { name, columns, primary });
+    }
+    found.sequence = sequence(session, found.oid, table.surrogate().name).await?;
+    if found.kind == RelationKind::Table && !found.missing_rights.iter().any(|r| r == "SELECT") {
+        count(session, table, &mut found).await?;
+    }
+    Ok(found)
+}
+
+fn column(row: &Row) -> Result<FoundColumn> {
+    let base_type: String = get(row, 1)?;
+    let modifier: i32 = get(row, 3)?;
+    // The manual's pg_attribute: what it means depends on the type; -1 is "none".
+    let length = u32::try_from(modifier.saturating_sub(4)).ok();
+    let precision = u32::try_from(modifier).ok();
+    let (identity, generated): (String, String) = (get(row, 6)?, get(row, 7)?);
+    Ok(FoundColumn {
+        name: get(row, 0)?,
+        full_type: get(row, 2)?,
+        length: length.filter(|_| base_type == "character varying"),
+        precision: precision.filter(|_| base_type.starts_with("timestamp")),
+        not_null: get(row, 4)?,
+        default: get(row, 5)?,
+        identity: !identity.is_empty(),
+        identity_always: identity == "a",
+        generated: !generated.is_empty(),
+        base_type,
+    })
+}
+
+async fn sequence(session: &Session, oid: u32, column: &str) -> Result<Option<Sequence>> {
+    let parameters: &[Parameter<'_>] = &[(&oid, Type::OID), (&column, Type::NAME)];
+    let Some(row) = session.query(OPERATION, SEQUENCE, parameters).await?.into_iter().next() else {
+        return Ok(None);
+    };
+    let name = format!("{}.{}", quoted(&get::<String>(&row, 0)?), quoted(&get::<String>(&row, 1)?));
+    let next = if get::<bool>(&row, 2)? {
+        let sql = format!("SELECT last_value, is_called FROM {name}");
+        let row = one(session, &sql, &[]).await?;
+        let last: i64 = get(&row, 0)?;
+        Some(if get(&row, 1)? { last.saturating_add(1) } else { last })
+    } else {
+        None
+    };
+    Ok(Some(Sequence { name, next, usable: get(&row, 3)?, settable: get(&row, 4)? }))
+}
+
+/// What only the rows can tell; each question only where its answer matters, because the last
+/// ones read the whole table.
+async fn count(session: &Session, table: &Table, found: &mut FoundTable) -> Result<()> {
+    let from = found.qualified();
+    let whole = |column: &FoundColumn| {
+        matches!(column.base_type.as_str(), "smallint" | "integer" | "bigint")
+    };
+    let sql = format!("SELECT NOT EXISTS (SELECT FROM {from})");
+    found.empty = get(&one(session, &sql, &[]).await?, 0)?;
+    let surrogate = table.surrogate().name;
+    if found.column(surrogate).is_some_and(whole) {
+        let column = quoted(surrogate);
+        let sql = format!("SELECT max({column})::bigint FROM {from}");
+        found.max_surrogate = get(&one(session, &sql, &[]).await?, 0)?;
+        if found.sequence.is_none() {
+            let sql = format!("SELECT count(*) FROM {from} WHERE {column} IS NULL");
+            found.null_surrogates = get(&one(session, &sql, &[]).await?, 0)?;
+        }
+    }
+    let key = table.key().name;
+    if let Some(not_null) = found.column(key).map(|column| column.not_null) {
+        let column = quoted(key);
+        if !not_null {
+            let sql = format!("SELECT count(*) FROM {from} WHERE {column} IS NULL");
+            found.null_keys = get(&one(session, &sql, &[]).await?, 0)?;
+        }
+        if found.unique_on(key).is_none() {
+            let sql = format!(
+                "SELECT count(*) FROM (SELECT FROM {from} WHERE {column} IS NOT NULL \
+                 GROUP BY {column} HAVING count(*) > 1) AS repeated"
+            );
+            found.duplicate_keys = get(&one(session, &sql, &[]).await?, 0)?;
+        }
+    }
+    Ok(())
+}
+
+async fn one(session: &Session, sql: &str, parameters: &[Parameter<'_>]) -> Result<Row> {
+    session.query(OPERATION, sql, parameters).await?.into_iter().next().ok_or_else(|| {
+        Error::new(Kind::Unavailable(Store::Postgres), OPERATION, "a question has no answer")
+    })
+}
+
+fn get<'row, T: FromSql<'row>>(row: &'row Row, position: usize) -> Result<T> {
+    row.try_get(position).map_err(|error| {
+        Error::new(Kind::Internal, OPERATION, format!("column {position}: {error}"))
+    })
+}

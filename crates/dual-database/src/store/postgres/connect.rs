@@ -1,0 +1,349 @@
+//! From settings to a connection to a server that can take writes: each host and each of its
+//! addresses in turn, each within the time allowed.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::config::{self, SslNegotiation};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::debug;
+
+use super::failure::{Peer, ServerError, describe_io};
+use super::keyword::ChannelBinding;
+use super::url::{Settings, SslMode};
+use super::{session::Limits, tls};
+use crate::{Error, Kind, Result, Store};
+
+const OPERATION: &str = "connect to PostgreSQL";
+const OLDEST: u32 = 120_000;
+/// How long a silent peer is asked whether it is PostgreSQL at all.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A connection to a server that was looked at.
+pub(super) struct Connected {
+    pub(super) client: Client,
+    pub(super) task: JoinHandle<()>,
+    /// Why the server ended the connection, once it has.
+    pub(super) closing: Arc<OnceLock<ServerError>>,
+    pub(super) peer: Peer,
+    /// As in `server_version_num`: 150018 for 15.18.
+    pub(super) version: u32,
+}
+
+/// The first host that takes writes.
+pub(super) async fn connect(settings: &Settings, limits: &Limits) -> Result<Connected> {
+    let tls = tls::connector(settings)?;
+    let limit = settings.connect_timeout.unwrap_or(limits.connect);
+    let mut failures: Vec<Error> = Vec::new();
+    for (host, port) in settings.hosts() {
+        match connect_host(settings, host, *port, tls.as_ref(), limit).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => {
+                debug!(host, port, error = %error.message(), "no connection to PostgreSQL");
+                failures.push(error);
+            }
+        }
+    }
+    Err(summary(failures))
+}
+
+/// One error for all hosts: the kind and the hint of the one that a person can act on.
+fn summary(mut failures: Vec<Error>) -> Error {
+    let messages: Vec<String> = failures.iter().map(|e| e.message().to_owned()).collect();
+    let position = failures.iter().position(|error| !error.is_unavailable()).unwrap_or(0);
+    if position >= failures.len() {
+        return Error::new(Kind::Configuration, OPERATION, "there is no host to connect to");
+    }
+    let chosen = failures.swap_remove(position);
+    if messages.len() == 1 {
+        return chosen;
+    }
+    let error = Error::new(chosen.kind(), OPERATION, messages.join("; "));
+    let hint = chosen.hint().map(str::to_owned);
+    let error = error.with_source(chosen);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+async fn connect_host(
+    settings: &Settings,
+    host: &str,
+    port: u16,
+    tls: Option<&MakeRustlsConnect>,
+    limit: Duration,
+) -> Result<Connected> {
+    let mut peer = Peer {
+        address: format!("{host}:{port}"),
+        user: settings.user().unwrap_or_default().to_owned(),
+        database: settings.database().or(settings.user()).unwrap_or_default().to_owned(),
+    };
+    let mut config = driver_settings(settings, limit);
+    config.port(port);
+    if host.starts_with('/') {
+        // A socket in the file system; libpq does not use TLS there either.
+        config.host_path(host).ssl_mode(config::SslMode::Disable);
+        return attempt(&config, None, &mut peer, limit).await;
+    }
+    config.host(host);
+    let addresses = match timeout(limit, tokio::net::lookup_host((host, port))).await {
+        Ok(Ok(addresses)) => addresses,
+        Ok(Err(error)) => {
+            return Err(peer
+                .lost(
+                    OPERATION,
+                    &format!("the host's address is not known: {}", describe_io(&error)),
+                )
+                .with_hint("check the host's name in the URL, and the network"));
+        }
+        Err(_) => return Err(peer.silent("look up PostgreSQL's address", limit)),
+    };
+    let mut failure = None;
+    for address in addresses {
+        let mut config = config.clone();
+        config.hostaddr(address.ip());
+        match attempt(&config, tls, &mut peer, limit).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) if error.is_unavailable() => {
+                failure.get_or_insert(error);
+            }
+            // Another address of the same server will not say otherwise.
+            Err(error) => return Err(error),
+        }
+    }
+    Err(failure.unwrap_or_else(|| peer.lost(OPERATION, "the host has no address")))
+}
+
+fn driver_settings(settings: &Settings, limit: Duration) -> Config {
+    let mut config = Config::new();
+    if let Some(user) = &settings.user {
+        config.user(user);
+    }
+    if let Some(password) = &settings.password {
+        config.password(password);
+    }
+    if let Some(database) = &settings.database {
+        config.dbname(database);
+    }
+    if let Some(options) = &settings.options {
+        config.options(options);
+    }
+    config.application_name(settings.application_name.as_deref().unwrap_or("dual-database"));
+    config.ssl_mode(match settings.ssl_mode() {
+        SslMode::Disable => config::SslMode::Disable,
+        SslMode::Prefer => config::SslMode::Prefer,
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => config::SslMode::Require,
+    });
+    if settings.direct_tls {
+        config.ssl_negotiation(SslNegotiation::Direct);
+    }
+    config.channel_binding(match settings.channel_binding {
+        ChannelBinding::Disable => config::ChannelBinding::Disable,
+        ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+        ChannelBinding::Require => config::ChannelBinding::Require,
+    });
+    config
+        .connect_timeout(limit)
+        .keepalives(true)
+        .keepalives_idle(Duration::from_secs(30))
+        .keepalives_interval(Duration::from_secs(10))
+        .keepalives_retries(3)
+        .tcp_user_timeout(Duration::from_secs(30));
+    config
+}
+
+/// One address: the connection, then the look at the server, both within the limit.
+async fn attempt(
+    config: &Config,
+    tls: Option<&MakeRustlsConnect>,
+    peer: &mut Peer,
+    limit: Duration,
+) -> Result<Connected> {
+    let preferred = config.get_ssl_mode() == config::SslMode::Prefer;
+    let outcome = timeout(limit, async {
+        match tls {
+            None => establish(config, NoTls, peer).await,
+            Some(tls) => match establish(config, tls.clone(), peer).await {
+                // `prefer` is content with less, as libpq is.
+                Err(Refusal::Tls(_)) if preferred => {
+                    let mut plain = config.clone();
+                    plain.ssl_mode(config::SslMode::Disable);
+                    establish(&plain, NoTls, peer).await
+                }
+                other => other,
+            },
+        }
+    })
+    .await;
+    let error = match outcome {
+        Ok(Ok(connected)) => return Ok(connected),
+        Ok(Err(Refusal::Tls(error) | Refusal::Other(error))) => error,
+        Ok(Err(Refusal::NotUnderstood(error))) => match foreign_answer(config).await {
+            Some(answer) => not_postgres(peer, &answer),
+            None => error,
+        },
+        Err(_) => match foreign_answer(config).await {
+            Some(answer) => not_postgres(peer, &answer),
+            None => peer
+                .lost(OPERATION, &format!("no answer within {} s", limit.as_secs_f32()))
+                .with_hint("check the host, the port and the firewall"),
+        },
+    };
+    Err(error)
+}
+
+enum Refusal {
+    Tls(Error),
+    /// The peer may be anything.
+    NotUnderstood(Error),
+    Other(Error),
+}
+
+async fn establish<T>(config: &Config, tls: T, peer: &mut Peer) -> Result<Connected, Refusal>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = config.connect(tls).await.map_err(|error| refusal(peer, &error))?;
+    let closing = Arc::new(OnceLock::new());
+    let reason = closing.clone();
+    let task = tokio::spawn(async move {
+        if let Err(error) = connection.await
+            && let Some(server) = error.as_db_error()
+        {
+            // The first reason is the one; there is no other.
+            let _ = reason.set(ServerError::new(server));
+        }
+    });
+    let connected = Connected { client, task, closing, peer: peer.clone(), version: 0 };
+    inspect(connected).await.map_err(Refusal::Other)
+}
+
+fn refusal(peer: &Peer, error: &tokio_postgres::Error) -> Refusal {
+    let text = error.to_string();
+    let cause = std::error::Error::source(error);
+    if text.starts_with("error performing TLS handshake") {
+        let reason = cause.map(ToString::to_string).unwrap_or_default();
+        return Refusal::Tls(tls_failure(peer, &reason, cause));
+    }
+    let mapped = peer.failure(OPERATION, error, None);
+    if error.as_db_error().is_some() || text.starts_with("authentication") {
+        return Refusal::Other(mapped);
+    }
+    if text.starts_with("error connecting") {
+        return Refusal::Other(
+            mapped.with_hint("is PostgreSQL running there? check host and port"),
+        );
+    }
+    Refusal::NotUnderstood(
+        peer.lost(
+            OPERATION,
+            &cause
+                .and_then(|cause| cause.downcast_ref().map(describe_io))
+                .unwrap_or("the connection was closed".into()),
+        ),
+    )
+}
+
+fn tls_failure(
+    peer: &Peer,
+    reason: &str,
+    cause: Option<&(dyn std::error::Error + 'static)>,
+) -> Error {
+    let io = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    let refused_by_us =
+        io.is_some_and(|io| io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()));
+    let message = format!("{}: TLS: {reason}", peer.address);
+    if !refused_by_us && io.is_some() {
+        return Error::new(Kind::Unavailable(Store::Postgres), OPERATION, message);
+    }
+    let hint = if reason.contains("does not support TLS") {
+        "the server has no TLS: sslmode=disable or prefer goes without"
+    } else if reason.contains("UnknownIssuer") {
+        "the certificate is not from a trusted authority: name the right one with sslrootcert=FILE"
+    } else if reason.contains("not valid for name") || reason.contains("NotValidForName") {
+        "the certificate is for another host: use the host's name that it names, or sslmode=verify-ca"
+    } else if reason.contains("Expired") || reason.contains("NotValidYet") {
+        "the server's certificate or this machine's clock is wrong"
+    } else {
+        "check sslmode and sslrootcert in the URL"
+    };
+    Error::new(Kind::Configuration, OPERATION, message).with_hint(hint)
+}
+
+/// Whether this server is new enough and takes writes.
+async fn inspect(mut connected: Connected) -> Result<Connected> {
+    const QUESTION: &str = "SELECT current_setting('server_version_num'), pg_is_in_recovery(), \
+         current_setting('transaction_read_only'), current_user, current_database()";
+    let answer = connected
+        .client
+        .simple_query(QUESTION)
+        .await
+        .map_err(|error| connected.peer.failure(OPERATION, &error, connected.closing.get()));
+    let address = connected.peer.address.clone();
+    let refused =
+        |kind, message: &str| Error::new(kind, OPERATION, format!("{address}: {message}"));
+    let row = answer?.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let field = |position| {
+        row.as_ref().and_then(|row| row.try_get(position).ok().flatten()).unwrap_or_default()
+    };
+    connected.version = field(0).parse().unwrap_or(0);
+    if connected.version < OLDEST {
+        return Err(refused(
+            Kind::Configuration,
+            &format!("PostgreSQL 12 or newer is needed, this is {}", connected.version / 10_000),
+        ));
+    }
+    if field(1) == "t" {
+        return Err(refused(
+            Kind::Unavailable(Store::Postgres),
+            "the server is in recovery (a standby, or starting up) and takes no writes",
+        )
+        .with_hint("connect to the primary: list all servers in the URL"));
+    }
+    if field(2) == "on" {
+        return Err(refused(Kind::Unavailable(Store::Postgres), "the server is read-only")
+            .with_hint("look at default_transaction_read_only of the server, database and user"));
+    }
+    connected.peer.user = field(3).to_owned();
+    connected.peer.database = field(4).to_owned();
+    Ok(connected)
+}
+
+fn not_postgres(peer: &Peer, answer: &str) -> Error {
+    let message = format!("{}: this is not PostgreSQL; it answers like {answer}", peer.address);
+    Error::new(Kind::Configuration, OPERATION, message).with_hint("check host and port in the URL")
+}
+
+/// Asks a peer that was not understood for TLS, to which PostgreSQL says `S` or `N`, and says
+/// what it is if it says anything else.
+async fn foreign_answer(config: &Config) -> Option<String> {
+    let address = (*config.get_hostaddrs().first()?, *config.get_ports().first()?);
+    let answer = timeout(PROBE_LIMIT, async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.ok()?;
+        let mut bytes = [0; 16];
+        let length = stream.read(&mut bytes).await.ok()?;
+        bytes.get(..length).map(<[u8]>::to_vec)
+    })
+    .await
+    .ok()??;
+    match answer.as_slice() {
+        [] | [b'S' | b'N' | b'E'] | [b'E', 0, ..] => None,
+        text if text.starts_with(b"HTTP/") => Some("a web server".into()),
+        text if text.starts_with(b"SSH-") => Some("an SSH server".into()),
+        text if text.starts_with(b"-ERR") => Some("Redis".into()),
+        [_, _, 0, 0, 10, ..] | [_, _, 0, 0, 255, ..] => Some("MySQL".into()),
+        _ => Some("something else".into()),
+    }
+}

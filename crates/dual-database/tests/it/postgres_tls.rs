@@ -1,0 +1,190 @@
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use dual_database::store::postgres::{Limits, Session, Settings};
+use dual_database::{Error, Kind};
+use throwaway_postgres::Server;
+
+/// Certificates made for one test.
+struct Authority {
+    folder: tempfile::TempDir,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let authority = Authority { folder: tempfile::tempdir().unwrap() };
+        for name in ["ca", "other"] {
+            authority.openssl(&[
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=test CA",
+                "-keyout",
+                &format!("{name}.key"),
+                "-out",
+                &format!("{name}.crt"),
+            ]);
+        }
+        authority
+    }
+
+    fn openssl(&self, arguments: &[&str]) {
+        let output = Command::new("openssl")
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A server's certificate for these names, signed by `ca`.
+    fn issue(&self, name: &str, names: &str) {
+        std::fs::write(self.path("names"), format!("subjectAltName = {names}\n")).unwrap();
+        let (key, request) = (format!("{name}.key"), format!("{name}.csr"));
+        self.openssl(&[
+            "req",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=server",
+            "-keyout",
+            &key,
+            "-out",
+            &request,
+        ]);
+        self.openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            &request,
+            "-CA",
+            "ca.crt",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            "names",
+            "-out",
+            &format!("{name}.crt"),
+        ]);
+    }
+
+    fn server(&self, name: &str) -> Server {
+        Server::builder()
+            .tls(self.path(&format!("{name}.crt")), self.path(&format!("{name}.key")))
+            .tls_required(true)
+            .password("secret")
+            .start()
+            .unwrap()
+    }
+}
+
+async fn open(
+    server: &Server,
+    host: &str,
+    query: &str,
+    root: Option<&Path>,
+) -> Result<Session, Error> {
+    let root = root.map(|path| format!("&sslrootcert={}", path.display())).unwrap_or_default();
+    let url =
+        format!("postgresql://postgres:secret@{host}:{}/postgres?{query}{root}", server.port());
+    Session::open(&Settings::parse(&url)?, &Limits::default()).await
+}
+
+async fn encrypted(session: Session) -> bool {
+    let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    session.query("look", sql, &[]).await.unwrap()[0].try_get(0).unwrap()
+}
+
+#[tokio::test]
+async fn every_mode_against_a_certificate_for_localhost() {
+    let authority = Authority::new();
+    authority.issue("server", "DNS:localhost");
+    let server = authority.server("server");
+    let (right, wrong) = (authority.path("ca.crt"), authority.path("other.crt"));
+    let (right, wrong) = (Some(right.as_path()), Some(wrong.as_path()));
+    for (host, query, root) in [
+        ("127.0.0.1", "sslmode=prefer", None),
+        ("127.0.0.1", "sslmode=require", None),
+        ("127.0.0.1", "sslmode=require&channel_binding=require", None),
+        ("127.0.0.1", "sslmode=require", right),
+        ("127.0.0.1", "sslmode=verify-ca", right),
+        ("localhost", "sslmode=verify-full", right),
+    ] {
+        let session = open(&server, host, query, root).await.unwrap();
+        assert!(encrypted(session).await, "{query}");
+    }
+    for (host, query, root, hint) in [
+        ("127.0.0.1", "sslmode=require", wrong, "sslrootcert"),
+        ("127.0.0.1", "sslmode=verify-ca", wrong, "sslrootcert"),
+        ("127.0.0.1", "sslmode=verify-ca", None, "sslrootcert"),
+        ("localhost", "sslmode=verify-full", wrong, "sslrootcert"),
+        ("127.0.0.1", "sslmode=verify-full", right, "another host"),
+    ] {
+        let error = open(&server, host, query, root).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Configuration, "{query}: {}", error.chain());
+        assert!(error.hint().unwrap().contains(hint), "{query}: {} {:?}", error, error.hint());
+    }
+    let error = open(&server, "127.0.0.1", "sslmode=disable", None).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::AccessDenied);
+    assert!(error.hint().unwrap().contains("sslmode=require"), "{:?}", error.hint());
+}
+
+#[tokio::test]
+async fn the_servers_own_certificate_can_be_the_root() {
+    let authority = Authority::new();
+    authority.openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=self",
+        "-addext",
+        "subjectAltName = IP:127.0.0.1",
+        "-keyout",
+        "self.key",
+        "-out",
+        "self.crt",
+    ]);
+    let server = authority.server("self");
+    let own = authority.path("self.crt");
+    for mode in ["verify-ca", "verify-full"] {
+        let query = format!("sslmode={mode}");
+        let session = open(&server, "127.0.0.1", &query, Some(&own)).await.unwrap();
+        assert!(encrypted(session).await);
+    }
+    let error = open(&server, "localhost", "sslmode=verify-full", Some(&own)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Configuration, "{}", error.chain());
+    let other = authority.path("ca.crt");
+    assert!(open(&server, "127.0.0.1", "sslmode=verify-ca", Some(&other)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_bad_file_of_authorities_is_named() {
+    let authority = Authority::new();
+    authority.issue("server", "DNS:localhost");
+    let server = authority.server("server");
+    std::fs::write(authority.path("empty.crt"), "nothing\n").unwrap();
+    for name in ["missing.crt", "empty.crt"] {
+        let path = authority.path(name);
+        let error = open(&server, "localhost", "sslmode=verify-ca", Some(&path)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Configuration);
+        assert!(error.message().contains(name), "{error}");
+    }
+}
