@@ -9,8 +9,8 @@ const BOT_READ: &str = "user_id=5123456789|username=anna|first_name=Анна|sta
 fn a_the_bots_own_rows() {
     assert_eq!(record(&[BOT]), BOT_READ);
     assert_eq!(
-        record(&["2026-01-05 12:00:00|#n5123456789|Анна|N/A|||||||"]),
-        "user_id=5123456789|username=NULL|first_name=Анна|register_date=2026-01-05 09:00:00"
+        record(&["2026-01-05 12:00:00|#n5123456789|Анна|N/A||||Зарегистрирован|||"]),
+        "user_id=5123456789|username=NULL|first_name=Анна|status=registered|register_date=2026-01-05 09:00:00"
     );
     for id in
         ["5 123 456 789", "5\u{A0}123\u{A0}456\u{A0}789", "5\u{202F}123\u{202F}456\u{202F}789"]

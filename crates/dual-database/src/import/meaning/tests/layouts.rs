@@ -169,7 +169,10 @@ fn shifted_rows() {
 fn gaps_in_rows() {
     // No status yet; no date, under a header only; nothing but an id.
     assert_eq!(
-        record(&["2025-08-07 12:34:56|#n5|Анна|anna|+79991234567|Анна|15.08.1990||qr|#n777000111"]),
+        record(&[
+            EXPORT,
+            "2025-08-07 12:34:56|#n5|Анна|anna|+79991234567|Анна|15.08.1990||qr|#n777000111"
+        ]),
         "user_id=5|username=anna|first_name=Анна|phone_number=+79991234567|real_name=Анна|birth_date=15.08.1990|register_date=2025-08-07 12:34:56|source=qr|referrer_id=777000111"
     );
     assert_eq!(record(&[EXPORT, "|#n5|Анна"]), "user_id=5|first_name=Анна");
@@ -203,6 +206,12 @@ fn tabs_without_rows_and_tabs_of_another_kind() {
         &["Товар|Цена|Остаток", "Пиво|#n350|#n20", "Квас|#n150|#n3"][..],
         &["Имя|Номер телефона|Комментарий", "Анна|+79991234567|постоянная"],
         &["Товар|Цена"],
+        &[
+            "Дата|Номер заказа|Товар|Клиент",
+            "2025-08-07|#n1001|Квас|Анна",
+            "2025-08-08|#n1002|Квас|Пётр",
+        ],
+        &["Дата|Номер|Товар|Клиент|Сумма", "2025-08-07|#n1001|Квас|Анна|#n350"],
         &["Имя|Телефон"],
     ] {
         let error = summary(lines).unwrap_err();
