@@ -186,6 +186,10 @@ impl Ground {
         self.columns.get(position).is_some_and(|present| present.contested)
     }
 
+    fn is_id(&self, position: usize) -> bool {
+        self.columns.get(position).is_some_and(|present| present.number)
+    }
+
     /// Whether some candidate has a column there in which such a cell is at home.
     fn is_home(&self, position: usize, nature: Nature) -> bool {
         let Some(present) = self.columns.get(position) else { return false };
@@ -304,8 +308,7 @@ pub(super) fn read(
             }
             Err(fault) => {
                 let nature = cells::nature(cell, &mapping.words);
-                let at_home = is_strong(&field.kind)
-                    && ground.contested(position)
+                let at_home = ground.contested(position)
                     && !is_own(&field.kind, nature)
                     && ground.is_home(position, nature);
                 reading.flaws.push(if at_home {
@@ -366,6 +369,9 @@ fn evidence(
         let usual = candidate.status.is_none() || candidate.status == written;
         return (!usual).then_some(Flaw::Unlikely { position, field: number });
     }
+    if matches!(field.kind, FieldKind::Timestamp(_)) && ground.is_id(position) {
+        return (!is_recent_serial(cell)).then_some(Flaw::Unlikely { position, field: number });
+    }
     if is_strong(&field.kind) {
         return None;
     }
@@ -376,6 +382,16 @@ fn evidence(
         }
         Doubt::Unlikely => Some(Flaw::Unlikely { position, field: number }),
         Doubt::Foreign | Doubt::None => None,
+    }
+}
+
+/// Whether a date cell, if it is a number at all, is one of the years 2009 to 2050: where
+/// another layout has an id, a number of other years is an id, not a date.
+fn is_recent_serial(cell: &Cell) -> bool {
+    match cell {
+        Cell::Int(days) => (40_000..55_000).contains(days),
+        Cell::Float(days) => (40_000.0..55_000.0).contains(days),
+        _ => true,
     }
 }
 
@@ -464,8 +480,9 @@ fn speaks_for_itself(
 /// By so much the lightest reading must be lighter than one with another outcome.
 const CLEARLY: u32 = 2;
 
-/// Between readings with flaws.
-pub(super) fn decide(mut readings: Vec<Reading>) -> Verdict {
+/// Between readings with flaws; `headed` where the tab has shown by a header that it is one
+/// of ours.
+pub(super) fn decide(mut readings: Vec<Reading>, headed: bool) -> Verdict {
     readings.sort_by_key(Reading::weight);
     let mut readings = readings.into_iter();
     let Some(best) = readings.next() else { return Verdict::Unfit(None, None) };
@@ -474,8 +491,8 @@ pub(super) fn decide(mut readings: Vec<Reading>) -> Verdict {
         runner.as_ref().map_or(u32::MAX, |other| other.weight().saturating_sub(best.weight()));
     let missing = best.count(|flaw| matches!(flaw, Flaw::Missing { .. }));
     let misfits = best.count(|flaw| matches!(flaw, Flaw::Misfit { rejects: true, .. }));
-    // By position a row must show what it is; under a header it need not.
-    let plausible = best.is_header || (missing <= 1 && best.strong >= misfits.max(1));
+    // By position a row must show what it is: most of what speaks for itself has to be there.
+    let plausible = best.is_header || (missing <= usize::from(headed) && best.strong > misfits);
     if best.contradicts() || !plausible {
         return Verdict::Unfit(Some(best), runner);
     }

@@ -258,7 +258,8 @@ impl<'m> Reader<'m> {
     }
 
     fn weighing(&mut self, view: View<'_>) -> Verdict {
-        layout::decide(self.readings(view, false))
+        let headed = self.counts.has_key_heading;
+        layout::decide(self.readings(view, false), headed)
     }
 
     /// By how many columns the row stands to the right of its place: the cells before are
@@ -351,11 +352,14 @@ impl<'m> Reader<'m> {
     ///
     /// # Errors
     /// [`Kind::InvalidData`] where the tab is of another kind: no heading means the key, and
-    /// no row has the shape of any layout.
+    /// no row has the shape of any layout, or none below a row of other headings was understood.
     pub fn finish(self) -> Result<Summary> {
         let counts = &self.counts;
         let has_something = counts.rows > 0 || counts.header_row.is_some();
-        if has_something && !counts.has_key_heading && counts.recognised == 0 {
+        // A first row of nothing but words is a header of something else: rows below it that
+        // resemble a layout, and failed, do so by chance.
+        let is_foreign = counts.recognised == 0 || (counts.records == 0 && counts.seen.len() >= 2);
+        if has_something && !counts.has_key_heading && is_foreign {
             return Err(self.another_kind());
         }
         let contents = match (counts.rows, counts.header_row) {

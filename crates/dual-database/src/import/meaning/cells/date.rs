@@ -2,7 +2,7 @@
 //! never guessed.
 
 use jiff::SignedDuration;
-use jiff::civil::{Date, DateTime, date};
+use jiff::civil::{Date, DateTime, Time, date};
 
 use super::{Content, Fault};
 use crate::import::meaning::Code;
@@ -11,7 +11,7 @@ use crate::import::source::Cell;
 use crate::value::Value;
 
 /// Day 0 of a sheet's calendar.
-const EPOCH: DateTime = date(1899, 12, 30).at(0, 0, 0, 0);
+const EPOCH: Date = date(1899, 12, 30);
 /// The first serial number after the last day of the year 9999.
 const SERIAL_END: f64 = 2_958_466.0;
 
@@ -73,8 +73,10 @@ pub(super) fn serial(cell: &Cell) -> Result<DateTime, Fault> {
         return Err(bad("is a time of day without a date"));
     }
     let seconds = (days * 86_400.0).round() as i64;
+    let time = SignedDuration::from_secs(seconds % 86_400);
     EPOCH
-        .checked_add(SignedDuration::from_secs(seconds))
+        .checked_add(jiff::Span::new().days(seconds / 86_400))
+        .and_then(|midnight| midnight.to_datetime(Time::midnight()).checked_add(time))
         .ok()
         .filter(|local| (1900..=9999).contains(&local.year()))
         .ok_or_else(|| bad("is outside of the years 1900 to 9999"))
