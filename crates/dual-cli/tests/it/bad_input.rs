@@ -92,7 +92,7 @@ fn what_google_refuses_becomes_one_sentence_with_what_to_do() {
     let cases: &[(&str, i32, &[&str])] = &[
         ("not-shared", 4, &[&email]),
         ("api-disabled", 4, &["Enable", "https://"]),
-        ("xlsx", 4, &["Excel"]),
+        ("xlsx", 4, &["xlsx", "Save as"]),
         ("wrong-scope", 4, &["scope"]),
         ("404", 4, &["key"]),
         ("wrong-clock=7200", 4, &["clock"]),
@@ -196,7 +196,7 @@ fn a_read_only_sqlite_path_changes_nothing() {
         .output()
         .unwrap();
     let ran = crate::scene::Ran::of(output).ended(4);
-    assert!(ran.stderr.contains("read-only") || ran.stderr.contains("readonly"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("read-only mount"), "{}", ran.stderr);
     assert!(scene.versions() == before);
 }
 

@@ -279,7 +279,7 @@ fn k_what_cannot_be_read_is_rejected_with_its_cell() {
             pair("9", "shifted"),
         ]
     );
-    assert_eq!(ran.aside("reported"), [pair("J4", "bad_number")]);
+    assert_eq!(ran.aside("reported"), [pair("J4", "bad_id")]);
     assert_eq!(scene.equal().len(), 3);
     assert_eq!(scene.value(103, "referrer_id"), None);
     let written = std::fs::read_to_string(rejects).unwrap();

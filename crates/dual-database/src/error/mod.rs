@@ -103,6 +103,13 @@ impl Error {
         self
     }
 
+    /// Says what it is about, before the message: a path, a table with its key.
+    #[must_use]
+    pub fn about(mut self, subject: impl fmt::Display) -> Error {
+        self.0.message = format!("{subject}: {}", self.0.message);
+        self
+    }
+
     /// Keeps the cause.
     #[must_use]
     pub fn with_source(
@@ -155,15 +162,16 @@ impl Error {
         matches!(self.0.kind, Kind::Configuration)
     }
 
-    /// This error and its causes, one clause each, the outermost first, repeated texts left
-    /// out.
+    /// This error and its causes, one clause each, the outermost first; a cause that says
+    /// only what was said is left out.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             let clause = error.to_string();
-            if !text.contains(&clause) {
+            let last = text.rsplit(": ").next().unwrap_or_default();
+            if !text.contains(&clause) && !clause.ends_with(last) {
                 text.push_str(": ");
                 text.push_str(&clause);
             }

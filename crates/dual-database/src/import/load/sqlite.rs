@@ -6,8 +6,7 @@ use super::{Mark, StorePlan, sql};
 use crate::error::{Error, Kind, Result};
 use crate::import::staging::Staging;
 use crate::schema::{Dialect, Table, quoted};
-use crate::store::sqlite::{Adoption, Found, attach, failed};
-use crate::store::sqlite::File;
+use crate::store::sqlite::{Adoption, File, Found, attach, failed, rewrite_timestamps};
 use crate::value::Value;
 
 const MARKS: &str = "store.dual_import_run";
@@ -256,6 +255,7 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
         connection.execute_batch(&step.sql).map_err(wrap)?;
         plan.schema.push(step.what);
     }
+    plan.schema.extend(rewrite_timestamps(connection, table)?);
     let staged: i64 =
         connection.query_row("SELECT count(*) FROM staged", [], |row| row.get(0)).map_err(wrap)?;
     connection

@@ -1,6 +1,9 @@
 //! How a table that is already in the file becomes the declared one: by additions only.
 
+use rusqlite::Connection;
+
 use super::catalog::{Affinity, Found, FoundColumn};
+use super::failed;
 use crate::error::{Error, Kind, Result, Store};
 use crate::schema::{Column, Dialect, LogicalType, Role, Table, quoted};
 
@@ -49,6 +52,40 @@ impl Adoption {
             }
         }
     }
+}
+
+/// Brings timestamps that other programs wrote (`2025-01-01T10:00:00+00:00`) into the canonical
+/// form, because both sides compare and order them as text; what is no timestamp stays. Returns
+/// what was done.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn rewrite_timestamps(connection: &Connection, table: &Table) -> Result<Vec<String>> {
+    let operation = "rewrite old timestamps";
+    let wrap = |cause| failed(operation, cause);
+    let mut done = Vec::new();
+    let name = quoted(table.name());
+    for column in table.columns().iter().filter(|c| c.kind == LogicalType::Timestamp) {
+        let column_name = quoted(column.name);
+        let rows = connection
+            .execute(
+                &format!(
+                    "UPDATE store.{name} SET {column_name} = dual_timestamp({column_name}) \
+                     WHERE typeof({column_name}) = 'text' \
+                       AND dual_timestamp({column_name}) <> {column_name}"
+                ),
+                [],
+            )
+            .map_err(wrap)?;
+        if rows > 0 {
+            done.push(format!(
+                "write {rows} dates of {}.{} in the canonical form",
+                table.name(),
+                column.name
+            ));
+        }
+    }
+    Ok(done)
 }
 
 fn refused(table: &Table, obstacles: &[String]) -> Error {
@@ -140,13 +177,12 @@ fn additions(table: &Table, columns: &[FoundColumn], key_is_unique: bool) -> Vec
     if let Some(register_date) = table.column("register_date").filter(missing)
         && find(columns, OLD_REGISTER_DATE).is_some()
     {
-        // The old column stays for the old program; only text that is a date is taken over.
+        // The old column stays as it is, for the old program and for what is no date in it.
         let (new, old) = (quoted(register_date.name), quoted(OLD_REGISTER_DATE));
         steps.push(Step {
             what: format!("fill {}.register_date from {OLD_REGISTER_DATE}", table.name()),
             sql: format!(
-                "UPDATE {name} SET {new} = datetime({old}) \
-                 WHERE typeof({old}) = 'text' AND datetime({old}) IS NOT NULL"
+                "UPDATE {name} SET {new} = dual_timestamp({old}) WHERE typeof({old}) = 'text'"
             ),
         });
     }

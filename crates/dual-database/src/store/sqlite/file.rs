@@ -2,9 +2,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
 
 use super::failed;
 use crate::error::{Error, Kind, Result, Store};
+use crate::value::{parse_timestamp_text, timestamp_text};
 
 /// The name under which the store's file is attached to a connection.
 const SCHEMA: &str = "store";
@@ -67,23 +69,17 @@ pub fn attach(connection: &Connection, file: &File, busy: Duration) -> Result<()
     let path = file.path.to_str().ok_or_else(|| {
         Error::new(Kind::Configuration, operation, "the path is not valid UTF-8")
     })?;
-    let with_path = |error: Error| {
-        let message = format!("{}: {}", file.path.display(), error.message());
-        let mut shown = Error::new(error.kind(), operation, message);
-        if let Some(hint) = error.hint() {
-            shown = shown.with_hint(hint);
-        }
-        shown.with_source(error)
-    };
+    let with_path = |cause| failed(operation, cause).about(file.path.display());
+    define_functions(connection).map_err(|cause| failed(operation, cause))?;
     connection.busy_timeout(busy).map_err(|cause| failed(operation, cause))?;
     connection
         .execute(&format!("ATTACH ?1 AS {SCHEMA}"), [path])
-        .map_err(|cause| with_path(failed(operation, cause)))?;
+        .map_err(with_path)?;
     connection
         .query_row(&format!("SELECT count(*) FROM {SCHEMA}.sqlite_schema"), [], |row| {
             row.get::<_, i64>(0)
         })
-        .map_err(|cause| with_path(failed(operation, cause)))?;
+        .map_err(with_path)?;
     if connection.is_readonly(SCHEMA).map_err(|cause| failed(operation, cause))? {
         return Err(Error::new(
             Kind::AccessDenied,
@@ -93,6 +89,15 @@ pub fn attach(connection: &Connection, file: &File, busy: Duration) -> Result<()
         .with_hint("make the file and its folder writable, or choose another --sqlite-db-path"));
     }
     Ok(())
+}
+
+/// `dual_timestamp(text)`: the canonical form of a timestamp, NULL for what is none.
+fn define_functions(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("dual_timestamp", 1, flags, |call| {
+        let text = call.get_raw(0).as_str().ok();
+        Ok(text.and_then(parse_timestamp_text).map(timestamp_text))
+    })
 }
 
 /// Removes a file that was not there before and that nobody has written to: an attempt that

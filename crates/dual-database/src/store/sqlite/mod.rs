@@ -10,7 +10,7 @@ mod failure;
 mod file;
 mod thread;
 
-pub use adopt::{Adoption, Step};
+pub use adopt::{Adoption, Step, rewrite_timestamps};
 pub use catalog::{Affinity, Found, FoundColumn};
 pub use codec::{from_sqlite, to_sqlite, Undecodable};
 pub use failure::failed;
