@@ -29,6 +29,7 @@
 
 mod account;
 mod binaries;
+mod builder;
 mod command;
 mod database;
 mod error;
@@ -40,7 +41,8 @@ mod watchdog;
 mod wire;
 
 pub use binaries::{BIN_VARIABLE, Binaries};
+pub use builder::Builder;
 pub use database::Database;
 pub use error::Error;
 pub use fetch::Version;
-pub use server::{Builder, Server, StopMode, shared, shared_with};
+pub use server::{Server, StopMode, shared, shared_with};

@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::account::{Account, lend};
 use crate::binaries::Binaries;
+use crate::builder::Builder;
 use crate::command::{run_program, tail};
 use crate::database::{Database, literal};
 use crate::error::Error;
@@ -23,7 +24,7 @@ use crate::watchdog::Watchdog;
 use crate::wire;
 
 /// The account of [`Server::execute`]; the server trusts it on the loopback address.
-const ADMINISTRATOR: &str = "throwaway_admin";
+pub(crate) const ADMINISTRATOR: &str = "throwaway_admin";
 /// The superuser whom [`Server::url`] names.
 const USER: &str = "postgres";
 const INITDB_LIMIT: Duration = Duration::from_secs(120);
@@ -42,78 +43,7 @@ pub enum StopMode {
     Immediate,
 }
 
-/// What the server is to be like.
-#[derive(Clone, Debug, Default)]
-pub struct Builder {
-    binaries: Option<Binaries>,
-    version: Option<Version>,
-    port: Option<u16>,
-    password: Option<String>,
-    tls: Option<(PathBuf, PathBuf)>,
-    tls_required: bool,
-    fsync: bool,
-    settings: Vec<(String, String)>,
-}
-
 impl Builder {
-    /// Uses these binaries instead of [`Binaries::find`].
-    #[must_use]
-    pub fn binaries(mut self, binaries: Binaries) -> Builder {
-        self.binaries = Some(binaries);
-        self
-    }
-
-    /// Uses [`Binaries::fetch`] of that version.
-    #[must_use]
-    pub fn version(mut self, version: Version) -> Builder {
-        self.version = Some(version);
-        self
-    }
-
-    /// Listens on this port instead of a free one.
-    #[must_use]
-    pub fn port(mut self, port: u16) -> Builder {
-        self.port = Some(port);
-        self
-    }
-
-    /// Asks for this password (SCRAM-SHA-256). Without one, everybody on the loopback address
-    /// is trusted.
-    #[must_use]
-    pub fn password(mut self, password: impl Into<String>) -> Builder {
-        self.password = Some(password.into());
-        self
-    }
-
-    /// Offers TLS with this certificate chain and private key (PEM files; copied).
-    #[must_use]
-    pub fn tls(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Builder {
-        self.tls = Some((certificate.into(), key.into()));
-        self
-    }
-
-    /// Refuses connections without TLS.
-    #[must_use]
-    pub fn tls_required(mut self, required: bool) -> Builder {
-        self.tls_required = required;
-        self
-    }
-
-    /// Whether commits wait for the disk. Off by default: a killed server loses nothing by
-    /// it, only a crash of the machine would.
-    #[must_use]
-    pub fn fsync(mut self, fsync: bool) -> Builder {
-        self.fsync = fsync;
-        self
-    }
-
-    /// A line of `postgresql.conf`; later ones win.
-    #[must_use]
-    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Builder {
-        self.settings.push((name.into(), value.into()));
-        self
-    }
-
     /// Makes the data folder and starts the server; returns when it accepts connections.
     ///
     /// # Errors
@@ -148,40 +78,6 @@ impl Builder {
             .unwrap_or_default();
         server.execute("postgres", &format!("CREATE ROLE {USER} SUPERUSER LOGIN{password}"))?;
         Ok(server)
-    }
-
-    fn configuration(&self) -> String {
-        let onoff = |flag| if flag { "on" } else { "off" }.to_owned();
-        let mut lines: Vec<(String, String)> = [
-            ("listen_addresses", "127.0.0.1".to_owned()),
-            ("unix_socket_directories", String::new()),
-            ("password_encryption", "scram-sha-256".into()),
-            ("fsync", onoff(self.fsync)),
-            ("full_page_writes", onoff(self.fsync)),
-            ("shared_buffers", "32MB".into()),
-            ("log_line_prefix", "%m [%p] ".into()),
-            ("lc_messages", "C".into()),
-            ("timezone", "UTC".into()),
-            ("log_timezone", "UTC".into()),
-            ("ssl", onoff(self.tls.is_some())),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
-        lines.extend(self.settings.iter().cloned());
-        lines
-            .iter()
-            .map(|(name, value)| format!("{name} = {}\n", literal(value).replace('\\', "\\\\")))
-            .collect()
-    }
-
-    fn host_based_access(&self) -> String {
-        let method = if self.password.is_some() { "scram-sha-256" } else { "trust" };
-        let host = if self.tls_required { "hostssl" } else { "host" };
-        format!(
-            "host all {ADMINISTRATOR} 127.0.0.1/32 trust\n\
-             {host} all all 127.0.0.1/32 {method}\n\
-             {host} replication all 127.0.0.1/32 {method}\n"
-        )
     }
 }
 

@@ -240,7 +240,8 @@ fn present_column(plan: &mut Plan, column: &Column, there: &FoundColumn) {
     }
 }
 
-/// One statement that changes the type and keeps the default, which may not convert by itself.
+/// One statement that changes the type. A declared default is set anew, because the old one
+/// may not convert by itself (`0` to boolean); a default of the owner's is left to convert.
 fn retype(target: &str, column: &Column, there: &FoundColumn) -> String {
     let name = quoted(column.name);
     let wanted = column.kind.sql(Dialect::Postgres);
@@ -256,12 +257,12 @@ fn retype(target: &str, column: &Column, there: &FoundColumn) -> String {
         _ => format!("{name}::{wanted}"),
     };
     let mut sql = format!("ALTER TABLE {target} ");
-    let keeps_default = there.default.is_some() && column.role == Role::Data;
-    if keeps_default {
+    let default = column.default.as_ref().filter(|_| there.default.is_some());
+    if default.is_some() {
         let _ = write!(sql, "ALTER COLUMN {name} DROP DEFAULT, ");
     }
     let _ = write!(sql, "ALTER COLUMN {name} TYPE {wanted} USING {using}");
-    if keeps_default && let Some(value) = &column.default {
+    if let Some(value) = default {
         let literal = crate::schema::literal(value, Dialect::Postgres);
         let _ = write!(sql, ", ALTER COLUMN {name} SET DEFAULT {literal}");
     }
@@ -273,7 +274,7 @@ fn unique_key(plan: &mut Plan, table: &Table, found: &FoundTable) {
     let name = quoted(key);
     if found.null_keys > 0 {
         let what = format!("{} of its rows have no {name}, the key", found.null_keys);
-        let sql = format!("DELETE FROM {} WHERE {name} IS NULL", plan.target);
+        let sql = format!("SELECT * FROM {} WHERE {name} IS NULL", plan.target);
         plan.shape(Some(key), what, Some(sql));
     }
     if found.unique_on(key).is_some() {
