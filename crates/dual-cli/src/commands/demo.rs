@@ -45,8 +45,9 @@ async fn demonstrate(arguments: &Demo) -> Result<Exit> {
         .await
         .map_err(|cause| failed("start PostgreSQL", cause))?
         .map_err(|cause| {
-            failed("start PostgreSQL", cause)
-                .with_hint("install PostgreSQL, or name a folder with its programs in DUAL_POSTGRES_BIN")
+            failed("start PostgreSQL", cause).with_hint(
+                "install PostgreSQL, or name a folder with its programs in DUAL_POSTGRES_BIN",
+            )
         })?;
     let url = server.create_database("demo").map_err(|cause| failed("make a database", cause))?;
     message("starting a stand-in for the Google Sheets API with a sample workbook …");
@@ -120,10 +121,7 @@ async fn keep(url: &str, sqlite: &Path) {
     let _ = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await;
 }
 
-fn failed(
-    operation: &'static str,
-    cause: impl std::error::Error + Send + Sync + 'static,
-) -> Error {
+fn failed(operation: &'static str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(Kind::Unavailable(Store::Postgres), operation, cause.to_string()).with_source(cause)
 }
 

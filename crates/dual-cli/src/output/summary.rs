@@ -32,18 +32,22 @@ pub fn summary(import: &Import, report: &Report, aside: &[SetAside], dry_run: bo
     line("merged duplicates", &|outcome| outcome.plan().map(|_| counts.merged));
     line("rejected", &|outcome| outcome.plan().map(|_| counts.rejected));
     line("rows read", &|outcome| outcome.plan().map(|_| counts.read));
-    let _ = writeln!(
-        text,
-        "{:<20}{:>12}{:>12}",
-        "state",
-        report.postgres.word(),
-        report.sqlite.word()
-    );
+    let _ =
+        writeln!(text, "{:<20}{:>12}{:>12}", "state", report.postgres.word(), report.sqlite.word());
     list(&mut text, "rejected rows", Fate::Rejected, counts.rejected, aside);
-    list(&mut text, "cells left out of rows that were kept", Fate::Reported, counts.reported, aside);
+    list(
+        &mut text,
+        "cells left out of rows that were kept",
+        Fate::Reported,
+        counts.reported,
+        aside,
+    );
     list(&mut text, "merged rows", Fate::Merged, counts.merged, aside);
     if let Some(run) = &report.completed_run {
-        let _ = writeln!(text, "\nan earlier run ({run}) had reached only one database; it is completed");
+        let _ = writeln!(
+            text,
+            "\nan earlier run ({run}) had reached only one database; it is completed"
+        );
     }
     for (name, outcome) in [("PostgreSQL", &report.postgres), ("SQLite", &report.sqlite)] {
         if let Some(error) = outcome.error() {

@@ -11,3 +11,4 @@ mod layouts;
 mod proxy;
 mod rerun;
 mod scene;
+mod versions;

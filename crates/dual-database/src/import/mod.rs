@@ -289,10 +289,7 @@ impl Import {
     /// As [`Import::counts`].
     pub async fn set_aside(&self, offset: u64, limit: u64) -> Result<Vec<SetAside>> {
         let problems = self.staging.problems(offset, limit).await?;
-        Ok(problems
-            .into_iter()
-            .map(|(fate, problem)| SetAside { fate, problem })
-            .collect())
+        Ok(problems.into_iter().map(|(fate, problem)| SetAside { fate, problem }).collect())
     }
 
     /// Sees to it that an attempt that fails does not leave an empty database file behind.

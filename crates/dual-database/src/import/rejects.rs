@@ -76,7 +76,11 @@ impl RejectsFile {
         let json = path.extension().is_some_and(|ending| ending == "jsonl");
         let mut made = RejectsFile {
             path: path.into(),
-            form: if json { Form::JsonLines(file) } else { Form::Csv(csv::WriterBuilder::new().has_headers(false).from_writer(file)) },
+            form: if json {
+                Form::JsonLines(file)
+            } else {
+                Form::Csv(csv::WriterBuilder::new().has_headers(false).from_writer(file))
+            },
         };
         if let Form::Csv(writer) = &mut made.form {
             let written = writer.write_record(COLUMNS);

@@ -18,6 +18,9 @@ use crate::store::postgres::{Catalog, Limits, Session, Settings, plan};
 use crate::store::sqlite::{Found, failed};
 use crate::value::{Value, timestamp_text};
 
+/// The advisory lock that an import holds until it ends: "dual" as a number.
+const ONE_IMPORT: i64 = 0x6475_616c;
+
 /// About this much text goes to the server at a time.
 const CHUNK: usize = 64 * 1024;
 
@@ -44,6 +47,11 @@ impl PostgresLoad {
     ) -> Result<PostgresLoad> {
         let session = Session::open(settings, limits).await?;
         session.begin("begin the import").await?;
+        if !options.dry_run {
+            // Two first runs at once would both make the table.
+            let wait = format!("SELECT pg_advisory_xact_lock({ONE_IMPORT})");
+            session.batch("wait for another import", &wait).await?;
+        }
         let (store, schema, length_limits) = adopt(&session, table, options).await?;
         let mark = last_mark(&session).await?;
         session.batch("make the temporary table", &temporary_table(table)).await?;
@@ -85,9 +93,9 @@ impl PostgresLoad {
         );
         let (chunks, mut arriving) = mpsc::channel::<(Bytes, u64)>(4);
         let table = Arc::clone(&self.table);
-        let reading = staging.owner.call(operation, move |connection| {
-            read_staged(connection, &table, complete, &chunks)
-        });
+        let reading = staging
+            .owner
+            .call(operation, move |connection| read_staged(connection, &table, complete, &chunks));
         let sending = async {
             let mut copy = self.session.copy_in(operation, &statement).await?;
             while let Some((chunk, rows)) = arriving.recv().await {
@@ -189,14 +197,14 @@ impl PostgresLoad {
             .data_columns()
             .map(|(_, column)| format!(", {}::text", quoted(column.name)))
             .collect();
-        let statement =
-            format!("SELECT {key}{columns} FROM {} WHERE {key} = ANY($1)", self.store);
+        let statement = format!("SELECT {key}{columns} FROM {} WHERE {key} = ANY($1)", self.store);
         let mut above = None;
         loop {
             let keys = sqlite::SqliteLoad::lacking(staging, above, 5_000).await?;
             let Some(last) = keys.last().copied() else { return Ok(()) };
             above = Some(last);
-            let rows = self.session.query(operation, &statement, &[(&keys, Type::INT8_ARRAY)]).await?;
+            let rows =
+                self.session.query(operation, &statement, &[(&keys, Type::INT8_ARRAY)]).await?;
             let mut kept = Vec::with_capacity(rows.len());
             for row in rows {
                 let number: i64 = row.try_get(0).map_err(|_| unexpected(operation))?;
@@ -479,9 +487,7 @@ fn read_staged(
         }
         chunk.put_u8(b'\n');
         count += 1;
-        if chunk.len() >= CHUNK
-            && chunks.blocking_send((chunk.split().freeze(), count)).is_err()
-        {
+        if chunk.len() >= CHUNK && chunks.blocking_send((chunk.split().freeze(), count)).is_err() {
             return Ok(()); // The receiver has failed and tells why.
         }
     }

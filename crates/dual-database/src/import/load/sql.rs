@@ -15,10 +15,8 @@ fn changed(dialect: Dialect, position: usize, column: &Column) -> String {
 }
 
 fn any_changed(dialect: Dialect, table: &Table) -> String {
-    let conditions: Vec<String> = table
-        .data_columns()
-        .map(|(position, column)| changed(dialect, position, column))
-        .collect();
+    let conditions: Vec<String> =
+        table.data_columns().map(|(position, column)| changed(dialect, position, column)).collect();
     format!("({})", conditions.join("\n    OR "))
 }
 
@@ -29,8 +27,10 @@ pub(super) fn counts(dialect: Dialect, table: &Table, store: &str, staged: &str)
     let columns: String = table
         .data_columns()
         .map(|(position, column)| {
-            format!(",\n  count(CASE WHEN u.{key} IS NOT NULL AND {} THEN 1 END)",
-                changed(dialect, position, column))
+            format!(
+                ",\n  count(CASE WHEN u.{key} IS NOT NULL AND {} THEN 1 END)",
+                changed(dialect, position, column)
+            )
         })
         .collect();
     format!(

@@ -39,10 +39,7 @@ impl<'a> SqliteLoad<'a> {
         if dry_run && !file.existed {
             file.path = ":memory:".into();
         }
-        staging
-            .owner
-            .call(operation, move |connection| attach(connection, &file, busy))
-            .await
+        staging.owner.call(operation, move |connection| attach(connection, &file, busy)).await
     }
 
     /// Undoes what is not committed and closes the file, if it is open.
@@ -59,7 +56,11 @@ impl<'a> SqliteLoad<'a> {
                     .prepare("SELECT 1 FROM pragma_database_list WHERE name = 'store'")
                     .and_then(|mut statement| statement.exists([]))
                     .map_err(wrap)?;
-                if attached { connection.execute_batch("DETACH store").map_err(wrap) } else { Ok(()) }
+                if attached {
+                    connection.execute_batch("DETACH store").map_err(wrap)
+                } else {
+                    Ok(())
+                }
             })
             .await
     }
@@ -112,7 +113,9 @@ impl<'a> SqliteLoad<'a> {
                 for row in rows {
                     let places = vec!["?"; row.len()].join(", ");
                     transaction
-                        .prepare_cached(&format!("INSERT OR REPLACE INTO elsewhere VALUES ({places})"))
+                        .prepare_cached(&format!(
+                            "INSERT OR REPLACE INTO elsewhere VALUES ({places})"
+                        ))
                         .and_then(|mut insert| {
                             insert.execute(params_from_iter(
                                 row.iter().map(crate::store::sqlite::to_sqlite),

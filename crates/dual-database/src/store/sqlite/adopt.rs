@@ -132,7 +132,9 @@ fn obstacles(
         }
     }
     for extra in columns {
-        if extra.must_be_given && table.columns().iter().all(|c| !c.name.eq_ignore_ascii_case(&extra.name)) {
+        if extra.must_be_given
+            && table.columns().iter().all(|c| !c.name.eq_ignore_ascii_case(&extra.name))
+        {
             obstacles.push(format!("column {} is NOT NULL and has no default", extra.name));
         }
     }
