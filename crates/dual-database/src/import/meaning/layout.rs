@@ -107,6 +107,8 @@ pub(super) enum Flaw {
     Unlikely { position: usize, field: usize },
     /// The writer of this layout always fills it.
     Missing { field: usize },
+    /// Cells to the left of the table.
+    Before { under_header: bool },
     /// A cell that the layout has no column for.
     Beyond { position: usize, under_header: bool },
 }
@@ -120,17 +122,20 @@ impl Flaw {
             Flaw::Misfit { fault, .. } if fault.code == Code::BadDate => 5,
             Flaw::Misfit { .. } => 3,
             Flaw::Missing { .. } => 4,
-            Flaw::Unlikely { .. } | Flaw::Beyond { under_header: true, .. } => 5,
-            Flaw::Clash { .. } | Flaw::Foreign { .. } | Flaw::Beyond { .. } => 9,
+            Flaw::Unlikely { .. } => 5,
+            Flaw::Before { under_header: true } | Flaw::Beyond { under_header: true, .. } => 5,
+            Flaw::Clash { .. } | Flaw::Foreign { .. } => 9,
+            Flaw::Before { .. } | Flaw::Beyond { .. } => 9,
         }
     }
 
     /// Whether a reading with it contradicts itself.
     fn contradicts(&self) -> bool {
-        matches!(
-            self,
-            Flaw::Clash { .. } | Flaw::Foreign { .. } | Flaw::Beyond { under_header: false, .. }
-        )
+        match self {
+            Flaw::Clash { .. } | Flaw::Foreign { .. } => true,
+            Flaw::Before { under_header } | Flaw::Beyond { under_header, .. } => !under_header,
+            Flaw::Misfit { .. } | Flaw::Unlikely { .. } | Flaw::Missing { .. } => false,
+        }
     }
 }
 
@@ -230,6 +235,11 @@ impl Reading {
         self.flaws.iter().any(|flaw| matches!(flaw, Flaw::Misfit { rejects: true, .. }))
     }
 
+    /// Whether the row has cells outside of the table's columns.
+    pub fn is_beside(&self) -> bool {
+        self.count(|flaw| matches!(flaw, Flaw::Before { .. } | Flaw::Beyond { .. })) > 0
+    }
+
     fn contradicts(&self) -> bool {
         self.flaws.iter().any(Flaw::contradicts)
     }
@@ -271,8 +281,7 @@ pub(super) fn read(
         absent: 0,
     };
     if view.before() {
-        // Only said once, however many there are: they are one note beside the table.
-        reading.flaws.push(Flaw::Beyond { position: 0, under_header: candidate.is_header });
+        reading.flaws.push(Flaw::Before { under_header: candidate.is_header });
     }
     for (position, slot) in candidate.slots.iter().enumerate() {
         let Some((number, field)) =

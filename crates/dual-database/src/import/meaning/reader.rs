@@ -327,7 +327,7 @@ impl<'m> Reader<'m> {
         if reading.in_gap {
             counts.in_gap.add(view.row);
         }
-        if reading.flaws.iter().any(|flaw| matches!(flaw, layout::Flaw::Beyond { .. })) {
+        if reading.is_beside() {
             counts.beside.add(view.row);
         }
         for (number, remark) in self.mapping.remarks.iter().enumerate() {

@@ -103,6 +103,7 @@ fn flaw_text(mapping: &Mapping, view: View<'_>, flaw: &Flaw) -> String {
             format!("{} is unusual there", at(position, field))
         }
         Flaw::Missing { field } => format!("{} is empty", name(mapping, *field)),
+        Flaw::Before { .. } => format!("there are cells to the left of {}", view.address(0)),
         Flaw::Beyond { position, .. } => {
             format!("{} is outside of its columns", view.address(*position))
         }

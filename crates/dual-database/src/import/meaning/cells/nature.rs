@@ -141,8 +141,8 @@ pub(in super::super) fn doubt(kind: &FieldKind, cell: &Cell, nature: Nature) -> 
             });
             if likely { Doubt::None } else { Doubt::Unlikely }
         }
-        (_, Nature::Date) => Doubt::Foreign,
-        (_, Nature::Phone | Nature::LongNumber | Nature::Number) => Doubt::Unlikely,
+        (_, Nature::Date | Nature::Phone | Nature::LongNumber) => Doubt::Foreign,
+        (_, Nature::Number) => Doubt::Unlikely,
         (_, Nature::Plain) => Doubt::None,
     }
 }
