@@ -24,6 +24,10 @@ pub(super) struct Candidate {
     /// Rows under a header may lack anything but the key, and have notes beside the table.
     pub is_header: bool,
     status: Option<StatusWords>,
+    /// The column of the first timestamp that the table keeps: the date of the row.
+    pub date: Option<usize>,
+    /// The column of the key.
+    pub key: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,16 +43,22 @@ impl Slot {
 }
 
 impl Candidate {
-    pub fn of_header(name: String, slots: Vec<Slot>) -> Candidate {
-        Candidate { name, slots, is_header: true, status: None }
+    pub fn of_header(mapping: &Mapping, name: String, slots: Vec<Slot>) -> Candidate {
+        Candidate { name, slots, is_header: true, status: None, date: None, key: None }
+            .with_places(mapping)
     }
 
     pub fn by_position(mapping: &Mapping) -> Vec<Candidate> {
-        let candidate = |layout: &super::mapping::Layout| Candidate {
-            name: layout.name.clone(),
-            slots: layout.fields.iter().map(|&field| Slot { field, native: false }).collect(),
-            is_header: false,
-            status: layout.status,
+        let candidate = |layout: &super::mapping::Layout| {
+            Candidate {
+                name: layout.name.clone(),
+                slots: layout.fields.iter().map(|&field| Slot { field, native: false }).collect(),
+                is_header: false,
+                status: layout.status,
+                date: None,
+                key: None,
+            }
+            .with_places(mapping)
         };
         mapping.layouts.iter().map(candidate).collect()
     }
@@ -57,13 +67,14 @@ impl Candidate {
         self.slots.iter().position(|slot| slot.field == Some(field))
     }
 
-    /// The column of the first timestamp that the table keeps: the date of the row.
-    pub fn date_position(&self, mapping: &Mapping) -> Option<usize> {
-        self.slots.iter().position(|slot| {
+    fn with_places(mut self, mapping: &Mapping) -> Candidate {
+        self.key = self.position_of(mapping.key);
+        self.date = self.slots.iter().position(|slot| {
             slot.field.and_then(|field| mapping.fields.get(field)).is_some_and(|field| {
                 field.target.is_some() && matches!(field.kind, FieldKind::Timestamp(_))
             })
-        })
+        });
+        self
     }
 }
 
@@ -91,6 +102,54 @@ impl<'r> View<'r> {
 
     fn width(&self) -> usize {
         self.cells.len().saturating_sub(self.start)
+    }
+}
+
+/// The cells of a row as they have been read so far: most candidates agree on most columns, so
+/// that nearly every cell is read once for all of them.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    columns: Vec<Remembered>,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    reads: Vec<(Slot, Result<Content, Fault>)>,
+    nature: Option<Nature>,
+}
+
+impl Memo {
+    fn column(&mut self, position: usize) -> Option<&mut Remembered> {
+        if position >= self.columns.len() {
+            self.columns.resize_with(position.saturating_add(1), Remembered::default);
+        }
+        self.columns.get_mut(position)
+    }
+
+    /// The cell as `slot` reads it; `None` where the slot has no meaning.
+    pub fn read(
+        &mut self,
+        mapping: &Mapping,
+        view: View<'_>,
+        position: usize,
+        slot: Slot,
+    ) -> Option<Result<Content, Fault>> {
+        let field = mapping.fields.get(slot.field?)?;
+        let column = self.column(position)?;
+        if let Some((_, read)) = column.reads.iter().find(|(known, _)| *known == slot) {
+            return Some(read.clone());
+        }
+        let read = cells::read(field, slot.native, view.get(position));
+        column.reads.push((slot, read.clone()));
+        Some(read)
+    }
+
+    fn nature(&mut self, mapping: &Mapping, cell: &Cell, position: usize) -> Nature {
+        let fresh = || cells::nature(cell, &mapping.words);
+        match self.column(position) {
+            Some(column) => *column.nature.get_or_insert_with(fresh),
+            None => fresh(),
+        }
     }
 }
 
@@ -202,6 +261,7 @@ impl Ground {
             Nature::Status => present.status,
             Nature::DateTime => present.timestamp,
             Nature::Date => present.timestamp || present.text_date,
+            Nature::Day => present.text_date,
             Nature::YesNo => present.yes_no,
             Nature::Phone => present.phone,
             Nature::LongNumber => present.number || present.phone,
@@ -269,6 +329,7 @@ pub(super) fn read(
     (number, candidate): (usize, &Candidate),
     ground: &Ground,
     view: View<'_>,
+    memo: &mut Memo,
     strictly: bool,
 ) -> Option<Reading> {
     let mut reading = Reading {
@@ -290,7 +351,8 @@ pub(super) fn read(
             continue;
         };
         let cell = view.get(position);
-        match cells::read(field, slot.native, cell) {
+        let Some(read) = memo.read(mapping, view, position, *slot) else { continue };
+        match read {
             Ok(Content::Empty) => {
                 if let Some(flaw) = missing(mapping, candidate, position, number, field) {
                     reading.flaws.extend(flaw);
@@ -308,7 +370,7 @@ pub(super) fn read(
                 let flaw = if value.is_null() {
                     None
                 } else {
-                    evidence(mapping, candidate, ground, position, number, field, cell)
+                    evidence(mapping, candidate, ground, memo, (position, number), field, cell)
                 };
                 reading.flaws.extend(flaw);
                 if let Some(place) = field.target.and_then(|at| reading.values.get_mut(at)) {
@@ -316,7 +378,7 @@ pub(super) fn read(
                 }
             }
             Err(fault) => {
-                let nature = cells::nature(cell, &mapping.words);
+                let nature = memo.nature(mapping, cell, position);
                 let at_home = ground.contested(position)
                     && !is_own(&field.kind, nature)
                     && ground.is_home(position, nature);
@@ -355,8 +417,8 @@ fn missing(
         let fault = Fault { code: Code::MissingId, says: "is empty", fatal: true };
         return Some(Some(Flaw::Misfit { position, field: number, fault, rejects: true }));
     }
-    let is_expected = matches!(field.kind, FieldKind::Status(_))
-        || candidate.date_position(mapping) == Some(position);
+    let is_expected =
+        matches!(field.kind, FieldKind::Status(_)) || candidate.date == Some(position);
     is_expected.then(|| (!candidate.is_header).then_some(Flaw::Missing { field: number }))
 }
 
@@ -365,8 +427,8 @@ fn evidence(
     mapping: &Mapping,
     candidate: &Candidate,
     ground: &Ground,
-    position: usize,
-    number: usize,
+    memo: &mut Memo,
+    (position, number): (usize, usize),
     field: &Field,
     cell: &Cell,
 ) -> Option<Flaw> {
@@ -384,7 +446,7 @@ fn evidence(
     if is_strong(&field.kind) {
         return None;
     }
-    let nature = cells::nature(cell, &mapping.words);
+    let nature = memo.nature(mapping, cell, position);
     match cells::doubt(&field.kind, cell, nature) {
         Doubt::Foreign if ground.is_home(position, nature) => {
             Some(Flaw::Foreign { position, field: number, nature })
@@ -421,7 +483,7 @@ fn is_own(kind: &FieldKind, nature: Nature) -> bool {
     match kind {
         FieldKind::Timestamp(_) => matches!(nature, Nature::Date | Nature::DateTime),
         FieldKind::Id | FieldKind::Integer(..) => {
-            matches!(nature, Nature::Phone | Nature::LongNumber | Nature::Number)
+            matches!(nature, Nature::Phone | Nature::LongNumber | Nature::Day | Nature::Number)
         }
         FieldKind::YesNo => matches!(nature, Nature::YesNo),
         _ => false,

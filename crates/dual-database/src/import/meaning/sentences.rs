@@ -15,7 +15,7 @@ fn looks(nature: Nature) -> &'static str {
     match nature {
         Nature::Status => "looks like a status",
         Nature::DateTime => "looks like a time",
-        Nature::Date => "looks like a date",
+        Nature::Date | Nature::Day => "looks like a date",
         Nature::YesNo => "looks like a yes or no",
         Nature::Phone => "looks like a phone number",
         Nature::LongNumber | Nature::Number => "looks like a number",
