@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::cells::{self, Content, is_blank};
-use super::layout::{self, Candidate, Ground, Memo, Reading, Verdict, View};
+use super::layout::{self, Candidate, Ground, Memo, Reading, View};
+use super::verdict::{Verdict, decide, decide_strict};
 use super::{Code, Mapping, Problem, Record, header, sentences};
 use crate::error::{Error, Kind, Result};
 use crate::import::source::{Cell, SourceRow};
@@ -251,12 +252,12 @@ impl<'m> Reader<'m> {
 
     fn strictly(&mut self, view: View<'_>) -> Option<Verdict> {
         let readings = self.readings(view, true);
-        layout::decide_strict(self.mapping, &self.candidates, view, readings)
+        decide_strict(self.mapping, &self.candidates, view, readings)
     }
 
     fn weighing(&mut self, view: View<'_>) -> Verdict {
         let headed = self.counts.has_key_heading;
-        layout::decide(self.readings(view, false), headed)
+        decide(self.readings(view, false), headed)
     }
 
     /// By how many columns the row stands to the right of its place: the cells before are
