@@ -37,6 +37,7 @@ mod layout;
 pub mod mapping;
 mod reader;
 mod sentences;
+mod verdict;
 
 pub use duplicates::{Merge, MergedColumn, merge};
 pub use mapping::Mapping;
