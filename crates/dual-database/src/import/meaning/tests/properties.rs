@@ -128,7 +128,7 @@ impl Guest {
             "register_date" => Some(Value::Timestamp(utc(self.date))),
             "user_id" => Some(Value::Int(self.id)),
             "first_name" => Some(Value::Text(self.first.clone())),
-            "username" => Some(text(&self.username).unwrap_or(Value::Null)),
+            "username" => text(&self.username),
             "phone_number" => text(&self.phone),
             "real_name" => text(&self.real),
             "birth_date" => text(&self.birth),
