@@ -1,6 +1,7 @@
 //! The second phase: staged rows into both stores. The order of the steps, and what their
 //! failure leaves behind, is in `DESIGN.md` beside this file.
 
+mod copy_text;
 mod postgres;
 mod sql;
 mod sqlite;
