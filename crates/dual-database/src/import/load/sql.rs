@@ -105,3 +105,30 @@ pub(super) fn insert_postgres(table: &Table, store: &str) -> String {
         data_columns(table, "s."),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::users;
+
+    /// The statements are reviewed as text.
+    #[test]
+    fn statements_of_the_load() {
+        let table = users();
+        for (dialect, name, store, staged) in [
+            (Dialect::Postgres, "postgres", "\"public\".\"users\"", "pg_temp.dual_staged"),
+            (Dialect::Sqlite, "sqlite", "store.\"users\"", "staged"),
+        ] {
+            let insert = match dialect {
+                Dialect::Postgres => insert_postgres(&table, store),
+                Dialect::Sqlite => insert_sqlite(&table, store),
+            };
+            let all = [
+                counts(dialect, &table, store, staged),
+                update(dialect, &table, store, staged),
+                insert,
+            ];
+            insta::assert_snapshot!(name, all.join("\n\n"));
+        }
+    }
+}
