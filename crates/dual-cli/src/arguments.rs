@@ -7,7 +7,7 @@ use dual_database::import::MaxRejects;
 
 /// PostgreSQL and SQLite kept as one logical database.
 #[derive(Debug, Parser)]
-#[command(name = "dual", version, about, disable_help_subcommand = true, after_help = EXIT_CODES)]
+#[command(name = "dual", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
 pub struct Dual {
     /// What to do.
     #[command(subcommand)]
@@ -16,7 +16,7 @@ pub struct Dual {
 
 /// A Google Sheet or a CSV file into PostgreSQL and SQLite at once.
 #[derive(Debug, Parser)]
-#[command(name = "dual_migrate", version, about, after_help = EXIT_CODES)]
+#[command(name = "dual_migrate", version, after_help = EXIT_CODES)]
 pub struct DualMigrate {
     /// The job's arguments.
     #[command(flatten)]
