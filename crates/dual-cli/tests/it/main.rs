@@ -6,6 +6,7 @@
 mod bad_input;
 mod csv;
 mod demo;
+mod docs;
 mod failures;
 mod layouts;
 mod proxy;

@@ -126,6 +126,12 @@ impl Code {
         Code::Duplicate,
     ];
 
+    /// Every code there is.
+    #[must_use]
+    pub fn all() -> &'static [Code] {
+        &Code::ALL
+    }
+
     /// The code of that text; the reverse of [`Code::as_str`].
     pub(super) fn of(text: &str) -> Option<Code> {
         Code::ALL.into_iter().find(|code| code.as_str() == text)
