@@ -38,7 +38,7 @@ Exit codes:
 pub enum Command {
     /// Load a Google Sheet or a CSV file into PostgreSQL and SQLite at once
     #[command(after_help = EXIT_CODES)]
-    Migrate(Migrate),
+    Migrate(Box<Migrate>),
     /// Watch a migration on throwaway servers: nothing of yours is read or written
     Demo(Demo),
 }

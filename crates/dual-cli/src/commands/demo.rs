@@ -87,7 +87,7 @@ async fn demonstrate(arguments: &Demo) -> Result<Exit> {
         })
     };
     let (import, report, aside) = once(settings()?).await?;
-    output::data(&output::summary(&import, &report, &aside, false));
+    output::data(&output::summary(&import, &report, Some(&aside), false));
     let exit = exit_of(&report);
     output::data(&format!("\nwhat the rejected cells held\n{}", held(&aside)));
     output::data(&format!("\nin PostgreSQL\n{}", table(&postgres_rows(&server)?)));
@@ -95,7 +95,7 @@ async fn demonstrate(arguments: &Demo) -> Result<Exit> {
 
     message("\nthe same command again …");
     let (import, report, _) = once(settings()?).await?;
-    output::data(&format!("\n{}", output::summary(&import, &report, &[], false)));
+    output::data(&format!("\n{}", output::summary(&import, &report, None, false)));
     if arguments.keep {
         keep(&url, &sqlite).await;
     }

@@ -27,7 +27,7 @@ pub async fn run(arguments: Migrate) -> Result<Exit> {
     output::data(&if json {
         MigrationDocument::new(&import, &report, &aside, dry_run).text()
     } else {
-        output::summary(&import, &report, &aside, dry_run)
+        output::summary(&import, &report, Some(&aside), dry_run)
     });
     Ok(exit_of(&report))
 }

@@ -241,6 +241,10 @@ fn f_the_bots_own_sqlite_schema_is_adopted() {
     let plan = scene.migrate(&["--dry-run"]).ended(0);
     assert!(plan.stderr.contains("signup_date"), "{}", plan.stderr);
     scene.migrate(&[]).ended(0);
+    for column in ["status", "register_date", "last_activity", "ai_concept", "first_name"] {
+        scene.value(5_123_456_789, column);
+        scene.value(5_123_456_790, column);
+    }
     assert_eq!(scene.value(5_123_456_789, "status"), some("issued"));
     assert_eq!(scene.value(5_123_456_790, "register_date"), some("2025-07-11 12:00:05"));
     assert_eq!(scene.value(5_123_456_789, "id"), some("1"));

@@ -12,7 +12,7 @@ const COLUMNS: [&str; 8] =
     ["row", "cell", "column", "outcome", "code", "reason", "raw", "displayed"];
 
 enum Form {
-    Csv(csv::Writer<BufWriter<File>>),
+    Csv(Box<csv::Writer<BufWriter<File>>>),
     JsonLines(BufWriter<File>),
 }
 
@@ -65,7 +65,7 @@ impl RejectsFile {
             form: if json {
                 Form::JsonLines(file)
             } else {
-                Form::Csv(csv::WriterBuilder::new().has_headers(false).from_writer(file))
+                Form::Csv(Box::new(csv::WriterBuilder::new().has_headers(false).from_writer(file)))
             },
         };
         if let Form::Csv(writer) = &mut made.form {

@@ -8,7 +8,7 @@ use super::sqlite;
 use crate::error::Result;
 use crate::import::staging::{bit, stored_value};
 use crate::schema::{Table, quoted};
-use crate::store::sqlite::{Found, failed};
+use crate::store::sqlite::{Adoption, Found, failed};
 use crate::value::{Value, timestamp_text};
 
 /// About this much text goes to the server at a time.
@@ -24,29 +24,22 @@ pub(super) fn read_staged(
     let operation = "read the staged rows";
     let wrap = |cause| failed(operation, cause);
     let key = quoted(table.key().name);
-    // The store's columns come behind the staged ones; a column that it lacks is unknown.
-    let store_columns = match complete.then(|| Found::read(connection, table)).transpose()? {
-        Some(Found::Table { columns, .. }) => columns,
-        _ => Vec::new(),
+    // The store's columns, as they will read once its table is adopted, come behind the staged
+    // ones: SQLite adopts after PostgreSQL has been sent its rows.
+    let statement = match complete.then(|| Found::read(connection, table)).transpose()? {
+        Some(Found::Table { columns, .. }) => {
+            let reads: String = table
+                .data_columns()
+                .map(|(_, column)| format!(", {}", Adoption::reads_as(column, &columns)))
+                .collect();
+            format!(
+                "SELECT s.*, u.{key}{reads} FROM staged AS s LEFT JOIN store.{} AS u \
+                 ON u.{key} = s.{key} ORDER BY s.{key}",
+                quoted(table.name())
+            )
+        }
+        _ => format!("SELECT s.*, NULL FROM staged AS s ORDER BY s.{key}"),
     };
-    let has = |name: &str| store_columns.iter().any(|c| c.name.eq_ignore_ascii_case(name));
-    let joined: Vec<usize> =
-        table.data_columns().filter(|(_, c)| has(c.name)).map(|(position, _)| position).collect();
-    let mut statement = if joined.is_empty() {
-        format!("SELECT s.*, NULL FROM staged AS s ORDER BY s.{key}")
-    } else {
-        let names: String = joined
-            .iter()
-            .filter_map(|position| table.columns().get(*position))
-            .map(|column| format!(", u.{}", quoted(column.name)))
-            .collect();
-        format!(
-            "SELECT s.*, u.{key}{names} FROM staged AS s LEFT JOIN store.{} AS u \
-             ON u.{key} = s.{key} ORDER BY s.{key}",
-            quoted(table.name())
-        )
-    };
-    statement.push(';');
     let staged_width = 3 + table.data_columns().count();
     let mut statement = connection.prepare(&statement).map_err(wrap)?;
     let mut rows = statement.query([]).map_err(wrap)?;
@@ -63,13 +56,11 @@ pub(super) fn read_staged(
             chunk.put_slice(whole.to_string().as_bytes());
         }
         for (index, (position, column)) in table.data_columns().enumerate() {
-            let from_store = joined.iter().position(|joined| *joined == position);
-            let value = match from_store {
-                Some(at) if in_store && known & bit(position) == 0 => {
-                    let stored = row.get_ref(staged_width + 1 + at).map_err(wrap)?;
-                    sqlite::decode(table, position, stored, number)?
-                }
-                _ => stored_value(column.kind, row.get_ref(index + 3).map_err(wrap)?),
+            let value = if in_store && known & bit(position) == 0 {
+                let stored = row.get_ref(staged_width + 1 + index).map_err(wrap)?;
+                sqlite::decode(table, position, stored, number)?
+            } else {
+                stored_value(column.kind, row.get_ref(index + 3).map_err(wrap)?)
             };
             chunk.put_u8(b'\t');
             put_copy_text(&mut chunk, &value);
