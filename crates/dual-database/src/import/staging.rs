@@ -99,9 +99,10 @@ impl Staging {
         self.owner
             .call(operation, move |connection| {
                 let wrap = |cause| failed(operation, cause);
+                let statements = Statements::of(&table);
                 let transaction = connection.transaction().map_err(wrap)?;
                 for outcome in page {
-                    stage_row(&transaction, &table, &mapping, outcome)?;
+                    stage_row(&transaction, &table, &statements, &mapping, outcome)?;
                 }
                 transaction.commit().map_err(wrap)
             })
@@ -281,9 +282,26 @@ fn create_statements(table: &Table) -> String {
     )
 }
 
+/// The statements that every row needs.
+struct Statements {
+    select: String,
+    insert: String,
+}
+
+impl Statements {
+    fn of(table: &Table) -> Statements {
+        let places = vec!["?"; 3 + table.data_columns().count()].join(", ");
+        Statements {
+            select: format!("SELECT * FROM staged WHERE {} = ?1", quoted(table.key().name)),
+            insert: format!("INSERT OR REPLACE INTO staged VALUES ({places})"),
+        }
+    }
+}
+
 fn stage_row(
     connection: &Connection,
     table: &Table,
+    statements: &Statements,
     mapping: &Mapping,
     outcome: meaning::Outcome,
 ) -> Result<()> {
@@ -305,12 +323,12 @@ fn stage_row(
     let Some(Some(Value::Int(key))) = record.values.get(table.key_position()).cloned() else {
         return Err(Error::new(Kind::Internal, operation, "a record without a key"));
     };
-    if let Some(mut merged) = staged_record(connection, table, key).map_err(wrap)? {
+    if let Some(mut merged) = staged_record(connection, table, statements, key).map_err(wrap)? {
         let merge = meaning::merge(mapping, &mut merged, record);
         insert_problem(connection, Fate::Merged, &merge_note(&merge, table, key)).map_err(wrap)?;
         record = merged;
     }
-    write_staged(connection, table, mapping, key, &record).map_err(wrap)
+    write_staged(connection, table, statements, mapping, key, &record).map_err(wrap)
 }
 
 /// Every merge is in the report, with the columns in which the two rows differed.
@@ -343,6 +361,7 @@ fn merge_note(merge: &meaning::Merge, table: &Table, key: i64) -> Problem {
 fn write_staged(
     connection: &Connection,
     table: &Table,
+    statements: &Statements,
     mapping: &Mapping,
     key: i64,
     record: &Record,
@@ -360,10 +379,8 @@ fn write_staged(
         value.map_or(Stored::Null, to_sqlite)
     });
     let parameters = [Stored::Integer(key), Stored::Integer(row), Stored::Integer(known)];
-    let count = parameters.len() + table.data_columns().count();
-    let places: Vec<&str> = std::iter::repeat_n("?", count).collect();
     connection
-        .prepare_cached(&format!("INSERT OR REPLACE INTO staged VALUES ({})", places.join(", ")))?
+        .prepare_cached(&statements.insert)?
         .execute(params_from_iter(parameters.into_iter().chain(values)))?;
     Ok(())
 }
@@ -371,10 +388,11 @@ fn write_staged(
 fn staged_record(
     connection: &Connection,
     table: &Table,
+    statements: &Statements,
     key: i64,
 ) -> rusqlite::Result<Option<Record>> {
     connection
-        .prepare_cached(&format!("SELECT * FROM staged WHERE {} = ?1", quoted(table.key().name)))?
+        .prepare_cached(&statements.select)?
         .query_row([key], |row| staged_of(row, table))
         .optional()
 }

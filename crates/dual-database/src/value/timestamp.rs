@@ -13,9 +13,17 @@ use jiff::civil::DateTime;
 /// ```
 #[must_use]
 pub fn timestamp_text(instant: DateTime) -> String {
-    let seconds = instant.strftime("%Y-%m-%d %H:%M:%S");
+    let seconds = format!(
+        "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
+        instant.year(),
+        instant.month(),
+        instant.day(),
+        instant.hour(),
+        instant.minute(),
+        instant.second()
+    );
     match instant.subsec_nanosecond() / 1_000 {
-        0 => seconds.to_string(),
+        0 => seconds,
         micros => format!("{seconds}.{micros:06}"),
     }
 }

@@ -26,6 +26,11 @@ pub(super) struct Header {
 /// # Errors
 /// [`Kind::InvalidData`] where two headings mean the same column of the table.
 pub(super) fn recognise(mapping: &Mapping, row: &SourceRow, first: bool) -> Result<Option<Header>> {
+    // Any row may be a header, nearly none is: without a heading of the key only the first.
+    let may_head_key = |cell: &Cell| matches!(cell, Cell::Text(text) if mapping.may_head_key(text));
+    if !first && !row.cells.iter().any(may_head_key) {
+        return Ok(None);
+    }
     let found: Vec<(usize, &Cell, Option<Heading>)> = row
         .cells
         .iter()

@@ -12,7 +12,7 @@ mod text;
 pub(super) use nature::{Doubt, Nature, doubt, nature};
 
 use super::Code;
-use super::mapping::{Field, FieldKind, normalised};
+use super::mapping::{Field, FieldKind, is_one_of, normalised};
 use crate::import::source::Cell;
 use crate::value::Value;
 
@@ -62,10 +62,10 @@ pub(super) fn read(field: &Field, native: bool, cell: &Cell) -> Result<Content, 
         if is_error(text) {
             return Err(Fault::new(Code::ErrorCell, "is the error of a formula"));
         }
-        if !field.null.is_empty() && field.null.contains(&normalised(text)) {
+        if is_one_of(&field.null, text) {
             return Ok(Content::Known(Value::Null));
         }
-        if !field.unknown.is_empty() && field.unknown.contains(&normalised(text)) {
+        if is_one_of(&field.unknown, text) {
             return Ok(Content::Empty);
         }
     }

@@ -7,7 +7,8 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use super::file::{ColumnEntry, File, KindName, LayoutEntry, Name, OnBad, Precedence, StatusWords};
 use super::zones::{Zone, Zones};
 use super::{
-    Field, FieldKind, Heading, Layout, Mapping, Remark, StatusKind, StatusVocabulary, normalised,
+    Field, FieldKind, Heading, Layout, Mapping, Remark, StatusKind, StatusVocabulary, initial,
+    normalised,
 };
 use crate::error::{Error, Kind, Result};
 use crate::schema::{LogicalType, Role, Table};
@@ -80,8 +81,11 @@ pub(super) fn compile(text: &str, origin: &str, table: &Table) -> Result<Mapping
             *place = Some(position);
         }
     }
+    let headings = headings(&origin, &file, &fields)?;
+    let of_key = headings.iter().filter(|(_, heading)| heading.field == key);
     Ok(Mapping {
-        headings: headings(&origin, &file, &fields)?,
+        key_initials: of_key.filter_map(|(word, _)| initial(word)).collect(),
+        headings,
         layouts: layouts(&origin, &file.layouts, &fields, key)?,
         words: StatusVocabulary(
             fields

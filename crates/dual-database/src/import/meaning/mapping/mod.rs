@@ -42,6 +42,8 @@ pub struct Mapping {
     pub(super) fields: Vec<Field>,
     pub(super) layouts: Vec<Layout>,
     pub(super) headings: HashMap<String, Heading>,
+    /// The initials of the headings of the key.
+    pub(super) key_initials: Vec<char>,
     pub(super) words: StatusVocabulary,
     pub(super) remarks: Vec<Remark>,
     /// The field that is the table's key.
@@ -178,6 +180,11 @@ impl Mapping {
         self.targets.get(column).copied().flatten().and_then(|field| self.fields.get(field))
     }
 
+    /// Whether a text may be a heading of the key, judged by its first letter.
+    pub(super) fn may_head_key(&self, text: &str) -> bool {
+        initial(text).is_some_and(|letter| self.key_initials.contains(&letter))
+    }
+
     /// What a heading means.
     pub(super) fn heading(&self, text: &str) -> Option<Heading> {
         self.headings.get(&normalised(text)).copied()
@@ -186,19 +193,50 @@ impl Mapping {
 
 /// A word for comparison: without invisible marks, stray spaces and capitals, `ё` as `е`.
 pub(super) fn normalised(text: &str) -> String {
-    let visible: String = text
-        .chars()
-        .filter(|c| !matches!(c, '\u{FEFF}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'))
-        .collect();
-    let mut word = String::with_capacity(visible.len());
-    for part in visible.split_whitespace() {
-        if !word.is_empty() {
-            word.push(' ');
+    let mut word = String::with_capacity(text.len());
+    let mut gap = false;
+    let mut combining = false;
+    for c in text.chars() {
+        // Most cells are plain ASCII, and every cell passes here several times.
+        if c.is_ascii_alphanumeric() || c.is_ascii_punctuation() {
+            if std::mem::take(&mut gap) && !word.is_empty() {
+                word.push(' ');
+            }
+            word.push(c.to_ascii_lowercase());
+        } else if c.is_whitespace() {
+            gap = true;
+        } else if !is_invisible(c) {
+            if std::mem::take(&mut gap) && !word.is_empty() {
+                word.push(' ');
+            }
+            combining |= matches!(c, '\u{306}' | '\u{308}');
+            word.extend(c.to_lowercase().map(|c| if c == 'ё' { 'е' } else { c }));
         }
-        word.extend(
-            part.chars().flat_map(char::to_lowercase).map(|c| if c == 'ё' { 'е' } else { c }),
-        );
     }
-    // A capital Й typed as two characters, on a Mac, is the same letter.
-    word.replace("и\u{306}", "й").replace("е\u{308}", "е")
+    if combining {
+        // A capital Й typed as two characters, on a Mac, is the same letter.
+        word = word.replace("и\u{306}", "й").replace("е\u{308}", "е");
+    }
+    word
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{FEFF}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}')
+}
+
+/// The first letter or digit of a word, by which most cells are told from a few known words
+/// without normalising them: words that are the same when normalised have the same one.
+pub(super) fn initial(text: &str) -> Option<char> {
+    let letter = text.chars().find(|c| c.is_alphanumeric())?.to_lowercase().next()?;
+    Some(match letter {
+        'ё' => 'е',
+        'й' => 'и',
+        other => other,
+    })
+}
+
+/// Whether a text is one of a few words, which are normalised already.
+pub(super) fn is_one_of(words: &[String], text: &str) -> bool {
+    let letter = initial(text);
+    words.iter().any(|word| initial(word) == letter) && words.contains(&normalised(text))
 }
