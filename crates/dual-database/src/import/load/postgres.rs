@@ -83,7 +83,7 @@ impl PostgresLoad {
             "COPY pg_temp.dual_staged ({key}, row, known, {}) FROM STDIN",
             sql::data_columns(&self.table, "")
         );
-        let (chunks, mut arriving) = mpsc::channel::<(Bytes, u64)>(4);
+        let (chunks, arriving) = mpsc::channel::<(Bytes, u64)>(4);
         let table = Arc::clone(&self.table);
         let reading = staging.owner.call(operation, move |connection| {
             read_staged(connection, &table, complete, &chunks)
@@ -100,6 +100,8 @@ impl PostgresLoad {
         let (read, copy) = tokio::join!(reading, sending);
         let copy = copy?;
         read?;
+            // Dropped with this block: a reader that waits for room must hear of a failure.
+            let mut arriving = arriving;
         copy.finish().await?;
         self.session.batch(operation, "ANALYZE pg_temp.dual_staged").await
     }
