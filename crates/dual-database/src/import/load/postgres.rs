@@ -230,13 +230,14 @@ impl PostgresLoad {
     }
 
     /// Writes everything; the transaction stays open.
-    pub(in crate::import) async fn write(&self, mark: &Mark) -> Result<()> {
+    pub(in crate::import) async fn write(&self, mark: &Mark, plan: &StorePlan) -> Result<()> {
         let operation = "write to PostgreSQL";
         let staged = "pg_temp.dual_staged";
         let update = sql::update(Dialect::Postgres, &self.table, &self.store, staged);
-        self.session.execute(operation, &update, &[]).await?;
+        let updated = self.session.execute(operation, &update, &[]).await?;
         let insert = sql::insert_postgres(&self.table, &self.store);
-        self.session.execute(operation, &insert, &[]).await?;
+        let inserted = self.session.execute(operation, &insert, &[]).await?;
+        plan.check(Store::Postgres, operation, updated, inserted)?;
         self.session
             .execute(
                 operation,

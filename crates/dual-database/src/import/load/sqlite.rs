@@ -170,7 +170,7 @@ impl<'a> SqliteLoad<'a> {
 
     /// Writes everything, and pushes it out to the disk as far as it goes before the commit,
     /// so that a full disk shows now and not after PostgreSQL has committed.
-    pub(in crate::import) async fn write(&self, mark: Mark) -> Result<()> {
+    pub(in crate::import) async fn write(&self, mark: Mark, plan: &StorePlan) -> Result<()> {
         let operation = "write to SQLite";
         let table = self.staging.table.clone();
         self.staging
@@ -179,10 +179,12 @@ impl<'a> SqliteLoad<'a> {
                 let wrap = |cause| failed(operation, cause);
                 let name = names(&table).2;
                 take_over_ids(connection, &table).map_err(wrap)?;
-                connection
-                    .execute_batch(&sql::update(Dialect::Sqlite, &table, &name, "staged"))
-                    .map_err(wrap)?;
-                connection.execute_batch(&sql::insert_sqlite(&table, &name)).map_err(wrap)?;
+                let update = sql::update(Dialect::Sqlite, &table, &name, "staged");
+                let updated = connection.execute(&update, []).map_err(wrap)?;
+                let insert = sql::insert_sqlite(&table, &name);
+                let inserted = connection.execute(&insert, []).map_err(wrap)?;
+                let number = |count| u64::try_from(count).unwrap_or(u64::MAX);
+                plan.check(Store::Sqlite, operation, number(updated), number(inserted))?;
                 connection
                     .execute_batch(&format!(
                         "CREATE TABLE IF NOT EXISTS {MARKS} \
