@@ -2,11 +2,12 @@
 //! all in one transaction.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use rusqlite::types::ValueRef;
 use tokio::sync::mpsc;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::{Mark, StorePlan, sql, sqlite};
 use crate::error::{Error, Kind, Result, Store};
@@ -21,12 +22,19 @@ use crate::value::{Value, timestamp_text};
 /// About this much text goes to the server at a time.
 const CHUNK: usize = 64 * 1024;
 
+/// How long the server may go on with a transaction whose connection broke at its commit.
+const SETTLED: Duration = Duration::from_secs(10);
+
 /// The open transaction on the server.
 pub(in crate::import) struct PostgresLoad {
     session: Session,
     table: Arc<Table>,
     /// The store's table, qualified and quoted.
     store: String,
+    /// What numbers new rows, as an SQL expression.
+    sequence: String,
+    /// The transaction's id.
+    transaction: i64,
     schema: Vec<String>,
     length_limits: Vec<(usize, u32)>,
     mark: Option<String>,
@@ -44,13 +52,16 @@ impl PostgresLoad {
     ) -> Result<PostgresLoad> {
         let session = Session::open(settings, limits).await?;
         session.begin("begin the import").await?;
-        let (store, schema, length_limits) = adopt(&session, table, options).await?;
+        let Adopted { store, sequence, schema, length_limits } = adopt(&session, table, options).await?;
         let mark = last_mark(&session).await?;
         session.batch("make the temporary table", &temporary_table(table)).await?;
+        let transaction = transaction_id(&session).await?;
         Ok(PostgresLoad {
             session,
             table: Arc::clone(table),
             store,
+            sequence,
+            transaction,
             schema,
             length_limits,
             mark,
@@ -89,6 +100,8 @@ impl PostgresLoad {
             read_staged(connection, &table, complete, &chunks)
         });
         let sending = async {
+            // Dropped with this block: a reader that waits for room must hear of a failure.
+            let mut arriving = arriving;
             let mut copy = self.session.copy_in(operation, &statement).await?;
             while let Some((chunk, rows)) = arriving.recv().await {
                 copy.send(chunk).await?;
@@ -100,8 +113,6 @@ impl PostgresLoad {
         let (read, copy) = tokio::join!(reading, sending);
         let copy = copy?;
         read?;
-            // Dropped with this block: a reader that waits for room must hear of a failure.
-            let mut arriving = arriving;
         copy.finish().await?;
         self.session.batch(operation, "ANALYZE pg_temp.dual_staged").await
     }
@@ -154,12 +165,11 @@ impl PostgresLoad {
                     "CREATE TEMPORARY TABLE dual_issued ON COMMIT DROP AS
                      SELECT s.{key}, u.{key} IS NULL AS fresh,
                          CASE WHEN u.{key} IS NULL
-                             THEN nextval(pg_get_serial_sequence('{store}', '{plain_id}'))
-                             ELSE u.{id} END AS id
+                             THEN nextval({sequence}) ELSE u.{id} END AS id
                      FROM pg_temp.dual_staged AS s LEFT JOIN {store} AS u ON u.{key} = s.{key}
                      ORDER BY s.row",
-                    store = self.store.replace('\'', "''"),
-                    plain_id = self.table.surrogate().name,
+                    sequence = self.sequence,
+                    store = self.store,
                 ),
             )
             .await?;
@@ -248,25 +258,23 @@ impl PostgresLoad {
         Ok(())
     }
 
-    /// Commits. If the answer is lost, a new connection asks whether the run's mark is there.
+    /// Commits. If the answer is lost, a new connection waits until the transaction has ended
+    /// and asks whether the run's mark is there.
     pub(in crate::import) async fn commit(self, target: &Target, run_id: &str) -> Result<()> {
         let lost = match self.session.commit("commit in PostgreSQL").await {
             Err(error) if matches!(error.kind(), Kind::OutcomeUnknown(_)) => error,
             answered => return answered,
         };
         drop(self.session);
-        let Ok(session) = Session::open(&target.postgres, &target.limits).await else {
-            return Err(lost);
-        };
-        match last_mark(&session).await {
-            Ok(Some(mark)) if mark == run_id => Ok(()),
-            Ok(_) => Err(Error::new(
+        match was_committed(target, self.transaction, run_id).await {
+            Some(true) => Ok(()),
+            Some(false) => Err(Error::new(
                 Kind::Unavailable(Store::Postgres),
                 "commit in PostgreSQL",
                 "the connection broke before the commit was done; nothing was changed",
             )
             .with_source(lost)),
-            Err(_) => Err(lost),
+            None => Err(lost),
         }
     }
 
@@ -298,13 +306,20 @@ fn temporary_table(table: &Table) -> String {
     )
 }
 
-/// Makes the table the declared one, or replaces it, and sees to the record of runs. Returns
-/// the table's qualified name, what was done, and the limits of its text columns.
-async fn adopt(
-    session: &Session,
-    table: &Table,
-    options: WriteOptions,
-) -> Result<(String, Vec<String>, Vec<(usize, u32)>)> {
+/// The table as it was made or found.
+struct Adopted {
+    /// The qualified name.
+    store: String,
+    /// What numbers new rows, as an SQL expression.
+    sequence: String,
+    /// What was done.
+    schema: Vec<String>,
+    /// The limits of its text columns.
+    length_limits: Vec<(usize, u32)>,
+}
+
+/// Makes the table the declared one, or replaces it, and sees to the record of runs.
+async fn adopt(session: &Session, table: &Table, options: WriteOptions) -> Result<Adopted> {
     let mut catalog = Catalog::read(session, table).await?;
     let mut done = Vec::new();
     if options.recreate_tables
@@ -360,7 +375,49 @@ async fn adopt(
         .into_iter()
         .filter_map(|(name, limit)| Some((table.position(name)?, limit)))
         .collect();
-    Ok((plan.target, done, limits))
+    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    // A default may take numbers from a sequence that the column does not own.
+    let sequence = match catalog.table.and_then(|found| found.sequence) {
+        Some(sequence) => literal(&sequence.name),
+        None => format!(
+            "pg_get_serial_sequence({}, {})",
+            literal(&plan.target),
+            literal(table.surrogate().name)
+        ),
+    };
+    Ok(Adopted { store: plan.target, sequence, schema: done, length_limits: limits })
+}
+
+async fn transaction_id(session: &Session) -> Result<i64> {
+    let operation = "begin the import";
+    let rows = session.query(operation, "SELECT txid_current()", &[]).await?;
+    rows.first().and_then(|row| row.try_get(0).ok()).ok_or_else(|| unexpected(operation))
+}
+
+/// Whether a run whose commit was not answered is there; `None` if that cannot be found out.
+/// While the server still works on the transaction, its mark says nothing.
+async fn was_committed(target: &Target, transaction: i64, run_id: &str) -> Option<bool> {
+    let operation = "ask for the commit";
+    let session = Session::open(&target.postgres, &target.limits).await.ok()?;
+    let ended = async {
+        loop {
+            let parameters = [(&transaction as &(dyn ToSql + Sync), Type::INT8)];
+            let status = session.query(operation, "SELECT txid_status($1)", &parameters).await;
+            let status: Option<String> = status.ok()?.first()?.try_get(0).ok()?;
+            if status.as_deref() != Some("in progress") {
+                return Some(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(SETTLED, ended).await.ok()??;
+    // By its own id: with clocks that differ it need not be the last one.
+    if !has(&session, "to_regclass('dual.import_run')").await.ok()? {
+        return Some(false);
+    }
+    let statement = "SELECT EXISTS (SELECT FROM dual.import_run WHERE run_id = $1)";
+    let rows = session.query(operation, statement, &[(&run_id, Type::TEXT)]).await.ok()?;
+    rows.first()?.try_get(0).ok()
 }
 
 /// Whether an expression gives something.
