@@ -93,8 +93,8 @@ async fn demonstrate(arguments: &Demo) -> Result<Exit> {
     output::data(&format!("\nin the SQLite file\n{}", table(&sqlite_rows(&sqlite)?)));
 
     message("\nthe same command again …");
-    let (import, report, _) = once(settings()?).await?;
-    output::data(&format!("\n{}", output::summary(&import, &report, &[], false)));
+    let (import, report, aside) = once(settings()?).await?;
+    output::data(&format!("\n{}", output::summary(&import, &report, &aside, false)));
     if arguments.keep {
         keep(&url, &sqlite).await;
     }
