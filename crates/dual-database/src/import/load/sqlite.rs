@@ -300,6 +300,9 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
             |row| row.get(0),
         )
         .map_err(wrap)?;
+    if renumbered > 0 {
+        plan.schema.push(format!("take over PostgreSQL's {} in {renumbered} rows", table.surrogate().name));
+    }
     Ok(Compared { plan, mark, renumbered: u64::try_from(renumbered).unwrap_or(0) })
 }
 
