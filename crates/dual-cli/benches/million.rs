@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use throwaway_postgres::Server;
 
 fn main() {
-    let rows: u64 = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(1_000_000);
+    let rows: u64 =
+        std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(1_000_000);
     let folder = tempfile::tempdir().unwrap();
     // fsync stays on: the reference and we are measured with the same care for the data.
     let server = Server::builder().fsync(true).start().unwrap();
@@ -135,7 +136,8 @@ fn migrate(csv: &Path, url: &str, file: &Path) -> (u64, Option<i32>) {
     loop {
         let status = std::fs::read_to_string(&status_file).unwrap_or_default();
         let high_water = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = high_water.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());
+        let kilobytes =
+            high_water.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());
         peak = peak.max(kilobytes.unwrap_or(0) * 1024);
         match child.try_wait().unwrap() {
             Some(ended) => return (peak, ended.code()),

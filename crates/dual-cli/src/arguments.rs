@@ -7,7 +7,7 @@ use dual_database::import::MaxRejects;
 
 /// PostgreSQL and SQLite kept as one logical database.
 #[derive(Debug, Parser)]
-#[command(name = "dual", version, about, disable_help_subcommand = true, after_help = EXIT_CODES)]
+#[command(name = "dual", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
 pub struct Dual {
     /// What to do.
     #[command(subcommand)]
@@ -16,7 +16,7 @@ pub struct Dual {
 
 /// A Google Sheet or a CSV file into PostgreSQL and SQLite at once.
 #[derive(Debug, Parser)]
-#[command(name = "dual_migrate", version, about, after_help = EXIT_CODES)]
+#[command(name = "dual_migrate", version, after_help = EXIT_CODES)]
 pub struct DualMigrate {
     /// The job's arguments.
     #[command(flatten)]
@@ -38,7 +38,7 @@ Exit codes:
 pub enum Command {
     /// Load a Google Sheet or a CSV file into PostgreSQL and SQLite at once
     #[command(after_help = EXIT_CODES)]
-    Migrate(Migrate),
+    Migrate(Box<Migrate>),
     /// Watch a migration on throwaway servers: nothing of yours is read or written
     Demo(Demo),
 }

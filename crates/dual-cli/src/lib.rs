@@ -24,7 +24,7 @@ pub fn dual() -> ExitCode {
 /// in their scripts.
 #[must_use]
 pub fn dual_migrate() -> ExitCode {
-    run::<DualMigrate>(|arguments| Command::Migrate(arguments.migrate))
+    run::<DualMigrate>(|arguments| Command::Migrate(Box::new(arguments.migrate)))
 }
 
 fn run<A: Parser>(command: impl FnOnce(A) -> Command) -> ExitCode {
@@ -48,7 +48,7 @@ fn run<A: Parser>(command: impl FnOnce(A) -> Command) -> ExitCode {
     };
     let ended = runtime.block_on(async {
         match command(arguments) {
-            Command::Migrate(arguments) => commands::migrate::run(arguments).await,
+            Command::Migrate(arguments) => commands::migrate::run(*arguments).await,
             Command::Demo(arguments) => commands::demo::run(arguments).await,
         }
     });

@@ -8,9 +8,9 @@ use dual_database::import::source::{
     CsvSource, Endpoint, ServiceAccount, SheetSource, SheetsClient, SheetsOptions, Source,
 };
 use dual_database::import::{Observer, RejectsFile, Target, WriteOptions};
+use dual_database::schema::users;
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::store::sqlite::File;
-use dual_database::schema::users;
 use dual_database::{Error, Kind, Result};
 
 use crate::arguments::Migrate;
@@ -61,7 +61,8 @@ impl Migration {
     /// # Errors
     /// [`Kind::Configuration`], naming the option or the variable.
     pub fn new(arguments: Migrate) -> Result<Migration> {
-        let url = given(arguments.pg_db_url).ok_or_else(|| missing("--pg-db-url", "DATABASE_URL"))?;
+        let url =
+            given(arguments.pg_db_url).ok_or_else(|| missing("--pg-db-url", "DATABASE_URL"))?;
         let path = arguments
             .sqlite_db_path
             .filter(|path| !path.as_os_str().is_empty())

@@ -45,8 +45,9 @@ async fn demonstrate(arguments: &Demo) -> Result<Exit> {
         .await
         .map_err(|cause| failed("start PostgreSQL", cause))?
         .map_err(|cause| {
-            failed("start PostgreSQL", cause)
-                .with_hint("install PostgreSQL, or name a folder with its programs in DUAL_POSTGRES_BIN")
+            failed("start PostgreSQL", cause).with_hint(
+                "install PostgreSQL, or name a folder with its programs in DUAL_POSTGRES_BIN",
+            )
         })?;
     let url = server.create_database("demo").map_err(|cause| failed("make a database", cause))?;
     message("starting a stand-in for the Google Sheets API with a sample workbook …");
@@ -86,15 +87,15 @@ async fn demonstrate(arguments: &Demo) -> Result<Exit> {
         })
     };
     let (import, report, aside) = once(settings()?).await?;
-    output::data(&output::summary(&import, &report, &aside, false));
+    output::data(&output::summary(&import, &report, Some(&aside), false));
     let exit = exit_of(&report);
     output::data(&format!("\nwhat the rejected cells held\n{}", held(&aside)));
     output::data(&format!("\nin PostgreSQL\n{}", table(&postgres_rows(&server)?)));
     output::data(&format!("\nin the SQLite file\n{}", table(&sqlite_rows(&sqlite)?)));
 
     message("\nthe same command again …");
-    let (import, report, aside) = once(settings()?).await?;
-    output::data(&format!("\n{}", output::summary(&import, &report, &aside, false)));
+    let (import, report, _) = once(settings()?).await?;
+    output::data(&format!("\n{}", output::summary(&import, &report, None, false)));
     if arguments.keep {
         keep(&url, &sqlite).await;
     }
@@ -120,10 +121,7 @@ async fn keep(url: &str, sqlite: &Path) {
     let _ = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await;
 }
 
-fn failed(
-    operation: &'static str,
-    cause: impl std::error::Error + Send + Sync + 'static,
-) -> Error {
+fn failed(operation: &'static str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(Kind::Unavailable(Store::Postgres), operation, cause.to_string()).with_source(cause)
 }
 

@@ -27,7 +27,7 @@ pub async fn run(arguments: Migrate) -> Result<Exit> {
     output::data(&if json {
         MigrationDocument::new(&import, &report, &aside, dry_run).text()
     } else {
-        output::summary(&import, &report, &aside, dry_run)
+        output::summary(&import, &report, Some(&aside), dry_run)
     });
     Ok(exit_of(&report))
 }
@@ -58,7 +58,10 @@ pub(super) async fn migrate(settings: Migration, progress: &Progress) -> Result<
     if let Some(file) = rejects
         && let Err(error) = write_rejects(&import, file).await
     {
-        output::message(&format!("warning: the file of rejects is not complete: {}", error.chain()));
+        output::message(&format!(
+            "warning: the file of rejects is not complete: {}",
+            error.chain()
+        ));
     }
     match written {
         Ok(report) => Ok((import, report)),

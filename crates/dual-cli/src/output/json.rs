@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dual_database::import::{Counts, Import, Report, SetAside, StoreOutcome};
+use dual_database::import::{Counts, Import, Report, SetAside, SetAsideLine, StoreOutcome};
 use serde::Serialize;
 
 use crate::exit;
@@ -75,18 +75,6 @@ struct Stored {
     sqlite: bool,
 }
 
-#[derive(Serialize)]
-struct Aside<'a> {
-    row: u64,
-    cell: Option<&'a str>,
-    column: Option<&'a str>,
-    outcome: &'static str,
-    code: &'static str,
-    reason: &'a str,
-    raw: &'a str,
-    displayed: Option<&'a str>,
-}
-
 /// What `dual migrate --json` prints.
 #[derive(Serialize)]
 pub struct MigrationDocument<'a> {
@@ -100,7 +88,7 @@ pub struct MigrationDocument<'a> {
     stored: Stored,
     completed_run: Option<&'a str>,
     warnings: &'a [String],
-    set_aside: Vec<Aside<'a>>,
+    set_aside: Vec<SetAsideLine<'a>>,
     set_aside_listed_all: bool,
 }
 
@@ -138,7 +126,7 @@ impl<'a> MigrationDocument<'a> {
             },
             completed_run: report.completed_run.as_deref(),
             warnings: import.warnings(),
-            set_aside: aside.iter().map(one_aside).collect(),
+            set_aside: aside.iter().map(SetAside::line).collect(),
             set_aside_listed_all: u64::try_from(aside.len()).is_ok_and(|listed| listed == all),
         }
     }
@@ -166,19 +154,5 @@ fn store(outcome: &StoreOutcome, counts: Counts) -> StoreBody<'_> {
             message: error.chain(),
             hint: error.hint().map(String::from),
         }),
-    }
-}
-
-fn one_aside(aside: &SetAside) -> Aside<'_> {
-    let problem = &aside.problem;
-    Aside {
-        row: problem.row,
-        cell: problem.cell.as_deref(),
-        column: problem.column.as_deref(),
-        outcome: aside.fate.word(),
-        code: problem.code.as_str(),
-        reason: &problem.sentence,
-        raw: &problem.raw,
-        displayed: problem.displayed.as_deref(),
     }
 }

@@ -67,8 +67,7 @@ pub fn usage(error: &clap::Error, json: bool) -> ExitCode {
 
 fn styled(error: &clap::Error, terminal: bool) -> String {
     let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let text =
-        if colours { error.render().ansi().to_string() } else { error.render().to_string() };
+    let text = if colours { error.render().ansi().to_string() } else { error.render().to_string() };
     // It repeats words that it does not know; a URL among them has a password.
     mask(&text)
 }

@@ -7,10 +7,15 @@ use dual_database::import::{Fate, Import, Report, SetAside, StoreOutcome};
 /// How many rows and cells set aside are listed; the file of rejects has all.
 pub const LISTED: u64 = 20;
 
-/// The summary as text; `aside` are the first [`LISTED`] rows and cells set aside. It shows
-/// no values, only where they are: terminals are recorded.
+/// The summary as text; `aside` are the first [`LISTED`] rows and cells set aside, `None`
+/// leaves the lists out. It shows no values, only where they are: terminals are recorded.
 #[must_use]
-pub fn summary(import: &Import, report: &Report, aside: &[SetAside], dry_run: bool) -> String {
+pub fn summary(
+    import: &Import,
+    report: &Report,
+    aside: Option<&[SetAside]>,
+    dry_run: bool,
+) -> String {
     let mut text = String::new();
     let counts = report.counts;
     let _ = writeln!(text, "{}", import.source());
@@ -32,18 +37,19 @@ pub fn summary(import: &Import, report: &Report, aside: &[SetAside], dry_run: bo
     line("merged duplicates", &|outcome| outcome.plan().map(|_| counts.merged));
     line("rejected", &|outcome| outcome.plan().map(|_| counts.rejected));
     line("rows read", &|outcome| outcome.plan().map(|_| counts.read));
-    let _ = writeln!(
-        text,
-        "{:<20}{:>12}{:>12}",
-        "state",
-        report.postgres.word(),
-        report.sqlite.word()
-    );
-    list(&mut text, "rejected rows", Fate::Rejected, counts.rejected, aside);
-    list(&mut text, "cells left out of rows that were kept", Fate::Reported, counts.reported, aside);
-    list(&mut text, "merged rows", Fate::Merged, counts.merged, aside);
+    let _ =
+        writeln!(text, "{:<20}{:>12}{:>12}", "state", report.postgres.word(), report.sqlite.word());
+    if let Some(aside) = aside {
+        list(&mut text, "rejected rows", Fate::Rejected, counts.rejected, aside);
+        let left_out = "cells left out of rows that were kept";
+        list(&mut text, left_out, Fate::Reported, counts.reported, aside);
+        list(&mut text, "merged rows", Fate::Merged, counts.merged, aside);
+    }
     if let Some(run) = &report.completed_run {
-        let _ = writeln!(text, "\nan earlier run ({run}) had reached only one database; it is completed");
+        let _ = writeln!(
+            text,
+            "\nan earlier run ({run}) was in one database only; now both have everything"
+        );
     }
     for (name, outcome) in [("PostgreSQL", &report.postgres), ("SQLite", &report.sqlite)] {
         if let Some(error) = outcome.error() {

@@ -61,7 +61,10 @@ fn settings_come_from_the_environment_as_a_service_has_it() {
         .env("DATABASE_URL", scene.database.url())
         .env("DATABASE_PATH", scene.sqlite_path())
         .env("GOOGLE_CREDENTIALS_JSON", scene.double.credentials_json())
-        .env("GOOGLE_SHEET_KEY", "https://docs.google.com/spreadsheets/d/test-spreadsheet/edit#gid=0")
+        .env(
+            "GOOGLE_SHEET_KEY",
+            "https://docs.google.com/spreadsheets/d/test-spreadsheet/edit#gid=0",
+        )
         .arg(format!("--sheets-endpoint={}", scene.double.base_url()));
     crate::scene::Ran::of(command.output().unwrap()).ended(0);
     assert_eq!(scene.equal().len(), 1);
@@ -70,10 +73,21 @@ fn settings_come_from_the_environment_as_a_service_has_it() {
 #[test]
 fn credentials_of_another_kind_say_what_they_are() {
     let scene = Scene::new(one_row());
-    let creds = |name: &str, text: &str| format!("--creds-file={}", scene.file(name, text).display());
+    let creds =
+        |name: &str, text: &str| format!("--creds-file={}", scene.file(name, text).display());
     refused(&scene, &[&creds("a.json", "hello")], 2, &["JSON"]);
-    refused(&scene, &[&creds("b.json", r#"{"installed":{"client_id":"x","client_secret":"verysecret"}}"#)], 2, &["service account"]);
-    refused(&scene, &[&creds("c.json", r#"{"type":"authorized_user","refresh_token":"verysecret"}"#)], 2, &["service account"]);
+    refused(
+        &scene,
+        &[&creds("b.json", r#"{"installed":{"client_id":"x","client_secret":"verysecret"}}"#)],
+        2,
+        &["service account"],
+    );
+    refused(
+        &scene,
+        &[&creds("c.json", r#"{"type":"authorized_user","refresh_token":"verysecret"}"#)],
+        2,
+        &["service account"],
+    );
     let mut damaged: Value = serde_json::from_str(&scene.double.credentials_json()).unwrap();
     let key = damaged["private_key"].as_str().unwrap().replace('\n', "\\n");
     damaged["private_key"] = json!(key);
@@ -103,7 +117,11 @@ fn what_google_refuses_becomes_one_sentence_with_what_to_do() {
         scene.fault(fault);
         let ran = scene.migrate(&[]).ended(*code);
         for word in *says {
-            assert!(ran.stderr.to_lowercase().contains(&word.to_lowercase()), "{fault}: `{word}` is missing in: {}", ran.stderr);
+            assert!(
+                ran.stderr.to_lowercase().contains(&word.to_lowercase()),
+                "{fault}: `{word}` is missing in: {}",
+                ran.stderr
+            );
         }
         scene.untouched();
     }
@@ -127,7 +145,11 @@ fn tabs_without_rows_change_nothing() {
 fn too_many_rejects_stop_before_anything_is_written() {
     let mut rows = vec![heading()];
     for index in 0..4 {
-        rows.push(bot_row("2025-07-10 12:00:05", 101 + index, if index < 3 { "Странный" } else { "Купон выдан" }));
+        rows.push(bot_row(
+            "2025-07-10 12:00:05",
+            101 + index,
+            if index < 3 { "Странный" } else { "Купон выдан" },
+        ));
     }
     let scene = Scene::new(Value::Array(rows));
     let rejects = scene.folder.path().join("rejects.jsonl");
@@ -190,7 +212,13 @@ fn a_read_only_sqlite_path_changes_nothing() {
     let folder = scene.folder.path().display().to_string();
     let migrate = scene.command(&[]);
     let output = std::process::Command::new("unshare")
-        .args(["-rm", "sh", "-c", "mount --bind \"$0\" \"$0\" && mount -o remount,ro,bind \"$0\" && exec \"$@\"", &folder])
+        .args([
+            "-rm",
+            "sh",
+            "-c",
+            "mount --bind \"$0\" \"$0\" && mount -o remount,ro,bind \"$0\" && exec \"$@\"",
+            &folder,
+        ])
         .arg(migrate.get_program())
         .args(migrate.get_args())
         .output()
@@ -237,7 +265,8 @@ fn rows_too_long_for_an_existing_column_are_rejected_on_both_sides() {
 #[test]
 fn a_url_in_the_wrong_place_is_repeated_without_its_password() {
     for words in [&["postgresql://u:hunter2@h/d"][..], &["postgresql://u:hunter2@h/d", "--json"]] {
-        let ran = crate::scene::Ran::of(crate::scene::bare().args(words).output().unwrap()).ended(2);
+        let ran =
+            crate::scene::Ran::of(crate::scene::bare().args(words).output().unwrap()).ended(2);
         let told = ran.stdout + &ran.stderr;
         assert!(told.contains("postgresql://u:***@h/d") && !told.contains("hunter2"), "{told}");
     }

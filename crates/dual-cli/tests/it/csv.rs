@@ -42,10 +42,22 @@ fn a_file_that_excel_wrote_in_russian_is_read() {
 #[test]
 fn text_of_every_kind_survives_both_databases() {
     let scene = scene();
-    let texts = ["שלום עולם", "🍺👨‍👩‍👧", "back\\slash \\N \\t", "quote ' \" ;", "e\u{301}", "a\tb", "\u{202e}rtl"];
+    let texts = [
+        "שלום עולם",
+        "🍺👨‍👩‍👧",
+        "back\\slash \\N \\t",
+        "quote ' \" ;",
+        "e\u{301}",
+        "a\tb",
+        "\u{202e}rtl",
+    ];
     let mut file = String::from("user_id,first_name,register_date\n");
     for (index, text) in texts.iter().enumerate() {
-        file.push_str(&format!("{},\"{}\",2025-01-01 00:00:00\n", index + 1, text.replace('"', "\"\"")));
+        file.push_str(&format!(
+            "{},\"{}\",2025-01-01 00:00:00\n",
+            index + 1,
+            text.replace('"', "\"\"")
+        ));
     }
     let long = "я".repeat(50_000);
     file.push_str(&format!("100,{long},2025-01-01 00:00:00\n"));
@@ -68,7 +80,9 @@ fn a_file_that_cannot_be_read_says_why() {
     let latin = scene.file("cp1251.csv", b"user_id,first_name\n1,\xc0\xed\xed\xe0\n");
     let ran = scene.migrate(&["--csv", latin.to_str().unwrap()]).ended(5);
     assert!(ran.stderr.contains("UTF-8"), "{}", ran.stderr);
-    for (name, text) in [("empty.csv", ""), ("heading.csv", "user_id,first_name\n"), ("other.csv", "a,b\n1,2\n")] {
+    for (name, text) in
+        [("empty.csv", ""), ("heading.csv", "user_id,first_name\n"), ("other.csv", "a,b\n1,2\n")]
+    {
         let path = scene.file(name, text);
         scene.migrate(&["--csv", path.to_str().unwrap()]).ended(5);
     }

@@ -31,7 +31,10 @@ fn with_postgresql_away_sqlite_is_loaded_and_the_next_run_carries_it_over() {
     assert_eq!(document["stored"], json!({ "postgres": false, "sqlite": true }));
     assert_eq!(document["stores"]["postgres"]["state"], "away");
     assert_eq!(document["stores"]["sqlite"]["inserted"], 3);
-    assert_eq!(scene.sqlite("SELECT count(*), max(id) < 0 FROM users")[0], [Some("3".into()), Some("1".into())]);
+    assert_eq!(
+        scene.sqlite("SELECT count(*), max(id) < 0 FROM users")[0],
+        [Some("3".into()), Some("1".into())]
+    );
     // What the file learns in the meantime goes along.
     scene.sqlite("UPDATE users SET real_name = 'Позже' WHERE user_id = 102");
     let document = scene.migrate(&["--json"]).ended(0).json();
@@ -228,4 +231,26 @@ fn stopped_by_a_signal_nothing_is_half_done() {
     let ran = crate::scene::Ran::of(child.wait_with_output().unwrap()).ended(130);
     assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
     scene.untouched();
+}
+
+#[test]
+fn two_first_runs_at_once_both_succeed_and_agree() {
+    let scene = Scene::new(rows(200));
+    let runs: Vec<_> = (0..2)
+        .map(|_| {
+            scene
+                .command(&["--json"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for run in runs {
+        crate::scene::Ran::of(run.wait_with_output().unwrap()).ended(0);
+    }
+    assert_eq!(scene.equal().len(), 200);
+    let before = scene.versions();
+    scene.migrate(&[]).ended(0);
+    assert!(scene.versions() == before);
 }

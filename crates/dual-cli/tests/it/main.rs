@@ -6,8 +6,10 @@
 mod bad_input;
 mod csv;
 mod demo;
+mod docs;
 mod failures;
 mod layouts;
 mod proxy;
 mod rerun;
 mod scene;
+mod versions;

@@ -61,8 +61,14 @@ impl Proxy {
     }
 }
 
-fn serve(client: TcpStream, server: TcpStream, at_commit: AtCommit, armed: Option<Arc<AtomicBool>>) {
-    let (mut from_server, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+fn serve(
+    client: TcpStream,
+    server: TcpStream,
+    at_commit: AtCommit,
+    armed: Option<Arc<AtomicBool>>,
+) {
+    let (mut from_server, mut to_client) =
+        (server.try_clone().unwrap(), client.try_clone().unwrap());
     let silent = Arc::new(AtomicBool::new(false));
     let held = Arc::clone(&silent);
     let (cut_client, cut_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());

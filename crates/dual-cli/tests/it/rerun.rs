@@ -68,13 +68,33 @@ fn i_a_changed_status_arrives_and_a_third_run_changes_nothing() {
 fn an_empty_cell_erases_nothing() {
     let scene = Scene::new(json!([
         heading(),
-        ["2025-07-10 12:00:05", 101, "Вера", "vera", "+79990000003", "Вера Тестова", "01.02.1988", "Купон выдан", "vk", 5],
+        [
+            "2025-07-10 12:00:05",
+            101,
+            "Вера",
+            "vera",
+            "+79990000003",
+            "Вера Тестова",
+            "01.02.1988",
+            "Купон выдан",
+            "vk",
+            5
+        ],
     ]));
     scene.migrate(&[]).ended(0);
-    scene.sheet(json!([heading(), ["2025-07-10 12:00:05", 101, "", "N/A", "", "", "", "Купон погашен"]]));
+    scene.sheet(json!([
+        heading(),
+        ["2025-07-10 12:00:05", 101, "", "N/A", "", "", "", "Купон погашен"]
+    ]));
     scene.migrate(&[]).ended(0);
     scene.equal();
-    for (column, value) in [("first_name", "Вера"), ("phone_number", "+79990000003"), ("real_name", "Вера Тестова"), ("source", "vk"), ("status", "redeemed")] {
+    for (column, value) in [
+        ("first_name", "Вера"),
+        ("phone_number", "+79990000003"),
+        ("real_name", "Вера Тестова"),
+        ("source", "vk"),
+        ("status", "redeemed"),
+    ] {
         assert_eq!(scene.value(101, column), some(value), "{column}");
     }
 }
@@ -89,7 +109,11 @@ fn a_dry_run_shows_the_plan_and_writes_nothing() {
     scene.untouched();
     scene.migrate(&[]).ended(0);
     let before = scene.versions();
-    scene.sheet(json!([heading(), bot_row("2025-07-10 12:00:05", 101, "Купон погашен"), bot_row("2025-07-10 12:00:05", 102, "Купон выдан")]));
+    scene.sheet(json!([
+        heading(),
+        bot_row("2025-07-10 12:00:05", 101, "Купон погашен"),
+        bot_row("2025-07-10 12:00:05", 102, "Купон выдан")
+    ]));
     let plan = scene.migrate(&["--dry-run", "--recreate-tables"]).ended(0);
     assert!(plan.stderr.contains("drop table users"), "{}", plan.stderr);
     scene.migrate(&["--dry-run"]).ended(0);
@@ -98,7 +122,11 @@ fn a_dry_run_shows_the_plan_and_writes_nothing() {
 
 #[test]
 fn recreated_tables_hold_the_sheet_and_nothing_else() {
-    let scene = Scene::new(json!([heading(), bot_row("2025-07-10 12:00:05", 101, "Купон выдан"), bot_row("2025-07-10 12:00:06", 102, "Купон выдан")]));
+    let scene = Scene::new(json!([
+        heading(),
+        bot_row("2025-07-10 12:00:05", 101, "Купон выдан"),
+        bot_row("2025-07-10 12:00:06", 102, "Купон выдан")
+    ]));
     scene.migrate(&[]).ended(0);
     scene.sheet(json!([heading(), bot_row("2025-07-10 12:00:05", 103, "Купон выдан")]));
     // Nobody there to answer: nothing happens.
@@ -111,7 +139,10 @@ fn recreated_tables_hold_the_sheet_and_nothing_else() {
     assert_eq!(scene.value(103, "id"), some("1"));
     // The sequence goes on behind the imported rows, for other programs.
     scene.postgres("INSERT INTO users (user_id) VALUES (104)");
-    assert_eq!(scene.postgres("SELECT id, status FROM users WHERE user_id = 104"), [[some("2"), some("registered")]]);
+    assert_eq!(
+        scene.postgres("SELECT id, status FROM users WHERE user_id = 104"),
+        [[some("2"), some("registered")]]
+    );
 }
 
 #[test]
@@ -188,9 +219,8 @@ fn ids_come_from_the_sequence_that_the_default_names() {
 fn a_table_that_others_refer_to_is_not_replaced() {
     let scene = Scene::new(json!([heading(), bot_row("2025-07-10 12:00:05", 101, "Купон выдан")]));
     scene.migrate(&[]).ended(0);
-    scene.sqlite(
-        "CREATE TABLE coupon (owner INTEGER REFERENCES Users (user_id) ON DELETE CASCADE)",
-    );
+    scene
+        .sqlite("CREATE TABLE coupon (owner INTEGER REFERENCES Users (user_id) ON DELETE CASCADE)");
     scene.sqlite("INSERT INTO coupon VALUES (101)");
     let before = scene.versions();
     let ran = scene.migrate(&["--recreate-tables", "--yes"]).ended(5);
@@ -210,9 +240,7 @@ fn rows_that_a_trigger_swallows_are_not_reported_as_done() {
 
     let scene = Scene::new(rows);
     scene.sqlite("CREATE TABLE users (id INTEGER PRIMARY KEY, user_id INTEGER UNIQUE)");
-    scene.sqlite(
-        "CREATE TRIGGER swallow BEFORE INSERT ON users BEGIN SELECT raise(IGNORE); END",
-    );
+    scene.sqlite("CREATE TRIGGER swallow BEFORE INSERT ON users BEGIN SELECT raise(IGNORE); END");
     let ran = scene.migrate(&[]).ended(5);
     assert!(ran.stderr.contains("SQLite took 0 of 1"), "{}", ran.stderr);
     assert_eq!(scene.postgres("SELECT to_regclass('users') IS NULL")[0][0].as_deref(), Some("t"));

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use sheets_double::{Books, Double, Fault, Options};
-use throwaway_postgres::Database;
+use throwaway_postgres::{Database, Server};
 
 pub const TAB: &str = "Выгрузка Пользователей";
 pub const KEY: &str = "test-spreadsheet";
@@ -61,7 +61,10 @@ impl Ran {
             .filter(|one| one["outcome"] == outcome)
             .map(|one| {
                 let place = one["cell"].as_str().map(String::from);
-                (place.unwrap_or_else(|| one["row"].to_string()), one["code"].as_str().unwrap().into())
+                (
+                    place.unwrap_or_else(|| one["row"].to_string()),
+                    one["code"].as_str().unwrap().into(),
+                )
             })
             .collect()
     }
@@ -78,6 +81,11 @@ pub fn tab(title: &str, rows: &Value) -> Value {
 
 impl Scene {
     pub fn new(rows: Value) -> Scene {
+        Scene::on(throwaway_postgres::shared().unwrap(), rows)
+    }
+
+    /// On another server than the one that most tests share.
+    pub fn on(server: &'static Server, rows: Value) -> Scene {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -87,7 +95,7 @@ impl Scene {
         let double = runtime.block_on(Double::start(books, Options::default())).unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("creds.json"), double.credentials_json()).unwrap();
-        let database = throwaway_postgres::shared().unwrap().database("scene").unwrap();
+        let database = server.database("scene").unwrap();
         Scene { database, folder, double, runtime }
     }
 
@@ -226,7 +234,9 @@ impl Scene {
 /// The program without the environment of whoever runs the tests.
 pub fn bare() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dual_migrate"));
-    for name in ["DATABASE_URL", "DATABASE_PATH", "GOOGLE_CREDENTIALS_JSON", "GOOGLE_SHEET_KEY", "DUAL_LOG"] {
+    for name in
+        ["DATABASE_URL", "DATABASE_PATH", "GOOGLE_CREDENTIALS_JSON", "GOOGLE_SHEET_KEY", "DUAL_LOG"]
+    {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());
@@ -236,10 +246,20 @@ pub fn bare() -> Command {
 /// The heading of the full export.
 pub fn heading() -> Value {
     json!([
-        "Дата Регистрации", "ID Пользователя", "Имя в Telegram", "Юзернейм в Telegram",
-        "Номер Телефона", "Дата Предоставления Контакта", "Настоящее Имя", "Дата Рождения",
-        "Профиль Завершен", "Статус Награды", "Источник Привлечения", "ID Пригласившего",
-        "Дата Погашения", "Сотрудник (полное имя)"
+        "Дата Регистрации",
+        "ID Пользователя",
+        "Имя в Telegram",
+        "Юзернейм в Telegram",
+        "Номер Телефона",
+        "Дата Предоставления Контакта",
+        "Настоящее Имя",
+        "Дата Рождения",
+        "Профиль Завершен",
+        "Статус Награды",
+        "Источник Привлечения",
+        "ID Пригласившего",
+        "Дата Погашения",
+        "Сотрудник (полное имя)"
     ])
 }
 

@@ -15,7 +15,7 @@ mod write;
 
 pub use load::StorePlan;
 pub use rejects::RejectsFile;
-pub use report::{Plan, Report, SetAside, StoreOutcome};
+pub use report::{Plan, Report, SetAside, SetAsideLine, StoreOutcome};
 pub use staging::{Counts, Fate};
 pub use write::{Target, WriteOptions};
 
@@ -177,15 +177,22 @@ impl Import {
         let (table, mapping) = (Arc::new(table), Arc::new(mapping));
         let staging = Staging::start(Arc::clone(&table))?;
         let mut reader = Reader::new(&mapping);
+        let mut understood = Vec::new();
         loop {
-            match source.next_page(observer).await? {
-                Page::Rows(rows) => {
-                    let mut understood = Vec::with_capacity(rows.len());
-                    for row in &rows {
+            // The thread of the staging database takes the last page while this one reads and
+            // understands the next.
+            let stage = staging.add(std::mem::take(&mut understood), Arc::clone(&mapping));
+            let next = async {
+                let page = source.next_page(observer).await?;
+                if let Page::Rows(rows) = &page {
+                    for row in rows {
                         understood.push(reader.read(row)?);
                     }
-                    staging.add(understood, Arc::clone(&mapping)).await?;
                 }
+                Ok(page)
+            };
+            match tokio::try_join!(stage, next)?.1 {
+                Page::Rows(_) => {}
                 Page::Restart => {
                     staging.forget().await?;
                     reader = Reader::new(&mapping);
@@ -293,10 +300,7 @@ impl Import {
     /// As [`Import::counts`].
     pub async fn set_aside(&self, offset: u64, limit: u64) -> Result<Vec<SetAside>> {
         let problems = self.staging.problems(offset, limit).await?;
-        Ok(problems
-            .into_iter()
-            .map(|(fate, problem)| SetAside { fate, problem })
-            .collect())
+        Ok(problems.into_iter().map(|(fate, problem)| SetAside { fate, problem }).collect())
     }
 
     /// Sees to it that an attempt that fails does not leave an empty database file behind.

@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use super::report::SetAside;
 use crate::error::{Error, Kind, Result};
 
@@ -13,20 +11,8 @@ use crate::error::{Error, Kind, Result};
 const COLUMNS: [&str; 8] =
     ["row", "cell", "column", "outcome", "code", "reason", "raw", "displayed"];
 
-#[derive(Serialize)]
-struct Line<'a> {
-    row: u64,
-    cell: Option<&'a str>,
-    column: Option<&'a str>,
-    outcome: &'a str,
-    code: &'a str,
-    reason: &'a str,
-    raw: &'a str,
-    displayed: Option<&'a str>,
-}
-
 enum Form {
-    Csv(csv::Writer<BufWriter<File>>),
+    Csv(Box<csv::Writer<BufWriter<File>>>),
     JsonLines(BufWriter<File>),
 }
 
@@ -76,7 +62,11 @@ impl RejectsFile {
         let json = path.extension().is_some_and(|ending| ending == "jsonl");
         let mut made = RejectsFile {
             path: path.into(),
-            form: if json { Form::JsonLines(file) } else { Form::Csv(csv::WriterBuilder::new().has_headers(false).from_writer(file)) },
+            form: if json {
+                Form::JsonLines(file)
+            } else {
+                Form::Csv(Box::new(csv::WriterBuilder::new().has_headers(false).from_writer(file)))
+            },
         };
         if let Form::Csv(writer) = &mut made.form {
             let written = writer.write_record(COLUMNS);
@@ -90,17 +80,7 @@ impl RejectsFile {
     /// # Errors
     /// [`Kind::AccessDenied`] if the file cannot be written.
     pub fn add(&mut self, aside: &SetAside) -> Result<()> {
-        let problem = &aside.problem;
-        let line = Line {
-            row: problem.row,
-            cell: problem.cell.as_deref(),
-            column: problem.column.as_deref(),
-            outcome: aside.fate.word(),
-            code: problem.code.as_str(),
-            reason: &problem.sentence,
-            raw: &problem.raw,
-            displayed: problem.displayed.as_deref(),
-        };
+        let line = aside.line();
         let written = match &mut self.form {
             Form::Csv(writer) => writer.serialize(line).map_err(std::io::Error::other),
             Form::JsonLines(writer) => serde_json::to_writer(&mut *writer, &line)

@@ -1,5 +1,7 @@
 //! What an import did, in one value that programs print.
 
+use serde::Serialize;
+
 use super::load::StorePlan;
 use super::meaning::Problem;
 use super::staging::{Counts, Fate};
@@ -97,4 +99,44 @@ pub struct SetAside {
     pub fate: Fate,
     /// Where and why.
     pub problem: Problem,
+}
+
+/// A [`SetAside`] as files of rejects and JSON documents have it; the fields are a contract,
+/// in this order.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SetAsideLine<'a> {
+    /// The row's number in the source.
+    pub row: u64,
+    /// The cell, where one is to blame.
+    pub cell: Option<&'a str>,
+    /// The table's column.
+    pub column: Option<&'a str>,
+    /// [`Fate::word`].
+    pub outcome: &'static str,
+    /// [`Code::as_str`](super::meaning::Code::as_str).
+    pub code: &'static str,
+    /// One sentence.
+    pub reason: &'a str,
+    /// The cell as the source has it.
+    pub raw: &'a str,
+    /// The cell as the sheet shows it.
+    pub displayed: Option<&'a str>,
+}
+
+impl SetAside {
+    /// For files and documents.
+    #[must_use]
+    pub fn line(&self) -> SetAsideLine<'_> {
+        let problem = &self.problem;
+        SetAsideLine {
+            row: problem.row,
+            cell: problem.cell.as_deref(),
+            column: problem.column.as_deref(),
+            outcome: self.fate.word(),
+            code: problem.code.as_str(),
+            reason: &problem.sentence,
+            raw: &problem.raw,
+            displayed: problem.displayed.as_deref(),
+        }
+    }
 }

@@ -80,18 +80,20 @@ impl Staging {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
                 | OpenFlags::SQLITE_OPEN_CREATE
                 | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags("", flags)
-                .map_err(|cause| failed(operation, cause))?;
-            connection
-                .execute_batch(&ddl)
-                .map_err(|cause| failed(operation, cause))?;
+            let connection =
+                Connection::open_with_flags("", flags).map_err(|cause| failed(operation, cause))?;
+            connection.execute_batch(&ddl).map_err(|cause| failed(operation, cause))?;
             Ok(connection)
         })?;
         Ok(Staging { owner, table })
     }
 
     /// Stages one page of rows; duplicates are merged as the mapping says.
-    pub(super) async fn add(&self, page: Vec<meaning::Outcome>, mapping: Arc<Mapping>) -> Result<()> {
+    pub(super) async fn add(
+        &self,
+        page: Vec<meaning::Outcome>,
+        mapping: Arc<Mapping>,
+    ) -> Result<()> {
         let operation = "stage the rows";
         let table = Arc::clone(&self.table);
         self.owner
@@ -242,7 +244,9 @@ impl Staging {
                     for (position, text) in cells.into_iter().enumerate() {
                         let cell = format!("{}{row}", super::source::column_name(position));
                         transaction
-                            .prepare_cached("UPDATE problem SET displayed = ?1 WHERE cell = ?2 AND row = ?3")
+                            .prepare_cached(
+                                "UPDATE problem SET displayed = ?1 WHERE cell = ?2 AND row = ?3",
+                            )
                             .and_then(|mut update| {
                                 update.execute((text, cell, i64::try_from(row).unwrap_or(0)))
                             })
@@ -398,11 +402,7 @@ pub(super) fn stored_value(kind: LogicalType, stored: ValueRef<'_>) -> Value {
     from_sqlite(kind, stored).unwrap_or(Value::Null)
 }
 
-fn insert_problem(
-    connection: &Connection,
-    fate: Fate,
-    problem: &Problem,
-) -> rusqlite::Result<()> {
+fn insert_problem(connection: &Connection, fate: Fate, problem: &Problem) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO problem (row, cell, \"column\", code, sentence, raw, displayed, outcome) \

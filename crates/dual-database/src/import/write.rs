@@ -102,7 +102,11 @@ impl Import {
             }
             observer.event(Event::Warning(&format!(
                 "{} is away, going on with the other database: {}",
-                if matches!(error.kind(), Kind::Unavailable(Store::Postgres)) { Store::Postgres } else { Store::Sqlite },
+                if matches!(error.kind(), Kind::Unavailable(Store::Postgres)) {
+                    Store::Postgres
+                } else {
+                    Store::Sqlite
+                },
                 error.chain()
             )));
             *slot = Some(error);
@@ -110,13 +114,11 @@ impl Import {
                 return Err(Error::new(
                     Kind::Unavailable(Store::Postgres),
                     "import",
-                    format!(
-                        "both databases are away: {}; {}",
-                        postgres.chain(),
-                        sqlite.chain()
-                    ),
+                    format!("both databases are away: {}; {}", postgres.chain(), sqlite.chain()),
                 )
-                .with_hint("nothing was changed; run the same command again when one of them is back"));
+                .with_hint(
+                    "nothing was changed; run the same command again when one of them is back",
+                ));
             }
         }
     }
@@ -216,7 +218,11 @@ impl Import {
         sqlite_away: Option<Error>,
     ) -> Result<Report> {
         let untouched = |plan| {
-            if options.dry_run { StoreOutcome::Planned(plan) } else { StoreOutcome::Unchanged(plan) }
+            if options.dry_run {
+                StoreOutcome::Planned(plan)
+            } else {
+                StoreOutcome::Unchanged(plan)
+            }
         };
         let ended = |plan: StorePlan| {
             if plan.is_empty() { StoreOutcome::Unchanged(plan) } else { StoreOutcome::Done(plan) }
@@ -266,5 +272,8 @@ impl Import {
 }
 
 fn prepared_has(postgres: &StoreOutcome) -> bool {
-    matches!(postgres, StoreOutcome::Done(_) | StoreOutcome::Unchanged(_) | StoreOutcome::Unknown(..))
+    matches!(
+        postgres,
+        StoreOutcome::Done(_) | StoreOutcome::Unchanged(_) | StoreOutcome::Unknown(..)
+    )
 }

@@ -102,3 +102,18 @@ pub fn literal(value: &Value, dialect: Dialect) -> String {
         Value::Timestamp(instant) => format!("'{}'", crate::value::timestamp_text(*instant)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_on_both_sides() {
+        let table = super::super::users();
+        insta::assert_snapshot!(
+            "postgres",
+            table.create_statement(Dialect::Postgres, "\"public\".\"users\"")
+        );
+        insta::assert_snapshot!("sqlite", table.create_statement(Dialect::Sqlite, "\"users\""));
+    }
+}

@@ -1,12 +1,12 @@
 //! A value of a column, the same on both sides, and its canonical text.
 
+mod kind;
 mod timestamp;
 
+pub use kind::LogicalType;
 pub use timestamp::{parse_timestamp_text, timestamp_text};
 
 use jiff::civil::DateTime;
-
-use crate::schema::LogicalType;
 
 /// A value of a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +37,7 @@ impl Value {
 /// 9999.
 ///
 /// ```
-/// use dual_database::schema::LogicalType;
-/// use dual_database::value::{parse_postgres_text, Value};
+/// use dual_database::value::{LogicalType, Value, parse_postgres_text};
 /// assert_eq!(parse_postgres_text(LogicalType::Bool, "true"), Some(Value::Bool(true)));
 /// assert_eq!(parse_postgres_text(LogicalType::Timestamp, "infinity"), None);
 /// ```

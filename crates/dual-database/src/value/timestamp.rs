@@ -34,8 +34,10 @@ pub fn timestamp_text(instant: DateTime) -> String {
 #[must_use]
 pub fn parse_timestamp_text(text: &str) -> Option<DateTime> {
     let bytes = text.as_bytes();
-    // jiff reads more than the forms above (week dates, compact forms); hold it to these.
-    if !bytes.is_ascii() || bytes.len() < 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+    // jiff reads more than the forms above (week dates, compact forms, zone names); hold it
+    // to these.
+    let allowed = |byte: &u8| byte.is_ascii_digit() || b"-:. TtZz+".contains(byte);
+    if !bytes.iter().all(allowed) || bytes.len() < 10 || bytes[4] != b'-' || bytes[7] != b'-' {
         return None;
     }
     let (datetime, offset) = if bytes.len() == 10 {
@@ -72,4 +74,72 @@ fn offset_seconds(zone: &str) -> Option<jiff::SignedDuration> {
     let minutes: i64 = if digits.len() == 4 { digits[2..].parse().ok()? } else { 0 };
     (hours <= 15 && minutes < 60)
         .then(|| jiff::SignedDuration::from_secs(sign * (hours * 3_600 + minutes * 60)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_programs_write_is_read_and_nothing_else() {
+        let read = |text: &str| parse_timestamp_text(text).map(timestamp_text);
+        for (text, canonical) in [
+            ("2025-08-07 09:00:01", "2025-08-07 09:00:01"),
+            ("2025-08-07T09:00:01Z", "2025-08-07 09:00:01"),
+            ("2025-08-07 09:00:01.5", "2025-08-07 09:00:01.500000"),
+            ("2025-08-07 09:00:01.123456789", "2025-08-07 09:00:01.123456"),
+            ("2025-08-07T12:00:01.000001+03:00", "2025-08-07 09:00:01.000001"),
+            ("2025-08-06 23:30:00-0930", "2025-08-07 09:00:00"),
+            ("2025-08-07", "2025-08-07 00:00:00"),
+            ("0001-01-01 00:00:00", "0001-01-01 00:00:00"),
+            ("9999-12-31 23:59:59.999999", "9999-12-31 23:59:59.999999"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(canonical), "{text}");
+        }
+        for text in [
+            "",
+            "2025",
+            "2025-8-7",
+            "07.08.2025",
+            "20250807T090001",
+            "2025-08-07 9:00",
+            "2025-W32-4",
+            "2025-08-07 25:00:00",
+            "2025-02-30",
+            "-001-01-01 00:00:00",
+            "0000-01-01 00:00:00",
+            "0001-01-01 00:00:00+03:00",
+            "9999-12-31 23:59:59-03:00",
+            "2025-08-07 09:00:01+99:00",
+            "2025-08-07 09:00:01 BC",
+            "infinity",
+            "２025-08-07",
+            "2025-08-07 09:00:01[UTC]",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_microsecond_survives(micros in -62_135_596_800_000_000_i64..253_402_300_800_000_000) {
+            let instant = jiff::Timestamp::from_microsecond(micros).unwrap();
+            let datetime = jiff::tz::Offset::UTC.to_datetime(instant);
+            proptest::prop_assert_eq!(parse_timestamp_text(&timestamp_text(datetime)), Some(datetime));
+        }
+
+        #[test]
+        fn text_order_is_time_order(one in -62_135_596_800_i64..253_402_300_800, other in -62_135_596_800_i64..253_402_300_800) {
+            let text = |seconds| {
+                let instant = jiff::Timestamp::from_second(seconds).unwrap();
+                timestamp_text(jiff::tz::Offset::UTC.to_datetime(instant))
+            };
+            proptest::prop_assert_eq!(one.cmp(&other), text(one).cmp(&text(other)));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,40}") {
+            let _ = parse_timestamp_text(&text);
+        }
+    }
 }

@@ -1,84 +1,56 @@
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use dual_database::store::postgres::{Limits, Session, Settings};
 use dual_database::{Error, Kind};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use throwaway_postgres::Server;
 
 /// Certificates made for one test.
 struct Authority {
     folder: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
     fn new() -> Authority {
-        let authority = Authority { folder: tempfile::tempdir().unwrap() };
-        for name in ["ca", "other"] {
-            authority.openssl(&[
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=test CA",
-                "-keyout",
-                &format!("{name}.key"),
-                "-out",
-                &format!("{name}.crt"),
-            ]);
-        }
-        authority
-    }
-
-    fn openssl(&self, arguments: &[&str]) {
-        let output = Command::new("openssl")
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let key = KeyPair::generate().unwrap();
+            let mut parameters = CertificateParams::default();
+            parameters.distinguished_name.push(DnType::CommonName, "test CA");
+            parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let certificate = parameters.self_signed(&key).unwrap();
+            std::fs::write(folder.path().join(format!("{name}.crt")), certificate.pem()).unwrap();
+            Issuer::new(parameters, key)
+        };
+        make("other");
+        let issuer = make("ca");
+        Authority { folder, issuer }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A server's certificate for these names, signed by `ca`.
-    fn issue(&self, name: &str, names: &str) {
-        std::fs::write(self.path("names"), format!("subjectAltName = {names}\n")).unwrap();
-        let (key, request) = (format!("{name}.key"), format!("{name}.csr"));
-        self.openssl(&[
-            "req",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-subj",
-            "/CN=server",
-            "-keyout",
-            &key,
-            "-out",
-            &request,
-        ]);
-        self.openssl(&[
-            "x509",
-            "-req",
-            "-in",
-            &request,
-            "-CA",
-            "ca.crt",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-extfile",
-            "names",
-            "-out",
-            &format!("{name}.crt"),
-        ]);
+    /// A server's certificate for that host name or address, signed by `ca`.
+    fn issue(&self, name: &str, host: &str) {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new([host.to_string()]).unwrap();
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        self.write(name, &certificate.pem(), &key);
+    }
+
+    /// One that is signed by itself.
+    fn issue_alone(&self, name: &str, host: &str) {
+        let key = KeyPair::generate().unwrap();
+        let certificate =
+            CertificateParams::new([host.to_string()]).unwrap().self_signed(&key).unwrap();
+        self.write(name, &certificate.pem(), &key);
+    }
+
+    fn write(&self, name: &str, certificate: &str, key: &KeyPair) {
+        std::fs::write(self.path(&format!("{name}.crt")), certificate).unwrap();
+        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
     fn server(&self, name: &str) -> Server {
@@ -111,7 +83,7 @@ async fn encrypted(session: Session) -> bool {
 #[tokio::test]
 async fn every_mode_against_a_certificate_for_localhost() {
     let authority = Authority::new();
-    authority.issue("server", "DNS:localhost");
+    authority.issue("server", "localhost");
     let server = authority.server("server");
     let (right, wrong) = (authority.path("ca.crt"), authority.path("other.crt"));
     let (right, wrong) = (Some(right.as_path()), Some(wrong.as_path()));
@@ -145,23 +117,7 @@ async fn every_mode_against_a_certificate_for_localhost() {
 #[tokio::test]
 async fn the_servers_own_certificate_can_be_the_root() {
     let authority = Authority::new();
-    authority.openssl(&[
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=self",
-        "-addext",
-        "subjectAltName = IP:127.0.0.1",
-        "-keyout",
-        "self.key",
-        "-out",
-        "self.crt",
-    ]);
+    authority.issue_alone("self", "127.0.0.1");
     let server = authority.server("self");
     let own = authority.path("self.crt");
     for mode in ["verify-ca", "verify-full"] {
@@ -178,7 +134,7 @@ async fn the_servers_own_certificate_can_be_the_root() {
 #[tokio::test]
 async fn a_bad_file_of_authorities_is_named() {
     let authority = Authority::new();
-    authority.issue("server", "DNS:localhost");
+    authority.issue("server", "localhost");
     let server = authority.server("server");
     std::fs::write(authority.path("empty.crt"), "nothing\n").unwrap();
     for name in ["missing.crt", "empty.crt"] {

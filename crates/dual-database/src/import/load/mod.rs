@@ -1,6 +1,7 @@
 //! The second phase: staged rows into both stores. The order of the steps, and what their
 //! failure leaves behind, is in `DESIGN.md` beside this file.
 
+mod copy_text;
 mod postgres;
 mod sql;
 mod sqlite;
@@ -36,7 +37,13 @@ impl StorePlan {
 
     /// A trigger or a rule of the table can swallow rows without a word; then the plan, which
     /// the report repeats, would not be what was done.
-    fn check(&self, store: Store, operation: &'static str, updated: u64, inserted: u64) -> Result<()> {
+    fn check(
+        &self,
+        store: Store,
+        operation: &'static str,
+        updated: u64,
+        inserted: u64,
+    ) -> Result<()> {
         if (updated, inserted) == (self.updated, self.inserted) {
             return Ok(());
         }

@@ -4,23 +4,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
-use rusqlite::types::ValueRef;
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::copy_text::read_staged;
 use super::{Mark, StorePlan, sql, sqlite};
 use crate::error::{Error, Kind, Result, Store};
-use crate::import::staging::{Staging, bit, stored_value};
+use crate::import::staging::Staging;
 use crate::import::write::{Target, WriteOptions};
 use crate::import::{Event, Observer};
 use crate::schema::{Dialect, Table, quoted};
 use crate::store::postgres::{Catalog, Limits, Session, Settings, plan};
-use crate::store::sqlite::{Found, failed};
-use crate::value::{Value, timestamp_text};
+use crate::store::sqlite::failed;
+use crate::value::Value;
 
-/// About this much text goes to the server at a time.
-const CHUNK: usize = 64 * 1024;
+/// The advisory lock that an import holds until it ends: "dual" as a number.
+const ONE_IMPORT: i64 = 0x6475_616c;
 
 /// How long the server may go on with a transaction whose connection broke at its commit.
 const SETTLED: Duration = Duration::from_secs(10);
@@ -52,7 +52,13 @@ impl PostgresLoad {
     ) -> Result<PostgresLoad> {
         let session = Session::open(settings, limits).await?;
         session.begin("begin the import").await?;
-        let Adopted { store, sequence, schema, length_limits } = adopt(&session, table, options).await?;
+        if !options.dry_run {
+            // Two first runs at once would both make the table.
+            let wait = format!("SELECT pg_advisory_xact_lock({ONE_IMPORT})");
+            session.batch("wait for another import", &wait).await?;
+        }
+        let Adopted { store, sequence, schema, length_limits } =
+            adopt(&session, table, options).await?;
         let mark = last_mark(&session).await?;
         session.batch("make the temporary table", &temporary_table(table)).await?;
         let transaction = transaction_id(&session).await?;
@@ -96,9 +102,9 @@ impl PostgresLoad {
         );
         let (chunks, arriving) = mpsc::channel::<(Bytes, u64)>(4);
         let table = Arc::clone(&self.table);
-        let reading = staging.owner.call(operation, move |connection| {
-            read_staged(connection, &table, complete, &chunks)
-        });
+        let reading = staging
+            .owner
+            .call(operation, move |connection| read_staged(connection, &table, complete, &chunks));
         let sending = async {
             // Dropped with this block: a reader that waits for room must hear of a failure.
             let mut arriving = arriving;
@@ -201,14 +207,14 @@ impl PostgresLoad {
             .data_columns()
             .map(|(_, column)| format!(", {}::text", quoted(column.name)))
             .collect();
-        let statement =
-            format!("SELECT {key}{columns} FROM {} WHERE {key} = ANY($1)", self.store);
+        let statement = format!("SELECT {key}{columns} FROM {} WHERE {key} = ANY($1)", self.store);
         let mut above = None;
         loop {
             let keys = sqlite::SqliteLoad::lacking(staging, above, 5_000).await?;
             let Some(last) = keys.last().copied() else { return Ok(()) };
             above = Some(last);
-            let rows = self.session.query(operation, &statement, &[(&keys, Type::INT8_ARRAY)]).await?;
+            let rows =
+                self.session.query(operation, &statement, &[(&keys, Type::INT8_ARRAY)]).await?;
             let mut kept = Vec::with_capacity(rows.len());
             for row in rows {
                 let number: i64 = row.try_get(0).map_err(|_| unexpected(operation))?;
@@ -475,99 +481,4 @@ async fn keep_issued(staging: &Staging, issued: Vec<(i64, Option<i64>, bool)>) -
             transaction.commit().map_err(wrap)
         })
         .await
-}
-
-/// Reads the staged rows as COPY's text, a chunk at a time.
-fn read_staged(
-    connection: &rusqlite::Connection,
-    table: &Table,
-    complete: bool,
-    chunks: &mpsc::Sender<(Bytes, u64)>,
-) -> Result<()> {
-    let operation = "read the staged rows";
-    let wrap = |cause| failed(operation, cause);
-    let key = quoted(table.key().name);
-    // The store's columns come behind the staged ones; a column that it lacks is unknown.
-    let store_columns = match complete.then(|| Found::read(connection, table)).transpose()? {
-        Some(Found::Table { columns, .. }) => columns,
-        _ => Vec::new(),
-    };
-    let has = |name: &str| store_columns.iter().any(|c| c.name.eq_ignore_ascii_case(name));
-    let joined: Vec<usize> =
-        table.data_columns().filter(|(_, c)| has(c.name)).map(|(position, _)| position).collect();
-    let mut statement = if joined.is_empty() {
-        format!("SELECT s.*, NULL FROM staged AS s ORDER BY s.{key}")
-    } else {
-        let names: String = joined
-            .iter()
-            .filter_map(|position| table.columns().get(*position))
-            .map(|column| format!(", u.{}", quoted(column.name)))
-            .collect();
-        format!(
-            "SELECT s.*, u.{key}{names} FROM staged AS s LEFT JOIN store.{} AS u \
-             ON u.{key} = s.{key} ORDER BY s.{key}",
-            quoted(table.name())
-        )
-    };
-    statement.push(';');
-    let staged_width = 3 + table.data_columns().count();
-    let mut statement = connection.prepare(&statement).map_err(wrap)?;
-    let mut rows = statement.query([]).map_err(wrap)?;
-    let (mut chunk, mut count) = (BytesMut::with_capacity(CHUNK + 4096), 0_u64);
-    while let Some(row) = rows.next().map_err(wrap)? {
-        let number: i64 = row.get(0).map_err(wrap)?;
-        let known: i64 = row.get(2).map_err(wrap)?;
-        let in_store = !matches!(row.get_ref(staged_width).map_err(wrap)?, ValueRef::Null);
-        for index in 0..3 {
-            if index > 0 {
-                chunk.put_u8(b'\t');
-            }
-            let whole: i64 = row.get(index).map_err(wrap)?;
-            chunk.put_slice(whole.to_string().as_bytes());
-        }
-        for (index, (position, column)) in table.data_columns().enumerate() {
-            let from_store = joined.iter().position(|joined| *joined == position);
-            let value = match from_store {
-                Some(at) if in_store && known & bit(position) == 0 => {
-                    let stored = row.get_ref(staged_width + 1 + at).map_err(wrap)?;
-                    sqlite::decode(table, position, stored, number)?
-                }
-                _ => stored_value(column.kind, row.get_ref(index + 3).map_err(wrap)?),
-            };
-            chunk.put_u8(b'\t');
-            put_copy_text(&mut chunk, &value);
-        }
-        chunk.put_u8(b'\n');
-        count += 1;
-        if chunk.len() >= CHUNK
-            && chunks.blocking_send((chunk.split().freeze(), count)).is_err()
-        {
-            return Ok(()); // The receiver has failed and tells why.
-        }
-    }
-    if !chunk.is_empty() {
-        let _ = chunks.blocking_send((chunk.freeze(), count));
-    }
-    Ok(())
-}
-
-/// A value in COPY's text form (PostgreSQL manual, COPY, "Text Format").
-fn put_copy_text(line: &mut BytesMut, value: &Value) {
-    match value {
-        Value::Null => line.put_slice(b"\\N"),
-        Value::Bool(flag) => line.put_u8(if *flag { b't' } else { b'f' }),
-        Value::Int(number) => line.put_slice(number.to_string().as_bytes()),
-        Value::Timestamp(instant) => line.put_slice(timestamp_text(*instant).as_bytes()),
-        Value::Text(text) => {
-            for byte in text.bytes() {
-                match byte {
-                    b'\\' => line.put_slice(b"\\\\"),
-                    b'\n' => line.put_slice(b"\\n"),
-                    b'\r' => line.put_slice(b"\\r"),
-                    b'\t' => line.put_slice(b"\\t"),
-                    other => line.put_u8(other),
-                }
-            }
-        }
-    }
 }

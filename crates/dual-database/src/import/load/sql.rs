@@ -15,10 +15,8 @@ fn changed(dialect: Dialect, position: usize, column: &Column) -> String {
 }
 
 fn any_changed(dialect: Dialect, table: &Table) -> String {
-    let conditions: Vec<String> = table
-        .data_columns()
-        .map(|(position, column)| changed(dialect, position, column))
-        .collect();
+    let conditions: Vec<String> =
+        table.data_columns().map(|(position, column)| changed(dialect, position, column)).collect();
     format!("({})", conditions.join("\n    OR "))
 }
 
@@ -29,8 +27,10 @@ pub(super) fn counts(dialect: Dialect, table: &Table, store: &str, staged: &str)
     let columns: String = table
         .data_columns()
         .map(|(position, column)| {
-            format!(",\n  count(CASE WHEN u.{key} IS NOT NULL AND {} THEN 1 END)",
-                changed(dialect, position, column))
+            format!(
+                ",\n  count(CASE WHEN u.{key} IS NOT NULL AND {} THEN 1 END)",
+                changed(dialect, position, column)
+            )
         })
         .collect();
     format!(
@@ -104,4 +104,31 @@ pub(super) fn insert_postgres(table: &Table, store: &str) -> String {
         data_columns(table, ""),
         data_columns(table, "s."),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::users;
+
+    /// The statements are reviewed as text.
+    #[test]
+    fn statements_of_the_load() {
+        let table = users();
+        for (dialect, name, store, staged) in [
+            (Dialect::Postgres, "postgres", "\"public\".\"users\"", "pg_temp.dual_staged"),
+            (Dialect::Sqlite, "sqlite", "store.\"users\"", "staged"),
+        ] {
+            let insert = match dialect {
+                Dialect::Postgres => insert_postgres(&table, store),
+                Dialect::Sqlite => insert_sqlite(&table, store),
+            };
+            let all = [
+                counts(dialect, &table, store, staged),
+                update(dialect, &table, store, staged),
+                insert,
+            ];
+            insta::assert_snapshot!(name, all.join("\n\n"));
+        }
+    }
 }

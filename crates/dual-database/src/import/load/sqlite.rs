@@ -39,10 +39,7 @@ impl<'a> SqliteLoad<'a> {
         if dry_run && !file.existed {
             file.path = ":memory:".into();
         }
-        staging
-            .owner
-            .call(operation, move |connection| attach(connection, &file, busy))
-            .await
+        staging.owner.call(operation, move |connection| attach(connection, &file, busy)).await
     }
 
     /// Undoes what is not committed and closes the file, if it is open.
@@ -59,7 +56,11 @@ impl<'a> SqliteLoad<'a> {
                     .prepare("SELECT 1 FROM pragma_database_list WHERE name = 'store'")
                     .and_then(|mut statement| statement.exists([]))
                     .map_err(wrap)?;
-                if attached { connection.execute_batch("DETACH store").map_err(wrap) } else { Ok(()) }
+                if attached {
+                    connection.execute_batch("DETACH store").map_err(wrap)
+                } else {
+                    Ok(())
+                }
             })
             .await
     }
@@ -112,7 +113,9 @@ impl<'a> SqliteLoad<'a> {
                 for row in rows {
                     let places = vec!["?"; row.len()].join(", ");
                     transaction
-                        .prepare_cached(&format!("INSERT OR REPLACE INTO elsewhere VALUES ({places})"))
+                        .prepare_cached(&format!(
+                            "INSERT OR REPLACE INTO elsewhere VALUES ({places})"
+                        ))
                         .and_then(|mut insert| {
                             insert.execute(params_from_iter(
                                 row.iter().map(crate::store::sqlite::to_sqlite),
@@ -301,7 +304,10 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
         )
         .map_err(wrap)?;
     if renumbered > 0 {
-        plan.schema.push(format!("take over PostgreSQL's {} in {renumbered} rows", table.surrogate().name));
+        plan.schema.push(format!(
+            "take over PostgreSQL's {} in {renumbered} rows",
+            table.surrogate().name
+        ));
     }
     Ok(Compared { plan, mark, renumbered: u64::try_from(renumbered).unwrap_or(0) })
 }
@@ -326,9 +332,7 @@ fn refuse_references(connection: &Connection, table: &Table) -> Result<()> {
         operation,
         format!("foreign keys refer to table {}: {names}", table.name()),
     )
-    .with_hint(
-        "nothing was changed; drop those tables first, or import without --recreate-tables",
-    ))
+    .with_hint("nothing was changed; drop those tables first, or import without --recreate-tables"))
 }
 
 /// Ids are PostgreSQL's. A row that has another one takes it over, and a row outside this

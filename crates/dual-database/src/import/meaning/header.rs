@@ -76,7 +76,7 @@ pub(super) fn recognise(mapping: &Mapping, row: &SourceRow, first: bool) -> Resu
         seen.push((position, heading.field));
     }
     let name = format!("header in row {}", row.number);
-    let candidate = has_key.then(|| Candidate::of_header(name, slots));
+    let candidate = has_key.then(|| Candidate::of_header(mapping, name, slots));
     Ok(Some(Header { start, candidate, unknown }))
 }
 

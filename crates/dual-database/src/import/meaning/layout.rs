@@ -24,6 +24,10 @@ pub(super) struct Candidate {
     /// Rows under a header may lack anything but the key, and have notes beside the table.
     pub is_header: bool,
     status: Option<StatusWords>,
+    /// The column of the first timestamp that the table keeps: the date of the row.
+    pub date: Option<usize>,
+    /// The column of the key.
+    pub key: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,16 +43,22 @@ impl Slot {
 }
 
 impl Candidate {
-    pub fn of_header(name: String, slots: Vec<Slot>) -> Candidate {
-        Candidate { name, slots, is_header: true, status: None }
+    pub fn of_header(mapping: &Mapping, name: String, slots: Vec<Slot>) -> Candidate {
+        Candidate { name, slots, is_header: true, status: None, date: None, key: None }
+            .with_places(mapping)
     }
 
     pub fn by_position(mapping: &Mapping) -> Vec<Candidate> {
-        let candidate = |layout: &super::mapping::Layout| Candidate {
-            name: layout.name.clone(),
-            slots: layout.fields.iter().map(|&field| Slot { field, native: false }).collect(),
-            is_header: false,
-            status: layout.status,
+        let candidate = |layout: &super::mapping::Layout| {
+            Candidate {
+                name: layout.name.clone(),
+                slots: layout.fields.iter().map(|&field| Slot { field, native: false }).collect(),
+                is_header: false,
+                status: layout.status,
+                date: None,
+                key: None,
+            }
+            .with_places(mapping)
         };
         mapping.layouts.iter().map(candidate).collect()
     }
@@ -57,13 +67,14 @@ impl Candidate {
         self.slots.iter().position(|slot| slot.field == Some(field))
     }
 
-    /// The column of the first timestamp that the table keeps: the date of the row.
-    pub fn date_position(&self, mapping: &Mapping) -> Option<usize> {
-        self.slots.iter().position(|slot| {
+    fn with_places(mut self, mapping: &Mapping) -> Candidate {
+        self.key = self.position_of(mapping.key);
+        self.date = self.slots.iter().position(|slot| {
             slot.field.and_then(|field| mapping.fields.get(field)).is_some_and(|field| {
                 field.target.is_some() && matches!(field.kind, FieldKind::Timestamp(_))
             })
-        })
+        });
+        self
     }
 }
 
@@ -94,6 +105,54 @@ impl<'r> View<'r> {
     }
 }
 
+/// The cells of a row as they have been read so far: most candidates agree on most columns, so
+/// that nearly every cell is read once for all of them.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    columns: Vec<Remembered>,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    reads: Vec<(Slot, Result<Content, Fault>)>,
+    nature: Option<Nature>,
+}
+
+impl Memo {
+    fn column(&mut self, position: usize) -> Option<&mut Remembered> {
+        if position >= self.columns.len() {
+            self.columns.resize_with(position.saturating_add(1), Remembered::default);
+        }
+        self.columns.get_mut(position)
+    }
+
+    /// The cell as `slot` reads it; `None` where the slot has no meaning.
+    pub fn read(
+        &mut self,
+        mapping: &Mapping,
+        view: View<'_>,
+        position: usize,
+        slot: Slot,
+    ) -> Option<Result<Content, Fault>> {
+        let field = mapping.fields.get(slot.field?)?;
+        let column = self.column(position)?;
+        if let Some((_, read)) = column.reads.iter().find(|(known, _)| *known == slot) {
+            return Some(read.clone());
+        }
+        let read = cells::read(field, slot.native, view.get(position));
+        column.reads.push((slot, read.clone()));
+        Some(read)
+    }
+
+    fn nature(&mut self, mapping: &Mapping, cell: &Cell, position: usize) -> Nature {
+        let fresh = || cells::nature(cell, &mapping.words);
+        match self.column(position) {
+            Some(column) => *column.nature.get_or_insert_with(fresh),
+            None => fresh(),
+        }
+    }
+}
+
 /// What does not go with a reading.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Flaw {
@@ -107,6 +166,8 @@ pub(super) enum Flaw {
     Unlikely { position: usize, field: usize },
     /// The writer of this layout always fills it.
     Missing { field: usize },
+    /// Cells to the left of the table.
+    Before { under_header: bool },
     /// A cell that the layout has no column for.
     Beyond { position: usize, under_header: bool },
 }
@@ -120,17 +181,20 @@ impl Flaw {
             Flaw::Misfit { fault, .. } if fault.code == Code::BadDate => 5,
             Flaw::Misfit { .. } => 3,
             Flaw::Missing { .. } => 4,
-            Flaw::Unlikely { .. } | Flaw::Beyond { under_header: true, .. } => 5,
-            Flaw::Clash { .. } | Flaw::Foreign { .. } | Flaw::Beyond { .. } => 9,
+            Flaw::Unlikely { .. } => 5,
+            Flaw::Before { under_header: true } | Flaw::Beyond { under_header: true, .. } => 5,
+            Flaw::Clash { .. } | Flaw::Foreign { .. } => 9,
+            Flaw::Before { .. } | Flaw::Beyond { .. } => 9,
         }
     }
 
     /// Whether a reading with it contradicts itself.
     fn contradicts(&self) -> bool {
-        matches!(
-            self,
-            Flaw::Clash { .. } | Flaw::Foreign { .. } | Flaw::Beyond { under_header: false, .. }
-        )
+        match self {
+            Flaw::Clash { .. } | Flaw::Foreign { .. } => true,
+            Flaw::Before { under_header } | Flaw::Beyond { under_header, .. } => !under_header,
+            Flaw::Misfit { .. } | Flaw::Unlikely { .. } | Flaw::Missing { .. } => false,
+        }
     }
 }
 
@@ -197,6 +261,7 @@ impl Ground {
             Nature::Status => present.status,
             Nature::DateTime => present.timestamp,
             Nature::Date => present.timestamp || present.text_date,
+            Nature::Day => present.text_date,
             Nature::YesNo => present.yes_no,
             Nature::Phone => present.phone,
             Nature::LongNumber => present.number || present.phone,
@@ -216,13 +281,13 @@ pub(super) struct Reading {
     /// Timestamps in the hours that no zone of theirs has.
     pub in_gap: bool,
     /// Dates, ids, statuses and the like that were read.
-    strong: usize,
+    pub strong: usize,
     /// What is absent under a header, where it may be.
     absent: u32,
 }
 
 impl Reading {
-    fn weight(&self) -> u32 {
+    pub fn weight(&self) -> u32 {
         self.flaws.iter().map(Flaw::weight).sum::<u32>().saturating_add(self.absent)
     }
 
@@ -230,16 +295,21 @@ impl Reading {
         self.flaws.iter().any(|flaw| matches!(flaw, Flaw::Misfit { rejects: true, .. }))
     }
 
-    fn contradicts(&self) -> bool {
+    /// Whether the row has cells outside of the table's columns.
+    pub fn is_beside(&self) -> bool {
+        self.count(|flaw| matches!(flaw, Flaw::Before { .. } | Flaw::Beyond { .. })) > 0
+    }
+
+    pub fn contradicts(&self) -> bool {
         self.flaws.iter().any(Flaw::contradicts)
     }
 
-    fn count(&self, flaw: impl Fn(&Flaw) -> bool) -> usize {
+    pub fn count(&self, flaw: impl Fn(&Flaw) -> bool) -> usize {
         self.flaws.iter().filter(|found| flaw(found)).count()
     }
 
     /// Whether a person would notice a difference between taking this and the other.
-    fn same_outcome(&self, other: &Reading) -> bool {
+    pub fn same_outcome(&self, other: &Reading) -> bool {
         let misfits = |reading: &Reading| -> Vec<(usize, usize)> {
             let of = |flaw: &Flaw| match flaw {
                 Flaw::Misfit { position, field, .. } => Some((*position, *field)),
@@ -259,6 +329,7 @@ pub(super) fn read(
     (number, candidate): (usize, &Candidate),
     ground: &Ground,
     view: View<'_>,
+    memo: &mut Memo,
     strictly: bool,
 ) -> Option<Reading> {
     let mut reading = Reading {
@@ -271,8 +342,7 @@ pub(super) fn read(
         absent: 0,
     };
     if view.before() {
-        // Only said once, however many there are: they are one note beside the table.
-        reading.flaws.push(Flaw::Beyond { position: 0, under_header: candidate.is_header });
+        reading.flaws.push(Flaw::Before { under_header: candidate.is_header });
     }
     for (position, slot) in candidate.slots.iter().enumerate() {
         let Some((number, field)) =
@@ -281,7 +351,8 @@ pub(super) fn read(
             continue;
         };
         let cell = view.get(position);
-        match cells::read(field, slot.native, cell) {
+        let Some(read) = memo.read(mapping, view, position, *slot) else { continue };
+        match read {
             Ok(Content::Empty) => {
                 if let Some(flaw) = missing(mapping, candidate, position, number, field) {
                     reading.flaws.extend(flaw);
@@ -299,7 +370,7 @@ pub(super) fn read(
                 let flaw = if value.is_null() {
                     None
                 } else {
-                    evidence(mapping, candidate, ground, position, number, field, cell)
+                    evidence(mapping, candidate, ground, memo, (position, number), field, cell)
                 };
                 reading.flaws.extend(flaw);
                 if let Some(place) = field.target.and_then(|at| reading.values.get_mut(at)) {
@@ -307,7 +378,7 @@ pub(super) fn read(
                 }
             }
             Err(fault) => {
-                let nature = cells::nature(cell, &mapping.words);
+                let nature = memo.nature(mapping, cell, position);
                 let at_home = ground.contested(position)
                     && !is_own(&field.kind, nature)
                     && ground.is_home(position, nature);
@@ -346,8 +417,8 @@ fn missing(
         let fault = Fault { code: Code::MissingId, says: "is empty", fatal: true };
         return Some(Some(Flaw::Misfit { position, field: number, fault, rejects: true }));
     }
-    let is_expected = matches!(field.kind, FieldKind::Status(_))
-        || candidate.date_position(mapping) == Some(position);
+    let is_expected =
+        matches!(field.kind, FieldKind::Status(_)) || candidate.date == Some(position);
     is_expected.then(|| (!candidate.is_header).then_some(Flaw::Missing { field: number }))
 }
 
@@ -356,8 +427,8 @@ fn evidence(
     mapping: &Mapping,
     candidate: &Candidate,
     ground: &Ground,
-    position: usize,
-    number: usize,
+    memo: &mut Memo,
+    (position, number): (usize, usize),
     field: &Field,
     cell: &Cell,
 ) -> Option<Flaw> {
@@ -375,7 +446,7 @@ fn evidence(
     if is_strong(&field.kind) {
         return None;
     }
-    let nature = cells::nature(cell, &mapping.words);
+    let nature = memo.nature(mapping, cell, position);
     match cells::doubt(&field.kind, cell, nature) {
         Doubt::Foreign if ground.is_home(position, nature) => {
             Some(Flaw::Foreign { position, field: number, nature })
@@ -396,7 +467,7 @@ fn is_recent_serial(cell: &Cell) -> bool {
 }
 
 /// Kinds that do not accept any text.
-fn is_strong(kind: &FieldKind) -> bool {
+pub(super) fn is_strong(kind: &FieldKind) -> bool {
     matches!(
         kind,
         FieldKind::Id
@@ -412,102 +483,9 @@ fn is_own(kind: &FieldKind, nature: Nature) -> bool {
     match kind {
         FieldKind::Timestamp(_) => matches!(nature, Nature::Date | Nature::DateTime),
         FieldKind::Id | FieldKind::Integer(..) => {
-            matches!(nature, Nature::Phone | Nature::LongNumber | Nature::Number)
+            matches!(nature, Nature::Phone | Nature::LongNumber | Nature::Day | Nature::Number)
         }
         FieldKind::YesNo => matches!(nature, Nature::YesNo),
         _ => false,
-    }
-}
-
-/// What became of a row.
-#[derive(Debug)]
-pub(super) enum Verdict {
-    /// It was written so; misfits that do not take the row with them are noted.
-    Taken(Reading),
-    /// It was written so, and has cells that take the row with them.
-    Refused(Reading),
-    /// It fits these, differently.
-    Ambiguous(Reading, Reading),
-    /// It fits none; these come nearest.
-    Unfit(Option<Reading>, Option<Reading>),
-}
-
-/// Between readings without flaws.
-pub(super) fn decide_strict(
-    mapping: &Mapping,
-    candidates: &[Candidate],
-    view: View<'_>,
-    mut readings: Vec<Reading>,
-) -> Option<Verdict> {
-    // A header's reading comes first, so that it stands for those that agree with it.
-    let mut distinct: Vec<Reading> = Vec::new();
-    for reading in readings.drain(..) {
-        if !distinct.iter().any(|other| other.values == reading.values) {
-            distinct.push(reading);
-        }
-    }
-    let mut distinct = distinct.into_iter();
-    let first = distinct.next()?;
-    for other in distinct {
-        // Where the others only differ from the header by free text, the header decides.
-        if !first.is_header || speaks_for_itself(mapping, candidates, view, &first, &other) {
-            return Some(Verdict::Ambiguous(first, other));
-        }
-    }
-    Some(Verdict::Taken(first))
-}
-
-/// Whether `other` reads a date, an id or the like where `first` reads something else.
-fn speaks_for_itself(
-    mapping: &Mapping,
-    candidates: &[Candidate],
-    view: View<'_>,
-    first: &Reading,
-    other: &Reading,
-) -> bool {
-    let slots = |reading: &Reading| candidates.get(reading.candidate).map(|c| c.slots.as_slice());
-    let (mine, theirs) = (slots(first).unwrap_or_default(), slots(other).unwrap_or_default());
-    theirs.iter().enumerate().any(|(position, slot)| {
-        slot.field != mine.get(position).and_then(|slot| slot.field)
-            && !is_blank(view.get(position))
-            && slot
-                .field
-                .and_then(|field| mapping.fields.get(field))
-                .is_some_and(|field| is_strong(&field.kind))
-    })
-}
-
-/// By so much the lightest reading must be lighter than one with another outcome.
-const CLEARLY: u32 = 2;
-
-/// Between readings with flaws; `headed` where the tab has shown by a header that it is one
-/// of ours.
-pub(super) fn decide(mut readings: Vec<Reading>, headed: bool) -> Verdict {
-    readings.sort_by_key(Reading::weight);
-    let mut readings = readings.into_iter();
-    let Some(best) = readings.next() else { return Verdict::Unfit(None, None) };
-    let runner = readings.find(|other| !best.same_outcome(other));
-    let margin =
-        runner.as_ref().map_or(u32::MAX, |other| other.weight().saturating_sub(best.weight()));
-    let missing = best.count(|flaw| matches!(flaw, Flaw::Missing { .. }));
-    let misfits = best.count(|flaw| matches!(flaw, Flaw::Misfit { rejects: true, .. }));
-    // By position a row must show what it is: most of what speaks for itself has to be there.
-    let plausible = best.is_header || (missing <= usize::from(headed) && best.strong > misfits);
-    if best.contradicts() || !plausible {
-        return Verdict::Unfit(Some(best), runner);
-    }
-    match (best.rejects(), runner) {
-        (true, Some(other)) if margin == 0 && !other.rejects() => {
-            Verdict::Unfit(Some(best), Some(other))
-        }
-        (true, _) => Verdict::Refused(best),
-        (false, Some(other)) if margin < CLEARLY => {
-            if other.rejects() || other.contradicts() {
-                Verdict::Unfit(Some(best), Some(other))
-            } else {
-                Verdict::Ambiguous(best, other)
-            }
-        }
-        (false, _) => Verdict::Taken(best),
     }
 }

@@ -21,14 +21,14 @@
 //! };
 //! assert_eq!(layout, "bot of 8 columns");
 //! assert_eq!(record.values[1], Some(Value::Int(5_123_456_789)));
-//! assert_eq!(record.values[2], Some(Value::Null));
+//! assert_eq!(record.values[2], None); // nothing known: a new row gets NULL
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! An empty cell is nothing known, so that it never erases what a store has. A word that the
-//! mapping calls `null` (the bot's `N/A`) is a known NULL; among duplicates it gives way to
-//! any value.
+//! An empty cell is nothing known, so that it never erases what a store has, and neither does
+//! a word that the mapping calls `unknown` (the bot's `N/A`). A word that it calls `null` is a
+//! known NULL; among duplicates it gives way to any value.
 
 mod cells;
 mod duplicates;
@@ -37,6 +37,7 @@ mod layout;
 pub mod mapping;
 mod reader;
 mod sentences;
+mod verdict;
 
 pub use duplicates::{Merge, MergedColumn, merge};
 pub use mapping::Mapping;
@@ -124,6 +125,12 @@ impl Code {
         Code::Shifted,
         Code::Duplicate,
     ];
+
+    /// Every code there is.
+    #[must_use]
+    pub fn all() -> &'static [Code] {
+        &Code::ALL
+    }
 
     /// The code of that text; the reverse of [`Code::as_str`].
     pub(super) fn of(text: &str) -> Option<Code> {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::cells::{self, Content, is_blank};
-use super::layout::{self, Candidate, Ground, Reading, Verdict, View};
+use super::layout::{self, Candidate, Ground, Memo, Reading, View};
+use super::verdict::{Verdict, decide, decide_strict};
 use super::{Code, Mapping, Problem, Record, header, sentences};
 use crate::error::{Error, Kind, Result};
 use crate::import::source::{Cell, SourceRow};
@@ -76,8 +77,6 @@ pub struct Reader<'m> {
     start: usize,
     /// What columns mean to a set of candidates, one bit each.
     grounds: HashMap<u64, Ground>,
-    /// The candidate of the row before, tried first.
-    recent: usize,
     counts: Counts,
 }
 
@@ -131,7 +130,6 @@ impl<'m> Reader<'m> {
             candidates: Candidate::by_position(mapping),
             start: 0,
             grounds: HashMap::new(),
-            recent: 0,
             counts: Counts::default(),
         }
     }
@@ -178,7 +176,6 @@ impl<'m> Reader<'m> {
         self.candidates.insert(0, candidate);
         self.start = header.start;
         self.grounds.clear();
-        self.recent = 0;
     }
 
     fn read_data(&mut self, row: &SourceRow) -> Outcome {
@@ -204,20 +201,18 @@ impl<'m> Reader<'m> {
 
     /// The candidates that a row may have been written in at all: those under which its key
     /// and its date can be read, or, if there are none, one of the two.
-    fn plausible(&self, view: View<'_>) -> u64 {
+    fn plausible(&self, view: View<'_>, memo: &mut Memo) -> u64 {
         let (mut both, mut either) = (0, 0);
         for (number, candidate) in self.candidates.iter().enumerate() {
-            let reads = |position: Option<usize>| {
-                let position = position?;
-                let slot = candidate.slots.get(position)?;
-                let field = self.mapping.fields.get(slot.field?)?;
-                match cells::read(field, slot.native, view.get(position)) {
+            let mut reads = |position: Option<usize>| {
+                let slot = *candidate.slots.get(position?)?;
+                match memo.read(self.mapping, view, position?, slot)? {
                     Ok(Content::Empty) => None,
                     read => Some(read.is_ok()),
                 }
             };
-            let key = reads(candidate.position_of(self.mapping.key)) == Some(true);
-            let date = reads(candidate.date_position(self.mapping));
+            let key = reads(candidate.key) == Some(true);
+            let date = reads(candidate.date);
             let bit = 1u64.checked_shl(u32::try_from(number).unwrap_or(u32::MAX)).unwrap_or(0);
             if key && date != Some(false) {
                 both |= bit;
@@ -239,7 +234,8 @@ impl<'m> Reader<'m> {
 
     /// All readings by the plausible candidates, in their order.
     fn readings(&mut self, view: View<'_>, strictly: bool) -> Vec<Reading> {
-        let set = self.plausible(view);
+        let mut memo = Memo::default();
+        let set = self.plausible(view, &mut memo);
         let (mapping, candidates) = (self.mapping, &self.candidates);
         let plausible =
             || candidates.iter().enumerate().filter(|(number, _)| Reader::is_among(set, *number));
@@ -248,18 +244,20 @@ impl<'m> Reader<'m> {
             .entry(set)
             .or_insert_with(|| Ground::of(mapping, plausible().map(|(_, candidate)| candidate)));
         plausible()
-            .filter_map(|candidate| layout::read(mapping, candidate, ground, view, strictly))
+            .filter_map(|candidate| {
+                layout::read(mapping, candidate, ground, view, &mut memo, strictly)
+            })
             .collect()
     }
 
     fn strictly(&mut self, view: View<'_>) -> Option<Verdict> {
         let readings = self.readings(view, true);
-        layout::decide_strict(self.mapping, &self.candidates, view, readings)
+        decide_strict(self.mapping, &self.candidates, view, readings)
     }
 
     fn weighing(&mut self, view: View<'_>) -> Verdict {
         let headed = self.counts.has_key_heading;
-        layout::decide(self.readings(view, false), headed)
+        decide(self.readings(view, false), headed)
     }
 
     /// By how many columns the row stands to the right of its place: the cells before are
@@ -269,13 +267,13 @@ impl<'m> Reader<'m> {
         let by = filled.checked_sub(self.start).filter(|by| *by > 0)?;
         let field = self.mapping.fields.get(self.mapping.key)?;
         let is_id = |cell: &Cell| matches!(cells::read(field, false, cell), Ok(Content::Known(_)));
-        let key_of = |candidate: &Candidate| candidate.position_of(self.mapping.key);
+        let key_of = |candidate: &Candidate| candidate.key;
         if self.candidates.iter().filter_map(key_of).any(|position| is_id(view.get(position))) {
             return None;
         }
         let further = View { start: filled, ..view };
         let found = self.candidates.iter().any(|candidate| {
-            let date = candidate.date_position(self.mapping);
+            let date = candidate.date;
             let slot = date.and_then(|position| candidate.slots.get(position));
             let date_field =
                 slot.and_then(|slot| slot.field).and_then(|field| self.mapping.fields.get(field));
@@ -327,7 +325,7 @@ impl<'m> Reader<'m> {
         if reading.in_gap {
             counts.in_gap.add(view.row);
         }
-        if reading.flaws.iter().any(|flaw| matches!(flaw, layout::Flaw::Beyond { .. })) {
+        if reading.is_beside() {
             counts.beside.add(view.row);
         }
         for (number, remark) in self.mapping.remarks.iter().enumerate() {

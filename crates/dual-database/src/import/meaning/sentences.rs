@@ -15,7 +15,7 @@ fn looks(nature: Nature) -> &'static str {
     match nature {
         Nature::Status => "looks like a status",
         Nature::DateTime => "looks like a time",
-        Nature::Date => "looks like a date",
+        Nature::Date | Nature::Day => "looks like a date",
         Nature::YesNo => "looks like a yes or no",
         Nature::Phone => "looks like a phone number",
         Nature::LongNumber | Nature::Number => "looks like a number",
@@ -103,6 +103,7 @@ fn flaw_text(mapping: &Mapping, view: View<'_>, flaw: &Flaw) -> String {
             format!("{} is unusual there", at(position, field))
         }
         Flaw::Missing { field } => format!("{} is empty", name(mapping, *field)),
+        Flaw::Before { .. } => format!("there are cells to the left of {}", view.address(0)),
         Flaw::Beyond { position, .. } => {
             format!("{} is outside of its columns", view.address(*position))
         }

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::catalog::{Affinity, Found, FoundColumn};
 use super::failed;
 use crate::error::{Error, Kind, Result, Store};
-use crate::schema::{Column, Dialect, LogicalType, Role, Table, quoted};
+use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted};
 
 /// One addition to the file's schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +23,24 @@ pub struct Adoption {
     pub steps: Vec<Step>,
 }
 
+const REGISTER_DATE: &str = "register_date";
 /// The bot's own schema has this column where the declared one has `register_date`.
 const OLD_REGISTER_DATE: &str = "signup_date";
 
 impl Adoption {
+    /// The SQL by which a row `u` of the found table reads in `column` once it is adopted: the
+    /// column itself, or what an added column starts with.
+    #[must_use]
+    pub fn reads_as(column: &Column, columns: &[FoundColumn]) -> String {
+        if find(columns, column.name).is_some() {
+            format!("u.{}", quoted(column.name))
+        } else if column.name == REGISTER_DATE && find(columns, OLD_REGISTER_DATE).is_some() {
+            format!("dual_timestamp(u.{})", quoted(OLD_REGISTER_DATE))
+        } else {
+            column.default.as_ref().map_or("NULL".into(), |value| literal(value, Dialect::Sqlite))
+        }
+    }
+
     /// Compares what was found with the declaration.
     ///
     /// # Errors
@@ -132,7 +146,9 @@ fn obstacles(
         }
     }
     for extra in columns {
-        if extra.must_be_given && table.columns().iter().all(|c| !c.name.eq_ignore_ascii_case(&extra.name)) {
+        if extra.must_be_given
+            && table.columns().iter().all(|c| !c.name.eq_ignore_ascii_case(&extra.name))
+        {
             obstacles.push(format!("column {} is NOT NULL and has no default", extra.name));
         }
     }
@@ -174,7 +190,7 @@ fn additions(table: &Table, columns: &[FoundColumn], key_is_unique: bool) -> Vec
             ),
         })
         .collect();
-    if let Some(register_date) = table.column("register_date").filter(missing)
+    if let Some(register_date) = table.column(REGISTER_DATE).filter(missing)
         && find(columns, OLD_REGISTER_DATE).is_some()
     {
         // The old column stays as it is, for the old program and for what is no date in it.

@@ -27,7 +27,9 @@ pub fn failed(operation: &'static str, cause: rusqlite::Error) -> Error {
         ),
         Some(ErrorCode::CannotOpen) => (
             Kind::AccessDenied,
-            Some("check that the SQLite file and its folder exist and are writable, and not on a read-only mount"),
+            Some(
+                "check that the SQLite file and its folder exist and are writable, and not on a read-only mount",
+            ),
         ),
         Some(ErrorCode::NotADatabase) => (
             Kind::Configuration,

@@ -58,9 +58,11 @@ impl File {
                         .with_hint("create the folder, or correct --sqlite-db-path"))
                 }
             }
-            Err(cause) => Err(Error::new(Kind::AccessDenied, operation, format!("{shown}: {cause}"))
-                .with_hint("the SQLite file and its folder must be readable and writable")
-                .with_source(cause)),
+            Err(cause) => {
+                Err(Error::new(Kind::AccessDenied, operation, format!("{shown}: {cause}"))
+                    .with_hint("the SQLite file and its folder must be readable and writable")
+                    .with_source(cause))
+            }
         }
     }
 }
@@ -74,15 +76,14 @@ impl File {
 /// [`Kind::Unavailable`] if another process holds it longer than `busy`.
 pub fn attach(connection: &Connection, file: &File, busy: Duration) -> Result<()> {
     let operation = "open the SQLite file";
-    let path = file.path.to_str().ok_or_else(|| {
-        Error::new(Kind::Configuration, operation, "the path is not valid UTF-8")
-    })?;
+    let path = file
+        .path
+        .to_str()
+        .ok_or_else(|| Error::new(Kind::Configuration, operation, "the path is not valid UTF-8"))?;
     let with_path = |cause| failed(operation, cause).about(file.path.display());
     define_functions(connection).map_err(|cause| failed(operation, cause))?;
     connection.busy_timeout(busy).map_err(|cause| failed(operation, cause))?;
-    connection
-        .execute(&format!("ATTACH ?1 AS {SCHEMA}"), [path])
-        .map_err(with_path)?;
+    connection.execute(&format!("ATTACH ?1 AS {SCHEMA}"), [path]).map_err(with_path)?;
     connection
         .query_row(&format!("SELECT count(*) FROM {SCHEMA}.sqlite_schema"), [], |row| {
             row.get::<_, i64>(0)

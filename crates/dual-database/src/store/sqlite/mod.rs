@@ -12,7 +12,7 @@ mod thread;
 
 pub use adopt::{Adoption, Step, rewrite_timestamps};
 pub use catalog::{Affinity, Found, FoundColumn};
-pub use codec::{from_sqlite, to_sqlite, Undecodable};
+pub use codec::{Undecodable, from_sqlite, to_sqlite};
 pub use failure::failed;
-pub use file::{attach, remove_if_empty, File};
+pub use file::{File, attach, remove_if_empty};
 pub use thread::Owner;

@@ -24,9 +24,7 @@ impl Owner {
     ///
     /// # Errors
     /// What `open` answers, and [`Kind::Internal`] if the system gives no thread.
-    pub fn start(
-        open: impl FnOnce() -> Result<Connection> + Send + 'static,
-    ) -> Result<Owner> {
+    pub fn start(open: impl FnOnce() -> Result<Connection> + Send + 'static) -> Result<Owner> {
         let (jobs, inbox) = mpsc::channel::<Job>();
         let (opened, answer) = mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -66,10 +64,7 @@ impl Owner {
         let job: Job = Box::new(move |connection| {
             let _ = answer.send(work(connection));
         });
-        self.jobs
-            .as_ref()
-            .and_then(|jobs| jobs.send(job).ok())
-            .ok_or_else(|| gone(operation))?;
+        self.jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(|| gone(operation))?;
         answered.await.map_err(|_| gone(operation))?
     }
 

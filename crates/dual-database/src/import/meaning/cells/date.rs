@@ -1,6 +1,8 @@
 //! Dates: serial numbers and an explicit list of written forms. Anything else is refused,
 //! never guessed.
 
+use std::borrow::Cow;
+
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime, Time, date};
 
@@ -89,7 +91,7 @@ fn bad(says: &'static str) -> Fault {
 /// The written forms: `YYYY-MM-DD`, with `H:MM`, `H:MM:SS` or `H:MM:SS.f` behind a space or a
 /// `T`, and then perhaps `Z` or an offset; `D.M.YYYY`, with `H:MM` or `H:MM:SS`.
 pub(super) fn parse(text: &str) -> Result<Written, Fault> {
-    let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = single_spaced(text);
     if !text.is_ascii() {
         return Err(bad(if text.chars().any(char::is_alphabetic) {
             "is written with words; write the date as YYYY-MM-DD HH:MM:SS or DD.MM.YYYY HH:MM"
@@ -99,7 +101,7 @@ pub(super) fn parse(text: &str) -> Result<Written, Fault> {
     }
     let (day, time) = match text.find([' ', 'T', 't']) {
         Some(at) => (text.get(..at).unwrap_or(""), text.get(at + 1..)),
-        None => (text.as_str(), None),
+        None => (&*text, None),
     };
     let (day, iso) = match (numbers(day, '-'), numbers(day, '.')) {
         (Some(parts), _) => (iso_day(parts)?, true),
@@ -120,6 +122,14 @@ pub(super) fn parse(text: &str) -> Result<Written, Fault> {
     }
     let (local, offset) = clock(day, time, iso)?;
     Ok(Written { local, offset, with_time: true })
+}
+
+/// The text with one space wherever it has white space, no-break spaces included.
+fn single_spaced(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() && !text.contains("  ") && !text.contains(['\t', '\n', '\r']) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 const FORMS: &str = "is in no form that is known; write YYYY-MM-DD HH:MM:SS or DD.MM.YYYY HH:MM";

@@ -20,6 +20,8 @@ pub(in super::super) enum Nature {
     Phone,
     /// A number of so many digits that it is no day.
     LongNumber,
+    /// A whole number cell that is the serial of a day of birth, from 1920 to 2028.
+    Day,
     /// Any other number.
     Number,
     /// Anything else.
@@ -41,6 +43,7 @@ pub(in super::super) fn nature(cell: &Cell, statuses: &StatusVocabulary) -> Natu
     match cell {
         Cell::Empty => Nature::Plain,
         Cell::Bool(_) => Nature::YesNo,
+        Cell::Int(number) if (7_306..47_000).contains(number) => Nature::Day,
         Cell::Int(number) => number_nature(&number.to_string()),
         // The years 1982 to 2064, at a time of day.
         Cell::Float(days) if days.fract() != 0.0 && (30_000.0..60_000.0).contains(days) => {
@@ -122,11 +125,11 @@ pub(in super::super) fn doubt(kind: &FieldKind, cell: &Cell, nature: Nature) -> 
         (_, Nature::Status | Nature::YesNo | Nature::DateTime) => Doubt::Foreign,
         (FieldKind::Phone, Nature::Date) => Doubt::Foreign,
         (FieldKind::Phone, Nature::Phone | Nature::LongNumber) => Doubt::None,
-        (FieldKind::Phone, Nature::Number | Nature::Plain) => {
+        (FieldKind::Phone, Nature::Day | Nature::Number | Nature::Plain) => {
             let likely = text::of(cell).is_some_and(|text| is_phone_like(&text));
             if likely { Doubt::None } else { Doubt::Unlikely }
         }
-        (FieldKind::TextDate, Nature::Date | Nature::Number) => Doubt::None,
+        (FieldKind::TextDate, Nature::Date | Nature::Day | Nature::Number) => Doubt::None,
         (FieldKind::TextDate, Nature::Phone | Nature::LongNumber) => Doubt::Foreign,
         (FieldKind::TextDate, Nature::Plain) => {
             let likely = text::of(cell).is_some_and(|text| {
@@ -141,8 +144,8 @@ pub(in super::super) fn doubt(kind: &FieldKind, cell: &Cell, nature: Nature) -> 
             });
             if likely { Doubt::None } else { Doubt::Unlikely }
         }
-        (_, Nature::Date) => Doubt::Foreign,
-        (_, Nature::Phone | Nature::LongNumber | Nature::Number) => Doubt::Unlikely,
+        (_, Nature::Date | Nature::Day | Nature::Phone | Nature::LongNumber) => Doubt::Foreign,
+        (_, Nature::Number) => Doubt::Unlikely,
         (_, Nature::Plain) => Doubt::None,
     }
 }

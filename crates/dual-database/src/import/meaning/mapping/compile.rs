@@ -12,6 +12,9 @@ use super::{
 use crate::error::{Error, Kind, Result};
 use crate::schema::{LogicalType, Role, Table};
 
+/// A row's candidates, the header being one more, are kept as the bits of a word.
+const MOST_LAYOUTS: usize = 63;
+
 /// Where errors are: the file's name and its text.
 struct Origin<'a> {
     name: &'a str,
@@ -357,6 +360,10 @@ fn layouts(
     key: usize,
 ) -> Result<Vec<Layout>> {
     let mut layouts: Vec<Layout> = Vec::new();
+    if let Some(entry) = entries.get(MOST_LAYOUTS) {
+        let message = format!("there are more than {MOST_LAYOUTS} layouts");
+        return Err(origin.at(&entry.name, &message));
+    }
     for entry in entries {
         if layouts.iter().any(|layout| layout.name == *entry.name.get_ref()) {
             return Err(origin.at(&entry.name, "another layout has this name"));

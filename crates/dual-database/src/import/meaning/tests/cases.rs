@@ -10,7 +10,7 @@ fn a_the_bots_own_rows() {
     assert_eq!(record(&[BOT]), BOT_READ);
     assert_eq!(
         record(&["2026-01-05 12:00:00|#n5123456789|Анна|N/A||||Зарегистрирован|||"]),
-        "user_id=5123456789|username=NULL|first_name=Анна|status=registered|register_date=2026-01-05 09:00:00"
+        "user_id=5123456789|first_name=Анна|status=registered|register_date=2026-01-05 09:00:00"
     );
     for id in
         ["5 123 456 789", "5\u{A0}123\u{A0}456\u{A0}789", "5\u{202F}123\u{202F}456\u{202F}789"]
@@ -66,7 +66,7 @@ fn d_a_tab_without_a_header() {
 fn g_rows_of_8_columns() {
     assert_eq!(
         record(&["2025-08-07 12:34:56|#n5123456789|Анна|N/A|issued"]),
-        "user_id=5123456789|username=NULL|first_name=Анна|status=issued|register_date=2025-08-07 12:34:56"
+        "user_id=5123456789|first_name=Анна|status=issued|register_date=2025-08-07 12:34:56"
     );
     assert_eq!(
         record(&[

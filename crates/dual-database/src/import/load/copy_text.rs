@@ -1,0 +1,99 @@
+//! Staged rows in COPY's text form, completed by what only SQLite has.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use rusqlite::types::ValueRef;
+use tokio::sync::mpsc;
+
+use super::sqlite;
+use crate::error::Result;
+use crate::import::staging::{bit, stored_value};
+use crate::schema::{Table, quoted};
+use crate::store::sqlite::{Adoption, Found, failed};
+use crate::value::{Value, timestamp_text};
+
+/// About this much text goes to the server at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// Reads the staged rows as COPY's text, a chunk at a time.
+pub(super) fn read_staged(
+    connection: &rusqlite::Connection,
+    table: &Table,
+    complete: bool,
+    chunks: &mpsc::Sender<(Bytes, u64)>,
+) -> Result<()> {
+    let operation = "read the staged rows";
+    let wrap = |cause| failed(operation, cause);
+    let key = quoted(table.key().name);
+    // The store's columns, as they will read once its table is adopted, come behind the staged
+    // ones: SQLite adopts after PostgreSQL has been sent its rows.
+    let statement = match complete.then(|| Found::read(connection, table)).transpose()? {
+        Some(Found::Table { columns, .. }) => {
+            let reads: String = table
+                .data_columns()
+                .map(|(_, column)| format!(", {}", Adoption::reads_as(column, &columns)))
+                .collect();
+            format!(
+                "SELECT s.*, u.{key}{reads} FROM staged AS s LEFT JOIN store.{} AS u \
+                 ON u.{key} = s.{key} ORDER BY s.{key}",
+                quoted(table.name())
+            )
+        }
+        _ => format!("SELECT s.*, NULL FROM staged AS s ORDER BY s.{key}"),
+    };
+    let staged_width = 3 + table.data_columns().count();
+    let mut statement = connection.prepare(&statement).map_err(wrap)?;
+    let mut rows = statement.query([]).map_err(wrap)?;
+    let (mut chunk, mut count) = (BytesMut::with_capacity(CHUNK + 4096), 0_u64);
+    while let Some(row) = rows.next().map_err(wrap)? {
+        let number: i64 = row.get(0).map_err(wrap)?;
+        let known: i64 = row.get(2).map_err(wrap)?;
+        let in_store = !matches!(row.get_ref(staged_width).map_err(wrap)?, ValueRef::Null);
+        for index in 0..3 {
+            if index > 0 {
+                chunk.put_u8(b'\t');
+            }
+            let whole: i64 = row.get(index).map_err(wrap)?;
+            chunk.put_slice(whole.to_string().as_bytes());
+        }
+        for (index, (position, column)) in table.data_columns().enumerate() {
+            let value = if in_store && known & bit(position) == 0 {
+                let stored = row.get_ref(staged_width + 1 + index).map_err(wrap)?;
+                sqlite::decode(table, position, stored, number)?
+            } else {
+                stored_value(column.kind, row.get_ref(index + 3).map_err(wrap)?)
+            };
+            chunk.put_u8(b'\t');
+            put_copy_text(&mut chunk, &value);
+        }
+        chunk.put_u8(b'\n');
+        count += 1;
+        if chunk.len() >= CHUNK && chunks.blocking_send((chunk.split().freeze(), count)).is_err() {
+            return Ok(()); // The receiver has failed and tells why.
+        }
+    }
+    if !chunk.is_empty() {
+        let _ = chunks.blocking_send((chunk.freeze(), count));
+    }
+    Ok(())
+}
+
+/// A value in COPY's text form (PostgreSQL manual, COPY, "Text Format").
+fn put_copy_text(line: &mut BytesMut, value: &Value) {
+    match value {
+        Value::Null => line.put_slice(b"\\N"),
+        Value::Bool(flag) => line.put_u8(if *flag { b't' } else { b'f' }),
+        Value::Int(number) => line.put_slice(number.to_string().as_bytes()),
+        Value::Timestamp(instant) => line.put_slice(timestamp_text(*instant).as_bytes()),
+        Value::Text(text) => {
+            for byte in text.bytes() {
+                match byte {
+                    b'\\' => line.put_slice(b"\\\\"),
+                    b'\n' => line.put_slice(b"\\n"),
+                    b'\r' => line.put_slice(b"\\r"),
+                    b'\t' => line.put_slice(b"\\t"),
+                    other => line.put_u8(other),
+                }
+            }
+        }
+    }
+}
