@@ -75,6 +75,18 @@ impl Migration {
         };
         if let Some(rejects) = &arguments.rejects {
             RejectsFile::check(rejects)?;
+            let read = [
+                ("--csv", arguments.csv.as_deref()),
+                ("--sqlite-db-path", Some(path.as_path())),
+                ("--creds-file", arguments.creds_file.as_deref()),
+            ];
+            for (option, read) in read {
+                if read.is_some_and(|read| same_file(read, rejects)) {
+                    let message = format!("--rejects would overwrite the file of {option}");
+                    return Err(Error::new(Kind::Configuration, "read the settings", message)
+                        .with_hint("give --rejects another name"));
+                }
+            }
         }
         let mapping = match &arguments.mapping {
             Some(path) => read_mapping(path)?,
@@ -123,6 +135,11 @@ impl From {
             }
         }
     }
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    one == other
+        || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 fn given(text: Option<String>) -> Option<String> {

@@ -54,8 +54,14 @@ pub(super) async fn migrate(settings: Migration, progress: &Progress) -> Result<
     };
     let written = written.await;
     progress.finish();
-    if let Some(file) = rejects {
-        write_rejects(&import, file).await?;
+    // What was committed stays told, whatever becomes of the file.
+    if let Some(file) = rejects
+        && let Err(error) = write_rejects(&import, file).await
+    {
+        output::message(&format!(
+            "warning: the file of rejects is not complete: {}",
+            error.chain()
+        ));
     }
     match written {
         Ok(report) => Ok((import, report)),

@@ -12,6 +12,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use dual_database::Error;
+use dual_database::store::postgres::mask;
 use tracing_subscriber::EnvFilter;
 
 use crate::exit;
@@ -55,7 +56,7 @@ pub fn usage(error: &clap::Error, json: bool) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if json {
-        let text = error.render().to_string();
+        let text = mask(&error.render().to_string());
         let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         data(&error_document("configuration", first, Some("see --help")));
     } else {
@@ -66,7 +67,9 @@ pub fn usage(error: &clap::Error, json: bool) -> ExitCode {
 
 fn styled(error: &clap::Error, terminal: bool) -> String {
     let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if colours { error.render().ansi().to_string() } else { error.render().to_string() }
+    let text = if colours { error.render().ansi().to_string() } else { error.render().to_string() };
+    // It repeats words that it does not know; a URL among them has a password.
+    mask(&text)
 }
 
 /// Sends the library's log to stderr: warnings, or what `DUAL_LOG` asks for

@@ -53,7 +53,11 @@ pub fn summary(
     }
     for (name, outcome) in [("PostgreSQL", &report.postgres), ("SQLite", &report.sqlite)] {
         if let Some(error) = outcome.error() {
-            let _ = writeln!(text, "\n{name} does not have these rows yet: {}", error.chain());
+            let state = match outcome {
+                StoreOutcome::Unknown(..) => "may or may not have these rows",
+                _ => "does not have these rows yet",
+            };
+            let _ = writeln!(text, "\n{name} {state}: {}", error.chain());
             let _ = writeln!(text, "run the same command again when it is back");
         }
     }

@@ -261,3 +261,25 @@ fn rows_too_long_for_an_existing_column_are_rejected_on_both_sides() {
     assert_eq!(ran.aside("rejected"), [("2".to_string(), "too_long".to_string())]);
     assert_eq!(scene.equal().len(), 1);
 }
+
+#[test]
+fn a_url_in_the_wrong_place_is_repeated_without_its_password() {
+    for words in [&["postgresql://u:hunter2@h/d"][..], &["postgresql://u:hunter2@h/d", "--json"]] {
+        let ran =
+            crate::scene::Ran::of(crate::scene::bare().args(words).output().unwrap()).ended(2);
+        let told = ran.stdout + &ran.stderr;
+        assert!(told.contains("postgresql://u:***@h/d") && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
+fn the_file_of_rejects_never_overwrites_what_is_read() {
+    let scene = Scene::new(json!([]));
+    let csv = scene.file("users.csv", "user_id\n101\n");
+    let same = scene.folder.path().join(".").join("users.csv");
+    let words = ["--csv", csv.to_str().unwrap(), "--rejects", same.to_str().unwrap()];
+    let ran = scene.migrate(&words).ended(2);
+    assert!(ran.stderr.contains("--rejects"), "{}", ran.stderr);
+    assert_eq!(std::fs::read_to_string(csv).unwrap(), "user_id\n101\n");
+    scene.untouched();
+}

@@ -90,3 +90,17 @@ fn a_file_that_cannot_be_read_says_why() {
     let ran = scene.migrate(&["--csv", nul.to_str().unwrap(), "--json"]).ended(1);
     assert_eq!(ran.aside("rejected"), [("B2".to_string(), "nul_in_text".to_string())]);
 }
+
+#[test]
+fn a_path_that_sqlite_reads_in_its_own_way_is_a_file() {
+    for name in [":memory:", "file:users.db"] {
+        let scene = scene();
+        let csv = scene.file("users.csv", "user_id\n101\n");
+        let path = format!("--sqlite-db-path={name}");
+        let mut command = scene.command(&["--csv", csv.to_str().unwrap(), &path]);
+        command.current_dir(scene.folder.path());
+        crate::scene::Ran::of(command.output().unwrap()).ended(0);
+        std::fs::rename(scene.folder.path().join(name), scene.sqlite_path()).unwrap();
+        assert_eq!(scene.equal().len(), 1);
+    }
+}

@@ -37,7 +37,9 @@ fn with_postgresql_away_sqlite_is_loaded_and_the_next_run_carries_it_over() {
     );
     // What the file learns in the meantime goes along.
     scene.sqlite("UPDATE users SET real_name = 'Позже' WHERE user_id = 102");
-    scene.migrate(&["--json"]).ended(0);
+    let document = scene.migrate(&["--json"]).ended(0).json();
+    // Every row of the file has got PostgreSQL's number.
+    assert_eq!(document["stores"]["sqlite"]["state"], "done");
     assert_eq!(scene.equal().len(), 3);
     assert_eq!(scene.value(102, "real_name").as_deref(), Some("Позже"));
     assert_eq!(scene.value(101, "id").as_deref(), Some("1"));
@@ -136,6 +138,36 @@ fn a_commit_whose_answer_is_lost_is_asked_for() {
         scene.migrate(&[]).ended(0);
         assert_eq!(scene.equal().len(), 5);
     }
+}
+
+#[test]
+fn a_lost_answer_is_found_although_another_clock_was_ahead() {
+    let scene = Scene::new(rows(1));
+    scene.migrate(&[]).ended(0);
+    let ahead = "('ffffffff-ffff-7fff-bfff-ffffffffffff', 'a machine whose clock is ahead')";
+    scene.postgres(&format!("INSERT INTO dual.import_run VALUES {ahead}"));
+    scene.sqlite(&format!("INSERT INTO dual_import_run VALUES {ahead}"));
+    scene.sheet(rows(5));
+    let port = scene.database.server().port();
+    let proxy = Proxy::start(port, AtCommit::CutAfter);
+    scene.migrate_to(&proxy.url(&scene.database.url(), port), &[]).ended(0);
+    assert_eq!(scene.equal().len(), 5);
+}
+
+#[test]
+fn a_connection_lost_at_the_copy_leaves_the_other_database_loaded() {
+    let scene = Scene::new(json!([]));
+    let mut file = String::from("user_id,real_name\n");
+    for index in 1..=200 {
+        file.push_str(&format!("{index},{}\n", "я".repeat(4_000)));
+    }
+    let csv = scene.file("long.csv", file);
+    let port = scene.database.server().port();
+    let proxy = Proxy::start(port, AtCommit::CutAtCopy);
+    let url = proxy.url(&scene.database.url(), port);
+    let ran = scene.migrate_to(&url, &["--csv", csv.to_str().unwrap(), "--json"]).ended(3);
+    assert_eq!(ran.json()["stored"], json!({ "postgres": false, "sqlite": true }));
+    assert_eq!(scene.sqlite("SELECT count(*) FROM users")[0][0].as_deref(), Some("200"));
 }
 
 #[test]

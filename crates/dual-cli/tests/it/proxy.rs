@@ -17,6 +17,8 @@ pub enum AtCommit {
     CutBefore,
     /// It is done, the connection breaks, and so does every later one.
     CutForGood,
+    /// It is never reached: the connection breaks at the COPY before it.
+    CutAtCopy,
 }
 
 pub struct Proxy {
@@ -92,6 +94,11 @@ fn serve(
     while let Ok(length @ 1..) = from_client.read(&mut buffer) {
         let message = &buffer[..length];
         let commit = message.windows(12).any(|window| window == b"Q\x00\x00\x00\x0bCOMMIT\x00");
+        if at_commit == AtCommit::CutAtCopy && message.windows(5).any(|window| window == b"COPY ") {
+            let _ = from_client.shutdown(Shutdown::Both);
+            let _ = to_server.shutdown(Shutdown::Both);
+            return;
+        }
         if commit && let Some(reached) = &armed {
             if at_commit == AtCommit::CutBefore {
                 reached.store(true, Ordering::SeqCst);

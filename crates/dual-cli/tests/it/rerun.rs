@@ -201,3 +201,47 @@ fn ids_are_those_of_postgresql_whatever_an_old_script_left_in_the_file() {
     scene.migrate(&[]).ended(0);
     assert!(scene.versions() == before);
 }
+
+#[test]
+fn ids_come_from_the_sequence_that_the_default_names() {
+    let scene = Scene::new(json!([heading(), bot_row("2025-07-10 12:00:05", 101, "Купон выдан")]));
+    scene.postgres("CREATE SEQUENCE numbers START 40");
+    scene.postgres(
+        "CREATE TABLE users (id integer PRIMARY KEY DEFAULT nextval('numbers'), \
+         user_id bigint NOT NULL UNIQUE)",
+    );
+    scene.migrate(&[]).ended(0);
+    assert_eq!(scene.equal().len(), 1);
+    assert_eq!(scene.value(101, "id"), some("40"));
+}
+
+#[test]
+fn a_table_that_others_refer_to_is_not_replaced() {
+    let scene = Scene::new(json!([heading(), bot_row("2025-07-10 12:00:05", 101, "Купон выдан")]));
+    scene.migrate(&[]).ended(0);
+    scene
+        .sqlite("CREATE TABLE coupon (owner INTEGER REFERENCES Users (user_id) ON DELETE CASCADE)");
+    scene.sqlite("INSERT INTO coupon VALUES (101)");
+    let before = scene.versions();
+    let ran = scene.migrate(&["--recreate-tables", "--yes"]).ended(5);
+    assert!(ran.stderr.contains("coupon"), "{}", ran.stderr);
+    assert!(scene.versions() == before);
+}
+
+#[test]
+fn rows_that_a_trigger_swallows_are_not_reported_as_done() {
+    let rows = json!([heading(), bot_row("2025-07-10 12:00:05", 101, "Купон выдан")]);
+    let scene = Scene::new(rows.clone());
+    scene.postgres("CREATE TABLE users (id serial PRIMARY KEY, user_id bigint NOT NULL UNIQUE)");
+    scene.postgres("CREATE RULE swallow AS ON INSERT TO users DO INSTEAD NOTHING");
+    let ran = scene.migrate(&[]).ended(5);
+    assert!(ran.stderr.contains("PostgreSQL took 0 of 1"), "{}", ran.stderr);
+    assert!(!scene.sqlite_path().exists());
+
+    let scene = Scene::new(rows);
+    scene.sqlite("CREATE TABLE users (id INTEGER PRIMARY KEY, user_id INTEGER UNIQUE)");
+    scene.sqlite("CREATE TRIGGER swallow BEFORE INSERT ON users BEGIN SELECT raise(IGNORE); END");
+    let ran = scene.migrate(&[]).ended(5);
+    assert!(ran.stderr.contains("SQLite took 0 of 1"), "{}", ran.stderr);
+    assert_eq!(scene.postgres("SELECT to_regclass('users') IS NULL")[0][0].as_deref(), Some("t"));
+}

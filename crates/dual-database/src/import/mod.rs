@@ -233,10 +233,14 @@ impl Import {
     async fn note_displayed(&self, source: &mut Source, observer: &dyn Observer) -> Result<()> {
         let mut above = 0;
         loop {
-            let rows = self.staging.problem_rows(above, 500).await?;
+            let rows = self.staging.problem_rows(above, 2_000).await?;
             let Some(last) = rows.last().copied() else { return Ok(()) };
             above = last;
             let displayed = source.displayed(&rows, observer).await;
+            // It has warned once; asking on would cost a request, and a warning, for each part.
+            if displayed.is_empty() {
+                return Ok(());
+            }
             self.staging.note_displayed(displayed).await?;
         }
     }

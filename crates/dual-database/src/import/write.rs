@@ -183,13 +183,13 @@ impl Import {
             let mark = Mark { run_id: run_id.to_string(), source: self.source.clone() };
             let write_postgres = async {
                 match &postgres {
-                    Some((load, _)) => load.write(&mark).await,
+                    Some((load, plan)) => load.write(&mark, plan).await,
                     None => Ok(()),
                 }
             };
             let write_sqlite = async {
                 match &sqlite {
-                    Some((load, _)) => load.write(mark.clone()).await,
+                    Some((load, compared)) => load.write(mark.clone(), &compared.plan).await,
                     None => Ok(()),
                 }
             };

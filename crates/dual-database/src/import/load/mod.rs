@@ -11,6 +11,8 @@ pub(super) use sqlite::SqliteLoad;
 
 use std::collections::BTreeMap;
 
+use crate::error::{Error, Kind, Result, Store};
+
 /// What a store is about to get, or got.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StorePlan {
@@ -31,6 +33,29 @@ impl StorePlan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.inserted == 0 && self.updated == 0 && self.schema.is_empty()
+    }
+
+    /// A trigger or a rule of the table can swallow rows without a word; then the plan, which
+    /// the report repeats, would not be what was done.
+    fn check(
+        &self,
+        store: Store,
+        operation: &'static str,
+        updated: u64,
+        inserted: u64,
+    ) -> Result<()> {
+        if (updated, inserted) == (self.updated, self.inserted) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::InvalidData,
+            operation,
+            format!(
+                "{store} took {inserted} of {} new rows and {updated} of {} changed ones",
+                self.inserted, self.updated
+            ),
+        )
+        .with_hint("nothing was changed; a trigger or a rule of the table swallows the others"))
     }
 }
 

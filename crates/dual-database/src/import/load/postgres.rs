@@ -2,10 +2,11 @@
 //! all in one transaction.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::copy_text::read_staged;
 use super::{Mark, StorePlan, sql, sqlite};
@@ -21,12 +22,19 @@ use crate::value::Value;
 /// The advisory lock that an import holds until it ends: "dual" as a number.
 const ONE_IMPORT: i64 = 0x6475_616c;
 
+/// How long the server may go on with a transaction whose connection broke at its commit.
+const SETTLED: Duration = Duration::from_secs(10);
+
 /// The open transaction on the server.
 pub(in crate::import) struct PostgresLoad {
     session: Session,
     table: Arc<Table>,
     /// The store's table, qualified and quoted.
     store: String,
+    /// What numbers new rows, as an SQL expression.
+    sequence: String,
+    /// The transaction's id.
+    transaction: i64,
     schema: Vec<String>,
     length_limits: Vec<(usize, u32)>,
     mark: Option<String>,
@@ -49,13 +57,17 @@ impl PostgresLoad {
             let wait = format!("SELECT pg_advisory_xact_lock({ONE_IMPORT})");
             session.batch("wait for another import", &wait).await?;
         }
-        let (store, schema, length_limits) = adopt(&session, table, options).await?;
+        let Adopted { store, sequence, schema, length_limits } =
+            adopt(&session, table, options).await?;
         let mark = last_mark(&session).await?;
         session.batch("make the temporary table", &temporary_table(table)).await?;
+        let transaction = transaction_id(&session).await?;
         Ok(PostgresLoad {
             session,
             table: Arc::clone(table),
             store,
+            sequence,
+            transaction,
             schema,
             length_limits,
             mark,
@@ -88,12 +100,14 @@ impl PostgresLoad {
             "COPY pg_temp.dual_staged ({key}, row, known, {}) FROM STDIN",
             sql::data_columns(&self.table, "")
         );
-        let (chunks, mut arriving) = mpsc::channel::<(Bytes, u64)>(4);
+        let (chunks, arriving) = mpsc::channel::<(Bytes, u64)>(4);
         let table = Arc::clone(&self.table);
         let reading = staging
             .owner
             .call(operation, move |connection| read_staged(connection, &table, complete, &chunks));
         let sending = async {
+            // Dropped with this block: a reader that waits for room must hear of a failure.
+            let mut arriving = arriving;
             let mut copy = self.session.copy_in(operation, &statement).await?;
             while let Some((chunk, rows)) = arriving.recv().await {
                 copy.send(chunk).await?;
@@ -157,12 +171,11 @@ impl PostgresLoad {
                     "CREATE TEMPORARY TABLE dual_issued ON COMMIT DROP AS
                      SELECT s.{key}, u.{key} IS NULL AS fresh,
                          CASE WHEN u.{key} IS NULL
-                             THEN nextval(pg_get_serial_sequence('{store}', '{plain_id}'))
-                             ELSE u.{id} END AS id
+                             THEN nextval({sequence}) ELSE u.{id} END AS id
                      FROM pg_temp.dual_staged AS s LEFT JOIN {store} AS u ON u.{key} = s.{key}
                      ORDER BY s.row",
-                    store = self.store.replace('\'', "''"),
-                    plain_id = self.table.surrogate().name,
+                    sequence = self.sequence,
+                    store = self.store,
                 ),
             )
             .await?;
@@ -233,13 +246,14 @@ impl PostgresLoad {
     }
 
     /// Writes everything; the transaction stays open.
-    pub(in crate::import) async fn write(&self, mark: &Mark) -> Result<()> {
+    pub(in crate::import) async fn write(&self, mark: &Mark, plan: &StorePlan) -> Result<()> {
         let operation = "write to PostgreSQL";
         let staged = "pg_temp.dual_staged";
         let update = sql::update(Dialect::Postgres, &self.table, &self.store, staged);
-        self.session.execute(operation, &update, &[]).await?;
+        let updated = self.session.execute(operation, &update, &[]).await?;
         let insert = sql::insert_postgres(&self.table, &self.store);
-        self.session.execute(operation, &insert, &[]).await?;
+        let inserted = self.session.execute(operation, &insert, &[]).await?;
+        plan.check(Store::Postgres, operation, updated, inserted)?;
         self.session
             .execute(
                 operation,
@@ -250,25 +264,23 @@ impl PostgresLoad {
         Ok(())
     }
 
-    /// Commits. If the answer is lost, a new connection asks whether the run's mark is there.
+    /// Commits. If the answer is lost, a new connection waits until the transaction has ended
+    /// and asks whether the run's mark is there.
     pub(in crate::import) async fn commit(self, target: &Target, run_id: &str) -> Result<()> {
         let lost = match self.session.commit("commit in PostgreSQL").await {
             Err(error) if matches!(error.kind(), Kind::OutcomeUnknown(_)) => error,
             answered => return answered,
         };
         drop(self.session);
-        let Ok(session) = Session::open(&target.postgres, &target.limits).await else {
-            return Err(lost);
-        };
-        match last_mark(&session).await {
-            Ok(Some(mark)) if mark == run_id => Ok(()),
-            Ok(_) => Err(Error::new(
+        match was_committed(target, self.transaction, run_id).await {
+            Some(true) => Ok(()),
+            Some(false) => Err(Error::new(
                 Kind::Unavailable(Store::Postgres),
                 "commit in PostgreSQL",
                 "the connection broke before the commit was done; nothing was changed",
             )
             .with_source(lost)),
-            Err(_) => Err(lost),
+            None => Err(lost),
         }
     }
 
@@ -300,13 +312,20 @@ fn temporary_table(table: &Table) -> String {
     )
 }
 
-/// Makes the table the declared one, or replaces it, and sees to the record of runs. Returns
-/// the table's qualified name, what was done, and the limits of its text columns.
-async fn adopt(
-    session: &Session,
-    table: &Table,
-    options: WriteOptions,
-) -> Result<(String, Vec<String>, Vec<(usize, u32)>)> {
+/// The table as it was made or found.
+struct Adopted {
+    /// The qualified name.
+    store: String,
+    /// What numbers new rows, as an SQL expression.
+    sequence: String,
+    /// What was done.
+    schema: Vec<String>,
+    /// The limits of its text columns.
+    length_limits: Vec<(usize, u32)>,
+}
+
+/// Makes the table the declared one, or replaces it, and sees to the record of runs.
+async fn adopt(session: &Session, table: &Table, options: WriteOptions) -> Result<Adopted> {
     let mut catalog = Catalog::read(session, table).await?;
     let mut done = Vec::new();
     if options.recreate_tables
@@ -362,7 +381,49 @@ async fn adopt(
         .into_iter()
         .filter_map(|(name, limit)| Some((table.position(name)?, limit)))
         .collect();
-    Ok((plan.target, done, limits))
+    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    // A default may take numbers from a sequence that the column does not own.
+    let sequence = match catalog.table.and_then(|found| found.sequence) {
+        Some(sequence) => literal(&sequence.name),
+        None => format!(
+            "pg_get_serial_sequence({}, {})",
+            literal(&plan.target),
+            literal(table.surrogate().name)
+        ),
+    };
+    Ok(Adopted { store: plan.target, sequence, schema: done, length_limits: limits })
+}
+
+async fn transaction_id(session: &Session) -> Result<i64> {
+    let operation = "begin the import";
+    let rows = session.query(operation, "SELECT txid_current()", &[]).await?;
+    rows.first().and_then(|row| row.try_get(0).ok()).ok_or_else(|| unexpected(operation))
+}
+
+/// Whether a run whose commit was not answered is there; `None` if that cannot be found out.
+/// While the server still works on the transaction, its mark says nothing.
+async fn was_committed(target: &Target, transaction: i64, run_id: &str) -> Option<bool> {
+    let operation = "ask for the commit";
+    let session = Session::open(&target.postgres, &target.limits).await.ok()?;
+    let ended = async {
+        loop {
+            let parameters = [(&transaction as &(dyn ToSql + Sync), Type::INT8)];
+            let status = session.query(operation, "SELECT txid_status($1)", &parameters).await;
+            let status: Option<String> = status.ok()?.first()?.try_get(0).ok()?;
+            if status.as_deref() != Some("in progress") {
+                return Some(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(SETTLED, ended).await.ok()??;
+    // By its own id: with clocks that differ it need not be the last one.
+    if !has(&session, "to_regclass('dual.import_run')").await.ok()? {
+        return Some(false);
+    }
+    let statement = "SELECT EXISTS (SELECT FROM dual.import_run WHERE run_id = $1)";
+    let rows = session.query(operation, statement, &[(&run_id, Type::TEXT)]).await.ok()?;
+    rows.first()?.try_get(0).ok()
 }
 
 /// Whether an expression gives something.

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params_from_iter};
 
 use super::{Mark, StorePlan, sql};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Store};
 use crate::import::staging::Staging;
 use crate::schema::{Dialect, Table, quoted};
 use crate::store::sqlite::{Adoption, File, Found, attach, failed, rewrite_timestamps};
@@ -173,8 +173,9 @@ impl<'a> SqliteLoad<'a> {
 
     /// Writes everything, and pushes it out to the disk as far as it goes before the commit,
     /// so that a full disk shows now and not after PostgreSQL has committed.
-    pub(in crate::import) async fn write(&self, mark: Mark) -> Result<()> {
+    pub(in crate::import) async fn write(&self, mark: Mark, plan: &StorePlan) -> Result<()> {
         let operation = "write to SQLite";
+        let plan = plan.clone();
         let table = self.staging.table.clone();
         self.staging
             .owner
@@ -182,10 +183,12 @@ impl<'a> SqliteLoad<'a> {
                 let wrap = |cause| failed(operation, cause);
                 let name = names(&table).2;
                 take_over_ids(connection, &table).map_err(wrap)?;
-                connection
-                    .execute_batch(&sql::update(Dialect::Sqlite, &table, &name, "staged"))
-                    .map_err(wrap)?;
-                connection.execute_batch(&sql::insert_sqlite(&table, &name)).map_err(wrap)?;
+                let update = sql::update(Dialect::Sqlite, &table, &name, "staged");
+                let updated = connection.execute(&update, []).map_err(wrap)?;
+                let insert = sql::insert_sqlite(&table, &name);
+                let inserted = connection.execute(&insert, []).map_err(wrap)?;
+                let number = |count| u64::try_from(count).unwrap_or(u64::MAX);
+                plan.check(Store::Sqlite, operation, number(updated), number(inserted))?;
                 connection
                     .execute_batch(&format!(
                         "CREATE TABLE IF NOT EXISTS {MARKS} \
@@ -250,6 +253,7 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
     let name = names(table).2;
     let mut plan = StorePlan::default();
     if recreate && matches!(found, Found::Table { .. }) {
+        refuse_references(connection, table)?;
         connection.execute_batch(&format!("DROP TABLE {name}")).map_err(wrap)?;
         plan.schema.push(format!("drop table {}", table.name()));
         found = Found::Nothing;
@@ -299,7 +303,36 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
             |row| row.get(0),
         )
         .map_err(wrap)?;
+    if renumbered > 0 {
+        plan.schema.push(format!(
+            "take over PostgreSQL's {} in {renumbered} rows",
+            table.surrogate().name
+        ));
+    }
     Ok(Compared { plan, mark, renumbered: u64::try_from(renumbered).unwrap_or(0) })
+}
+
+/// PostgreSQL refuses to drop a table that others refer to; SQLite would first delete its rows,
+/// and with `ON DELETE CASCADE` theirs too.
+fn refuse_references(connection: &Connection, table: &Table) -> Result<()> {
+    let operation = "replace the table";
+    let names: Option<String> = connection
+        .query_row(
+            "SELECT group_concat(DISTINCT other.name) FROM store.sqlite_schema AS other, \
+                 pragma_foreign_key_list(other.name, 'store') AS reference \
+             WHERE other.type = 'table' AND other.name <> ?1 COLLATE NOCASE \
+               AND reference.\"table\" = ?1 COLLATE NOCASE",
+            [table.name()],
+            |row| row.get(0),
+        )
+        .map_err(|cause| failed(operation, cause))?;
+    let Some(names) = names else { return Ok(()) };
+    Err(Error::new(
+        Kind::Schema(Store::Sqlite),
+        operation,
+        format!("foreign keys refer to table {}: {names}", table.name()),
+    )
+    .with_hint("nothing was changed; drop those tables first, or import without --recreate-tables"))
 }
 
 /// Ids are PostgreSQL's. A row that has another one takes it over, and a row outside this

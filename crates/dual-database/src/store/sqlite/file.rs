@@ -32,6 +32,14 @@ impl File {
         if path.as_os_str().is_empty() {
             return Err(wrong("the path is empty".into()).with_hint("give --sqlite-db-path FILE"));
         }
+        // SQLite would take these for a database in memory and for a URI.
+        let name = path.as_os_str().as_encoded_bytes();
+        let here = if name.starts_with(b":") || name.starts_with(b"file:") {
+            Path::new(".").join(path)
+        } else {
+            path.into()
+        };
+        let path = here.as_path();
         let shown = path.display();
         match std::fs::metadata(path) {
             Ok(found) if found.is_file() => Ok(File { path: path.into(), existed: true }),
