@@ -17,6 +17,8 @@ use crate::arguments::Migrate;
 
 /// A statement of an import works on all rows at once.
 const STATEMENT: Duration = Duration::from_secs(15 * 60);
+/// Another import, or a long transaction, may hold the table.
+const LOCK: Duration = Duration::from_secs(60);
 /// Another process may be writing a large transaction of its own.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -69,7 +71,7 @@ impl Migration {
             .ok_or_else(|| missing("--sqlite-db-path", "DATABASE_PATH"))?;
         let target = Target {
             postgres: Settings::parse(&url)?,
-            limits: Limits { statement: STATEMENT, ..Limits::default() },
+            limits: Limits { statement: STATEMENT, lock: LOCK, ..Limits::default() },
             sqlite: File::look(&path)?,
             busy: BUSY,
         };

@@ -184,6 +184,32 @@ fn c_a_row_that_fits_no_layout_is_rejected_with_its_readings() {
 }
 
 #[test]
+fn c_a_bot_row_whose_status_was_cleared_is_not_read_by_the_heading() {
+    let mut cleared = bot_row("2025-07-10 12:00:05", 5_123_456_789, "");
+    cleared[8] = json!("Сотрудник: Петя");
+    let rows = [101, 102].map(|id| bot_row("2025-07-10 12:00:05", id, "Зарегистрирован"));
+    let scene = Scene::new(json!([heading(), cleared, rows[0], rows[1]]));
+    let ran = scene.migrate(&["--json"]).ended(1);
+    assert_eq!(ran.json()["rows"]["rejected"], 1);
+    assert_eq!(scene.equal().len(), 2);
+}
+
+#[test]
+fn english_statuses_are_taken_as_they_are_in_every_layout() {
+    let scene = Scene::new(json!([
+        heading(),
+        bot_row("2025-07-10 12:00:05", 101, "redeemed"),
+        ["2025-07-10 12:00:05", 102, "Имя", "N/A", "", "", "", "issued", "vk"],
+        ["2025-05-28 10:00:00", 103, "Ия", "ia", "", "", "", "", "", "issued", "vk", 101, ""],
+    ]));
+    scene.migrate(&["--json"]).ended(0);
+    assert_eq!(scene.value(101, "status"), some("redeemed"));
+    assert_eq!(scene.value(102, "status"), some("issued"));
+    assert_eq!(scene.value(102, "source"), some("vk"));
+    assert_eq!(scene.value(103, "status"), some("issued"));
+}
+
+#[test]
 fn d_a_tab_without_a_heading_loses_nobody() {
     let scene = Scene::new(json!([
         bot_row("2025-07-10 12:00:05", 5_123_456_789, "Зарегистрирован"),

@@ -245,3 +245,55 @@ fn rows_that_a_trigger_swallows_are_not_reported_as_done() {
     assert!(ran.stderr.contains("SQLite took 0 of 1"), "{}", ran.stderr);
     assert_eq!(scene.postgres("SELECT to_regclass('users') IS NULL")[0][0].as_deref(), Some("t"));
 }
+
+#[test]
+fn rows_that_postgresql_refuses_are_set_aside_and_stop_no_other() {
+    let mut rows = vec![heading()];
+    for index in 0..40 {
+        let mut row = bot_row("2025-07-10 12:00:05", 101 + index, "Купон выдан");
+        row[4] = json!(format!("+7999000{:04}", index / 2 * 2 + i64::from(index > 1)));
+        row[8] = json!(if index == 30 { "forbidden" } else { "direct" });
+        rows.push(row);
+    }
+    rows[11][4] = json!("");
+    let scene = Scene::new(Value::Array(rows));
+    scene.postgres(
+        "CREATE TABLE users (id serial PRIMARY KEY, user_id bigint NOT NULL UNIQUE, username varchar,
+             first_name varchar, status varchar, phone_number varchar NOT NULL, real_name varchar,
+             birth_date varchar, register_date timestamp, last_activity timestamp, redeem_date timestamp,
+             source varchar CHECK (source <> 'forbidden'), referrer_id bigint, brought_by_staff_id integer,
+             profile_completed boolean, ai_concept varchar)",
+    );
+    let document = scene.migrate(&["--json"]).ended(1).json();
+    adds_up(&document);
+    assert_eq!(document["rows"]["rejected"], 2, "{document}");
+    let asides: Vec<_> = document["set_aside"].as_array().unwrap().iter().collect();
+    assert!(asides.iter().all(|one| one["code"] == "refused"), "{asides:?}");
+    assert_eq!((&asides[0]["row"], &asides[1]["row"]), (&json!(12), &json!(32)));
+    assert!(asides[1]["reason"].as_str().unwrap().contains("users_source_check"));
+    assert_eq!(scene.equal().len(), 38);
+    // The same rows are refused again, and nothing moves.
+    let before = scene.versions();
+    scene.migrate(&["--json"]).ended(1);
+    assert!(scene.versions() == before);
+    // A unique phone: the first of two keeps it.
+    scene.postgres("TRUNCATE users; CREATE UNIQUE INDEX ON users (phone_number)");
+    scene.sqlite("DELETE FROM users");
+    let document = scene.migrate(&["--json"]).ended(1).json();
+    adds_up(&document);
+    assert!(document["rows"]["rejected"].as_u64().unwrap() > 2);
+    scene.equal();
+}
+
+#[test]
+fn a_table_that_refers_to_ids_is_named_before_they_change() {
+    let scene = Scene::new(json!([heading(), bot_row("2025-07-10 12:00:05", 101, "Купон выдан")]));
+    scene.sqlite("CREATE TABLE users (id INTEGER PRIMARY KEY, user_id INTEGER UNIQUE NOT NULL)");
+    scene.sqlite("INSERT INTO users VALUES (7, 101)");
+    scene.sqlite("CREATE TABLE visits (visitor INTEGER REFERENCES users (id))");
+    scene.sqlite("INSERT INTO visits VALUES (7)");
+    let ran = scene.migrate(&[]).ended(5);
+    assert!(ran.stderr.contains("visits"), "{}", ran.stderr);
+    assert_eq!(scene.sqlite("SELECT id FROM users"), [[some("7")]]);
+    assert_eq!(scene.postgres("SELECT to_regclass('users') IS NULL")[0][0], some("t"));
+}

@@ -141,6 +141,10 @@ impl std::fmt::Display for MaxRejects {
     }
 }
 
+/// For so many rows set aside the displayed values are asked for; more would take longer than
+/// the import.
+const DISPLAYED: u64 = 1_000;
+
 /// Everything that a source had, understood and staged; nothing has been written yet.
 #[derive(Debug)]
 pub struct Import {
@@ -228,21 +232,12 @@ impl Import {
         Ok(import)
     }
 
-    /// Asks the source what it shows in the cells that were set aside. It is for the report
+    /// Asks the source what it shows in the first cells that were set aside. It is for the report
     /// only; where the source cannot tell, it has warned and the report shows nothing.
     async fn note_displayed(&self, source: &mut Source, observer: &dyn Observer) -> Result<()> {
-        let mut above = 0;
-        loop {
-            let rows = self.staging.problem_rows(above, 2_000).await?;
-            let Some(last) = rows.last().copied() else { return Ok(()) };
-            above = last;
-            let displayed = source.displayed(&rows, observer).await;
-            // It has warned once; asking on would cost a request, and a warning, for each part.
-            if displayed.is_empty() {
-                return Ok(());
-            }
-            self.staging.note_displayed(displayed).await?;
-        }
+        let rows = self.staging.problem_rows(DISPLAYED).await?;
+        let displayed = source.displayed(&rows, observer).await;
+        self.staging.note_displayed(displayed).await
     }
 
     /// The source, for a person.

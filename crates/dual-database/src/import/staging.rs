@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rusqlite::types::{Value as Stored, ValueRef};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params_from_iter};
 
+use super::load::Refusal;
 use super::meaning::{self, Code, Mapping, Problem, Record};
 use crate::error::{Error, Kind, Result};
 use crate::schema::{LogicalType, Table, quoted};
@@ -160,6 +161,36 @@ impl Staging {
             .await
     }
 
+    /// Sets rows aside that PostgreSQL refuses.
+    pub(super) async fn reject_refused(&self, refusals: Vec<Refusal>) -> Result<()> {
+        let operation = "set the refused rows aside";
+        let table = Arc::clone(&self.table);
+        self.owner
+            .call(operation, move |connection| {
+                let wrap = |cause| failed(operation, cause);
+                let transaction = connection.transaction().map_err(wrap)?;
+                let key = quoted(table.key().name);
+                for Refusal { row, says } in refusals {
+                    let row = i64::try_from(row).unwrap_or(i64::MAX);
+                    let sentence = format!("PostgreSQL refuses the row: {says}");
+                    transaction
+                        .execute(
+                            &format!(
+                                "INSERT INTO problem (row, code, sentence, raw, outcome) \
+                                 SELECT row, ?1, ?2, {key}, 'rejected' FROM staged WHERE row = ?3"
+                            ),
+                            (Code::Refused.as_str(), sentence, row),
+                        )
+                        .and_then(|_| {
+                            transaction.execute("DELETE FROM staged WHERE row = ?1", [row])
+                        })
+                        .map_err(wrap)?;
+                }
+                transaction.commit().map_err(wrap)
+            })
+            .await
+    }
+
     /// The counts as they stand now.
     pub(super) async fn counts(&self) -> Result<Counts> {
         let operation = "count the rows";
@@ -212,8 +243,8 @@ impl Staging {
             .await
     }
 
-    /// The rows of rejected and reported problems, ascending, each once, after `above`.
-    pub(super) async fn problem_rows(&self, above: u64, limit: u64) -> Result<Vec<u64>> {
+    /// The first rows in which a cell was set aside, ascending, each once.
+    pub(super) async fn problem_rows(&self, limit: u64) -> Result<Vec<u64>> {
         let operation = "read the problems";
         self.owner
             .call(operation, move |connection| {
@@ -221,11 +252,10 @@ impl Staging {
                 let bound = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
                 connection
                     .prepare(
-                        "SELECT DISTINCT row FROM problem WHERE row > ?1 AND outcome <> 'merged' \
-                         AND cell IS NOT NULL ORDER BY row LIMIT ?2",
+                        "SELECT DISTINCT row FROM problem WHERE cell IS NOT NULL ORDER BY row LIMIT ?1",
                     )
                     .map_err(wrap)?
-                    .query_map([bound(above), bound(limit)], |row| row.get::<_, i64>(0))
+                    .query_map([bound(limit)], |row| row.get::<_, i64>(0))
                     .map_err(wrap)?
                     .map(|row| row.map(|number| u64::try_from(number).unwrap_or(0)))
                     .collect::<rusqlite::Result<_>>()

@@ -36,6 +36,14 @@ pub struct WriteOptions {
     pub max_rejects: MaxRejects,
 }
 
+/// How an attempt at both transactions ended before the commits.
+enum Attempt<'a> {
+    /// Both are written.
+    Ready(Prepared<'a>),
+    /// PostgreSQL refused rows, which are set aside now: once more without them.
+    Again,
+}
+
 /// Both transactions, written and not committed.
 struct Prepared<'a> {
     postgres: Option<(PostgresLoad, StorePlan)>,
@@ -79,7 +87,8 @@ impl Import {
                 }
             };
             let error = match prepared {
-                Ok(prepared) => {
+                Ok(Attempt::Again) => continue,
+                Ok(Attempt::Ready(prepared)) => {
                     let report =
                         self.commit(prepared, target, options, run_id, postgres_away, sqlite_away);
                     return report.await;
@@ -131,7 +140,7 @@ impl Import {
         reach: (bool, bool),
         run_id: &str,
         observer: &dyn Observer,
-    ) -> Result<Prepared<'_>> {
+    ) -> Result<Attempt<'_>> {
         let WriteOptions { dry_run, recreate_tables, max_rejects } = options;
         // Before anything else, so that a wrong path or a file in use costs no copying.
         if reach.1 {
@@ -139,7 +148,7 @@ impl Import {
         }
         let mut postgres = None;
         if reach.0 {
-            let load =
+            let mut load =
                 PostgresLoad::begin(&target.postgres, &target.limits, &self.staging.table, options)
                     .await?;
             self.staging.reject_too_long(load.length_limits()).await?;
@@ -184,7 +193,7 @@ impl Import {
             let write_postgres = async {
                 match &postgres {
                     Some((load, plan)) => load.write(&mark, plan).await,
-                    None => Ok(()),
+                    None => Ok(Vec::new()),
                 }
             };
             let write_sqlite = async {
@@ -197,14 +206,23 @@ impl Import {
             if written.is_err() {
                 self.staging.owner.interrupt();
             }
-            written?;
+            let (refusals, ()) = written?;
+            if !refusals.is_empty() {
+                observer.event(Event::Warning(&format!(
+                    "PostgreSQL refuses {} rows; they are set aside, and it is done again without them",
+                    refusals.len()
+                )));
+                SqliteLoad::abandon(&self.staging).await?;
+                self.staging.reject_refused(refusals).await?;
+                return Ok(Attempt::Again);
+            }
         }
-        Ok(Prepared {
+        Ok(Attempt::Ready(Prepared {
             postgres,
             sqlite: sqlite.map(|(load, compared)| (load, compared.plan)),
             changed,
             completed_run: torn,
-        })
+        }))
     }
 
     /// PostgreSQL first; a crash after it is seen by the next run, whose mark differs.

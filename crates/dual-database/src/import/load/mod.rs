@@ -6,7 +6,7 @@ mod postgres;
 mod sql;
 mod sqlite;
 
-pub(super) use postgres::PostgresLoad;
+pub(super) use postgres::{PostgresLoad, Refusal};
 pub(super) use sqlite::SqliteLoad;
 
 use std::collections::BTreeMap;

@@ -94,13 +94,14 @@ pub(super) fn insert_sqlite(table: &Table, store: &str) -> String {
     )
 }
 
-/// Inserts the rows that PostgreSQL lacks, with the ids issued for them.
-pub(super) fn insert_postgres(table: &Table, store: &str) -> String {
+/// Inserts the rows that PostgreSQL lacks, with the ids issued for them; `within` is a further
+/// condition.
+pub(super) fn insert_postgres(table: &Table, store: &str, within: &str) -> String {
     let (key, id) = (quoted(table.key().name), quoted(table.surrogate().name));
     format!(
         "INSERT INTO {store} ({id}, {key}, {})\nOVERRIDING SYSTEM VALUE\n\
          SELECT i.id, s.{key}, {}\nFROM pg_temp.dual_staged AS s\n\
-         JOIN pg_temp.dual_issued AS i ON i.{key} = s.{key}\nWHERE i.fresh\nORDER BY i.id",
+         JOIN pg_temp.dual_issued AS i ON i.{key} = s.{key}\nWHERE i.fresh{within}\nORDER BY i.id",
         data_columns(table, ""),
         data_columns(table, "s."),
     )
@@ -120,7 +121,7 @@ mod tests {
             (Dialect::Sqlite, "sqlite", "store.\"users\"", "staged"),
         ] {
             let insert = match dialect {
-                Dialect::Postgres => insert_postgres(&table, store),
+                Dialect::Postgres => insert_postgres(&table, store, ""),
                 Dialect::Sqlite => insert_sqlite(&table, store),
             };
             let all = [

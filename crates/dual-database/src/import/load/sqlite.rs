@@ -1,6 +1,6 @@
 //! The SQLite half of the load, on the connection that holds the staged rows.
 
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
 use super::{Mark, StorePlan, sql};
 use crate::error::{Error, Kind, Result, Store};
@@ -253,7 +253,15 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
     let name = names(table).2;
     let mut plan = StorePlan::default();
     if recreate && matches!(found, Found::Table { .. }) {
-        refuse_references(connection, table)?;
+        if let Some(names) = referring_tables(connection, table, None)? {
+            // PostgreSQL refuses this too; SQLite would first delete the rows, and with
+            // `ON DELETE CASCADE` theirs as well.
+            return Err(refused_by_keys(
+                "replace the table",
+                format!("foreign keys refer to table {}: {names}", table.name()),
+                "nothing was changed; drop those tables first, or import without --recreate-tables",
+            ));
+        }
         connection.execute_batch(&format!("DROP TABLE {name}")).map_err(wrap)?;
         plan.schema.push(format!("drop table {}", table.name()));
         found = Found::Nothing;
@@ -287,7 +295,12 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
         .map_err(wrap)?;
     let mark = if has_marks {
         connection
-            .query_row(&format!("SELECT max(run_id) FROM {MARKS}"), [], |row| row.get(0))
+            .query_row(
+                &format!("SELECT run_id FROM {MARKS} ORDER BY rowid DESC LIMIT 1"),
+                [],
+                |row| row.get(0),
+            )
+            .optional()
             .map_err(wrap)?
     } else {
         None
@@ -304,6 +317,16 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
         )
         .map_err(wrap)?;
     if renumbered > 0 {
+        if let Some(names) = referring_tables(connection, table, Some(table.surrogate().name))? {
+            return Err(refused_by_keys(
+                operation,
+                format!(
+                    "{renumbered} rows need PostgreSQL's {}, but foreign keys refer to it: {names}",
+                    table.surrogate().name
+                ),
+                "nothing was changed; let those tables refer to the key instead, or drop them",
+            ));
+        }
         plan.schema.push(format!(
             "take over PostgreSQL's {} in {renumbered} rows",
             table.surrogate().name
@@ -312,27 +335,27 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
     Ok(Compared { plan, mark, renumbered: u64::try_from(renumbered).unwrap_or(0) })
 }
 
-/// PostgreSQL refuses to drop a table that others refer to; SQLite would first delete its rows,
-/// and with `ON DELETE CASCADE` theirs too.
-fn refuse_references(connection: &Connection, table: &Table) -> Result<()> {
-    let operation = "replace the table";
-    let names: Option<String> = connection
+/// The tables with foreign keys to this one, or to that column of it, as a list of names.
+fn referring_tables(
+    connection: &Connection,
+    table: &Table,
+    column: Option<&str>,
+) -> Result<Option<String>> {
+    connection
         .query_row(
             "SELECT group_concat(DISTINCT other.name) FROM store.sqlite_schema AS other, \
                  pragma_foreign_key_list(other.name, 'store') AS reference \
              WHERE other.type = 'table' AND other.name <> ?1 COLLATE NOCASE \
-               AND reference.\"table\" = ?1 COLLATE NOCASE",
-            [table.name()],
+               AND reference.\"table\" = ?1 COLLATE NOCASE \
+               AND (?2 IS NULL OR reference.\"to\" IS NULL OR reference.\"to\" = ?2 COLLATE NOCASE)",
+            (table.name(), column),
             |row| row.get(0),
         )
-        .map_err(|cause| failed(operation, cause))?;
-    let Some(names) = names else { return Ok(()) };
-    Err(Error::new(
-        Kind::Schema(Store::Sqlite),
-        operation,
-        format!("foreign keys refer to table {}: {names}", table.name()),
-    )
-    .with_hint("nothing was changed; drop those tables first, or import without --recreate-tables"))
+        .map_err(|cause| failed("look for foreign keys", cause))
+}
+
+fn refused_by_keys(operation: &'static str, message: String, hint: &str) -> Error {
+    Error::new(Kind::Schema(Store::Sqlite), operation, message).with_hint(hint)
 }
 
 /// Ids are PostgreSQL's. A row that has another one takes it over, and a row outside this

@@ -98,6 +98,8 @@ pub enum Code {
     NulInText,
     /// Longer than a store's column takes.
     TooLong,
+    /// A constraint or a trigger of a store refuses the row.
+    Refused,
     /// The row fits no layout.
     NoLayout,
     /// The row fits two layouts that read it differently.
@@ -109,7 +111,7 @@ pub enum Code {
 }
 
 impl Code {
-    const ALL: [Code; 14] = [
+    const ALL: [Code; 15] = [
         Code::MissingId,
         Code::BadId,
         Code::BadDate,
@@ -120,6 +122,7 @@ impl Code {
         Code::ErrorCell,
         Code::NulInText,
         Code::TooLong,
+        Code::Refused,
         Code::NoLayout,
         Code::TwoLayouts,
         Code::Shifted,
@@ -151,6 +154,7 @@ impl Code {
             Code::ErrorCell => "error_cell",
             Code::NulInText => "nul_in_text",
             Code::TooLong => "too_long",
+            Code::Refused => "refused",
             Code::NoLayout => "no_layout",
             Code::TwoLayouts => "two_layouts",
             Code::Shifted => "shifted",

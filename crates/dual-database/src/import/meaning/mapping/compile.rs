@@ -225,9 +225,12 @@ fn field(
         KindName::Text => FieldKind::Text,
         KindName::TextDate => FieldKind::TextDate,
     };
-    // A wrong key, date or status would be believed; the rest can wait for a correction.
+    // A wrong key, date or status would be believed, and a word that is neither yes nor no is
+    // the sign of a row in another layout; the rest can wait for a correction.
     let on_bad = match kind {
-        FieldKind::Id | FieldKind::Timestamp(_) | FieldKind::Status(_) => OnBad::Reject,
+        FieldKind::Id | FieldKind::Timestamp(_) | FieldKind::Status(_) | FieldKind::YesNo => {
+            OnBad::Reject
+        }
         _ => OnBad::Report,
     };
     let duplicates = entry.duplicates.as_ref().map_or(Precedence::Latest, |v| *v.get_ref());

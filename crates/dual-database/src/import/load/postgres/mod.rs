@@ -1,13 +1,21 @@
 //! The PostgreSQL half of the load: COPY into a temporary table, then set-based statements,
 //! all in one transaction.
 
+mod adoption;
+mod outcome;
+mod refusals;
+
+pub(in crate::import) use refusals::Refusal;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 
+use self::adoption::Survey;
+use self::outcome::{last_mark, transaction_id, was_committed};
 use super::copy_text::read_staged;
 use super::{Mark, StorePlan, sql, sqlite};
 use crate::error::{Error, Kind, Result, Store};
@@ -15,15 +23,15 @@ use crate::import::staging::Staging;
 use crate::import::write::{Target, WriteOptions};
 use crate::import::{Event, Observer};
 use crate::schema::{Dialect, Table, quoted};
-use crate::store::postgres::{Catalog, Limits, Session, Settings, plan};
+use crate::store::postgres::{Limits, Session, Settings};
 use crate::store::sqlite::failed;
 use crate::value::Value;
 
+/// How long the answer to the commit is waited for.
+const COMMIT: Duration = Duration::from_secs(60);
+
 /// The advisory lock that an import holds until it ends: "dual" as a number.
 const ONE_IMPORT: i64 = 0x6475_616c;
-
-/// How long the server may go on with a transaction whose connection broke at its commit.
-const SETTLED: Duration = Duration::from_secs(10);
 
 /// The open transaction on the server.
 pub(in crate::import) struct PostgresLoad {
@@ -35,15 +43,15 @@ pub(in crate::import) struct PostgresLoad {
     sequence: String,
     /// The transaction's id.
     transaction: i64,
-    schema: Vec<String>,
+    /// What is to be done before comparing; then `store` and `sequence` are known.
+    survey: Option<Survey>,
     length_limits: Vec<(usize, u32)>,
     mark: Option<String>,
-    dry_run: bool,
+    options: WriteOptions,
 }
 
 impl PostgresLoad {
-    /// Connects, begins the transaction, adopts or replaces the table, and makes the temporary
-    /// table.
+    /// Connects, begins the transaction, looks at the table and makes the temporary one.
     pub(in crate::import) async fn begin(
         settings: &Settings,
         limits: &Limits,
@@ -57,21 +65,19 @@ impl PostgresLoad {
             let wait = format!("SELECT pg_advisory_xact_lock({ONE_IMPORT})");
             session.batch("wait for another import", &wait).await?;
         }
-        let Adopted { store, sequence, schema, length_limits } =
-            adopt(&session, table, options).await?;
-        let mark = last_mark(&session).await?;
+        let survey = Survey::of(&session, table, options).await?;
         session.batch("make the temporary table", &temporary_table(table)).await?;
         let transaction = transaction_id(&session).await?;
         Ok(PostgresLoad {
+            length_limits: survey.length_limits(table),
+            survey: Some(survey),
             session,
             table: Arc::clone(table),
-            store,
-            sequence,
+            store: String::new(),
+            sequence: String::new(),
             transaction,
-            schema,
-            length_limits,
-            mark,
-            dry_run: options.dry_run,
+            mark: None,
+            options,
         })
     }
 
@@ -123,11 +129,15 @@ impl PostgresLoad {
         self.session.batch(operation, "ANALYZE pg_temp.dual_staged").await
     }
 
-    /// Locks the table against other writers, so that the plan is what will be done, and
-    /// compares. A dry run takes no lock.
-    pub(in crate::import) async fn compare(&self) -> Result<StorePlan> {
+    /// Adopts or replaces the table, locks it against other writers, so that the plan is what
+    /// will be done, and compares. A dry run locks only what additions need.
+    pub(in crate::import) async fn compare(&mut self) -> Result<StorePlan> {
         let operation = "compare with PostgreSQL";
-        if !self.dry_run {
+        let survey = self.survey.take().ok_or_else(|| unexpected(operation))?;
+        let adopted = survey.carry_out(&self.session, &self.table, self.options).await?;
+        (self.store, self.sequence) = (adopted.store, adopted.sequence);
+        self.mark = last_mark(&self.session).await?;
+        if !self.options.dry_run {
             let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.store);
             self.session.batch("lock the table", &lock).await?;
         }
@@ -146,7 +156,7 @@ impl PostgresLoad {
         let mut plan = StorePlan {
             inserted: number(1)?,
             updated: number(2)?,
-            schema: self.schema.clone(),
+            schema: adopted.schema,
             ..StorePlan::default()
         };
         plan.unchanged = number(0)?.saturating_sub(plan.inserted + plan.updated);
@@ -245,14 +255,31 @@ impl PostgresLoad {
         }
     }
 
-    /// Writes everything; the transaction stays open.
-    pub(in crate::import) async fn write(&self, mark: &Mark, plan: &StorePlan) -> Result<()> {
+    /// Writes everything; the transaction stays open. Rows that the server refuses are
+    /// returned; then nothing of this transaction may be committed.
+    pub(in crate::import) async fn write(
+        &self,
+        mark: &Mark,
+        plan: &StorePlan,
+    ) -> Result<Vec<Refusal>> {
         let operation = "write to PostgreSQL";
-        let staged = "pg_temp.dual_staged";
-        let update = sql::update(Dialect::Postgres, &self.table, &self.store, staged);
-        let updated = self.session.execute(operation, &update, &[]).await?;
-        let insert = sql::insert_postgres(&self.table, &self.store);
-        let inserted = self.session.execute(operation, &insert, &[]).await?;
+        let bounds = "SELECT coalesce(min(row), 0), coalesce(max(row), 0) FROM pg_temp.dual_staged";
+        let rows = self.session.query(operation, bounds, &[]).await?;
+        let bound = |index: usize| {
+            let row = rows.first().ok_or_else(|| unexpected(operation))?;
+            row.try_get::<_, i64>(index).map_err(|_| unexpected(operation))
+        };
+        let all = (bound(0)?, bound(1)?);
+        self.session.batch(operation, "SAVEPOINT dual_write").await?;
+        let (updated, inserted) = match self.write_range(all).await {
+            Ok(written) => written,
+            Err(error) if error.is_invalid_data() => {
+                let refusals = self.find_refusals(all).await?;
+                // All together they are refused, one by one none is: nobody to set aside.
+                return if refusals.is_empty() { Err(error) } else { Ok(refusals) };
+            }
+            Err(error) => return Err(error),
+        };
         plan.check(Store::Postgres, operation, updated, inserted)?;
         self.session
             .execute(
@@ -261,12 +288,14 @@ impl PostgresLoad {
                 &[(&mark.run_id, Type::TEXT), (&mark.source, Type::TEXT)],
             )
             .await?;
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Commits. If the answer is lost, a new connection waits until the transaction has ended
     /// and asks whether the run's mark is there.
-    pub(in crate::import) async fn commit(self, target: &Target, run_id: &str) -> Result<()> {
+    pub(in crate::import) async fn commit(mut self, target: &Target, run_id: &str) -> Result<()> {
+        // SQLite's write lock is held meanwhile.
+        self.session.set_limits(Limits { statement: COMMIT, ..target.limits });
         let lost = match self.session.commit("commit in PostgreSQL").await {
             Err(error) if matches!(error.kind(), Kind::OutcomeUnknown(_)) => error,
             answered => return answered,
@@ -310,136 +339,6 @@ fn temporary_table(table: &Table) -> String {
         quoted(key.name),
         key.kind.sql(Dialect::Postgres),
     )
-}
-
-/// The table as it was made or found.
-struct Adopted {
-    /// The qualified name.
-    store: String,
-    /// What numbers new rows, as an SQL expression.
-    sequence: String,
-    /// What was done.
-    schema: Vec<String>,
-    /// The limits of its text columns.
-    length_limits: Vec<(usize, u32)>,
-}
-
-/// Makes the table the declared one, or replaces it, and sees to the record of runs.
-async fn adopt(session: &Session, table: &Table, options: WriteOptions) -> Result<Adopted> {
-    let mut catalog = Catalog::read(session, table).await?;
-    let mut done = Vec::new();
-    if options.recreate_tables
-        && let Some(found) = catalog.table.take()
-    {
-        let drop = format!("DROP TABLE {}", found.qualified());
-        session.batch("drop the old table", &drop).await?;
-        done.push(format!("drop table {}", table.name()));
-        // The new one comes where the old one was.
-        catalog.rights.schema = Some(found.schema);
-    }
-    let plan = plan(table, &catalog);
-    let operation = "adopt the table";
-    if let Some(refusal) = plan.refusal(operation) {
-        return Err(refusal);
-    }
-    for step in plan.steps {
-        // The one step that a rollback does not undo.
-        if options.dry_run && step.sql.starts_with("SELECT setval") {
-            done.push(step.what);
-            continue;
-        }
-        session.batch(operation, &step.sql).await?;
-        done.push(step.what);
-    }
-    if !has(session, "to_regnamespace('dual')").await? {
-        if !catalog.rights.create_in_database {
-            let (database, user) = (&catalog.rights.database, &catalog.rights.user);
-            return Err(Error::new(
-                Kind::AccessDenied,
-                "make the schema dual",
-                format!("no right to make a schema in {}", quoted(database)),
-            )
-            .with_hint(format!(
-                "the owner can run: GRANT CREATE ON DATABASE {} TO {};",
-                quoted(database),
-                quoted(user)
-            )));
-        }
-        session.batch("make the schema dual", "CREATE SCHEMA dual").await?;
-        done.push("create schema dual".into());
-    }
-    if !has(session, "to_regclass('dual.import_run')").await? {
-        session
-            .batch(
-                "make the record of runs",
-                "CREATE TABLE dual.import_run (run_id text PRIMARY KEY, source text NOT NULL)",
-            )
-            .await?;
-    }
-    let limits = plan
-        .lengths
-        .into_iter()
-        .filter_map(|(name, limit)| Some((table.position(name)?, limit)))
-        .collect();
-    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
-    // A default may take numbers from a sequence that the column does not own.
-    let sequence = match catalog.table.and_then(|found| found.sequence) {
-        Some(sequence) => literal(&sequence.name),
-        None => format!(
-            "pg_get_serial_sequence({}, {})",
-            literal(&plan.target),
-            literal(table.surrogate().name)
-        ),
-    };
-    Ok(Adopted { store: plan.target, sequence, schema: done, length_limits: limits })
-}
-
-async fn transaction_id(session: &Session) -> Result<i64> {
-    let operation = "begin the import";
-    let rows = session.query(operation, "SELECT txid_current()", &[]).await?;
-    rows.first().and_then(|row| row.try_get(0).ok()).ok_or_else(|| unexpected(operation))
-}
-
-/// Whether a run whose commit was not answered is there; `None` if that cannot be found out.
-/// While the server still works on the transaction, its mark says nothing.
-async fn was_committed(target: &Target, transaction: i64, run_id: &str) -> Option<bool> {
-    let operation = "ask for the commit";
-    let session = Session::open(&target.postgres, &target.limits).await.ok()?;
-    let ended = async {
-        loop {
-            let parameters = [(&transaction as &(dyn ToSql + Sync), Type::INT8)];
-            let status = session.query(operation, "SELECT txid_status($1)", &parameters).await;
-            let status: Option<String> = status.ok()?.first()?.try_get(0).ok()?;
-            if status.as_deref() != Some("in progress") {
-                return Some(());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(SETTLED, ended).await.ok()??;
-    // By its own id: with clocks that differ it need not be the last one.
-    if !has(&session, "to_regclass('dual.import_run')").await.ok()? {
-        return Some(false);
-    }
-    let statement = "SELECT EXISTS (SELECT FROM dual.import_run WHERE run_id = $1)";
-    let rows = session.query(operation, statement, &[(&run_id, Type::TEXT)]).await.ok()?;
-    rows.first()?.try_get(0).ok()
-}
-
-/// Whether an expression gives something.
-async fn has(session: &Session, expression: &str) -> Result<bool> {
-    let operation = "read the catalog";
-    let rows = session.query(operation, &format!("SELECT {expression} IS NOT NULL"), &[]).await?;
-    rows.first().and_then(|row| row.try_get(0).ok()).ok_or_else(|| unexpected(operation))
-}
-
-async fn last_mark(session: &Session) -> Result<Option<String>> {
-    let operation = "read the record of runs";
-    if !has(session, "to_regclass('dual.import_run')").await? {
-        return Ok(None);
-    }
-    let rows = session.query(operation, "SELECT max(run_id) FROM dual.import_run", &[]).await?;
-    rows.first().and_then(|row| row.try_get(0).ok()).ok_or_else(|| unexpected(operation))
 }
 
 async fn clear(staging: &Staging, name: &'static str) -> Result<()> {

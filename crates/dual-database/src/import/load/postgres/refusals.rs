@@ -1,0 +1,71 @@
+//! Which rows PostgreSQL refuses (CHECK, NOT NULL, unique, triggers): found by halves, so that
+//! one bad row among a million costs some twenty statements and stops no other.
+
+use super::PostgresLoad;
+use crate::error::{Error, Kind, Result};
+use crate::import::load::sql;
+use crate::schema::Dialect;
+
+/// More refused rows than this, and the table is of another kind than the rows.
+const MOST: usize = 1_000;
+
+/// A row that the server refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::import) struct Refusal {
+    /// The row's number in the source.
+    pub(in crate::import) row: u64,
+    /// Why, without values.
+    pub(in crate::import) says: String,
+}
+
+impl PostgresLoad {
+    /// Writes the staged rows between two rows of the source, both included.
+    pub(super) async fn write_range(&self, range: (i64, i64)) -> Result<(u64, u64)> {
+        let operation = "write to PostgreSQL";
+        let staged = "pg_temp.dual_staged";
+        let within = format!(" AND s.row BETWEEN {} AND {}", range.0, range.1);
+        let update = sql::update(Dialect::Postgres, &self.table, &self.store, staged) + &within;
+        let updated = self.session.execute(operation, &update, &[]).await?;
+        let insert = sql::insert_postgres(&self.table, &self.store, &within);
+        let inserted = self.session.execute(operation, &insert, &[]).await?;
+        Ok((updated, inserted))
+    }
+
+    /// Finds the refused rows after `write_range` has failed behind the savepoint; what it
+    /// writes on its way is for the search only: the transaction has to be rolled back.
+    pub(super) async fn find_refusals(&self, all: (i64, i64)) -> Result<Vec<Refusal>> {
+        let operation = "find the refused rows";
+        let mut refusals = Vec::new();
+        self.session.batch(operation, "ROLLBACK TO SAVEPOINT dual_write").await?;
+        let mut ranges = vec![all];
+        while let Some((low, high)) = ranges.pop() {
+            self.session.batch(operation, "SAVEPOINT dual_search").await?;
+            let error = match self.write_range((low, high)).await {
+                Ok(_) => {
+                    self.session.batch(operation, "RELEASE SAVEPOINT dual_search").await?;
+                    continue;
+                }
+                Err(error) if error.is_invalid_data() => error,
+                Err(error) => return Err(error),
+            };
+            self.session.batch(operation, "ROLLBACK TO SAVEPOINT dual_search").await?;
+            if low < high {
+                let middle = low + (high - low) / 2;
+                ranges.extend([(middle + 1, high), (low, middle)]);
+                continue;
+            }
+            let row = u64::try_from(low).unwrap_or(0);
+            refusals.push(Refusal { row, says: error.message().to_string() });
+            if refusals.len() > MOST {
+                return Err(Error::new(
+                    Kind::InvalidData,
+                    operation,
+                    format!("PostgreSQL refuses more than {MOST} rows"),
+                )
+                .with_hint("nothing was changed; see the constraints and triggers of the table")
+                .with_source(error));
+            }
+        }
+        Ok(refusals)
+    }
+}
