@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod bad_input;
+mod big;
 mod csv;
 mod demo;
 mod failures;
@@ -11,3 +12,4 @@ mod layouts;
 mod proxy;
 mod rerun;
 mod scene;
+mod serials;
