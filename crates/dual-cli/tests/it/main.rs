@@ -13,3 +13,4 @@ mod proxy;
 mod rerun;
 mod scene;
 mod serials;
+mod types;

@@ -15,7 +15,7 @@ use crate::import::write::{Target, WriteOptions};
 use crate::import::{Event, Observer};
 use crate::schema::{Dialect, Table, quoted};
 use crate::store::postgres::{Catalog, Limits, Session, Settings, plan};
-use crate::store::sqlite::{Found, failed};
+use crate::store::sqlite::{Found, failed, from_sqlite};
 use crate::value::{Value, timestamp_text};
 
 /// About this much text goes to the server at a time.
@@ -69,13 +69,15 @@ impl PostgresLoad {
     }
 
     /// Copies the staged rows; with `complete`, what the source does not know comes from the
-    /// row that the attached SQLite file has, for rows that the server lacks.
+    /// row that the attached SQLite file has, for rows that the server lacks. Returns the rows
+    /// of the file that have a value which the server cannot hold, for
+    /// [`PostgresLoad::refuse_unfit`].
     pub(in crate::import) async fn copy(
         &self,
         staging: &Staging,
         complete: bool,
         observer: &dyn Observer,
-    ) -> Result<()> {
+    ) -> Result<Vec<sqlite::Unfit>> {
         let operation = "copy the rows to PostgreSQL";
         let total = staging.counts().await?.staged;
         let key = quoted(self.table.key().name);
@@ -99,9 +101,34 @@ impl PostgresLoad {
         };
         let (read, copy) = tokio::join!(reading, sending);
         let copy = copy?;
-        read?;
+        let unfit = read?;
         copy.finish().await?;
-        self.session.batch(operation, "ANALYZE pg_temp.dual_staged").await
+        self.session.batch(operation, "ANALYZE pg_temp.dual_staged").await?;
+        Ok(unfit)
+    }
+
+    /// Refuses values of the SQLite file that would have to be carried here and cannot: those
+    /// of rows that the server lacks. Where the server has the row, its own value stays and
+    /// the file's is in nobody's way. Call it when the table is locked.
+    pub(in crate::import) async fn refuse_unfit(&self, unfit: &[sqlite::Unfit]) -> Result<()> {
+        let operation = "compare with PostgreSQL";
+        let key = quoted(self.table.key().name);
+        let statement = format!(
+            "SELECT min(k) FROM unnest($1) AS k \
+             WHERE NOT EXISTS (SELECT 1 FROM {} AS u WHERE u.{key} = k)",
+            self.store
+        );
+        for some in unfit.chunks(5_000) {
+            let keys: Vec<i64> = some.iter().map(|one| one.key).collect();
+            let rows =
+                self.session.query(operation, &statement, &[(&keys, Type::INT8_ARRAY)]).await?;
+            let row = rows.first().ok_or_else(|| unexpected(operation))?;
+            let lacking: Option<i64> = row.try_get(0).map_err(|_| unexpected(operation))?;
+            if let Some(one) = some.iter().find(|one| Some(one.key) == lacking) {
+                return Err(one.refusal(&self.table));
+            }
+        }
+        Ok(())
     }
 
     /// Locks the table against other writers, so that the plan is what will be done, and
@@ -184,13 +211,20 @@ impl PostgresLoad {
         let operation = "complete the rows that SQLite lacks";
         clear(staging, "elsewhere").await?;
         let key = quoted(self.table.key().name);
+        // What the source knows is not carried, so it need not fit.
         let columns: String = self
             .table
             .data_columns()
-            .map(|(_, column)| format!(", {}::text", quoted(column.name)))
+            .map(|(position, column)| {
+                let name = quoted(column.name);
+                format!(", CASE WHEN (s.known & {}) = 0 THEN u.{name}::text END", bit(position))
+            })
             .collect();
-        let statement =
-            format!("SELECT {key}{columns} FROM {} WHERE {key} = ANY($1)", self.store);
+        let statement = format!(
+            "SELECT u.{key}{columns} FROM {} AS u JOIN pg_temp.dual_staged AS s \
+             ON s.{key} = u.{key} WHERE u.{key} = ANY($1)",
+            self.store
+        );
         let mut above = None;
         loop {
             let keys = sqlite::SqliteLoad::lacking(staging, above, 5_000).await?;
@@ -417,13 +451,14 @@ async fn keep_issued(staging: &Staging, issued: Vec<(i64, Option<i64>, bool)>) -
         .await
 }
 
-/// Reads the staged rows as COPY's text, a chunk at a time.
+/// Reads the staged rows as COPY's text, a chunk at a time. A value of the store's file that
+/// does not fit its column goes as NULL, and its row is returned.
 fn read_staged(
     connection: &rusqlite::Connection,
     table: &Table,
     complete: bool,
     chunks: &mpsc::Sender<(Bytes, u64)>,
-) -> Result<()> {
+) -> Result<Vec<sqlite::Unfit>> {
     let operation = "read the staged rows";
     let wrap = |cause| failed(operation, cause);
     let key = quoted(table.key().name);
@@ -454,6 +489,7 @@ fn read_staged(
     let mut statement = connection.prepare(&statement).map_err(wrap)?;
     let mut rows = statement.query([]).map_err(wrap)?;
     let (mut chunk, mut count) = (BytesMut::with_capacity(CHUNK + 4096), 0_u64);
+    let mut unfit: Vec<sqlite::Unfit> = Vec::new();
     while let Some(row) = rows.next().map_err(wrap)? {
         let number: i64 = row.get(0).map_err(wrap)?;
         let known: i64 = row.get(2).map_err(wrap)?;
@@ -470,7 +506,13 @@ fn read_staged(
             let value = match from_store {
                 Some(at) if in_store && known & bit(position) == 0 => {
                     let stored = row.get_ref(staged_width + 1 + at).map_err(wrap)?;
-                    sqlite::decode(table, position, stored, number)?
+                    from_sqlite(column.kind, stored).unwrap_or_else(|_| {
+                        // One a row is enough to refuse it, and bounds the memory.
+                        if unfit.last().is_none_or(|last| last.key != number) {
+                            unfit.push(sqlite::Unfit { key: number, position });
+                        }
+                        Value::Null
+                    })
                 }
                 _ => stored_value(column.kind, row.get_ref(index + 3).map_err(wrap)?),
             };
@@ -482,13 +524,13 @@ fn read_staged(
         if chunk.len() >= CHUNK
             && chunks.blocking_send((chunk.split().freeze(), count)).is_err()
         {
-            return Ok(()); // The receiver has failed and tells why.
+            return Ok(unfit); // The receiver has failed and tells why.
         }
     }
     if !chunk.is_empty() {
         let _ = chunks.blocking_send((chunk.freeze(), count));
     }
-    Ok(())
+    Ok(unfit)
 }
 
 /// A value in COPY's text form (PostgreSQL manual, COPY, "Text Format").
