@@ -232,9 +232,10 @@ fn check_scheme(scheme: &str) -> Result<()> {
 fn url_parts(rest: &str) -> Result<keyword::Parts> {
     let (before_query, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = before_query.split_once('/').unwrap_or((before_query, ""));
-    // A database's name may hold an @, but behind something that looks like an account the
-    // slash may belong to a password, and the name is shown.
-    if authority.contains([':', '@']) && database.contains('@') {
+    // A database's name may hold an @, but behind a colon it may be the end of a password
+    // with a slash in it, and the name is shown.
+    let before_at = database.rsplit_once('@').map(|(before, _)| before);
+    if before_at.is_some_and(|name| authority.contains([':', '@']) || name.contains(':')) {
         return Err(ended_password());
     }
     if !authority.contains('@') && authority.contains(':') && query.contains('@') {
@@ -248,7 +249,7 @@ fn url_parts(rest: &str) -> Result<keyword::Parts> {
         None => (None, authority),
     };
     let mut parts = keyword::Parts::default();
-    if authority.contains([':', '@']) && query.contains('@') {
+    if query.contains('@') {
         parts.hide_unknown_names(ended_password());
     }
     if let Some(account) = account {
@@ -431,6 +432,8 @@ mod tests {
             "postgres://u:a@b:5/x/hunter2@h/d?sslmode=require",
             "postgres://u:12?hunter2=x@h/d",
             "postgres://u:a@b?x=1&hunter2=x@h/d",
+            "postgres://u/v:hunter2@h/d",
+            "postgres://u?v=x&hunter2=x@h/d",
         ] {
             let error = Settings::parse(text).unwrap_err();
             let told = format!("{error:?} {} {}", error.chain(), error.hint().unwrap_or_default());
