@@ -4,7 +4,7 @@ use std::iter::Peekable;
 use std::str::Chars;
 use std::time::Duration;
 
-use super::url::{RootCertificates, Settings, SslMode, refused};
+use super::url::{RootCertificates, Settings, SslMode, ended_password, refused};
 use crate::{Error, Result};
 
 /// Whether SCRAM must prove that nobody stands between.
@@ -197,6 +197,10 @@ fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T> {
 }
 
 fn hosts_with_ports(hosts: &str, ports: &str) -> Result<Vec<(String, u16)>> {
+    // No host has one, and hosts are shown.
+    if hosts.contains('@') {
+        return Err(ended_password());
+    }
     let hosts: Vec<&str> = hosts.split(',').map(str::trim).collect();
     let ports: Vec<&str> = ports.split(',').map(str::trim).collect();
     if ports.len() > 1 && ports.len() != hosts.len() {

@@ -286,7 +286,7 @@ fn url_parts(rest: &str) -> Result<keyword::Parts> {
     Ok(parts)
 }
 
-fn ended_password() -> Error {
+pub(super) fn ended_password() -> Error {
     refused("the password holds a character that ends it")
         .with_hint("write / as %2F, ? as %3F, @ as %40 and % as %25 in the password")
 }
@@ -433,6 +433,7 @@ mod tests {
             "postgres://u:12?hunter2=x@h/d",
             "postgres://u:a@b?x=1&hunter2=x@h/d",
             "postgres://u/v:hunter2@h/d",
+            "postgres://u:a@b:?host=x:hunter2@h/d",
             "postgres://u?v=x&hunter2=x@h/d",
         ] {
             let error = Settings::parse(text).unwrap_err();
