@@ -40,6 +40,10 @@ fn keeps_the_password(bytes: &mut Unstructured<'_>) -> Result<()> {
     let (before, after) = (around(bytes.arbitrary()?), around(bytes.arbitrary()?));
     let password = format!("{before}{SECRET}{after}");
     let user = around(bytes.arbitrary()?).replace(':', "");
+    // `?user=…` inside of it makes it another URL, whose parameter may hold anything.
+    if [&user, &before].iter().any(|part| part.contains('=')) {
+        return Ok(());
+    }
     let host = around(bytes.arbitrary()?);
     let rest = around(bytes.arbitrary()?);
     let scheme = bytes.choose(&["postgresql", "postgres", "POSTGRES", "mysql", "sqlite", "x"])?;
