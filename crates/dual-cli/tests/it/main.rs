@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod bad_input;
+mod big;
 mod csv;
 mod demo;
 mod docs;
@@ -12,4 +13,6 @@ mod layouts;
 mod proxy;
 mod rerun;
 mod scene;
+mod serials;
+mod types;
 mod versions;

@@ -153,8 +153,9 @@ impl Import {
                     .await?;
             self.staging.reject_too_long(load.length_limits()).await?;
             self.check_rejects(max_rejects).await?;
-            load.copy(&self.staging, reach.1, observer).await?;
+            let unfit = load.copy(&self.staging, reach.1, observer).await?;
             let plan = load.compare().await?;
+            load.refuse_unfit(&unfit).await?;
             if !dry_run {
                 load.issue(&self.staging).await?;
                 if reach.1 {

@@ -6,6 +6,9 @@
 mod postgres_catalog;
 mod postgres_session;
 mod postgres_tls;
+#[path = "../../../sheets-double/tests/it/python.rs"]
+mod python;
 mod source_csv;
 mod source_google;
+mod source_gspread;
 mod source_scripted;

@@ -1,28 +1,14 @@
 """Reads a workbook from the double with an unchanged gspread and prints what it saw.
 
 Usage: read_book.py KEY_FILE BASE_ADDRESS SPREADSHEET_ID TITLE
-
-gspread only knows Google's addresses. A transport adapter, which is a documented part of
-`requests`, carries them to the double; nothing of gspread or google-auth is replaced.
 """
 
 import json
 import sys
-from urllib.parse import urlsplit
 
 import gspread
-import requests
 
-
-class ToDouble(requests.adapters.HTTPAdapter):
-    def __init__(self, base):
-        self.base = base
-        super().__init__()
-
-    def send(self, request, **options):
-        parts = urlsplit(request.url)
-        request.url = self.base + parts.path + ("?" + parts.query if parts.query else "")
-        return super().send(request, **options)
+from double_client import connect
 
 
 def failure(call):
@@ -35,11 +21,7 @@ def failure(call):
 
 def main():
     key_file, base, spreadsheet_id, title = sys.argv[1:]
-    client = gspread.service_account(filename=key_file)
-    session = getattr(client, "http_client", client).session
-    for host in ("https://sheets.googleapis.com/", "https://www.googleapis.com/"):
-        session.mount(host, ToDouble(base))
-
+    client = connect(key_file, base)
     book = client.open_by_key(spreadsheet_id)
     seen = {
         "version": gspread.__version__,

@@ -1,11 +1,9 @@
 //! The real Python client against the double.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
 use serde_json::{Value, json};
 use sheets_double::{Books, Double, Options};
+
+use super::python::gspread;
 
 const TITLES: [&str; 7] = [
     "D3",
@@ -16,33 +14,6 @@ const TITLES: [&str; 7] = [
     "a!b",
     "Sheet1",
 ];
-
-fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?}\n{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
-}
-
-/// The interpreter of a virtual environment with gspread in it, made once a build folder.
-fn python(requirement: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("gspread-{}", requirement.replace(|c: char| !c.is_alphanumeric(), "-")));
-    let lock = File::create(folder.with_extension("lock")).unwrap();
-    lock.lock().unwrap();
-    let (python, made) = (folder.join("bin/python"), folder.join("made"));
-    if !made.exists() {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement];
-        run(Command::new(&python).args(pip));
-        fs::write(made, requirement).unwrap();
-    }
-    python
-}
 
 fn book() -> Value {
     let cells = json!([
@@ -67,21 +38,14 @@ async fn read_by(requirement: &'static str, version: &str) {
     let double = Double::start(books, Options::default()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let key_file = folder.path().join("creds.json");
-    fs::write(&key_file, double.credentials_json()).unwrap();
+    std::fs::write(&key_file, double.credentials_json()).unwrap();
     let base = double.base_url().to_owned();
-    let output = tokio::task::spawn_blocking(move || {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gspread/read_book.py");
-        let arguments = [base.as_str(), "BOOK", "Гости бота"];
-        run(Command::new(python(requirement))
-            .arg(script)
-            .arg(&key_file)
-            .args(arguments)
-            .env("PYTHONIOENCODING", "utf-8")
-            .env("NO_PROXY", "127.0.0.1"))
+    let seen = tokio::task::spawn_blocking(move || {
+        let key_file = key_file.to_str().unwrap();
+        gspread(requirement, "read_book.py", &[key_file, &base, "BOOK", "Гости бота"])
     })
     .await
     .unwrap();
-    let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(seen["version"].as_str().unwrap().starts_with(version), "{}", seen["version"]);
     assert_eq!(seen["title"], "Гости бота");
     assert_eq!(seen["by_title"], "BOOK");

@@ -7,6 +7,7 @@ mod conformance;
 mod faults;
 mod gspread;
 mod program;
+mod python;
 mod replay;
 mod requests;
 mod token;

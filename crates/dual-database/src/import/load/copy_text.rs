@@ -4,23 +4,24 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use rusqlite::types::ValueRef;
 use tokio::sync::mpsc;
 
-use super::sqlite;
+use super::sqlite::Unfit;
 use crate::error::Result;
 use crate::import::staging::{bit, stored_value};
 use crate::schema::{Table, quoted};
-use crate::store::sqlite::{Adoption, Found, failed};
+use crate::store::sqlite::{Adoption, Found, failed, from_sqlite};
 use crate::value::{Value, timestamp_text};
 
 /// About this much text goes to the server at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// Reads the staged rows as COPY's text, a chunk at a time.
+/// Reads the staged rows as COPY's text, a chunk at a time. A value of the store's file that
+/// does not fit its column goes as NULL, and its row is returned.
 pub(super) fn read_staged(
     connection: &rusqlite::Connection,
     table: &Table,
     complete: bool,
     chunks: &mpsc::Sender<(Bytes, u64)>,
-) -> Result<()> {
+) -> Result<Vec<Unfit>> {
     let operation = "read the staged rows";
     let wrap = |cause| failed(operation, cause);
     let key = quoted(table.key().name);
@@ -44,6 +45,7 @@ pub(super) fn read_staged(
     let mut statement = connection.prepare(&statement).map_err(wrap)?;
     let mut rows = statement.query([]).map_err(wrap)?;
     let (mut chunk, mut count) = (BytesMut::with_capacity(CHUNK + 4096), 0_u64);
+    let mut unfit: Vec<Unfit> = Vec::new();
     while let Some(row) = rows.next().map_err(wrap)? {
         let number: i64 = row.get(0).map_err(wrap)?;
         let known: i64 = row.get(2).map_err(wrap)?;
@@ -58,7 +60,13 @@ pub(super) fn read_staged(
         for (index, (position, column)) in table.data_columns().enumerate() {
             let value = if in_store && known & bit(position) == 0 {
                 let stored = row.get_ref(staged_width + 1 + index).map_err(wrap)?;
-                sqlite::decode(table, position, stored, number)?
+                from_sqlite(column.kind, stored).unwrap_or_else(|_| {
+                    // One a row is enough to refuse it, and bounds the memory.
+                    if unfit.last().is_none_or(|last| last.key != number) {
+                        unfit.push(Unfit { key: number, position });
+                    }
+                    Value::Null
+                })
             } else {
                 stored_value(column.kind, row.get_ref(index + 3).map_err(wrap)?)
             };
@@ -68,13 +76,13 @@ pub(super) fn read_staged(
         chunk.put_u8(b'\n');
         count += 1;
         if chunk.len() >= CHUNK && chunks.blocking_send((chunk.split().freeze(), count)).is_err() {
-            return Ok(()); // The receiver has failed and tells why.
+            return Ok(unfit); // The receiver has failed and tells why.
         }
     }
     if !chunk.is_empty() {
         let _ = chunks.blocking_send((chunk.freeze(), count));
     }
-    Ok(())
+    Ok(unfit)
 }
 
 /// A value in COPY's text form (PostgreSQL manual, COPY, "Text Format").

@@ -376,29 +376,32 @@ fn take_over_ids(connection: &Connection, table: &Table) -> rusqlite::Result<()>
     ))
 }
 
-/// What a SQLite row has, for completing a row that PostgreSQL lacks; a value that its column
-/// cannot hold is an error, for it must not be bent.
-pub(in crate::import) fn decode(
-    table: &Table,
-    position: usize,
-    stored: rusqlite::types::ValueRef<'_>,
-    key: i64,
-) -> Result<Value> {
-    let column = table.columns().get(position).ok_or_else(|| {
-        Error::new(Kind::Internal, "read SQLite", "a column outside the declaration")
-    })?;
-    crate::store::sqlite::from_sqlite(column.kind, stored).map_err(|_| {
+/// A row whose value in one column PostgreSQL cannot hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::import) struct Unfit {
+    /// The row's key.
+    pub(in crate::import) key: i64,
+    /// The column's position in the table.
+    pub(in crate::import) position: usize,
+}
+
+impl Unfit {
+    /// The refusal to carry it: a value must not be bent.
+    pub(in crate::import) fn refusal(self, table: &Table) -> Error {
+        let (column, kind) = table
+            .columns()
+            .get(self.position)
+            .map_or(("?", "value"), |c| (c.name, c.kind.sql(Dialect::Postgres)));
         Error::new(
             Kind::InvalidData,
             "read SQLite",
             format!(
-                "table {}, {} {key}: column {} holds something that is no {}",
+                "table {}, {} {}: column {column} holds something that is no {kind}",
                 table.name(),
                 table.key().name,
-                column.name,
-                column.kind.sql(Dialect::Postgres)
+                self.key,
             ),
         )
         .with_hint("correct that value in the SQLite file, then run again")
-    })
+    }
 }

@@ -4,7 +4,7 @@ use std::iter::Peekable;
 use std::str::Chars;
 use std::time::Duration;
 
-use super::url::{RootCertificates, Settings, SslMode, refused};
+use super::url::{RootCertificates, Settings, SslMode, ended_password, refused};
 use crate::{Error, Result};
 
 /// Whether SCRAM must prove that nobody stands between.
@@ -18,7 +18,11 @@ pub enum ChannelBinding {
 
 /// Names with values, the last of a name counts.
 #[derive(Default)]
-pub(super) struct Parts(Vec<(String, String)>);
+pub(super) struct Parts {
+    named: Vec<(String, String)>,
+    /// Said instead of an unknown name that may be a part of a password.
+    instead: Option<Error>,
+}
 
 impl Parts {
     pub(super) fn push(&mut self, name: &str, value: String) {
@@ -26,7 +30,12 @@ impl Parts {
     }
 
     pub(super) fn push_named(&mut self, name: String, value: String) {
-        self.0.push((name, value));
+        self.named.push((name, value));
+    }
+
+    /// An unknown name is not shown, and this error told in its place.
+    pub(super) fn hide_unknown_names(&mut self, instead: Error) {
+        self.instead = Some(instead);
     }
 }
 
@@ -63,7 +72,7 @@ pub(super) fn settings(parts: Parts) -> Result<Settings> {
     let (mut hosts, mut ports) = (String::new(), String::new());
     let mut ssl_mode = None;
     let mut system_roots = false;
-    for (name, value) in parts.0 {
+    for (name, value) in parts.named {
         match name.as_str() {
             "host" | "hostaddr" => hosts = value,
             "port" => ports = value,
@@ -120,7 +129,7 @@ pub(super) fn settings(parts: Parts) -> Result<Settings> {
             | "keepalives_interval"
             | "keepalives_count"
             | "tcp_user_timeout" => {}
-            unknown => return Err(unknown_name(unknown)),
+            unknown => return Err(parts.instead.unwrap_or_else(|| unknown_name(unknown))),
         }
     }
     settings.hosts = hosts_with_ports(&hosts, &ports)?;
@@ -188,6 +197,10 @@ fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T> {
 }
 
 fn hosts_with_ports(hosts: &str, ports: &str) -> Result<Vec<(String, u16)>> {
+    // No host has one, and hosts are shown.
+    if hosts.contains('@') {
+        return Err(ended_password());
+    }
     let hosts: Vec<&str> = hosts.split(',').map(str::trim).collect();
     let ports: Vec<&str> = ports.split(',').map(str::trim).collect();
     if ports.len() > 1 && ports.len() != hosts.len() {

@@ -232,13 +232,16 @@ fn check_scheme(scheme: &str) -> Result<()> {
 fn url_parts(rest: &str) -> Result<keyword::Parts> {
     let (before_query, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = before_query.split_once('/').unwrap_or((before_query, ""));
-    // A database's name may hold an @, but with a colon before the slash and none of them in
-    // the host's place the slash belongs to the password.
-    if !authority.contains('@') && authority.contains(':') && rest.contains('@') {
+    // A database's name may hold an @, but behind a colon it may be the end of a password
+    // with a slash in it, and the name is shown.
+    let before_at = database.rsplit_once('@').map(|(before, _)| before);
+    if before_at.is_some_and(|name| authority.contains([':', '@']) || name.contains(':')) {
+        return Err(ended_password());
+    }
+    if !authority.contains('@') && authority.contains(':') && query.contains('@') {
         let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
         if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit() || byte == b',') {
-            return Err(refused("the password holds a character that ends it")
-                .with_hint("write / as %2F, ? as %3F, @ as %40 and % as %25 in the password"));
+            return Err(ended_password());
         }
     }
     let (account, hosts) = match authority.rsplit_once('@') {
@@ -246,6 +249,9 @@ fn url_parts(rest: &str) -> Result<keyword::Parts> {
         None => (None, authority),
     };
     let mut parts = keyword::Parts::default();
+    if query.contains('@') {
+        parts.hide_unknown_names(ended_password());
+    }
     if let Some(account) = account {
         let (user, password) = match account.split_once(':') {
             Some((user, password)) => (user, Some(password)),
@@ -278,6 +284,11 @@ fn url_parts(rest: &str) -> Result<keyword::Parts> {
         parts.push_named(decoded("parameter's name", key)?, decoded("parameter", value)?);
     }
     Ok(parts)
+}
+
+pub(super) fn ended_password() -> Error {
+    refused("the password holds a character that ends it")
+        .with_hint("write / as %2F, ? as %3F, @ as %40 and % as %25 in the password")
 }
 
 fn host_and_port(text: &str) -> Result<(&str, &str)> {
@@ -411,6 +422,28 @@ mod tests {
             .map(|text| format!("{}\n    {}", mask(text), message(text)))
             .join("\n")
         );
+    }
+
+    #[test]
+    fn a_password_that_looks_like_other_parts_is_not_told() {
+        for text in [
+            "postgres://u:12/hunter2@h/d",
+            "postgres://u:a@b/hunter2@h/d",
+            "postgres://u:a@b:5/x/hunter2@h/d?sslmode=require",
+            "postgres://u:12?hunter2=x@h/d",
+            "postgres://u:a@b?x=1&hunter2=x@h/d",
+            "postgres://u/v:hunter2@h/d",
+            "postgres://u:a@b:?host=x:hunter2@h/d",
+            "postgres://u?v=x&hunter2=x@h/d",
+        ] {
+            let error = Settings::parse(text).unwrap_err();
+            let told = format!("{error:?} {} {}", error.chain(), error.hint().unwrap_or_default());
+            assert!(!told.contains("hunter2"), "{told}");
+            assert!(told.contains("%40"), "{told}");
+        }
+        assert_eq!(parsed("postgres://h/d@x").database(), Some("d@x"));
+        assert_eq!(parsed("postgres://u:p@h:1/d%40x").database(), Some("d@x"));
+        assert_eq!(parsed("postgres://h/d?user=u@server").user(), Some("u@server"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use self::outcome::{last_mark, transaction_id, was_committed};
 use super::copy_text::read_staged;
 use super::{Mark, StorePlan, sql, sqlite};
 use crate::error::{Error, Kind, Result, Store};
-use crate::import::staging::Staging;
+use crate::import::staging::{Staging, bit};
 use crate::import::write::{Target, WriteOptions};
 use crate::import::{Event, Observer};
 use crate::schema::{Dialect, Table, quoted};
@@ -92,13 +92,15 @@ impl PostgresLoad {
     }
 
     /// Copies the staged rows; with `complete`, what the source does not know comes from the
-    /// row that the attached SQLite file has, for rows that the server lacks.
+    /// row that the attached SQLite file has, for rows that the server lacks. Returns the rows
+    /// of the file that have a value which the server cannot hold, for
+    /// [`PostgresLoad::refuse_unfit`].
     pub(in crate::import) async fn copy(
         &self,
         staging: &Staging,
         complete: bool,
         observer: &dyn Observer,
-    ) -> Result<()> {
+    ) -> Result<Vec<sqlite::Unfit>> {
         let operation = "copy the rows to PostgreSQL";
         let total = staging.counts().await?.staged;
         let key = quoted(self.table.key().name);
@@ -124,9 +126,34 @@ impl PostgresLoad {
         };
         let (read, copy) = tokio::join!(reading, sending);
         let copy = copy?;
-        read?;
+        let unfit = read?;
         copy.finish().await?;
-        self.session.batch(operation, "ANALYZE pg_temp.dual_staged").await
+        self.session.batch(operation, "ANALYZE pg_temp.dual_staged").await?;
+        Ok(unfit)
+    }
+
+    /// Refuses values of the SQLite file that would have to be carried here and cannot: those
+    /// of rows that the server lacks. Where the server has the row, its own value stays and
+    /// the file's is in nobody's way. Call it when the table is locked.
+    pub(in crate::import) async fn refuse_unfit(&self, unfit: &[sqlite::Unfit]) -> Result<()> {
+        let operation = "compare with PostgreSQL";
+        let key = quoted(self.table.key().name);
+        let statement = format!(
+            "SELECT min(k) FROM unnest($1) AS k \
+             WHERE NOT EXISTS (SELECT 1 FROM {} AS u WHERE u.{key} = k)",
+            self.store
+        );
+        for some in unfit.chunks(5_000) {
+            let keys: Vec<i64> = some.iter().map(|one| one.key).collect();
+            let rows =
+                self.session.query(operation, &statement, &[(&keys, Type::INT8_ARRAY)]).await?;
+            let row = rows.first().ok_or_else(|| unexpected(operation))?;
+            let lacking: Option<i64> = row.try_get(0).map_err(|_| unexpected(operation))?;
+            if let Some(one) = some.iter().find(|one| Some(one.key) == lacking) {
+                return Err(one.refusal(&self.table));
+            }
+        }
+        Ok(())
     }
 
     /// Adopts or replaces the table, locks it against other writers, so that the plan is what
@@ -212,12 +239,20 @@ impl PostgresLoad {
         let operation = "complete the rows that SQLite lacks";
         clear(staging, "elsewhere").await?;
         let key = quoted(self.table.key().name);
+        // What the source knows is not carried, so it need not fit.
         let columns: String = self
             .table
             .data_columns()
-            .map(|(_, column)| format!(", {}::text", quoted(column.name)))
+            .map(|(position, column)| {
+                let name = quoted(column.name);
+                format!(", CASE WHEN (s.known & {}) = 0 THEN u.{name}::text END", bit(position))
+            })
             .collect();
-        let statement = format!("SELECT {key}{columns} FROM {} WHERE {key} = ANY($1)", self.store);
+        let statement = format!(
+            "SELECT u.{key}{columns} FROM {} AS u JOIN pg_temp.dual_staged AS s \
+             ON s.{key} = u.{key} WHERE u.{key} = ANY($1)",
+            self.store
+        );
         let mut above = None;
         loop {
             let keys = sqlite::SqliteLoad::lacking(staging, above, 5_000).await?;
