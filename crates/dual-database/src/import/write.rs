@@ -75,7 +75,7 @@ impl Import {
         self.leave_no_empty_file(&target.sqlite);
         let mut cancel = std::pin::pin!(cancel);
         let (mut postgres_away, mut sqlite_away): (Option<Error>, Option<Error>) = (None, None);
-        let run_id = uuid::Uuid::now_v7().to_string();
+        let run_id = new_run_id();
         loop {
             let reach = (postgres_away.is_none(), sqlite_away.is_none());
             let attempt = self.prepare(target, options, reach, &run_id, observer);
@@ -288,6 +288,15 @@ impl Import {
         let counts = self.staging.counts().await?;
         Ok(Report { run_id, counts, postgres, sqlite, completed_run: prepared.completed_run })
     }
+}
+
+/// Time-ordered, so that lists of runs are in order.
+fn new_run_id() -> String {
+    let now = crate::clock::now();
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    let nanoseconds = u32::try_from(now.subsec_nanosecond()).unwrap_or(0);
+    let timestamp = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds);
+    uuid::Uuid::new_v7(timestamp).to_string()
 }
 
 fn prepared_has(postgres: &StoreOutcome) -> bool {
