@@ -39,7 +39,7 @@ pub struct WriteOptions {
 /// How an attempt at both transactions ended before the commits.
 enum Attempt<'a> {
     /// Both are written.
-    Ready(Prepared<'a>),
+    Ready(Box<Prepared<'a>>),
     /// PostgreSQL refused rows, which are set aside now: once more without them.
     Again,
 }
@@ -90,7 +90,7 @@ impl Import {
                 Ok(Attempt::Again) => continue,
                 Ok(Attempt::Ready(prepared)) => {
                     let report =
-                        self.commit(prepared, target, options, run_id, postgres_away, sqlite_away);
+                        self.commit(*prepared, target, options, run_id, postgres_away, sqlite_away);
                     return report.await;
                 }
                 Err(error) => error,
@@ -218,12 +218,12 @@ impl Import {
                 return Ok(Attempt::Again);
             }
         }
-        Ok(Attempt::Ready(Prepared {
+        Ok(Attempt::Ready(Box::new(Prepared {
             postgres,
             sqlite: sqlite.map(|(load, compared)| (load, compared.plan)),
             changed,
             completed_run: torn,
-        }))
+        })))
     }
 
     /// PostgreSQL first; a crash after it is seen by the next run, whose mark differs.
