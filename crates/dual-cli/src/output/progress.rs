@@ -30,6 +30,7 @@ impl Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.set_style(spinner());
+            bar.set_message("starting:");
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
@@ -54,15 +55,15 @@ impl Progress {
     /// What is going on, with how much of it is done.
     fn step(&self, what: &str, rows: u64, total: Option<u64>) {
         if let Some(bar) = &self.bar {
+            bar.set_message(what.to_string());
+            bar.set_position(rows);
             match total {
                 Some(total) => {
-                    bar.set_style(gauge());
                     bar.set_length(total);
+                    bar.set_style(gauge());
                 }
                 None => bar.set_style(spinner()),
             }
-            bar.set_position(rows);
-            bar.set_message(what.to_string());
             return;
         }
         let Ok(mut last) = self.last_line.lock() else { return };
