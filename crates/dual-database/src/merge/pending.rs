@@ -1,0 +1,210 @@
+//! A row of the SQLite file: its version, and which of its registers PostgreSQL lacks.
+
+use super::{Change, Conflict, Defaults, Version, conflicts, merge, written};
+use crate::stamp::Stamp;
+
+/// For each pending register the stamp that it replaced; `None` where nothing is pending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bases {
+    /// Of `live`.
+    pub live: Option<Stamp>,
+    /// Of the columns in their order; what is missing at the end is not pending.
+    pub columns: Vec<Option<Stamp>>,
+}
+
+impl Bases {
+    /// The base of that column, if it is pending.
+    #[must_use]
+    pub fn column(&self, position: usize) -> Option<Stamp> {
+        self.columns.get(position).copied().flatten()
+    }
+
+    /// Whether any register is pending.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.live.is_some() || self.columns.iter().any(Option::is_some)
+    }
+
+    /// Asks the rule about every pending register, with its stamp here and on the other side.
+    fn settle(&mut self, ours: &Version, theirs: &Version, rule: impl Fn(Stamp, Stamp) -> Settle) {
+        let decide = |base: &mut Option<Stamp>, ours: Stamp, theirs: Stamp| {
+            if base.is_some() {
+                match rule(ours, theirs) {
+                    Settle::Keep => {}
+                    Settle::Clear => *base = None,
+                    // Never downwards: what has been pulled meanwhile may be above it.
+                    Settle::Rebase => *base = (*base).max(Some(theirs)),
+                }
+            }
+        };
+        decide(&mut self.live, ours.live.stamp, theirs.live.stamp);
+        for (position, base) in self.columns.iter_mut().enumerate() {
+            decide(base, ours.stamp_of(position), theirs.stamp_of(position));
+        }
+    }
+}
+
+enum Settle {
+    Keep,
+    Clear,
+    Rebase,
+}
+
+/// A row of the file with what is pending in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracked {
+    /// The row and its stamps.
+    pub version: Version,
+    /// What PostgreSQL may lack of it.
+    pub bases: Bases,
+}
+
+/// What taking in a version from the other side did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absorbed {
+    /// The row afterwards.
+    pub row: Tracked,
+    /// Something was written; if not, the row is not to be touched at all.
+    pub changed: bool,
+    /// The other side lacks something that this one has: mark the row as changed.
+    pub other_is_behind: bool,
+    /// Pending registers that met a write which they had not seen, whichever won.
+    pub conflicts: Vec<Conflict>,
+}
+
+impl Tracked {
+    /// A row with nothing pending.
+    #[must_use]
+    pub fn settled(version: Version) -> Tracked {
+        Tracked { version, bases: Bases::default() }
+    }
+
+    /// A change made in this file and pending: the registers that it sets remember the stamp
+    /// that they had when PostgreSQL and the file last agreed.
+    #[must_use]
+    pub fn changed(
+        existing: Option<&Tracked>,
+        change: &Change,
+        stamp: Stamp,
+        unseen: Stamp,
+        defaults: &Defaults,
+    ) -> Tracked {
+        let before = existing.map(|row| &row.version);
+        let version = written(before, change, stamp, unseen, defaults);
+        let mut bases = existing.map(|row| row.bases.clone()).unwrap_or_default();
+        bases.columns.resize(version.columns.len().max(bases.columns.len()), None);
+        let (live_before, is_new) =
+            before.map_or((Stamp::ZERO, true), |row| (row.live.stamp, false));
+        if is_new || version.live.stamp != live_before {
+            bases.live.get_or_insert(live_before);
+        }
+        for (position, base) in bases.columns.iter_mut().enumerate() {
+            let was = before.map_or(Stamp::ZERO, |row| row.stamp_of(position));
+            if is_new || version.stamp_of(position) != was {
+                base.get_or_insert(was);
+            }
+        }
+        Tracked { version, bases }
+    }
+
+    /// Takes in what the other side has: merges it, and what was pending and has lost is
+    /// pending no more.
+    #[must_use]
+    pub fn absorb(existing: Option<&Tracked>, incoming: &Version, defaults: &Defaults) -> Absorbed {
+        let Some(existing) = existing else {
+            return Absorbed {
+                row: Tracked::settled(incoming.clone().stored(defaults)),
+                changed: true,
+                other_is_behind: false,
+                conflicts: Vec::new(),
+            };
+        };
+        let conflicts = conflicts(&existing.version, &existing.bases, incoming);
+        let merged = merge(&existing.version, incoming);
+        let version = merged.version.stored(defaults);
+        let mut bases = existing.bases.clone();
+        // The own stamp coming back means that PostgreSQL has it, whatever became of the push.
+        bases.settle(&existing.version, incoming, |ours, theirs| {
+            if theirs >= ours { Settle::Clear } else { Settle::Keep }
+        });
+        Absorbed {
+            changed: version != existing.version || bases != existing.bases,
+            row: Tracked { version, bases },
+            other_is_behind: merged.right_is_behind,
+            conflicts,
+        }
+    }
+
+    /// PostgreSQL has taken `sent`. What has not changed since is no longer pending; what has
+    /// been set again meanwhile is pending on top of what was sent.
+    pub fn acknowledge(&mut self, sent: &Version) {
+        self.bases.settle(&self.version, sent, |now, sent| {
+            if now == sent { Settle::Clear } else { Settle::Rebase }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merge::RegisterId;
+    use crate::stamp::Writer;
+    use crate::value::Value;
+
+    fn at(ms: i64) -> Stamp {
+        Stamp::at(1_700_000_000_000 + ms, Writer::POSTGRES)
+    }
+
+    fn update(existing: &Tracked, value: i64, ms: i64) -> Tracked {
+        let change = Change::Update(vec![(0, Value::Int(value))]);
+        Tracked::changed(Some(existing), &change, at(ms), Stamp::ZERO, &Defaults::default())
+    }
+
+    fn born(ms: i64) -> Tracked {
+        let change = Change::Insert(vec![Value::Int(1), Value::Null]);
+        Tracked::changed(None, &change, at(ms), Stamp::ZERO, &Defaults::default())
+    }
+
+    #[test]
+    fn the_base_is_what_both_sides_last_agreed_on() {
+        let new = born(1);
+        assert_eq!(
+            new.bases,
+            Bases { live: Some(Stamp::ZERO), columns: vec![Some(Stamp::ZERO); 2] }
+        );
+        let mut row = new.clone();
+        row.acknowledge(&new.version);
+        assert!(!row.bases.any());
+        let once = update(&row, 2, 2);
+        let twice = update(&once, 3, 3);
+        assert_eq!(twice.bases.columns, [Some(at(1)), None]);
+        let mut acknowledged = twice.clone();
+        acknowledged.acknowledge(&once.version);
+        assert_eq!(acknowledged.bases.columns, [Some(at(2)), None]);
+        acknowledged.acknowledge(&twice.version);
+        assert!(!acknowledged.bases.any());
+    }
+
+    #[test]
+    fn a_pending_column_that_loses_is_logged_and_settled() {
+        let row = Tracked::settled(born(1).version);
+        let pending = update(&row, 2, 5);
+        let incoming = update(&row, 3, 9).version;
+        let absorbed = Tracked::absorb(Some(&pending), &incoming, &Defaults::default());
+        assert_eq!(absorbed.row.version, incoming);
+        assert!(!absorbed.row.bases.any());
+        let lost = Conflict { register: RegisterId::Column(0), winner: at(9), loser: at(5) };
+        assert_eq!(absorbed.conflicts, [lost]);
+        let again = Tracked::absorb(Some(&absorbed.row), &incoming, &Defaults::default());
+        assert!(!again.changed && !again.other_is_behind && again.conflicts.is_empty());
+    }
+
+    #[test]
+    fn the_own_write_coming_back_settles_it_without_a_conflict() {
+        let row = Tracked::settled(born(1).version);
+        let pending = update(&row, 2, 5);
+        let absorbed = Tracked::absorb(Some(&pending), &pending.version, &Defaults::default());
+        assert!(absorbed.changed && !absorbed.row.bases.any());
+        assert!(absorbed.conflicts.is_empty() && !absorbed.other_is_behind);
+    }
+}
