@@ -26,6 +26,18 @@ impl Defaults {
         Defaults(values)
     }
 
+    /// How many columns the table has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing is declared.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The default of the column at that position.
     #[must_use]
     pub fn of(&self, column: usize) -> &Value {
@@ -90,11 +102,14 @@ pub fn written(
             version
         }
         (Change::Delete, Some(existing)) => {
-            Version { live: Register { stamp, value: false }, columns: existing.columns.clone() }
-                .stored(defaults)
+            let live = Register { stamp, value: false };
+            Version { live, columns: existing.columns.clone() }.stored(defaults)
         }
         // A tombstone of a row that was never here.
-        (_, None) => Version { live: Register { stamp, value: false }, columns: Vec::new() },
+        (_, None) => {
+            let live = Register { stamp, value: false };
+            Version { live, columns: Vec::new() }.stored(defaults)
+        }
     }
 }
 
@@ -179,7 +194,8 @@ mod tests {
 
         let dead = written(Some(&first), &Change::Delete, at(2), Stamp::ZERO, &defaults());
         assert!(!dead.live.value);
-        assert_eq!(dead.columns[0], Register { stamp: at(1), value: Value::Null });
+        assert_eq!(dead.columns[0], Register { stamp: at(2), value: Value::Null });
+        assert_eq!(dead.columns[1].value, Value::Text("registered".into()));
 
         let second = written(Some(&dead), &insert("second"), at(3), Stamp::ZERO, &defaults());
         assert_eq!((second.stamp_of(0), second.stamp_of(1)), (at(3), at(3)));

@@ -1,6 +1,6 @@
 //! A row of the SQLite file: its version, and which of its registers PostgreSQL lacks.
 
-use super::{Change, Conflict, Defaults, Version, conflicts, merge, written};
+use super::{Change, Conflict, Defaults, Version, conflicts, merge, misses_none, written};
 use crate::stamp::Stamp;
 
 /// For each pending register the stamp that it replaced; `None` where nothing is pending.
@@ -25,16 +25,20 @@ impl Bases {
         self.live.is_some() || self.columns.iter().any(Option::is_some)
     }
 
-    /// Asks the rule about every pending register, with its stamp here and on the other side.
-    fn settle(&mut self, ours: &Version, theirs: &Version, rule: impl Fn(Stamp, Stamp) -> Settle) {
+    /// Lets go of every pending register that is `settled`, given its stamp here and on the
+    /// other side; what stays is pending on top of what the other side has.
+    fn settle(
+        &mut self,
+        ours: &Version,
+        theirs: &Version,
+        settled: impl Fn(Stamp, Stamp) -> bool,
+    ) {
         let decide = |base: &mut Option<Stamp>, ours: Stamp, theirs: Stamp| {
-            if base.is_some() {
-                match rule(ours, theirs) {
-                    Settle::Keep => {}
-                    Settle::Clear => *base = None,
-                    // Never downwards: what has been pulled meanwhile may be above it.
-                    Settle::Rebase => *base = (*base).max(Some(theirs)),
-                }
+            if settled(ours, theirs) {
+                *base = None;
+            } else if let Some(base) = base {
+                // Never downwards: what has been pulled meanwhile may be above it.
+                *base = (*base).max(theirs);
             }
         };
         decide(&mut self.live, ours.live.stamp, theirs.live.stamp);
@@ -42,12 +46,6 @@ impl Bases {
             decide(base, ours.stamp_of(position), theirs.stamp_of(position));
         }
     }
-}
-
-enum Settle {
-    Keep,
-    Clear,
-    Rebase,
 }
 
 /// A row of the file with what is pending in it.
@@ -68,7 +66,9 @@ pub struct Absorbed {
     pub changed: bool,
     /// The other side lacks something that this one has: mark the row as changed.
     pub other_is_behind: bool,
-    /// Pending registers that met a write which they had not seen, whichever won.
+    /// Pending registers that met a write which they had not seen, whichever won: to be logged
+    /// in the same transaction. The bases know that write from then on, so that the push does
+    /// not log it again.
     pub conflicts: Vec<Conflict>,
 }
 
@@ -120,27 +120,65 @@ impl Tracked {
             };
         };
         let conflicts = conflicts(&existing.version, &existing.bases, incoming);
-        let merged = merge(&existing.version, incoming);
-        let version = merged.version.stored(defaults);
+        let version = merge(&existing.version, incoming).version.stored(defaults);
         let mut bases = existing.bases.clone();
+        if !version.live.value && version.live == incoming.live {
+            // The row has died there, and what was pending in it with it.
+            bases = Bases::default();
+        }
         // The own stamp coming back means that PostgreSQL has it, whatever became of the push.
-        bases.settle(&existing.version, incoming, |ours, theirs| {
-            if theirs >= ours { Settle::Clear } else { Settle::Keep }
-        });
+        bases.settle(&existing.version, incoming, |ours, theirs| theirs >= ours);
         Absorbed {
             changed: version != existing.version || bases != existing.bases,
+            other_is_behind: version != incoming.clone().stored(defaults),
             row: Tracked { version, bases },
-            other_is_behind: merged.right_is_behind,
             conflicts,
         }
+    }
+
+    /// Takes in what PostgreSQL answered to a direct write: `after`, which had been `previous`
+    /// before it. Only the registers that the write has set are taken; the rest says nothing
+    /// about what is pending here. `None` if the file misses something of what was there, or
+    /// does not have the row: it waits for the feed.
+    #[must_use]
+    pub fn absorb_direct(
+        existing: Option<&Tracked>,
+        previous: Option<&Version>,
+        after: &Version,
+        defaults: &Defaults,
+    ) -> Option<Absorbed> {
+        if !misses_none(existing.map(|row| &row.version), previous) {
+            return None;
+        }
+        let whole = previous.is_none_or(|previous| previous.live.stamp != after.live.stamp);
+        if whole {
+            return Some(Tracked::absorb(existing, after, defaults));
+        }
+        let existing = existing.filter(|row| row.version.live.value)?;
+        let mut incoming = existing.version.clone();
+        let is_set = |column| previous.is_some_and(|row| row.stamp_of(column) != after.stamp_of(column));
+        for (position, (column, new)) in incoming.columns.iter_mut().zip(&after.columns).enumerate() {
+            if is_set(position) {
+                *column = new.clone();
+            }
+        }
+        let mut absorbed = Tracked::absorb(Some(existing), &incoming, defaults);
+        let Tracked { bases, .. } = &mut absorbed.row;
+        bases.live = existing.bases.live;
+        for (position, base) in bases.columns.iter_mut().enumerate() {
+            if !is_set(position) {
+                *base = existing.bases.column(position);
+            }
+        }
+        absorbed.changed = absorbed.row != *existing;
+        absorbed.other_is_behind = false;
+        Some(absorbed)
     }
 
     /// PostgreSQL has taken `sent`. What has not changed since is no longer pending; what has
     /// been set again meanwhile is pending on top of what was sent.
     pub fn acknowledge(&mut self, sent: &Version) {
-        self.bases.settle(&self.version, sent, |now, sent| {
-            if now == sent { Settle::Clear } else { Settle::Rebase }
-        });
+        self.bases.settle(&self.version, sent, |now, sent| now == sent);
     }
 }
 

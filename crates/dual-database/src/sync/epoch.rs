@@ -98,6 +98,12 @@ impl Tokens {
     pub fn proposed(&self) -> Option<Token> {
         self.proposed
     }
+
+    /// The token that both sides are known to have had.
+    #[must_use]
+    pub fn current(&self) -> Option<Token> {
+        self.current
+    }
 }
 
 impl Epoch {
