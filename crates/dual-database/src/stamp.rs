@@ -220,7 +220,11 @@ impl<C: Clock> StampClock<C> {
     /// A stamp for the next write: above what the write `replaces`, and above everything seen
     /// and made here that was not too far ahead.
     pub fn propose(&mut self, replaces: Stamp) -> Stamp {
-        let stamp = captured(self.unix_ms(), self.last.max(replaces), self.writer);
+        // The clock may have been corrected since; kept, a wild `last` would be handed out again
+        // and again.
+        let last = if self.last.is_ahead_of(self.unix_ms()) { Stamp::ZERO } else { self.last };
+        let stamp = captured(self.unix_ms(), last.max(replaces), self.writer);
+        self.last = last;
         self.observe(stamp);
         stamp
     }
@@ -290,6 +294,17 @@ mod tests {
         let mut clock = StampClock::new(At(1_700_000_000_000), Writer(7));
         clock.correct(1_700_000_123_456);
         assert_eq!(clock.propose(Stamp::ZERO).unix_ms(), 1_700_000_123_456);
+    }
+
+    #[test]
+    fn a_corrected_clock_forgets_what_it_made_while_it_was_wrong() {
+        let now = 1_700_000_000_000;
+        let mut clock = StampClock::new(At(now + 3_600_000), Writer(7));
+        let wild = clock.propose(Stamp::ZERO);
+        clock.correct(now);
+        let first = clock.propose(Stamp::ZERO);
+        let second = clock.propose(Stamp::ZERO);
+        assert!(first < second && second < wild);
     }
 
     #[test]

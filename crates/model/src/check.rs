@@ -92,7 +92,16 @@ impl World {
         }
         let rows: BTreeMap<Key, &Version> =
             self.primary.data.rows.iter().map(|(key, row)| (*key, &row.version)).collect();
-        let undead = self.truth.undead(&rows);
+        // A birth that may have been deleted and purged meanwhile is given, and logged as such.
+        let risen = |key: &Key| {
+            let mut logs = self.files.iter().map(|file| &file.now.log).chain([&self.primary.data.log]);
+            logs.any(|log| log.iter().any(|(k, entry)| k == key && entry.winner == entry.loser))
+        };
+        let set_aside = |key: &Key| {
+            risen(key) || self.files.iter().any(|file| file.now.quarantine.contains(key))
+        };
+        let rows = rows.into_iter().filter(|(key, _)| !set_aside(key)).collect();
+        let undead = self.truth.undead(&rows, !self.lossy);
         let accounted = self.accounted();
         let lost = self.truth.lost(&accounted).map(|op| {
             let (key, register, write) = (op.key, op.register, op.write);
@@ -137,7 +146,7 @@ impl World {
             let before = (content.rows.len(), content.seq, content.log.len());
             for (key, row) in &self.primary.data.rows {
                 let same = content.version(*key).cloned();
-                content.absorb(*key, &row.version, self.traps);
+                content.absorb(*key, &row.version, true, self.traps);
                 // A tombstone that was purged here only is put back; that is no change.
                 if same.is_some_and(|same| Some(&same) != content.version(*key)) {
                     self.violation.get_or_insert(format!("key {key}: delivered twice, changed"));

@@ -72,8 +72,8 @@ impl Content {
 
     /// Takes in a version of PostgreSQL's; says whether it met a pending write that had not
     /// seen it.
-    pub fn absorb(&mut self, key: Key, incoming: &Version, traps: Traps) -> bool {
-        let absorbed = traps.absorb(self.tracked(key), incoming);
+    pub fn absorb(&mut self, key: Key, incoming: &Version, intact: bool, traps: Traps) -> bool {
+        let absorbed = traps.absorb(self.tracked(key), incoming, intact);
         self.take(key, absorbed, traps)
     }
 

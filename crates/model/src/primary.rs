@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 
 use dual_database::merge::{
-    Admission, Change, Conflict, Tracked, Version, admit, conflicts, overwritten, written,
+    Admission, Change, Conflict, RegisterId, Tracked, Version, admit, conflicts, overwritten, written,
 };
 use dual_database::stamp::{Stamp, Writer};
-use dual_database::sync::reconcile::{Unknown, purgeable, unknown};
+use dual_database::sync::reconcile::{Unknown, purgeable, risen, unknown};
 use dual_database::sync::{Epoch, Snapshot, Token};
 
 use crate::rules::{Key, USERS, defaults, is_bad};
 use crate::trap::{Trap, Traps};
-use crate::truth::{Log, Truth, WriteId};
+use crate::truth::{Log, Truth, WriteId, registers};
 
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -76,7 +76,9 @@ pub struct Pushed {
     /// Rows that a constraint refused.
     pub refused: Vec<Key>,
     /// A pending write met one that it had not seen.
-    pub conflict_keys: Vec<Key>,
+    pub conflicts: Vec<(Key, Conflict)>,
+    /// Registers that got another stamp: key, which, old, new.
+    pub raised: Vec<(Key, RegisterId, Stamp, Stamp)>,
 }
 
 #[derive(Debug)]
@@ -324,7 +326,9 @@ impl Primary {
                     if comparison == Some(false) && !self.traps.has(Trap::SilentReconcile) {
                         logged.extend(overwritten(existing, &row.version));
                     }
-                    let merged = self.traps.merge(existing, &row.version);
+                    let intact = comparison.unwrap_or(true);
+                    let own = self.traps.offered(row, existing, intact);
+                    let merged = self.traps.merge(existing, &own);
                     (merged.left_is_behind.then_some(merged.version), logged)
                 }
                 None => match (unknown(row, self.data.horizon), comparison) {
@@ -343,7 +347,10 @@ impl Primary {
                         continue;
                     }
                     (Unknown::Delete, Some(_)) => (Some(row.version.clone()), Vec::new()),
-                    (Unknown::GiveAndLog, _) => (Some(row.version.clone()), self.births(row)),
+                    (Unknown::GiveAndLog, _) => {
+                        let (raised, logged) = self.raise(*key, row, number, &mut pushed);
+                        (Some(raised), logged)
+                    }
                     (Unknown::Give, _) => (Some(row.version.clone()), Vec::new()),
                 },
             };
@@ -351,9 +358,7 @@ impl Primary {
                 pushed.refused.push(*key);
                 continue;
             }
-            if !logged.is_empty() {
-                pushed.conflict_keys.push(*key);
-            }
+            pushed.conflicts.extend(logged.iter().map(|conflict| (*key, *conflict)));
             self.log(*key, logged);
             if let Some(version) = merged {
                 self.put(*key, version, txid, number);
@@ -362,9 +367,20 @@ impl Primary {
         Ok(pushed)
     }
 
-    fn births(&self, row: &Tracked) -> Vec<Conflict> {
-        let register = dual_database::merge::RegisterId::Live;
-        vec![Conflict { register, winner: row.version.live.stamp, loser: row.version.live.stamp }]
+    /// A birth below the horizon: above it, so that tombstones which others still have do not
+    /// kill it silently, and logged, because it may be one of those that were purged.
+    fn raise(
+        &self,
+        key: Key,
+        row: &Tracked,
+        number: Writer,
+        pushed: &mut Pushed,
+    ) -> (Version, Vec<Conflict>) {
+        let (version, logged) = risen(&row.version, self.data.horizon, self.now, number);
+        for ((register, old), (_, new)) in registers(&row.version).zip(registers(&version)) {
+            pushed.raised.push((key, register, old, new));
+        }
+        (version, vec![logged])
     }
 
     fn log(&mut self, key: Key, conflicts: Vec<Conflict>) {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use dual_database::merge::{Change, Tracked, Version};
 use dual_database::stamp::{Clock, Stamp, StampClock, Writer};
-use dual_database::sync::{Follow, Pace, Token};
+use dual_database::sync::{Epoch, Follow, Pace, Token};
 
 use crate::file::Content;
-use crate::primary::{Answer, Poll, Pushed};
+use crate::primary::{Answer, Late, Poll, Pushed};
 use crate::rules::Key;
 use crate::truth::WriteId;
 
@@ -25,7 +25,7 @@ impl Clock for Wall {
 #[derive(Debug)]
 pub enum Call {
     /// PostgreSQL has it.
-    Answered { write: WriteId, answer: Answer },
+    Answered { write: WriteId, statement: Late, answer: Answer, epoch: Epoch },
     /// PostgreSQL is away, or its answer was `lost`.
     Alone {
         write: WriteId,

@@ -106,11 +106,14 @@ impl World {
                 let writer = self.processes[index].clock.writer();
                 match self.primary.push(&batch.rows, writer, batch.stale.as_ref(), None) {
                     Err(_) => Step::End(Outcome::Failed),
-                    Ok(pushed) => Step::Next(Round::PushAcknowledge { batch, pushed }),
+                    Ok(pushed) => {
+                        self.raised(&pushed);
+                        Step::Next(Round::PushAcknowledge { batch, pushed })
+                    }
                 }
             }
             Round::PushAcknowledge { batch, pushed } => {
-                for key in &pushed.conflict_keys {
+                for (key, _) in &pushed.conflicts {
                     self.taint(*key, true);
                 }
                 let mut content = self.files[file].now.clone();
@@ -143,7 +146,10 @@ impl World {
                 let intact = cause.primary_is_intact();
                 match self.primary.push(&batch.rows, writer, None, Some(intact)) {
                     Err(_) => Step::End(Outcome::Failed),
-                    Ok(pushed) => Step::Next(Round::Finish { poll, batch, pushed, follow }),
+                    Ok(pushed) => {
+                        self.raised(&pushed);
+                        Step::Next(Round::Finish { poll, batch, pushed, follow })
+                    }
                 }
             }
             Round::Finish { poll, batch, pushed, follow } => {
@@ -241,6 +247,10 @@ impl World {
                 row.tracked.acknowledge(&sent.version);
             }
         }
+        // PostgreSQL's log may be lost with the server before the other side is overwritten.
+        if !self.traps.has(Trap::NoConflictLog) {
+            content.log.extend(&pushed.conflicts);
+        }
         if pushed.gone.is_empty() {
             content.pushed = content.pushed.max(batch.upto);
         } else if let Ok(follow) = content.follow.next(Event::Broken(Break::Missing)) {
@@ -271,7 +281,7 @@ impl World {
             }
             Verdict::Apply => {}
         }
-        self.take_in(&mut content, poll);
+        self.take_in(&mut content, poll, true);
         let event = Event::Pulled { epoch: seen, snapshot: poll.snapshot.clone() };
         self.follow(&mut content, event);
         self.files[file].commit(content, false);
@@ -279,9 +289,9 @@ impl World {
         Step::End(Outcome::Idle)
     }
 
-    fn take_in(&mut self, content: &mut Content, poll: &Poll) {
+    fn take_in(&mut self, content: &mut Content, poll: &Poll, intact: bool) {
         for (key, row) in &poll.rows {
-            let met = content.absorb(*key, &row.version, self.traps);
+            let met = content.absorb(*key, &row.version, intact, self.traps);
             self.taint(*key, met);
         }
         content.horizon = content.horizon.max(poll.horizon);
@@ -304,7 +314,8 @@ impl World {
                 Some(there) => {
                     lost_here += usize::from(loses(&row.tracked.version, &there.version));
                     lost_there += usize::from(loses(&there.version, &row.tracked.version));
-                    if self.traps.merge(&there.version, &row.tracked.version).left_is_behind {
+                    let own = self.traps.offered(&row.tracked, &there.version, cause.primary_is_intact());
+                    if self.traps.merge(&there.version, &own).left_is_behind {
                         rows.insert(*key, row.tracked.clone());
                     }
                 }
@@ -375,7 +386,7 @@ impl World {
                 }
             }
         }
-        self.take_in(&mut content, poll);
+        self.take_in(&mut content, poll, cause.primary_is_intact());
         let event = Event::Reconciled { epoch: poll.epoch, snapshot: poll.snapshot.clone() };
         if poll.epoch.token.is_some_and(|token| content.tokens.accept(token)) {
             self.follow(&mut content, event);
@@ -384,6 +395,12 @@ impl World {
         }
         self.files[file].commit(content, true);
         Step::End(Outcome::More)
+    }
+
+    fn raised(&mut self, pushed: &Pushed) {
+        for (key, register, old, new) in &pushed.raised {
+            self.truth.restamped(*key, *register, *old, *new);
+        }
     }
 
     pub fn fresh_writer(&mut self) -> Writer {

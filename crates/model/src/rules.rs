@@ -61,6 +61,12 @@ impl Traps {
         if self.has(Trap::NoToken) { Epoch { token: tokens.current().or(tokens.proposed()), ..epoch } } else { epoch }
     }
 
+    /// What a file's row says to PostgreSQL.
+    pub fn offered(self, row: &Tracked, found: &Version, intact: bool) -> Version {
+        let intact = intact && !self.has(Trap::OldLifeCounts);
+        if intact { row.against(found) } else { row.version.clone() }
+    }
+
     pub fn merge(self, mine: &Version, theirs: &Version) -> Merged {
         let mut merged = merge(mine, theirs);
         if self.has(Trap::MergeByRow) {
@@ -85,12 +91,19 @@ impl Traps {
         merged
     }
 
-    pub fn absorb(self, existing: Option<&Tracked>, incoming: &Version) -> Absorbed {
-        let mut absorbed = Tracked::absorb(existing, incoming, &defaults());
+    pub fn absorb(
+        self,
+        existing: Option<&Tracked>,
+        incoming: &Version,
+        intact: bool,
+    ) -> Absorbed {
+        let intact = intact && !self.has(Trap::OldLifeCounts);
+        let mut absorbed = Tracked::absorb(existing, incoming, intact, &defaults());
         if let Some(existing) = existing
             && (self.has(Trap::MergeByRow) || self.has(Trap::KeepMine))
         {
-            let merged = self.merge(&existing.version, incoming);
+            let own = if intact { existing.against(incoming) } else { existing.version.clone() };
+            let merged = self.merge(&own, incoming);
             absorbed.changed = merged.left_is_behind || absorbed.row.bases != existing.bases;
             absorbed.other_is_behind = merged.right_is_behind;
             absorbed.row.version = merged.version.stored(&defaults());

@@ -70,6 +70,10 @@ traps! {
     PurgeUnnoticed = "purge-unnoticed",
     /// What a server that lost transactions overwrites is not logged.
     SilentReconcile = "silent-reconcile",
+    /// What a delete had beaten counts against the next life.
+    OldLifeCounts = "old-life-counts",
+    /// The file takes the answer to a direct write whatever epoch it came from.
+    AnswerOfAnotherEpoch = "answer-of-another-epoch",
     /// PostgreSQL counts as up although something is pending.
     WriteBeforePush = "write-before-push",
 }

@@ -32,6 +32,8 @@ pub struct Truth {
     pub ops: Vec<Op>,
     acknowledged: HashSet<WriteId>,
     writes: usize,
+    /// Writes whose caller was told that the file has them on disk.
+    synced: HashSet<WriteId>,
     by_write: HashMap<(WriteId, Key, RegisterId), OpId>,
     by_stamp: HashMap<(Key, RegisterId, Stamp), BTreeSet<OpId>>,
     /// Deletes whose tombstones were purged.
@@ -56,6 +58,20 @@ impl Truth {
 
     pub fn acknowledge(&mut self, write: WriteId) {
         self.acknowledged.insert(write);
+    }
+
+    /// The caller was told that the file has it on disk.
+    pub fn is_synced(&mut self, write: WriteId) {
+        self.synced.insert(write);
+    }
+
+    /// Excuses writes of which a destroyed store had the only trace.
+    pub fn excuse(&mut self, ops: impl Iterator<Item = OpId>, but_synced: bool) {
+        for op in ops {
+            if let Some(op) = self.ops.get_mut(op) {
+                op.destroyed |= !(but_synced && self.synced.contains(&op.write));
+            }
+        }
     }
 
     pub fn is_acknowledged(&self, op: OpId) -> bool {
@@ -112,7 +128,9 @@ impl Truth {
             }
             let twins = self.by_stamp.entry((key, register, stamp)).or_default();
             twins.insert(op);
-            if twins.len() > 1 && !self.numbers_shared {
+            // A tombstone keeps one stamp only; what the next life gets may repeat another.
+            let reborn = whole && before.is_some_and(|before| !before.live.value);
+            if twins.len() > 1 && !self.numbers_shared && !reborn {
                 self.twin = Some((key, register, stamp));
             }
         }
@@ -121,6 +139,11 @@ impl Truth {
     /// A file has given another stamp to a write that had not left it.
     pub fn restamped(&mut self, key: Key, register: RegisterId, old: Stamp, new: Stamp) {
         let ops: Vec<OpId> = self.of(key, register, old).collect();
+        for op in &ops {
+            if let Some(op) = self.ops.get_mut(*op) {
+                op.stamp = new;
+            }
+        }
         self.by_stamp.entry((key, register, new)).or_default().extend(ops);
     }
 
@@ -167,9 +190,8 @@ impl Truth {
     pub fn lost(&self, accounted: &HashSet<OpId>) -> Option<&Op> {
         let mut accounted = accounted.clone();
         loop {
-            let unaccounted: Vec<OpId> = (0..self.ops.len())
-                .filter(|op| self.is_acknowledged(*op) && !accounted.contains(op))
-                .collect();
+            let unaccounted: Vec<OpId> =
+                (0..self.ops.len()).filter(|op| !accounted.contains(op)).collect();
             let spoken_for = unaccounted.iter().copied().filter(|op| {
                 self.ops.get(*op).is_some_and(|lost| {
                     accounted.iter().filter_map(|op| self.ops.get(*op)).any(|other| {
@@ -181,7 +203,8 @@ impl Truth {
             });
             let more = self.history(spoken_for);
             if more.is_subset(&accounted) {
-                return unaccounted.first().and_then(|op| self.ops.get(*op));
+                let lost = unaccounted.iter().find(|op| self.is_acknowledged(**op));
+                return lost.and_then(|op| self.ops.get(*op));
             }
             accounted.extend(more);
         }
@@ -189,7 +212,7 @@ impl Truth {
 
     /// Looks for a value that stands although its successor was acknowledged, or although the
     /// row that it belonged to was deleted by somebody who saw it.
-    pub fn undead(&self, rows: &BTreeMap<Key, &Version>) -> Option<String> {
+    pub fn undead(&self, rows: &BTreeMap<Key, &Version>, lossless: bool) -> Option<String> {
         for (key, version) in rows.iter().filter(|(_, version)| version.live.value) {
             let lives = self.history(self.of(*key, RegisterId::Live, version.live.stamp));
             for (register, stamp) in registers(version) {
@@ -209,7 +232,9 @@ impl Truth {
                             by.write
                         ));
                     }
+                    // A server that has lost a life cannot tell the next one from it.
                     if by.register == RegisterId::Live
+                        && lossless
                         && lives.contains(&rival)
                         && matches!(register, RegisterId::Column(_))
                         && self.ops.get(standing).is_some_and(|op| op.write != by.write)

@@ -29,6 +29,8 @@ pub struct World {
     /// Banks whose transfers have met a conflict: their sums prove nothing any more.
     pub tainted: BTreeSet<Key>,
     pub violation: Option<String>,
+    /// PostgreSQL has lost transactions.
+    pub lossy: bool,
     pub writers: u16,
     pub identities: u32,
     pub breaks: usize,
@@ -85,6 +87,7 @@ impl World {
             truth: Truth::default(),
             tainted: BTreeSet::new(),
             violation: None,
+            lossy: false,
             writers,
             identities: 0,
             breaks: 0,
@@ -118,6 +121,7 @@ impl World {
     }
 
     fn taint_all(&mut self) {
+        self.lossy = true;
         self.tainted.extend([BANK_A[0], BANK_B[0]]);
     }
 
@@ -140,15 +144,12 @@ impl World {
     }
 
     /// Does something that destroys a store's state, and excuses what had no other trace.
-    fn destroy(&mut self, how: impl FnOnce(&mut World)) {
-        let before = self.accounted();
+    fn destroy(&mut self, but_synced: bool, how: impl FnOnce(&mut World)) {
+        let (before, logged) = (self.accounted(), self.logged());
         how(self);
-        let after = self.accounted();
-        for op in before.difference(&after) {
-            if let Some(op) = self.truth.ops.get_mut(*op) {
-                op.destroyed = true;
-            }
-        }
+        let (after, still_logged) = (self.accounted(), self.logged());
+        self.truth.excuse(before.difference(&after).copied(), but_synced);
+        self.truth.excuse(logged.difference(&still_logged).copied(), but_synced);
         // Nothing that follows happens in the same millisecond as what was lost.
         self.now += 50;
     }
@@ -160,6 +161,13 @@ impl World {
         let logs = self.files.iter().map(|file| &file.now.log);
         self.truth
             .accounted(there.chain(here), logs.chain(std::iter::once(&self.primary.data.log)))
+    }
+
+    /// The writes that are in a conflict log as losers.
+    fn logged(&self) -> std::collections::HashSet<usize> {
+        let logs = self.files.iter().map(|file| &file.now.log).chain([&self.primary.data.log]);
+        let losers = logs.flatten().map(|(key, entry)| (*key, entry.register, entry.loser));
+        losers.flat_map(|(key, register, stamp)| self.truth.of(key, register, stamp)).collect()
     }
 
     fn kill_all_of(&mut self, file: usize) {
@@ -222,30 +230,30 @@ impl World {
             Event::Replicate => self.primary.replicate(),
             Event::FailOver => {
                 self.taint_all();
-                self.destroy(|world| world.primary.fail_over());
+                self.destroy(false, |world| world.primary.fail_over());
             }
             Event::BackUp => self.primary.back_up(),
             Event::Restore { kind } => {
                 self.taint_all();
-                self.destroy(|world| world.primary.restore(*kind));
+                self.destroy(false, |world| world.primary.restore(*kind));
             }
             Event::Block { file, block } => self.files[*file].blocked = *block,
             Event::PowerCut { file } => {
                 self.kill_all_of(*file);
-                self.files[*file].power_cut();
+                self.destroy(true, |world| world.files[*file].power_cut());
             }
             Event::FileBackUp { file } => self.files[*file].back_up(),
             Event::FileRestore { file } => {
                 self.tainted.insert(BANK_B[0]);
                 self.kill_all_of(*file);
-                self.destroy(|world| world.files[*file].restore());
+                self.destroy(false, |world| world.files[*file].restore());
             }
             Event::FileCopy { from, to } => {
                 self.tainted.insert(BANK_B[0]);
                 self.truth.numbers_shared = true;
                 self.kill_all_of(*to);
                 let content = self.files[*from].now.clone();
-                self.destroy(|world| world.files[*to].replace_by(&content));
+                self.destroy(false, |world| world.files[*to].replace_by(&content));
             }
             Event::ClockJump { file, skew } => self.files[*file].skew = *skew,
         }

@@ -1,6 +1,7 @@
 //! The library's calls: PostgreSQL in one round trip, then the file, then the answer.
 
 use dual_database::merge::{Change, Tracked, Version, misses_none};
+use dual_database::sync::Follow;
 use dual_database::value::Value;
 
 use crate::history::Fault;
@@ -65,7 +66,8 @@ impl World {
             }
             match self.primary.execute(&statement, &mut self.truth) {
                 Ok(answer) if fault != Fault::Lost => {
-                    process.call = Some(Call::Answered { write, answer });
+                    let epoch = self.primary.epoch(content.id);
+                    process.call = Some(Call::Answered { write, statement, answer, epoch });
                     return;
                 }
                 Ok(_) => lost = true,
@@ -96,8 +98,25 @@ impl World {
         match process.call.take() {
             None => {}
             Some(Call::Uncommitted(content)) => self.files[file].commit(*content, true),
-            Some(Call::Answered { write, answer }) => {
-                self.take_direct(file, write, &answer);
+            Some(Call::Answered { write, statement, answer, epoch }) => {
+                let content = &self.files[file].now;
+                let follows = match &content.follow {
+                    Follow::Following { epoch: followed, .. } => {
+                        let seen = self.traps.seen_epoch(epoch, &content.tokens);
+                        seen.break_from(followed, &content.tokens).is_none()
+                    }
+                    Follow::Reconciling { .. } | Follow::Held { .. } => false,
+                };
+                if follows || self.traps.has(Trap::AnswerOfAnotherEpoch) {
+                    self.take_direct(file, write, &answer);
+                } else {
+                    // That PostgreSQL has it proves nothing about the one that is followed
+                    // next: pending, it arrives in any case.
+                    let changes = statement.changes;
+                    let read = answer.into_iter().filter_map(|(key, was, _)| Some((key, was?)));
+                    let read = if changes.len() > 1 { read.collect() } else { Vec::new() };
+                    self.alone(index, (write, changes, statement.proposal, read), true);
+                }
                 self.truth.acknowledge(write);
                 self.processes[index].armed = true;
             }
@@ -136,7 +155,7 @@ impl World {
                         }
                     }
                 }
-                existing.map(|_| self.traps.absorb(existing, &after))
+                existing.map(|_| self.traps.absorb(existing, &after, true))
             } else {
                 Tracked::absorb_direct(existing, previous.as_ref(), after, &defaults())
             };
@@ -200,6 +219,7 @@ impl World {
         }
         let _ = lost;
         self.truth.acknowledge(write);
+        self.truth.is_synced(write);
         let process = &mut self.processes[index];
         process.armed = true;
         if self.traps.has(Trap::AckBeforeCommit) {

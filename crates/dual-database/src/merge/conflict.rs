@@ -49,14 +49,18 @@ pub fn conflicts(pending: &Version, bases: &Bases, found: &Version) -> Vec<Confl
             loser: pending.live.stamp.min(found.live.stamp),
         });
     }
+    // Of a life that the file has not seen it has seen no column either, whatever the stamps.
+    let unseen_life = found.live.stamp > bases.live.unwrap_or(pending.live.stamp)
+        && found.live.stamp != pending.live.stamp;
     for (position, own) in pending.columns.iter().enumerate() {
         let base = bases.column(position);
         let theirs = found.stamp_of(position);
+        let unseen = base.is_some_and(|base| theirs > base || unseen_life);
         let register = RegisterId::Column(position);
         match (pending.live.value, found.live.value) {
             (true, true) => {
                 let differs = found.columns.get(position).is_some_and(|c| c.value != own.value);
-                if base.is_some_and(|base| theirs > base) && differs {
+                if unseen && differs {
                     conflicts.push(Conflict {
                         register,
                         winner: own.stamp.max(theirs),
@@ -64,15 +68,19 @@ pub fn conflicts(pending: &Version, bases: &Bases, found: &Version) -> Vec<Confl
                     });
                 }
             }
+            // A death sets every column: in a row that lives again it can still beat what was
+            // set before it.
             (true, false) => {
-                if base.is_some() && !merged.live.value {
+                let voided = merged.stamp_of(position) > own.stamp && !own.value.is_null();
+                if base.is_some() && (!merged.live.value || voided) {
                     let (winner, loser) = (found.live.stamp, own.stamp);
                     conflicts.push(Conflict { register, winner, loser });
                 }
             }
             (false, true) => {
                 // The delete has set every column, so each of them has its base.
-                if base.is_some_and(|base| theirs > base) && !merged.live.value {
+                let voided = merged.stamp_of(position) > theirs;
+                if unseen && (!merged.live.value || voided) {
                     let (winner, loser) = (pending.live.stamp, theirs);
                     conflicts.push(Conflict { register, winner, loser });
                 }

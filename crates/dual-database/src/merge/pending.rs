@@ -107,10 +107,35 @@ impl Tracked {
         Tracked { version, bases }
     }
 
-    /// Takes in what the other side has: merges it, and what was pending and has lost is
-    /// pending no more.
+    /// The row as far as it counts against what PostgreSQL has.
+    ///
+    /// Where PostgreSQL shows a newer life, whatever is not pending here belonged to the old one
+    /// and was known to it: it died with that life, even if its stamp is the higher (an update
+    /// that a delete had beaten). Not to be asked of a PostgreSQL that may have lost
+    /// transactions: there the stamps alone count.
     #[must_use]
-    pub fn absorb(existing: Option<&Tracked>, incoming: &Version, defaults: &Defaults) -> Absorbed {
+    pub fn against(&self, primary: &Version) -> Version {
+        let mut version = self.version.clone();
+        if self.bases.live.is_none() && primary.live.stamp > version.live.stamp {
+            let columns = version.columns.iter_mut().zip(&primary.columns).enumerate();
+            for (position, (own, theirs)) in columns {
+                if self.bases.column(position).is_none() {
+                    *own = theirs.clone();
+                }
+            }
+        }
+        version
+    }
+
+    /// Takes in what PostgreSQL has: merges it, and what was pending and has lost is pending no
+    /// more. `intact` says that PostgreSQL still has everything that it ever acknowledged.
+    #[must_use]
+    pub fn absorb(
+        existing: Option<&Tracked>,
+        incoming: &Version,
+        intact: bool,
+        defaults: &Defaults,
+    ) -> Absorbed {
         let Some(existing) = existing else {
             return Absorbed {
                 row: Tracked::settled(incoming.clone().stored(defaults)),
@@ -120,7 +145,8 @@ impl Tracked {
             };
         };
         let conflicts = conflicts(&existing.version, &existing.bases, incoming);
-        let version = merge(&existing.version, incoming).version.stored(defaults);
+        let own = if intact { existing.against(incoming) } else { existing.version.clone() };
+        let version = merge(&own, incoming).version.stored(defaults);
         let mut bases = existing.bases.clone();
         if !version.live.value && version.live == incoming.live {
             // The row has died there, and what was pending in it with it.
@@ -152,7 +178,7 @@ impl Tracked {
         }
         let whole = previous.is_none_or(|previous| previous.live.stamp != after.live.stamp);
         if whole {
-            return Some(Tracked::absorb(existing, after, defaults));
+            return Some(Tracked::absorb(existing, after, true, defaults));
         }
         let existing = existing.filter(|row| row.version.live.value)?;
         let mut incoming = existing.version.clone();
@@ -162,7 +188,7 @@ impl Tracked {
                 *column = new.clone();
             }
         }
-        let mut absorbed = Tracked::absorb(Some(existing), &incoming, defaults);
+        let mut absorbed = Tracked::absorb(Some(existing), &incoming, true, defaults);
         let Tracked { bases, .. } = &mut absorbed.row;
         bases.live = existing.bases.live;
         for (position, base) in bases.columns.iter_mut().enumerate() {
@@ -228,12 +254,12 @@ mod tests {
         let row = Tracked::settled(born(1).version);
         let pending = update(&row, 2, 5);
         let incoming = update(&row, 3, 9).version;
-        let absorbed = Tracked::absorb(Some(&pending), &incoming, &Defaults::default());
+        let absorbed = Tracked::absorb(Some(&pending), &incoming, true, &Defaults::default());
         assert_eq!(absorbed.row.version, incoming);
         assert!(!absorbed.row.bases.any());
         let lost = Conflict { register: RegisterId::Column(0), winner: at(9), loser: at(5) };
         assert_eq!(absorbed.conflicts, [lost]);
-        let again = Tracked::absorb(Some(&absorbed.row), &incoming, &Defaults::default());
+        let again = Tracked::absorb(Some(&absorbed.row), &incoming, true, &Defaults::default());
         assert!(!again.changed && !again.other_is_behind && again.conflicts.is_empty());
     }
 
@@ -241,8 +267,24 @@ mod tests {
     fn the_own_write_coming_back_settles_it_without_a_conflict() {
         let row = Tracked::settled(born(1).version);
         let pending = update(&row, 2, 5);
-        let absorbed = Tracked::absorb(Some(&pending), &pending.version, &Defaults::default());
+        let absorbed = Tracked::absorb(Some(&pending), &pending.version, true, &Defaults::default());
         assert!(absorbed.changed && !absorbed.row.bases.any());
         assert!(absorbed.conflicts.is_empty() && !absorbed.other_is_behind);
+    }
+
+    #[test]
+    fn an_update_that_a_delete_had_beaten_does_not_haunt_the_next_life() {
+        let old = Tracked::settled(update(&born(1), 2, 50).version);
+        let change = Change::Insert(vec![Value::Int(9), Value::Null]);
+        let reborn =
+            written(Some(&old.version), &change, at(40), Stamp::ZERO, &Defaults::default());
+        let absorb = |row: &Tracked, intact| {
+            Tracked::absorb(Some(row), &reborn, intact, &Defaults::default()).row.version
+        };
+        assert_eq!(absorb(&old, true), reborn);
+        assert_eq!(absorb(&old, false).columns[0].value, Value::Int(2));
+        // Set by somebody who has not been heard yet, it is a conflict of two living writes.
+        let pending = update(&Tracked::settled(born(1).version), 2, 50);
+        assert_eq!(absorb(&pending, true).columns[0].value, Value::Int(2));
     }
 }

@@ -48,12 +48,13 @@ pub enum Break {
 impl Break {
     /// Whether what the file had must have been in PostgreSQL at some time, and could only be
     /// superseded there by somebody who saw it. If not, a register that the comparison
-    /// overwrites goes to the conflict log: its successor may not have known it.
+    /// overwrites goes to the conflict log: its successor may not have known it. (Before the
+    /// first contact nothing tells whether PostgreSQL has lost a direct write since.)
     #[must_use]
     pub fn primary_is_intact(self) -> bool {
         match self {
-            Break::FirstContact | Break::OtherFile | Break::Purged => true,
-            Break::OtherPrimary | Break::Missing | Break::CaptureGap => false,
+            Break::OtherFile | Break::Purged => true,
+            Break::FirstContact | Break::OtherPrimary | Break::Missing | Break::CaptureGap => false,
         }
     }
 }

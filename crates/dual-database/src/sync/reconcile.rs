@@ -1,15 +1,16 @@
 //! A full comparison by stamps: what becomes of a row that one side does not know, and when a
 //! person has to be asked.
 
-use crate::merge::{Tracked, Version, merge};
-use crate::stamp::Stamp;
+use crate::merge::{Conflict, RegisterId, Tracked, Version, merge};
+use crate::stamp::{Stamp, Writer, captured};
 
 /// What becomes of a row of the file that PostgreSQL does not know, not even as a tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
     /// PostgreSQL gets it: it was born here and never arrived, or PostgreSQL has lost it.
     Give,
-    /// The same, but its tombstone may have been purged: it goes to the conflict log too.
+    /// The same, but its tombstone may have been purged: it rises above the horizon, and that
+    /// is logged ([`risen`]).
     GiveAndLog,
     /// It was deleted there and the tombstone purged; what was pending in it goes to the log.
     Delete,
@@ -27,6 +28,24 @@ pub fn unknown(row: &Tracked, horizon: Stamp) -> Unknown {
         (true, true) => Unknown::GiveAndLog,
         (false, true) => Unknown::Delete,
     }
+}
+
+/// A birth below the purge horizon that PostgreSQL does not know, as PostgreSQL takes it: with
+/// one stamp above the horizon, because tombstones of that key which other files still have
+/// lie below it and would delete it again without a word. It may itself be one of the deleted
+/// (pushed once, the answer lost): the entry for the conflict log names it as winner and loser.
+#[must_use]
+pub fn risen(
+    birth: &Version,
+    horizon: Stamp,
+    now_unix_ms: i64,
+    writer: Writer,
+) -> (Version, Conflict) {
+    let stamp = captured(now_unix_ms, horizon.max(birth.highest()), writer);
+    let mut version = birth.clone();
+    version.live.stamp = stamp;
+    version.columns.iter_mut().for_each(|column| column.stamp = stamp);
+    (version, Conflict { register: RegisterId::Live, winner: stamp, loser: stamp })
 }
 
 /// Whether a tombstone may be purged: everything that it knows lies below the horizon.
@@ -82,7 +101,6 @@ impl Guard {
 mod tests {
     use super::*;
     use crate::merge::{Bases, Register};
-    use crate::stamp::Writer;
     use crate::value::Value;
 
     fn at(ms: i64) -> Stamp {
@@ -103,6 +121,14 @@ mod tests {
             Tracked { bases: Bases { live: Some(Stamp::ZERO), columns: Vec::new() }, ..known };
         assert_eq!(unknown(&born_here, at(50)), Unknown::GiveAndLog);
         assert_eq!(unknown(&born_here, at(5)), Unknown::Give);
+    }
+
+    #[test]
+    fn a_birth_below_the_horizon_rises_above_it() {
+        let writer = Writer::new(3).unwrap();
+        let (version, logged) = risen(&row(true, 10, 20), at(50), 0, writer);
+        assert!(version.live.stamp > at(50) && version.columns[0].stamp > at(50));
+        assert_eq!(logged.winner, version.live.stamp);
     }
 
     #[test]
