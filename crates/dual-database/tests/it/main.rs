@@ -3,6 +3,8 @@
 // The lint's own exception covers test functions, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod capture_oracle;
+mod capture_postgres;
 mod postgres_catalog;
 mod postgres_session;
 mod postgres_tls;
