@@ -55,9 +55,8 @@ impl Content {
     }
 
     pub fn is_pending(&self) -> bool {
-        let waits = |(key, row): (&Key, &Row)| {
-            row.seq > self.pushed && !self.quarantine.contains(key)
-        };
+        let waits =
+            |(key, row): (&Key, &Row)| row.seq > self.pushed && !self.quarantine.contains(key);
         self.rows.iter().any(waits)
     }
 
@@ -106,7 +105,9 @@ impl Content {
             }
             for (position, column) in version.columns.iter_mut().enumerate() {
                 let base = bases.column(position);
-                if let Some(stamp) = base.and_then(|base| restamped(column.stamp, base, now, number)) {
+                if let Some(stamp) =
+                    base.and_then(|base| restamped(column.stamp, base, now, number))
+                {
                     truth.restamped(*key, RegisterId::Column(position), column.stamp, stamp);
                     column.stamp = stamp;
                 }
@@ -128,10 +129,8 @@ pub struct File {
 
 impl File {
     pub fn new(id: u32, number: Writer, rows: BTreeMap<Key, Tracked>, skew: i64) -> File {
-        let rows: BTreeMap<Key, Row> = rows
-            .into_iter()
-            .map(|(key, tracked)| (key, Row { tracked, seq: 1 }))
-            .collect();
+        let rows: BTreeMap<Key, Row> =
+            rows.into_iter().map(|(key, tracked)| (key, Row { tracked, seq: 1 })).collect();
         let now = Content {
             id,
             number,
@@ -176,7 +175,13 @@ impl File {
     }
 
     /// A transaction of an outside client, with the file's triggers.
-    pub fn outside(&mut self, now: i64, changes: &[(Key, Change)], traps: Traps, truth: &mut Truth) {
+    pub fn outside(
+        &mut self,
+        now: i64,
+        changes: &[(Key, Change)],
+        traps: Traps,
+        truth: &mut Truth,
+    ) {
         if self.blocked {
             return;
         }

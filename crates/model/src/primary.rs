@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use dual_database::merge::{
-    Admission, Change, Conflict, RegisterId, Tracked, Version, admit, conflicts, overwritten, written,
+    Admission, Change, Conflict, RegisterId, Tracked, Version, admit, conflicts, overwritten,
+    written,
 };
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::sync::reconcile::{Unknown, purgeable, risen, unknown};

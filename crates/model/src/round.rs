@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use dual_database::merge::{Conflict, RegisterId, Tracked, overwritten};
 use dual_database::stamp::Writer;
 use dual_database::sync::reconcile::{Guard, Unknown, loses, purgeable, unknown};
-use dual_database::sync::{Break, Event, Follow, Lease, Outcome, Poll as Verdict, Token, Tokens, judge_poll};
+use dual_database::sync::{
+    Break, Event, Follow, Lease, Outcome, Poll as Verdict, Token, Tokens, judge_poll,
+};
 
 use crate::file::Content;
 use crate::history::Fault;
@@ -47,12 +49,16 @@ impl World {
         };
         let remote = matches!(
             round,
-            Round::Connect | Round::Rotate { .. } | Round::Push(_) | Round::Poll
-                | Round::Compare | Round::Give { .. }
+            Round::Connect
+                | Round::Rotate { .. }
+                | Round::Push(_)
+                | Round::Poll
+                | Round::Compare
+                | Round::Give { .. }
         );
         let process = &self.processes[index];
-        let connected = matches!(round, Round::Connect)
-            || process.connection == Some(self.primary.incarnation);
+        let connected =
+            matches!(round, Round::Connect) || process.connection == Some(self.primary.incarnation);
         let step = if remote && (!self.primary.up || !connected || fault == Fault::Refused) {
             self.processes[index].connection = None;
             Step::End(Outcome::Failed)
@@ -72,8 +78,7 @@ impl World {
             Step::Next(round) => process.round = Some(round),
             Step::End(outcome) => {
                 process.pace = process.pace.next(outcome, 0).0;
-                process.armed =
-                    outcome != Outcome::Failed || !self.traps.has(Trap::RetryNotArmed);
+                process.armed = outcome != Outcome::Failed || !self.traps.has(Trap::RetryNotArmed);
             }
         }
     }
@@ -86,7 +91,9 @@ impl World {
                 // Another process of the file may have been faster.
                 let same = match &token {
                     std::collections::btree_map::Entry::Vacant(_) => seen.is_none(),
-                    std::collections::btree_map::Entry::Occupied(token) => Some(*token.get()) == seen,
+                    std::collections::btree_map::Entry::Occupied(token) => {
+                        Some(*token.get()) == seen
+                    }
                 };
                 if !same {
                     self.processes[index].connection = None;
@@ -119,7 +126,11 @@ impl World {
                 let mut content = self.files[file].now.clone();
                 self.acknowledge(&mut content, &batch, &pushed);
                 self.files[file].commit(content, false);
-                if pushed.gone.is_empty() { Step::Next(Round::Poll) } else { Step::End(Outcome::More) }
+                if pushed.gone.is_empty() {
+                    Step::Next(Round::Poll)
+                } else {
+                    Step::End(Outcome::More)
+                }
             }
             Round::Poll => {
                 let content = &self.files[file].now;
@@ -135,7 +146,9 @@ impl World {
             Round::Compare => {
                 let writer = self.processes[index].clock.writer();
                 self.primary.forget_future_ids();
-                Step::Next(Round::Plan { poll: self.primary.poll(self.files[file].now.id, writer, None) })
+                Step::Next(Round::Plan {
+                    poll: self.primary.poll(self.files[file].now.id, writer, None),
+                })
             }
             Round::Plan { poll } => self.plan(file, poll),
             Round::Give { poll, batch, follow } => {
@@ -170,7 +183,9 @@ impl World {
             Follow::Following { epoch: followed, .. } => {
                 self.traps.seen_epoch(epoch, &content.tokens).break_from(followed, &content.tokens)
             }
-            _ if epoch.token.is_none() && content.tokens.current().is_some() => Some(Break::OtherPrimary),
+            _ if epoch.token.is_none() && content.tokens.current().is_some() => {
+                Some(Break::OtherPrimary)
+            }
             _ if epoch.token.is_some_and(|token| !content.tokens.accept(token)) => {
                 Some(Break::OtherFile)
             }
@@ -296,9 +311,9 @@ impl World {
         }
         content.horizon = content.horizon.max(poll.horizon);
         let horizon = content.horizon;
-        content.rows.retain(|_, row| {
-            row.tracked.bases.any() || !purgeable(&row.tracked.version, horizon)
-        });
+        content
+            .rows
+            .retain(|_, row| row.tracked.bases.any() || !purgeable(&row.tracked.version, horizon));
     }
 
     /// Decides what a full comparison will do, and whether a person has to be asked.
@@ -314,7 +329,8 @@ impl World {
                 Some(there) => {
                     lost_here += usize::from(loses(&row.tracked.version, &there.version));
                     lost_there += usize::from(loses(&there.version, &row.tracked.version));
-                    let own = self.traps.offered(&row.tracked, &there.version, cause.primary_is_intact());
+                    let own =
+                        self.traps.offered(&row.tracked, &there.version, cause.primary_is_intact());
                     if self.traps.merge(&there.version, &own).left_is_behind {
                         rows.insert(*key, row.tracked.clone());
                     }
@@ -350,7 +366,14 @@ impl World {
         unknown(row, horizon)
     }
 
-    fn finish(&mut self, file: usize, poll: &Poll, batch: &Batch, pushed: &Pushed, follow: &Follow) -> Step {
+    fn finish(
+        &mut self,
+        file: usize,
+        poll: &Poll,
+        batch: &Batch,
+        pushed: &Pushed,
+        follow: &Follow,
+    ) -> Step {
         let mut content = self.files[file].now.clone();
         let Follow::Reconciling { cause, .. } = follow else { return Step::End(Outcome::More) };
         if content.follow != *follow || !pushed.gone.is_empty() {
@@ -373,7 +396,9 @@ impl World {
                 for (position, column) in row.tracked.version.columns.iter().enumerate() {
                     if row.tracked.bases.column(position).is_some() {
                         let register = RegisterId::Column(position);
-                        content.log.insert((key, Conflict { register, winner, loser: column.stamp }));
+                        content
+                            .log
+                            .insert((key, Conflict { register, winner, loser: column.stamp }));
                     }
                 }
             }

@@ -92,7 +92,13 @@ impl Truth {
     }
 
     /// A store has executed the write.
-    pub fn executed(&mut self, write: WriteId, key: Key, before: Option<&Version>, after: &Version) {
+    pub fn executed(
+        &mut self,
+        write: WriteId,
+        key: Key,
+        before: Option<&Version>,
+        after: &Version,
+    ) {
         let whole = before.is_none_or(|before| before.live.stamp != after.live.stamp);
         let before_all = before.map(|before| self.all_of(key, before)).unwrap_or_default();
         for (register, stamp) in registers(after) {

@@ -72,7 +72,7 @@ impl Table {
     ///
     /// # Errors
     /// [`Kind::Configuration`] if it has not exactly one key and one surrogate, both whole
-    /// numbers, or two columns of one name.
+    /// numbers, if it has no other column, or two of one name.
     pub fn declare(name: &'static str, columns: Vec<Column>) -> Result<Table> {
         let wrong = |message: String| {
             let message = format!("table {name}: {message}");
@@ -87,6 +87,9 @@ impl Table {
                 _ => Err(wrong(format!("it needs one {what}, a whole number"))),
             }
         };
+        if !columns.iter().any(|column| column.role == Role::Data) {
+            return Err(wrong("it has nothing but numbers of rows".into()));
+        }
         let (key, surrogate) = (only(Role::Key, "key")?, only(Role::Surrogate, "surrogate")?);
         for (position, column) in columns.iter().enumerate() {
             if columns.iter().take(position).any(|before| before.name == column.name) {

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use dual_database::merge::Defaults;
+use dual_database::merge::{Defaults, Tracked};
 use dual_database::schema::{Dialect, Table, literal, quoted, users};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::postgres::capture::{
@@ -44,7 +44,8 @@ impl Scene<'_> {
             None => Value::Null,
         });
         let defaults = Defaults::new(data.collect());
-        let oracle = Oracle { defaults, horizon: Stamp::ZERO, writer: Writer::POSTGRES };
+        let oracle =
+            Oracle { defaults, horizon: Stamp::ZERO, writer: Writer::POSTGRES, pending: false };
         Scene { database, session, table, layout, oracle }
     }
 
@@ -54,7 +55,8 @@ impl Scene<'_> {
             .iter()
             .map(|name| format!(", coalesce(s.{}, s.stamp)", quoted(&format!("s_{name}"))))
             .collect();
-        let values: String = data.iter().map(|name| format!(", u.{}::text", quoted(name))).collect();
+        let values: String =
+            data.iter().map(|name| format!(", u.{}::text", quoted(name))).collect();
         let key = quoted(self.table.key().name);
         let sql = format!(
             "SELECT s.key, s.live, u.{key} IS NOT NULL, s.stamp{stamps}{values} \
@@ -66,8 +68,10 @@ impl Scene<'_> {
         let read = |row: &Vec<Option<String>>| {
             let live = row[1].as_deref() == Some("t");
             assert_eq!(row[1], row[2], "the sidecar and the table differ: {row:?}");
-            let stamps: Vec<i64> =
-                row[3..4 + data.len()].iter().map(|s| s.as_ref().unwrap().parse().unwrap()).collect();
+            let stamps: Vec<i64> = row[3..4 + data.len()]
+                .iter()
+                .map(|s| s.as_ref().unwrap().parse().unwrap())
+                .collect();
             let mut values = row[4 + data.len()..].to_vec();
             if !live {
                 values = (0..data.len())
@@ -77,7 +81,10 @@ impl Scene<'_> {
                     })
                     .collect();
             }
-            (row[0].as_ref().unwrap().parse().unwrap(), version(live, &stamps, &values))
+            (
+                row[0].as_ref().unwrap().parse().unwrap(),
+                Tracked::settled(version(live, &stamps, &values)),
+            )
         };
         rows.iter().map(read).collect()
     }
@@ -125,9 +132,12 @@ async fn outside_writes(server: &'static Server) {
     let scene = Scene::on(server, users()).await;
     let go = |sql: &str, reborn: &[i64]| scene.psql(sql, reborn);
     go("INSERT INTO users (user_id, first_name) VALUES (1, 'Анна')", &[]);
-    let silent = scene.state()[&1].clone();
+    let silent = scene.state()[&1].version.clone();
     assert_eq!((silent.stamp_of(2), silent.stamp_of(3)), (Stamp::ZERO, Stamp::ZERO));
-    go("COPY users (user_id, first_name, status) FROM STDIN;\n2\tBob\tissued\n3\tEve\t\\N\n\\.\n", &[]);
+    go(
+        "COPY users (user_id, first_name, status) FROM STDIN;\n2\tBob\tissued\n3\tEve\t\\N\n\\.\n",
+        &[],
+    );
     go("UPDATE users SET phone_number = '+7', status = 'issued' WHERE user_id = 1", &[]);
     go("UPDATE users SET phone_number = '+7' WHERE user_id = 1", &[]);
     go("UPDATE users SET last_activity = now() WHERE user_id > 1", &[]);
@@ -182,11 +192,13 @@ async fn every_outside_write_is_seen_on_12_and_18() {
 async fn a_moved_key_is_a_death_and_a_birth_even_in_a_chain() {
     let scene = Scene::on(shared().unwrap(), visits()).await;
     scene.psql("INSERT INTO visits (visit_id, note) VALUES (3, 'c'), (2, 'b'), (1, 'a')", &[]);
-    psql(&scene.database, &scene.database.url(), "UPDATE visits SET visit_id = visit_id + 1").unwrap();
+    psql(&scene.database, &scene.database.url(), "UPDATE visits SET visit_id = visit_id + 1")
+        .unwrap();
     let state = scene.state();
-    let live: BTreeMap<i64, bool> = state.iter().map(|(key, row)| (*key, row.live.value)).collect();
+    let live: BTreeMap<i64, bool> =
+        state.iter().map(|(key, row)| (*key, row.version.live.value)).collect();
     assert_eq!(live, BTreeMap::from([(1, false), (2, true), (3, true), (4, true)]));
-    assert_eq!(state[&2].columns[1].value, Value::Text("a".into()));
+    assert_eq!(state[&2].version.columns[1].value, Value::Text("a".into()));
 }
 
 #[tokio::test]
@@ -201,7 +213,7 @@ async fn a_collation_that_ignores_case_hides_nothing() {
         .unwrap();
     scene.psql("INSERT INTO visits (visit_id, note) VALUES (1, 'anna'), (2, 'IT''S NEW')", &[]);
     scene.psql("UPDATE visits SET note = 'Anna' WHERE visit_id = 1", &[]);
-    assert!(scene.state()[&1].stamp_of(1) > scene.state()[&1].live.stamp);
+    assert!(scene.state()[&1].version.stamp_of(1) > scene.state()[&1].version.live.stamp);
 }
 
 #[tokio::test]
@@ -235,14 +247,14 @@ async fn the_users_own_triggers_and_cascades_are_captured() {
     // `state` compares the sidecar's opinion of who lives with the table.
     run("INSERT INTO visits (visit_id, note) VALUES (3, 'pay'), (4, 'go'), (5, 'stay')");
     let state = scene.state();
-    assert!(state[&3].live.value && !state[&4].live.value);
-    assert!(state[&3].stamp_of(2) > Stamp::ZERO);
+    assert!(state[&3].version.live.value && !state[&4].version.live.value);
+    assert!(state[&3].version.stamp_of(2) > Stamp::ZERO);
     run("UPDATE visits SET note = 'go' WHERE visit_id = 3; DELETE FROM visits WHERE visit_id = 5");
     let state = scene.state();
-    assert!(!state[&3].live.value && state[&5].live.value);
+    assert!(!state[&3].version.live.value && state[&5].version.live.value);
     scene.psql("UPDATE visits SET note = 'pay' WHERE visit_id = 2", &[]);
     scene.psql("DELETE FROM guests WHERE id = 7", &[]);
-    assert!(!scene.state()[&1].live.value);
+    assert!(!scene.state()[&1].version.live.value);
     scene.psql("TRUNCATE guests CASCADE", &[]);
 }
 
@@ -269,7 +281,7 @@ async fn a_role_without_rights_on_the_schema_is_captured() {
     run("SET dual.moment = '1:4611686018427387904'; SET dual.before = '1:';
          UPDATE users SET source = 'y' WHERE user_id = 2")
     .unwrap();
-    assert!(scene.state()[&2].highest().unix_ms() <= scene.clock() + 1);
+    assert!(scene.state()[&2].version.highest().unix_ms() <= scene.clock() + 1);
     let dropped = format!("DROP OWNED BY {role}; DROP ROLE {role}");
     scene.database.execute(&dropped).unwrap();
 }
@@ -282,7 +294,7 @@ async fn stamps_rise_above_what_they_replace_whatever_the_clock_says() {
     let set = format!("UPDATE dual.side_visits SET s_note = {}", wild.raw());
     scene.database.execute(&set).unwrap();
     scene.psql("UPDATE visits SET note = 'c', paid = true WHERE visit_id = 1", &[]);
-    assert_eq!(scene.state()[&1].stamp_of(1), wild.next(Writer::POSTGRES));
+    assert_eq!(scene.state()[&1].version.stamp_of(1), wild.next(Writer::POSTGRES));
     scene.psql("DELETE FROM visits WHERE visit_id = 2", &[]);
     scene.psql("INSERT INTO visits (visit_id) VALUES (2)", &[]);
     let end = format!("UPDATE dual.side_visits SET stamp = {}", i64::MAX);
@@ -299,9 +311,11 @@ async fn one_moment_for_a_transaction_and_none_for_a_statement_without_rows() {
          INSERT INTO visits (visit_id) VALUES (3); COMMIT");
     let state = scene.state();
     assert_eq!(state.len(), 2);
-    assert_eq!(state[&1].live.stamp, state[&3].live.stamp);
-    let xids = run("BEGIN; UPDATE visits SET note = 'x' WHERE visit_id = 99;
-         DELETE FROM visits WHERE visit_id = 99; SELECT txid_current_if_assigned() IS NULL; COMMIT");
+    assert_eq!(state[&1].version.live.stamp, state[&3].version.live.stamp);
+    let xids = run(
+        "BEGIN; UPDATE visits SET note = 'x' WHERE visit_id = 99;
+         DELETE FROM visits WHERE visit_id = 99; SELECT txid_current_if_assigned() IS NULL; COMMIT",
+    );
     assert_eq!(xids.trim(), "t");
 }
 
@@ -330,7 +344,8 @@ async fn the_feed_is_an_index_scan_that_an_open_transaction_does_not_slow() {
     assert_eq!(keys().await, [(5, true), (6, false)]);
     open.commit("commit").await.unwrap();
     assert_eq!(keys().await, [(-1, true), (5, true), (6, false)]);
-    let sql = scene.layout.changed_since().replace("$1", "9000000").replace("$2", "'{9}'::bigint[]");
+    let sql =
+        scene.layout.changed_since().replace("$1", "9000000").replace("$2", "'{9}'::bigint[]");
     let plan = format!("SET LOCAL enable_seqscan = off; EXPLAIN {sql}");
     let plan = scene.database.execute(&plan).unwrap();
     let text: String = plan.iter().flatten().flatten().cloned().collect();
@@ -375,7 +390,8 @@ async fn a_write_with_its_own_stamp_is_settled_or_refused() {
 
     // A later update of one column; the previous stamps come back.
     let later = born.next(seven);
-    let set = |note: &str, stamp| Mark { key: 1, life: None, columns: vec![(3, stamp, text(note))] };
+    let set =
+        |note: &str, stamp| Mark { key: 1, life: None, columns: vec![(3, stamp, text(note))] };
     let update = "UPDATE visits SET note = 'later' WHERE visit_id = 1";
     let settled = write(update, set("later", later), Some(later)).await.unwrap();
     assert_eq!(settled[0].before.as_ref().unwrap().columns[1], born);
@@ -448,11 +464,17 @@ async fn installing_adopts_repairs_notices_and_leaves_nothing() {
     run("DROP TRIGGER dual_inserted ON visits; INSERT INTO visits (visit_id) VALUES (2)");
     assert_eq!(look().await, Drift::Triggers);
     assert_eq!(again().await, 1);
-    assert_eq!(scene.state()[&2].highest(), Stamp::ADOPTED_POSTGRES);
+    assert_eq!(scene.state()[&2].version.highest(), Stamp::ADOPTED_POSTGRES);
     assert_eq!((look().await, again().await), (Drift::None, 0));
     run("ALTER TABLE visits ADD COLUMN mood text");
     assert_eq!(look().await, Drift::Columns);
     assert_eq!((again().await, look().await), (0, Drift::None));
+    // A column that the declaration gets later: never set in the rows that are there.
+    run("ALTER TABLE dual.side_visits DROP COLUMN s_note");
+    assert_eq!((again().await, look().await), (0, Drift::None));
+    assert_eq!(scene.state()[&2].version.stamp_of(1), Stamp::ZERO);
+    run("DELETE FROM visits WHERE visit_id = 2; INSERT INTO visits (visit_id) VALUES (2), (3)");
+    assert!(scene.state()[&2].version.stamp_of(1) > Stamp::ADOPTED_POSTGRES);
     run("ALTER TABLE visits RENAME TO old; CREATE TABLE visits (LIKE old)");
     assert_eq!(look().await, Drift::Triggers);
     run("DROP TABLE visits; ALTER TABLE old RENAME TO visits");
@@ -487,8 +509,7 @@ async fn without_the_right_to_make_a_schema_the_grant_is_named() {
         .execute(&format!("CREATE ROLE {role} LOGIN; GRANT CREATE ON SCHEMA public TO {role}"))
         .unwrap();
     let url = database.url_as(&role, None);
-    let session =
-        Session::open(&Settings::parse(&url).unwrap(), &Limits::default()).await.unwrap();
+    let session = Session::open(&Settings::parse(&url).unwrap(), &Limits::default()).await.unwrap();
     let table = visits();
     session.batch("make", &table.create_statement(Dialect::Postgres, "visits")).await.unwrap();
     session.begin("install").await.unwrap();
@@ -524,13 +545,8 @@ fn the_sql_is_as_reviewed() {
 /// A random statement with its meaning left to the oracle.
 fn statement() -> impl Strategy<Value = String> {
     let key = || 1i64..6;
-    let note = prop_oneof![
-        Just("NULL"),
-        Just("'it''s new'"),
-        Just("'a'"),
-        Just("'Ж'"),
-        Just("DEFAULT")
-    ];
+    let note =
+        prop_oneof![Just("NULL"), Just("'it''s new'"), Just("'a'"), Just("'Ж'"), Just("DEFAULT")];
     let set = prop_oneof![
         note.clone().prop_map(|note| format!("note = {note}")),
         (0i64..3).prop_map(|guest| format!("guest = {guest}, paid = NOT paid")),
@@ -545,10 +561,9 @@ fn statement() -> impl Strategy<Value = String> {
             "INSERT INTO visits (visit_id, guest) SELECT DISTINCT unnest(ARRAY[{one}, {other}]), 9 \
              ON CONFLICT (visit_id) DO UPDATE SET guest = coalesce(visits.guest, 0) + 1"
         )),
-        (key(), key(), set)
-            .prop_map(|(low, high, set)| format!(
-                "UPDATE visits SET {set} WHERE visit_id BETWEEN {low} AND {high}"
-            )),
+        (key(), key(), set).prop_map(|(low, high, set)| format!(
+            "UPDATE visits SET {set} WHERE visit_id BETWEEN {low} AND {high}"
+        )),
         (key(), key()).prop_map(|(one, other)| format!(
             "DELETE FROM visits WHERE visit_id IN ({one}, {other})"
         )),

@@ -5,6 +5,7 @@
 
 mod capture_oracle;
 mod capture_postgres;
+mod capture_sqlite;
 mod postgres_catalog;
 mod postgres_session;
 mod postgres_tls;

@@ -47,8 +47,13 @@ impl Layout {
                 crate::schema::quoted(&format!("side_{}_txid", self.name)),
             ),
         ];
-        ddl.extend(self.registers.iter().map(|r| {
-            format!("ALTER TABLE {sidecar} ADD COLUMN IF NOT EXISTS {} bigint DEFAULT 0", r.stamp)
+        // The default is for the rows that are there: a new row is written by those who know.
+        ddl.extend(self.registers.iter().flat_map(|r| {
+            [
+                format!("ADD COLUMN IF NOT EXISTS {} bigint DEFAULT 0", r.stamp),
+                format!("ALTER COLUMN {} DROP DEFAULT", r.stamp),
+            ]
+            .map(|change| format!("ALTER TABLE {sidecar} {change}"))
         }));
         ddl
     }

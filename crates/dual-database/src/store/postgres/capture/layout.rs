@@ -100,8 +100,7 @@ impl Register {
             LogicalType::Int => LogicalType::BigInt,
             kind => kind,
         };
-        let (name, kind, collation) =
-            (&self.column, kind.sql(Dialect::Postgres), self.collation());
+        let (name, kind, collation) = (&self.column, kind.sql(Dialect::Postgres), self.collation());
         format!("{row}.{name} IS NOT DISTINCT FROM ({text})::{kind}{collation}")
     }
 }

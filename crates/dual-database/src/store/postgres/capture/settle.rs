@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::layout::Layout;
+use super::layout::{Layout, next};
 use crate::schema::Table;
 use crate::stamp::Stamp;
 use crate::value::{Value, timestamp_text};
@@ -44,7 +44,7 @@ impl Mark {
 impl Layout {
     /// The function that gives marked registers their own stamps. It trusts the table, not the
     /// mark: a register counts as set by the write only if the row has that value, so what a
-    /// user's trigger has made of it keeps the captured stamp. With a proposal it refuses a
+    /// user's trigger has made of it is captured, above the mark. With a proposal it refuses a
     /// write that comes too late, of which then nothing stands.
     pub(super) fn settle_function(&self) -> String {
         let stamp = |name: &str| format!("m.value -> 'columns' -> '{}'", name.replace('\'', "''"));
@@ -52,12 +52,14 @@ impl Layout {
             let mark = stamp(r.name);
             format!(
                 "nullif(CASE WHEN u.{key} IS NULL THEN w.stamp
-        WHEN {mark} IS NULL OR NOT ({is}) THEN coalesce(s.{own}, s.stamp)
+        WHEN {mark} IS NULL THEN coalesce(s.{own}, s.stamp)
+        WHEN NOT ({is}) THEN greatest(coalesce(s.{own}, s.stamp), {next})
         WHEN proposal IS NOT NULL AND jsonb_typeof(befores -> s.key::text) = 'null' AND {silent}
           THEN coalesce(s.{own}, s.stamp)
         ELSE ({mark} ->> 0)::bigint END, w.stamp)",
                 key = self.key,
                 own = r.stamp,
+                next = next(&format!("({mark} ->> 0)::bigint")),
                 is = r.is("u", &format!("{mark} ->> 1")),
                 silent = r.silent("u"),
             )

@@ -17,8 +17,7 @@ const EVENTS: [(&str, &str); 5] = [
 
 /// What every capture begins with: nothing if the transaction has written nothing (asking for
 /// its id would use one up), else the moment of the transaction.
-const MOMENT: &str = "\
-  own := txid_current_if_assigned();
+const MOMENT: &str = "  own := txid_current_if_assigned();
   IF own IS NULL THEN
     RETURN NULL;
   END IF;
@@ -35,8 +34,8 @@ const MOMENT: &str = "\
 
 /// The doorbell. Notifying takes a lock that serialises commits, so only one transaction of
 /// each second of moments does it; one that stays open silences its own second only.
-const RING: &str = "\
-  IF FOUND AND pg_try_advisory_xact_lock(1685414252, (moment >> 32)::integer) THEN
+const RING: &str =
+    "  IF FOUND AND pg_try_advisory_xact_lock(1685414252, (moment >> 32)::integer) THEN
     PERFORM pg_notify('dual', '');
   END IF;
   RETURN NULL;
@@ -132,7 +131,8 @@ impl Layout {
   WHERE s.txid <> own OR {there} IS NOT NULL;
 ",
             stamps = self.each(", ", |r| r.stamp.clone()),
-            silent = self.each(",\n    ", |r| format!("CASE WHEN {} THEN i.horizon END", r.silent(row))),
+            silent =
+                self.each(",\n    ", |r| format!("CASE WHEN {} THEN i.horizon END", r.silent(row))),
             next = next(&self.highest()),
             null = self.each(", ", |r| format!("{} = NULL", r.stamp)),
         )
@@ -185,9 +185,8 @@ impl Layout {
     /// row that has no sidecar row was there before the triggers: it is adopted as it is.
     fn update_body(&self) -> String {
         let (sidecar, key, surrogate) = (&self.sidecar, &self.key, &self.surrogate);
-        let replaced = self.each(", ", |r| {
-            format!("CASE WHEN excluded.{0} IS NOT NULL THEN s.{0} END", r.stamp)
-        });
+        let replaced = self
+            .each(", ", |r| format!("CASE WHEN excluded.{0} IS NOT NULL THEN s.{0} END", r.stamp));
         let before = self.keep_before(&format!("n.{key}"), "FROM dual_new AS n");
         format!(
             "{before}  INSERT INTO {sidecar} AS s (key, live, stamp, {stamps}, txid)
