@@ -80,22 +80,39 @@ impl Oracle {
                 }
                 (false, false) => Change::Delete,
             };
-            let stamp = match &change {
-                Change::Update(columns) if columns.is_empty() => Stamp::ZERO,
-                Change::Update(columns) => is.stamp_of(columns[0].0),
-                _ => is.live.stamp,
+            let window = |replaced: Stamp, stamp: Stamp| {
+                let least = captured(clock.0, replaced, self.writer);
+                let most = captured(clock.1, replaced, self.writer);
+                assert!(least <= stamp && stamp <= most, "{what}: {least} {stamp} {most}");
             };
-            let mut expected = Tracked::changed(row, &change, stamp, self.horizon, &self.defaults);
+            let mut expected = match &change {
+                Change::Update(columns) => {
+                    let first = columns.first().map_or(Stamp::ZERO, |(at, _)| is.stamp_of(*at));
+                    let mut expected =
+                        Tracked::changed(row, &change, first, self.horizon, &self.defaults);
+                    for (at, value) in columns {
+                        // PostgreSQL raises each column by itself, the file all of them.
+                        let change = match self.pending {
+                            true => change.clone(),
+                            false => Change::Update(vec![(*at, value.clone())]),
+                        };
+                        window(change.replaces(was), is.stamp_of(*at));
+                        if !self.pending {
+                            expected.version.columns[*at].stamp = is.stamp_of(*at);
+                        }
+                    }
+                    expected
+                }
+                _ => {
+                    window(change.replaces(was), is.live.stamp);
+                    let stamp = is.live.stamp;
+                    Tracked::changed(row, &change, stamp, self.horizon, &self.defaults)
+                }
+            };
             if !self.pending {
                 expected.bases = Bases::default();
             }
             assert_eq!(&expected, found, "{what}: key {key}, {change:?}\nbefore {row:#?}");
-            if stamp != Stamp::ZERO {
-                let replaced = change.replaces(was);
-                let least = captured(clock.0, replaced, self.writer);
-                let most = captured(clock.1, replaced, self.writer);
-                assert!(least <= stamp && stamp <= most, "{what}: {least} {stamp} {most}");
-            }
         }
     }
 }

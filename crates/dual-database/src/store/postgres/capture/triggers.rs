@@ -181,34 +181,36 @@ impl Layout {
         )
     }
 
-    /// What is set is one stamp above everything that it replaces and above the row's birth. A
-    /// row that has no sidecar row was there before the triggers: it is adopted as it is.
+    /// Each column that is set gets the moment, or what lies above its own stamp and the row's
+    /// birth. A row that has no sidecar row was there before the triggers: it is adopted as it
+    /// is.
     fn update_body(&self) -> String {
         let (sidecar, key, surrogate) = (&self.sidecar, &self.key, &self.surrogate);
-        let replaced = self
-            .each(", ", |r| format!("CASE WHEN excluded.{0} IS NOT NULL THEN s.{0} END", r.stamp));
         let before = self.keep_before(&format!("n.{key}"), "FROM dual_new AS n");
         format!(
             "{before}  INSERT INTO {sidecar} AS s (key, live, stamp, {stamps}, txid)
-  SELECT n.{key}, true, 2,
+  SELECT n.{key}, true, {adopted},
     {set},
     own
   FROM dual_old AS o JOIN dual_new AS n ON n.{key} = o.{key}
   WHERE o.{surrogate} IS DISTINCT FROM n.{surrogate}
     OR {differs}
-  ON CONFLICT (key) DO UPDATE SET ({stamps}, txid) = (
-    SELECT {choice}, excluded.txid
-    FROM (SELECT greatest(moment, {next}) AS stamp OFFSET 0) AS z)
+  ON CONFLICT (key) DO UPDATE SET txid = own,
+    {raised}
   WHERE s.live;
 ",
             stamps = self.each(", ", |r| r.stamp.clone()),
+            adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
             set = self
                 .each(",\n    ", |r| format!("CASE WHEN {} THEN moment END", r.differs("o", "n"))),
             differs = self.each("\n    OR ", |r| r.differs("o", "n")),
-            choice = self.each(",\n      ", |r| {
-                format!("CASE WHEN excluded.{0} IS NULL THEN s.{0} ELSE z.stamp END", r.stamp)
+            raised = self.each(",\n    ", |r| {
+                let above = next(&format!("greatest(s.stamp, s.{})", r.stamp));
+                format!(
+                    "{0} = CASE WHEN excluded.{0} IS NULL THEN s.{0} ELSE greatest(moment, {above}) END",
+                    r.stamp
+                )
             }),
-            next = next(&format!("greatest(s.stamp, {replaced})")),
         )
     }
 
