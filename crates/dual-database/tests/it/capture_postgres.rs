@@ -6,7 +6,7 @@ use dual_database::merge::{Defaults, Tracked};
 use dual_database::schema::{Dialect, Table, literal, quoted, users};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::postgres::capture::{
-    Drift, Layout, Mark, changed_since, drift, install, keep_before, settle, uninstall,
+    Drift, Layout, Mark, Settled, changed_since, drift, install, keep_before, settle, uninstall,
 };
 use dual_database::store::postgres::{Limits, Session, Settings};
 use dual_database::value::Value;
@@ -352,10 +352,21 @@ async fn the_feed_is_an_index_scan_that_an_open_transaction_does_not_slow() {
     assert!(text.contains("side_visits_txid") && !text.contains("Seq Scan"), "{text}");
 }
 
-/// A write of the library: what it sets carries its stamp, the rest is captured.
 #[tokio::test]
 async fn a_write_with_its_own_stamp_is_settled_or_refused() {
-    let scene = Scene::on(shared().unwrap(), visits()).await;
+    own_stamps(shared().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_write_with_its_own_stamp_is_settled_or_refused_on_12_and_18() {
+    for version in OLDEST_AND_NEWEST {
+        own_stamps(shared_with(&Version::exact(version)).unwrap()).await;
+    }
+}
+
+/// A write of the library: what it sets carries its stamp, the rest is captured.
+async fn own_stamps(server: &'static Server) {
+    let scene = Scene::on(server, visits()).await;
     let (session, table) = (&scene.session, &scene.table);
     let seven = Writer::new(7).unwrap();
     let text = |text: &str| Value::Text(text.into());
@@ -443,6 +454,28 @@ async fn a_write_with_its_own_stamp_is_settled_or_refused() {
     mark.columns.iter_mut().for_each(|column| column.1 = again);
     let settled = write(insert, mark, Some(again)).await.unwrap();
     assert_eq!(settled[0].after.columns, [again; 4], "nothing is inherited");
+
+    // Several rows at once; a row that is not marked is captured.
+    scene.database.execute("INSERT INTO visits (visit_id) VALUES (11), (12), (13)").unwrap();
+    let three = Stamp::at(scene.clock() + 3_000, Writer::new(3).unwrap());
+    let marks = [11, 12].map(|key| Mark {
+        key,
+        life: None,
+        columns: vec![(4, three, Value::Bool(true)), (2, three, Value::Int(5))],
+    });
+    session.begin("merge").await.unwrap();
+    keep_before(session).await.unwrap();
+    let sql = "UPDATE visits SET paid = true, guest = 5 WHERE visit_id > 10";
+    session.batch("merge", sql).await.unwrap();
+    let settled = settle(session, table, &scene.layout, &marks, None).await.unwrap();
+    session.commit("merge").await.unwrap();
+    assert_eq!(settled.len(), 2);
+    for Settled { before, after } in settled {
+        assert_eq!((after.columns[0], after.columns[2]), (three, three));
+        assert_eq!(before.unwrap().columns[2], Stamp::ZERO);
+    }
+    assert_eq!(scene.state()[&13].version.stamp_of(0).writer(), Writer::POSTGRES);
+    assert_eq!(drift(session, &scene.layout).await.unwrap(), Drift::None);
 }
 
 #[tokio::test]
@@ -489,7 +522,7 @@ async fn installing_adopts_repairs_notices_and_leaves_nothing() {
     assert_eq!(drift(session, layout).await.unwrap_err().kind(), error.kind());
 
     session.begin("uninstall").await.unwrap();
-    uninstall(session, std::slice::from_ref(layout)).await.unwrap();
+    uninstall(session).await.unwrap();
     session.commit("uninstall").await.unwrap();
     assert_eq!(look().await, Drift::Absent);
     run("INSERT INTO visits (visit_id) VALUES (9)");
@@ -501,23 +534,113 @@ async fn installing_adopts_repairs_notices_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn without_the_right_to_make_a_schema_the_grant_is_named() {
+async fn the_rights_that_are_needed_are_enough_and_are_named() {
     let server = shared().unwrap();
     let database = server.database("capture_rights").unwrap();
     let role = format!("guest_{}", database.name());
-    database
-        .execute(&format!("CREATE ROLE {role} LOGIN; GRANT CREATE ON SCHEMA public TO {role}"))
-        .unwrap();
+    let table = visits();
+    database.execute(&table.create_statement(Dialect::Postgres, "public.visits")).unwrap();
+    database.execute(&format!("CREATE ROLE {role} LOGIN")).unwrap();
     let url = database.url_as(&role, None);
     let session = Session::open(&Settings::parse(&url).unwrap(), &Limits::default()).await.unwrap();
-    let table = visits();
-    session.batch("make", &table.create_statement(Dialect::Postgres, "visits")).await.unwrap();
-    session.begin("install").await.unwrap();
-    let error = install(&session, &Layout::new(&table, "public.visits")).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::AccessDenied);
-    assert!(error.hint().unwrap().contains("GRANT CREATE ON DATABASE"), "{error}");
+    let layout = Layout::new(&table, "public.visits");
+    let attempt = async || {
+        session.begin("install").await.unwrap();
+        let outcome = install(&session, &layout).await;
+        match outcome {
+            Ok(_) => session.commit("install").await.unwrap(),
+            Err(_) => session.rollback("install").await.unwrap(),
+        }
+        outcome.map_err(|error| {
+            assert_eq!(error.kind(), Kind::AccessDenied);
+            error.hint().unwrap_or_default().to_owned()
+        })
+    };
+    assert!(attempt().await.unwrap_err().contains("TRIGGER ON TABLE public.visits"));
+    let grant = "GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON visits TO";
+    database.execute(&format!("{grant} {role}")).unwrap();
+    assert!(attempt().await.unwrap_err().contains("GRANT CREATE ON DATABASE"));
+    let grant = format!("GRANT CREATE ON DATABASE {} TO {role}", database.name());
+    database.execute(&grant).unwrap();
+    // It need not own the table, not even to install again.
+    assert_eq!((attempt().await, attempt().await), (Ok(0), Ok(0)));
+    database.execute("INSERT INTO visits (visit_id) VALUES (1)").unwrap();
+    let count = database.execute("SELECT count(*) FROM dual.side_visits").unwrap();
+    assert_eq!(count[0][0].as_deref(), Some("1"));
+    session.begin("uninstall").await.unwrap();
+    uninstall(&session).await.unwrap();
+    session.commit("uninstall").await.unwrap();
     drop(session);
+    database.execute("INSERT INTO visits (visit_id) VALUES (2)").unwrap();
     database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).unwrap();
+}
+
+/// A plan is kept for the session: one that was made while everything was small must not read
+/// a large sidecar, or a large table, whole.
+#[tokio::test]
+async fn nothing_is_read_whole_however_old_the_plan() {
+    let scene = Scene::on(shared().unwrap(), visits()).await;
+    let off = "ALTER TABLE visits SET (autovacuum_enabled = off);
+               ALTER TABLE dual.side_visits SET (autovacuum_enabled = off)";
+    scene.database.execute(off).unwrap();
+    let one = |key: i64| {
+        format!(
+            "BEGIN; INSERT INTO visits (visit_id) VALUES ({key}); \
+             UPDATE visits SET note = 'x' WHERE visit_id = {key}; \
+             DELETE FROM visits WHERE visit_id = {key}; COMMIT;"
+        )
+    };
+    let warm: String = (1..10).map(one).collect();
+    let again: String = (20_001..20_010).map(one).collect();
+    let sql = format!(
+        "{warm} INSERT INTO visits (visit_id) SELECT generate_series(100, 15000); \
+         UPDATE visits SET paid = true; {again}"
+    );
+    psql(&scene.database, &scene.database.url(), &sql).unwrap();
+    let written = "SELECT coalesce(sum(n_tup_upd), 0) >= 14000, coalesce(sum(seq_scan), 0) \
+                   FROM pg_stat_user_tables WHERE relname = 'side_visits'";
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let scans = loop {
+        let found = &scene.database.execute(written).unwrap()[0];
+        if found[0].as_deref() == Some("t") {
+            break found[1].clone();
+        }
+        assert!(std::time::Instant::now() < deadline, "the statistics never came");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    // The one is the adoption of the empty table at the installation.
+    let scans: i64 = scans.unwrap().parse().unwrap();
+    assert!(scans <= 1, "{scans}");
+    // The tables agree with the sidecar.
+    assert_eq!(scene.state().values().filter(|row| row.version.live.value).count(), 14_901);
+}
+
+#[tokio::test]
+async fn writers_that_meet_neither_deadlock_nor_lose_a_stamp() {
+    let scene = Scene::on(shared().unwrap(), visits()).await;
+    let settings = Settings::parse(&scene.database.url()).unwrap();
+    let work = async |who: i64| {
+        let session = Session::open(&settings, &Limits::default()).await.unwrap();
+        for round in 0..40 {
+            let key = round % 4;
+            for sql in [
+                format!(
+                    "INSERT INTO visits (visit_id, guest) VALUES ({key}, {who}) ON CONFLICT DO NOTHING"
+                ),
+                format!("UPDATE visits SET guest = coalesce(guest, 0) + 1 WHERE visit_id = {key}"),
+                format!("DELETE FROM visits WHERE visit_id = {key} AND guest % 7 = {who}"),
+            ] {
+                session.batch("write", &sql).await.unwrap();
+            }
+        }
+    };
+    tokio::join!(work(1), work(2), work(3), work(4));
+    // `state` compares who lives; what lives is at least as young as its birth.
+    let state = scene.state();
+    assert_eq!(state.len(), 4);
+    for row in state.values().filter(|row| row.version.live.value) {
+        assert!(row.version.stamp_of(0) >= row.version.live.stamp);
+    }
 }
 
 #[tokio::test]

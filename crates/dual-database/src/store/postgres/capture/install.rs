@@ -45,7 +45,8 @@ pub struct Settled {
 pub enum Drift {
     /// Nothing.
     None,
-    /// Columns were added, dropped or given another type; every write was seen.
+    /// Columns were added, dropped or given another type. No write was missed, but a change of
+    /// type can rewrite values without any: the table has to be compared.
     Columns,
     /// A trigger is missing, disabled or another one, or the table is not the one that was
     /// tracked: writes may have been missed.
@@ -81,14 +82,10 @@ pub async fn install(session: &Session, layout: &Layout) -> Result<u64> {
             &[(&FORMAT, Type::INT4), (&Uuid::now_v7().to_string().as_str(), Type::TEXT)],
         )
         .await?;
-    let settle = layout.function("settle");
     let mut statements = layout.sidecar_ddl();
+    statements.extend(layout.drop_functions());
     statements.extend(layout.functions());
-    for what in Layout::trigger_names() {
-        let function = layout.function(what.trim_start_matches("dual_"));
-        statements.push(format!("REVOKE ALL ON FUNCTION {function}() FROM PUBLIC"));
-    }
-    statements.push(format!("REVOKE ALL ON FUNCTION {settle}(jsonb, bigint) FROM PUBLIC"));
+    statements.extend(layout.revokes());
     for statement in &statements {
         session.batch(operation, statement).await?;
     }
@@ -141,19 +138,14 @@ pub async fn drift(session: &Session, layout: &Layout) -> Result<Drift> {
     })
 }
 
-/// Takes everything away, in the session's transaction: the triggers of these tables and the
-/// schema `dual`. What stays is the user's tables, as they are.
+/// Takes everything away, in the session's transaction: the schema `dual`, and with its
+/// functions the triggers. What stays is the user's tables, as they are.
 ///
 /// # Errors
 /// As for [`Session::batch`].
-pub async fn uninstall(session: &Session, layouts: &[Layout]) -> Result<()> {
+pub async fn uninstall(session: &Session) -> Result<()> {
     let operation = "uninstall capture from PostgreSQL";
     session.batch(operation, &format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")).await?;
-    for layout in layouts {
-        for statement in layout.drop_triggers() {
-            session.batch(operation, &statement).await?;
-        }
-    }
     session.batch(operation, "DROP SCHEMA IF EXISTS dual CASCADE").await
 }
 

@@ -65,7 +65,7 @@ impl Layout {
             )
         });
         format!(
-            "CREATE OR REPLACE FUNCTION {function}(marks jsonb, proposal bigint)
+            "CREATE FUNCTION {function}(marks jsonb, proposal bigint)
 RETURNS TABLE (row_key bigint, row_before jsonb, row_after jsonb)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off

@@ -55,32 +55,39 @@ impl Layout {
         ]
     }
 
-    /// The triggers, each with what drops an older one of its name first.
+    /// What drops the functions of an earlier installation, and with them the triggers that
+    /// call them: that needs no ownership of the table, which `DROP TRIGGER` would.
     #[must_use]
-    pub fn triggers(&self) -> Vec<String> {
-        let (target, key) = (&self.target, &self.key);
-        EVENTS
-            .iter()
-            .flat_map(|(what, clause)| {
-                let clause = clause.replace("{t}", target).replace("{k}", key);
-                [
-                    format!("DROP TRIGGER IF EXISTS dual_{what} ON {target}"),
-                    format!(
-                        "CREATE TRIGGER dual_{what} {clause} EXECUTE FUNCTION {}()",
-                        self.function(what)
-                    ),
-                ]
-            })
+    pub fn drop_functions(&self) -> Vec<String> {
+        let settle = format!("{}(jsonb, bigint)", self.function("settle"));
+        let called = EVENTS.iter().map(|(what, _)| format!("{}()", self.function(what)));
+        called
+            .chain([settle])
+            .map(|function| format!("DROP FUNCTION IF EXISTS {function} CASCADE"))
             .collect()
     }
 
-    /// What drops the triggers.
-    #[must_use]
-    pub fn drop_triggers(&self) -> Vec<String> {
-        EVENTS
-            .iter()
-            .map(|(what, _)| format!("DROP TRIGGER IF EXISTS dual_{what} ON {}", self.target))
+    /// What keeps the functions from being called by anybody else.
+    pub(super) fn revokes(&self) -> Vec<String> {
+        let settle = format!("{}(jsonb, bigint)", self.function("settle"));
+        let called = EVENTS.iter().map(|(what, _)| format!("{}()", self.function(what)));
+        called
+            .chain([settle])
+            .map(|function| format!("REVOKE ALL ON FUNCTION {function} FROM PUBLIC"))
             .collect()
+    }
+
+    /// The triggers.
+    #[must_use]
+    pub fn triggers(&self) -> Vec<String> {
+        let create = |(what, clause): &(&str, &str)| {
+            let clause = clause.replace("{t}", &self.target).replace("{k}", &self.key);
+            format!(
+                "CREATE TRIGGER dual_{what} {clause} EXECUTE FUNCTION {}()",
+                self.function(what)
+            )
+        };
+        EVENTS.iter().map(create).collect()
     }
 
     /// The names of the triggers.
@@ -92,7 +99,7 @@ impl Layout {
         // A plan is kept for the session and no table here is ever surely analysed: the
         // settings leave it no way but by key, no matter how large things were when it was made.
         format!(
-            "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger\n\
+            "CREATE FUNCTION {function}() RETURNS trigger\n\
              LANGUAGE plpgsql SECURITY DEFINER\n\
              SET search_path = pg_catalog, pg_temp SET enable_seqscan = off\n\
              SET enable_nestloop = off SET jit = off AS $dual$\n\

@@ -45,7 +45,8 @@ pub struct State {
 pub enum Drift {
     /// Nothing.
     None,
-    /// Columns were added, dropped or declared otherwise; every write was seen.
+    /// Columns were added, dropped or given another type. No write was missed, but a change of
+    /// type can rewrite values without any: the table has to be compared.
     Columns,
     /// A trigger is missing or another one, or a unique index came or went: writes may have
     /// been missed.
