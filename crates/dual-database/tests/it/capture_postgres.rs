@@ -303,6 +303,29 @@ async fn stamps_rise_above_what_they_replace_whatever_the_clock_says() {
 }
 
 #[tokio::test]
+async fn after_a_purge_silence_is_the_horizon_and_below_it_nothing_is_taken() {
+    let mut scene = Scene::on(shared().unwrap(), visits()).await;
+    scene.psql("INSERT INTO visits (visit_id) VALUES (1)", &[]);
+    let horizon = Stamp::at(scene.clock() - 10_000, Writer::POSTGRES);
+    let purge = format!("UPDATE dual.installation SET horizon = {}", horizon.raw());
+    scene.database.execute(&purge).unwrap();
+    scene.oracle.horizon = horizon;
+    scene.psql("INSERT INTO visits (visit_id, note) VALUES (2, 'b'), (3, 'it''s new')", &[]);
+    assert_eq!(scene.state()[&3].version.stamp_of(1), horizon);
+    scene.psql("UPDATE visits SET visit_id = 4 WHERE visit_id = 3", &[]);
+
+    let old = Stamp::at(scene.clock() - 20_000, Writer::new(7).unwrap());
+    let mark = Mark { key: 5, life: Some((true, old)), columns: Vec::new() };
+    let session = &scene.session;
+    session.begin("write").await.unwrap();
+    keep_before(session).await.unwrap();
+    session.batch("write", "INSERT INTO visits (visit_id) VALUES (5)").await.unwrap();
+    let outcome = settle(session, &scene.table, &scene.layout, &[mark], Some(old)).await;
+    assert!(outcome.unwrap_err().chain().contains("DU001"));
+    session.rollback("write").await.unwrap();
+}
+
+#[tokio::test]
 async fn one_moment_for_a_transaction_and_none_for_a_statement_without_rows() {
     let scene = Scene::on(shared().unwrap(), visits()).await;
     let run = |sql: &str| psql(&scene.database, &scene.database.url(), sql).unwrap();

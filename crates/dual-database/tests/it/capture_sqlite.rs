@@ -314,6 +314,18 @@ fn stamps_rise_above_what_they_replace_whatever_the_clock_says() {
 }
 
 #[test]
+fn after_a_purge_silence_is_the_horizon() {
+    let mut scene = Scene::new(visits(), "");
+    let horizon = Stamp::at(scene.clock() - 10_000, Writer::POSTGRES);
+    scene.own.execute("UPDATE dual_state SET horizon = ?1", [horizon.raw()]).unwrap();
+    assert_eq!(state(&scene.own).unwrap().horizon, horizon);
+    scene.oracle.horizon = horizon;
+    scene.python("INSERT INTO visits (visit_id, note) VALUES (1, 'b'), (2, NULL)", &[]);
+    assert_eq!(scene.state()[&2].version.stamp_of(1), horizon);
+    scene.python("UPDATE visits SET visit_id = 3 WHERE visit_id = 2", &[]);
+}
+
+#[test]
 fn a_rollback_takes_everything_back_and_a_commit_is_one_step() {
     let scene = Scene::new(visits(), "");
     let (before, seq) = (scene.state(), scene.seq());
