@@ -10,10 +10,10 @@
 mod ddl;
 mod install;
 mod layout;
+mod sidecar;
 mod triggers;
 
 pub use ddl::FORMAT;
-pub use install::{
-    Drift, Entry, State, changed_above, drift, entry, install, renumber, settle, state, uninstall,
-};
+pub use install::{Drift, drift, install, uninstall};
 pub use layout::{Layout, Unique};
+pub use sidecar::{Entry, State, changed_above, entry, renumber, settle, state};
