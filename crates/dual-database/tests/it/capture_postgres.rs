@@ -2,11 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use dual_database::merge::{Defaults, Tracked};
+use dual_database::merge::{Admission, Defaults, Tracked};
 use dual_database::schema::{Dialect, Table, literal, quoted, users};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::postgres::capture::{
-    Drift, Layout, Mark, Settled, changed_since, drift, install, keep_before, settle, uninstall,
+    Drift, Layout, Mark, Settled, changed_since, drift, install, keep_before, refusal, settle,
+    uninstall,
 };
 use dual_database::store::postgres::{Limits, Session, Settings};
 use dual_database::value::Value;
@@ -321,7 +322,7 @@ async fn after_a_purge_silence_is_the_horizon_and_below_it_nothing_is_taken() {
     keep_before(session).await.unwrap();
     session.batch("write", "INSERT INTO visits (visit_id) VALUES (5)").await.unwrap();
     let outcome = settle(session, &scene.table, &scene.layout, &[mark], Some(old)).await;
-    assert!(outcome.unwrap_err().chain().contains("DU001"));
+    assert_eq!(refusal(&outcome.unwrap_err()), Some(Admission::Stale { above: horizon }));
     session.rollback("write").await.unwrap();
 }
 
@@ -435,10 +436,10 @@ async fn own_stamps(server: &'static Server) {
     // One that comes too late, or from a wild clock: nothing of it stands.
     let state = scene.state();
     let error = write("UPDATE visits SET note = 'stuck'", set("stuck", born), Some(born)).await;
-    assert!(error.unwrap_err().chain().contains("DU001"));
+    assert_eq!(refusal(&error.unwrap_err()), Some(Admission::Stale { above: later }));
     let wild = Stamp::at(scene.clock() + 120_000, seven);
     let error = write("UPDATE visits SET note = 'wild'", set("wild", wild), Some(wild)).await;
-    assert!(error.unwrap_err().chain().contains("DU002"));
+    assert_eq!(refusal(&error.unwrap_err()), Some(Admission::Ahead));
     assert_eq!(scene.state(), state);
 
     // A user's trigger changes what was written: that value is not the write's.
@@ -471,7 +472,8 @@ async fn own_stamps(server: &'static Server) {
     let settled = write("SELECT 1", dead(2), None).await.unwrap();
     assert_eq!((settled[0].before.is_none(), settled[0].after.live), (true, false));
     let error = write(insert, mark, Some(born)).await;
-    assert!(error.unwrap_err().chain().contains("DU001"), "born before that death");
+    let stale = Some(Admission::Stale { above: died });
+    assert_eq!(refusal(&error.unwrap_err()), stale, "born before that death");
     let again = died.next(seven);
     let mut mark = Mark { key: 1, life: Some((true, again)), columns: all("hello") };
     mark.columns.iter_mut().for_each(|column| column.1 = again);

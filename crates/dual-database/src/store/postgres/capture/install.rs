@@ -160,8 +160,8 @@ pub async fn keep_before(session: &Session) -> Result<()> {
 
 /// Gives what the transaction has just written its own stamps, as the marks say. With a
 /// `proposal`, which is then the stamp of every mark, the write is refused if something at or
-/// above it is there (SQLSTATE `DU001`, the stamp to exceed in the detail) or if it lies too
-/// far ahead of the server's clock (`DU002`); the transaction can then only be rolled back.
+/// above it is there, or if it lies too far ahead of the server's clock: [`super::refusal`] reads
+/// that from the error. The transaction can then only be rolled back.
 ///
 /// # Errors
 /// As for [`Session::batch`].

@@ -19,4 +19,4 @@ pub use install::{
     Drift, Entry, Settled, changed_since, drift, install, keep_before, settle, uninstall,
 };
 pub use layout::Layout;
-pub use settle::Mark;
+pub use settle::{Mark, refusal};

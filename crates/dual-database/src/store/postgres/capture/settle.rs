@@ -3,8 +3,11 @@
 use serde_json::json;
 
 use super::layout::{Layout, next};
+use crate::Error;
+use crate::merge::Admission;
 use crate::schema::Table;
 use crate::stamp::Stamp;
+use crate::store::postgres::sqlstate;
 use crate::value::{Value, timestamp_text};
 
 /// What a write of the library, or a merge, has set in one row and under which stamps.
@@ -38,6 +41,20 @@ impl Mark {
             "live": live.map(Stamp::raw),
             "columns": columns.collect::<serde_json::Map<_, _>>(),
         })
+    }
+}
+
+/// What a proposal was refused for, if that is what the error says.
+#[must_use]
+pub fn refusal(error: &Error) -> Option<Admission> {
+    match sqlstate(error)? {
+        "DU001" => {
+            let (_, rest) = error.message().split_once("stale proposal, above ")?;
+            let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+            Some(Admission::Stale { above: Stamp::from_raw(digits.parse().ok()?)? })
+        }
+        "DU002" => Some(Admission::Ahead),
+        _ => None,
     }
 }
 
@@ -98,7 +115,7 @@ BEGIN
     FROM dual.installation AS i, jsonb_array_elements(marks) AS m,
       LATERAL (SELECT nullif(befores -> (m.value ->> 'key'), 'null') AS value) AS b;
     IF proposal <= above THEN
-      RAISE EXCEPTION 'stale proposal' USING ERRCODE = 'DU001', DETAIL = above::text;
+      RAISE EXCEPTION 'stale proposal, above %', above USING ERRCODE = 'DU001';
     END IF;
     IF (proposal >> 22) > now_ms + 60000 AND NOT (above >> 22) > now_ms + 60000 THEN
       RAISE EXCEPTION 'proposal ahead of the clock' USING ERRCODE = 'DU002';
