@@ -2,6 +2,8 @@
 //!
 //! The rooms, in the order in which data passes; a lower room never imports an upper one:
 //!
+//! - [`sync`]: cursor, epoch, reconcile: the decisions of the synchroniser;
+//! - [`merge`] and [`stamp`]: which of two writes stands; pure;
 //! - [`import`]: a Google Sheet or a CSV file into both stores, in two phases;
 //! - [`store`]: the two stores, one room each: connection, catalog, codec, statements;
 //! - [`schema`] and [`value`]: what both sides agree on;
@@ -10,8 +12,11 @@
 pub mod clock;
 pub mod error;
 pub mod import;
+pub mod merge;
 pub mod schema;
+pub mod stamp;
 pub mod store;
+pub mod sync;
 pub mod value;
 
 pub use error::{Error, Kind, Result, Store};

@@ -13,6 +13,7 @@ mod users;
 pub use ddl::{Dialect, literal, quoted};
 pub use users::users;
 
+use crate::error::{Error, Kind, Result};
 pub use crate::value::LogicalType;
 use crate::value::Value;
 
@@ -51,6 +52,37 @@ pub struct Table {
 }
 
 impl Table {
+    /// A table of these columns, in this order.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] if it has not exactly one key and one surrogate, both whole
+    /// numbers, if it has no other column, or two of one name.
+    pub fn declare(name: &'static str, columns: Vec<Column>) -> Result<Table> {
+        let wrong = |message: String| {
+            let message = format!("table {name}: {message}");
+            Error::new(Kind::Configuration, "declare a table", message)
+        };
+        let only = |role: Role, what: &str| {
+            let mut found = columns.iter().enumerate().filter(|(_, column)| column.role == role);
+            match (found.next(), found.next()) {
+                (Some((at, Column { kind: LogicalType::Int | LogicalType::BigInt, .. })), None) => {
+                    Ok(at)
+                }
+                _ => Err(wrong(format!("it needs one {what}, a whole number"))),
+            }
+        };
+        if !columns.iter().any(|column| column.role == Role::Data) {
+            return Err(wrong("it has nothing but numbers of rows".into()));
+        }
+        let (key, surrogate) = (only(Role::Key, "key")?, only(Role::Surrogate, "surrogate")?);
+        for (position, column) in columns.iter().enumerate() {
+            if columns.iter().take(position).any(|before| before.name == column.name) {
+                return Err(wrong(format!("column {} is declared twice", column.name)));
+            }
+        }
+        Ok(Table { name, columns, key, surrogate })
+    }
+
     /// The name, the same on both sides.
     #[must_use]
     pub fn name(&self) -> &'static str {

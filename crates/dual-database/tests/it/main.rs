@@ -3,6 +3,9 @@
 // The lint's own exception covers test functions, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod capture_oracle;
+mod capture_postgres;
+mod capture_sqlite;
 mod postgres_catalog;
 mod postgres_session;
 mod postgres_tls;

@@ -6,6 +6,7 @@
 //! - [`Plan`]: what is missing and what is in the way, as SQL.
 
 mod adopt;
+pub mod capture;
 mod catalog;
 mod connect;
 mod copy;

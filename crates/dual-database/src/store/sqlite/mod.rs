@@ -4,6 +4,7 @@
 //! in the process would drop SQLite's POSIX locks. Looking at it with `stat` is allowed.
 
 mod adopt;
+pub mod capture;
 mod catalog;
 mod codec;
 mod failure;

@@ -1,0 +1,288 @@
+//! A row of the SQLite file: its version, and which of its registers PostgreSQL lacks.
+
+use super::{Change, Conflict, Defaults, Version, conflicts, merge, misses_none, written};
+use crate::stamp::Stamp;
+
+/// For each pending register the stamp that it replaced; `None` where nothing is pending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bases {
+    /// Of `live`.
+    pub live: Option<Stamp>,
+    /// Of the columns in their order; what is missing at the end is not pending.
+    pub columns: Vec<Option<Stamp>>,
+}
+
+impl Bases {
+    /// The base of that column, if it is pending.
+    #[must_use]
+    pub fn column(&self, position: usize) -> Option<Stamp> {
+        self.columns.get(position).copied().flatten()
+    }
+
+    /// Whether any register is pending.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.live.is_some() || self.columns.iter().any(Option::is_some)
+    }
+
+    /// Lets go of every pending register that is `settled`, given its stamp here and on the
+    /// other side; what stays is pending on top of what the other side has.
+    fn settle(&mut self, ours: &Version, theirs: &Version, settled: impl Fn(Stamp, Stamp) -> bool) {
+        let decide = |base: &mut Option<Stamp>, ours: Stamp, theirs: Stamp| {
+            if settled(ours, theirs) {
+                *base = None;
+            } else if let Some(base) = base {
+                // Never downwards: what has been pulled meanwhile may be above it.
+                *base = (*base).max(theirs);
+            }
+        };
+        decide(&mut self.live, ours.live.stamp, theirs.live.stamp);
+        for (position, base) in self.columns.iter_mut().enumerate() {
+            decide(base, ours.stamp_of(position), theirs.stamp_of(position));
+        }
+    }
+}
+
+/// A row of the file with what is pending in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracked {
+    /// The row and its stamps.
+    pub version: Version,
+    /// What PostgreSQL may lack of it.
+    pub bases: Bases,
+}
+
+/// What taking in a version from the other side did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absorbed {
+    /// The row afterwards.
+    pub row: Tracked,
+    /// Something was written; if not, the row is not to be touched at all.
+    pub changed: bool,
+    /// The other side lacks something that this one has: mark the row as changed.
+    pub other_is_behind: bool,
+    /// Pending registers that met a write which they had not seen, whichever won: to be logged
+    /// in the same transaction. The bases know that write from then on, so that the push does
+    /// not log it again.
+    pub conflicts: Vec<Conflict>,
+}
+
+impl Tracked {
+    /// A row with nothing pending.
+    #[must_use]
+    pub fn settled(version: Version) -> Tracked {
+        Tracked { version, bases: Bases::default() }
+    }
+
+    /// A change made in this file and pending: the registers that it sets remember the stamp
+    /// that they had when PostgreSQL and the file last agreed.
+    #[must_use]
+    pub fn changed(
+        existing: Option<&Tracked>,
+        change: &Change,
+        stamp: Stamp,
+        unseen: Stamp,
+        defaults: &Defaults,
+    ) -> Tracked {
+        let before = existing.map(|row| &row.version);
+        let version = written(before, change, stamp, unseen, defaults);
+        let mut bases = existing.map(|row| row.bases.clone()).unwrap_or_default();
+        bases.columns.resize(version.columns.len().max(bases.columns.len()), None);
+        let (live_before, is_new) =
+            before.map_or((Stamp::ZERO, true), |row| (row.live.stamp, false));
+        if is_new || version.live.stamp != live_before {
+            bases.live.get_or_insert(live_before);
+        }
+        for (position, base) in bases.columns.iter_mut().enumerate() {
+            let was = before.map_or(Stamp::ZERO, |row| row.stamp_of(position));
+            if is_new || version.stamp_of(position) != was {
+                base.get_or_insert(was);
+            }
+        }
+        Tracked { version, bases }
+    }
+
+    /// The row as far as it counts against what PostgreSQL has.
+    ///
+    /// Where PostgreSQL shows a newer life, whatever is not pending here belonged to the old one
+    /// and was known to it: it died with that life, even if its stamp is the higher (an update
+    /// that a delete had beaten). Not to be asked of a PostgreSQL that may have lost
+    /// transactions: there the stamps alone count.
+    #[must_use]
+    pub fn against(&self, primary: &Version) -> Version {
+        let mut version = self.version.clone();
+        if self.bases.live.is_none() && primary.live.stamp > version.live.stamp {
+            let columns = version.columns.iter_mut().zip(&primary.columns).enumerate();
+            for (position, (own, theirs)) in columns {
+                if self.bases.column(position).is_none() {
+                    *own = theirs.clone();
+                }
+            }
+        }
+        version
+    }
+
+    /// Takes in what PostgreSQL has: merges it, and what was pending and has lost is pending no
+    /// more. `intact` says that PostgreSQL still has everything that it ever acknowledged.
+    #[must_use]
+    pub fn absorb(
+        existing: Option<&Tracked>,
+        incoming: &Version,
+        intact: bool,
+        defaults: &Defaults,
+    ) -> Absorbed {
+        let Some(existing) = existing else {
+            return Absorbed {
+                row: Tracked::settled(incoming.clone().stored(defaults)),
+                changed: true,
+                other_is_behind: false,
+                conflicts: Vec::new(),
+            };
+        };
+        let conflicts = conflicts(&existing.version, &existing.bases, incoming);
+        let own = if intact { existing.against(incoming) } else { existing.version.clone() };
+        let version = merge(&own, incoming).version.stored(defaults);
+        let mut bases = existing.bases.clone();
+        if !version.live.value && version.live == incoming.live {
+            // The row has died there, and what was pending in it with it.
+            bases = Bases::default();
+        }
+        // The own stamp coming back means that PostgreSQL has it, whatever became of the push.
+        bases.settle(&existing.version, incoming, |ours, theirs| theirs >= ours);
+        Absorbed {
+            changed: version != existing.version || bases != existing.bases,
+            other_is_behind: version != incoming.clone().stored(defaults),
+            row: Tracked { version, bases },
+            conflicts,
+        }
+    }
+
+    /// Takes in what PostgreSQL answered to a direct write: `after`, which had been `previous`
+    /// before it. Only the registers that the write has set are taken; the rest says nothing
+    /// about what is pending here. `None` if the file misses something of what was there, or
+    /// does not have the row: it waits for the feed.
+    #[must_use]
+    pub fn absorb_direct(
+        existing: Option<&Tracked>,
+        previous: Option<&Version>,
+        after: &Version,
+        defaults: &Defaults,
+    ) -> Option<Absorbed> {
+        if !misses_none(existing.map(|row| &row.version), previous) {
+            return None;
+        }
+        let whole = previous.is_none_or(|previous| previous.live.stamp != after.live.stamp);
+        if whole {
+            return Some(Tracked::absorb(existing, after, true, defaults));
+        }
+        let existing = existing.filter(|row| row.version.live.value)?;
+        let mut incoming = existing.version.clone();
+        let is_set =
+            |column| previous.is_some_and(|row| row.stamp_of(column) != after.stamp_of(column));
+        for (position, (column, new)) in incoming.columns.iter_mut().zip(&after.columns).enumerate()
+        {
+            if is_set(position) {
+                *column = new.clone();
+            }
+        }
+        let mut absorbed = Tracked::absorb(Some(existing), &incoming, true, defaults);
+        let Tracked { bases, .. } = &mut absorbed.row;
+        bases.live = existing.bases.live;
+        for (position, base) in bases.columns.iter_mut().enumerate() {
+            if !is_set(position) {
+                *base = existing.bases.column(position);
+            }
+        }
+        absorbed.changed = absorbed.row != *existing;
+        absorbed.other_is_behind = false;
+        Some(absorbed)
+    }
+
+    /// PostgreSQL has taken `sent`. What has not changed since is no longer pending; what has
+    /// been set again meanwhile is pending on top of what was sent.
+    pub fn acknowledge(&mut self, sent: &Version) {
+        self.bases.settle(&self.version, sent, |now, sent| now == sent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merge::RegisterId;
+    use crate::stamp::Writer;
+    use crate::value::Value;
+
+    fn at(ms: i64) -> Stamp {
+        Stamp::at(1_700_000_000_000 + ms, Writer::POSTGRES)
+    }
+
+    fn update(existing: &Tracked, value: i64, ms: i64) -> Tracked {
+        let change = Change::Update(vec![(0, Value::Int(value))]);
+        Tracked::changed(Some(existing), &change, at(ms), Stamp::ZERO, &Defaults::default())
+    }
+
+    fn born(ms: i64) -> Tracked {
+        let change = Change::Insert(vec![Value::Int(1), Value::Null]);
+        Tracked::changed(None, &change, at(ms), Stamp::ZERO, &Defaults::default())
+    }
+
+    #[test]
+    fn the_base_is_what_both_sides_last_agreed_on() {
+        let new = born(1);
+        assert_eq!(
+            new.bases,
+            Bases { live: Some(Stamp::ZERO), columns: vec![Some(Stamp::ZERO); 2] }
+        );
+        let mut row = new.clone();
+        row.acknowledge(&new.version);
+        assert!(!row.bases.any());
+        let once = update(&row, 2, 2);
+        let twice = update(&once, 3, 3);
+        assert_eq!(twice.bases.columns, [Some(at(1)), None]);
+        let mut acknowledged = twice.clone();
+        acknowledged.acknowledge(&once.version);
+        assert_eq!(acknowledged.bases.columns, [Some(at(2)), None]);
+        acknowledged.acknowledge(&twice.version);
+        assert!(!acknowledged.bases.any());
+    }
+
+    #[test]
+    fn a_pending_column_that_loses_is_logged_and_settled() {
+        let row = Tracked::settled(born(1).version);
+        let pending = update(&row, 2, 5);
+        let incoming = update(&row, 3, 9).version;
+        let absorbed = Tracked::absorb(Some(&pending), &incoming, true, &Defaults::default());
+        assert_eq!(absorbed.row.version, incoming);
+        assert!(!absorbed.row.bases.any());
+        let lost = Conflict { register: RegisterId::Column(0), winner: at(9), loser: at(5) };
+        assert_eq!(absorbed.conflicts, [lost]);
+        let again = Tracked::absorb(Some(&absorbed.row), &incoming, true, &Defaults::default());
+        assert!(!again.changed && !again.other_is_behind && again.conflicts.is_empty());
+    }
+
+    #[test]
+    fn the_own_write_coming_back_settles_it_without_a_conflict() {
+        let row = Tracked::settled(born(1).version);
+        let pending = update(&row, 2, 5);
+        let absorbed =
+            Tracked::absorb(Some(&pending), &pending.version, true, &Defaults::default());
+        assert!(absorbed.changed && !absorbed.row.bases.any());
+        assert!(absorbed.conflicts.is_empty() && !absorbed.other_is_behind);
+    }
+
+    #[test]
+    fn an_update_that_a_delete_had_beaten_does_not_haunt_the_next_life() {
+        let old = Tracked::settled(update(&born(1), 2, 50).version);
+        let change = Change::Insert(vec![Value::Int(9), Value::Null]);
+        let reborn =
+            written(Some(&old.version), &change, at(40), Stamp::ZERO, &Defaults::default());
+        let absorb = |row: &Tracked, intact| {
+            Tracked::absorb(Some(row), &reborn, intact, &Defaults::default()).row.version
+        };
+        assert_eq!(absorb(&old, true), reborn);
+        assert_eq!(absorb(&old, false).columns[0].value, Value::Int(2));
+        // Set by somebody who has not been heard yet, it is a conflict of two living writes.
+        let pending = update(&Tracked::settled(born(1).version), 2, 50);
+        assert_eq!(absorb(&pending, true).columns[0].value, Value::Int(2));
+    }
+}

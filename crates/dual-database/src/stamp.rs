@@ -1,0 +1,318 @@
+//! Stamps: who last set a value, and when, in one integer whose plain order is *the* order.
+//!
+//! A stamp is a hybrid logical clock in a positive `i64`: 41 bits of milliseconds since 2020,
+//! 8 bits of counter, 14 bits of writer number. The counter carries into the milliseconds.
+//!
+//! ```
+//! use dual_database::stamp::{Stamp, Writer};
+//!
+//! let (five, six) = (Writer::new(5).unwrap(), Writer::new(6).unwrap());
+//! let first = Stamp::at(1_700_000_000_000, five);
+//! let second = first.next(six);
+//! assert!(second > first);
+//! assert_eq!((second.writer(), second.counter()), (six, 1));
+//! // Adding one to the whole would have handed the stamp to writer 6 without asking it.
+//! assert_eq!(Stamp::from_raw(first.raw() + 1).unwrap().writer(), six);
+//! assert!(first.next(five) > second || first.next(five).writer() < six);
+//! ```
+
+use std::fmt;
+
+/// 2020-01-01T00:00:00Z in milliseconds since 1970.
+pub const EPOCH_UNIX_MS: i64 = 1_577_836_800_000;
+
+/// How far a stamp may lie ahead of PostgreSQL's clock before the file that made it has to
+/// make it anew, in milliseconds.
+pub const FUTURE_TOLERANCE_MS: i64 = 60_000;
+
+const WRITER_BITS: u32 = 14;
+const COUNTER_BITS: u32 = 8;
+const MAX_TICK: i64 = i64::MAX >> WRITER_BITS;
+
+/// The number of somebody who writes: 0 is PostgreSQL's triggers; every process that writes
+/// has its own while it runs; a SQLite file's triggers have the file's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Writer(u16);
+
+impl Writer {
+    /// The triggers on PostgreSQL.
+    pub const POSTGRES: Writer = Writer(0);
+    /// The highest number there is.
+    pub const MAX: Writer = Writer((1 << WRITER_BITS) - 1);
+
+    /// The writer of that number; `None` above [`Writer::MAX`].
+    #[must_use]
+    pub fn new(number: u16) -> Option<Writer> {
+        (number <= Writer::MAX.0).then_some(Writer(number))
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        self.0
+    }
+}
+
+/// A point in the order of all writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Stamp(i64);
+
+impl Stamp {
+    /// Below every write: a value that nobody has set.
+    pub const ZERO: Stamp = Stamp(0);
+    /// A row that was already in the SQLite file when it was adopted.
+    pub const ADOPTED_SQLITE: Stamp = Stamp(1);
+    /// A row that was already in PostgreSQL when it was adopted: wins among the adopted.
+    pub const ADOPTED_POSTGRES: Stamp = Stamp(2);
+    /// The end of the order, in the year 2089.
+    pub const MAX: Stamp = Stamp(i64::MAX);
+
+    /// The stamp that a sidecar holds as `raw`; `None` if it is negative, which no writer of
+    /// ours produces.
+    #[must_use]
+    pub fn from_raw(raw: i64) -> Option<Stamp> {
+        (raw >= 0).then_some(Stamp(raw))
+    }
+
+    /// The integer that the sidecars hold.
+    #[must_use]
+    pub fn raw(self) -> i64 {
+        self.0
+    }
+
+    /// The first stamp of `writer` in that millisecond (since 1970). A clock that is before
+    /// 2020 or after 2089 is taken as the nearest end.
+    #[must_use]
+    pub fn at(unix_ms: i64, writer: Writer) -> Stamp {
+        let ms = unix_ms.saturating_sub(EPOCH_UNIX_MS).clamp(0, MAX_TICK >> COUNTER_BITS);
+        Stamp((ms << (COUNTER_BITS + WRITER_BITS)) | i64::from(writer.0))
+    }
+
+    /// The lowest stamp of `writer` that is surely above this one whatever the two numbers:
+    /// raises the counter, which carries into the milliseconds, and sets the *own* number.
+    /// At the end of the order it stays there; the tie rule then decides.
+    ///
+    /// ```
+    /// use dual_database::stamp::{Stamp, Writer};
+    /// let mut stamp = Stamp::at(1_700_000_000_000, Writer::MAX);
+    /// for _ in 0..256 {
+    ///     stamp = stamp.next(Writer::POSTGRES);
+    /// }
+    /// assert_eq!(stamp, Stamp::at(1_700_000_000_001, Writer::POSTGRES));
+    /// assert_eq!(Stamp::MAX.next(Writer::MAX), Stamp::MAX);
+    /// ```
+    #[must_use]
+    pub fn next(self, writer: Writer) -> Stamp {
+        let tick = ((self.0 >> WRITER_BITS) + 1).min(MAX_TICK);
+        Stamp((tick << WRITER_BITS) | i64::from(writer.0))
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn unix_ms(self) -> i64 {
+        (self.0 >> (COUNTER_BITS + WRITER_BITS)) + EPOCH_UNIX_MS
+    }
+
+    /// The counter within the millisecond.
+    #[must_use]
+    pub fn counter(self) -> u8 {
+        u8::try_from((self.0 >> WRITER_BITS) & 0xff).unwrap_or(u8::MAX)
+    }
+
+    /// Who made it.
+    #[must_use]
+    pub fn writer(self) -> Writer {
+        Writer(u16::try_from(self.0 & i64::from(Writer::MAX.0)).unwrap_or(Writer::MAX.0))
+    }
+
+    /// Whether it lies more than [`FUTURE_TOLERANCE_MS`] ahead of a clock that shows `now`.
+    #[must_use]
+    pub fn is_ahead_of(self, now_unix_ms: i64) -> bool {
+        self.unix_ms() > now_unix_ms.saturating_add(FUTURE_TOLERANCE_MS)
+    }
+}
+
+impl fmt::Display for Stamp {
+    /// `milliseconds since 1970.counter.writer`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.unix_ms(), self.counter(), self.writer().0)
+    }
+}
+
+/// What a trigger gives to an outside write: its own clock, but above everything that the
+/// change replaces.
+#[must_use]
+pub fn captured(now_unix_ms: i64, replaced: Stamp, writer: Writer) -> Stamp {
+    Stamp::at(now_unix_ms, writer).max(replaced.next(writer))
+}
+
+/// The stamp that a pending register of a file gets before it may leave it: `None` if its own
+/// is good. One that lies beyond PostgreSQL's clock is made anew, above the `base` that it
+/// replaced; one whose base is itself ahead (PostgreSQL's clock was once wrong) has to stay
+/// above that base.
+///
+/// ```
+/// use dual_database::stamp::{Stamp, Writer, restamped};
+/// let (now, me) = (1_700_000_000_000, Writer::new(9).unwrap());
+/// let wild = Stamp::at(now + 3_600_000, me);
+/// assert_eq!(restamped(wild, Stamp::ZERO, now, me), Some(Stamp::at(now, me)));
+/// assert_eq!(restamped(Stamp::at(now + 59_000, me), Stamp::ZERO, now, me), None);
+/// assert_eq!(restamped(wild.next(me), wild, now, me), None);
+/// ```
+#[must_use]
+pub fn restamped(pending: Stamp, base: Stamp, now_unix_ms: i64, writer: Writer) -> Option<Stamp> {
+    if !pending.is_ahead_of(now_unix_ms) {
+        return None;
+    }
+    let fresh = captured(now_unix_ms, base, writer);
+    (fresh < pending).then_some(fresh)
+}
+
+/// Where a process reads the time; a simulation sets it.
+pub trait Clock {
+    /// Milliseconds since 1970. May drift and jump either way.
+    fn unix_ms(&self) -> i64;
+}
+
+/// The clock from which one process stamps what it writes.
+#[derive(Clone, Debug)]
+pub struct StampClock<C> {
+    clock: C,
+    writer: Writer,
+    offset_ms: i64,
+    last: Stamp,
+}
+
+impl<C: Clock> StampClock<C> {
+    /// A clock for the process that holds the number `writer`.
+    pub fn new(clock: C, writer: Writer) -> StampClock<C> {
+        StampClock { clock, writer, offset_ms: 0, last: Stamp::ZERO }
+    }
+
+    /// The process's number.
+    pub fn writer(&self) -> Writer {
+        self.writer
+    }
+
+    /// The underlying clock.
+    pub fn clock_mut(&mut self) -> &mut C {
+        &mut self.clock
+    }
+
+    /// Milliseconds since 1970 by PostgreSQL's clock, as far as it was measured.
+    pub fn unix_ms(&self) -> i64 {
+        self.clock.unix_ms().saturating_add(self.offset_ms)
+    }
+
+    /// Takes PostgreSQL's clock as the right one: `primary_unix_ms` is what it showed just now.
+    pub fn correct(&mut self, primary_unix_ms: i64) {
+        self.offset_ms = primary_unix_ms.saturating_sub(self.clock.unix_ms());
+    }
+
+    /// Remembers a stamp that was seen, so that what is written later lies above it. One that
+    /// is too far ahead is not followed: a single wrong clock would drag every process along.
+    pub fn observe(&mut self, seen: Stamp) {
+        if !seen.is_ahead_of(self.unix_ms()) {
+            self.last = self.last.max(seen);
+        }
+    }
+
+    /// A stamp for the next write: above what the write `replaces`, and above everything seen
+    /// and made here that was not too far ahead.
+    pub fn propose(&mut self, replaces: Stamp) -> Stamp {
+        // The clock may have been corrected since; kept, a wild `last` would be handed out again
+        // and again.
+        let last = if self.last.is_ahead_of(self.unix_ms()) { Stamp::ZERO } else { self.last };
+        let stamp = captured(self.unix_ms(), last.max(replaces), self.writer);
+        self.last = last;
+        self.observe(stamp);
+        stamp
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct At(i64);
+
+    impl Clock for At {
+        fn unix_ms(&self) -> i64 {
+            self.0
+        }
+    }
+
+    fn writer() -> impl Strategy<Value = Writer> {
+        (0..=Writer::MAX.0).prop_map(Writer)
+    }
+
+    proptest! {
+        #[test]
+        fn next_is_above_and_carries_the_own_number(raw in 0..=(i64::MAX >> 15) << 15, by in writer()) {
+            let stamp = Stamp(raw);
+            let next = stamp.next(by);
+            prop_assert!(next > stamp);
+            prop_assert_eq!(next.writer(), by);
+            prop_assert!(next.unix_ms() - stamp.unix_ms() <= 1);
+        }
+
+        #[test]
+        fn no_clock_makes_a_stamp_negative_or_overflows(ms: i64, by in writer(), raw in 0..=i64::MAX) {
+            prop_assert!(captured(ms, Stamp(raw), by).raw() >= 0);
+            prop_assert!(Stamp::at(ms, by).raw() >= 0);
+            let _ = restamped(Stamp(raw), Stamp(raw / 2), ms, by);
+        }
+
+        #[test]
+        fn proposals_rise_whatever_the_clock_does(jumps in prop::collection::vec(-100_000i64..100_000, 1..30)) {
+            let mut clock = StampClock::new(At(EPOCH_UNIX_MS + 10_000_000), Writer(7));
+            let mut before = Stamp::ZERO;
+            for jump in jumps {
+                clock.clock_mut().0 += jump;
+                // The row holds the process's previous write.
+                let stamp = clock.propose(before);
+                prop_assert!(stamp > before);
+                before = stamp;
+            }
+        }
+    }
+
+    #[test]
+    fn a_wild_stamp_is_beaten_on_its_row_but_not_followed() {
+        let now = 1_700_000_000_000;
+        let mut clock = StampClock::new(At(now), Writer(7));
+        let wild = Stamp::at(now + 86_400_000, Writer(3));
+        clock.observe(wild);
+        assert!(clock.propose(wild) > wild);
+        assert_eq!(clock.propose(Stamp::ZERO), Stamp::at(now, Writer(7)));
+    }
+
+    #[test]
+    fn the_measured_offset_is_applied() {
+        let mut clock = StampClock::new(At(1_700_000_000_000), Writer(7));
+        clock.correct(1_700_000_123_456);
+        assert_eq!(clock.propose(Stamp::ZERO).unix_ms(), 1_700_000_123_456);
+    }
+
+    #[test]
+    fn a_corrected_clock_forgets_what_it_made_while_it_was_wrong() {
+        let now = 1_700_000_000_000;
+        let mut clock = StampClock::new(At(now + 3_600_000), Writer(7));
+        let wild = clock.propose(Stamp::ZERO);
+        clock.correct(now);
+        let first = clock.propose(Stamp::ZERO);
+        let second = clock.propose(Stamp::ZERO);
+        assert!(first < second && second < wild);
+    }
+
+    #[test]
+    fn reserved_stamps_are_ordered_and_below_every_write() {
+        assert!(Stamp::ZERO < Stamp::ADOPTED_SQLITE);
+        assert!(Stamp::ADOPTED_SQLITE < Stamp::ADOPTED_POSTGRES);
+        assert!(Stamp::ADOPTED_POSTGRES < Stamp::ZERO.next(Writer::POSTGRES));
+        assert_eq!(Stamp::from_raw(-1), None);
+        assert_eq!(Writer::new(16_384), None);
+    }
+}

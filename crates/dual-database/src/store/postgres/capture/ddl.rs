@@ -1,0 +1,119 @@
+//! The tables that stand beside the user's, and what fills and reads them. Pure text.
+
+use super::layout::Layout;
+
+/// The version of everything in the schema `dual`.
+pub const FORMAT: i32 = 1;
+
+/// What every installation has, whatever its tables: each statement can be repeated.
+///
+/// `token` is UNLOGGED so that crash recovery, promotion and a restore empty it.
+pub const COMMON: [&str; 4] = [
+    "CREATE SCHEMA IF NOT EXISTS dual",
+    "CREATE TABLE IF NOT EXISTS dual.installation (\n  \
+       one boolean PRIMARY KEY DEFAULT true CHECK (one),\n  \
+       format integer NOT NULL,\n  \
+       id uuid NOT NULL,\n  \
+       horizon bigint NOT NULL DEFAULT 0,\n  \
+       purged bigint\n)",
+    "CREATE TABLE IF NOT EXISTS dual.tracked (\n  \
+       name text PRIMARY KEY,\n  \
+       target oid NOT NULL,\n  \
+       triggers text NOT NULL,\n  \
+       columns text NOT NULL\n)",
+    "CREATE UNLOGGED TABLE IF NOT EXISTS dual.token (\n  \
+       node integer PRIMARY KEY,\n  \
+       token uuid NOT NULL\n)",
+];
+
+impl Layout {
+    /// The sidecar, as it is or with what it lacks, in statements that can be repeated.
+    ///
+    /// `stamp` is that of `live`, and of every column that has none of its own. NULLs cost a
+    /// bit each, so a row that was written once is 72 bytes whatever its width. A column that
+    /// the declaration gets later counts as never set in the rows that are there.
+    #[must_use]
+    pub fn sidecar_ddl(&self) -> Vec<String> {
+        let sidecar = &self.sidecar;
+        let mut ddl = vec![
+            format!(
+                "CREATE TABLE IF NOT EXISTS {sidecar} (\n  \
+                   key bigint PRIMARY KEY,\n  stamp bigint NOT NULL,\n  txid bigint NOT NULL,\n  \
+                   live boolean NOT NULL,\n  {}\n)",
+                self.each(",\n  ", |r| format!("{} bigint", r.stamp)),
+            ),
+            format!(
+                "CREATE INDEX IF NOT EXISTS {} ON {sidecar} (txid)",
+                crate::schema::quoted(&format!("side_{}_txid", self.name)),
+            ),
+        ];
+        // The default is for the rows that are there: a new row is written by those who know.
+        ddl.extend(self.registers.iter().flat_map(|r| {
+            [
+                format!("ADD COLUMN IF NOT EXISTS {} bigint DEFAULT 0", r.stamp),
+                format!("ALTER COLUMN {} DROP DEFAULT", r.stamp),
+            ]
+            .map(|change| format!("ALTER TABLE {sidecar} {change}"))
+        }));
+        ddl
+    }
+
+    /// Takes in the rows that have no sidecar row, in one pass, under the stamp of rows that
+    /// were there before. Returns nothing; the count of rows is that of the statement.
+    #[must_use]
+    pub fn adopt(&self) -> String {
+        format!(
+            "INSERT INTO {sidecar} (key, live, stamp, txid)\n\
+             SELECT u.{key}, true, {stamp}, txid_current() FROM {target} AS u\n\
+             WHERE NOT EXISTS (SELECT FROM {sidecar} AS s WHERE s.key = u.{key})",
+            sidecar = self.sidecar,
+            target = self.target,
+            key = self.key,
+            stamp = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
+        )
+    }
+
+    /// The sidecar rows that are new since a snapshot: `$1` its xmax, `$2` its transactions in
+    /// progress. Only under [`POLL_SETTINGS`] is it surely an index scan.
+    #[must_use]
+    pub fn changed_since(&self) -> String {
+        format!(
+            "SELECT key, live, stamp, txid, ARRAY[{}] FROM {} \
+             WHERE txid >= $1 OR txid = ANY ($2)",
+            self.each(", ", |r| format!("coalesce({}, stamp)", r.stamp)),
+            self.sidecar,
+        )
+    }
+
+    /// What identifies the triggers (`$1` their names) and the columns of table and sidecar as
+    /// they are now, in raw terms that no upgrade of the server rewords. No row if the table is
+    /// gone; a trigger that is missing, disabled or other changes the first text.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let columns = |table: &str| {
+            format!(
+                "(SELECT string_agg(attname || ' ' || atttypid || ' ' || atttypmod, ',' \
+                 ORDER BY attnum) FROM pg_attribute \
+                 WHERE attrelid = {table} AND attnum > 0 AND NOT attisdropped)"
+            )
+        };
+        format!(
+            "SELECT t.oid, md5(coalesce((SELECT string_agg(concat_ws(' ', g.tgname, g.tgtype, \
+             g.tgenabled, g.tgoldtable, g.tgnewtable, p.prosecdef, p.proconfig, p.prosrc), ',' \
+             ORDER BY g.tgname) FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid \
+             WHERE g.tgrelid = t.oid AND g.tgname = ANY ($1)), '')), \
+             md5(concat_ws(';', {}, {})) \
+             FROM pg_class AS t WHERE t.oid = to_regclass('{}')",
+            columns("t.oid"),
+            columns(&format!("to_regclass('{}')", self.sidecar.replace('\'', "''"))),
+            self.target.replace('\'', "''"),
+        )
+    }
+}
+
+/// For the transaction of a poll: a sidecar that was never analysed would be read whole.
+pub const POLL_SETTINGS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
+
+/// Asks for the sidecar's rows as they are before this transaction changes them. Tied to the
+/// transaction's id, so that a setting left behind in a pooled session means nothing.
+pub const KEEP_BEFORE: &str = "SELECT set_config('dual.before', txid_current() || ':', true)";

@@ -1,0 +1,318 @@
+//! Putting capture beside a table, looking whether it is still there, taking it away.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSqlOwned, Type};
+use uuid::Uuid;
+
+use super::ddl::{COMMON, FORMAT, KEEP_BEFORE, POLL_SETTINGS};
+use super::layout::Layout;
+use super::settle::Mark;
+use crate::schema::Table;
+use crate::stamp::Stamp;
+use crate::store::postgres::{Parameter, Session};
+use crate::sync::Snapshot;
+use crate::{Error, Kind, Result, Store};
+
+/// The advisory lock under which the schema `dual` is made, changed and dropped.
+const SCHEMA_LOCK: i64 = 0x6475_616c_0001;
+
+/// A row of a sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: i64,
+    /// Whether the row lives.
+    pub live: bool,
+    /// The stamp of its birth or death.
+    pub stamp: Stamp,
+    /// The stamps of the data columns in their declared order.
+    pub columns: Vec<Stamp>,
+    /// The transaction that changed it last.
+    pub txid: u64,
+}
+
+/// What a write that carries its own stamps has found and left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The row as it was before the transaction; `None` if it was never seen.
+    pub before: Option<Entry>,
+    /// The row as it is now.
+    pub after: Entry,
+}
+
+/// What has become of capture since it was installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drift {
+    /// Nothing.
+    None,
+    /// Columns were added, dropped or given another type. No write was missed, but a change of
+    /// type can rewrite values without any: the table has to be compared.
+    Columns,
+    /// A trigger is missing, disabled or another one, or the table is not the one that was
+    /// tracked: writes may have been missed.
+    Triggers,
+    /// The table is not tracked here at all.
+    Absent,
+}
+
+/// Puts capture beside the table, or brings it up to date, in the session's transaction: the
+/// schema, the sidecar, the triggers; and takes in the rows that it does not know. Writers of
+/// the table wait until the transaction ends. Returns how many rows were taken in.
+///
+/// # Errors
+/// About the schema if the schema `dual` was made by a newer version; access denied if this
+/// user may not make it or the triggers; else as for [`Session::batch`].
+pub async fn install(session: &Session, layout: &Layout) -> Result<u64> {
+    let operation = "install capture on PostgreSQL";
+    session.batch(operation, &format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")).await?;
+    match format(session).await? {
+        Some(found) if found > FORMAT => return Err(newer(operation, found)),
+        _ => {}
+    }
+    let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", layout.target);
+    session.batch(operation, &lock).await.map_err(|error| permitted(error, session, layout))?;
+    for statement in COMMON {
+        session.batch(operation, statement).await.map_err(|error| allowed(error, session))?;
+    }
+    session
+        .execute(
+            operation,
+            "INSERT INTO dual.installation (format, id) VALUES ($1, $2::text::uuid) \
+             ON CONFLICT (one) DO UPDATE SET format = excluded.format",
+            &[(&FORMAT, Type::INT4), (&Uuid::now_v7().to_string().as_str(), Type::TEXT)],
+        )
+        .await?;
+    let mut statements = layout.sidecar_ddl();
+    statements.extend(layout.drop_functions());
+    statements.extend(layout.functions());
+    statements.extend(layout.revokes());
+    for statement in &statements {
+        session.batch(operation, statement).await?;
+    }
+    for statement in layout.triggers() {
+        session.batch(operation, &statement).await.map_err(|e| permitted(e, session, layout))?;
+    }
+    let adopted = session.execute(operation, &layout.adopt(), &[]).await?;
+    let Some(found) = fingerprint(session, layout).await? else {
+        return Err(unexpected(operation));
+    };
+    session
+        .execute(
+            operation,
+            "INSERT INTO dual.tracked (name, target, triggers, columns) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (name) DO UPDATE SET target = excluded.target, \
+             triggers = excluded.triggers, columns = excluded.columns",
+            &[
+                (&layout.name, Type::TEXT),
+                (&found.target, Type::OID),
+                (&found.triggers, Type::TEXT),
+                (&found.columns, Type::TEXT),
+            ],
+        )
+        .await?;
+    Ok(adopted)
+}
+
+/// Compares what is there with what was installed.
+///
+/// # Errors
+/// About the schema if it was made by a newer version; else as for [`Session::batch`].
+pub async fn drift(session: &Session, layout: &Layout) -> Result<Drift> {
+    let operation = "compare capture on PostgreSQL";
+    match format(session).await? {
+        None => return Ok(Drift::Absent),
+        Some(found) if found > FORMAT => return Err(newer(operation, found)),
+        Some(_) => {}
+    }
+    let sql = "SELECT target, triggers, columns FROM dual.tracked WHERE name = $1";
+    let rows = session.query(operation, sql, &[(&layout.name, Type::TEXT)]).await?;
+    let Some(row) = rows.first() else { return Ok(Drift::Absent) };
+    let installed = Fingerprint::read(row, operation)?;
+    Ok(match fingerprint(session, layout).await? {
+        None => Drift::Triggers,
+        Some(now) if now == installed => Drift::None,
+        Some(now) if now.target == installed.target && now.triggers == installed.triggers => {
+            Drift::Columns
+        }
+        Some(_) => Drift::Triggers,
+    })
+}
+
+/// Takes everything away, in the session's transaction: the schema `dual`, and with its
+/// functions the triggers. What stays is the user's tables, as they are.
+///
+/// # Errors
+/// As for [`Session::batch`].
+pub async fn uninstall(session: &Session) -> Result<()> {
+    let operation = "uninstall capture from PostgreSQL";
+    session.batch(operation, &format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")).await?;
+    session.batch(operation, "DROP SCHEMA IF EXISTS dual CASCADE").await
+}
+
+/// Asks the triggers to keep, in this transaction, what they change. To be called before the
+/// write whose stamps [`settle`] is to set.
+///
+/// # Errors
+/// As for [`Session::batch`].
+pub async fn keep_before(session: &Session) -> Result<()> {
+    session.batch("begin a write with its own stamps", KEEP_BEFORE).await
+}
+
+/// Gives what the transaction has just written its own stamps, as the marks say. With a
+/// `proposal`, which is then the stamp of every mark, the write is refused if something at or
+/// above it is there, or if it lies too far ahead of the server's clock: [`super::refusal`] reads
+/// that from the error. The transaction can then only be rolled back.
+///
+/// # Errors
+/// As for [`Session::batch`].
+pub async fn settle(
+    session: &Session,
+    table: &Table,
+    layout: &Layout,
+    marks: &[Mark],
+    proposal: Option<Stamp>,
+) -> Result<Vec<Settled>> {
+    let operation = "set the stamps of a write";
+    let marks: serde_json::Value = marks.iter().map(|mark| mark.json(table)).collect();
+    let sql = format!(
+        "SELECT row_before::text, row_after::text FROM {}($1::text::jsonb, $2)",
+        layout.function("settle")
+    );
+    let rows = session
+        .query(
+            operation,
+            &sql,
+            &[(&marks.to_string(), Type::TEXT), (&proposal.map(Stamp::raw), Type::INT8)],
+        )
+        .await?;
+    let entry = |text: &str| entry_of(layout, text).ok_or_else(|| unexpected(operation));
+    rows.iter()
+        .map(|row| {
+            let before: Option<String> = column(row, 0, operation)?;
+            let after: String = column(row, 1, operation)?;
+            let before = before.as_deref().map(entry).transpose()?;
+            Ok(Settled { before, after: entry(&after)? })
+        })
+        .collect()
+}
+
+/// The rows that have changed since the snapshot, in the session's transaction.
+///
+/// # Errors
+/// As for [`Session::batch`].
+pub async fn changed_since(
+    session: &Session,
+    layout: &Layout,
+    cursor: &Snapshot,
+) -> Result<Vec<Entry>> {
+    let operation = "read PostgreSQL's changes";
+    session.batch(operation, POLL_SETTINGS).await?;
+    let number = |txid: u64| i64::try_from(txid).unwrap_or(i64::MAX);
+    let open: Vec<i64> = cursor.in_progress().iter().copied().map(number).collect();
+    let parameters: [Parameter<'_>; 2] =
+        [(&number(cursor.xmax()), Type::INT8), (&open, Type::INT8_ARRAY)];
+    let rows = session.query(operation, &layout.changed_since(), &parameters).await?;
+    let stamp = |raw| Stamp::from_raw(raw).ok_or_else(|| unexpected(operation));
+    rows.iter()
+        .map(|row| {
+            let columns: Vec<i64> = column(row, 4, operation)?;
+            Ok(Entry {
+                key: column(row, 0, operation)?,
+                live: column(row, 1, operation)?,
+                stamp: stamp(column(row, 2, operation)?)?,
+                columns: columns.into_iter().map(stamp).collect::<Result<_>>()?,
+                txid: u64::try_from(column::<i64>(row, 3, operation)?)
+                    .map_err(|_| unexpected(operation))?,
+            })
+        })
+        .collect()
+}
+
+#[derive(PartialEq, Eq)]
+struct Fingerprint {
+    target: u32,
+    triggers: String,
+    columns: String,
+}
+
+impl Fingerprint {
+    fn read(row: &Row, operation: &'static str) -> Result<Fingerprint> {
+        Ok(Fingerprint {
+            target: column(row, 0, operation)?,
+            triggers: column(row, 1, operation)?,
+            columns: column(row, 2, operation)?,
+        })
+    }
+}
+
+async fn fingerprint(session: &Session, layout: &Layout) -> Result<Option<Fingerprint>> {
+    let operation = "compare capture on PostgreSQL";
+    let names = Layout::trigger_names();
+    let rows =
+        session.query(operation, &layout.fingerprint(), &[(&names, Type::TEXT_ARRAY)]).await?;
+    rows.first().map(|row| Fingerprint::read(row, operation)).transpose()
+}
+
+/// The version of what is installed; `None` if nothing is.
+async fn format(session: &Session) -> Result<Option<i32>> {
+    let operation = "look for an installation on PostgreSQL";
+    let there = "SELECT to_regclass('dual.installation') IS NOT NULL";
+    let rows = session.query(operation, there, &[]).await?;
+    if !rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+        return Ok(None);
+    }
+    let rows = session.query(operation, "SELECT format FROM dual.installation", &[]).await?;
+    rows.first().map(|row| column(row, 0, operation)).transpose()
+}
+
+fn entry_of(layout: &Layout, text: &str) -> Option<Entry> {
+    let json: serde_json::Value = serde_json::from_str(text).ok()?;
+    let stamp = Stamp::from_raw(json.get("stamp")?.as_i64()?)?;
+    let columns = layout.registers.iter().map(|register| {
+        match json.get(format!("s_{}", register.name))?.as_i64() {
+            Some(own) => Stamp::from_raw(own),
+            None => Some(stamp),
+        }
+    });
+    Some(Entry {
+        key: json.get("key")?.as_i64()?,
+        live: json.get("live")?.as_bool()?,
+        stamp,
+        columns: columns.collect::<Option<_>>()?,
+        txid: json.get("txid")?.as_u64()?,
+    })
+}
+
+fn column<T: FromSqlOwned>(row: &Row, index: usize, operation: &'static str) -> Result<T> {
+    row.try_get(index).map_err(|cause| unexpected(operation).with_source(cause))
+}
+
+fn unexpected(operation: &'static str) -> Error {
+    Error::new(Kind::Internal, operation, "PostgreSQL answered in an unexpected form")
+}
+
+fn newer(operation: &'static str, found: i32) -> Error {
+    let message = format!("the schema dual has format {found}, this program knows {FORMAT}");
+    Error::new(Kind::Schema(Store::Postgres), operation, message)
+        .with_hint("use the newer version of this program that made it")
+}
+
+/// Says which GRANT helps, if one does.
+fn allowed(error: Error, session: &Session) -> Error {
+    if error.kind() != Kind::AccessDenied {
+        return error;
+    }
+    let (database, user) = (session.database(), session.user());
+    let (database, user) = (crate::schema::quoted(database), crate::schema::quoted(user));
+    error.with_hint(format!("the owner can run: GRANT CREATE ON DATABASE {database} TO {user};"))
+}
+
+fn permitted(error: Error, session: &Session, layout: &Layout) -> Error {
+    if error.kind() != Kind::AccessDenied {
+        return error;
+    }
+    let (target, user) = (&layout.target, crate::schema::quoted(session.user()));
+    error.with_hint(format!(
+        "the owner can run: GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON TABLE {target} TO {user};"
+    ))
+}

@@ -1,0 +1,111 @@
+//! The names and expressions that the generated statements share.
+
+use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted};
+
+/// A column that has a stamp of its own in the sidecar.
+#[derive(Clone, Debug)]
+pub(super) struct Register {
+    /// The column's name, as declared.
+    pub name: &'static str,
+    /// The column, quoted.
+    pub column: String,
+    /// The sidecar's column for its stamp, quoted.
+    pub stamp: String,
+    kind: LogicalType,
+    default: Option<String>,
+}
+
+/// A tracked table and the names of what stands beside it.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub(super) target: String,
+    pub(super) sidecar: String,
+    pub(super) name: &'static str,
+    pub(super) key: String,
+    pub(super) surrogate: String,
+    pub(super) registers: Vec<Register>,
+}
+
+impl Layout {
+    /// The layout for `table`, which stands on the server as `target` (qualified and quoted).
+    #[must_use]
+    pub fn new(table: &Table, target: &str) -> Layout {
+        let register = |column: &Column| Register {
+            name: column.name,
+            column: quoted(column.name),
+            stamp: quoted(&format!("s_{}", column.name)),
+            kind: column.kind,
+            default: column.default.as_ref().map(|value| literal(value, Dialect::Postgres)),
+        };
+        let data = table.columns().iter().filter(|column| column.role == Role::Data);
+        Layout {
+            target: target.into(),
+            sidecar: format!("dual.{}", quoted(&format!("side_{}", table.name()))),
+            name: table.name(),
+            key: quoted(table.key().name),
+            surrogate: quoted(table.surrogate().name),
+            registers: data.map(register).collect(),
+        }
+    }
+
+    /// The sidecar's qualified and quoted name.
+    #[must_use]
+    pub fn sidecar(&self) -> &str {
+        &self.sidecar
+    }
+
+    /// The qualified name of one of the table's functions in the schema `dual`.
+    pub(super) fn function(&self, what: &str) -> String {
+        format!("dual.{}", quoted(&format!("{}_{what}", self.name)))
+    }
+
+    /// One piece of text for each register, joined.
+    pub(super) fn each(&self, separator: &str, piece: impl Fn(&Register) -> String) -> String {
+        self.registers.iter().map(piece).collect::<Vec<_>>().join(separator)
+    }
+
+    /// The highest stamp in the sidecar row `s`. `greatest` passes over NULL.
+    pub(super) fn highest(&self) -> String {
+        format!("greatest(s.stamp, {})", self.each(", ", |r| format!("s.{}", r.stamp)))
+    }
+}
+
+impl Register {
+    /// The values of the column in two rows differ. A nondeterministic collation would call
+    /// `Anna` and `anna` equal.
+    pub fn differs(&self, left: &str, right: &str) -> String {
+        let (name, collation) = (&self.column, self.collation());
+        format!("{left}.{name} IS DISTINCT FROM {right}.{name}{collation}")
+    }
+
+    /// The row says nothing about the column: NULL, or the declared default.
+    pub fn silent(&self, row: &str) -> String {
+        let name = format!("{row}.{}", self.column);
+        match &self.default {
+            Some(default) => {
+                format!("({name} IS NULL OR {name} = {default}{})", self.collation())
+            }
+            None => format!("{name} IS NULL"),
+        }
+    }
+
+    fn collation(&self) -> &'static str {
+        if self.kind == LogicalType::Text { " COLLATE \"C\"" } else { "" }
+    }
+
+    /// The column of the row has the value that stands in `text`, an expression.
+    pub fn is(&self, row: &str, text: &str) -> String {
+        // The server may keep in 64 bits what is declared in 32.
+        let kind = match self.kind {
+            LogicalType::Int => LogicalType::BigInt,
+            kind => kind,
+        };
+        let (name, kind, collation) = (&self.column, kind.sql(Dialect::Postgres), self.collation());
+        format!("{row}.{name} IS NOT DISTINCT FROM ({text})::{kind}{collation}")
+    }
+}
+
+/// `stamp::Stamp::next` for the writer 0, as an expression.
+pub(super) fn next(stamp: &str) -> String {
+    format!("(least(({stamp} >> 14) + 1, 562949953421311) << 14)")
+}

@@ -1,0 +1,22 @@
+//! Capture on PostgreSQL: a sidecar beside each tracked table, kept by triggers, so that
+//! whoever writes is seen. Why each part is as it is stands in `DESIGN.md` beside this file.
+//!
+//! ```
+//! use dual_database::schema::users;
+//! use dual_database::store::postgres::capture::Layout;
+//! let layout = Layout::new(&users(), "\"public\".\"users\"");
+//! assert_eq!(layout.sidecar(), "dual.\"side_users\"");
+//! ```
+
+mod ddl;
+mod install;
+mod layout;
+mod settle;
+mod triggers;
+
+pub use ddl::{FORMAT, KEEP_BEFORE, POLL_SETTINGS};
+pub use install::{
+    Drift, Entry, Settled, changed_since, drift, install, keep_before, settle, uninstall,
+};
+pub use layout::Layout;
+pub use settle::{Mark, refusal};

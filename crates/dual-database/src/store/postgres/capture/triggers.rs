@@ -1,0 +1,236 @@
+//! The trigger functions and triggers of a tracked table. Pure: text from a [`Layout`].
+
+use super::layout::{Layout, next};
+
+/// The event that a trigger answers: its name, its clause, whether it is for each row.
+const EVENTS: [(&str, &str); 5] = [
+    ("inserted", "AFTER INSERT ON {t} REFERENCING NEW TABLE AS dual_new FOR EACH STATEMENT"),
+    (
+        "updated",
+        "AFTER UPDATE ON {t} REFERENCING OLD TABLE AS dual_old NEW TABLE AS dual_new \
+         FOR EACH STATEMENT",
+    ),
+    ("rekeyed", "AFTER UPDATE ON {t} FOR EACH ROW WHEN (OLD.{k} IS DISTINCT FROM NEW.{k})"),
+    ("deleted", "AFTER DELETE ON {t} REFERENCING OLD TABLE AS dual_old FOR EACH STATEMENT"),
+    ("truncated", "AFTER TRUNCATE ON {t} FOR EACH STATEMENT"),
+];
+
+/// What every capture begins with: nothing if the transaction has written nothing (asking for
+/// its id would use one up), else the moment of the transaction.
+const MOMENT: &str = "  own := txid_current_if_assigned();
+  IF own IS NULL THEN
+    RETURN NULL;
+  END IF;
+  kept := current_setting('dual.moment', true);
+  IF split_part(kept, ':', 1) = own::text THEN
+    moment := split_part(kept, ':', 2)::bigint;
+  ELSE
+    moment := greatest(least(greatest(
+      (date_part('epoch', clock_timestamp()) * 1000)::bigint - 1577836800000, 0),
+      2199023255551) << 22, 16384);
+    PERFORM set_config('dual.moment', own || ':' || moment, true);
+  END IF;
+";
+
+/// The doorbell. Notifying takes a lock that serialises commits, so only one transaction of
+/// each second of moments does it; one that stays open silences its own second only.
+const RING: &str =
+    "  IF FOUND AND pg_try_advisory_xact_lock(1685414252, (moment >> 32)::integer) THEN
+    PERFORM pg_notify('dual', '');
+  END IF;
+  RETURN NULL;
+";
+
+impl Layout {
+    /// The functions that the triggers call, each one statement, in the order of creation.
+    #[must_use]
+    pub fn functions(&self) -> Vec<String> {
+        vec![
+            self.trigger_function("inserted", &self.insert_body()),
+            self.trigger_function("updated", &self.update_body()),
+            self.trigger_function("rekeyed", &self.rekey_body()),
+            self.trigger_function("deleted", &self.delete_body()),
+            self.trigger_function("truncated", &self.truncate_body()),
+            self.settle_function(),
+        ]
+    }
+
+    /// What drops the functions of an earlier installation, and with them the triggers that
+    /// call them: that needs no ownership of the table, which `DROP TRIGGER` would.
+    #[must_use]
+    pub fn drop_functions(&self) -> Vec<String> {
+        let settle = format!("{}(jsonb, bigint)", self.function("settle"));
+        let called = EVENTS.iter().map(|(what, _)| format!("{}()", self.function(what)));
+        called
+            .chain([settle])
+            .map(|function| format!("DROP FUNCTION IF EXISTS {function} CASCADE"))
+            .collect()
+    }
+
+    /// What keeps the functions from being called by anybody else.
+    pub(super) fn revokes(&self) -> Vec<String> {
+        let settle = format!("{}(jsonb, bigint)", self.function("settle"));
+        let called = EVENTS.iter().map(|(what, _)| format!("{}()", self.function(what)));
+        called
+            .chain([settle])
+            .map(|function| format!("REVOKE ALL ON FUNCTION {function} FROM PUBLIC"))
+            .collect()
+    }
+
+    /// The triggers.
+    #[must_use]
+    pub fn triggers(&self) -> Vec<String> {
+        let create = |(what, clause): &(&str, &str)| {
+            let clause = clause.replace("{t}", &self.target).replace("{k}", &self.key);
+            format!(
+                "CREATE TRIGGER dual_{what} {clause} EXECUTE FUNCTION {}()",
+                self.function(what)
+            )
+        };
+        EVENTS.iter().map(create).collect()
+    }
+
+    /// The names of the triggers.
+    pub(super) fn trigger_names() -> Vec<String> {
+        EVENTS.iter().map(|(what, _)| format!("dual_{what}")).collect()
+    }
+
+    fn trigger_function(&self, what: &str, body: &str) -> String {
+        // A plan is kept for the session and no table here is ever surely analysed: the
+        // settings leave it no way but by key, no matter how large things were when it was made.
+        format!(
+            "CREATE FUNCTION {function}() RETURNS trigger\n\
+             LANGUAGE plpgsql SECURITY DEFINER\n\
+             SET search_path = pg_catalog, pg_temp SET enable_seqscan = off\n\
+             SET enable_nestloop = off SET jit = off AS $dual$\n\
+             DECLARE\n  own bigint;\n  kept text;\n  moment bigint;\n\
+             BEGIN\n{MOMENT}{body}{RING}END\n$dual$",
+            function = self.function(what),
+        )
+    }
+
+    /// Keeps what the sidecar has of the keys of a set, if this transaction asked for it.
+    fn keep_before(&self, key: &str, from: &str) -> String {
+        format!(
+            "  IF split_part(current_setting('dual.before', true), ':', 1) = own::text THEN
+    PERFORM set_config('dual.before', current_setting('dual.before') || coalesce((
+      SELECT string_agg(E'\\n' || jsonb_build_array('{name}', {key},
+        (SELECT to_jsonb(s) FROM {sidecar} AS s WHERE s.key = {key}))::text, '') {from}), ''), true);
+  END IF;
+",
+            name = self.name.replace('\'', "''"),
+            sidecar = self.sidecar,
+        )
+    }
+
+    /// A row that was never seen leaves what it says nothing about at the purge horizon; one
+    /// over a sidecar row, a tombstone above all, stamps everything. Of two captures of one
+    /// transaction that come in the wrong order the table itself is asked.
+    fn birth(&self, key: &str, row: &str, from: &str) -> String {
+        let (sidecar, there) = (&self.sidecar, self.there("excluded.key"));
+        format!(
+            "  INSERT INTO {sidecar} AS s (key, live, stamp, {stamps}, txid)
+  SELECT {key}, true, moment,
+    {silent},
+    own{from}
+  ON CONFLICT (key) DO UPDATE SET live = true, stamp = greatest(moment, {next}),
+    {null}, txid = own
+  WHERE s.txid <> own OR {there} IS NOT NULL;
+",
+            stamps = self.each(", ", |r| r.stamp.clone()),
+            silent =
+                self.each(",\n    ", |r| format!("CASE WHEN {} THEN i.horizon END", r.silent(row))),
+            next = next(&self.highest()),
+            null = self.each(", ", |r| format!("{} = NULL", r.stamp)),
+        )
+    }
+
+    /// Of a dead row only its death is kept.
+    fn death(&self, key: &str, from: &str) -> String {
+        let (sidecar, there) = (&self.sidecar, self.there("excluded.key"));
+        format!(
+            "  INSERT INTO {sidecar} AS s (key, live, stamp, txid)
+  SELECT {key}, false, moment, own{from}
+  ON CONFLICT (key) DO UPDATE SET live = false, stamp = greatest(moment, {next}),
+    {null}, txid = own
+  WHERE s.txid <> own OR {there} IS NULL;
+",
+            next = next(&self.highest()),
+            null = self.each(", ", |r| format!("{} = NULL", r.stamp)),
+        )
+    }
+
+    /// The key if the table has that row. An `EXISTS` could be planned as a hash of the table.
+    fn there(&self, key: &str) -> String {
+        format!("(SELECT u.{0} FROM {1} AS u WHERE u.{0} = {key} LIMIT 1)", self.key, self.target)
+    }
+
+    fn insert_body(&self) -> String {
+        let key = format!("n.{}", self.key);
+        let birth = self.birth(&key, "n", " FROM dual_new AS n, dual.installation AS i");
+        format!("{}{birth}", self.keep_before(&key, "FROM dual_new AS n"))
+    }
+
+    fn delete_body(&self) -> String {
+        let key = format!("o.{}", self.key);
+        let death = self.death(&key, " FROM dual_old AS o");
+        format!("{}{death}", self.keep_before(&key, "FROM dual_old AS o"))
+    }
+
+    fn rekey_body(&self) -> String {
+        let (old, new) = (format!("OLD.{}", self.key), format!("NEW.{}", self.key));
+        format!(
+            "{}{}{}{}",
+            self.keep_before(&old, ""),
+            self.keep_before(&new, ""),
+            self.death(&old, ""),
+            self.birth(&new, "NEW", " FROM dual.installation AS i"),
+        )
+    }
+
+    /// Each column that is set gets the moment, or what lies above its own stamp and the row's
+    /// birth. A row that has no sidecar row was there before the triggers: it is adopted as it
+    /// is.
+    fn update_body(&self) -> String {
+        let (sidecar, key, surrogate) = (&self.sidecar, &self.key, &self.surrogate);
+        let before = self.keep_before(&format!("n.{key}"), "FROM dual_new AS n");
+        format!(
+            "{before}  INSERT INTO {sidecar} AS s (key, live, stamp, {stamps}, txid)
+  SELECT n.{key}, true, {adopted},
+    {set},
+    own
+  FROM dual_old AS o JOIN dual_new AS n ON n.{key} = o.{key}
+  WHERE o.{surrogate} IS DISTINCT FROM n.{surrogate}
+    OR {differs}
+  ON CONFLICT (key) DO UPDATE SET txid = own,
+    {raised}
+  WHERE s.live;
+",
+            stamps = self.each(", ", |r| r.stamp.clone()),
+            adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
+            set = self
+                .each(",\n    ", |r| format!("CASE WHEN {} THEN moment END", r.differs("o", "n"))),
+            differs = self.each("\n    OR ", |r| r.differs("o", "n")),
+            raised = self.each(",\n    ", |r| {
+                let above = next(&format!("greatest(s.stamp, s.{})", r.stamp));
+                format!(
+                    "{0} = CASE WHEN excluded.{0} IS NULL THEN s.{0} ELSE greatest(moment, {above}) END",
+                    r.stamp
+                )
+            }),
+        )
+    }
+
+    fn truncate_body(&self) -> String {
+        // The only way is through all of it.
+        format!(
+            "  UPDATE {} AS s SET live = false, stamp = greatest(moment, {}),
+    {}, txid = own
+  WHERE s.live;
+",
+            self.sidecar,
+            next(&self.highest()),
+            self.each(", ", |r| format!("{} = NULL", r.stamp)),
+        )
+    }
+}

@@ -1,0 +1,97 @@
+//! The tables that stand beside the user's, and what fills them. Pure text.
+
+use super::layout::Layout;
+use crate::stamp::Stamp;
+
+/// The version of everything whose name begins with `dual_`.
+pub const FORMAT: i64 = 1;
+
+/// What every file has, whatever its tables: each statement can be repeated.
+///
+/// `seq` counts the changes; `moment` is the stamp that a trigger is just giving; `horizon` is
+/// what is below every stamp that was purged.
+pub const COMMON: [&str; 2] = [
+    "CREATE TABLE IF NOT EXISTS dual_state (\n  \
+       one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
+       format INTEGER NOT NULL,\n  \
+       writer INTEGER NOT NULL,\n  \
+       seq INTEGER NOT NULL,\n  \
+       moment INTEGER NOT NULL,\n  \
+       horizon INTEGER NOT NULL\n)",
+    "CREATE TABLE IF NOT EXISTS dual_tracked (\n  \
+       name TEXT PRIMARY KEY,\n  \
+       triggers TEXT NOT NULL,\n  \
+       columns TEXT NOT NULL\n)",
+];
+
+impl Layout {
+    /// The sidecar, its index and the list of keys to look at again.
+    ///
+    /// `stamp` is that of `live`, and of every column whose own (`s_…`) is NULL. A base (`b_…`,
+    /// `live_base`) is NULL unless the register is pending.
+    #[must_use]
+    pub fn sidecar_ddl(&self) -> Vec<String> {
+        let (sidecar, look) = (&self.sidecar, &self.look);
+        let index = crate::schema::quoted(&format!("dual_side_{}_seq", self.name));
+        vec![
+            format!(
+                "CREATE TABLE IF NOT EXISTS {sidecar} (\n  key INTEGER PRIMARY KEY,\n  \
+                   live INTEGER NOT NULL,\n  stamp INTEGER NOT NULL,\n  seq INTEGER NOT NULL,\n  \
+                   live_base INTEGER,\n  {}\n)",
+                self.each(",\n  ", |r| format!("{} INTEGER,\n  {} INTEGER", r.stamp, r.base)),
+            ),
+            format!("CREATE INDEX IF NOT EXISTS {index} ON {sidecar} (seq)"),
+            format!("CREATE TABLE IF NOT EXISTS {look} (key INTEGER PRIMARY KEY)"),
+        ]
+    }
+
+    /// What adds to an existing sidecar the columns that `has` does not know; there they count
+    /// as never set.
+    #[must_use]
+    pub fn additions(&self, has: impl Fn(&str) -> bool) -> Vec<String> {
+        self.registers
+            .iter()
+            .filter(|r| !has(&r.stamp))
+            .flat_map(|r| {
+                [format!("{} INTEGER DEFAULT 0", r.stamp), format!("{} INTEGER", r.base)]
+                    .map(|column| format!("ALTER TABLE {} ADD COLUMN {column}", self.sidecar))
+            })
+            .collect()
+    }
+
+    /// Takes in the rows that have no sidecar row, as pending, under the stamp of rows that were
+    /// there before.
+    #[must_use]
+    pub fn adopt(&self) -> String {
+        format!(
+            "INSERT INTO {sidecar} (key, live, stamp, seq, live_base, {bases}, {stamps})\n\
+             SELECT u.{key}, 1, {adopted}, (SELECT seq FROM dual_state), 0, {zeros}, {nulls}\n\
+             FROM {target} AS u WHERE typeof(u.{key}) = 'integer'\n  \
+               AND NOT EXISTS (SELECT 1 FROM {sidecar} AS s WHERE s.key = u.{key})",
+            sidecar = self.sidecar,
+            target = self.target,
+            key = self.key,
+            adopted = Stamp::ADOPTED_SQLITE.raw(),
+            bases = self.each(", ", |r| r.base.clone()),
+            stamps = self.each(", ", |r| r.stamp.clone()),
+            zeros = self.each(", ", |_| "0".into()),
+            nulls = self.each(", ", |_| "NULL".into()),
+        )
+    }
+
+    /// What takes everything of this table away.
+    #[must_use]
+    pub fn drops(&self) -> Vec<String> {
+        let mut drops = self.drop_triggers();
+        drops.push(format!("DROP TABLE IF EXISTS {}", self.sidecar));
+        drops.push(format!("DROP TABLE IF EXISTS {}", self.look));
+        drops
+    }
+
+    pub(super) fn drop_triggers(&self) -> Vec<String> {
+        let names = self.trigger_names();
+        let drop =
+            |name: &String| format!("DROP TRIGGER IF EXISTS {}", crate::schema::quoted(name));
+        names.iter().map(drop).collect()
+    }
+}

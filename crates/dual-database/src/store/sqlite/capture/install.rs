@@ -1,0 +1,215 @@
+//! Putting capture beside a table, looking whether it is still there, taking it away.
+//! Everything in the caller's transaction.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::ddl::{COMMON, FORMAT};
+use super::layout::{Layout, Unique};
+use crate::stamp::Writer;
+use crate::store::sqlite::failed;
+use crate::{Error, Kind, Result, Store};
+
+/// What has become of capture since it was installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drift {
+    /// Nothing.
+    None,
+    /// Columns were added, dropped or given another type. No write was missed, but a change of
+    /// type can rewrite values without any: the table has to be compared.
+    Columns,
+    /// A trigger is missing or another one, or a unique index came or went: writes may have
+    /// been missed.
+    Triggers,
+    /// The table is not tracked here at all.
+    Absent,
+}
+
+/// Puts capture beside the table, or brings it up to date, and takes in the rows that it does
+/// not know. `writer` becomes the number of a file that has none. Returns how many rows were
+/// taken in.
+///
+/// # Errors
+/// About the schema if a newer version made it, or if a unique index is over an expression;
+/// else those of [`failed`].
+pub fn install(connection: &Connection, layout: &Layout, writer: Writer) -> Result<u64> {
+    let operation = "install capture on SQLite";
+    let wrap = |cause| failed(operation, cause);
+    check_format(connection, operation)?;
+    let unique = unique_indexes(connection, layout)?;
+    let run = |statement: &String| connection.execute_batch(statement).map_err(wrap);
+    COMMON.map(String::from).iter().try_for_each(run)?;
+    connection
+        .execute(
+            "INSERT INTO dual_state (one, format, writer, seq, moment, horizon) \
+             SELECT 1, ?1, ?2, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM dual_state)",
+            (FORMAT, writer.number()),
+        )
+        .map_err(wrap)?;
+    layout.sidecar_ddl().iter().try_for_each(run)?;
+    let known = columns(connection, &layout.sidecar).map_err(wrap)?;
+    let has = |column: &str| known.iter().any(|name| crate::schema::quoted(name) == column);
+    layout.additions(has).iter().try_for_each(run)?;
+    layout.drop_triggers().iter().chain(&layout.triggers(&unique)).try_for_each(run)?;
+    connection.execute_batch("UPDATE dual_state SET seq = seq + 1").map_err(wrap)?;
+    let adopted = connection.execute(&layout.adopt(), []).map_err(wrap)?;
+    let (triggers, columns) = fingerprint(connection, layout)?;
+    connection
+        .execute(
+            "INSERT OR REPLACE INTO dual_tracked (name, triggers, columns) VALUES (?1, ?2, ?3)",
+            (layout.name, triggers, columns),
+        )
+        .map_err(wrap)?;
+    Ok(adopted as u64)
+}
+
+/// Compares what is there with what was installed.
+///
+/// # Errors
+/// About the schema if a newer version made it; else those of [`failed`].
+pub fn drift(connection: &Connection, layout: &Layout) -> Result<Drift> {
+    let operation = "compare capture on SQLite";
+    if !check_format(connection, operation)? {
+        return Ok(Drift::Absent);
+    }
+    let installed: Option<(String, String)> = connection
+        .query_row(
+            "SELECT triggers, columns FROM dual_tracked WHERE name = ?1",
+            [layout.name],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()
+        .map_err(|cause| failed(operation, cause))?;
+    let Some(installed) = installed else { return Ok(Drift::Absent) };
+    let now = fingerprint(connection, layout)?;
+    Ok(if now.0 != installed.0 {
+        Drift::Triggers
+    } else if now.1 != installed.1 {
+        Drift::Columns
+    } else {
+        Drift::None
+    })
+}
+
+/// Takes everything of these tables, and of the file, away. What stays is the user's tables.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn uninstall(connection: &Connection, layouts: &[Layout]) -> Result<()> {
+    let mut statements: Vec<String> = layouts.iter().flat_map(Layout::drops).collect();
+    statements.extend(["dual_state", "dual_tracked"].map(|t| format!("DROP TABLE IF EXISTS {t}")));
+    connection
+        .execute_batch(&statements.join(";"))
+        .map_err(|cause| failed("uninstall capture from SQLite", cause))
+}
+
+/// Whether there is an installation, of a format that is known.
+fn check_format(connection: &Connection, operation: &'static str) -> Result<bool> {
+    let wrap = |cause| failed(operation, cause);
+    let there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'dual_state'";
+    if !connection.prepare(there).and_then(|mut look| look.exists([])).map_err(wrap)? {
+        return Ok(false);
+    }
+    let found: Option<i64> = connection
+        .query_row("SELECT format FROM dual_state", [], |row| row.get(0))
+        .optional()
+        .map_err(wrap)?;
+    match found {
+        Some(found) if found > FORMAT => Err(Error::new(
+            Kind::Schema(Store::Sqlite),
+            operation,
+            format!("the file has format {found}, this program knows {FORMAT}"),
+        )
+        .with_hint("use the newer version of this program that made it")),
+        _ => Ok(true),
+    }
+}
+
+fn columns(connection: &Connection, quoted: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare(&format!("PRAGMA table_info({quoted})"))?;
+    statement.query_map([], |row| row.get(1))?.collect()
+}
+
+/// The unique indexes besides the key's, an integer primary key among them. One that contains
+/// the key has no victims but the row itself.
+fn unique_indexes(connection: &Connection, layout: &Layout) -> Result<Vec<Unique>> {
+    let operation = "read the SQLite schema";
+    let wrap = |cause| failed(operation, cause);
+    let mut found = Vec::new();
+    let primary: Vec<(String, String)> = connection
+        .prepare("SELECT name, type FROM pragma_table_info(?1) WHERE pk > 0")
+        .and_then(|mut look| {
+            look.query_map([layout.name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+        .map_err(wrap)?;
+    if let [(name, kind)] = &primary[..]
+        && kind.eq_ignore_ascii_case("integer")
+    {
+        found.push(Unique { columns: vec![(name.clone(), "BINARY".into())] });
+    }
+    let names: Vec<String> = connection
+        .prepare("SELECT name FROM pragma_index_list(?1) WHERE \"unique\" ORDER BY name")
+        .and_then(|mut look| look.query_map([layout.name], |row| row.get(0))?.collect())
+        .map_err(wrap)?;
+    for name in names {
+        let columns: Vec<(Option<String>, String)> = connection
+            .prepare("SELECT name, coll FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno")
+            .and_then(|mut look| {
+                look.query_map([&name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            })
+            .map_err(wrap)?;
+        let named = columns.into_iter().map(|(column, collation)| Some((column?, collation)));
+        let Some(columns) = named.collect::<Option<Vec<_>>>() else {
+            let message =
+                format!("table {}: the unique index {name} is over an expression", layout.name);
+            return Err(Error::new(Kind::Schema(Store::Sqlite), operation, message)
+                .with_hint("REPLACE deletes rows by it unseen; drop it or index a column"));
+        };
+        found.push(Unique { columns });
+    }
+    let key = |column: &str| crate::schema::quoted(column).eq_ignore_ascii_case(&layout.key);
+    found.retain(|unique| !unique.columns.iter().any(|(column, _)| key(column)));
+    found.dedup();
+    Ok(found)
+}
+
+/// Digests of what the triggers are, with the unique indexes that they know, and of the columns.
+fn fingerprint(connection: &Connection, layout: &Layout) -> Result<(String, String)> {
+    let operation = "compare capture on SQLite";
+    let wrap = |cause| failed(operation, cause);
+    let names = layout.trigger_names();
+    let mut triggers = String::new();
+    for name in &names {
+        let sql: Option<String> = connection
+            .query_row(
+                "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?1 \
+                 AND tbl_name = ?2 COLLATE NOCASE",
+                [name.as_str(), layout.name],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(wrap)?;
+        triggers.push_str(&sql.unwrap_or_default());
+        triggers.push('\n');
+    }
+    // An index that cannot be followed is no reason not to say that something has changed.
+    triggers.push_str(
+        &unique_indexes(connection, layout)
+            .map_or_else(|error| error.to_string(), |unique| format!("{unique:?}")),
+    );
+    let mut text = String::new();
+    for table in [&layout.target, &layout.sidecar] {
+        let mut look = connection.prepare(&format!("PRAGMA table_info({table})")).map_err(wrap)?;
+        let mut rows = look.query([]).map_err(wrap)?;
+        while let Some(row) = rows.next().map_err(wrap)? {
+            let (name, kind): (String, String) =
+                (row.get(1).map_err(wrap)?, row.get(2).map_err(wrap)?);
+            text.push_str(&format!("{name} {kind}\n"));
+        }
+    }
+    Ok((sha(&triggers), sha(&text)))
+}
+
+fn sha(text: &str) -> String {
+    digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,102 @@
+//! The names and expressions that the generated statements share. They use only what SQLite
+//! 3.7.0 knows: triggers run inside whatever SQLite the writing program brought along.
+
+use crate::schema::{Column, Dialect, Role, Table, literal, quoted};
+
+/// A unique index other than the key's: a row that conflicts in it is the victim of `REPLACE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unique {
+    /// Its columns, each with its collation.
+    pub columns: Vec<(String, String)>,
+}
+
+/// A column that has a stamp of its own in the sidecar.
+#[derive(Clone, Debug)]
+pub(super) struct Register {
+    pub column: String,
+    pub stamp: String,
+    pub base: String,
+    default: Option<String>,
+}
+
+/// A tracked table and the names of what stands beside it.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub(super) name: &'static str,
+    pub(super) target: String,
+    pub(super) sidecar: String,
+    pub(super) look: String,
+    pub(super) key: String,
+    pub(super) surrogate: String,
+    pub(super) registers: Vec<Register>,
+}
+
+impl Layout {
+    /// The layout for `table` in the main database of a connection.
+    #[must_use]
+    pub fn new(table: &Table) -> Layout {
+        let register = |column: &Column| Register {
+            column: quoted(column.name),
+            stamp: quoted(&format!("s_{}", column.name)),
+            base: quoted(&format!("b_{}", column.name)),
+            default: column.default.as_ref().map(|value| literal(value, Dialect::Sqlite)),
+        };
+        let data = table.columns().iter().filter(|column| column.role == Role::Data);
+        Layout {
+            name: table.name(),
+            target: quoted(table.name()),
+            sidecar: quoted(&format!("dual_side_{}", table.name())),
+            look: quoted(&format!("dual_look_{}", table.name())),
+            key: quoted(table.key().name),
+            surrogate: quoted(table.surrogate().name),
+            registers: data.map(register).collect(),
+        }
+    }
+
+    /// The sidecar's quoted name.
+    #[must_use]
+    pub fn sidecar(&self) -> &str {
+        &self.sidecar
+    }
+
+    /// One piece of text for each register, joined.
+    pub(super) fn each(&self, separator: &str, piece: impl Fn(&Register) -> String) -> String {
+        self.registers.iter().map(piece).collect::<Vec<_>>().join(separator)
+    }
+
+    /// The highest stamp in a sidecar row. SQLite's `max` of several is NULL if one is.
+    pub(super) fn highest(&self) -> String {
+        format!("max(stamp, {})", self.each(", ", |r| format!("coalesce({}, stamp)", r.stamp)))
+    }
+
+    /// The row exists.
+    pub(super) fn there(&self, key: &str) -> String {
+        format!("EXISTS (SELECT 1 FROM {0} AS u WHERE u.{1} = {key})", self.target, self.key)
+    }
+}
+
+impl Register {
+    /// The trigger's row says nothing about the column: NULL, or the declared default.
+    pub fn silent(&self) -> String {
+        let name = format!("new.{}", self.column);
+        match &self.default {
+            Some(default) => format!("({name} IS NULL OR {name} = {default} COLLATE BINARY)"),
+            None => format!("{name} IS NULL"),
+        }
+    }
+
+    /// The update has changed the column. A `NOCASE` column would call `Anna` and `anna` equal.
+    pub fn differs(&self) -> String {
+        format!("new.{0} IS NOT old.{0} COLLATE BINARY", self.column)
+    }
+}
+
+/// Takes the next `seq` and makes the stamp of a change: by the clock, above `replaced`.
+pub(super) fn moment(replaced: &str) -> String {
+    format!(
+        "UPDATE dual_state SET seq = seq + 1, moment = max(
+    (min(max(CAST((julianday('now') - 2458849.5) * 86400000.0 AS INTEGER), 0), 2199023255551) << 22)
+      | writer,
+    (min((coalesce(({replaced}), 0) >> 14) + 1, 562949953421311) << 14) | writer)"
+    )
+}

@@ -1,0 +1,19 @@
+//! Capture in the SQLite file: a sidecar beside each tracked table, kept by triggers that any
+//! client's SQLite can run. Why each part is as it is stands in `DESIGN.md` beside this file.
+//!
+//! ```
+//! use dual_database::schema::users;
+//! use dual_database::store::sqlite::capture::Layout;
+//! assert_eq!(Layout::new(&users()).sidecar(), "\"dual_side_users\"");
+//! ```
+
+mod ddl;
+mod install;
+mod layout;
+mod sidecar;
+mod triggers;
+
+pub use ddl::FORMAT;
+pub use install::{Drift, drift, install, uninstall};
+pub use layout::{Layout, Unique};
+pub use sidecar::{Entry, State, changed_above, entry, renumber, settle, state};

@@ -1,0 +1,205 @@
+//! Reading the sidecar, and setting what a write of ours leaves in it. Everything in the
+//! caller's transaction.
+
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+
+use super::layout::Layout;
+use crate::merge::{Bases, Register};
+use crate::schema::Table;
+use crate::stamp::{Stamp, Writer};
+use crate::store::sqlite::{failed, from_sqlite};
+use crate::value::Value;
+use crate::{Error, Kind, Result, Store};
+
+/// A row of a sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: i64,
+    /// Whether the row lives.
+    pub live: Register<bool>,
+    /// The stamps of the data columns in their declared order.
+    pub columns: Vec<Stamp>,
+    /// What is pending, in the same order.
+    pub bases: Bases,
+    /// The position of its last change here.
+    pub seq: i64,
+}
+
+/// What the file knows of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The writer number of its triggers.
+    pub writer: Writer,
+    /// The position of the last change.
+    pub seq: i64,
+    /// The purge horizon: the stamp of what a birth says nothing about.
+    pub horizon: Stamp,
+}
+
+/// What the file knows of itself.
+///
+/// # Errors
+/// Those of [`failed`], also if capture is not installed.
+pub fn state(connection: &Connection) -> Result<State> {
+    let operation = "read the state of the SQLite file";
+    let sql = "SELECT writer, seq, horizon FROM dual_state";
+    let (writer, seq, horizon): (u16, i64, i64) = connection
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .map_err(|cause| failed(operation, cause))?;
+    let writer = Writer::new(writer).ok_or_else(|| damaged(operation))?;
+    Ok(State { writer, seq, horizon: stamp(horizon, operation)? })
+}
+
+/// Gives the file another number: it is a copy, and the original goes on under its own.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn renumber(connection: &Connection, writer: Writer) -> Result<()> {
+    connection
+        .execute("UPDATE dual_state SET writer = ?1", [writer.number()])
+        .map(|_| ())
+        .map_err(|cause| failed("give the SQLite file a number", cause))
+}
+
+/// The sidecar row of that key.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn entry(connection: &Connection, layout: &Layout, key: i64) -> Result<Option<Entry>> {
+    Ok(read(connection, layout, "key = ?1", key)?.pop())
+}
+
+/// The sidecar rows that have changed since that position, in the order of their changes.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn changed_above(connection: &Connection, layout: &Layout, seq: i64) -> Result<Vec<Entry>> {
+    read(connection, layout, "seq > ?1 ORDER BY seq", seq)
+}
+
+/// Sets what a write of ours, just made in this transaction and captured like any other, leaves
+/// in the sidecar: `entry`, as far as the row really is as the write wanted it, which is
+/// `values` (the data columns in their order; nothing if it is dead). What a trigger of the
+/// user's has made of it keeps the captured stamp and stays pending. Says whether all is as
+/// wanted.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn settle(
+    connection: &Connection,
+    table: &Table,
+    layout: &Layout,
+    wanted: &Entry,
+    values: &[Value],
+) -> Result<bool> {
+    let operation = "set the stamps of a write";
+    let wrap = |cause| failed(operation, cause);
+    let key = wanted.key;
+    let select = format!(
+        "SELECT {} FROM {} WHERE {} = ?1",
+        layout.each(", ", |r| r.column.clone()),
+        layout.target,
+        layout.key
+    );
+    let row = connection
+        .query_row(&select, [key], |row| {
+            let same = table.data_columns().zip(values).enumerate().map(|(at, ((_, c), value))| {
+                Ok(from_sqlite(c.kind, row.get_ref(at)?).is_ok_and(|is| is == *value))
+            });
+            same.collect::<rusqlite::Result<Vec<bool>>>()
+        })
+        .optional()
+        .map_err(wrap)?;
+    let captured = entry(connection, layout, key)?;
+    let writer = state(connection)?.writer;
+    let mut settled = wanted.clone();
+    let mut exact = row.is_some() == wanted.live.value;
+    match (&captured, row) {
+        (Some(captured), _) if !exact => settled = captured.clone(),
+        (Some(captured), Some(same)) => {
+            for at in (0..settled.columns.len()).filter(|at| same.get(*at) != Some(&true)) {
+                exact = false;
+                settled.seq = captured.seq;
+                // The trigger has replaced what the write wanted: its stamp lies above.
+                let wish = wanted.columns.get(at).copied().unwrap_or_default();
+                let own = captured.columns.get(at).copied().unwrap_or(captured.live.stamp);
+                if let Some(stamp) = settled.columns.get_mut(at) {
+                    *stamp = own.max(wish.next(writer));
+                }
+                settled.bases.columns.resize(wanted.columns.len(), None);
+                if let Some(base) = settled.bases.columns.get_mut(at) {
+                    base.get_or_insert(wish);
+                }
+            }
+        }
+        _ => {}
+    }
+    put(connection, layout, &settled).map_err(wrap)?;
+    Ok(exact)
+}
+
+fn put(connection: &Connection, layout: &Layout, entry: &Entry) -> rusqlite::Result<()> {
+    let mut numbers = vec![
+        Some(entry.key),
+        Some(i64::from(entry.live.value)),
+        Some(entry.live.stamp.raw()),
+        Some(entry.seq),
+        entry.bases.live.map(Stamp::raw),
+    ];
+    for (at, stamp) in entry.columns.iter().enumerate() {
+        numbers.push((*stamp != entry.live.stamp).then_some(stamp.raw()));
+        numbers.push(entry.bases.column(at).map(Stamp::raw));
+    }
+    let sql = format!(
+        "INSERT OR REPLACE INTO {} (key, live, stamp, seq, live_base, {}) VALUES ({})",
+        layout.sidecar,
+        layout.each(", ", |r| format!("{}, {}", r.stamp, r.base)),
+        vec!["?"; numbers.len()].join(", "),
+    );
+    connection.prepare_cached(&sql)?.execute(params_from_iter(numbers)).map(|_| ())
+}
+
+fn read(connection: &Connection, layout: &Layout, which: &str, value: i64) -> Result<Vec<Entry>> {
+    let operation = "read the sidecar";
+    let sql = format!(
+        "SELECT key, live, stamp, seq, live_base, {} FROM {} WHERE {which}",
+        layout.each(", ", |r| format!("coalesce({}, stamp), {}", r.stamp, r.base)),
+        layout.sidecar,
+    );
+    let wrap = |cause| failed(operation, cause);
+    let mut statement = connection.prepare_cached(&sql).map_err(wrap)?;
+    let mut rows = statement.query([value]).map_err(wrap)?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next().map_err(wrap)? {
+        let number = |at: usize| row.get::<_, Option<i64>>(at).map_err(wrap);
+        let optional = |at| number(at)?.map(|raw| stamp(raw, operation)).transpose();
+        let needed = |at| optional(at)?.ok_or_else(|| damaged(operation));
+        let mut entry = Entry {
+            key: integer(row, 0).map_err(wrap)?,
+            live: Register { value: integer(row, 1).map_err(wrap)? != 0, stamp: needed(2)? },
+            columns: Vec::new(),
+            bases: Bases { live: optional(4)?, columns: Vec::new() },
+            seq: integer(row, 3).map_err(wrap)?,
+        };
+        for at in 0..layout.registers.len() {
+            entry.columns.push(needed(5 + 2 * at)?);
+            entry.bases.columns.push(optional(6 + 2 * at)?);
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn integer(row: &Row<'_>, at: usize) -> rusqlite::Result<i64> {
+    row.get(at)
+}
+
+fn stamp(raw: i64, operation: &'static str) -> Result<Stamp> {
+    Stamp::from_raw(raw).ok_or_else(|| damaged(operation))
+}
+
+fn damaged(operation: &'static str) -> Error {
+    Error::new(Kind::Schema(Store::Sqlite), operation, "the sidecar holds no valid stamp")
+        .with_hint("it was written by somebody else; `dual verify` compares both sides")
+}

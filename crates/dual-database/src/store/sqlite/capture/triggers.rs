@@ -1,0 +1,171 @@
+//! The triggers of a tracked table. Pure: text from a [`Layout`].
+
+use super::layout::{Layout, Unique, moment};
+
+/// The names of the triggers, behind the table's.
+const NAMES: [&str; 8] =
+    ["inserting", "inserted", "updating", "updated", "rekeyed", "deleted", "looked_i", "looked_u"];
+
+impl Layout {
+    /// The triggers' names, unquoted.
+    pub(super) fn trigger_names(&self) -> Vec<String> {
+        NAMES.iter().map(|what| format!("dual_{}_{what}", self.name)).collect()
+    }
+
+    /// The triggers. `unique` are the table's unique indexes besides the key's, `rowid` among
+    /// them.
+    #[must_use]
+    pub fn triggers(&self, unique: &[Unique]) -> Vec<String> {
+        let (target, key) = (&self.target, &self.key);
+        let number = |row: &str| format!("typeof({row}.{key}) = 'integer'");
+        let (new, old) = (format!("new.{key}"), format!("old.{key}"));
+        let changed = format!(
+            "{}\n    OR new.{1} IS NOT old.{1}",
+            self.each("\n    OR ", |r| r.differs()),
+            self.surrogate
+        );
+        let birth = self.birth(&new);
+        let death = self.death(&old);
+        let looking = format!("EXISTS (SELECT 1 FROM {})", self.look);
+        let triggers = [
+            format!("BEFORE INSERT ON {target} BEGIN\n{}END", self.victims(unique, &[&new])),
+            format!("AFTER INSERT ON {target} WHEN {} BEGIN\n{birth}END", number("new")),
+            format!("BEFORE UPDATE ON {target} BEGIN\n{}END", self.victims(unique, &[&new, &old])),
+            format!(
+                "AFTER UPDATE ON {target} WHEN {} AND {new} IS {old} AND ({changed}) BEGIN\n{}END",
+                number("new"),
+                self.update()
+            ),
+            format!("AFTER UPDATE ON {target} WHEN {new} IS NOT {old} BEGIN\n{}END", self.rekey()),
+            format!("AFTER DELETE ON {target} WHEN {} BEGIN\n{death}END", number("old")),
+            format!("AFTER INSERT ON {target} WHEN {looking} BEGIN\n{}END", self.sweep()),
+            format!("AFTER UPDATE ON {target} WHEN {looking} BEGIN\n{}END", self.sweep()),
+        ];
+        let names = self.trigger_names();
+        let pairs = names.iter().zip(&triggers);
+        pairs
+            .map(|(name, rest)| format!("CREATE TRIGGER {} {rest}", crate::schema::quoted(name)))
+            .collect()
+    }
+
+    /// Logs the keys of rows that `REPLACE` would delete without a delete trigger: "look again".
+    /// Whether the statement replaces is not known here, so nothing more is concluded. An
+    /// automatic rowid is -1 here, which is at worst a row that lives on.
+    fn victims(&self, unique: &[Unique], others: &[&String]) -> String {
+        let (target, look, key) = (&self.target, &self.look, &self.key);
+        let not: String =
+            others.iter().map(|other| format!(" AND u.{key} IS NOT {other}")).collect();
+        let statements = unique.iter().map(|index| {
+            let same = index.columns.iter().map(|(column, collation)| {
+                let column = crate::schema::quoted(column);
+                format!("u.{column} = new.{column} COLLATE {collation} AND ")
+            });
+            format!(
+                "  INSERT INTO {look} (key) SELECT u.{key} FROM {target} AS u\n  \
+                   WHERE {}typeof(u.{key}) = 'integer'{not}\n    \
+                   AND NOT EXISTS (SELECT 1 FROM {look} WHERE key = u.{key});\n",
+                same.collect::<String>(),
+            )
+        });
+        let text: String = statements.collect();
+        // A trigger needs a statement.
+        if text.is_empty() { "  SELECT 1;\n".into() } else { text }
+    }
+
+    /// What the row's life, new or over, does to a sidecar row that is there: one stamp for
+    /// everything. What PostgreSQL and the file last agreed on stays the base.
+    fn relive(&self, live: u8, condition: &str) -> String {
+        format!(
+            "  UPDATE {} SET live = {live}, live_base = coalesce(live_base, stamp),\n    {},\n    \
+             {},\n    stamp = (SELECT moment FROM dual_state), seq = (SELECT seq FROM dual_state)\n  \
+             WHERE {condition};\n",
+            self.sidecar,
+            self.each(", ", |r| format!("{0} = coalesce({0}, {1}, stamp)", r.base, r.stamp)),
+            self.each(", ", |r| format!("{} = NULL", r.stamp)),
+        )
+    }
+
+    /// A sidecar row for a key that never had one. No `INSERT OR …`: the conflict clause of the
+    /// statement outside would take its place.
+    fn first(&self, key: &str, live: u8, stamp: &str, silent: &str, condition: &str) -> String {
+        format!(
+            "  INSERT INTO {sidecar} (key, live, stamp, seq, live_base, {bases}, {stamps})\n  \
+             SELECT {key}, {live}, {stamp}, seq, 0, {zeros},\n    {silent}\n  FROM dual_state\n  \
+             WHERE typeof({key}) = 'integer' AND {condition}\n    \
+               AND NOT EXISTS (SELECT 1 FROM {sidecar} WHERE key = {key});\n",
+            sidecar = self.sidecar,
+            bases = self.each(", ", |r| r.base.clone()),
+            stamps = self.each(", ", |r| r.stamp.clone()),
+            zeros = self.each(", ", |_| "0".into()),
+        )
+    }
+
+    fn take_moment(&self, highest: &str, key: &str) -> String {
+        let replaced = format!("SELECT {highest} FROM {} WHERE key = {key}", self.sidecar);
+        format!("  {};\n", moment(&replaced))
+    }
+
+    fn birth(&self, key: &str) -> String {
+        let there = self.there(key);
+        let silent = self.each(",\n    ", |r| format!("CASE WHEN {} THEN horizon END", r.silent()));
+        format!(
+            "{}{}{}",
+            self.take_moment(&self.highest(), key),
+            self.relive(1, &format!("key = {key} AND {there}")),
+            self.first(key, 1, "moment", &silent, &there),
+        )
+    }
+
+    fn death(&self, key: &str) -> String {
+        let gone = format!("NOT {}", self.there(key));
+        let nulls = self.each(", ", |_| "NULL".into());
+        format!(
+            "{}{}{}",
+            self.take_moment(&self.highest(), key),
+            self.relive(0, &format!("key = {key} AND {gone}")),
+            self.first(key, 0, "moment", &nulls, &gone),
+        )
+    }
+
+    /// Death of the old key and birth of the new one, as far as they are whole numbers.
+    fn rekey(&self) -> String {
+        let (old, new) = (format!("old.{}", self.key), format!("new.{}", self.key));
+        format!("{}{}", self.death(&old), self.birth(&new))
+    }
+
+    /// What has changed gets one stamp. A row without a sidecar row was there before the
+    /// triggers: it is adopted as it is.
+    fn update(&self) -> String {
+        let key = format!("new.{}", self.key);
+        let replaced = self.each(",\n      ", |r| {
+            format!("CASE WHEN {} THEN coalesce({}, stamp) ELSE 0 END", r.differs(), r.stamp)
+        });
+        let adopted = crate::stamp::Stamp::ADOPTED_SQLITE.raw().to_string();
+        let nulls = self.each(", ", |_| "NULL".into());
+        format!(
+            "{}{}  UPDATE {} SET\n    {},\n    seq = (SELECT seq FROM dual_state)\n  \
+             WHERE key = {key} AND live = 1;\n",
+            self.first(&key, 1, &adopted, &nulls, &self.there(&key)),
+            self.take_moment(&format!("max(stamp,\n      {replaced})"), &key),
+            self.sidecar,
+            self.each(",\n    ", |r| {
+                let (changed, stamp, base) = (r.differs(), &r.stamp, &r.base);
+                format!(
+                    "{base} = CASE WHEN {changed} THEN coalesce({base}, {stamp}, stamp) ELSE {base} END,\n    \
+                     {stamp} = CASE WHEN {changed} THEN (SELECT moment FROM dual_state) ELSE {stamp} END"
+                )
+            }),
+        )
+    }
+
+    /// Looks again at the keys that were logged: rows that have gone are dead.
+    fn sweep(&self) -> String {
+        let gone = format!(
+            "live = 1 AND key IN (SELECT key FROM {}) AND NOT {}",
+            self.look,
+            self.there(&format!("{}.key", self.sidecar)),
+        );
+        let replaced = format!("SELECT max({}) FROM {} WHERE {gone}", self.highest(), self.sidecar);
+        format!("  {};\n{}  DELETE FROM {};\n", moment(&replaced), self.relive(0, &gone), self.look)
+    }
+}

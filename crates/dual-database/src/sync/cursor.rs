@@ -1,0 +1,258 @@
+//! The life of a file's cursor: an enum with one `next` function.
+
+use std::fmt;
+
+use super::{Break, Epoch, Snapshot, Tokens};
+
+/// Where a file stands towards PostgreSQL. It is kept in the file and moves in the same
+/// transaction as the data; of two processes that move it from the same state one loses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// The cursor holds: what is new since `snapshot` is exactly the difference.
+    Following {
+        /// The history that the snapshot belongs to.
+        epoch: Epoch,
+        /// What has been taken in.
+        snapshot: Snapshot,
+    },
+    /// Both sides have to be compared in full.
+    Reconciling {
+        /// Why.
+        cause: Break,
+        /// A person has said that it may lose what it loses.
+        approved: bool,
+    },
+    /// The comparison would lose so much that a person has to decide; service goes on.
+    Held {
+        /// Why the comparison was needed.
+        cause: Break,
+        /// How many rows it would delete or overwrite.
+        losses: usize,
+    },
+}
+
+/// What moves a cursor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// What was new in a poll has been applied.
+    Pulled {
+        /// The epoch that was read in the poll's snapshot.
+        epoch: Epoch,
+        /// The poll's snapshot.
+        snapshot: Snapshot,
+    },
+    /// The cursor means nothing any more.
+    Broken(Break),
+    /// The comparison waits for a person.
+    Held {
+        /// How many rows it would delete or overwrite.
+        losses: usize,
+    },
+    /// A person has decided.
+    Approved,
+    /// A full comparison has been applied on both sides.
+    Reconciled {
+        /// The epoch that was read in the comparison's snapshot.
+        epoch: Epoch,
+        /// The comparison's snapshot.
+        snapshot: Snapshot,
+    },
+}
+
+/// An event that cannot happen in that state: a defect, never applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImpossibleHistory {
+    /// The state.
+    pub state: Follow,
+    /// The event.
+    pub event: Event,
+}
+
+impl Follow {
+    /// A file that has never met PostgreSQL.
+    #[must_use]
+    pub fn new() -> Follow {
+        Follow::Reconciling { cause: Break::FirstContact, approved: false }
+    }
+
+    /// The state after `event`.
+    ///
+    /// # Errors
+    /// [`ImpossibleHistory`] if a cursor would go backwards, would move into another epoch
+    /// without a full comparison, or if a decision comes that nobody waits for.
+    pub fn next(&self, event: Event) -> Result<Follow, ImpossibleHistory> {
+        match (self, event) {
+            (
+                Follow::Following { epoch: followed, snapshot: before },
+                Event::Pulled { epoch, snapshot },
+            ) if snapshot.follows(before)
+                && Epoch { token: followed.token, ..epoch } == *followed =>
+            {
+                Ok(Follow::Following { epoch, snapshot })
+            }
+            (Follow::Following { .. }, Event::Broken(cause)) => {
+                Ok(Follow::Reconciling { cause, approved: false })
+            }
+            // What may have been lost stays suspected until a comparison has gone through; what
+            // was approved was another difference.
+            (Follow::Reconciling { cause, .. }, Event::Broken(next)) => {
+                Ok(Follow::Reconciling { cause: graver(*cause, next), approved: false })
+            }
+            (Follow::Held { cause, losses }, Event::Broken(next)) => {
+                Ok(Follow::Held { cause: graver(*cause, next), losses: *losses })
+            }
+            (Follow::Reconciling { cause, approved: false }, Event::Held { losses }) => {
+                Ok(Follow::Held { cause: *cause, losses })
+            }
+            (Follow::Held { cause, .. }, Event::Approved) => {
+                Ok(Follow::Reconciling { cause: *cause, approved: true })
+            }
+            (Follow::Reconciling { .. }, Event::Reconciled { epoch, snapshot })
+                if epoch.token.is_some() =>
+            {
+                Ok(Follow::Following { epoch, snapshot })
+            }
+            (state, event) => Err(ImpossibleHistory { state: state.clone(), event }),
+        }
+    }
+}
+
+impl Default for Follow {
+    fn default() -> Follow {
+        Follow::new()
+    }
+}
+
+fn graver(one: Break, other: Break) -> Break {
+    if one.primary_is_intact() { other } else { one }
+}
+
+/// What a poll means for the file that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Poll {
+    /// Apply it and move the cursor.
+    Apply,
+    /// Drop it and compare in full.
+    Broken(Break),
+}
+
+/// Judges a poll, in the file's transaction that would apply it: `followed` and `cursor` are
+/// the file's, `tokens` are read *again* there, because another process of the same file may
+/// have rotated them since; `purged` is the highest transaction id of a purged tombstone as
+/// PostgreSQL has it.
+///
+/// The purge counts against the *old* cursor: a file that had not passed those deletes will
+/// never hear of them.
+#[must_use]
+pub fn judge_poll(
+    followed: &Epoch,
+    cursor: &Snapshot,
+    tokens: &Tokens,
+    seen: &Epoch,
+    polled: &Snapshot,
+    purged: Option<u64>,
+) -> Poll {
+    if let Some(cause) = seen.break_from(followed, tokens) {
+        Poll::Broken(cause)
+    } else if !polled.follows(cursor) {
+        Poll::Broken(Break::OtherPrimary)
+    } else if purged.is_some_and(|txid| !cursor.has_passed(txid)) {
+        Poll::Broken(Break::Purged)
+    } else {
+        Poll::Apply
+    }
+}
+
+impl fmt::Display for ImpossibleHistory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            Follow::Following { .. } => "following",
+            Follow::Reconciling { .. } => "reconciling",
+            Follow::Held { .. } => "held",
+        };
+        let event = match self.event {
+            Event::Pulled { .. } => "pulled",
+            Event::Broken(_) => "broken",
+            Event::Held { .. } => "held",
+            Event::Approved => "approved",
+            Event::Reconciled { .. } => "reconciled",
+        };
+        write!(f, "the event `{event}` cannot happen to a cursor that is {state}")
+    }
+}
+
+impl std::error::Error for ImpossibleHistory {}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Token;
+    use super::*;
+
+    fn epoch(timeline: u32) -> Epoch {
+        Epoch {
+            token: Some(Token(1)),
+            timeline,
+            system: 1,
+            database: 1,
+            relations: 1,
+            installation: 1,
+        }
+    }
+
+    fn at(text: &str) -> Snapshot {
+        text.parse().unwrap()
+    }
+
+    fn following(text: &str) -> Follow {
+        Follow::Following { epoch: epoch(1), snapshot: at(text) }
+    }
+
+    fn pulled(timeline: u32, text: &str) -> Event {
+        Event::Pulled { epoch: epoch(timeline), snapshot: at(text) }
+    }
+
+    #[test]
+    fn a_cursor_goes_forward_within_its_epoch_only() {
+        let state = following("10:12:10");
+        assert_eq!(state.next(pulled(1, "12:12:")), Ok(following("12:12:")));
+        assert!(state.next(pulled(1, "9:11:9")).is_err());
+        assert!(state.next(pulled(2, "12:12:")).is_err());
+        assert!(state.next(Event::Approved).is_err());
+        assert!(state.next(Event::Reconciled { epoch: epoch(1), snapshot: at("12:12:") }).is_err());
+        assert!(Follow::new().next(pulled(1, "12:12:")).is_err());
+    }
+
+    #[test]
+    fn only_a_full_comparison_leads_into_a_new_epoch_and_only_a_person_past_the_guard() {
+        let broken = following("10:12:10").next(Event::Broken(Break::OtherPrimary)).unwrap();
+        let held = broken.next(Event::Held { losses: 101 }).unwrap();
+        let done = Event::Reconciled { epoch: epoch(2), snapshot: at("3:3:") };
+        assert!(held.next(done.clone()).is_err());
+        assert!(held.next(pulled(2, "12:12:")).is_err());
+        let again = held.next(Event::Approved).unwrap();
+        assert_eq!(
+            again.next(done),
+            Ok(Follow::Following { epoch: epoch(2), snapshot: at("3:3:") })
+        );
+        let untold = Epoch { token: None, ..epoch(2) };
+        assert!(again.next(Event::Reconciled { epoch: untold, snapshot: at("3:3:") }).is_err());
+    }
+
+    #[test]
+    fn the_suspicion_of_a_loss_outlives_a_lesser_cause() {
+        let lost = Follow::Reconciling { cause: Break::OtherPrimary, approved: false };
+        assert_eq!(lost.next(Event::Broken(Break::Purged)), Ok(lost));
+    }
+
+    #[test]
+    fn a_purge_that_the_cursor_has_not_passed_breaks_it() {
+        let tokens = Tokens::default().propose(None, Token(1));
+        let judge = |cursor: &str, purged| {
+            judge_poll(&epoch(1), &at(cursor), &tokens, &epoch(1), &at("20:20:"), purged)
+        };
+        assert_eq!(judge("10:12:10", Some(9)), Poll::Apply);
+        assert_eq!(judge("10:12:10", Some(10)), Poll::Broken(Break::Purged));
+        assert_eq!(judge("10:12:10", None), Poll::Apply);
+        assert_eq!(judge("21:21:", None), Poll::Broken(Break::OtherPrimary));
+    }
+}

@@ -1,0 +1,172 @@
+//! Whether PostgreSQL is still the one that was followed.
+
+/// A random number that a file and PostgreSQL share. PostgreSQL keeps it in an UNLOGGED table,
+/// which crash recovery, promotion and a restore from a base backup empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub u128);
+
+/// What identifies the history that the transaction ids belong to; read in the same snapshot
+/// as every poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    /// The file's token as PostgreSQL has it; `None` if the row is gone.
+    pub token: Option<Token>,
+    /// The first eight hexadecimal digits of `pg_walfile_name(pg_current_wal_lsn())`: the
+    /// control data still shows the old timeline after a promotion.
+    pub timeline: u32,
+    /// The system identifier of the cluster.
+    pub system: u64,
+    /// The object id of the database.
+    pub database: u32,
+    /// A digest of the object ids of the tracked tables, their sidecars and the token's table:
+    /// `pg_restore --clean` into the same database recreates them, and brings an old token
+    /// with it.
+    pub relations: u64,
+    /// The number under which the product was installed there.
+    pub installation: u128,
+}
+
+/// Why the cursor means nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Break {
+    /// Never exchanged anything.
+    FirstContact,
+    /// PostgreSQL has another token: this file is a copy, or was restored from one. It takes
+    /// a new number.
+    OtherFile,
+    /// PostgreSQL crashed, was promoted, restored or replaced: it may have lost transactions
+    /// and may hand out their ids again.
+    OtherPrimary,
+    /// Tombstones that this file has not seen were purged.
+    Purged,
+    /// A row that PostgreSQL once acknowledged is not there, though the epoch has not changed.
+    Missing,
+    /// Triggers were missing, or a table was altered without them.
+    CaptureGap,
+}
+
+impl Break {
+    /// Whether what the file had must have been in PostgreSQL at some time, and could only be
+    /// superseded there by somebody who saw it. If not, a register that the comparison
+    /// overwrites goes to the conflict log: its successor may not have known it. (Before the
+    /// first contact nothing tells whether PostgreSQL has lost a direct write since.)
+    #[must_use]
+    pub fn primary_is_intact(self) -> bool {
+        match self {
+            Break::OtherFile | Break::Purged => true,
+            Break::FirstContact | Break::OtherPrimary | Break::Missing | Break::CaptureGap => false,
+        }
+    }
+}
+
+/// The tokens as the file has them. A new one is proposed in the file first, then set in
+/// PostgreSQL, then confirmed in the file; a crash between any two steps leaves PostgreSQL with
+/// one that the file knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    current: Option<Token>,
+    proposed: Option<Token>,
+}
+
+impl Tokens {
+    /// Whether PostgreSQL's token is one of ours.
+    #[must_use]
+    pub fn accept(&self, seen: Token) -> bool {
+        self.current == Some(seen) || self.proposed == Some(seen)
+    }
+
+    /// The tokens, after PostgreSQL was seen to have `seen`, with another proposed.
+    ///
+    /// If `seen` is not ours, the break has to be in the file's state by then: once PostgreSQL
+    /// has the new token, nothing else tells of it.
+    #[must_use]
+    pub fn propose(&self, seen: Option<Token>, fresh: Token) -> Tokens {
+        let current = seen.filter(|seen| self.accept(*seen)).or(self.current);
+        Tokens { current, proposed: Some(fresh) }
+    }
+
+    /// The tokens after PostgreSQL has confirmed that it has `set`.
+    #[must_use]
+    pub fn confirm(&self, set: Token) -> Tokens {
+        match self.proposed {
+            Some(proposed) if proposed == set => Tokens { current: Some(set), proposed: None },
+            _ => *self,
+        }
+    }
+
+    /// The token that waits to be set in PostgreSQL.
+    #[must_use]
+    pub fn proposed(&self) -> Option<Token> {
+        self.proposed
+    }
+
+    /// The token that both sides are known to have had.
+    #[must_use]
+    pub fn current(&self) -> Option<Token> {
+        self.current
+    }
+}
+
+impl Epoch {
+    /// What has happened between `followed` and this; `None` if the cursor still holds.
+    #[must_use]
+    pub fn break_from(&self, followed: &Epoch, tokens: &Tokens) -> Option<Break> {
+        let same_server = Epoch { token: followed.token, ..*self } == *followed;
+        match self.token {
+            _ if !same_server => Some(Break::OtherPrimary),
+            None => Some(Break::OtherPrimary),
+            Some(token) if !tokens.accept(token) => Some(Break::OtherFile),
+            Some(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(token: Option<u128>) -> Epoch {
+        Epoch {
+            token: token.map(Token),
+            timeline: 1,
+            system: 7,
+            database: 5,
+            relations: 3,
+            installation: 9,
+        }
+    }
+
+    #[test]
+    fn a_crash_between_any_two_steps_of_the_rotation_is_no_break() {
+        let old = Tokens { current: Some(Token(1)), proposed: None };
+        let proposed = old.propose(Some(Token(1)), Token(2));
+        let confirmed = proposed.confirm(Token(2));
+        let judge = |tokens: Tokens, there| epoch(Some(there)).break_from(&epoch(Some(1)), &tokens);
+        assert_eq!(judge(proposed, 1), None);
+        assert_eq!(judge(proposed, 2), None);
+        assert_eq!(judge(confirmed, 2), None);
+        // The next rotation starts from what PostgreSQL was seen to have.
+        let next = proposed.propose(Some(Token(2)), Token(3));
+        assert_eq!((judge(next, 2), judge(next, 3)), (None, None));
+        assert_eq!(judge(next, 1), Some(Break::OtherFile));
+    }
+
+    #[test]
+    fn every_part_counts() {
+        let tokens = Tokens { current: Some(Token(1)), proposed: None };
+        let followed = epoch(Some(1));
+        let other = |change: fn(&mut Epoch)| {
+            let mut seen = epoch(Some(1));
+            change(&mut seen);
+            seen.break_from(&followed, &tokens)
+        };
+        assert_eq!(other(|_| ()), None);
+        assert_eq!(other(|epoch| epoch.token = None), Some(Break::OtherPrimary));
+        assert_eq!(other(|epoch| epoch.token = Some(Token(4))), Some(Break::OtherFile));
+        assert_eq!(other(|epoch| epoch.timeline = 2), Some(Break::OtherPrimary));
+        assert_eq!(other(|epoch| epoch.system = 8), Some(Break::OtherPrimary));
+        assert_eq!(other(|epoch| epoch.database = 6), Some(Break::OtherPrimary));
+        assert_eq!(other(|epoch| epoch.relations = 4), Some(Break::OtherPrimary));
+        assert_eq!(other(|epoch| epoch.installation = 1), Some(Break::OtherPrimary));
+    }
+}

@@ -1,0 +1,17 @@
+//! The decisions of the synchroniser, as pure code: what is new since the cursor
+//! ([`Snapshot`]), whether PostgreSQL is still the one that was followed ([`Epoch`]), the life
+//! of a file's cursor ([`Follow`]), what a full comparison does with a row that PostgreSQL
+//! does not know ([`reconcile`]), when to wake up again ([`Pace`]) and which of several
+//! processes does the work ([`Lease`]). The states and their failures are in `DESIGN.md`
+//! beside this file.
+
+mod cursor;
+mod epoch;
+mod pace;
+pub mod reconcile;
+mod snapshot;
+
+pub use cursor::{Event, Follow, ImpossibleHistory, Poll, judge_poll};
+pub use epoch::{Break, Epoch, Token, Tokens};
+pub use pace::{Lease, Outcome, Pace};
+pub use snapshot::{Snapshot, SnapshotSyntax};

@@ -1,0 +1,148 @@
+//! A full comparison by stamps: what becomes of a row that one side does not know, and when a
+//! person has to be asked.
+
+use crate::merge::{Conflict, RegisterId, Tracked, Version, merge};
+use crate::stamp::{Stamp, Writer, captured};
+
+/// What becomes of a row of the file that PostgreSQL does not know, not even as a tombstone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// PostgreSQL gets it: it was born here and never arrived, or PostgreSQL has lost it.
+    Give,
+    /// The same, but its tombstone may have been purged: it rises above the horizon, and that
+    /// is logged ([`risen`]).
+    GiveAndLog,
+    /// It was deleted there and the tombstone purged; what was pending in it goes to the log.
+    Delete,
+}
+
+/// Decides about a row that PostgreSQL does not know, from its purge horizon.
+///
+/// What counts is the row's birth, not its highest stamp: PostgreSQL once had the row if the
+/// birth is not pending, and a later update that the delete did not see must not bring it back.
+#[must_use]
+pub fn unknown(row: &Tracked, horizon: Stamp) -> Unknown {
+    let below = row.version.live.stamp < horizon;
+    match (row.bases.live.is_some(), below) {
+        (_, false) => Unknown::Give,
+        (true, true) => Unknown::GiveAndLog,
+        (false, true) => Unknown::Delete,
+    }
+}
+
+/// A birth below the purge horizon that PostgreSQL does not know, as PostgreSQL takes it: with
+/// one stamp above the horizon, because tombstones of that key which other files still have
+/// lie below it and would delete it again without a word. It may itself be one of the deleted
+/// (pushed once, the answer lost): the entry for the conflict log names it as winner and loser.
+#[must_use]
+pub fn risen(
+    birth: &Version,
+    horizon: Stamp,
+    now_unix_ms: i64,
+    writer: Writer,
+) -> (Version, Conflict) {
+    let stamp = captured(now_unix_ms, horizon.max(birth.highest()), writer);
+    let mut version = birth.clone();
+    version.live.stamp = stamp;
+    version.columns.iter_mut().for_each(|column| column.stamp = stamp);
+    (version, Conflict { register: RegisterId::Live, winner: stamp, loser: stamp })
+}
+
+/// Whether a tombstone may be purged: everything that it knows lies below the horizon.
+/// On PostgreSQL its transaction must besides be one that has been passed.
+#[must_use]
+pub fn purgeable(version: &Version, horizon: Stamp) -> bool {
+    !version.live.value && version.highest() < horizon
+}
+
+/// Whether a comparison takes something away that somebody could miss: the version on that
+/// side, if it lives, would be deleted or overwritten.
+#[must_use]
+pub fn loses(version: &Version, other: &Version) -> bool {
+    let merged = merge(version, other).version;
+    let overwritten =
+        version.columns.iter().zip(&merged.columns).any(|(was, is)| was.value != is.value);
+    version.live.value && (!merged.live.value || overwritten)
+}
+
+/// When a comparison waits for a person: more than a share of the rows *and* more than a
+/// number of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Percent of the table's rows.
+    pub percent: usize,
+    /// Rows.
+    pub rows: usize,
+}
+
+impl Default for Guard {
+    fn default() -> Guard {
+        Guard { percent: 1, rows: 100 }
+    }
+}
+
+impl Guard {
+    /// Whether so many `losses` on one side, of the `rows` that it has, may happen unasked.
+    ///
+    /// ```
+    /// use dual_database::sync::reconcile::Guard;
+    /// let guard = Guard::default();
+    /// assert!(guard.allows(100, 100));
+    /// assert!(guard.allows(1_000, 100_000));
+    /// assert!(!guard.allows(1_001, 100_000));
+    /// ```
+    #[must_use]
+    pub fn allows(&self, losses: usize, rows: usize) -> bool {
+        losses <= self.rows || losses.saturating_mul(100) <= rows.saturating_mul(self.percent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merge::{Bases, Register};
+    use crate::value::Value;
+
+    fn at(ms: i64) -> Stamp {
+        Stamp::at(1_700_000_000_000 + ms, Writer::POSTGRES)
+    }
+
+    fn row(live: bool, born: i64, column: i64) -> Version {
+        let columns = vec![Register { stamp: at(column), value: Value::Int(column) }];
+        Version { live: Register { stamp: at(born), value: live }, columns }
+    }
+
+    #[test]
+    fn the_birth_decides_not_a_later_update() {
+        let known = Tracked::settled(row(true, 10, 90));
+        assert_eq!(unknown(&known, at(50)), Unknown::Delete);
+        assert_eq!(unknown(&known, at(10)), Unknown::Give);
+        let born_here =
+            Tracked { bases: Bases { live: Some(Stamp::ZERO), columns: Vec::new() }, ..known };
+        assert_eq!(unknown(&born_here, at(50)), Unknown::GiveAndLog);
+        assert_eq!(unknown(&born_here, at(5)), Unknown::Give);
+    }
+
+    #[test]
+    fn a_birth_below_the_horizon_rises_above_it() {
+        let writer = Writer::new(3).unwrap();
+        let (version, logged) = risen(&row(true, 10, 20), at(50), 0, writer);
+        assert!(version.live.stamp > at(50) && version.columns[0].stamp > at(50));
+        assert_eq!(logged.winner, version.live.stamp);
+    }
+
+    #[test]
+    fn only_tombstones_wholly_below_the_horizon_are_purged() {
+        assert!(purgeable(&row(false, 10, 20), at(21)));
+        assert!(!purgeable(&row(false, 10, 20), at(20)));
+        assert!(!purgeable(&row(true, 10, 20), at(21)));
+    }
+
+    #[test]
+    fn a_loss_is_what_somebody_could_miss() {
+        assert!(loses(&row(true, 1, 1), &row(false, 2, 1)));
+        assert!(loses(&row(true, 1, 1), &row(true, 1, 2)));
+        assert!(!loses(&row(true, 1, 2), &row(true, 1, 1)));
+        assert!(!loses(&row(false, 1, 1), &row(true, 2, 2)));
+    }
+}

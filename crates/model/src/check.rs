@@ -1,0 +1,161 @@
+//! The promises: what must hold at every moment, and after healing and quiet.
+
+use std::collections::BTreeMap;
+
+use dual_database::merge::Version;
+use dual_database::sync::{Event as Cursor, Follow};
+
+use crate::history::PROCESSES;
+use crate::rules::{BANK_A, BANK_B, Key, TOTAL, balance, is_bad};
+use crate::world::{FILES, World};
+
+impl World {
+    /// What must hold after every event.
+    pub fn check_always(&mut self) {
+        for bank in [BANK_A, BANK_B] {
+            if self.tainted.contains(&bank[0]) {
+                continue;
+            }
+            self.sums += 1;
+            let there = bank.map(|key| self.primary.version(key).map(balance));
+            self.check_sum("PostgreSQL", bank[0], there);
+            for file in 0..FILES {
+                let here = bank.map(|key| self.files[file].now.version(key).map(balance));
+                self.check_sum("a file", bank[0], here);
+            }
+        }
+        if let Some((key, register, stamp)) = self.truth.twin {
+            self.violate(format!("key {key}: two writes of {register:?} have the stamp {stamp}"));
+        }
+    }
+
+    fn check_sum(&mut self, place: &str, bank: Key, balances: [Option<i64>; 3]) {
+        // Before the first copy a file has none of the accounts.
+        let sum: i64 = balances.iter().flatten().sum();
+        let known = balances.iter().flatten().count();
+        if (known, sum) != (3, TOTAL) && known != 0 {
+            self.violate(format!("half of a transfer shows in {place}: bank {bank} holds {sum}"));
+        }
+    }
+
+    /// Repairs everything, ends everything, and lets the processes work until it is quiet.
+    /// Nobody writes any more.
+    pub fn heal(&mut self, accept_bad: bool) {
+        self.primary.up = true;
+        self.primary.accepts_bad = accept_bad;
+        for slot in 0..3 {
+            self.primary.end(slot, true, &mut self.truth);
+        }
+        for file in &mut self.files {
+            file.blocked = false;
+        }
+        for process in 0..PROCESSES {
+            self.processes[process].stopped = false;
+            self.answer(process);
+            self.answer(process);
+        }
+        self.primary.run_late(&mut self.truth);
+        let silent: Vec<usize> = (0..FILES)
+            .filter(|file| !self.processes.iter().any(|p| p.alive && p.file == *file))
+            .collect();
+        silent.into_iter().for_each(|file| self.start(file));
+        for _ in 0..12 {
+            self.now += 5_000;
+            for index in 0..PROCESSES {
+                let event = crate::history::Event::Round { process: index };
+                self.happen(&event);
+                self.happen(&event);
+            }
+            self.approve();
+        }
+    }
+
+    /// A person looks at what is held and lets the newest win.
+    fn approve(&mut self) {
+        for file in 0..FILES {
+            let mut content = self.files[file].now.clone();
+            if matches!(content.follow, Follow::Held { .. }) {
+                self.follow(&mut content, Cursor::Approved);
+                self.files[file].commit(content, true);
+            }
+        }
+    }
+
+    /// What must hold after healing and quiet.
+    pub fn check_healed(&mut self) {
+        self.check_always();
+        for file in 0..FILES {
+            self.check_equal(file);
+        }
+        if self.violation.is_some() {
+            return;
+        }
+        let rows: BTreeMap<Key, &Version> =
+            self.primary.data.rows.iter().map(|(key, row)| (*key, &row.version)).collect();
+        // A birth that may have been deleted and purged meanwhile is given, and logged as such.
+        let risen = |key: &Key| {
+            let mut logs =
+                self.files.iter().map(|file| &file.now.log).chain([&self.primary.data.log]);
+            logs.any(|log| log.iter().any(|(k, entry)| k == key && entry.winner == entry.loser))
+        };
+        let set_aside = |key: &Key| {
+            risen(key) || self.files.iter().any(|file| file.now.quarantine.contains(key))
+        };
+        let rows = rows.into_iter().filter(|(key, _)| !set_aside(key)).collect();
+        let undead = self.truth.undead(&rows, !self.lossy);
+        let accounted = self.accounted();
+        let lost = self.truth.lost(&accounted).map(|op| {
+            let (key, register, write) = (op.key, op.register, op.write);
+            format!("key {key}: the acknowledged write {write} of {register:?} is lost")
+        });
+        if let Some(what) = lost.or(undead) {
+            self.violate(what);
+        }
+        self.check_redelivery();
+    }
+
+    fn check_equal(&mut self, file: usize) {
+        let content = &self.files[file].now;
+        let mut wrong = None;
+        if !matches!(content.follow, Follow::Following { .. }) {
+            wrong = Some(format!("file {file} is not following: {:?}", content.follow));
+        }
+        if content.is_pending() {
+            wrong = Some(format!("something is still pending in file {file}"));
+        }
+        let keys = content.rows.keys().chain(self.primary.data.rows.keys());
+        for key in keys {
+            let here = content.version(*key).filter(|version| version.live.value);
+            let there = self.primary.version(*key).filter(|version| version.live.value);
+            let set_aside = content.quarantine.contains(key);
+            if set_aside && !here.is_some_and(is_bad) {
+                wrong = Some(format!("key {key} of file {file} stays in quarantine"));
+            }
+            if here != there && !set_aside {
+                wrong = Some(format!("key {key} differs: file {file} {here:?}, there {there:?}"));
+            }
+        }
+        if let Some(what) = wrong {
+            self.violate(what);
+        }
+    }
+
+    /// Delivering everything once more changes nothing.
+    fn check_redelivery(&mut self) {
+        for file in 0..FILES {
+            let mut content = self.files[file].now.clone();
+            let before = (content.rows.len(), content.seq, content.log.len());
+            for (key, row) in &self.primary.data.rows {
+                let same = content.version(*key).cloned();
+                content.absorb(*key, &row.version, true, self.traps);
+                // A tombstone that was purged here only is put back; that is no change.
+                if same.is_some_and(|same| Some(&same) != content.version(*key)) {
+                    self.violation.get_or_insert(format!("key {key}: delivered twice, changed"));
+                }
+            }
+            if (content.seq, content.log.len()) != (before.1, before.2) {
+                self.violate(format!("file {file}: a repeated delivery was taken for news"));
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Runs seeds of the model and prints what was violated, with a short history to replay.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use model::{Report, Trap, generate, replay, run, shrink};
+
+/// Seeded histories of two model stores against the promises.
+#[derive(Parser)]
+struct Arguments {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// The mistake to put back; `all` puts back each of them in turn.
+    #[arg(long)]
+    trap: Option<String>,
+}
+
+fn main() -> std::io::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let mut out = std::io::stdout().lock();
+    let traps = match arguments.trap.as_deref() {
+        None => Ok(vec![None]),
+        Some("all") => Ok(Trap::ALL.iter().copied().map(Some).collect()),
+        Some(name) => name.parse().map(|trap| vec![Some(trap)]),
+    };
+    let traps: Vec<Option<Trap>> = match traps {
+        Ok(traps) => traps,
+        Err(message) => {
+            writeln!(std::io::stderr(), "{message}")?;
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let mut violated = false;
+    for trap in &traps {
+        violated |= seeds(&mut out, &arguments, *trap, traps.len() == 1)?;
+    }
+    Ok(if violated { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Runs the seeds with one trap, or none; says whether a promise was violated. With a trap the
+/// first violation ends it.
+fn seeds(
+    out: &mut impl Write,
+    arguments: &Arguments,
+    trap: Option<Trap>,
+    verbose: bool,
+) -> std::io::Result<bool> {
+    let name = trap.map_or("no trap", Trap::name);
+    let begun = Instant::now();
+    let (mut ran, mut violations, mut total) = (0u64, 0u64, Report::default());
+    for seed in arguments.from..arguments.from.saturating_add(arguments.seeds) {
+        let report = run(seed, trap);
+        ran += 1;
+        total.acknowledged += report.acknowledged;
+        total.polls += report.polls;
+        total.breaks += report.breaks;
+        total.held += report.held;
+        total.conflicts += report.conflicts;
+        total.sums += report.sums;
+        let Some(violation) = report.violation else { continue };
+        violations += 1;
+        if violations <= 5 {
+            writeln!(out, "{name}: seed {seed} (number {ran}): {violation}")?;
+        }
+        if violations == 1 && verbose {
+            let fails = |history: &[_]| replay(seed, history, trap).violation.is_some();
+            let short = shrink(generate(seed), fails);
+            if let Some(violation) = replay(seed, &short, trap).violation {
+                writeln!(out, "  shrunk: {violation}")?;
+            }
+            for event in &short {
+                writeln!(out, "  {event:?}")?;
+            }
+        }
+        if trap.is_some() {
+            return Ok(true);
+        }
+    }
+    let seconds = begun.elapsed().as_secs_f64().max(1e-9);
+    writeln!(
+        out,
+        "{name}: {ran} seeds in {seconds:.1} s ({:.0} a second), {violations} violations; \
+         {} acknowledged writes, {} polls, {} broken epochs, {} held, {} conflicts, {} sums",
+        ran as f64 / seconds,
+        total.acknowledged,
+        total.polls,
+        total.breaks,
+        total.held,
+        total.conflicts,
+        total.sums,
+    )?;
+    Ok(violations > 0)
+}

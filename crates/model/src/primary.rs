@@ -1,0 +1,490 @@
+//! The model of PostgreSQL: transactions in progress, row locks, snapshots, crashes that hand
+//! out transaction ids again, restores.
+
+use std::collections::BTreeMap;
+
+use dual_database::merge::{
+    Admission, Change, Conflict, RegisterId, Tracked, Version, admit, conflicts, overwritten,
+    written,
+};
+use dual_database::stamp::{Stamp, Writer};
+use dual_database::sync::reconcile::{Unknown, purgeable, risen, unknown};
+use dual_database::sync::{Epoch, Snapshot, Token};
+
+use crate::rules::{Key, USERS, defaults, is_bad};
+use crate::trap::{Trap, Traps};
+use crate::truth::{Log, Truth, WriteId, registers};
+
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub version: Version,
+    pub txid: u64,
+    origin: u16,
+}
+
+/// What commits and backups hold.
+#[derive(Clone, Debug, Default)]
+pub struct Durable {
+    pub rows: BTreeMap<Key, Row>,
+    pub horizon: Stamp,
+    pub purged: Option<u64>,
+    pub log: Log,
+    last_committed: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Transaction {
+    overlay: BTreeMap<Key, Version>,
+    write: WriteId,
+}
+
+/// A statement whose caller has gone.
+#[derive(Clone, Debug)]
+pub struct Late {
+    pub write: WriteId,
+    pub changes: Vec<(Key, Change)>,
+    pub proposal: Stamp,
+    pub writer: Writer,
+}
+
+/// Rows in the state before and after a write.
+pub type Answer = Vec<(Key, Option<Version>, Version)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Locked,
+    Stale(Stamp),
+    Ahead,
+    /// The row exists, or does not: an answer to the caller.
+    Precondition,
+}
+
+/// What one poll has read.
+#[derive(Clone, Debug)]
+pub struct Poll {
+    pub epoch: Epoch,
+    pub snapshot: Snapshot,
+    pub horizon: Stamp,
+    pub purged: Option<u64>,
+    pub rows: BTreeMap<Key, Row>,
+}
+
+/// What one pushed batch did.
+#[derive(Clone, Debug, Default)]
+pub struct Pushed {
+    /// Rows whose tombstones may have been purged.
+    pub gone: Vec<Key>,
+    /// Rows that a constraint refused.
+    pub refused: Vec<Key>,
+    /// A pending write met one that it had not seen.
+    pub conflicts: Vec<(Key, Conflict)>,
+    /// Registers that got another stamp: key, which, old, new.
+    pub raised: Vec<(Key, RegisterId, Stamp, Stamp)>,
+}
+
+#[derive(Debug)]
+pub struct Primary {
+    pub data: Durable,
+    pub tokens: BTreeMap<u32, Token>,
+    next_txid: u64,
+    open: BTreeMap<u64, Transaction>,
+    slots: BTreeMap<u8, u64>,
+    pub late: Vec<Late>,
+    timeline: u32,
+    system: u64,
+    relations: u64,
+    backup: Option<(Durable, u64, BTreeMap<u32, Token>)>,
+    replica: (Durable, u64),
+    /// Counts restarts: a connection belongs to one.
+    pub incarnation: u64,
+    pub up: bool,
+    /// Milliseconds by its own clock.
+    pub now: i64,
+    pub accepts_bad: bool,
+    traps: Traps,
+}
+
+impl Primary {
+    pub fn new(rows: BTreeMap<Key, Version>, traps: Traps) -> Primary {
+        let row = |version| Row { version, txid: 1, origin: 0 };
+        let rows = rows.into_iter().map(|(key, version)| (key, row(version))).collect();
+        let data = Durable { rows, last_committed: 1, ..Durable::default() };
+        Primary {
+            replica: (data.clone(), 2),
+            data,
+            tokens: BTreeMap::new(),
+            next_txid: 2,
+            open: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            late: Vec::new(),
+            timeline: 1,
+            system: 1,
+            relations: 1,
+            backup: None,
+            incarnation: 1,
+            up: true,
+            now: 0,
+            accepts_bad: false,
+            traps,
+        }
+    }
+
+    pub fn version(&self, key: Key) -> Option<&Version> {
+        self.data.rows.get(&key).map(|row| &row.version)
+    }
+
+    fn locked(&self, key: Key, by: Option<u64>) -> bool {
+        self.open.iter().any(|(txid, open)| Some(*txid) != by && open.overlay.contains_key(&key))
+    }
+
+    fn new_txid(&mut self) -> u64 {
+        self.next_txid += 1;
+        self.next_txid - 1
+    }
+
+    fn put(&mut self, key: Key, version: Version, txid: u64, writer: Writer) {
+        let version = version.stored(&defaults());
+        self.data.rows.insert(key, Row { version, txid, origin: writer.number() });
+        self.data.last_committed = self.data.last_committed.max(txid);
+    }
+
+    /// An outside client's change in its transaction; false if it has to wait for a lock or
+    /// changes nothing.
+    pub fn outside(&mut self, slot: u8, key: Key, change: &Change, truth: &mut Truth) -> bool {
+        let own = self.slots.get(&slot).copied();
+        if !self.up || self.locked(key, own) {
+            return false;
+        }
+        let in_overlay =
+            own.and_then(|txid| self.open.get(&txid)).and_then(|open| open.overlay.get(&key));
+        let existing = in_overlay.or_else(|| self.version(key)).cloned().map(Tracked::settled);
+        let alive = existing.as_ref().is_some_and(|row| row.version.live.value);
+        if alive == matches!(change, Change::Insert(_)) {
+            return false;
+        }
+        let seen = self.traps.seen_by(existing.as_ref(), change).map(|row| &row.version);
+        let replaces = change.replaces(existing.as_ref().map(|row| &row.version));
+        let stamp = self.traps.captured(self.now, replaces, Writer::POSTGRES);
+        let unseen = self.traps.unseen(self.data.horizon);
+        let version = written(seen, change, stamp, unseen, &defaults());
+        let txid = match own {
+            Some(txid) => txid,
+            None => {
+                let txid = self.new_txid();
+                let write = truth.new_write();
+                self.open.insert(txid, Transaction { write, ..Transaction::default() });
+                self.slots.insert(slot, txid);
+                txid
+            }
+        };
+        if let Some(open) = self.open.get_mut(&txid) {
+            open.overlay.insert(key, version);
+        }
+        true
+    }
+
+    /// Ends an outside client's transaction.
+    pub fn end(&mut self, slot: u8, commit: bool, truth: &mut Truth) {
+        let Some(txid) = self.slots.remove(&slot) else { return };
+        let Some(open) = self.open.remove(&txid) else { return };
+        if commit {
+            for (key, version) in open.overlay {
+                truth.executed(open.write, key, self.version(key), &version);
+                self.put(key, version, txid, Writer::POSTGRES);
+            }
+            truth.acknowledge(open.write);
+        }
+    }
+
+    /// A balance as the transaction in that slot sees it, with the row locked.
+    pub fn read_locked(&self, slot: Option<u8>, key: Key) -> Option<Version> {
+        let own = slot.and_then(|slot| self.slots.get(&slot)).copied();
+        if !self.up || self.locked(key, own) {
+            return None;
+        }
+        let overlay = own.and_then(|txid| self.open.get(&txid));
+        overlay.and_then(|open| open.overlay.get(&key)).or_else(|| self.version(key)).cloned()
+    }
+
+    /// TRUNCATE of the users: waits for everybody who has touched the table.
+    pub fn truncate(&mut self, truth: &mut Truth) {
+        let busy = self.open.values().any(|open| open.overlay.keys().any(|key| *key < USERS));
+        if !self.up || busy {
+            return;
+        }
+        for key in 0..USERS {
+            self.outside(u8::MAX, key, &Change::Delete, truth);
+        }
+        self.end(u8::MAX, true, truth);
+    }
+
+    /// A library's write, in one round trip.
+    pub fn execute(&mut self, late: &Late, truth: &mut Truth) -> Result<Answer, Refusal> {
+        let mut answer = Answer::new();
+        for (key, change) in &late.changes {
+            if self.locked(*key, None) {
+                return Err(Refusal::Locked);
+            }
+            let existing = self.version(*key).cloned().map(Tracked::settled);
+            let before = existing.as_ref().map(|row| row.version.clone());
+            let alive = before.as_ref().is_some_and(|version| version.live.value);
+            if alive == matches!(change, Change::Insert(_)) {
+                return Err(Refusal::Precondition);
+            }
+            let replaces = change.replaces(before.as_ref());
+            let stamp = if self.traps.has(Trap::ServerClock) {
+                self.traps.captured(self.now, replaces, late.writer)
+            } else if self.traps.has(Trap::RaiseProposal) {
+                late.proposal.max(replaces.next(late.writer))
+            } else {
+                match admit(before.as_ref(), change, late.proposal, self.data.horizon, self.now) {
+                    Admission::Admit => late.proposal,
+                    Admission::Stale { above } => return Err(Refusal::Stale(above)),
+                    Admission::Ahead => return Err(Refusal::Ahead),
+                }
+            };
+            let seen = self.traps.seen_by(existing.as_ref(), change).map(|row| &row.version);
+            let unseen = self.traps.unseen(self.data.horizon);
+            let after = written(seen, change, stamp, unseen, &defaults());
+            answer.push((*key, before, after));
+        }
+        let txid = self.new_txid();
+        for (key, before, after) in &answer {
+            truth.executed(late.write, *key, before.as_ref(), after);
+            self.put(*key, after.clone(), txid, late.writer);
+        }
+        Ok(answer)
+    }
+
+    /// Executes the statements whose callers have gone, as far as the locks allow.
+    pub fn run_late(&mut self, truth: &mut Truth) {
+        for late in std::mem::take(&mut self.late) {
+            if self.execute(&late, truth) == Err(Refusal::Locked) {
+                self.late.push(late);
+            }
+        }
+    }
+
+    pub fn epoch(&self, file: u32) -> Epoch {
+        Epoch {
+            token: self.tokens.get(&file).copied(),
+            timeline: self.timeline,
+            system: self.system,
+            database: 1,
+            relations: self.relations,
+            installation: 1,
+        }
+    }
+
+    /// Reads the feed in one snapshot: everything, or what is new since `cursor`.
+    pub fn poll(&self, file: u32, number: Writer, cursor: Option<&Snapshot>) -> Poll {
+        let is_new = |row: &Row| match cursor {
+            None => true,
+            Some(cursor) if self.traps.has(Trap::CursorByMaximum) => row.txid >= cursor.xmax(),
+            Some(cursor) => {
+                let skipped = self.traps.has(Trap::SkipByOrigin) && row.origin == number.number();
+                cursor.is_new(row.txid) && !skipped
+            }
+        };
+        Poll {
+            epoch: self.epoch(file),
+            snapshot: Snapshot::new(self.next_txid, self.open.keys().copied().collect()),
+            horizon: self.data.horizon,
+            purged: self.data.purged,
+            rows: self
+                .data
+                .rows
+                .iter()
+                .filter(|(_, row)| is_new(row))
+                .map(|(key, row)| (*key, row.clone()))
+                .collect(),
+        }
+    }
+
+    /// Merges a batch of a file in one transaction: locks first, then the stamps. `stale` are
+    /// stamps that were read before the locks. In a full comparison (`lossless` says whether
+    /// this server still has what it acknowledged) the file has decided about unknown rows.
+    pub fn push(
+        &mut self,
+        batch: &BTreeMap<Key, Tracked>,
+        number: Writer,
+        stale: Option<&BTreeMap<Key, Version>>,
+        comparison: Option<bool>,
+    ) -> Result<Pushed, Refusal> {
+        if batch.keys().any(|key| self.locked(*key, None)) {
+            return Err(Refusal::Locked);
+        }
+        let mut pushed = Pushed::default();
+        let txid = self.new_txid();
+        for (key, row) in batch {
+            let existing = match stale {
+                Some(stale) => stale.get(key).cloned(),
+                None => self.version(*key).cloned(),
+            };
+            let (merged, logged) = match &existing {
+                Some(existing) => {
+                    let mut logged = conflicts(&row.version, &row.bases, existing);
+                    if comparison == Some(false) && !self.traps.has(Trap::SilentReconcile) {
+                        logged.extend(overwritten(existing, &row.version));
+                    }
+                    let intact = comparison.unwrap_or(true);
+                    let own = self.traps.offered(row, existing, intact);
+                    let merged = self.traps.merge(existing, &own);
+                    (merged.left_is_behind.then_some(merged.version), logged)
+                }
+                None => match (unknown(row, self.data.horizon), comparison) {
+                    // Only a comparison decides about a row that was there once.
+                    (Unknown::Delete, None) => {
+                        pushed.gone.push(*key);
+                        continue;
+                    }
+                    (Unknown::Give, None) if row.bases.live.is_none() => {
+                        pushed.gone.push(*key);
+                        continue;
+                    }
+                    // Purged since the comparison was planned: it has to be made again.
+                    (Unknown::Delete, Some(_)) if !self.traps.has(Trap::HorizonByHighest) => {
+                        pushed.gone.push(*key);
+                        continue;
+                    }
+                    (Unknown::Delete, Some(_)) => (Some(row.version.clone()), Vec::new()),
+                    (Unknown::GiveAndLog, _) => {
+                        let (raised, logged) = self.raise(*key, row, number, &mut pushed);
+                        (Some(raised), logged)
+                    }
+                    (Unknown::Give, _) => (Some(row.version.clone()), Vec::new()),
+                },
+            };
+            if merged.as_ref().is_some_and(is_bad) && !self.accepts_bad {
+                pushed.refused.push(*key);
+                continue;
+            }
+            pushed.conflicts.extend(logged.iter().map(|conflict| (*key, *conflict)));
+            self.log(*key, logged);
+            if let Some(version) = merged {
+                self.put(*key, version, txid, number);
+            }
+        }
+        Ok(pushed)
+    }
+
+    /// A birth below the horizon: above it, so that tombstones which others still have do not
+    /// kill it silently, and logged, because it may be one of those that were purged.
+    fn raise(
+        &self,
+        key: Key,
+        row: &Tracked,
+        number: Writer,
+        pushed: &mut Pushed,
+    ) -> (Version, Vec<Conflict>) {
+        let (version, logged) = risen(&row.version, self.data.horizon, self.now, number);
+        for ((register, old), (_, new)) in registers(&row.version).zip(registers(&version)) {
+            pushed.raised.push((key, register, old, new));
+        }
+        (version, vec![logged])
+    }
+
+    fn log(&mut self, key: Key, conflicts: Vec<Conflict>) {
+        if !self.traps.has(Trap::NoConflictLog) {
+            self.data.log.extend(conflicts.into_iter().map(|conflict| (key, conflict)));
+        }
+    }
+
+    /// Ids that this history has not handed out yet belong to another one.
+    pub fn forget_future_ids(&mut self) {
+        for row in self.data.rows.values_mut().filter(|row| row.txid >= self.next_txid) {
+            row.txid = 0;
+        }
+        self.data.purged = self.data.purged.filter(|txid| *txid < self.next_txid);
+    }
+
+    pub fn purge(&mut self, horizon: Stamp, truth: &mut Truth) {
+        let snapshot = Snapshot::new(self.next_txid, self.open.keys().copied().collect());
+        let locked: Vec<Key> =
+            self.data.rows.keys().copied().filter(|key| self.locked(*key, None)).collect();
+        let (mut gone, mut position) = (Vec::new(), self.data.purged);
+        for (key, row) in &self.data.rows {
+            let passed = snapshot.has_passed(row.txid) && !locked.contains(key);
+            if self.up && passed && purgeable(&row.version, horizon) {
+                gone.push(*key);
+                position = position.max(Some(row.txid));
+            }
+        }
+        for key in &gone {
+            if let Some(row) = self.data.rows.remove(key) {
+                truth.purged(*key, &row.version);
+            }
+        }
+        if !gone.is_empty() {
+            self.data.horizon = self.data.horizon.max(horizon);
+            self.data.purged = position;
+        }
+    }
+
+    fn restart(&mut self) {
+        self.open.clear();
+        self.slots.clear();
+        self.late.clear();
+        self.incarnation += 1;
+        self.up = true;
+    }
+
+    /// Crash recovery. `draw` decides how many ids of transactions that left nothing behind
+    /// are handed out again.
+    pub fn crash(&mut self, draw: u64) {
+        self.restart();
+        self.tokens.clear();
+        let least = self.data.last_committed + 1;
+        let span = self.next_txid.saturating_sub(least) + 1;
+        self.next_txid = least + draw % span;
+    }
+
+    pub fn replicate(&mut self) {
+        self.replica = (self.data.clone(), self.next_txid);
+    }
+
+    /// The replica takes over, without what it has not received.
+    pub fn fail_over(&mut self) {
+        (self.data, self.next_txid) = self.replica.clone();
+        self.restart();
+        self.tokens.clear();
+        self.timeline += 1;
+    }
+
+    pub fn back_up(&mut self) {
+        self.backup = Some((self.data.clone(), self.next_txid, self.tokens.clone()));
+    }
+
+    /// Restores the last backup: to a point in time, into a new cluster by `pg_dump`, by
+    /// `pg_restore --clean` into the same database, or from a snapshot of the volume.
+    pub fn restore(&mut self, kind: u64) {
+        let Some((data, next_txid, tokens)) = self.backup.clone() else { return };
+        self.data = data;
+        self.replicate();
+        self.restart();
+        match kind % 4 {
+            0 => {
+                self.timeline += 1;
+                self.next_txid = next_txid;
+                self.tokens.clear();
+            }
+            1 => {
+                self.system += 1;
+                self.next_txid = 3;
+                self.tokens = tokens;
+            }
+            2 => {
+                if !self.traps.has(Trap::NoRelations) {
+                    self.relations += 1;
+                }
+                self.tokens = tokens;
+            }
+            _ => {
+                self.next_txid = next_txid;
+                self.tokens.clear();
+            }
+        }
+        self.data.last_committed = self.data.last_committed.min(self.next_txid - 1);
+        self.replicate();
+    }
+}

@@ -1,0 +1,435 @@
+//! The synchroniser's rounds: connect, push, pull; or the full comparison.
+
+use std::collections::BTreeMap;
+
+use dual_database::merge::{Conflict, RegisterId, Tracked, overwritten};
+use dual_database::stamp::Writer;
+use dual_database::sync::reconcile::{Guard, Unknown, loses, purgeable, unknown};
+use dual_database::sync::{
+    Break, Event, Follow, Lease, Outcome, Poll as Verdict, Token, Tokens, judge_poll,
+};
+
+use crate::file::Content;
+use crate::history::Fault;
+use crate::primary::{Poll, Pushed};
+use crate::process::{Batch, Round};
+use crate::rules::Key;
+use crate::trap::Trap;
+use crate::world::World;
+
+/// Small, because the model's tables are.
+const GUARD: Guard = Guard { percent: 1, rows: 2 };
+
+/// How a step ended.
+enum Step {
+    Next(Round),
+    End(Outcome),
+}
+
+impl World {
+    /// One step of a process's synchroniser.
+    pub fn advance(&mut self, index: usize, fault: Fault) {
+        let Some(process) = self.processes.get_mut(index).filter(|process| process.runs()) else {
+            return;
+        };
+        let file = process.file;
+        let round = match process.round.take() {
+            Some(round) => round,
+            None if !process.armed => return,
+            None => {
+                let now = self.now + self.files[file].skew;
+                let number = process.clock.writer().number();
+                let lease = Lease::take(self.files[file].now.lease, number, now);
+                if lease.is_none() || self.files[file].blocked {
+                    return;
+                }
+                self.files[file].now.lease = lease;
+                if process.connection.is_some() { Round::PushRead } else { Round::Connect }
+            }
+        };
+        let remote = matches!(
+            round,
+            Round::Connect
+                | Round::Rotate { .. }
+                | Round::Push(_)
+                | Round::Poll
+                | Round::Compare
+                | Round::Give { .. }
+        );
+        let process = &self.processes[index];
+        let connected =
+            matches!(round, Round::Connect) || process.connection == Some(self.primary.incarnation);
+        let step = if remote && (!self.primary.up || !connected || fault == Fault::Refused) {
+            self.processes[index].connection = None;
+            Step::End(Outcome::Failed)
+        } else if !remote && self.files[file].blocked {
+            Step::End(Outcome::Failed)
+        } else {
+            self.step(index, file, round)
+        };
+        let step = if remote && matches!(fault, Fault::Lost | Fault::Delayed) {
+            self.processes[index].connection = None;
+            Step::End(Outcome::Failed)
+        } else {
+            step
+        };
+        let process = &mut self.processes[index];
+        match step {
+            Step::Next(round) => process.round = Some(round),
+            Step::End(outcome) => {
+                process.pace = process.pace.next(outcome, 0).0;
+                process.armed = outcome != Outcome::Failed || !self.traps.has(Trap::RetryNotArmed);
+            }
+        }
+    }
+
+    fn step(&mut self, index: usize, file: usize, round: Round) -> Step {
+        match round {
+            Round::Connect => self.connect(index, file),
+            Round::Rotate { seen, fresh } => {
+                let token = self.primary.tokens.entry(self.files[file].now.id);
+                // Another process of the file may have been faster.
+                let same = match &token {
+                    std::collections::btree_map::Entry::Vacant(_) => seen.is_none(),
+                    std::collections::btree_map::Entry::Occupied(token) => {
+                        Some(*token.get()) == seen
+                    }
+                };
+                if !same {
+                    self.processes[index].connection = None;
+                    return Step::End(Outcome::More);
+                }
+                token.insert_entry(fresh);
+                Step::Next(Round::Confirm { fresh })
+            }
+            Round::Confirm { fresh } => {
+                let mut content = self.files[file].now.clone();
+                content.tokens = content.tokens.confirm(fresh);
+                self.files[file].commit(content, false);
+                Step::Next(Round::PushRead)
+            }
+            Round::PushRead => self.push_read(index, file),
+            Round::Push(batch) => {
+                let writer = self.processes[index].clock.writer();
+                match self.primary.push(&batch.rows, writer, batch.stale.as_ref(), None) {
+                    Err(_) => Step::End(Outcome::Failed),
+                    Ok(pushed) => {
+                        self.raised(&pushed);
+                        Step::Next(Round::PushAcknowledge { batch, pushed })
+                    }
+                }
+            }
+            Round::PushAcknowledge { batch, pushed } => {
+                for (key, _) in &pushed.conflicts {
+                    self.taint(*key, true);
+                }
+                let mut content = self.files[file].now.clone();
+                self.acknowledge(&mut content, &batch, &pushed);
+                self.files[file].commit(content, false);
+                if pushed.gone.is_empty() {
+                    Step::Next(Round::Poll)
+                } else {
+                    Step::End(Outcome::More)
+                }
+            }
+            Round::Poll => {
+                let content = &self.files[file].now;
+                let Follow::Following { snapshot, .. } = &content.follow else {
+                    return Step::End(Outcome::More);
+                };
+                let writer = self.processes[index].clock.writer();
+                let poll = self.primary.poll(content.id, writer, Some(snapshot));
+                let follow = content.follow.clone();
+                Step::Next(Round::Apply { poll, follow })
+            }
+            Round::Apply { poll, follow } => self.apply(file, &poll, &follow),
+            Round::Compare => {
+                let writer = self.processes[index].clock.writer();
+                self.primary.forget_future_ids();
+                Step::Next(Round::Plan {
+                    poll: self.primary.poll(self.files[file].now.id, writer, None),
+                })
+            }
+            Round::Plan { poll } => self.plan(file, poll),
+            Round::Give { poll, batch, follow } => {
+                let writer = self.processes[index].clock.writer();
+                let Follow::Reconciling { cause, .. } = &follow else {
+                    return Step::End(Outcome::More);
+                };
+                let intact = cause.primary_is_intact();
+                match self.primary.push(&batch.rows, writer, None, Some(intact)) {
+                    Err(_) => Step::End(Outcome::Failed),
+                    Ok(pushed) => {
+                        self.raised(&pushed);
+                        Step::Next(Round::Finish { poll, batch, pushed, follow })
+                    }
+                }
+            }
+            Round::Finish { poll, batch, pushed, follow } => {
+                self.finish(file, &poll, &batch, &pushed, &follow)
+            }
+        }
+    }
+
+    /// Reads the epoch and proposes another token. A break goes to disk before PostgreSQL gets
+    /// the token.
+    fn connect(&mut self, index: usize, file: usize) -> Step {
+        let mut content = self.files[file].now.clone();
+        let epoch = self.primary.epoch(content.id);
+        let process = &mut self.processes[index];
+        process.clock.correct(self.primary.now);
+        process.connection = Some(self.primary.incarnation);
+        let cause = match &content.follow {
+            Follow::Following { epoch: followed, .. } => {
+                self.traps.seen_epoch(epoch, &content.tokens).break_from(followed, &content.tokens)
+            }
+            _ if epoch.token.is_none() && content.tokens.current().is_some() => {
+                Some(Break::OtherPrimary)
+            }
+            _ if epoch.token.is_some_and(|token| !content.tokens.accept(token)) => {
+                Some(Break::OtherFile)
+            }
+            _ => None,
+        };
+        let mut seen = epoch.token;
+        if cause == Some(Break::OtherFile) {
+            self.identities += 1;
+            content.id = 1_000 + self.identities;
+            content.number = self.fresh_writer();
+            content.tokens = Tokens::default();
+            seen = None;
+        }
+        if let Some(cause) = cause {
+            self.broken(&mut content, cause);
+        }
+        let fresh = Token(u128::from(self.fresh_token()));
+        content.tokens = content.tokens.propose(seen, fresh);
+        self.files[file].commit(content, true);
+        Step::Next(Round::Rotate { seen, fresh })
+    }
+
+    fn broken(&mut self, content: &mut Content, cause: Break) {
+        self.breaks += 1;
+        self.follow(content, Event::Broken(cause));
+    }
+
+    /// Moves a file's cursor; an impossible history is a violation.
+    pub fn follow(&mut self, content: &mut Content, event: Event) {
+        match content.follow.next(event) {
+            Ok(follow) => content.follow = follow,
+            Err(impossible) => self.violate(impossible.to_string()),
+        }
+    }
+
+    fn push_read(&mut self, index: usize, file: usize) -> Step {
+        let mut content = self.files[file].now.clone();
+        match content.follow {
+            Follow::Reconciling { .. } => return Step::Next(Round::Compare),
+            Follow::Held { .. } => return Step::End(Outcome::Idle),
+            Follow::Following { .. } => {}
+        }
+        let process = &self.processes[index];
+        content.restamp(process.clock.unix_ms(), &mut self.truth);
+        let rows = content.pending();
+        let upto = content.seq;
+        if rows.is_empty() {
+            return Step::Next(Round::Poll);
+        }
+        let stale = self.traps.has(Trap::StampsBeforeLocks).then(|| {
+            let version = |key: &Key| self.primary.version(*key).map(|row| (*key, row.clone()));
+            rows.keys().filter_map(version).collect::<BTreeMap<_, _>>()
+        });
+        let batch = Batch { rows, upto, stale };
+        if self.traps.has(Trap::PushedBeforeCommit) {
+            self.acknowledge(&mut content, &batch, &Pushed::default());
+        }
+        self.files[file].commit(content, false);
+        Step::Next(Round::Push(batch))
+    }
+
+    fn acknowledge(&self, content: &mut Content, batch: &Batch, pushed: &Pushed) {
+        let drops = self.traps.has(Trap::QuarantineDropped);
+        for (key, sent) in &batch.rows {
+            if pushed.gone.contains(key) {
+                continue;
+            }
+            if pushed.refused.contains(key) && !drops {
+                content.quarantine.insert(*key);
+                continue;
+            }
+            content.quarantine.remove(key);
+            if let Some(row) = content.rows.get_mut(key) {
+                row.tracked.acknowledge(&sent.version);
+            }
+        }
+        // PostgreSQL's log may be lost with the server before the other side is overwritten.
+        if !self.traps.has(Trap::NoConflictLog) {
+            content.log.extend(&pushed.conflicts);
+        }
+        if pushed.gone.is_empty() {
+            content.pushed = content.pushed.max(batch.upto);
+        } else if let Ok(follow) = content.follow.next(Event::Broken(Break::Missing)) {
+            content.follow = follow;
+        }
+    }
+
+    fn apply(&mut self, file: usize, poll: &Poll, follow: &Follow) -> Step {
+        let mut content = self.files[file].now.clone();
+        // Compare and swap: another process of this file has moved the cursor.
+        let Follow::Following { epoch, snapshot } = follow else {
+            return Step::End(Outcome::More);
+        };
+        if content.follow != *follow {
+            return Step::End(Outcome::More);
+        }
+        let seen = self.traps.seen_epoch(poll.epoch, &content.tokens);
+        let purged = poll.purged.filter(|_| !self.traps.has(Trap::PurgeUnnoticed));
+        match judge_poll(epoch, snapshot, &content.tokens, &seen, &poll.snapshot, purged) {
+            Verdict::Broken(cause) => {
+                self.broken(&mut content, cause);
+                self.files[file].commit(content, true);
+                // The next connection takes a new identity, if it has to, and a new token.
+                for process in self.processes.iter_mut().filter(|process| process.file == file) {
+                    process.connection = None;
+                }
+                return Step::End(Outcome::More);
+            }
+            Verdict::Apply => {}
+        }
+        self.take_in(&mut content, poll, true);
+        let event = Event::Pulled { epoch: seen, snapshot: poll.snapshot.clone() };
+        self.follow(&mut content, event);
+        self.files[file].commit(content, false);
+        self.polls += 1;
+        Step::End(Outcome::Idle)
+    }
+
+    fn take_in(&mut self, content: &mut Content, poll: &Poll, intact: bool) {
+        for (key, row) in &poll.rows {
+            let met = content.absorb(*key, &row.version, intact, self.traps);
+            self.taint(*key, met);
+        }
+        content.horizon = content.horizon.max(poll.horizon);
+        let horizon = content.horizon;
+        content
+            .rows
+            .retain(|_, row| row.tracked.bases.any() || !purgeable(&row.tracked.version, horizon));
+    }
+
+    /// Decides what a full comparison will do, and whether a person has to be asked.
+    fn plan(&mut self, file: usize, poll: Poll) -> Step {
+        let mut content = self.files[file].now.clone();
+        let Follow::Reconciling { cause, approved } = content.follow else {
+            return Step::End(Outcome::More);
+        };
+        let mut rows = content.pending();
+        let (mut lost_here, mut lost_there) = (0, 0);
+        for (key, row) in &content.rows {
+            match poll.rows.get(key) {
+                Some(there) => {
+                    lost_here += usize::from(loses(&row.tracked.version, &there.version));
+                    lost_there += usize::from(loses(&there.version, &row.tracked.version));
+                    let own =
+                        self.traps.offered(&row.tracked, &there.version, cause.primary_is_intact());
+                    if self.traps.merge(&there.version, &own).left_is_behind {
+                        rows.insert(*key, row.tracked.clone());
+                    }
+                }
+                None => match self.judge_unknown(&row.tracked, poll.horizon) {
+                    Unknown::Delete => {
+                        lost_here += usize::from(row.tracked.version.live.value);
+                        rows.remove(key);
+                    }
+                    Unknown::Give | Unknown::GiveAndLog => {
+                        rows.insert(*key, row.tracked.clone());
+                    }
+                },
+            }
+        }
+        let allowed = GUARD.allows(lost_here, content.rows.len())
+            && GUARD.allows(lost_there, poll.rows.len());
+        if !allowed && !approved && cause != Break::FirstContact {
+            self.held += 1;
+            self.follow(&mut content, Event::Held { losses: lost_here.max(lost_there) });
+            self.files[file].commit(content, true);
+            return Step::End(Outcome::Idle);
+        }
+        let (follow, upto) = (content.follow, content.seq);
+        Step::Next(Round::Give { poll, batch: Batch { rows, upto, stale: None }, follow })
+    }
+
+    fn judge_unknown(&self, row: &Tracked, horizon: dual_database::stamp::Stamp) -> Unknown {
+        if self.traps.has(Trap::HorizonByHighest) {
+            let below = row.version.highest() < horizon && !row.bases.any();
+            return if below { Unknown::Delete } else { Unknown::Give };
+        }
+        unknown(row, horizon)
+    }
+
+    fn finish(
+        &mut self,
+        file: usize,
+        poll: &Poll,
+        batch: &Batch,
+        pushed: &Pushed,
+        follow: &Follow,
+    ) -> Step {
+        let mut content = self.files[file].now.clone();
+        let Follow::Reconciling { cause, .. } = follow else { return Step::End(Outcome::More) };
+        if content.follow != *follow || !pushed.gone.is_empty() {
+            return Step::End(Outcome::More);
+        }
+        self.acknowledge(&mut content, batch, pushed);
+        let unknown_here: Vec<Key> = content
+            .rows
+            .iter()
+            .filter(|(key, row)| {
+                !poll.rows.contains_key(key)
+                    && !batch.rows.contains_key(key)
+                    && self.judge_unknown(&row.tracked, poll.horizon) == Unknown::Delete
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        for key in unknown_here {
+            if let Some(row) = content.rows.remove(&key) {
+                let winner = poll.horizon;
+                for (position, column) in row.tracked.version.columns.iter().enumerate() {
+                    if row.tracked.bases.column(position).is_some() {
+                        let register = RegisterId::Column(position);
+                        content
+                            .log
+                            .insert((key, Conflict { register, winner, loser: column.stamp }));
+                    }
+                }
+            }
+        }
+        if !cause.primary_is_intact() && !self.traps.has(Trap::SilentReconcile) {
+            for (key, row) in &poll.rows {
+                if let Some(local) = content.version(*key) {
+                    let lost = overwritten(local, &row.version);
+                    content.log.extend(lost.into_iter().map(|conflict| (*key, conflict)));
+                }
+            }
+        }
+        self.take_in(&mut content, poll, cause.primary_is_intact());
+        let event = Event::Reconciled { epoch: poll.epoch, snapshot: poll.snapshot.clone() };
+        if poll.epoch.token.is_some_and(|token| content.tokens.accept(token)) {
+            self.follow(&mut content, event);
+        } else {
+            self.processes.iter_mut().filter(|p| p.file == file).for_each(|p| p.connection = None);
+        }
+        self.files[file].commit(content, true);
+        Step::End(Outcome::More)
+    }
+
+    fn raised(&mut self, pushed: &Pushed) {
+        for (key, register, old, new) in &pushed.raised {
+            self.truth.restamped(*key, *register, *old, *new);
+        }
+    }
+
+    pub fn fresh_writer(&mut self) -> Writer {
+        self.writers += 1;
+        Writer::new(self.writers).unwrap_or(Writer::MAX)
+    }
+}

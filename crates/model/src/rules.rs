@@ -1,0 +1,116 @@
+//! The product's rules, with the traps between them and the model.
+
+use dual_database::merge::{Absorbed, Change, Defaults, Merged, Tracked, Version, merge};
+use dual_database::stamp::{Stamp, Writer, captured};
+use dual_database::sync::{Epoch, Tokens};
+use dual_database::value::Value;
+
+use crate::trap::{Trap, Traps};
+
+pub type Key = u8;
+
+/// A balance or a name; a nullable column; one with a default.
+pub const COLUMNS: usize = 3;
+/// Keys below are users, above are accounts, in a table of their own.
+pub const USERS: Key = 5;
+/// Accounts between which PostgreSQL's clients and the library transfer.
+pub const BANK_A: [Key; 3] = [100, 101, 102];
+/// Accounts between which an old script on the first file transfers.
+pub const BANK_B: [Key; 3] = [110, 111, 112];
+/// What each bank holds in all.
+pub const TOTAL: i64 = 300;
+
+pub fn defaults() -> Defaults {
+    Defaults::new(vec![Value::Null, Value::Null, Value::Int(-1)])
+}
+
+/// PostgreSQL's CHECK refuses it until the schema is changed.
+pub fn is_bad(version: &Version) -> bool {
+    version.live.value
+        && version.columns.iter().any(|column| matches!(column.value, Value::Int(n) if n < -1))
+}
+
+pub fn balance(version: &Version) -> i64 {
+    match version.columns.first().map(|column| &column.value) {
+        Some(Value::Int(balance)) => *balance,
+        _ => 0,
+    }
+}
+
+impl Traps {
+    pub fn captured(self, now: i64, replaced: Stamp, writer: Writer) -> Stamp {
+        if self.has(Trap::PlusOne) {
+            let plus_one = Stamp::from_raw(replaced.raw().saturating_add(1));
+            return Stamp::at(now, writer).max(plus_one.unwrap_or(replaced));
+        }
+        captured(now, replaced, writer)
+    }
+
+    /// What the sidecar shows to an insert.
+    pub fn seen_by<'a>(
+        self,
+        existing: Option<&'a Tracked>,
+        change: &Change,
+    ) -> Option<&'a Tracked> {
+        let forgets = self.has(Trap::ZeroAfterDelete) && matches!(change, Change::Insert(_));
+        existing.filter(|row| !(forgets && !row.version.live.value))
+    }
+
+    pub fn unseen(self, horizon: Stamp) -> Stamp {
+        if self.has(Trap::ZeroAfterPurge) { Stamp::ZERO } else { horizon }
+    }
+
+    /// The epoch as the file takes it.
+    pub fn seen_epoch(self, epoch: Epoch, tokens: &Tokens) -> Epoch {
+        if self.has(Trap::NoToken) {
+            Epoch { token: tokens.current().or(tokens.proposed()), ..epoch }
+        } else {
+            epoch
+        }
+    }
+
+    /// What a file's row says to PostgreSQL.
+    pub fn offered(self, row: &Tracked, found: &Version, intact: bool) -> Version {
+        let intact = intact && !self.has(Trap::OldLifeCounts);
+        if intact { row.against(found) } else { row.version.clone() }
+    }
+
+    pub fn merge(self, mine: &Version, theirs: &Version) -> Merged {
+        let mut merged = merge(mine, theirs);
+        if self.has(Trap::MergeByRow) {
+            let theirs_wins = theirs.highest() > mine.highest();
+            let version = if theirs_wins { theirs } else { mine };
+            merged = Merged {
+                version: version.clone(),
+                left_is_behind: theirs_wins,
+                right_is_behind: mine.highest() > theirs.highest(),
+            };
+        }
+        if self.has(Trap::KeepMine) {
+            for (column, own) in merged.version.columns.iter_mut().zip(&mine.columns) {
+                if column.stamp == own.stamp {
+                    column.value = own.value.clone();
+                }
+            }
+            merged.left_is_behind = merged.version != *mine;
+            merged.right_is_behind = theirs.live.stamp < merged.version.live.stamp
+                || (0..COLUMNS).any(|c| theirs.stamp_of(c) < merged.version.stamp_of(c));
+        }
+        merged
+    }
+
+    pub fn absorb(self, existing: Option<&Tracked>, incoming: &Version, intact: bool) -> Absorbed {
+        let intact = intact && !self.has(Trap::OldLifeCounts);
+        let mut absorbed = Tracked::absorb(existing, incoming, intact, &defaults());
+        if let Some(existing) = existing
+            && (self.has(Trap::MergeByRow) || self.has(Trap::KeepMine))
+        {
+            let own = if intact { existing.against(incoming) } else { existing.version.clone() };
+            let merged = self.merge(&own, incoming);
+            absorbed.changed = merged.left_is_behind || absorbed.row.bases != existing.bases;
+            absorbed.other_is_behind = merged.right_is_behind;
+            absorbed.row.version = merged.version.stored(&defaults());
+        }
+        absorbed
+    }
+}

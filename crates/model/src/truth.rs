@@ -1,0 +1,258 @@
+//! What really happened: every write of every register, who had seen whom, and what was
+//! acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use dual_database::merge::{Conflict, RegisterId, Version};
+use dual_database::stamp::Stamp;
+use dual_database::value::Value;
+
+use crate::rules::Key;
+
+pub type OpId = usize;
+pub type WriteId = usize;
+pub type Log = BTreeSet<(Key, Conflict)>;
+
+/// One register set by one write. The same write can be executed in both stores.
+#[derive(Debug)]
+pub struct Op {
+    pub key: Key,
+    pub register: RegisterId,
+    pub write: WriteId,
+    stamp: Stamp,
+    value: Value,
+    /// What it replaced, wherever it was executed. A delete and an insert replace the whole row.
+    pub seen: BTreeSet<OpId>,
+    /// A destroyed store had the only trace of it.
+    pub destroyed: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Truth {
+    pub ops: Vec<Op>,
+    acknowledged: HashSet<WriteId>,
+    writes: usize,
+    /// Writes whose caller was told that the file has them on disk.
+    synced: HashSet<WriteId>,
+    by_write: HashMap<(WriteId, Key, RegisterId), OpId>,
+    by_stamp: HashMap<(Key, RegisterId, Stamp), BTreeSet<OpId>>,
+    /// Deletes whose tombstones were purged.
+    purged: BTreeSet<OpId>,
+    /// Two files have had one number.
+    pub numbers_shared: bool,
+    /// One stamp was given to two writes.
+    pub twin: Option<(Key, RegisterId, Stamp)>,
+}
+
+pub fn registers(version: &Version) -> impl Iterator<Item = (RegisterId, Stamp)> + '_ {
+    let live = std::iter::once((RegisterId::Live, version.live.stamp));
+    let columns = version.columns.iter().enumerate();
+    live.chain(columns.map(|(column, register)| (RegisterId::Column(column), register.stamp)))
+}
+
+impl Truth {
+    pub fn new_write(&mut self) -> WriteId {
+        self.writes += 1;
+        self.writes
+    }
+
+    pub fn acknowledge(&mut self, write: WriteId) {
+        self.acknowledged.insert(write);
+    }
+
+    /// The caller was told that the file has it on disk.
+    pub fn is_synced(&mut self, write: WriteId) {
+        self.synced.insert(write);
+    }
+
+    /// Excuses writes of which a destroyed store had the only trace.
+    pub fn excuse(&mut self, ops: impl Iterator<Item = OpId>, but_synced: bool) {
+        for op in ops {
+            if let Some(op) = self.ops.get_mut(op) {
+                op.destroyed |= !(but_synced && self.synced.contains(&op.write));
+            }
+        }
+    }
+
+    pub fn is_acknowledged(&self, op: OpId) -> bool {
+        self.ops.get(op).is_some_and(|op| self.acknowledged.contains(&op.write) && !op.destroyed)
+    }
+
+    pub fn acknowledged(&self) -> usize {
+        self.acknowledged.len()
+    }
+
+    /// The writes that may have set that register to that stamp.
+    pub fn of(&self, key: Key, register: RegisterId, stamp: Stamp) -> impl Iterator<Item = OpId> {
+        self.by_stamp.get(&(key, register, stamp)).into_iter().flatten().copied()
+    }
+
+    fn all_of(&self, key: Key, version: &Version) -> BTreeSet<OpId> {
+        registers(version).flat_map(|(register, stamp)| self.of(key, register, stamp)).collect()
+    }
+
+    /// A store has executed the write.
+    pub fn executed(
+        &mut self,
+        write: WriteId,
+        key: Key,
+        before: Option<&Version>,
+        after: &Version,
+    ) {
+        let whole = before.is_none_or(|before| before.live.stamp != after.live.stamp);
+        let before_all = before.map(|before| self.all_of(key, before)).unwrap_or_default();
+        for (register, stamp) in registers(after) {
+            let was = before.map(|before| match register {
+                RegisterId::Live => before.live.stamp,
+                RegisterId::Column(column) => before.stamp_of(column),
+            });
+            // A column about which the insert said nothing is nobody's write.
+            let silent = whole && stamp != after.live.stamp;
+            let dead = !after.live.value && register != RegisterId::Live;
+            if was == Some(stamp) || silent || dead {
+                continue;
+            }
+            let seen = match (whole, was) {
+                (true, _) => before_all.clone(),
+                (false, Some(was)) => self.of(key, register, was).collect(),
+                (false, None) => BTreeSet::new(),
+            };
+            let fresh = self.ops.len();
+            let op = *self.by_write.entry((write, key, register)).or_insert(fresh);
+            if op == fresh {
+                let (seen, destroyed) = (BTreeSet::new(), false);
+                let value = match register {
+                    RegisterId::Live => Value::Bool(after.live.value),
+                    RegisterId::Column(column) => {
+                        after.columns.get(column).map_or(Value::Null, |c| c.value.clone())
+                    }
+                };
+                self.ops.push(Op { key, register, write, stamp, value, seen, destroyed });
+            }
+            if let Some(entry) = self.ops.get_mut(op) {
+                entry.seen.extend(seen.into_iter().filter(|seen| *seen != op));
+            }
+            let twins = self.by_stamp.entry((key, register, stamp)).or_default();
+            twins.insert(op);
+            // A tombstone keeps one stamp only; what the next life gets may repeat another.
+            let reborn = whole && before.is_some_and(|before| !before.live.value);
+            if twins.len() > 1 && !self.numbers_shared && !reborn {
+                self.twin = Some((key, register, stamp));
+            }
+        }
+    }
+
+    /// A file has given another stamp to a write that had not left it.
+    pub fn restamped(&mut self, key: Key, register: RegisterId, old: Stamp, new: Stamp) {
+        let ops: Vec<OpId> = self.of(key, register, old).collect();
+        for op in &ops {
+            if let Some(op) = self.ops.get_mut(*op) {
+                op.stamp = new;
+            }
+        }
+        self.by_stamp.entry((key, register, new)).or_default().extend(ops);
+    }
+
+    pub fn purged(&mut self, key: Key, tombstone: &Version) {
+        let ops: Vec<OpId> = self.of(key, RegisterId::Live, tombstone.live.stamp).collect();
+        self.purged.extend(ops);
+    }
+
+    /// Everything that `roots` had seen, and they themselves.
+    pub fn history(&self, roots: impl IntoIterator<Item = OpId>) -> HashSet<OpId> {
+        let mut reached = HashSet::new();
+        let mut open: Vec<OpId> = roots.into_iter().collect();
+        while let Some(op) = open.pop() {
+            if reached.insert(op) {
+                open.extend(self.ops.get(op).into_iter().flat_map(|op| &op.seen));
+            }
+        }
+        reached
+    }
+
+    /// The writes that stand, were superseded by one that knew them, or are in a log. A dead
+    /// row shows its death only.
+    pub fn accounted<'a>(
+        &self,
+        rows: impl Iterator<Item = (Key, &'a Version)>,
+        logs: impl Iterator<Item = &'a Log>,
+    ) -> HashSet<OpId> {
+        let mut roots = self.purged.clone();
+        for (key, version) in rows {
+            for (register, stamp) in registers(version) {
+                if version.live.value || register == RegisterId::Live {
+                    roots.extend(self.of(key, register, stamp));
+                }
+            }
+        }
+        for (key, conflict) in logs.flatten() {
+            roots.extend(self.of(*key, conflict.register, conflict.loser));
+        }
+        self.history(roots)
+    }
+
+    /// An acknowledged write that is neither standing nor accounted for. Two that set the same
+    /// value are no conflict: the later one speaks for both.
+    pub fn lost(&self, accounted: &HashSet<OpId>) -> Option<&Op> {
+        let mut accounted = accounted.clone();
+        loop {
+            let unaccounted: Vec<OpId> =
+                (0..self.ops.len()).filter(|op| !accounted.contains(op)).collect();
+            let spoken_for = unaccounted.iter().copied().filter(|op| {
+                self.ops.get(*op).is_some_and(|lost| {
+                    accounted.iter().filter_map(|op| self.ops.get(*op)).any(|other| {
+                        (other.key, other.register, &other.value)
+                            == (lost.key, lost.register, &lost.value)
+                            && other.stamp > lost.stamp
+                    })
+                })
+            });
+            let more = self.history(spoken_for);
+            if more.is_subset(&accounted) {
+                let lost = unaccounted.iter().find(|op| self.is_acknowledged(**op));
+                return lost.and_then(|op| self.ops.get(*op));
+            }
+            accounted.extend(more);
+        }
+    }
+
+    /// Looks for a value that stands although its successor was acknowledged, or although the
+    /// row that it belonged to was deleted by somebody who saw it.
+    pub fn undead(&self, rows: &BTreeMap<Key, &Version>, lossless: bool) -> Option<String> {
+        for (key, version) in rows.iter().filter(|(_, version)| version.live.value) {
+            let lives = self.history(self.of(*key, RegisterId::Live, version.live.stamp));
+            for (register, stamp) in registers(version) {
+                let standing: Vec<OpId> = self.of(*key, register, stamp).collect();
+                let &[standing] = standing.as_slice() else { continue };
+                let rivals = (0..self.ops.len()).filter(|op| {
+                    self.ops.get(*op).is_some_and(|op| op.key == *key)
+                        && *op != standing
+                        && self.is_acknowledged(*op)
+                        && self.history([*op]).contains(&standing)
+                });
+                for rival in rivals {
+                    let Some(by) = self.ops.get(rival) else { continue };
+                    if by.register == register {
+                        return Some(format!(
+                            "key {key}: {register:?} at {stamp} stands though write {} replaced it",
+                            by.write
+                        ));
+                    }
+                    // A server that has lost a life cannot tell the next one from it.
+                    if by.register == RegisterId::Live
+                        && lossless
+                        && lives.contains(&rival)
+                        && matches!(register, RegisterId::Column(_))
+                        && self.ops.get(standing).is_some_and(|op| op.write != by.write)
+                    {
+                        return Some(format!(
+                            "key {key}: {register:?} at {stamp} is of an earlier life than write {}",
+                            by.write
+                        ));
+                    }
+                }
+            }
+        }
+        None
+    }
+}

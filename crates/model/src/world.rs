@@ -1,0 +1,278 @@
+//! The world of one history: PostgreSQL, the files, the processes, the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dual_database::merge::{Bases, Change, Register, Tracked, Version};
+use dual_database::stamp::{Stamp, Writer};
+use dual_database::value::Value;
+
+use crate::file::File;
+use crate::history::{Event, Fault, PROCESSES};
+use crate::primary::Primary;
+use crate::process::Process;
+use crate::rng::Rng;
+use crate::rules::{BANK_A, BANK_B, Key, balance};
+use crate::trap::Traps;
+use crate::truth::Truth;
+
+pub const FILES: usize = PROCESSES / 2;
+const START_MS: i64 = 1_700_000_000_000;
+const RETENTION_MS: i64 = 300;
+
+pub struct World {
+    pub traps: Traps,
+    pub now: i64,
+    pub primary: Primary,
+    pub files: Vec<File>,
+    pub processes: Vec<Process>,
+    pub truth: Truth,
+    /// Banks whose transfers have met a conflict: their sums prove nothing any more.
+    pub tainted: BTreeSet<Key>,
+    pub violation: Option<String>,
+    /// PostgreSQL has lost transactions.
+    pub lossy: bool,
+    pub writers: u16,
+    pub identities: u32,
+    pub breaks: usize,
+    pub held: usize,
+    pub polls: usize,
+    pub sums: usize,
+    tokens: Rng,
+}
+
+fn adopted(values: [Option<i64>; 3], stamp: Stamp) -> Version {
+    let value = |value: Option<i64>| value.map_or(Value::Null, Value::Int);
+    let columns = values.into_iter().map(|v| Register { stamp, value: value(v) }).collect();
+    Version { live: Register { stamp, value: true }, columns }
+}
+
+impl World {
+    /// The world in which a seed's history begins: rows on both sides, not yet introduced.
+    pub fn new(seed: u64, traps: Traps) -> World {
+        let mut rng = Rng::new(seed ^ 0x5eed);
+        let mut rows = BTreeMap::new();
+        for key in BANK_A.into_iter().chain(BANK_B) {
+            rows.insert(key, adopted([Some(100), None, Some(-1)], Stamp::ADOPTED_POSTGRES));
+        }
+        for key in 0..rng.below(4) {
+            let row = adopted([Some(10), Some(20), Some(-1)], Stamp::ADOPTED_POSTGRES);
+            rows.insert(Key::try_from(key).unwrap_or_default(), row);
+        }
+        let mut writers = 0;
+        let mut writer = || {
+            writers += 1;
+            Writer::new(writers).unwrap_or(Writer::MAX)
+        };
+        let files: Vec<File> = (0..FILES)
+            .map(|file| {
+                let mut rows = BTreeMap::new();
+                for key in 0..rng.below(3) {
+                    let version = adopted([Some(11), None, Some(-1)], Stamp::ADOPTED_SQLITE);
+                    let base = Some(Stamp::ZERO);
+                    let bases = Bases { live: base, columns: vec![base; 3] };
+                    let key = Key::try_from(key).unwrap_or_default();
+                    rows.insert(key, Tracked { version, bases });
+                }
+                let id = u32::try_from(file).unwrap_or_default();
+                File::new(id, writer(), rows, rng.range(-20, 20))
+            })
+            .collect();
+        let processes = (0..PROCESSES).map(|index| Process::new(index % FILES, writer())).collect();
+        let mut world = World {
+            traps,
+            now: START_MS,
+            primary: Primary::new(rows, traps),
+            files,
+            processes,
+            truth: Truth::default(),
+            tainted: BTreeSet::new(),
+            violation: None,
+            lossy: false,
+            writers,
+            identities: 0,
+            breaks: 0,
+            held: 0,
+            polls: 0,
+            sums: 0,
+            tokens: Rng::new(seed),
+        };
+        // Half of the histories begin with everything introduced.
+        if rng.once_in(2) {
+            for process in 0..FILES {
+                world.set_clocks();
+                (0..3).for_each(|_| world.round(process));
+            }
+        }
+        world
+    }
+
+    pub fn violate(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+
+    pub fn fresh_token(&mut self) -> u64 {
+        self.tokens.next()
+    }
+
+    pub fn taint(&mut self, key: Key, conflict: bool) {
+        if conflict && let Some(bank) = bank_of(key) {
+            self.tainted.insert(bank);
+        }
+    }
+
+    fn taint_all(&mut self) {
+        self.lossy = true;
+        self.tainted.extend([BANK_A[0], BANK_B[0]]);
+    }
+
+    fn set_clocks(&mut self) {
+        self.primary.now = self.now;
+        for process in &mut self.processes {
+            let skew = self.files[process.file].skew;
+            process.clock.clock_mut().0 = self.now + skew;
+        }
+    }
+
+    /// Steps of the synchroniser until its round, and the one that it calls for, end.
+    pub fn round(&mut self, process: usize) {
+        for _ in 0..16 {
+            self.advance(process, Fault::None);
+            if self.processes[process].round.is_none() {
+                break;
+            }
+        }
+    }
+
+    /// Does something that destroys a store's state, and excuses what had no other trace.
+    fn destroy(&mut self, but_synced: bool, how: impl FnOnce(&mut World)) {
+        let (before, logged) = (self.accounted(), self.logged());
+        how(self);
+        let (after, still_logged) = (self.accounted(), self.logged());
+        self.truth.excuse(before.difference(&after).copied(), but_synced);
+        self.truth.excuse(logged.difference(&still_logged).copied(), but_synced);
+        // Nothing that follows happens in the same millisecond as what was lost.
+        self.now += 50;
+    }
+
+    pub fn accounted(&self) -> std::collections::HashSet<usize> {
+        let there = self.primary.data.rows.iter().map(|(key, row)| (*key, &row.version));
+        let here = self.files.iter().flat_map(|file| &file.now.rows);
+        let here = here.map(|(key, row)| (*key, &row.tracked.version));
+        let logs = self.files.iter().map(|file| &file.now.log);
+        self.truth.accounted(there.chain(here), logs.chain(std::iter::once(&self.primary.data.log)))
+    }
+
+    /// The writes that are in a conflict log as losers.
+    fn logged(&self) -> std::collections::HashSet<usize> {
+        let logs = self.files.iter().map(|file| &file.now.log).chain([&self.primary.data.log]);
+        let losers = logs.flatten().map(|(key, entry)| (*key, entry.register, entry.loser));
+        losers.flat_map(|(key, register, stamp)| self.truth.of(key, register, stamp)).collect()
+    }
+
+    fn kill_all_of(&mut self, file: usize) {
+        self.processes.iter_mut().filter(|process| process.file == file).for_each(Process::kill);
+    }
+
+    pub fn start(&mut self, index: usize) {
+        let writer = self.fresh_writer();
+        if let Some(process) = self.processes.get_mut(index).filter(|process| !process.alive) {
+            *process = Process::new(process.file, writer);
+        }
+        self.set_clocks();
+    }
+
+    /// Lets one event happen.
+    pub fn happen(&mut self, event: &Event) {
+        self.set_clocks();
+        match event {
+            Event::Wait(ms) => self.now += ms,
+            Event::Call { process, key, change, fault } => {
+                self.call(*process, *key, change, *fault)
+            }
+            Event::Transfer { process, from, amount, fault } => {
+                self.transfer(*process, *from, *amount, *fault);
+            }
+            Event::Answer { process } => self.answer(*process),
+            Event::Read { process, key } => self.read(*process, *key),
+            Event::Advance { process, fault } => self.advance(*process, *fault),
+            Event::Round { process } => self.round(*process),
+            Event::Outside { slot, key, change } => {
+                self.primary.outside(*slot, *key, change, &mut self.truth);
+            }
+            Event::OutsideTransfer { slot, from, amount } => {
+                let (from, to) = (BANK_A[from % 3], BANK_A[(from + 1) % 3]);
+                let read =
+                    |key| self.primary.read_locked(Some(*slot), key).map(|row| balance(&row));
+                if let (Some(less), Some(more)) = (read(from), read(to)) {
+                    for (key, balance) in [(from, less - amount), (to, more + amount)] {
+                        let change = Change::Update(vec![(0, Value::Int(balance))]);
+                        self.primary.outside(*slot, key, &change, &mut self.truth);
+                    }
+                }
+            }
+            Event::OutsideEnd { slot, commit } => {
+                self.primary.end(*slot, *commit, &mut self.truth);
+            }
+            Event::Truncate => self.primary.truncate(&mut self.truth),
+            Event::Script { file, key, change } => {
+                let file = &mut self.files[*file];
+                file.outside(self.now, &[(*key, change.clone())], self.traps, &mut self.truth);
+            }
+            Event::ScriptTransfer { from, amount } => self.script_transfer(*from, *amount),
+            Event::RunLate => self.primary.run_late(&mut self.truth),
+            Event::Purge => {
+                let horizon = Stamp::at(self.now - RETENTION_MS, Writer::POSTGRES);
+                self.primary.purge(horizon, &mut self.truth);
+            }
+            Event::Kill { process } => self.processes[*process].kill(),
+            Event::Start { process } => self.start(*process),
+            Event::Stop { process, stop } => self.processes[*process].stopped = *stop,
+            Event::Crash { draw } => self.primary.crash(*draw),
+            Event::Up(up) => self.primary.up = *up,
+            Event::Replicate => self.primary.replicate(),
+            Event::FailOver => {
+                self.taint_all();
+                self.destroy(false, |world| world.primary.fail_over());
+            }
+            Event::BackUp => self.primary.back_up(),
+            Event::Restore { kind } => {
+                self.taint_all();
+                self.destroy(false, |world| world.primary.restore(*kind));
+            }
+            Event::Block { file, block } => self.files[*file].blocked = *block,
+            Event::PowerCut { file } => {
+                self.kill_all_of(*file);
+                self.destroy(true, |world| world.files[*file].power_cut());
+            }
+            Event::FileBackUp { file } => self.files[*file].back_up(),
+            Event::FileRestore { file } => {
+                self.tainted.insert(BANK_B[0]);
+                self.kill_all_of(*file);
+                self.destroy(false, |world| world.files[*file].restore());
+            }
+            Event::FileCopy { from, to } => {
+                self.tainted.insert(BANK_B[0]);
+                self.truth.numbers_shared = true;
+                self.kill_all_of(*to);
+                let content = self.files[*from].now.clone();
+                self.destroy(false, |world| world.files[*to].replace_by(&content));
+            }
+            Event::ClockJump { file, skew } => self.files[*file].skew = *skew,
+        }
+        self.check_always();
+    }
+
+    fn script_transfer(&mut self, from: usize, amount: i64) {
+        let Some(file) = self.files.first_mut() else { return };
+        let (from, to) = (BANK_B[from % 3], BANK_B[(from + 1) % 3]);
+        let read = |key| file.now.version(key).map(balance);
+        let (Some(less), Some(more)) = (read(from), read(to)) else { return };
+        let set = |balance: i64| Change::Update(vec![(0, Value::Int(balance))]);
+        let changes = [(from, set(less - amount)), (to, set(more + amount))];
+        file.outside(self.now, &changes, self.traps, &mut self.truth);
+    }
+}
+
+fn bank_of(key: Key) -> Option<Key> {
+    [BANK_A, BANK_B].into_iter().find(|bank| bank.contains(&key)).map(|bank| bank[0])
+}
