@@ -47,7 +47,14 @@ pub struct Late {
 }
 
 /// Rows in the state before and after a write.
-pub type Answer = Vec<(Key, Option<Version>, Version)>;
+pub type Rows = Vec<(Key, Option<Version>, Version)>;
+
+/// What a library's write has done.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub rows: Rows,
+    pub txid: u64,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -219,7 +226,7 @@ impl Primary {
 
     /// A library's write, in one round trip.
     pub fn execute(&mut self, late: &Late, truth: &mut Truth) -> Result<Answer, Refusal> {
-        let mut answer = Answer::new();
+        let mut answer = Rows::new();
         for (key, change) in &late.changes {
             if self.locked(*key, None) {
                 return Err(Refusal::Locked);
@@ -252,13 +259,13 @@ impl Primary {
             truth.executed(late.write, *key, before.as_ref(), after);
             self.put(*key, after.clone(), txid, late.writer);
         }
-        Ok(answer)
+        Ok(Answer { rows: answer, txid })
     }
 
     /// Executes the statements whose callers have gone, as far as the locks allow.
     pub fn run_late(&mut self, truth: &mut Truth) {
         for late in std::mem::take(&mut self.late) {
-            if self.execute(&late, truth) == Err(Refusal::Locked) {
+            if matches!(self.execute(&late, truth), Err(Refusal::Locked)) {
                 self.late.push(late);
             }
         }

@@ -13,6 +13,7 @@ use crate::primary::{Poll, Pushed};
 use crate::process::{Batch, Round};
 use crate::rules::Key;
 use crate::trap::Trap;
+use crate::truth::registers;
 use crate::world::World;
 
 /// Small, because the model's tables are.
@@ -357,6 +358,11 @@ impl World {
             return Step::End(Outcome::More);
         }
         self.acknowledge(&mut content, batch, pushed);
+        for key in pushed.refused.iter().filter(|key| !poll.rows.contains_key(key)) {
+            if let Some(row) = content.rows.get_mut(key) {
+                row.tracked.orphan();
+            }
+        }
         let unknown_here: Vec<Key> = content
             .rows
             .iter()
@@ -370,10 +376,14 @@ impl World {
         for key in unknown_here {
             if let Some(row) = content.rows.remove(&key) {
                 let winner = poll.horizon;
-                for (position, column) in row.tracked.version.columns.iter().enumerate() {
-                    if row.tracked.bases.column(position).is_some() {
-                        let register = RegisterId::Column(position);
-                        content.log.insert((key, Conflict { register, winner, loser: column.stamp }));
+                let Tracked { version, bases } = &row.tracked;
+                for (register, loser) in registers(version) {
+                    let pending = match register {
+                        RegisterId::Live => bases.live.is_some(),
+                        RegisterId::Column(column) => bases.column(column).is_some(),
+                    };
+                    if pending || !cause.primary_is_intact() {
+                        content.log.insert((key, Conflict { register, winner, loser }));
                     }
                 }
             }

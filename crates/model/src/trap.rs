@@ -74,6 +74,8 @@ traps! {
     OldLifeCounts = "old-life-counts",
     /// The file takes the answer to a direct write whatever epoch it came from.
     AnswerOfAnotherEpoch = "answer-of-another-epoch",
+    /// The file takes the answer to a direct write though the feed has passed it.
+    AnswerAfterFeed = "answer-after-feed",
     /// PostgreSQL counts as up although something is pending.
     WriteBeforePush = "write-before-push",
 }

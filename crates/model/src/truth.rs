@@ -187,14 +187,22 @@ impl Truth {
 
     /// An acknowledged write that is neither standing nor accounted for. Two that set the same
     /// value are no conflict: the later one speaks for both.
-    pub fn lost(&self, accounted: &HashSet<OpId>) -> Option<&Op> {
+    pub fn lost(
+        &self,
+        accounted: &HashSet<OpId>,
+        rows: &BTreeMap<Key, &Version>,
+    ) -> Option<&Op> {
         let mut accounted = accounted.clone();
         loop {
             let unaccounted: Vec<OpId> =
                 (0..self.ops.len()).filter(|op| !accounted.contains(op)).collect();
             let spoken_for = unaccounted.iter().copied().filter(|op| {
                 self.ops.get(*op).is_some_and(|lost| {
-                    accounted.iter().filter_map(|op| self.ops.get(*op)).any(|other| {
+                    let stands = lost.register == RegisterId::Live
+                        && rows.get(&lost.key).is_some_and(|row| {
+                            Value::Bool(row.live.value) == lost.value && row.live.stamp > lost.stamp
+                        });
+                    stands || accounted.iter().filter_map(|op| self.ops.get(*op)).any(|other| {
                         (other.key, other.register, &other.value)
                             == (lost.key, lost.register, &lost.value)
                             && other.stamp > lost.stamp

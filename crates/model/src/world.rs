@@ -244,6 +244,8 @@ impl World {
             }
             Event::FileBackUp { file } => self.files[*file].back_up(),
             Event::FileRestore { file } => {
+                // With its clock set back too it can make a stamp again.
+                self.truth.numbers_shared = true;
                 self.tainted.insert(BANK_B[0]);
                 self.kill_all_of(*file);
                 self.destroy(false, |world| world.files[*file].restore());

@@ -113,7 +113,7 @@ impl World {
                     // That PostgreSQL has it proves nothing about the one that is followed
                     // next: pending, it arrives in any case.
                     let changes = statement.changes;
-                    let read = answer.into_iter().filter_map(|(key, was, _)| Some((key, was?)));
+                    let read = answer.rows.into_iter().filter_map(|(key, was, _)| Some((key, was?)));
                     let read = if changes.len() > 1 { read.collect() } else { Vec::new() };
                     self.alone(index, (write, changes, statement.proposal, read), true);
                 }
@@ -140,7 +140,16 @@ impl World {
             return;
         }
         let mut content = self.files[file].now.clone();
-        for (key, previous, after) in answer {
+        // The feed has brought it already, and what came after it: even its purged end.
+        let passed = match &content.follow {
+            Follow::Following { snapshot, .. } => !snapshot.is_new(answer.txid),
+            Follow::Reconciling { .. } | Follow::Held { .. } => false,
+        };
+        if passed && !self.traps.has(Trap::AnswerAfterFeed) {
+            return;
+        }
+        let mut unseen = false;
+        for (key, previous, after) in &answer.rows {
             let existing = content.tracked(*key);
             let absorbed = if self.traps.has(Trap::DirectWithoutPrevious) {
                 let own = existing.map(|row| row.version.clone());
@@ -162,10 +171,11 @@ impl World {
             let Some(absorbed) = absorbed else { return };
             let met = content.take(*key, absorbed, self.traps);
             self.taint(*key, met);
+            unseen |= met;
         }
         // The caller stood on what the file had, even if PostgreSQL has lost that.
-        for (key, ..) in answer {
-            if let Some(after) = content.version(*key) {
+        for (key, ..) in &answer.rows {
+            if let Some(after) = content.version(*key).filter(|_| !unseen) {
                 self.truth.executed(write, *key, self.files[file].now.version(*key), after);
             }
         }

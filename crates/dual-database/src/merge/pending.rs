@@ -152,8 +152,10 @@ impl Tracked {
             // The row has died there, and what was pending in it with it.
             bases = Bases::default();
         }
-        // The own stamp coming back means that PostgreSQL has it, whatever became of the push.
-        bases.settle(&existing.version, incoming, |ours, theirs| theirs >= ours);
+        // The own stamp coming back means that PostgreSQL has it, whatever became of the push. A
+        // death that has not arrived keeps its columns: they remember what it has met.
+        let dying = !version.live.value && bases.live.is_some();
+        bases.settle(&existing.version, incoming, |ours, theirs| !dying && theirs >= ours);
         Absorbed {
             changed: version != existing.version || bases != existing.bases,
             other_is_behind: version != incoming.clone().stored(defaults),
@@ -199,6 +201,13 @@ impl Tracked {
         absorbed.changed = absorbed.row != *existing;
         absorbed.other_is_behind = false;
         Some(absorbed)
+    }
+
+    /// PostgreSQL has lost the row and could not take it back yet: from here on it is born in
+    /// this file.
+    pub fn orphan(&mut self) {
+        let columns = vec![Some(Stamp::ZERO); self.version.columns.len()];
+        self.bases = Bases { live: Some(Stamp::ZERO), columns };
     }
 
     /// PostgreSQL has taken `sent`. What has not changed since is no longer pending; what has
