@@ -332,6 +332,7 @@ impl Primary {
                     let mut logged = conflicts(&row.version, &row.bases, existing);
                     if comparison == Some(false) && !self.traps.has(Trap::SilentReconcile) {
                         logged.extend(overwritten(existing, &row.version));
+                        logged.extend(overwritten(&row.version, existing));
                     }
                     let intact = comparison.unwrap_or(true);
                     let own = self.traps.offered(row, existing, intact);

@@ -152,6 +152,13 @@ impl Truth {
         self.purged.extend(ops);
     }
 
+    /// The server has lost transactions; of a delete that was purged nothing else tells.
+    pub fn forget_purged(&mut self) {
+        let purged = std::mem::take(&mut self.purged);
+        let history = self.history(purged);
+        self.excuse(history.into_iter(), false);
+    }
+
     /// Everything that `roots` had seen, and they themselves.
     pub fn history(&self, roots: impl IntoIterator<Item = OpId>) -> HashSet<OpId> {
         let mut reached = HashSet::new();
@@ -198,10 +205,15 @@ impl Truth {
                 (0..self.ops.len()).filter(|op| !accounted.contains(op)).collect();
             let spoken_for = unaccounted.iter().copied().filter(|op| {
                 self.ops.get(*op).is_some_and(|lost| {
-                    let stands = lost.register == RegisterId::Live
-                        && rows.get(&lost.key).is_some_and(|row| {
+                    let stands = rows.get(&lost.key).is_some_and(|row| match lost.register {
+                        RegisterId::Live => {
                             Value::Bool(row.live.value) == lost.value && row.live.stamp > lost.stamp
-                        });
+                        }
+                        RegisterId::Column(column) => {
+                            let column = row.columns.get(column);
+                            row.live.value && column.is_some_and(|c| c.value == lost.value)
+                        }
+                    });
                     stands || accounted.iter().filter_map(|op| self.ops.get(*op)).any(|other| {
                         (other.key, other.register, &other.value)
                             == (lost.key, lost.register, &lost.value)

@@ -122,6 +122,7 @@ impl World {
 
     fn taint_all(&mut self) {
         self.lossy = true;
+        self.truth.forget_purged();
         self.tainted.extend([BANK_A[0], BANK_B[0]]);
     }
 
