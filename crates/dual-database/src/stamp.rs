@@ -146,28 +146,6 @@ pub fn captured(now_unix_ms: i64, replaced: Stamp, writer: Writer) -> Stamp {
     Stamp::at(now_unix_ms, writer).max(replaced.next(writer))
 }
 
-/// The stamp that a pending register of a file gets before it may leave it: `None` if its own
-/// is good. One that lies beyond PostgreSQL's clock is made anew, above the `base` that it
-/// replaced; one whose base is itself ahead (PostgreSQL's clock was once wrong) has to stay
-/// above that base.
-///
-/// ```
-/// use dual_database::stamp::{Stamp, Writer, restamped};
-/// let (now, me) = (1_700_000_000_000, Writer::new(9).unwrap());
-/// let wild = Stamp::at(now + 3_600_000, me);
-/// assert_eq!(restamped(wild, Stamp::ZERO, now, me), Some(Stamp::at(now, me)));
-/// assert_eq!(restamped(Stamp::at(now + 59_000, me), Stamp::ZERO, now, me), None);
-/// assert_eq!(restamped(wild.next(me), wild, now, me), None);
-/// ```
-#[must_use]
-pub fn restamped(pending: Stamp, base: Stamp, now_unix_ms: i64, writer: Writer) -> Option<Stamp> {
-    if !pending.is_ahead_of(now_unix_ms) {
-        return None;
-    }
-    let fresh = captured(now_unix_ms, base, writer);
-    (fresh < pending).then_some(fresh)
-}
-
 /// Where a process reads the time; a simulation sets it.
 pub trait Clock {
     /// Milliseconds since 1970. May drift and jump either way.
@@ -228,6 +206,18 @@ impl<C: Clock> StampClock<C> {
         self.observe(stamp);
         stamp
     }
+
+    /// The stamp that a pending register of the file gets before it may leave it; `None` if its
+    /// own is good. One that lies beyond PostgreSQL's clock is made anew by this process, above
+    /// the `base` that it replaced; one whose base is itself ahead (PostgreSQL's clock was once
+    /// wrong) stays above that base. To be asked after the offset was measured, in this round.
+    pub fn restamp(&mut self, pending: Stamp, base: Stamp) -> Option<Stamp> {
+        if !pending.is_ahead_of(self.unix_ms()) {
+            return None;
+        }
+        let fresh = self.propose(base);
+        (fresh < pending).then_some(fresh)
+    }
 }
 
 #[cfg(test)]
@@ -262,7 +252,7 @@ mod tests {
         fn no_clock_makes_a_stamp_negative_or_overflows(ms: i64, by in writer(), raw in 0..=i64::MAX) {
             prop_assert!(captured(ms, Stamp(raw), by).raw() >= 0);
             prop_assert!(Stamp::at(ms, by).raw() >= 0);
-            let _ = restamped(Stamp(raw), Stamp(raw / 2), ms, by);
+            let _ = StampClock::new(At(ms), by).restamp(Stamp(raw), Stamp(raw / 2));
         }
 
         #[test]
@@ -294,6 +284,18 @@ mod tests {
         let mut clock = StampClock::new(At(1_700_000_000_000), Writer(7));
         clock.correct(1_700_000_123_456);
         assert_eq!(clock.propose(Stamp::ZERO).unix_ms(), 1_700_000_123_456);
+    }
+
+    #[test]
+    fn a_stamp_beyond_the_clock_is_made_anew_above_its_base() {
+        let now = 1_700_000_000_000;
+        let mut clock = StampClock::new(At(now), Writer(9));
+        let wild = Stamp::at(now + 3_600_000, Writer(3));
+        let fresh = clock.restamp(wild, Stamp::ZERO).unwrap();
+        assert_eq!(fresh, Stamp::at(now, Writer(9)));
+        assert!(clock.restamp(wild, Stamp::ZERO).unwrap() > fresh);
+        assert_eq!(clock.restamp(Stamp::at(now + 59_000, Writer(3)), Stamp::ZERO), None);
+        assert_eq!(clock.restamp(wild.next(Writer(3)), wild), None);
     }
 
     #[test]

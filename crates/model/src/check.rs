@@ -95,7 +95,8 @@ impl World {
         let all = rows.clone();
         // A birth that may have been deleted and purged meanwhile is given, and logged as such.
         let risen = |key: &Key| {
-            let mut logs = self.files.iter().map(|file| &file.now.log).chain([&self.primary.data.log]);
+            let mut logs =
+                self.files.iter().map(|file| &file.now.log).chain([&self.primary.data.log]);
             logs.any(|log| log.iter().any(|(k, entry)| k == key && entry.winner == entry.loser))
         };
         let set_aside = |key: &Key| {

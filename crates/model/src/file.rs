@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dual_database::merge::{Absorbed, Change, RegisterId, Tracked, Version};
-use dual_database::stamp::{Stamp, Writer, restamped};
+use dual_database::stamp::{Stamp, StampClock, Writer};
 use dual_database::sync::{Follow, Lease, Tokens};
 
+use crate::process::Wall;
 use crate::rules::{Key, defaults};
 use crate::trap::{Trap, Traps};
 use crate::truth::{Log, Truth};
@@ -55,9 +56,8 @@ impl Content {
     }
 
     pub fn is_pending(&self) -> bool {
-        let waits = |(key, row): (&Key, &Row)| {
-            row.seq > self.pushed && !self.quarantine.contains(key)
-        };
+        let waits =
+            |(key, row): (&Key, &Row)| row.seq > self.pushed && !self.quarantine.contains(key);
         self.rows.iter().any(waits)
     }
 
@@ -65,7 +65,7 @@ impl Content {
     pub fn change(&mut self, key: Key, change: &Change, stamp: Stamp, traps: Traps) {
         self.seq += 1;
         let seen = traps.seen_by(self.tracked(key), change);
-        let unseen = traps.unseen(self.horizon);
+        let unseen = self.horizon;
         let tracked = Tracked::changed(seen, change, stamp, unseen, &defaults());
         self.rows.insert(key, Row { tracked, seq: self.seq });
     }
@@ -95,19 +95,21 @@ impl Content {
     }
 
     /// Gives a new stamp to what lies too far ahead of PostgreSQL's clock.
-    pub fn restamp(&mut self, now: i64, truth: &mut Truth) {
-        let (number, pushed) = (self.number, self.pushed);
+    pub fn restamp(&mut self, clock: &mut StampClock<Wall>, truth: &mut Truth) {
+        let pushed = self.pushed;
         for (key, row) in self.rows.iter_mut().filter(|(_, row)| row.seq > pushed) {
             let Tracked { version, bases } = &mut row.tracked;
-            let live = bases.live.and_then(|base| restamped(version.live.stamp, base, now, number));
+            let live = bases.live.and_then(|base| clock.restamp(version.live.stamp, base));
             if let Some(stamp) = live {
                 truth.restamped(*key, RegisterId::Live, version.live.stamp, stamp);
+                truth.forget_stamp(*key, RegisterId::Live, version.live.stamp);
                 version.live.stamp = stamp;
             }
             for (position, column) in version.columns.iter_mut().enumerate() {
                 let base = bases.column(position);
-                if let Some(stamp) = base.and_then(|base| restamped(column.stamp, base, now, number)) {
+                if let Some(stamp) = base.and_then(|base| clock.restamp(column.stamp, base)) {
                     truth.restamped(*key, RegisterId::Column(position), column.stamp, stamp);
+                    truth.forget_stamp(*key, RegisterId::Column(position), column.stamp);
                     column.stamp = stamp;
                 }
             }
@@ -128,10 +130,8 @@ pub struct File {
 
 impl File {
     pub fn new(id: u32, number: Writer, rows: BTreeMap<Key, Tracked>, skew: i64) -> File {
-        let rows: BTreeMap<Key, Row> = rows
-            .into_iter()
-            .map(|(key, tracked)| (key, Row { tracked, seq: 1 }))
-            .collect();
+        let rows: BTreeMap<Key, Row> =
+            rows.into_iter().map(|(key, tracked)| (key, Row { tracked, seq: 1 })).collect();
         let now = Content {
             id,
             number,
@@ -176,7 +176,13 @@ impl File {
     }
 
     /// A transaction of an outside client, with the file's triggers.
-    pub fn outside(&mut self, now: i64, changes: &[(Key, Change)], traps: Traps, truth: &mut Truth) {
+    pub fn outside(
+        &mut self,
+        now: i64,
+        changes: &[(Key, Change)],
+        traps: Traps,
+        truth: &mut Truth,
+    ) {
         if self.blocked {
             return;
         }

@@ -215,7 +215,9 @@ pub fn generate(seed: u64) -> Vec<Event> {
                 {
                     draw.value += 1;
                     columns.truncate(1);
-                    columns.iter_mut().for_each(|column| column.1 = Value::Int(-1_000 - draw.value));
+                    columns
+                        .iter_mut()
+                        .for_each(|column| column.1 = Value::Int(-1_000 - draw.value));
                 }
                 events.push(Event::Script { file, key, change });
             }
@@ -225,7 +227,11 @@ pub fn generate(seed: u64) -> Vec<Event> {
             }
             84..86 => events.push(Event::RunLate),
             86..91 => {
-                let ms = if draw.rng.once_in(6) { draw.rng.range(100, 2_000) } else { draw.rng.range(1, 8) };
+                let ms = if draw.rng.once_in(6) {
+                    draw.rng.range(100, 2_000)
+                } else {
+                    draw.rng.range(1, 8)
+                };
                 events.push(Event::Wait(ms));
             }
             91..100 => rare(&mut draw, &mut events, has),
@@ -260,7 +266,8 @@ fn rare(draw: &mut Draw, events: &mut Vec<Event>, has: impl Fn(u32) -> bool) {
         },
         12 if has(13) => {
             let wild = draw.rng.once_in(3);
-            let skew = if wild { draw.rng.range(-200_000, 200_000) } else { draw.rng.range(-30, 30) };
+            let skew =
+                if wild { draw.rng.range(-200_000, 200_000) } else { draw.rng.range(-30, 30) };
             Event::ClockJump { file, skew }
         }
         13 if has(14) => {

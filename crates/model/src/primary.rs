@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use dual_database::merge::{
-    Admission, Change, Conflict, RegisterId, Tracked, Version, admit, conflicts, overwritten, written,
+    Admission, Change, Conflict, RegisterId, Tracked, Version, admit, conflicts, overwritten,
+    written,
 };
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::sync::reconcile::{Unknown, purgeable, risen, unknown};
@@ -171,7 +172,7 @@ impl Primary {
         let seen = self.traps.seen_by(existing.as_ref(), change).map(|row| &row.version);
         let replaces = change.replaces(existing.as_ref().map(|row| &row.version));
         let stamp = self.traps.captured(self.now, replaces, Writer::POSTGRES);
-        let unseen = self.traps.unseen(self.data.horizon);
+        let unseen = self.data.horizon;
         let version = written(seen, change, stamp, unseen, &defaults());
         let txid = match own {
             Some(txid) => txid,
@@ -250,7 +251,7 @@ impl Primary {
                 }
             };
             let seen = self.traps.seen_by(existing.as_ref(), change).map(|row| &row.version);
-            let unseen = self.traps.unseen(self.data.horizon);
+            let unseen = self.data.horizon;
             let after = written(seen, change, stamp, unseen, &defaults());
             answer.push((*key, before, after));
         }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use dual_database::merge::{Conflict, RegisterId, Tracked, overwritten};
 use dual_database::stamp::Writer;
 use dual_database::sync::reconcile::{Guard, Unknown, loses, purgeable, unknown};
-use dual_database::sync::{Break, Event, Follow, Lease, Outcome, Poll as Verdict, Token, Tokens, judge_poll};
+use dual_database::sync::{
+    Break, Event, Follow, Lease, Outcome, Poll as Verdict, Token, Tokens, judge_poll,
+};
 
 use crate::file::Content;
 use crate::history::Fault;
@@ -48,12 +50,16 @@ impl World {
         };
         let remote = matches!(
             round,
-            Round::Connect | Round::Rotate { .. } | Round::Push(_) | Round::Poll
-                | Round::Compare | Round::Give { .. }
+            Round::Connect
+                | Round::Rotate { .. }
+                | Round::Push(_)
+                | Round::Poll
+                | Round::Compare
+                | Round::Give { .. }
         );
         let process = &self.processes[index];
-        let connected = matches!(round, Round::Connect)
-            || process.connection == Some(self.primary.incarnation);
+        let connected =
+            matches!(round, Round::Connect) || process.connection == Some(self.primary.incarnation);
         let step = if remote && (!self.primary.up || !connected || fault == Fault::Refused) {
             self.processes[index].connection = None;
             Step::End(Outcome::Failed)
@@ -73,8 +79,7 @@ impl World {
             Step::Next(round) => process.round = Some(round),
             Step::End(outcome) => {
                 process.pace = process.pace.next(outcome, 0).0;
-                process.armed =
-                    outcome != Outcome::Failed || !self.traps.has(Trap::RetryNotArmed);
+                process.armed = outcome != Outcome::Failed || !self.traps.has(Trap::RetryNotArmed);
             }
         }
     }
@@ -87,7 +92,9 @@ impl World {
                 // Another process of the file may have been faster.
                 let same = match &token {
                     std::collections::btree_map::Entry::Vacant(_) => seen.is_none(),
-                    std::collections::btree_map::Entry::Occupied(token) => Some(*token.get()) == seen,
+                    std::collections::btree_map::Entry::Occupied(token) => {
+                        Some(*token.get()) == seen
+                    }
                 };
                 if !same {
                     self.processes[index].connection = None;
@@ -120,9 +127,14 @@ impl World {
                 let mut content = self.files[file].now.clone();
                 self.acknowledge(&mut content, &batch, &pushed);
                 self.files[file].commit(content, false);
-                if pushed.gone.is_empty() { Step::Next(Round::Poll) } else { Step::End(Outcome::More) }
+                if pushed.gone.is_empty() {
+                    Step::Next(Round::Poll)
+                } else {
+                    Step::End(Outcome::More)
+                }
             }
             Round::Poll => {
+                self.processes[index].clock.correct(self.primary.now);
                 let content = &self.files[file].now;
                 let Follow::Following { snapshot, .. } = &content.follow else {
                     return Step::End(Outcome::More);
@@ -134,9 +146,12 @@ impl World {
             }
             Round::Apply { poll, follow } => self.apply(file, &poll, &follow),
             Round::Compare => {
+                self.processes[index].clock.correct(self.primary.now);
                 let writer = self.processes[index].clock.writer();
                 self.primary.forget_future_ids();
-                Step::Next(Round::Plan { poll: self.primary.poll(self.files[file].now.id, writer, None) })
+                Step::Next(Round::Plan {
+                    poll: self.primary.poll(self.files[file].now.id, writer, None),
+                })
             }
             Round::Plan { poll } => self.plan(file, poll),
             Round::Give { poll, batch, follow } => {
@@ -171,7 +186,9 @@ impl World {
             Follow::Following { epoch: followed, .. } => {
                 self.traps.seen_epoch(epoch, &content.tokens).break_from(followed, &content.tokens)
             }
-            _ if epoch.token.is_none() && content.tokens.current().is_some() => Some(Break::OtherPrimary),
+            _ if epoch.token.is_none() && content.tokens.current().is_some() => {
+                Some(Break::OtherPrimary)
+            }
             _ if epoch.token.is_some_and(|token| !content.tokens.accept(token)) => {
                 Some(Break::OtherFile)
             }
@@ -214,8 +231,7 @@ impl World {
             Follow::Held { .. } => return Step::End(Outcome::Idle),
             Follow::Following { .. } => {}
         }
-        let process = &self.processes[index];
-        content.restamp(process.clock.unix_ms(), &mut self.truth);
+        content.restamp(&mut self.processes[index].clock, &mut self.truth);
         let rows = content.pending();
         let upto = content.seq;
         if rows.is_empty() {
@@ -297,9 +313,9 @@ impl World {
         }
         content.horizon = content.horizon.max(poll.horizon);
         let horizon = content.horizon;
-        content.rows.retain(|_, row| {
-            row.tracked.bases.any() || !purgeable(&row.tracked.version, horizon)
-        });
+        content
+            .rows
+            .retain(|_, row| row.tracked.bases.any() || !purgeable(&row.tracked.version, horizon));
     }
 
     /// Decides what a full comparison will do, and whether a person has to be asked.
@@ -315,7 +331,8 @@ impl World {
                 Some(there) => {
                     lost_here += usize::from(loses(&row.tracked.version, &there.version));
                     lost_there += usize::from(loses(&there.version, &row.tracked.version));
-                    let own = self.traps.offered(&row.tracked, &there.version, cause.primary_is_intact());
+                    let own =
+                        self.traps.offered(&row.tracked, &there.version, cause.primary_is_intact());
                     if self.traps.merge(&there.version, &own).left_is_behind {
                         rows.insert(*key, row.tracked.clone());
                     }
@@ -351,7 +368,14 @@ impl World {
         unknown(row, horizon)
     }
 
-    fn finish(&mut self, file: usize, poll: &Poll, batch: &Batch, pushed: &Pushed, follow: &Follow) -> Step {
+    fn finish(
+        &mut self,
+        file: usize,
+        poll: &Poll,
+        batch: &Batch,
+        pushed: &Pushed,
+        follow: &Follow,
+    ) -> Step {
         let mut content = self.files[file].now.clone();
         let Follow::Reconciling { cause, .. } = follow else { return Step::End(Outcome::More) };
         if content.follow != *follow || !pushed.gone.is_empty() {

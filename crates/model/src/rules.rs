@@ -47,18 +47,22 @@ impl Traps {
     }
 
     /// What the sidecar shows to an insert.
-    pub fn seen_by<'a>(self, existing: Option<&'a Tracked>, change: &Change) -> Option<&'a Tracked> {
+    pub fn seen_by<'a>(
+        self,
+        existing: Option<&'a Tracked>,
+        change: &Change,
+    ) -> Option<&'a Tracked> {
         let forgets = self.has(Trap::ZeroAfterDelete) && matches!(change, Change::Insert(_));
         existing.filter(|row| !(forgets && !row.version.live.value))
     }
 
-    pub fn unseen(self, horizon: Stamp) -> Stamp {
-        if self.has(Trap::ZeroAfterPurge) { Stamp::ZERO } else { horizon }
-    }
-
     /// The epoch as the file takes it.
     pub fn seen_epoch(self, epoch: Epoch, tokens: &Tokens) -> Epoch {
-        if self.has(Trap::NoToken) { Epoch { token: tokens.current().or(tokens.proposed()), ..epoch } } else { epoch }
+        if self.has(Trap::NoToken) {
+            Epoch { token: tokens.current().or(tokens.proposed()), ..epoch }
+        } else {
+            epoch
+        }
     }
 
     /// What a file's row says to PostgreSQL.
@@ -91,12 +95,7 @@ impl Traps {
         merged
     }
 
-    pub fn absorb(
-        self,
-        existing: Option<&Tracked>,
-        incoming: &Version,
-        intact: bool,
-    ) -> Absorbed {
+    pub fn absorb(self, existing: Option<&Tracked>, incoming: &Version, intact: bool) -> Absorbed {
         let intact = intact && !self.has(Trap::OldLifeCounts);
         let mut absorbed = Tracked::absorb(existing, incoming, intact, &defaults());
         if let Some(existing) = existing

@@ -32,8 +32,6 @@ traps! {
     CursorByMaximum = "cursor-by-maximum",
     /// An insert over a tombstone leaves unnamed columns at stamp zero.
     ZeroAfterDelete = "zero-after-delete",
-    /// An insert after a purge leaves unnamed columns at zero instead of the horizon.
-    ZeroAfterPurge = "zero-after-purge",
     /// The epoch has no token.
     NoToken = "no-token",
     /// The epoch does not notice that the tables were recreated.

@@ -92,7 +92,13 @@ impl Truth {
     }
 
     /// A store has executed the write.
-    pub fn executed(&mut self, write: WriteId, key: Key, before: Option<&Version>, after: &Version) {
+    pub fn executed(
+        &mut self,
+        write: WriteId,
+        key: Key,
+        before: Option<&Version>,
+        after: &Version,
+    ) {
         let whole = before.is_none_or(|before| before.live.stamp != after.live.stamp);
         let before_all = before.map(|before| self.all_of(key, before)).unwrap_or_default();
         for (register, stamp) in registers(after) {
@@ -136,7 +142,12 @@ impl Truth {
         }
     }
 
-    /// A file has given another stamp to a write that had not left it.
+    /// The old stamp of a restamped write never left its file.
+    pub fn forget_stamp(&mut self, key: Key, register: RegisterId, stamp: Stamp) {
+        self.by_stamp.remove(&(key, register, stamp));
+    }
+
+    /// A write has got another stamp.
     pub fn restamped(&mut self, key: Key, register: RegisterId, old: Stamp, new: Stamp) {
         let ops: Vec<OpId> = self.of(key, register, old).collect();
         for op in &ops {
@@ -194,11 +205,7 @@ impl Truth {
 
     /// An acknowledged write that is neither standing nor accounted for. Two that set the same
     /// value are no conflict: the later one speaks for both.
-    pub fn lost(
-        &self,
-        accounted: &HashSet<OpId>,
-        rows: &BTreeMap<Key, &Version>,
-    ) -> Option<&Op> {
+    pub fn lost(&self, accounted: &HashSet<OpId>, rows: &BTreeMap<Key, &Version>) -> Option<&Op> {
         let mut accounted = accounted.clone();
         loop {
             let unaccounted: Vec<OpId> =
@@ -214,11 +221,12 @@ impl Truth {
                             row.live.value && column.is_some_and(|c| c.value == lost.value)
                         }
                     });
-                    stands || accounted.iter().filter_map(|op| self.ops.get(*op)).any(|other| {
-                        (other.key, other.register, &other.value)
-                            == (lost.key, lost.register, &lost.value)
-                            && other.stamp > lost.stamp
-                    })
+                    stands
+                        || accounted.iter().filter_map(|op| self.ops.get(*op)).any(|other| {
+                            (other.key, other.register, &other.value)
+                                == (lost.key, lost.register, &lost.value)
+                                && other.stamp > lost.stamp
+                        })
                 })
             });
             let more = self.history(spoken_for);

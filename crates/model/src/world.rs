@@ -160,8 +160,7 @@ impl World {
         let here = self.files.iter().flat_map(|file| &file.now.rows);
         let here = here.map(|(key, row)| (*key, &row.tracked.version));
         let logs = self.files.iter().map(|file| &file.now.log);
-        self.truth
-            .accounted(there.chain(here), logs.chain(std::iter::once(&self.primary.data.log)))
+        self.truth.accounted(there.chain(here), logs.chain(std::iter::once(&self.primary.data.log)))
     }
 
     /// The writes that are in a conflict log as losers.
@@ -188,7 +187,9 @@ impl World {
         self.set_clocks();
         match event {
             Event::Wait(ms) => self.now += ms,
-            Event::Call { process, key, change, fault } => self.call(*process, *key, change, *fault),
+            Event::Call { process, key, change, fault } => {
+                self.call(*process, *key, change, *fault)
+            }
             Event::Transfer { process, from, amount, fault } => {
                 self.transfer(*process, *from, *amount, *fault);
             }
@@ -201,7 +202,8 @@ impl World {
             }
             Event::OutsideTransfer { slot, from, amount } => {
                 let (from, to) = (BANK_A[from % 3], BANK_A[(from + 1) % 3]);
-                let read = |key| self.primary.read_locked(Some(*slot), key).map(|row| balance(&row));
+                let read =
+                    |key| self.primary.read_locked(Some(*slot), key).map(|row| balance(&row));
                 if let (Some(less), Some(more)) = (read(from), read(to)) {
                     for (key, balance) in [(from, less - amount), (to, more + amount)] {
                         let change = Change::Update(vec![(0, Value::Int(balance))]);

@@ -23,10 +23,8 @@ impl World {
         let rows = [from, to].map(|key| self.primary.read_locked(None, key).map(|row| (key, row)));
         let [Some(from), Some(to)] = rows else { return };
         let set = |balance: i64| Change::Update(vec![(0, Value::Int(balance))]);
-        let changes = vec![
-            (from.0, set(balance(&from.1) - amount)),
-            (to.0, set(balance(&to.1) + amount)),
-        ];
+        let changes =
+            vec![(from.0, set(balance(&from.1) - amount)), (to.0, set(balance(&to.1) + amount))];
         // The statement has its locks: if its answer is lost, it is executed or it is not.
         let fault = if fault == Fault::Delayed { Fault::Lost } else { fault };
         self.begin(process, changes, fault, Some(vec![from, to]));
@@ -113,7 +111,8 @@ impl World {
                     // That PostgreSQL has it proves nothing about the one that is followed
                     // next: pending, it arrives in any case.
                     let changes = statement.changes;
-                    let read = answer.rows.into_iter().filter_map(|(key, was, _)| Some((key, was?)));
+                    let read =
+                        answer.rows.into_iter().filter_map(|(key, was, _)| Some((key, was?)));
                     let read = if changes.len() > 1 { read.collect() } else { Vec::new() };
                     self.alone(index, (write, changes, statement.proposal, read), true);
                 }

@@ -27,12 +27,7 @@ impl Bases {
 
     /// Lets go of every pending register that is `settled`, given its stamp here and on the
     /// other side; what stays is pending on top of what the other side has.
-    fn settle(
-        &mut self,
-        ours: &Version,
-        theirs: &Version,
-        settled: impl Fn(Stamp, Stamp) -> bool,
-    ) {
+    fn settle(&mut self, ours: &Version, theirs: &Version, settled: impl Fn(Stamp, Stamp) -> bool) {
         let decide = |base: &mut Option<Stamp>, ours: Stamp, theirs: Stamp| {
             if settled(ours, theirs) {
                 *base = None;
@@ -184,8 +179,10 @@ impl Tracked {
         }
         let existing = existing.filter(|row| row.version.live.value)?;
         let mut incoming = existing.version.clone();
-        let is_set = |column| previous.is_some_and(|row| row.stamp_of(column) != after.stamp_of(column));
-        for (position, (column, new)) in incoming.columns.iter_mut().zip(&after.columns).enumerate() {
+        let is_set =
+            |column| previous.is_some_and(|row| row.stamp_of(column) != after.stamp_of(column));
+        for (position, (column, new)) in incoming.columns.iter_mut().zip(&after.columns).enumerate()
+        {
             if is_set(position) {
                 *column = new.clone();
             }
@@ -276,7 +273,8 @@ mod tests {
     fn the_own_write_coming_back_settles_it_without_a_conflict() {
         let row = Tracked::settled(born(1).version);
         let pending = update(&row, 2, 5);
-        let absorbed = Tracked::absorb(Some(&pending), &pending.version, true, &Defaults::default());
+        let absorbed =
+            Tracked::absorb(Some(&pending), &pending.version, true, &Defaults::default());
         assert!(absorbed.changed && !absorbed.row.bases.any());
         assert!(absorbed.conflicts.is_empty() && !absorbed.other_is_behind);
     }
