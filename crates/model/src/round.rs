@@ -23,7 +23,7 @@ const GUARD: Guard = Guard { percent: 1, rows: 2 };
 
 /// How a step ended.
 enum Step {
-    Next(Round),
+    Next(Box<Round>),
     End(Outcome),
 }
 
@@ -76,7 +76,7 @@ impl World {
         };
         let process = &mut self.processes[index];
         match step {
-            Step::Next(round) => process.round = Some(round),
+            Step::Next(round) => process.round = Some(*round),
             Step::End(outcome) => {
                 process.pace = process.pace.next(outcome, 0).0;
                 process.armed = outcome != Outcome::Failed || !self.traps.has(Trap::RetryNotArmed);
@@ -101,13 +101,13 @@ impl World {
                     return Step::End(Outcome::More);
                 }
                 token.insert_entry(fresh);
-                Step::Next(Round::Confirm { fresh })
+                Step::Next(Box::new(Round::Confirm { fresh }))
             }
             Round::Confirm { fresh } => {
                 let mut content = self.files[file].now.clone();
                 content.tokens = content.tokens.confirm(fresh);
                 self.files[file].commit(content, false);
-                Step::Next(Round::PushRead)
+                Step::Next(Box::new(Round::PushRead))
             }
             Round::PushRead => self.push_read(index, file),
             Round::Push(batch) => {
@@ -116,7 +116,7 @@ impl World {
                     Err(_) => Step::End(Outcome::Failed),
                     Ok(pushed) => {
                         self.raised(&pushed);
-                        Step::Next(Round::PushAcknowledge { batch, pushed })
+                        Step::Next(Box::new(Round::PushAcknowledge { batch, pushed }))
                     }
                 }
             }
@@ -128,7 +128,7 @@ impl World {
                 self.acknowledge(&mut content, &batch, &pushed);
                 self.files[file].commit(content, false);
                 if pushed.gone.is_empty() {
-                    Step::Next(Round::Poll)
+                    Step::Next(Box::new(Round::Poll))
                 } else {
                     Step::End(Outcome::More)
                 }
@@ -142,16 +142,16 @@ impl World {
                 let writer = self.processes[index].clock.writer();
                 let poll = self.primary.poll(content.id, writer, Some(snapshot));
                 let follow = content.follow.clone();
-                Step::Next(Round::Apply { poll, follow })
+                Step::Next(Box::new(Round::Apply { poll, follow }))
             }
             Round::Apply { poll, follow } => self.apply(file, &poll, &follow),
             Round::Compare => {
                 self.processes[index].clock.correct(self.primary.now);
                 let writer = self.processes[index].clock.writer();
                 self.primary.forget_future_ids();
-                Step::Next(Round::Plan {
+                Step::Next(Box::new(Round::Plan {
                     poll: self.primary.poll(self.files[file].now.id, writer, None),
-                })
+                }))
             }
             Round::Plan { poll } => self.plan(file, poll),
             Round::Give { poll, batch, follow } => {
@@ -164,7 +164,7 @@ impl World {
                     Err(_) => Step::End(Outcome::Failed),
                     Ok(pushed) => {
                         self.raised(&pushed);
-                        Step::Next(Round::Finish { poll, batch, pushed, follow })
+                        Step::Next(Box::new(Round::Finish { poll, batch, pushed, follow }))
                     }
                 }
             }
@@ -208,7 +208,7 @@ impl World {
         let fresh = Token(u128::from(self.fresh_token()));
         content.tokens = content.tokens.propose(seen, fresh);
         self.files[file].commit(content, true);
-        Step::Next(Round::Rotate { seen, fresh })
+        Step::Next(Box::new(Round::Rotate { seen, fresh }))
     }
 
     fn broken(&mut self, content: &mut Content, cause: Break) {
@@ -227,7 +227,7 @@ impl World {
     fn push_read(&mut self, index: usize, file: usize) -> Step {
         let mut content = self.files[file].now.clone();
         match content.follow {
-            Follow::Reconciling { .. } => return Step::Next(Round::Compare),
+            Follow::Reconciling { .. } => return Step::Next(Box::new(Round::Compare)),
             Follow::Held { .. } => return Step::End(Outcome::Idle),
             Follow::Following { .. } => {}
         }
@@ -235,7 +235,7 @@ impl World {
         let rows = content.pending();
         let upto = content.seq;
         if rows.is_empty() {
-            return Step::Next(Round::Poll);
+            return Step::Next(Box::new(Round::Poll));
         }
         let stale = self.traps.has(Trap::StampsBeforeLocks).then(|| {
             let version = |key: &Key| self.primary.version(*key).map(|row| (*key, row.clone()));
@@ -246,7 +246,7 @@ impl World {
             self.acknowledge(&mut content, &batch, &Pushed::default());
         }
         self.files[file].commit(content, false);
-        Step::Next(Round::Push(batch))
+        Step::Next(Box::new(Round::Push(batch)))
     }
 
     fn acknowledge(&self, content: &mut Content, batch: &Batch, pushed: &Pushed) {
@@ -357,7 +357,7 @@ impl World {
             return Step::End(Outcome::Idle);
         }
         let (follow, upto) = (content.follow, content.seq);
-        Step::Next(Round::Give { poll, batch: Batch { rows, upto, stale: None }, follow })
+        Step::Next(Box::new(Round::Give { poll, batch: Batch { rows, upto, stale: None }, follow }))
     }
 
     fn judge_unknown(&self, row: &Tracked, horizon: dual_database::stamp::Stamp) -> Unknown {

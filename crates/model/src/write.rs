@@ -11,6 +11,10 @@ use crate::rules::{BANK_A, Key, balance, defaults};
 use crate::trap::Trap;
 use crate::world::World;
 
+/// A write that goes to the file alone: which, its changes, their stamp, and what they were
+/// computed from.
+type Alone = (usize, Vec<(Key, Change)>, dual_database::stamp::Stamp, Vec<(Key, Version)>);
+
 impl World {
     /// Starts a call of the library on a user.
     pub fn call(&mut self, process: usize, key: Key, change: &Change, fault: Fault) {
@@ -114,7 +118,7 @@ impl World {
                     let read =
                         answer.rows.into_iter().filter_map(|(key, was, _)| Some((key, was?)));
                     let read = if changes.len() > 1 { read.collect() } else { Vec::new() };
-                    self.alone(index, (write, changes, statement.proposal, read), true);
+                    self.alone(index, (write, changes, statement.proposal, read));
                 }
                 self.truth.acknowledge(write);
                 self.processes[index].armed = true;
@@ -128,7 +132,7 @@ impl World {
                     proposal = process.clock.propose(above);
                 }
                 let call = (write, changes, proposal, read);
-                self.alone(index, call, lost);
+                self.alone(index, call);
             }
         }
     }
@@ -182,17 +186,7 @@ impl World {
     }
 
     /// The change goes to the file alone, pending.
-    fn alone(
-        &mut self,
-        index: usize,
-        (write, changes, proposal, read): (
-            usize,
-            Vec<(Key, Change)>,
-            dual_database::stamp::Stamp,
-            Vec<(Key, Version)>,
-        ),
-        lost: bool,
-    ) {
+    fn alone(&mut self, index: usize, (write, changes, proposal, read): Alone) {
         let file = self.processes[index].file;
         if self.files[file].blocked {
             return;
@@ -226,7 +220,6 @@ impl World {
                 self.truth.executed(write, *key, before.version(*key), after);
             }
         }
-        let _ = lost;
         self.truth.acknowledge(write);
         self.truth.is_synced(write);
         let process = &mut self.processes[index];
