@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dual_database::merge::{Absorbed, Change, RegisterId, Tracked, Version};
+use dual_database::merge::{Absorbed, Change, Tracked, Version};
 use dual_database::stamp::{Stamp, StampClock, Writer};
 use dual_database::sync::{Follow, Lease, Tokens};
 
@@ -94,24 +94,12 @@ impl Content {
         !absorbed.conflicts.is_empty()
     }
 
-    /// Gives a new stamp to what lies too far ahead of PostgreSQL's clock.
-    pub fn restamp(&mut self, clock: &mut StampClock<Wall>, truth: &mut Truth) {
-        let pushed = self.pushed;
-        for (key, row) in self.rows.iter_mut().filter(|(_, row)| row.seq > pushed) {
-            let Tracked { version, bases } = &mut row.tracked;
-            let live = bases.live.and_then(|base| clock.restamp(version.live.stamp, base));
-            if let Some(stamp) = live {
-                truth.restamped(*key, RegisterId::Live, version.live.stamp, stamp);
-                truth.forget_stamp(*key, RegisterId::Live, version.live.stamp);
-                version.live.stamp = stamp;
-            }
-            for (position, column) in version.columns.iter_mut().enumerate() {
-                let base = bases.column(position);
-                if let Some(stamp) = base.and_then(|base| clock.restamp(column.stamp, base)) {
-                    truth.restamped(*key, RegisterId::Column(position), column.stamp, stamp);
-                    truth.forget_stamp(*key, RegisterId::Column(position), column.stamp);
-                    column.stamp = stamp;
-                }
+    /// Gives new stamps to what PostgreSQL refused as too far ahead of its clock.
+    pub fn restamp(&mut self, primary_ms: i64, clock: &mut StampClock<Wall>, truth: &mut Truth) {
+        for (key, row) in &mut self.rows {
+            for (register, old, new) in row.tracked.restamp(primary_ms, clock) {
+                truth.restamped(*key, register, old, new);
+                truth.forget_stamp(*key, register, old);
             }
         }
     }

@@ -19,6 +19,9 @@ struct Arguments {
     /// The mistake to put back; `all` puts back each of them in turn.
     #[arg(long)]
     trap: Option<String>,
+    /// How many violating seeds to name.
+    #[arg(long, default_value_t = 5)]
+    print: u64,
 }
 
 fn main() -> std::io::Result<ExitCode> {
@@ -69,7 +72,7 @@ fn seeds(
             continue;
         }
         violations += 1;
-        if violations <= 5 {
+        if violations <= arguments.print {
             writeln!(out, "{name}: seed {seed} (number {ran}): {violation}")?;
         }
         if violations == 1 && verbose {

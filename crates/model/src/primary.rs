@@ -321,6 +321,9 @@ impl Primary {
         if batch.keys().any(|key| self.locked(*key, None)) {
             return Err(Refusal::Locked);
         }
+        if batch.values().any(|row| row.is_refused_as_ahead(self.now)) {
+            return Err(Refusal::Ahead);
+        }
         let mut pushed = Pushed::default();
         let txid = self.new_txid();
         for (key, row) in batch {
@@ -357,7 +360,7 @@ impl Primary {
                     }
                     (Unknown::Delete, Some(_)) => (Some(row.version.clone()), Vec::new()),
                     (Unknown::GiveAndLog, _) => {
-                        let (raised, logged) = self.raise(*key, row, number, &mut pushed);
+                        let (raised, logged) = self.raise(*key, row, &mut pushed);
                         (Some(raised), logged)
                     }
                     (Unknown::Give, _) => (Some(row.version.clone()), Vec::new()),
@@ -382,10 +385,9 @@ impl Primary {
         &self,
         key: Key,
         row: &Tracked,
-        number: Writer,
         pushed: &mut Pushed,
     ) -> (Version, Vec<Conflict>) {
-        let (version, logged) = risen(&row.version, self.data.horizon, self.now, number);
+        let (version, logged) = risen(&row.version, self.data.horizon, self.now);
         for ((register, old), (_, new)) in registers(&row.version).zip(registers(&version)) {
             pushed.raised.push((key, register, old, new));
         }

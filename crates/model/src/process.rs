@@ -54,6 +54,8 @@ pub enum Round {
     Rotate { seen: Option<Token>, fresh: Token },
     Confirm { fresh: Token },
     PushRead,
+    /// PostgreSQL's clock has refused what was pushed.
+    Restamp { primary_ms: i64 },
     Push(Batch),
     PushAcknowledge { batch: Batch, pushed: Pushed },
     Poll,

@@ -11,7 +11,7 @@ use dual_database::sync::{
 
 use crate::file::Content;
 use crate::history::Fault;
-use crate::primary::{Poll, Pushed};
+use crate::primary::{Poll, Pushed, Refusal};
 use crate::process::{Batch, Round};
 use crate::rules::Key;
 use crate::trap::Trap;
@@ -109,10 +109,18 @@ impl World {
                 self.files[file].commit(content, false);
                 Step::Next(Box::new(Round::PushRead))
             }
-            Round::PushRead => self.push_read(index, file),
+            Round::PushRead => self.push_read(file),
+            Round::Restamp { primary_ms } => {
+                let mut content = self.files[file].now.clone();
+                let clock = &mut self.processes[index].clock;
+                content.restamp(primary_ms, clock, &mut self.truth);
+                self.files[file].commit(content, false);
+                Step::Next(Box::new(Round::PushRead))
+            }
             Round::Push(batch) => {
                 let writer = self.processes[index].clock.writer();
                 match self.primary.push(&batch.rows, writer, batch.stale.as_ref(), None) {
+                    Err(Refusal::Ahead) => self.refused_as_ahead(),
                     Err(_) => Step::End(Outcome::Failed),
                     Ok(pushed) => {
                         self.raised(&pushed);
@@ -161,6 +169,7 @@ impl World {
                 };
                 let intact = cause.primary_is_intact();
                 match self.primary.push(&batch.rows, writer, None, Some(intact)) {
+                    Err(Refusal::Ahead) => self.refused_as_ahead(),
                     Err(_) => Step::End(Outcome::Failed),
                     Ok(pushed) => {
                         self.raised(&pushed);
@@ -224,14 +233,17 @@ impl World {
         }
     }
 
-    fn push_read(&mut self, index: usize, file: usize) -> Step {
+    fn refused_as_ahead(&self) -> Step {
+        Step::Next(Box::new(Round::Restamp { primary_ms: self.primary.now }))
+    }
+
+    fn push_read(&mut self, file: usize) -> Step {
         let mut content = self.files[file].now.clone();
         match content.follow {
             Follow::Reconciling { .. } => return Step::Next(Box::new(Round::Compare)),
             Follow::Held { .. } => return Step::End(Outcome::Idle),
             Follow::Following { .. } => {}
         }
-        content.restamp(&mut self.processes[index].clock, &mut self.truth);
         let rows = content.pending();
         let upto = content.seq;
         if rows.is_empty() {
@@ -255,11 +267,18 @@ impl World {
             if pushed.gone.contains(key) {
                 continue;
             }
+            // A row that has changed since is another process's batch: it says of itself whether
+            // PostgreSQL takes it.
+            let is_latest = content.rows.get(key).is_some_and(|row| row.seq <= batch.upto);
             if pushed.refused.contains(key) && !drops {
-                content.quarantine.insert(*key);
+                if is_latest {
+                    content.quarantine.insert(*key);
+                }
                 continue;
             }
-            content.quarantine.remove(key);
+            if is_latest {
+                content.quarantine.remove(key);
+            }
             if let Some(row) = content.rows.get_mut(key) {
                 row.tracked.acknowledge(&sent.version);
             }

@@ -1,7 +1,11 @@
 //! A row of the SQLite file: its version, and which of its registers PostgreSQL lacks.
 
-use super::{Change, Conflict, Defaults, Version, conflicts, merge, misses_none, written};
-use crate::stamp::Stamp;
+use std::collections::BTreeMap;
+
+use super::{
+    Change, Conflict, Defaults, RegisterId, Version, conflicts, merge, misses_none, written,
+};
+use crate::stamp::{Clock, Stamp, StampClock, refused_as_ahead};
 
 /// For each pending register the stamp that it replaced; `None` where nothing is pending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -200,6 +204,58 @@ impl Tracked {
         Some(absorbed)
     }
 
+    /// Whether PostgreSQL, whose clock shows `primary_unix_ms`, refuses the row because something
+    /// pending in it lies too far ahead.
+    #[must_use]
+    pub fn is_refused_as_ahead(&self, primary_unix_ms: i64) -> bool {
+        self.pending().any(|(_, stamp, base)| refused_as_ahead(stamp, base, primary_unix_ms))
+    }
+
+    /// Gives new stamps to what PostgreSQL has refused as too far ahead, by the clock that it
+    /// answered with: what had one stamp has one again. Says which register had which stamp and
+    /// which it has now.
+    pub fn restamp<C: Clock>(
+        &mut self,
+        primary_unix_ms: i64,
+        clock: &mut StampClock<C>,
+    ) -> Vec<(RegisterId, Stamp, Stamp)> {
+        let mut bases = BTreeMap::<Stamp, Stamp>::new();
+        for (_, stamp, base) in self.pending() {
+            if refused_as_ahead(stamp, base, primary_unix_ms) {
+                let highest = bases.entry(stamp).or_default();
+                *highest = base.max(*highest);
+            }
+        }
+        let fresh: BTreeMap<Stamp, Stamp> = bases
+            .into_iter()
+            .map(|(old, base)| (old, clock.restamp(base, primary_unix_ms)))
+            .collect();
+        let restamped: Vec<_> = self
+            .pending()
+            .filter_map(|(register, old, _)| Some((register, old, *fresh.get(&old)?)))
+            .collect();
+        for (register, _, new) in &restamped {
+            match register {
+                RegisterId::Live => self.version.live.stamp = *new,
+                RegisterId::Column(column) => {
+                    if let Some(column) = self.version.columns.get_mut(*column) {
+                        column.stamp = *new;
+                    }
+                }
+            }
+        }
+        restamped
+    }
+
+    /// The pending registers with their stamps and bases.
+    fn pending(&self) -> impl Iterator<Item = (RegisterId, Stamp, Stamp)> + '_ {
+        let live = self.bases.live.map(|base| (RegisterId::Live, self.version.live.stamp, base));
+        let columns = self.version.columns.iter().zip(&self.bases.columns).enumerate();
+        live.into_iter().chain(columns.filter_map(|(position, (column, base))| {
+            Some((RegisterId::Column(position), column.stamp, (*base)?))
+        }))
+    }
+
     /// PostgreSQL has lost the row and could not take it back yet: from here on it is born in
     /// this file.
     pub fn orphan(&mut self) {
@@ -217,7 +273,6 @@ impl Tracked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::RegisterId;
     use crate::stamp::Writer;
     use crate::value::Value;
 
