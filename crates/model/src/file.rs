@@ -48,6 +48,11 @@ impl Content {
         self.version(key).is_some_and(|version| version.live.value)
     }
 
+    /// The highest stamp that a change of the row here replaces.
+    pub fn replaces(&self, key: Key, change: &Change) -> Stamp {
+        self.tracked(key).map_or(Stamp::ZERO, |row| row.replaces(change))
+    }
+
     /// Rows that PostgreSQL may lack, those in quarantine included.
     pub fn pending(&self) -> BTreeMap<Key, Tracked> {
         let waits = |key: &Key, row: &Row| row.seq > self.pushed || self.quarantine.contains(key);
@@ -181,7 +186,7 @@ impl File {
             if !alive && !matches!(change, Change::Insert(_)) {
                 return;
             }
-            let replaces = change.replaces(content.version(*key));
+            let replaces = content.replaces(*key, change);
             let stamp = traps.captured(now + self.skew, replaces, content.number);
             content.change(*key, change, stamp, traps);
         }

@@ -78,6 +78,27 @@ impl Tracked {
         Tracked { version, bases: Bases::default() }
     }
 
+    /// The highest stamp that a change in this file replaces: what it is stamped with has to lie
+    /// above it.
+    ///
+    /// What a pending delete has met on the other side counts though the tombstone does not show
+    /// it: as long as the delete has not arrived, PostgreSQL still has that stamp, and a new
+    /// birth below it would lose to the life that the delete has ended.
+    #[must_use]
+    pub fn replaces(&self, change: &Change) -> Stamp {
+        let own = change.replaces(Some(&self.version));
+        match change {
+            Change::Insert(_) | Change::Delete => {
+                let bases = self.bases.columns.iter().copied().chain([self.bases.live]);
+                bases.flatten().fold(own, Stamp::max)
+            }
+            Change::Update(columns) => {
+                let bases = columns.iter().filter_map(|(column, _)| self.bases.column(*column));
+                bases.fold(own, Stamp::max)
+            }
+        }
+    }
+
     /// A change made in this file and pending: the registers that it sets remember the stamp
     /// that they had when PostgreSQL and the file last agreed.
     #[must_use]
@@ -308,6 +329,22 @@ mod tests {
         assert_eq!(acknowledged.bases.columns, [Some(at(2)), None]);
         acknowledged.acknowledge(&twice.version);
         assert!(!acknowledged.bases.any());
+    }
+
+    #[test]
+    fn a_birth_after_a_pending_delete_lies_above_what_the_delete_has_met() {
+        let row = Tracked::settled(born(1).version);
+        let deleted = Tracked::changed(
+            Some(&row),
+            &Change::Delete,
+            at(5),
+            Stamp::ZERO,
+            &Defaults::default(),
+        );
+        let theirs = update(&row, 3, 9).version;
+        let met = Tracked::absorb(Some(&deleted), &theirs, true, &Defaults::default()).row;
+        assert_eq!((met.version.live.value, met.version.highest()), (false, at(5)));
+        assert_eq!(met.replaces(&Change::Insert(Vec::new())), at(9));
     }
 
     #[test]
