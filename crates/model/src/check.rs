@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dual_database::merge::Version;
+use dual_database::merge::{RegisterId, Version};
 use dual_database::sync::{Event as Cursor, Follow};
 
 use crate::history::PROCESSES;
@@ -92,12 +92,11 @@ impl World {
         }
         let rows: BTreeMap<Key, &Version> =
             self.primary.data.rows.iter().map(|(key, row)| (*key, &row.version)).collect();
-        let all = rows.clone();
         // A birth that may have been deleted and purged meanwhile is given, and logged as such.
         let risen = |key: &Key| {
             let mut logs =
                 self.files.iter().map(|file| &file.now.log).chain([&self.primary.data.log]);
-            logs.any(|log| log.iter().any(|(k, entry)| k == key && entry.winner == entry.loser))
+            logs.any(|log| log.iter().any(|(k, entry)| (*k, entry.register) == (*key, RegisterId::Live) && entry.winner == entry.loser))
         };
         let set_aside = |key: &Key| {
             risen(key) || self.files.iter().any(|file| file.now.quarantine.contains(key))
@@ -105,7 +104,7 @@ impl World {
         let rows = rows.into_iter().filter(|(key, _)| !set_aside(key)).collect();
         let undead = self.truth.undead(&rows, !self.lossy);
         let accounted = self.accounted();
-        let lost = self.truth.lost(&accounted, &all).map(|op| {
+        let lost = self.truth.lost(&accounted).map(|op| {
             let (key, register, write) = (op.key, op.register, op.write);
             format!("key {key}: the acknowledged write {write} of {register:?} is lost")
         });

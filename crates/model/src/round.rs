@@ -401,9 +401,9 @@ impl World {
             return Step::End(Outcome::More);
         }
         self.acknowledge(&mut content, batch, pushed);
-        for key in pushed.refused.iter().filter(|key| !poll.rows.contains_key(key)) {
+        for key in &pushed.refused {
             if let Some(row) = content.rows.get_mut(key) {
-                row.tracked.orphan();
+                row.tracked.repend(poll.rows.get(key).map(|there| &there.version));
             }
         }
         let unknown_here: Vec<Key> = content

@@ -25,6 +25,9 @@ pub struct Op {
     pub seen: BTreeSet<OpId>,
     /// A destroyed store had the only trace of it.
     pub destroyed: bool,
+    /// A delete set the column to its default: nobody's data, but it can stand in a row that
+    /// lives again, and lose there.
+    pub void: bool,
 }
 
 #[derive(Debug, Default)]
@@ -38,8 +41,10 @@ pub struct Truth {
     by_stamp: HashMap<(Key, RegisterId, Stamp), BTreeSet<OpId>>,
     /// Deletes whose tombstones were purged.
     purged: BTreeSet<OpId>,
-    /// Two files have had one number.
-    pub numbers_shared: bool,
+    /// Two files have had one number, or a store was set back: it can make a stamp again that it
+    /// has forgotten. The tie rule then decides, and the loser has to be accounted for: standing
+    /// writes are known by their stamp *and* value.
+    pub stamps_repeat: bool,
     /// One stamp was given to two writes.
     pub twin: Option<(Key, RegisterId, Stamp)>,
 }
@@ -75,7 +80,9 @@ impl Truth {
     }
 
     pub fn is_acknowledged(&self, op: OpId) -> bool {
-        self.ops.get(op).is_some_and(|op| self.acknowledged.contains(&op.write) && !op.destroyed)
+        self.ops
+            .get(op)
+            .is_some_and(|op| self.acknowledged.contains(&op.write) && !op.destroyed && !op.void)
     }
 
     pub fn acknowledged(&self) -> usize {
@@ -87,8 +94,25 @@ impl Truth {
         self.by_stamp.get(&(key, register, stamp)).into_iter().flatten().copied()
     }
 
+    /// The writes that have set that register to that stamp and to the value that it has in
+    /// `version`: one stamp can have been given to two.
+    fn in_version(&self, key: Key, version: &Version, register: RegisterId) -> Vec<OpId> {
+        let stands = |op: &Op| match register {
+            RegisterId::Live => op.value == Value::Bool(version.live.value),
+            RegisterId::Column(column) => {
+                version.columns.get(column).is_some_and(|column| column.value == op.value)
+            }
+        };
+        let stamp = match register {
+            RegisterId::Live => version.live.stamp,
+            RegisterId::Column(column) => version.stamp_of(column),
+        };
+        let ops = self.of(key, register, stamp);
+        ops.filter(|op| self.ops.get(*op).is_some_and(stands)).collect()
+    }
+
     fn all_of(&self, key: Key, version: &Version) -> BTreeSet<OpId> {
-        registers(version).flat_map(|(register, stamp)| self.of(key, register, stamp)).collect()
+        registers(version).flat_map(|(register, _)| self.in_version(key, version, register)).collect()
     }
 
     /// A store has executed the write.
@@ -108,13 +132,14 @@ impl Truth {
             });
             // A column about which the insert said nothing is nobody's write.
             let silent = whole && stamp != after.live.stamp;
-            let dead = !after.live.value && register != RegisterId::Live;
-            if was == Some(stamp) || silent || dead {
+            if was == Some(stamp) || silent {
                 continue;
             }
             let seen = match (whole, was) {
                 (true, _) => before_all.clone(),
-                (false, Some(was)) => self.of(key, register, was).collect(),
+                (false, Some(_)) => before
+                    .map(|before| self.in_version(key, before, register).into_iter().collect())
+                    .unwrap_or_default(),
                 (false, None) => BTreeSet::new(),
             };
             let fresh = self.ops.len();
@@ -127,16 +152,18 @@ impl Truth {
                         after.columns.get(column).map_or(Value::Null, |c| c.value.clone())
                     }
                 };
-                self.ops.push(Op { key, register, write, stamp, value, seen, destroyed });
+                let void = !after.live.value && register != RegisterId::Live;
+                self.ops.push(Op { key, register, write, stamp, value, seen, destroyed, void });
             }
             if let Some(entry) = self.ops.get_mut(op) {
                 entry.seen.extend(seen.into_iter().filter(|seen| *seen != op));
             }
-            let twins = self.by_stamp.entry((key, register, stamp)).or_default();
-            twins.insert(op);
+            self.by_stamp.entry((key, register, stamp)).or_default().insert(op);
+            let is_data = |op: &OpId| self.ops.get(*op).is_some_and(|op| !op.void);
+            let twins = self.of(key, register, stamp).filter(is_data).count();
             // A tombstone keeps one stamp only; what the next life gets may repeat another.
             let reborn = whole && before.is_some_and(|before| !before.live.value);
-            if twins.len() > 1 && !self.numbers_shared && !reborn {
+            if twins > 1 && !self.stamps_repeat && !reborn {
                 self.twin = Some((key, register, stamp));
             }
         }
@@ -182,69 +209,92 @@ impl Truth {
         reached
     }
 
-    /// The writes that stand, were superseded by one that knew them, or are in a log. A dead
-    /// row shows its death only.
+    /// `roots`, and what they had replaced in the same register; a death replaces the whole row.
+    /// Who speaks for the value of one register says nothing about the rest of that write.
+    fn superseded(&self, roots: impl Iterator<Item = OpId>) -> HashSet<OpId> {
+        let mut reached = HashSet::new();
+        let mut open: Vec<OpId> = roots.collect();
+        while let Some(op) = open.pop() {
+            let Some(later) = self.ops.get(op).filter(|_| reached.insert(op)) else { continue };
+            let whole = later.value == Value::Bool(false);
+            let replaced = |seen: &&OpId| {
+                whole || self.ops.get(**seen).is_some_and(|seen| seen.register == later.register)
+            };
+            open.extend(later.seen.iter().filter(replaced));
+        }
+        reached
+    }
+
+    /// The writes that stand, were superseded by one that knew them, are in a log, or set the
+    /// value of such a one: of two that set the same value the later speaks for both. A dead row
+    /// shows its death only.
     pub fn accounted<'a>(
         &self,
         rows: impl Iterator<Item = (Key, &'a Version)>,
         logs: impl Iterator<Item = &'a Log>,
     ) -> HashSet<OpId> {
         let mut roots = self.purged.clone();
+        // Adopted rows and defaults are no writes, but can be what a later one repeats.
+        let mut standing = HashMap::<(Key, RegisterId), Vec<(Stamp, Value)>>::new();
         for (key, version) in rows {
-            for (register, stamp) in registers(version) {
+            standing
+                .entry((key, RegisterId::Live))
+                .or_default()
+                .push((version.live.stamp, Value::Bool(version.live.value)));
+            for (position, column) in version.columns.iter().enumerate() {
+                if version.live.value {
+                    let place = standing.entry((key, RegisterId::Column(position))).or_default();
+                    place.push((column.stamp, column.value.clone()));
+                }
+            }
+            for (register, _) in registers(version) {
                 if version.live.value || register == RegisterId::Live {
-                    roots.extend(self.of(key, register, stamp));
+                    roots.extend(self.in_version(key, version, register));
                 }
             }
         }
         for (key, conflict) in logs.flatten() {
             roots.extend(self.of(*key, conflict.register, conflict.loser));
         }
-        self.history(roots)
-    }
-
-    /// An acknowledged write that is neither standing nor accounted for. Two that set the same
-    /// value are no conflict: the later one speaks for both.
-    pub fn lost(&self, accounted: &HashSet<OpId>, rows: &BTreeMap<Key, &Version>) -> Option<&Op> {
-        let mut accounted = accounted.clone();
+        let mut accounted = self.history(roots);
         loop {
-            let unaccounted: Vec<OpId> =
-                (0..self.ops.len()).filter(|op| !accounted.contains(op)).collect();
-            let spoken_for = unaccounted.iter().copied().filter(|op| {
-                self.ops.get(*op).is_some_and(|lost| {
-                    let stands = rows.get(&lost.key).is_some_and(|row| match lost.register {
-                        RegisterId::Live => {
-                            Value::Bool(row.live.value) == lost.value && row.live.stamp > lost.stamp
-                        }
-                        RegisterId::Column(column) => {
-                            let column = row.columns.get(column);
-                            row.live.value && column.is_some_and(|c| c.value == lost.value)
-                        }
-                    });
-                    stands
-                        || accounted.iter().filter_map(|op| self.ops.get(*op)).any(|other| {
-                            (other.key, other.register, &other.value)
-                                == (lost.key, lost.register, &lost.value)
-                                && other.stamp > lost.stamp
+            let unaccounted = (0..self.ops.len()).filter(|op| !accounted.contains(op));
+            let speaks = |op: &Op, other: &Op| {
+                (other.key, other.register, &other.value) == (op.key, op.register, &op.value)
+                    && other.stamp > op.stamp
+            };
+            let spoken_for = unaccounted.filter(|op| {
+                let mut others = accounted.iter().filter_map(|other| self.ops.get(*other));
+                self.ops.get(*op).is_some_and(|op| {
+                    let stands = standing.get(&(op.key, op.register)).is_some_and(|standing| {
+                        standing.iter().any(|(stamp, value)| {
+                            *value == op.value && *stamp > op.stamp
                         })
+                    });
+                    stands || others.any(|other| speaks(op, other))
                 })
             });
-            let more = self.history(spoken_for);
+            let more = self.superseded(spoken_for);
             if more.is_subset(&accounted) {
-                let lost = unaccounted.iter().find(|op| self.is_acknowledged(**op));
-                return lost.and_then(|op| self.ops.get(*op));
+                return accounted;
             }
             accounted.extend(more);
         }
+    }
+
+    /// An acknowledged write that is not accounted for.
+    pub fn lost(&self, accounted: &HashSet<OpId>) -> Option<&Op> {
+        let mut lost = (0..self.ops.len()).filter(|op| !accounted.contains(op));
+        lost.find(|op| self.is_acknowledged(*op)).and_then(|op| self.ops.get(op))
     }
 
     /// Looks for a value that stands although its successor was acknowledged, or although the
     /// row that it belonged to was deleted by somebody who saw it.
     pub fn undead(&self, rows: &BTreeMap<Key, &Version>, lossless: bool) -> Option<String> {
         for (key, version) in rows.iter().filter(|(_, version)| version.live.value) {
-            let lives = self.history(self.of(*key, RegisterId::Live, version.live.stamp));
+            let lives = self.history(self.in_version(*key, version, RegisterId::Live));
             for (register, stamp) in registers(version) {
-                let standing: Vec<OpId> = self.of(*key, register, stamp).collect();
+                let standing = self.in_version(*key, version, register);
                 let &[standing] = standing.as_slice() else { continue };
                 let rivals = (0..self.ops.len()).filter(|op| {
                     self.ops.get(*op).is_some_and(|op| op.key == *key)

@@ -122,6 +122,7 @@ impl World {
 
     fn taint_all(&mut self) {
         self.lossy = true;
+        self.truth.stamps_repeat = true;
         self.truth.forget_purged();
         self.tainted.extend([BANK_A[0], BANK_B[0]]);
     }
@@ -248,14 +249,14 @@ impl World {
             Event::FileBackUp { file } => self.files[*file].back_up(),
             Event::FileRestore { file } => {
                 // With its clock set back too it can make a stamp again.
-                self.truth.numbers_shared = true;
+                self.truth.stamps_repeat = true;
                 self.tainted.insert(BANK_B[0]);
                 self.kill_all_of(*file);
                 self.destroy(false, |world| world.files[*file].restore());
             }
             Event::FileCopy { from, to } => {
                 self.tainted.insert(BANK_B[0]);
-                self.truth.numbers_shared = true;
+                self.truth.stamps_repeat = true;
                 self.kill_all_of(*to);
                 let content = self.files[*from].now.clone();
                 self.destroy(false, |world| world.files[*to].replace_by(&content));

@@ -277,11 +277,24 @@ impl Tracked {
         }))
     }
 
-    /// PostgreSQL has lost the row and could not take it back yet: from here on it is born in
-    /// this file.
-    pub fn orphan(&mut self) {
-        let columns = vec![Some(Stamp::ZERO); self.version.columns.len()];
-        self.bases = Bases { live: Some(Stamp::ZERO), columns };
+    /// PostgreSQL has lost something of the row and could not take it back: what it lacks, given
+    /// what it has, is pending from here on; of a row that it does not know, everything is.
+    /// (Settled, what it lacks would neither be offered again nor meet a conflict.)
+    pub fn repend(&mut self, primary: Option<&Version>) {
+        let lacks = |base: &mut Option<Stamp>, ours: Stamp, theirs: Option<Stamp>| {
+            if theirs.is_none_or(|theirs| theirs < ours) {
+                // Here too a base that is known already says more.
+                base.get_or_insert(theirs.unwrap_or_default());
+            }
+        };
+        let columns = self.version.columns.len();
+        self.bases.columns.resize(columns.max(self.bases.columns.len()), None);
+        let theirs = primary.map(|row| row.live.stamp);
+        lacks(&mut self.bases.live, self.version.live.stamp, theirs);
+        for (position, base) in self.bases.columns.iter_mut().enumerate() {
+            let theirs = primary.map(|row| row.stamp_of(position));
+            lacks(base, self.version.stamp_of(position), theirs);
+        }
     }
 
     /// PostgreSQL has taken `sent`. What has not changed since is no longer pending; what has
