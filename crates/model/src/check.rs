@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dual_database::merge::{RegisterId, Version};
+use dual_database::merge::{Conflict, RegisterId, Version};
 use dual_database::sync::{Event as Cursor, Follow};
 
 use crate::history::PROCESSES;
@@ -23,9 +23,6 @@ impl World {
                 let here = bank.map(|key| self.files[file].now.version(key).map(balance));
                 self.check_sum("a file", bank[0], here);
             }
-        }
-        if let Some((key, register, stamp)) = self.truth.twin {
-            self.violate(format!("key {key}: two writes of {register:?} have the stamp {stamp}"));
         }
     }
 
@@ -92,17 +89,18 @@ impl World {
         }
         let rows: BTreeMap<Key, &Version> =
             self.primary.data.rows.iter().map(|(key, row)| (*key, &row.version)).collect();
+        let logs = || self.files.iter().map(|file| &file.now.log).chain([&self.primary.data.log]);
         // A birth that may have been deleted and purged meanwhile is given, and logged as such.
-        let risen = |key: &Key| {
-            let mut logs =
-                self.files.iter().map(|file| &file.now.log).chain([&self.primary.data.log]);
-            logs.any(|log| log.iter().any(|(k, entry)| (*k, entry.register) == (*key, RegisterId::Live) && entry.winner == entry.loser))
+        let raised = |key: Key, stamp| {
+            let entry = Conflict { register: RegisterId::Live, winner: stamp, loser: stamp };
+            logs().any(|log| log.contains(&(key, entry)))
         };
-        let set_aside = |key: &Key| {
-            risen(key) || self.files.iter().any(|file| file.now.quarantine.contains(key))
-        };
-        let rows = rows.into_iter().filter(|(key, _)| !set_aside(key)).collect();
-        let undead = self.truth.undead(&rows, !self.lossy);
+        let mut excused = self.truth.logged(logs());
+        excused.extend(self.truth.standing(self.files.iter().flat_map(|file| {
+            let set_aside = file.now.quarantine.iter();
+            set_aside.filter_map(|key| Some((*key, file.now.version(*key)?)))
+        })));
+        let undead = self.truth.undead(&rows, !self.lossy, &excused, raised);
         let accounted = self.accounted();
         let lost = self.truth.lost(&accounted).map(|op| {
             let (key, register, write) = (op.key, op.register, op.write);

@@ -102,9 +102,9 @@ impl Content {
     /// Gives new stamps to what PostgreSQL refused as too far ahead of its clock.
     pub fn restamp(&mut self, primary_ms: i64, clock: &mut StampClock<Wall>, truth: &mut Truth) {
         for (key, row) in &mut self.rows {
-            for (register, old, new) in row.tracked.restamp(primary_ms, clock) {
-                truth.restamped(*key, register, old, new);
-                truth.forget_stamp(*key, register, old);
+            let before = row.tracked.version.clone();
+            for (register, _, new) in row.tracked.restamp(primary_ms, clock) {
+                truth.restamped(*key, register, &before, new);
             }
         }
     }

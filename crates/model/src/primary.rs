@@ -1,7 +1,7 @@
 //! The model of PostgreSQL: transactions in progress, row locks, snapshots, crashes that hand
 //! out transaction ids again, restores.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dual_database::merge::{
     Admission, Change, Conflict, RegisterId, Tracked, Version, admit, conflicts, overwritten,
@@ -13,7 +13,10 @@ use dual_database::sync::{Epoch, Snapshot, Token};
 
 use crate::rules::{Key, USERS, defaults, is_bad};
 use crate::trap::{Trap, Traps};
-use crate::truth::{Log, Truth, WriteId, registers};
+use crate::truth::{Log, OpId, Truth, WriteId};
+
+/// No file has this number.
+pub const LIFE: u32 = 0;
 
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -29,6 +32,9 @@ pub struct Durable {
     pub horizon: Stamp,
     pub purged: Option<u64>,
     pub log: Log,
+    /// For the check: the deletes whose tombstones this server has purged. A restore to before
+    /// the purge forgets them with everything else.
+    pub buried: BTreeSet<OpId>,
     last_committed: u64,
 }
 
@@ -85,13 +91,14 @@ pub struct Pushed {
     pub refused: Vec<Key>,
     /// A pending write met one that it had not seen.
     pub conflicts: Vec<(Key, Conflict)>,
-    /// Registers that got another stamp: key, which, old, new.
-    pub raised: Vec<(Key, RegisterId, Stamp, Stamp)>,
+    /// Births that got another stamp, with what they were.
+    pub raised: Vec<(Key, Version, Stamp)>,
 }
 
 #[derive(Debug)]
 pub struct Primary {
     pub data: Durable,
+    /// The UNLOGGED table: the files' tokens, and under [`LIFE`] the server's own.
     pub tokens: BTreeMap<u32, Token>,
     next_txid: u64,
     open: BTreeMap<u64, Transaction>,
@@ -272,6 +279,11 @@ impl Primary {
         }
     }
 
+    fn life(&self) -> Option<Token> {
+        let life = self.tokens.get(&LIFE).copied();
+        if self.traps.has(Trap::NoLife) { Some(Token(0)) } else { life }
+    }
+
     pub fn epoch(&self, file: u32) -> Epoch {
         Epoch {
             token: self.tokens.get(&file).copied(),
@@ -280,6 +292,7 @@ impl Primary {
             database: 1,
             relations: self.relations,
             installation: 1,
+            life: self.life(),
         }
     }
 
@@ -388,9 +401,7 @@ impl Primary {
         pushed: &mut Pushed,
     ) -> (Version, Vec<Conflict>) {
         let (version, logged) = risen(&row.version, self.data.horizon, self.now);
-        for ((register, old), (_, new)) in registers(&row.version).zip(registers(&version)) {
-            pushed.raised.push((key, register, old, new));
-        }
+        pushed.raised.push((key, row.version.clone(), version.live.stamp));
         (version, vec![logged])
     }
 
@@ -408,7 +419,7 @@ impl Primary {
         self.data.purged = self.data.purged.filter(|txid| *txid < self.next_txid);
     }
 
-    pub fn purge(&mut self, horizon: Stamp, truth: &mut Truth) {
+    pub fn purge(&mut self, horizon: Stamp, truth: &Truth) {
         let snapshot = Snapshot::new(self.next_txid, self.open.keys().copied().collect());
         let locked: Vec<Key> =
             self.data.rows.keys().copied().filter(|key| self.locked(*key, None)).collect();
@@ -422,7 +433,8 @@ impl Primary {
         }
         for key in &gone {
             if let Some(row) = self.data.rows.remove(key) {
-                truth.purged(*key, &row.version);
+                let deaths = truth.of(*key, RegisterId::Live, row.version.live.stamp);
+                self.data.buried.extend(deaths);
             }
         }
         if !gone.is_empty() {

@@ -11,7 +11,7 @@ use dual_database::sync::{
 
 use crate::file::Content;
 use crate::history::Fault;
-use crate::primary::{Poll, Pushed, Refusal};
+use crate::primary::{LIFE, Poll, Pushed, Refusal};
 use crate::process::{Batch, Round};
 use crate::rules::Key;
 use crate::trap::Trap;
@@ -101,6 +101,7 @@ impl World {
                     return Step::End(Outcome::More);
                 }
                 token.insert_entry(fresh);
+                self.primary.tokens.entry(LIFE).or_insert(fresh);
                 Step::Next(Box::new(Round::Confirm { fresh }))
             }
             Round::Confirm { fresh } => {
@@ -401,6 +402,9 @@ impl World {
             return Step::End(Outcome::More);
         }
         self.acknowledge(&mut content, batch, pushed);
+        for (key, _) in &pushed.conflicts {
+            self.taint(*key, true);
+        }
         for key in &pushed.refused {
             if let Some(row) = content.rows.get_mut(key) {
                 row.tracked.repend(poll.rows.get(key).map(|there| &there.version));
@@ -435,6 +439,7 @@ impl World {
             for (key, row) in &poll.rows {
                 if let Some(local) = content.version(*key) {
                     let lost = overwritten(local, &row.version);
+                    self.taint(*key, !lost.is_empty());
                     content.log.extend(lost.into_iter().map(|conflict| (*key, conflict)));
                 }
             }
@@ -451,8 +456,10 @@ impl World {
     }
 
     fn raised(&mut self, pushed: &Pushed) {
-        for (key, register, old, new) in &pushed.raised {
-            self.truth.restamped(*key, *register, *old, *new);
+        for (key, birth, new) in &pushed.raised {
+            for (register, _) in registers(birth) {
+                self.truth.restamped(*key, register, birth, *new);
+            }
         }
     }
 

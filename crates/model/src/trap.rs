@@ -34,6 +34,8 @@ traps! {
     ZeroAfterDelete = "zero-after-delete",
     /// The epoch has no token.
     NoToken = "no-token",
+    /// The server has no token of its own.
+    NoLife = "no-life",
     /// The epoch does not notice that the tables were recreated.
     NoRelations = "no-relations",
     /// The file takes a direct write without looking at the previous stamps.

@@ -39,14 +39,6 @@ pub struct Truth {
     synced: HashSet<WriteId>,
     by_write: HashMap<(WriteId, Key, RegisterId), OpId>,
     by_stamp: HashMap<(Key, RegisterId, Stamp), BTreeSet<OpId>>,
-    /// Deletes whose tombstones were purged.
-    purged: BTreeSet<OpId>,
-    /// Two files have had one number, or a store was set back: it can make a stamp again that it
-    /// has forgotten. The tie rule then decides, and the loser has to be accounted for: standing
-    /// writes are known by their stamp *and* value.
-    pub stamps_repeat: bool,
-    /// One stamp was given to two writes.
-    pub twin: Option<(Key, RegisterId, Stamp)>,
 }
 
 pub fn registers(version: &Version) -> impl Iterator<Item = (RegisterId, Stamp)> + '_ {
@@ -131,7 +123,7 @@ impl Truth {
                 RegisterId::Column(column) => before.stamp_of(column),
             });
             // A column about which the insert said nothing is nobody's write.
-            let silent = whole && stamp != after.live.stamp;
+            let silent = whole && stamp < after.live.stamp;
             if was == Some(stamp) || silent {
                 continue;
             }
@@ -159,42 +151,18 @@ impl Truth {
                 entry.seen.extend(seen.into_iter().filter(|seen| *seen != op));
             }
             self.by_stamp.entry((key, register, stamp)).or_default().insert(op);
-            let is_data = |op: &OpId| self.ops.get(*op).is_some_and(|op| !op.void);
-            let twins = self.of(key, register, stamp).filter(is_data).count();
-            // A tombstone keeps one stamp only; what the next life gets may repeat another.
-            let reborn = whole && before.is_some_and(|before| !before.live.value);
-            if twins > 1 && !self.stamps_repeat && !reborn {
-                self.twin = Some((key, register, stamp));
-            }
         }
     }
 
-    /// The old stamp of a restamped write never left its file.
-    pub fn forget_stamp(&mut self, key: Key, register: RegisterId, stamp: Stamp) {
-        self.by_stamp.remove(&(key, register, stamp));
-    }
-
-    /// A write has got another stamp.
-    pub fn restamped(&mut self, key: Key, register: RegisterId, old: Stamp, new: Stamp) {
-        let ops: Vec<OpId> = self.of(key, register, old).collect();
+    /// The write that `version` shows in that register has got another stamp.
+    pub fn restamped(&mut self, key: Key, register: RegisterId, version: &Version, new: Stamp) {
+        let ops = self.in_version(key, version, register);
         for op in &ops {
             if let Some(op) = self.ops.get_mut(*op) {
                 op.stamp = new;
             }
         }
         self.by_stamp.entry((key, register, new)).or_default().extend(ops);
-    }
-
-    pub fn purged(&mut self, key: Key, tombstone: &Version) {
-        let ops: Vec<OpId> = self.of(key, RegisterId::Live, tombstone.live.stamp).collect();
-        self.purged.extend(ops);
-    }
-
-    /// The server has lost transactions; of a delete that was purged nothing else tells.
-    pub fn forget_purged(&mut self) {
-        let purged = std::mem::take(&mut self.purged);
-        let history = self.history(purged);
-        self.excuse(history.into_iter(), false);
     }
 
     /// Everything that `roots` had seen, and they themselves.
@@ -209,14 +177,15 @@ impl Truth {
         reached
     }
 
-    /// `roots`, and what they had replaced in the same register; a death replaces the whole row.
-    /// Who speaks for the value of one register says nothing about the rest of that write.
+    /// `roots`, and what they had replaced: in the same register; a birth and a death replace the
+    /// whole row. (What a column had seen of a death says nothing about it: of the rest of the
+    /// life in which it was set a lost server may have had the only trace.)
     fn superseded(&self, roots: impl Iterator<Item = OpId>) -> HashSet<OpId> {
         let mut reached = HashSet::new();
         let mut open: Vec<OpId> = roots.collect();
         while let Some(op) = open.pop() {
             let Some(later) = self.ops.get(op).filter(|_| reached.insert(op)) else { continue };
-            let whole = later.value == Value::Bool(false);
+            let whole = later.register == RegisterId::Live;
             let replaced = |seen: &&OpId| {
                 whole || self.ops.get(**seen).is_some_and(|seen| seen.register == later.register)
             };
@@ -230,10 +199,11 @@ impl Truth {
     /// shows its death only.
     pub fn accounted<'a>(
         &self,
+        buried: &BTreeSet<OpId>,
         rows: impl Iterator<Item = (Key, &'a Version)>,
         logs: impl Iterator<Item = &'a Log>,
     ) -> HashSet<OpId> {
-        let mut roots = self.purged.clone();
+        let mut roots = buried.clone();
         // Adopted rows and defaults are no writes, but can be what a later one repeats.
         let mut standing = HashMap::<(Key, RegisterId), Vec<(Stamp, Value)>>::new();
         for (key, version) in rows {
@@ -256,7 +226,7 @@ impl Truth {
         for (key, conflict) in logs.flatten() {
             roots.extend(self.of(*key, conflict.register, conflict.loser));
         }
-        let mut accounted = self.history(roots);
+        let mut accounted = self.superseded(roots.into_iter());
         loop {
             let unaccounted = (0..self.ops.len()).filter(|op| !accounted.contains(op));
             let speaks = |op: &Op, other: &Op| {
@@ -288,18 +258,47 @@ impl Truth {
         lost.find(|op| self.is_acknowledged(*op)).and_then(|op| self.ops.get(op))
     }
 
+    /// The writes that are in a log as losers, and what they had replaced.
+    pub fn logged<'a>(&self, logs: impl Iterator<Item = &'a Log>) -> HashSet<OpId> {
+        let losers = logs.flatten().map(|(key, entry)| (*key, entry.register, entry.loser));
+        self.superseded(losers.flat_map(|(key, register, stamp)| self.of(key, register, stamp)))
+    }
+
+    /// What stands in those rows, and what that had replaced.
+    pub fn standing<'a>(
+        &self,
+        rows: impl Iterator<Item = (Key, &'a Version)>,
+    ) -> HashSet<OpId> {
+        self.superseded(rows.flat_map(|(key, version)| self.all_of(key, version)))
+    }
+
     /// Looks for a value that stands although its successor was acknowledged, or although the
     /// row that it belonged to was deleted by somebody who saw it.
-    pub fn undead(&self, rows: &BTreeMap<Key, &Version>, lossless: bool) -> Option<String> {
+    ///
+    /// A successor that is `excused` is in a conflict log (another write beat it, and what that
+    /// one did not know may come again: a copied file's, a stuck statement's), or waits in
+    /// quarantine. A birth that was `raised` above the purge horizon is in a log as one that may
+    /// have been deleted.
+    pub fn undead(
+        &self,
+        rows: &BTreeMap<Key, &Version>,
+        lossless: bool,
+        excused: &HashSet<OpId>,
+        raised: impl Fn(Key, Stamp) -> bool,
+    ) -> Option<String> {
         for (key, version) in rows.iter().filter(|(_, version)| version.live.value) {
             let lives = self.history(self.in_version(*key, version, RegisterId::Live));
             for (register, stamp) in registers(version) {
+                if raised(*key, stamp) {
+                    continue;
+                }
                 let standing = self.in_version(*key, version, register);
                 let &[standing] = standing.as_slice() else { continue };
                 let rivals = (0..self.ops.len()).filter(|op| {
                     self.ops.get(*op).is_some_and(|op| op.key == *key)
                         && *op != standing
                         && self.is_acknowledged(*op)
+                        && !excused.contains(op)
                         && self.history([*op]).contains(&standing)
                 });
                 for rival in rivals {

@@ -73,7 +73,7 @@ impl World {
                     let key = Key::try_from(key).unwrap_or_default();
                     rows.insert(key, Tracked { version, bases });
                 }
-                let id = u32::try_from(file).unwrap_or_default();
+                let id = u32::try_from(file + 1).unwrap_or_default();
                 File::new(id, writer(), rows, rng.range(-20, 20))
             })
             .collect();
@@ -122,8 +122,6 @@ impl World {
 
     fn taint_all(&mut self) {
         self.lossy = true;
-        self.truth.stamps_repeat = true;
-        self.truth.forget_purged();
         self.tainted.extend([BANK_A[0], BANK_B[0]]);
     }
 
@@ -161,7 +159,8 @@ impl World {
         let here = self.files.iter().flat_map(|file| &file.now.rows);
         let here = here.map(|(key, row)| (*key, &row.tracked.version));
         let logs = self.files.iter().map(|file| &file.now.log);
-        self.truth.accounted(there.chain(here), logs.chain(std::iter::once(&self.primary.data.log)))
+        let logs = logs.chain(std::iter::once(&self.primary.data.log));
+        self.truth.accounted(&self.primary.data.buried, there.chain(here), logs)
     }
 
     /// The writes that are in a conflict log as losers.
@@ -224,7 +223,7 @@ impl World {
             Event::RunLate => self.primary.run_late(&mut self.truth),
             Event::Purge => {
                 let horizon = Stamp::at(self.now - RETENTION_MS, Writer::POSTGRES);
-                self.primary.purge(horizon, &mut self.truth);
+                self.primary.purge(horizon, &self.truth);
             }
             Event::Kill { process } => self.processes[*process].kill(),
             Event::Start { process } => self.start(*process),
@@ -248,16 +247,11 @@ impl World {
             }
             Event::FileBackUp { file } => self.files[*file].back_up(),
             Event::FileRestore { file } => {
-                // With its clock set back too it can make a stamp again.
-                self.truth.stamps_repeat = true;
-                self.tainted.insert(BANK_B[0]);
-                self.kill_all_of(*file);
+                        self.kill_all_of(*file);
                 self.destroy(false, |world| world.files[*file].restore());
             }
             Event::FileCopy { from, to } => {
-                self.tainted.insert(BANK_B[0]);
-                self.truth.stamps_repeat = true;
-                self.kill_all_of(*to);
+                        self.kill_all_of(*to);
                 let content = self.files[*from].now.clone();
                 self.destroy(false, |world| world.files[*to].replace_by(&content));
             }

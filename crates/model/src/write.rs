@@ -110,7 +110,7 @@ impl World {
                     Follow::Reconciling { .. } | Follow::Held { .. } => false,
                 };
                 if follows || self.traps.has(Trap::AnswerOfAnotherEpoch) {
-                    self.take_direct(file, write, &answer);
+                    self.take_direct(file, &answer);
                 } else {
                     // That PostgreSQL has it proves nothing about the one that is followed
                     // next: pending, it arrives in any case.
@@ -138,7 +138,7 @@ impl World {
     }
 
     /// The direct write into the file, if the file misses nothing of what was there before.
-    fn take_direct(&mut self, file: usize, write: usize, answer: &crate::primary::Answer) {
+    fn take_direct(&mut self, file: usize, answer: &crate::primary::Answer) {
         if self.files[file].blocked {
             return;
         }
@@ -151,7 +151,6 @@ impl World {
         if passed && !self.traps.has(Trap::AnswerAfterFeed) {
             return;
         }
-        let mut unseen = false;
         for (key, previous, after) in &answer.rows {
             let existing = content.tracked(*key);
             let absorbed = if self.traps.has(Trap::DirectWithoutPrevious) {
@@ -174,13 +173,6 @@ impl World {
             let Some(absorbed) = absorbed else { return };
             let met = content.take(*key, absorbed, self.traps);
             self.taint(*key, met);
-            unseen |= met;
-        }
-        // The caller stood on what the file had, even if PostgreSQL has lost that.
-        for (key, ..) in &answer.rows {
-            if let Some(after) = content.version(*key).filter(|_| !unseen) {
-                self.truth.executed(write, *key, self.files[file].now.version(*key), after);
-            }
         }
         self.files[file].commit(content, false);
     }

@@ -108,7 +108,7 @@ impl Follow {
                 Ok(Follow::Reconciling { cause: *cause, approved: true })
             }
             (Follow::Reconciling { .. }, Event::Reconciled { epoch, snapshot })
-                if epoch.token.is_some() =>
+                if epoch.token.is_some() && epoch.life.is_some() =>
             {
                 Ok(Follow::Following { epoch, snapshot })
             }
@@ -198,6 +198,7 @@ mod tests {
             database: 1,
             relations: 1,
             installation: 1,
+            life: Some(Token(1)),
         }
     }
 
