@@ -1,6 +1,6 @@
 //! The promises: what must hold at every moment, and after healing and quiet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dual_database::merge::{Conflict, RegisterId, Version};
 use dual_database::sync::{Event as Cursor, Follow};
@@ -95,11 +95,11 @@ impl World {
             let entry = Conflict { register: RegisterId::Live, winner: stamp, loser: stamp };
             logs().any(|log| log.contains(&(key, entry)))
         };
-        let mut excused = self.truth.logged(logs());
-        excused.extend(self.truth.standing(self.files.iter().flat_map(|file| {
-            let set_aside = file.now.quarantine.iter();
-            set_aside.filter_map(|key| Some((*key, file.now.version(*key)?)))
-        })));
+        let set_aside = self.files.iter().flat_map(|file| {
+            let keys = file.now.quarantine.iter();
+            keys.filter_map(|key| Some((*key, file.now.version(*key)?)))
+        });
+        let excused = self.truth.accounted(&BTreeSet::new(), set_aside, logs());
         let undead = self.truth.undead(&rows, !self.lossy, &excused, raised);
         let accounted = self.accounted();
         let lost = self.truth.lost(&accounted).map(|op| {

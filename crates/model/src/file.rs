@@ -49,7 +49,10 @@ impl Content {
     }
 
     /// The highest stamp that a change of the row here replaces.
-    pub fn replaces(&self, key: Key, change: &Change) -> Stamp {
+    pub fn replaces(&self, key: Key, change: &Change, traps: Traps) -> Stamp {
+        if traps.has(Trap::BirthBelowBase) {
+            return change.replaces(self.version(key));
+        }
         self.tracked(key).map_or(Stamp::ZERO, |row| row.replaces(change))
     }
 
@@ -186,7 +189,7 @@ impl File {
             if !alive && !matches!(change, Change::Insert(_)) {
                 return;
             }
-            let replaces = content.replaces(*key, change);
+            let replaces = content.replaces(*key, change, traps);
             let stamp = traps.captured(now + self.skew, replaces, content.number);
             content.change(*key, change, stamp, traps);
         }

@@ -281,7 +281,7 @@ impl Primary {
 
     fn life(&self) -> Option<Token> {
         let life = self.tokens.get(&LIFE).copied();
-        if self.traps.has(Trap::NoLife) { Some(Token(0)) } else { life }
+        if self.traps.has(Trap::NoLife) || self.traps.has(Trap::NoToken) { Some(Token(0)) } else { life }
     }
 
     pub fn epoch(&self, file: u32) -> Epoch {

@@ -110,7 +110,15 @@ impl World {
                 self.files[file].commit(content, false);
                 Step::Next(Box::new(Round::PushRead))
             }
-            Round::PushRead => self.push_read(file),
+            Round::PushRead => {
+                if self.traps.has(Trap::StaleOffset) {
+                    let mut content = self.files[file].now.clone();
+                    let clock = &mut self.processes[index].clock;
+                    content.restamp(clock.unix_ms(), clock, &mut self.truth);
+                    self.files[file].commit(content, false);
+                }
+                self.push_read(file)
+            }
             Round::Restamp { primary_ms } => {
                 let mut content = self.files[file].now.clone();
                 let clock = &mut self.processes[index].clock;
@@ -270,7 +278,8 @@ impl World {
             }
             // A row that has changed since is another process's batch: it says of itself whether
             // PostgreSQL takes it.
-            let is_latest = content.rows.get(key).is_some_and(|row| row.seq <= batch.upto);
+            let is_latest = content.rows.get(key).is_some_and(|row| row.seq <= batch.upto)
+                || self.traps.has(Trap::LateAcknowledgement);
             if pushed.refused.contains(key) && !drops {
                 if is_latest {
                     content.quarantine.insert(*key);
@@ -405,7 +414,9 @@ impl World {
         for (key, _) in &pushed.conflicts {
             self.taint(*key, true);
         }
-        for key in &pushed.refused {
+        let settled = self.traps.has(Trap::RefusedStaysSettled);
+        let known = |key: &&Key| settled && poll.rows.contains_key(*key);
+        for key in pushed.refused.iter().filter(|key| !known(key)) {
             if let Some(row) = content.rows.get_mut(key) {
                 row.tracked.repend(poll.rows.get(key).map(|there| &there.version));
             }

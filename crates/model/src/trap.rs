@@ -76,6 +76,14 @@ traps! {
     AnswerOfAnotherEpoch = "answer-of-another-epoch",
     /// The file takes the answer to a direct write though the feed has passed it.
     AnswerAfterFeed = "answer-after-feed",
+    /// A new birth in the file lies above the tombstone, not above what the delete has met.
+    BirthBelowBase = "birth-below-base",
+    /// An acknowledgement clears a row's quarantine though the row has changed since.
+    LateAcknowledgement = "late-acknowledgement",
+    /// What PostgreSQL has lost of a row that it refuses stays settled.
+    RefusedStaysSettled = "refused-stays-settled",
+    /// The file restamps by an offset that it measured earlier.
+    StaleOffset = "stale-offset",
     /// PostgreSQL counts as up although something is pending.
     WriteBeforePush = "write-before-push",
 }

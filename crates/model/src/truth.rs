@@ -25,8 +25,8 @@ pub struct Op {
     pub seen: BTreeSet<OpId>,
     /// A destroyed store had the only trace of it.
     pub destroyed: bool,
-    /// A delete set the column to its default: nobody's data, but it can stand in a row that
-    /// lives again, and lose there.
+    /// A delete set the column to its default, or an insert said nothing about it: nobody's data,
+    /// but it can stand, and be replaced or lose.
     pub void: bool,
 }
 
@@ -124,7 +124,7 @@ impl Truth {
             });
             // A column about which the insert said nothing is nobody's write.
             let silent = whole && stamp < after.live.stamp;
-            if was == Some(stamp) || silent {
+            if was == Some(stamp) {
                 continue;
             }
             let seen = match (whole, was) {
@@ -144,7 +144,7 @@ impl Truth {
                         after.columns.get(column).map_or(Value::Null, |c| c.value.clone())
                     }
                 };
-                let void = !after.live.value && register != RegisterId::Live;
+                let void = silent || (!after.live.value && register != RegisterId::Live);
                 self.ops.push(Op { key, register, write, stamp, value, seen, destroyed, void });
             }
             if let Some(entry) = self.ops.get_mut(op) {
@@ -256,20 +256,6 @@ impl Truth {
     pub fn lost(&self, accounted: &HashSet<OpId>) -> Option<&Op> {
         let mut lost = (0..self.ops.len()).filter(|op| !accounted.contains(op));
         lost.find(|op| self.is_acknowledged(*op)).and_then(|op| self.ops.get(op))
-    }
-
-    /// The writes that are in a log as losers, and what they had replaced.
-    pub fn logged<'a>(&self, logs: impl Iterator<Item = &'a Log>) -> HashSet<OpId> {
-        let losers = logs.flatten().map(|(key, entry)| (*key, entry.register, entry.loser));
-        self.superseded(losers.flat_map(|(key, register, stamp)| self.of(key, register, stamp)))
-    }
-
-    /// What stands in those rows, and what that had replaced.
-    pub fn standing<'a>(
-        &self,
-        rows: impl Iterator<Item = (Key, &'a Version)>,
-    ) -> HashSet<OpId> {
-        self.superseded(rows.flat_map(|(key, version)| self.all_of(key, version)))
     }
 
     /// Looks for a value that stands although its successor was acknowledged, or although the

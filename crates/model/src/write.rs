@@ -48,7 +48,7 @@ impl World {
         let content = &self.files[process.file].now;
         let above = changes
             .iter()
-            .map(|(key, change)| content.replaces(*key, change))
+            .map(|(key, change)| content.replaces(*key, change, self.traps))
             .fold(Default::default(), Ord::max);
         let mut proposal = process.clock.propose(above);
         let write = self.truth.new_write();
@@ -127,7 +127,7 @@ impl World {
                 if !lost {
                     let content = &self.files[file].now;
                     let replaces =
-                        changes.iter().map(|(key, change)| content.replaces(*key, change));
+                        changes.iter().map(|(key, change)| content.replaces(*key, change, self.traps));
                     let above = replaces.fold(Default::default(), Ord::max);
                     proposal = process.clock.propose(above);
                 }
@@ -200,7 +200,7 @@ impl World {
                 continue;
             }
             let alive = before.alive(*key);
-            let superseded = before.replaces(*key, change) >= proposal;
+            let superseded = before.replaces(*key, change, self.traps) >= proposal;
             // Lost and superseded, or without a row: nobody can say what became of it.
             if alive == matches!(change, Change::Insert(_)) || superseded {
                 return;
