@@ -295,12 +295,13 @@ impl Truth {
                             by.write
                         ));
                     }
+                    // A default belongs to no life: all that were never set share one stamp.
                     // A server that has lost a life cannot tell the next one from it.
                     if by.register == RegisterId::Live
                         && lossless
                         && lives.contains(&rival)
                         && matches!(register, RegisterId::Column(_))
-                        && self.ops.get(standing).is_some_and(|op| op.write != by.write)
+                        && self.ops.get(standing).is_some_and(|op| op.write != by.write && !op.void)
                     {
                         return Some(format!(
                             "key {key}: {register:?} at {stamp} is of an earlier life than write {}",
