@@ -318,7 +318,8 @@ mod tests {
     fn a_refused_stamp_is_made_anew_above_all_that_could_have_been_taken() {
         let now = 1_700_000_000_000;
         let mut clock = StampClock::new(At(now - 3_600_000), Writer(9));
-        let (taken, wild) = (Stamp::at(now + 59_000, Writer(3)), Stamp::at(now + 61_000, Writer(3)));
+        let (taken, wild) =
+            (Stamp::at(now + 59_000, Writer(3)), Stamp::at(now + 61_000, Writer(3)));
         assert!(!refused_as_ahead(taken, Stamp::ZERO, now));
         assert!(refused_as_ahead(wild, taken, now));
         assert!(!refused_as_ahead(wild.next(Writer(3)), wild, now));

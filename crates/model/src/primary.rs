@@ -1,6 +1,8 @@
 //! The model of PostgreSQL: transactions in progress, row locks, snapshots, crashes that hand
 //! out transaction ids again, restores.
 
+mod failure;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use dual_database::merge::{
@@ -281,7 +283,11 @@ impl Primary {
 
     fn life(&self) -> Option<Token> {
         let life = self.tokens.get(&LIFE).copied();
-        if self.traps.has(Trap::NoLife) || self.traps.has(Trap::NoToken) { Some(Token(0)) } else { life }
+        if self.traps.has(Trap::NoLife) || self.traps.has(Trap::NoToken) {
+            Some(Token(0))
+        } else {
+            life
+        }
     }
 
     pub fn epoch(&self, file: u32) -> Epoch {
@@ -394,12 +400,7 @@ impl Primary {
 
     /// A birth below the horizon: above it, so that tombstones which others still have do not
     /// kill it silently, and logged, because it may be one of those that were purged.
-    fn raise(
-        &self,
-        key: Key,
-        row: &Tracked,
-        pushed: &mut Pushed,
-    ) -> (Version, Vec<Conflict>) {
+    fn raise(&self, key: Key, row: &Tracked, pushed: &mut Pushed) -> (Version, Vec<Conflict>) {
         let (version, logged) = risen(&row.version, self.data.horizon, self.now);
         pushed.raised.push((key, row.version.clone(), version.live.stamp));
         (version, vec![logged])
@@ -441,72 +442,5 @@ impl Primary {
             self.data.horizon = self.data.horizon.max(horizon);
             self.data.purged = position;
         }
-    }
-
-    fn restart(&mut self) {
-        self.open.clear();
-        self.slots.clear();
-        self.late.clear();
-        self.incarnation += 1;
-        self.up = true;
-    }
-
-    /// Crash recovery. `draw` decides how many ids of transactions that left nothing behind
-    /// are handed out again.
-    pub fn crash(&mut self, draw: u64) {
-        self.restart();
-        self.tokens.clear();
-        let least = self.data.last_committed + 1;
-        let span = self.next_txid.saturating_sub(least) + 1;
-        self.next_txid = least + draw % span;
-    }
-
-    pub fn replicate(&mut self) {
-        self.replica = (self.data.clone(), self.next_txid);
-    }
-
-    /// The replica takes over, without what it has not received.
-    pub fn fail_over(&mut self) {
-        (self.data, self.next_txid) = self.replica.clone();
-        self.restart();
-        self.tokens.clear();
-        self.timeline += 1;
-    }
-
-    pub fn back_up(&mut self) {
-        self.backup = Some((self.data.clone(), self.next_txid, self.tokens.clone()));
-    }
-
-    /// Restores the last backup: to a point in time, into a new cluster by `pg_dump`, by
-    /// `pg_restore --clean` into the same database, or from a snapshot of the volume.
-    pub fn restore(&mut self, kind: u64) {
-        let Some((data, next_txid, tokens)) = self.backup.clone() else { return };
-        self.data = data;
-        self.replicate();
-        self.restart();
-        match kind % 4 {
-            0 => {
-                self.timeline += 1;
-                self.next_txid = next_txid;
-                self.tokens.clear();
-            }
-            1 => {
-                self.system += 1;
-                self.next_txid = 3;
-                self.tokens = tokens;
-            }
-            2 => {
-                if !self.traps.has(Trap::NoRelations) {
-                    self.relations += 1;
-                }
-                self.tokens = tokens;
-            }
-            _ => {
-                self.next_txid = next_txid;
-                self.tokens.clear();
-            }
-        }
-        self.data.last_committed = self.data.last_committed.min(self.next_txid - 1);
-        self.replicate();
     }
 }

@@ -104,7 +104,9 @@ impl Truth {
     }
 
     fn all_of(&self, key: Key, version: &Version) -> BTreeSet<OpId> {
-        registers(version).flat_map(|(register, _)| self.in_version(key, version, register)).collect()
+        registers(version)
+            .flat_map(|(register, _)| self.in_version(key, version, register))
+            .collect()
     }
 
     /// A store has executed the write.
@@ -237,9 +239,9 @@ impl Truth {
                 let mut others = accounted.iter().filter_map(|other| self.ops.get(*other));
                 self.ops.get(*op).is_some_and(|op| {
                     let stands = standing.get(&(op.key, op.register)).is_some_and(|standing| {
-                        standing.iter().any(|(stamp, value)| {
-                            *value == op.value && *stamp > op.stamp
-                        })
+                        standing
+                            .iter()
+                            .any(|(stamp, value)| *value == op.value && *stamp > op.stamp)
                     });
                     stands || others.any(|other| speaks(op, other))
                 })

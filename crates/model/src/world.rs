@@ -247,11 +247,11 @@ impl World {
             }
             Event::FileBackUp { file } => self.files[*file].back_up(),
             Event::FileRestore { file } => {
-                        self.kill_all_of(*file);
+                self.kill_all_of(*file);
                 self.destroy(false, |world| world.files[*file].restore());
             }
             Event::FileCopy { from, to } => {
-                        self.kill_all_of(*to);
+                self.kill_all_of(*to);
                 let content = self.files[*from].now.clone();
                 self.destroy(false, |world| world.files[*to].replace_by(&content));
             }

@@ -126,8 +126,9 @@ impl World {
             Some(Call::Alone { write, changes, mut proposal, lost, read }) => {
                 if !lost {
                     let content = &self.files[file].now;
-                    let replaces =
-                        changes.iter().map(|(key, change)| content.replaces(*key, change, self.traps));
+                    let replaces = changes
+                        .iter()
+                        .map(|(key, change)| content.replaces(*key, change, self.traps));
                     let above = replaces.fold(Default::default(), Ord::max);
                     proposal = process.clock.propose(above);
                 }

@@ -347,13 +347,8 @@ mod tests {
     #[test]
     fn a_birth_after_a_pending_delete_lies_above_what_the_delete_has_met() {
         let row = Tracked::settled(born(1).version);
-        let deleted = Tracked::changed(
-            Some(&row),
-            &Change::Delete,
-            at(5),
-            Stamp::ZERO,
-            &Defaults::default(),
-        );
+        let deleted =
+            Tracked::changed(Some(&row), &Change::Delete, at(5), Stamp::ZERO, &Defaults::default());
         let theirs = update(&row, 3, 9).version;
         let met = Tracked::absorb(Some(&deleted), &theirs, true, &Defaults::default()).row;
         assert_eq!((met.version.live.value, met.version.highest()), (false, at(5)));
