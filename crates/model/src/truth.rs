@@ -62,6 +62,13 @@ impl Truth {
         self.synced.insert(write);
     }
 
+    /// Excuses deletes whose purge a server has lost: of the delete itself it, or the file that
+    /// has heard of the purge, keeps nothing. Retention is longer than any server lags.
+    pub fn excuse_buried(&mut self, deaths: impl Iterator<Item = OpId>) {
+        let gone = self.superseded(deaths);
+        self.excuse(gone.into_iter(), false);
+    }
+
     /// Excuses writes of which a destroyed store had the only trace.
     pub fn excuse(&mut self, ops: impl Iterator<Item = OpId>, but_synced: bool) {
         for op in ops {
@@ -150,6 +157,8 @@ impl Truth {
                 self.ops.push(Op { key, register, write, stamp, value, seen, destroyed, void });
             }
             if let Some(entry) = self.ops.get_mut(op) {
+                // The store that it stood in alone had never seen the key: there it said nothing.
+                entry.void |= silent;
                 entry.seen.extend(seen.into_iter().filter(|seen| *seen != op));
             }
             self.by_stamp.entry((key, register, stamp)).or_default().insert(op);

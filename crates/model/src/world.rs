@@ -146,7 +146,9 @@ impl World {
     /// Does something that destroys a store's state, and excuses what had no other trace.
     fn destroy(&mut self, but_synced: bool, how: impl FnOnce(&mut World)) {
         let (before, logged) = (self.accounted(), self.logged());
+        let buried = self.primary.data.buried.clone();
         how(self);
+        self.truth.excuse_buried(buried.difference(&self.primary.data.buried).copied());
         let (after, still_logged) = (self.accounted(), self.logged());
         self.truth.excuse(before.difference(&after).copied(), but_synced);
         self.truth.excuse(logged.difference(&still_logged).copied(), but_synced);
