@@ -146,28 +146,6 @@ pub fn captured(now_unix_ms: i64, replaced: Stamp, writer: Writer) -> Stamp {
     Stamp::at(now_unix_ms, writer).max(replaced.next(writer))
 }
 
-/// The stamp that a pending register of a file gets before it may leave it: `None` if its own
-/// is good. One that lies beyond PostgreSQL's clock is made anew, above the `base` that it
-/// replaced; one whose base is itself ahead (PostgreSQL's clock was once wrong) has to stay
-/// above that base.
-///
-/// ```
-/// use dual_database::stamp::{Stamp, Writer, restamped};
-/// let (now, me) = (1_700_000_000_000, Writer::new(9).unwrap());
-/// let wild = Stamp::at(now + 3_600_000, me);
-/// assert_eq!(restamped(wild, Stamp::ZERO, now, me), Some(Stamp::at(now, me)));
-/// assert_eq!(restamped(Stamp::at(now + 59_000, me), Stamp::ZERO, now, me), None);
-/// assert_eq!(restamped(wild.next(me), wild, now, me), None);
-/// ```
-#[must_use]
-pub fn restamped(pending: Stamp, base: Stamp, now_unix_ms: i64, writer: Writer) -> Option<Stamp> {
-    if !pending.is_ahead_of(now_unix_ms) {
-        return None;
-    }
-    let fresh = captured(now_unix_ms, base, writer);
-    (fresh < pending).then_some(fresh)
-}
-
 /// Where a process reads the time; a simulation sets it.
 pub trait Clock {
     /// Milliseconds since 1970. May drift and jump either way.
@@ -180,13 +158,19 @@ pub struct StampClock<C> {
     clock: C,
     writer: Writer,
     offset_ms: i64,
+    /// The highest that was made or seen and did not lie too far ahead.
     last: Stamp,
+    /// The highest of those made here that did.
+    wild: Stamp,
+    /// The last that a refused write got.
+    restamped: Stamp,
 }
 
 impl<C: Clock> StampClock<C> {
     /// A clock for the process that holds the number `writer`.
     pub fn new(clock: C, writer: Writer) -> StampClock<C> {
-        StampClock { clock, writer, offset_ms: 0, last: Stamp::ZERO }
+        let (last, wild, restamped) = (Stamp::ZERO, Stamp::ZERO, Stamp::ZERO);
+        StampClock { clock, writer, offset_ms: 0, last, wild, restamped }
     }
 
     /// The process's number.
@@ -218,16 +202,50 @@ impl<C: Clock> StampClock<C> {
     }
 
     /// A stamp for the next write: above what the write `replaces`, and above everything seen
-    /// and made here that was not too far ahead.
+    /// and made here that was not too far ahead. No stamp is handed out twice, even if what it
+    /// was made from comes back by a restore: one that has to lie too far ahead, because what it
+    /// replaces does, lies above all of those made here before.
     pub fn propose(&mut self, replaces: Stamp) -> Stamp {
-        // The clock may have been corrected since; kept, a wild `last` would be handed out again
-        // and again.
-        let last = if self.last.is_ahead_of(self.unix_ms()) { Stamp::ZERO } else { self.last };
-        let stamp = captured(self.unix_ms(), last.max(replaces), self.writer);
-        self.last = last;
-        self.observe(stamp);
+        let now = self.unix_ms();
+        // The clock may have been corrected since, or has caught up.
+        if self.last.is_ahead_of(now) {
+            self.wild = self.wild.max(std::mem::take(&mut self.last));
+        } else if !self.wild.is_ahead_of(now) {
+            self.last = self.last.max(std::mem::take(&mut self.wild));
+        }
+        let base = self.last.max(replaces);
+        let stamp = captured(now, base, self.writer);
+        if stamp.is_ahead_of(now) {
+            self.wild = captured(now, base.max(self.wild), self.writer);
+            return self.wild;
+        }
+        self.last = stamp;
         stamp
     }
+
+    /// The stamp that a write gets which PostgreSQL refused to take because it lies ahead of its
+    /// clock ([`refused_as_ahead`]): the highest that PostgreSQL would take by the clock that it
+    /// answered with, above the `base` that the write replaced. Not the present: what the file
+    /// sent earlier, and what this write has replaced, may be anywhere below that height.
+    pub fn restamp(&mut self, base: Stamp, primary_unix_ms: i64) -> Stamp {
+        let height = primary_unix_ms.saturating_add(FUTURE_TOLERANCE_MS);
+        let stamp = captured(height, base.max(self.restamped), self.writer);
+        // Far ones only serve their own row; the process does not follow them.
+        self.restamped = if stamp.is_ahead_of(primary_unix_ms) { self.restamped } else { stamp };
+        stamp
+    }
+}
+
+/// Whether PostgreSQL, whose clock shows `primary_unix_ms`, refuses to take a pending register:
+/// it lies ahead, and what it replaced did not. (If that did, PostgreSQL's own clock was once
+/// wrong, and it has stamps of that height already.)
+///
+/// PostgreSQL judges it in the transaction of the push, under its own clock. A file that judged
+/// by an offset which it measured earlier would restamp good writes after its clock was set
+/// back, below stamps of theirs that PostgreSQL has.
+#[must_use]
+pub fn refused_as_ahead(pending: Stamp, base: Stamp, primary_unix_ms: i64) -> bool {
+    pending.is_ahead_of(primary_unix_ms) && !base.is_ahead_of(primary_unix_ms)
 }
 
 #[cfg(test)]
@@ -262,7 +280,7 @@ mod tests {
         fn no_clock_makes_a_stamp_negative_or_overflows(ms: i64, by in writer(), raw in 0..=i64::MAX) {
             prop_assert!(captured(ms, Stamp(raw), by).raw() >= 0);
             prop_assert!(Stamp::at(ms, by).raw() >= 0);
-            let _ = restamped(Stamp(raw), Stamp(raw / 2), ms, by);
+            prop_assert!(StampClock::new(At(ms), by).restamp(Stamp(raw), ms).raw() >= 0);
         }
 
         #[test]
@@ -294,6 +312,32 @@ mod tests {
         let mut clock = StampClock::new(At(1_700_000_000_000), Writer(7));
         clock.correct(1_700_000_123_456);
         assert_eq!(clock.propose(Stamp::ZERO).unix_ms(), 1_700_000_123_456);
+    }
+
+    #[test]
+    fn a_refused_stamp_is_made_anew_above_all_that_could_have_been_taken() {
+        let now = 1_700_000_000_000;
+        let mut clock = StampClock::new(At(now - 3_600_000), Writer(9));
+        let (taken, wild) =
+            (Stamp::at(now + 59_000, Writer(3)), Stamp::at(now + 61_000, Writer(3)));
+        assert!(!refused_as_ahead(taken, Stamp::ZERO, now));
+        assert!(refused_as_ahead(wild, taken, now));
+        assert!(!refused_as_ahead(wild.next(Writer(3)), wild, now));
+        let fresh = clock.restamp(Stamp::ZERO, now);
+        assert!(fresh > taken && !refused_as_ahead(fresh, Stamp::ZERO, now));
+        let second = clock.restamp(Stamp::ZERO, now);
+        assert!(second > fresh && !refused_as_ahead(second, Stamp::ZERO, now));
+    }
+
+    #[test]
+    fn a_wild_stamp_is_not_made_twice_though_its_base_comes_back() {
+        let now = 1_700_000_000_000;
+        let mut clock = StampClock::new(At(now), Writer(7));
+        let base = Stamp::at(now + 3_600_000, Writer(3));
+        let first = clock.propose(base);
+        assert!(clock.propose(base) > first);
+        clock.clock_mut().0 = first.unix_ms();
+        assert!(clock.propose(Stamp::ZERO) > first);
     }
 
     #[test]

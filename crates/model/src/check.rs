@@ -1,8 +1,8 @@
 //! The promises: what must hold at every moment, and after healing and quiet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use dual_database::merge::Version;
+use dual_database::merge::{Conflict, RegisterId, Version};
 use dual_database::sync::{Event as Cursor, Follow};
 
 use crate::history::PROCESSES;
@@ -23,9 +23,6 @@ impl World {
                 let here = bank.map(|key| self.files[file].now.version(key).map(balance));
                 self.check_sum("a file", bank[0], here);
             }
-        }
-        if let Some((key, register, stamp)) = self.truth.twin {
-            self.violate(format!("key {key}: two writes of {register:?} have the stamp {stamp}"));
         }
     }
 
@@ -92,17 +89,18 @@ impl World {
         }
         let rows: BTreeMap<Key, &Version> =
             self.primary.data.rows.iter().map(|(key, row)| (*key, &row.version)).collect();
+        let logs = || self.files.iter().map(|file| &file.now.log).chain([&self.primary.data.log]);
         // A birth that may have been deleted and purged meanwhile is given, and logged as such.
-        let risen = |key: &Key| {
-            let mut logs =
-                self.files.iter().map(|file| &file.now.log).chain([&self.primary.data.log]);
-            logs.any(|log| log.iter().any(|(k, entry)| k == key && entry.winner == entry.loser))
+        let raised = |key: Key, stamp| {
+            let entry = Conflict { register: RegisterId::Live, winner: stamp, loser: stamp };
+            logs().any(|log| log.contains(&(key, entry)))
         };
-        let set_aside = |key: &Key| {
-            risen(key) || self.files.iter().any(|file| file.now.quarantine.contains(key))
-        };
-        let rows = rows.into_iter().filter(|(key, _)| !set_aside(key)).collect();
-        let undead = self.truth.undead(&rows, !self.lossy);
+        let set_aside = self.files.iter().flat_map(|file| {
+            let keys = file.now.quarantine.iter();
+            keys.filter_map(|key| Some((*key, file.now.version(*key)?)))
+        });
+        let excused = self.truth.accounted(&BTreeSet::new(), set_aside, logs());
+        let undead = self.truth.undead(&rows, !self.lossy, &excused, raised);
         let accounted = self.accounted();
         let lost = self.truth.lost(&accounted).map(|op| {
             let (key, register, write) = (op.key, op.register, op.write);

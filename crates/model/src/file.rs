@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dual_database::merge::{Absorbed, Change, RegisterId, Tracked, Version};
-use dual_database::stamp::{Stamp, Writer, restamped};
+use dual_database::merge::{Absorbed, Change, Tracked, Version};
+use dual_database::stamp::{Stamp, StampClock, Writer};
 use dual_database::sync::{Follow, Lease, Tokens};
 
+use crate::process::Wall;
 use crate::rules::{Key, defaults};
 use crate::trap::{Trap, Traps};
 use crate::truth::{Log, Truth};
@@ -47,6 +48,14 @@ impl Content {
         self.version(key).is_some_and(|version| version.live.value)
     }
 
+    /// The highest stamp that a change of the row here replaces.
+    pub fn replaces(&self, key: Key, change: &Change, traps: Traps) -> Stamp {
+        if traps.has(Trap::BirthBelowBase) {
+            return change.replaces(self.version(key));
+        }
+        self.tracked(key).map_or(Stamp::ZERO, |row| row.replaces(change))
+    }
+
     /// Rows that PostgreSQL may lack, those in quarantine included.
     pub fn pending(&self) -> BTreeMap<Key, Tracked> {
         let waits = |key: &Key, row: &Row| row.seq > self.pushed || self.quarantine.contains(key);
@@ -64,7 +73,7 @@ impl Content {
     pub fn change(&mut self, key: Key, change: &Change, stamp: Stamp, traps: Traps) {
         self.seq += 1;
         let seen = traps.seen_by(self.tracked(key), change);
-        let unseen = traps.unseen(self.horizon);
+        let unseen = self.horizon;
         let tracked = Tracked::changed(seen, change, stamp, unseen, &defaults());
         self.rows.insert(key, Row { tracked, seq: self.seq });
     }
@@ -93,24 +102,12 @@ impl Content {
         !absorbed.conflicts.is_empty()
     }
 
-    /// Gives a new stamp to what lies too far ahead of PostgreSQL's clock.
-    pub fn restamp(&mut self, now: i64, truth: &mut Truth) {
-        let (number, pushed) = (self.number, self.pushed);
-        for (key, row) in self.rows.iter_mut().filter(|(_, row)| row.seq > pushed) {
-            let Tracked { version, bases } = &mut row.tracked;
-            let live = bases.live.and_then(|base| restamped(version.live.stamp, base, now, number));
-            if let Some(stamp) = live {
-                truth.restamped(*key, RegisterId::Live, version.live.stamp, stamp);
-                version.live.stamp = stamp;
-            }
-            for (position, column) in version.columns.iter_mut().enumerate() {
-                let base = bases.column(position);
-                if let Some(stamp) =
-                    base.and_then(|base| restamped(column.stamp, base, now, number))
-                {
-                    truth.restamped(*key, RegisterId::Column(position), column.stamp, stamp);
-                    column.stamp = stamp;
-                }
+    /// Gives new stamps to what PostgreSQL refused as too far ahead of its clock.
+    pub fn restamp(&mut self, primary_ms: i64, clock: &mut StampClock<Wall>, truth: &mut Truth) {
+        for (key, row) in &mut self.rows {
+            let before = row.tracked.version.clone();
+            for (register, _, new) in row.tracked.restamp(primary_ms, clock) {
+                truth.restamped(*key, register, &before, new);
             }
         }
     }
@@ -192,7 +189,7 @@ impl File {
             if !alive && !matches!(change, Change::Insert(_)) {
                 return;
             }
-            let replaces = change.replaces(content.version(*key));
+            let replaces = content.replaces(*key, change, traps);
             let stamp = traps.captured(now + self.skew, replaces, content.number);
             content.change(*key, change, stamp, traps);
         }

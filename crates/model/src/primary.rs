@@ -1,7 +1,9 @@
 //! The model of PostgreSQL: transactions in progress, row locks, snapshots, crashes that hand
 //! out transaction ids again, restores.
 
-use std::collections::BTreeMap;
+mod failure;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use dual_database::merge::{
     Admission, Change, Conflict, RegisterId, Tracked, Version, admit, conflicts, overwritten,
@@ -13,7 +15,10 @@ use dual_database::sync::{Epoch, Snapshot, Token};
 
 use crate::rules::{Key, USERS, defaults, is_bad};
 use crate::trap::{Trap, Traps};
-use crate::truth::{Log, Truth, WriteId, registers};
+use crate::truth::{Log, OpId, Truth, WriteId};
+
+/// No file has this number.
+pub const LIFE: u32 = 0;
 
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -29,6 +34,9 @@ pub struct Durable {
     pub horizon: Stamp,
     pub purged: Option<u64>,
     pub log: Log,
+    /// For the check: the deletes whose tombstones this server has purged. A restore to before
+    /// the purge forgets them with everything else.
+    pub buried: BTreeSet<OpId>,
     last_committed: u64,
 }
 
@@ -48,7 +56,14 @@ pub struct Late {
 }
 
 /// Rows in the state before and after a write.
-pub type Answer = Vec<(Key, Option<Version>, Version)>;
+pub type Rows = Vec<(Key, Option<Version>, Version)>;
+
+/// What a library's write has done.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub rows: Rows,
+    pub txid: u64,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -78,13 +93,14 @@ pub struct Pushed {
     pub refused: Vec<Key>,
     /// A pending write met one that it had not seen.
     pub conflicts: Vec<(Key, Conflict)>,
-    /// Registers that got another stamp: key, which, old, new.
-    pub raised: Vec<(Key, RegisterId, Stamp, Stamp)>,
+    /// Births that got another stamp, with what they were.
+    pub raised: Vec<(Key, Version, Stamp)>,
 }
 
 #[derive(Debug)]
 pub struct Primary {
     pub data: Durable,
+    /// The UNLOGGED table: the files' tokens, and under [`LIFE`] the server's own.
     pub tokens: BTreeMap<u32, Token>,
     next_txid: u64,
     open: BTreeMap<u64, Transaction>,
@@ -165,7 +181,7 @@ impl Primary {
         let seen = self.traps.seen_by(existing.as_ref(), change).map(|row| &row.version);
         let replaces = change.replaces(existing.as_ref().map(|row| &row.version));
         let stamp = self.traps.captured(self.now, replaces, Writer::POSTGRES);
-        let unseen = self.traps.unseen(self.data.horizon);
+        let unseen = self.data.horizon;
         let version = written(seen, change, stamp, unseen, &defaults());
         let txid = match own {
             Some(txid) => txid,
@@ -220,7 +236,7 @@ impl Primary {
 
     /// A library's write, in one round trip.
     pub fn execute(&mut self, late: &Late, truth: &mut Truth) -> Result<Answer, Refusal> {
-        let mut answer = Answer::new();
+        let mut answer = Rows::new();
         for (key, change) in &late.changes {
             if self.locked(*key, None) {
                 return Err(Refusal::Locked);
@@ -244,7 +260,7 @@ impl Primary {
                 }
             };
             let seen = self.traps.seen_by(existing.as_ref(), change).map(|row| &row.version);
-            let unseen = self.traps.unseen(self.data.horizon);
+            let unseen = self.data.horizon;
             let after = written(seen, change, stamp, unseen, &defaults());
             answer.push((*key, before, after));
         }
@@ -253,15 +269,24 @@ impl Primary {
             truth.executed(late.write, *key, before.as_ref(), after);
             self.put(*key, after.clone(), txid, late.writer);
         }
-        Ok(answer)
+        Ok(Answer { rows: answer, txid })
     }
 
     /// Executes the statements whose callers have gone, as far as the locks allow.
     pub fn run_late(&mut self, truth: &mut Truth) {
         for late in std::mem::take(&mut self.late) {
-            if self.execute(&late, truth) == Err(Refusal::Locked) {
+            if matches!(self.execute(&late, truth), Err(Refusal::Locked)) {
                 self.late.push(late);
             }
+        }
+    }
+
+    fn life(&self) -> Option<Token> {
+        let life = self.tokens.get(&LIFE).copied();
+        if self.traps.has(Trap::NoLife) || self.traps.has(Trap::NoToken) {
+            Some(Token(0))
+        } else {
+            life
         }
     }
 
@@ -273,6 +298,7 @@ impl Primary {
             database: 1,
             relations: self.relations,
             installation: 1,
+            life: self.life(),
         }
     }
 
@@ -314,6 +340,9 @@ impl Primary {
         if batch.keys().any(|key| self.locked(*key, None)) {
             return Err(Refusal::Locked);
         }
+        if batch.values().any(|row| row.is_refused_as_ahead(self.now)) {
+            return Err(Refusal::Ahead);
+        }
         let mut pushed = Pushed::default();
         let txid = self.new_txid();
         for (key, row) in batch {
@@ -326,6 +355,7 @@ impl Primary {
                     let mut logged = conflicts(&row.version, &row.bases, existing);
                     if comparison == Some(false) && !self.traps.has(Trap::SilentReconcile) {
                         logged.extend(overwritten(existing, &row.version));
+                        logged.extend(overwritten(&row.version, existing));
                     }
                     let intact = comparison.unwrap_or(true);
                     let own = self.traps.offered(row, existing, intact);
@@ -349,7 +379,7 @@ impl Primary {
                     }
                     (Unknown::Delete, Some(_)) => (Some(row.version.clone()), Vec::new()),
                     (Unknown::GiveAndLog, _) => {
-                        let (raised, logged) = self.raise(*key, row, number, &mut pushed);
+                        let (raised, logged) = self.raise(*key, row, &mut pushed);
                         (Some(raised), logged)
                     }
                     (Unknown::Give, _) => (Some(row.version.clone()), Vec::new()),
@@ -370,17 +400,9 @@ impl Primary {
 
     /// A birth below the horizon: above it, so that tombstones which others still have do not
     /// kill it silently, and logged, because it may be one of those that were purged.
-    fn raise(
-        &self,
-        key: Key,
-        row: &Tracked,
-        number: Writer,
-        pushed: &mut Pushed,
-    ) -> (Version, Vec<Conflict>) {
-        let (version, logged) = risen(&row.version, self.data.horizon, self.now, number);
-        for ((register, old), (_, new)) in registers(&row.version).zip(registers(&version)) {
-            pushed.raised.push((key, register, old, new));
-        }
+    fn raise(&self, key: Key, row: &Tracked, pushed: &mut Pushed) -> (Version, Vec<Conflict>) {
+        let (version, logged) = risen(&row.version, self.data.horizon, self.now);
+        pushed.raised.push((key, row.version.clone(), version.live.stamp));
         (version, vec![logged])
     }
 
@@ -398,7 +420,7 @@ impl Primary {
         self.data.purged = self.data.purged.filter(|txid| *txid < self.next_txid);
     }
 
-    pub fn purge(&mut self, horizon: Stamp, truth: &mut Truth) {
+    pub fn purge(&mut self, horizon: Stamp, truth: &Truth) {
         let snapshot = Snapshot::new(self.next_txid, self.open.keys().copied().collect());
         let locked: Vec<Key> =
             self.data.rows.keys().copied().filter(|key| self.locked(*key, None)).collect();
@@ -412,79 +434,13 @@ impl Primary {
         }
         for key in &gone {
             if let Some(row) = self.data.rows.remove(key) {
-                truth.purged(*key, &row.version);
+                let deaths = truth.of(*key, RegisterId::Live, row.version.live.stamp);
+                self.data.buried.extend(deaths);
             }
         }
         if !gone.is_empty() {
             self.data.horizon = self.data.horizon.max(horizon);
             self.data.purged = position;
         }
-    }
-
-    fn restart(&mut self) {
-        self.open.clear();
-        self.slots.clear();
-        self.late.clear();
-        self.incarnation += 1;
-        self.up = true;
-    }
-
-    /// Crash recovery. `draw` decides how many ids of transactions that left nothing behind
-    /// are handed out again.
-    pub fn crash(&mut self, draw: u64) {
-        self.restart();
-        self.tokens.clear();
-        let least = self.data.last_committed + 1;
-        let span = self.next_txid.saturating_sub(least) + 1;
-        self.next_txid = least + draw % span;
-    }
-
-    pub fn replicate(&mut self) {
-        self.replica = (self.data.clone(), self.next_txid);
-    }
-
-    /// The replica takes over, without what it has not received.
-    pub fn fail_over(&mut self) {
-        (self.data, self.next_txid) = self.replica.clone();
-        self.restart();
-        self.tokens.clear();
-        self.timeline += 1;
-    }
-
-    pub fn back_up(&mut self) {
-        self.backup = Some((self.data.clone(), self.next_txid, self.tokens.clone()));
-    }
-
-    /// Restores the last backup: to a point in time, into a new cluster by `pg_dump`, by
-    /// `pg_restore --clean` into the same database, or from a snapshot of the volume.
-    pub fn restore(&mut self, kind: u64) {
-        let Some((data, next_txid, tokens)) = self.backup.clone() else { return };
-        self.data = data;
-        self.replicate();
-        self.restart();
-        match kind % 4 {
-            0 => {
-                self.timeline += 1;
-                self.next_txid = next_txid;
-                self.tokens.clear();
-            }
-            1 => {
-                self.system += 1;
-                self.next_txid = 3;
-                self.tokens = tokens;
-            }
-            2 => {
-                if !self.traps.has(Trap::NoRelations) {
-                    self.relations += 1;
-                }
-                self.tokens = tokens;
-            }
-            _ => {
-                self.next_txid = next_txid;
-                self.tokens.clear();
-            }
-        }
-        self.data.last_committed = self.data.last_committed.min(self.next_txid - 1);
-        self.replicate();
     }
 }

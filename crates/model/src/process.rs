@@ -51,17 +51,43 @@ pub struct Batch {
 #[derive(Debug)]
 pub enum Round {
     Connect,
-    Rotate { seen: Option<Token>, fresh: Token },
-    Confirm { fresh: Token },
+    Rotate {
+        seen: Option<Token>,
+        fresh: Token,
+    },
+    Confirm {
+        fresh: Token,
+    },
     PushRead,
+    /// PostgreSQL's clock has refused what was pushed.
+    Restamp {
+        primary_ms: i64,
+    },
     Push(Batch),
-    PushAcknowledge { batch: Batch, pushed: Pushed },
+    PushAcknowledge {
+        batch: Batch,
+        pushed: Pushed,
+    },
     Poll,
-    Apply { poll: Poll, follow: Follow },
+    Apply {
+        poll: Poll,
+        follow: Follow,
+    },
     Compare,
-    Plan { poll: Poll },
-    Give { poll: Poll, batch: Batch, follow: Follow },
-    Finish { poll: Poll, batch: Batch, pushed: Pushed, follow: Follow },
+    Plan {
+        poll: Poll,
+    },
+    Give {
+        poll: Poll,
+        batch: Batch,
+        follow: Follow,
+    },
+    Finish {
+        poll: Poll,
+        batch: Batch,
+        pushed: Pushed,
+        follow: Follow,
+    },
 }
 
 #[derive(Debug)]

@@ -11,10 +11,11 @@ use dual_database::sync::{
 
 use crate::file::Content;
 use crate::history::Fault;
-use crate::primary::{Poll, Pushed};
+use crate::primary::{LIFE, Poll, Pushed, Refusal};
 use crate::process::{Batch, Round};
 use crate::rules::Key;
 use crate::trap::Trap;
+use crate::truth::registers;
 use crate::world::World;
 
 /// Small, because the model's tables are.
@@ -22,7 +23,7 @@ const GUARD: Guard = Guard { percent: 1, rows: 2 };
 
 /// How a step ended.
 enum Step {
-    Next(Round),
+    Next(Box<Round>),
     End(Outcome),
 }
 
@@ -75,7 +76,7 @@ impl World {
         };
         let process = &mut self.processes[index];
         match step {
-            Step::Next(round) => process.round = Some(round),
+            Step::Next(round) => process.round = Some(*round),
             Step::End(outcome) => {
                 process.pace = process.pace.next(outcome, 0).0;
                 process.armed = outcome != Outcome::Failed || !self.traps.has(Trap::RetryNotArmed);
@@ -100,22 +101,39 @@ impl World {
                     return Step::End(Outcome::More);
                 }
                 token.insert_entry(fresh);
-                Step::Next(Round::Confirm { fresh })
+                self.primary.tokens.entry(LIFE).or_insert(fresh);
+                Step::Next(Box::new(Round::Confirm { fresh }))
             }
             Round::Confirm { fresh } => {
                 let mut content = self.files[file].now.clone();
                 content.tokens = content.tokens.confirm(fresh);
                 self.files[file].commit(content, false);
-                Step::Next(Round::PushRead)
+                Step::Next(Box::new(Round::PushRead))
             }
-            Round::PushRead => self.push_read(index, file),
+            Round::PushRead => {
+                if self.traps.has(Trap::StaleOffset) {
+                    let mut content = self.files[file].now.clone();
+                    let clock = &mut self.processes[index].clock;
+                    content.restamp(clock.unix_ms(), clock, &mut self.truth);
+                    self.files[file].commit(content, false);
+                }
+                self.push_read(file)
+            }
+            Round::Restamp { primary_ms } => {
+                let mut content = self.files[file].now.clone();
+                let clock = &mut self.processes[index].clock;
+                content.restamp(primary_ms, clock, &mut self.truth);
+                self.files[file].commit(content, false);
+                Step::Next(Box::new(Round::PushRead))
+            }
             Round::Push(batch) => {
                 let writer = self.processes[index].clock.writer();
                 match self.primary.push(&batch.rows, writer, batch.stale.as_ref(), None) {
+                    Err(Refusal::Ahead) => self.refused_as_ahead(),
                     Err(_) => Step::End(Outcome::Failed),
                     Ok(pushed) => {
                         self.raised(&pushed);
-                        Step::Next(Round::PushAcknowledge { batch, pushed })
+                        Step::Next(Box::new(Round::PushAcknowledge { batch, pushed }))
                     }
                 }
             }
@@ -127,12 +145,13 @@ impl World {
                 self.acknowledge(&mut content, &batch, &pushed);
                 self.files[file].commit(content, false);
                 if pushed.gone.is_empty() {
-                    Step::Next(Round::Poll)
+                    Step::Next(Box::new(Round::Poll))
                 } else {
                     Step::End(Outcome::More)
                 }
             }
             Round::Poll => {
+                self.processes[index].clock.correct(self.primary.now);
                 let content = &self.files[file].now;
                 let Follow::Following { snapshot, .. } = &content.follow else {
                     return Step::End(Outcome::More);
@@ -140,15 +159,16 @@ impl World {
                 let writer = self.processes[index].clock.writer();
                 let poll = self.primary.poll(content.id, writer, Some(snapshot));
                 let follow = content.follow.clone();
-                Step::Next(Round::Apply { poll, follow })
+                Step::Next(Box::new(Round::Apply { poll, follow }))
             }
             Round::Apply { poll, follow } => self.apply(file, &poll, &follow),
             Round::Compare => {
+                self.processes[index].clock.correct(self.primary.now);
                 let writer = self.processes[index].clock.writer();
                 self.primary.forget_future_ids();
-                Step::Next(Round::Plan {
+                Step::Next(Box::new(Round::Plan {
                     poll: self.primary.poll(self.files[file].now.id, writer, None),
-                })
+                }))
             }
             Round::Plan { poll } => self.plan(file, poll),
             Round::Give { poll, batch, follow } => {
@@ -158,10 +178,11 @@ impl World {
                 };
                 let intact = cause.primary_is_intact();
                 match self.primary.push(&batch.rows, writer, None, Some(intact)) {
+                    Err(Refusal::Ahead) => self.refused_as_ahead(),
                     Err(_) => Step::End(Outcome::Failed),
                     Ok(pushed) => {
                         self.raised(&pushed);
-                        Step::Next(Round::Finish { poll, batch, pushed, follow })
+                        Step::Next(Box::new(Round::Finish { poll, batch, pushed, follow }))
                     }
                 }
             }
@@ -205,7 +226,7 @@ impl World {
         let fresh = Token(u128::from(self.fresh_token()));
         content.tokens = content.tokens.propose(seen, fresh);
         self.files[file].commit(content, true);
-        Step::Next(Round::Rotate { seen, fresh })
+        Step::Next(Box::new(Round::Rotate { seen, fresh }))
     }
 
     fn broken(&mut self, content: &mut Content, cause: Break) {
@@ -221,19 +242,21 @@ impl World {
         }
     }
 
-    fn push_read(&mut self, index: usize, file: usize) -> Step {
+    fn refused_as_ahead(&self) -> Step {
+        Step::Next(Box::new(Round::Restamp { primary_ms: self.primary.now }))
+    }
+
+    fn push_read(&mut self, file: usize) -> Step {
         let mut content = self.files[file].now.clone();
         match content.follow {
-            Follow::Reconciling { .. } => return Step::Next(Round::Compare),
+            Follow::Reconciling { .. } => return Step::Next(Box::new(Round::Compare)),
             Follow::Held { .. } => return Step::End(Outcome::Idle),
             Follow::Following { .. } => {}
         }
-        let process = &self.processes[index];
-        content.restamp(process.clock.unix_ms(), &mut self.truth);
         let rows = content.pending();
         let upto = content.seq;
         if rows.is_empty() {
-            return Step::Next(Round::Poll);
+            return Step::Next(Box::new(Round::Poll));
         }
         let stale = self.traps.has(Trap::StampsBeforeLocks).then(|| {
             let version = |key: &Key| self.primary.version(*key).map(|row| (*key, row.clone()));
@@ -244,7 +267,7 @@ impl World {
             self.acknowledge(&mut content, &batch, &Pushed::default());
         }
         self.files[file].commit(content, false);
-        Step::Next(Round::Push(batch))
+        Step::Next(Box::new(Round::Push(batch)))
     }
 
     fn acknowledge(&self, content: &mut Content, batch: &Batch, pushed: &Pushed) {
@@ -253,11 +276,19 @@ impl World {
             if pushed.gone.contains(key) {
                 continue;
             }
+            // A row that has changed since is another process's batch: it says of itself whether
+            // PostgreSQL takes it.
+            let is_latest = content.rows.get(key).is_some_and(|row| row.seq <= batch.upto)
+                || self.traps.has(Trap::LateAcknowledgement);
             if pushed.refused.contains(key) && !drops {
-                content.quarantine.insert(*key);
+                if is_latest {
+                    content.quarantine.insert(*key);
+                }
                 continue;
             }
-            content.quarantine.remove(key);
+            if is_latest {
+                content.quarantine.remove(key);
+            }
             if let Some(row) = content.rows.get_mut(key) {
                 row.tracked.acknowledge(&sent.version);
             }
@@ -355,7 +386,7 @@ impl World {
             return Step::End(Outcome::Idle);
         }
         let (follow, upto) = (content.follow, content.seq);
-        Step::Next(Round::Give { poll, batch: Batch { rows, upto, stale: None }, follow })
+        Step::Next(Box::new(Round::Give { poll, batch: Batch { rows, upto, stale: None }, follow }))
     }
 
     fn judge_unknown(&self, row: &Tracked, horizon: dual_database::stamp::Stamp) -> Unknown {
@@ -380,6 +411,16 @@ impl World {
             return Step::End(Outcome::More);
         }
         self.acknowledge(&mut content, batch, pushed);
+        for (key, _) in &pushed.conflicts {
+            self.taint(*key, true);
+        }
+        let settled = self.traps.has(Trap::RefusedStaysSettled);
+        let known = |key: &&Key| settled && poll.rows.contains_key(*key);
+        for key in pushed.refused.iter().filter(|key| !known(key)) {
+            if let Some(row) = content.rows.get_mut(key) {
+                row.tracked.repend(poll.rows.get(key).map(|there| &there.version));
+            }
+        }
         let unknown_here: Vec<Key> = content
             .rows
             .iter()
@@ -393,12 +434,14 @@ impl World {
         for key in unknown_here {
             if let Some(row) = content.rows.remove(&key) {
                 let winner = poll.horizon;
-                for (position, column) in row.tracked.version.columns.iter().enumerate() {
-                    if row.tracked.bases.column(position).is_some() {
-                        let register = RegisterId::Column(position);
-                        content
-                            .log
-                            .insert((key, Conflict { register, winner, loser: column.stamp }));
+                let Tracked { version, bases } = &row.tracked;
+                for (register, loser) in registers(version) {
+                    let pending = match register {
+                        RegisterId::Live => bases.live.is_some(),
+                        RegisterId::Column(column) => bases.column(column).is_some(),
+                    };
+                    if pending || !cause.primary_is_intact() {
+                        content.log.insert((key, Conflict { register, winner, loser }));
                     }
                 }
             }
@@ -407,6 +450,7 @@ impl World {
             for (key, row) in &poll.rows {
                 if let Some(local) = content.version(*key) {
                     let lost = overwritten(local, &row.version);
+                    self.taint(*key, !lost.is_empty());
                     content.log.extend(lost.into_iter().map(|conflict| (*key, conflict)));
                 }
             }
@@ -423,8 +467,10 @@ impl World {
     }
 
     fn raised(&mut self, pushed: &Pushed) {
-        for (key, register, old, new) in &pushed.raised {
-            self.truth.restamped(*key, *register, *old, *new);
+        for (key, birth, new) in &pushed.raised {
+            for (register, _) in registers(birth) {
+                self.truth.restamped(*key, register, birth, *new);
+            }
         }
     }
 

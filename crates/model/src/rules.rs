@@ -53,11 +53,7 @@ impl Traps {
         change: &Change,
     ) -> Option<&'a Tracked> {
         let forgets = self.has(Trap::ZeroAfterDelete) && matches!(change, Change::Insert(_));
-        existing.filter(|row| !(forgets && !row.version.live.value))
-    }
-
-    pub fn unseen(self, horizon: Stamp) -> Stamp {
-        if self.has(Trap::ZeroAfterPurge) { Stamp::ZERO } else { horizon }
+        existing.filter(|row| !forgets || row.version.live.value)
     }
 
     /// The epoch as the file takes it.

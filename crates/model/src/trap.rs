@@ -32,10 +32,10 @@ traps! {
     CursorByMaximum = "cursor-by-maximum",
     /// An insert over a tombstone leaves unnamed columns at stamp zero.
     ZeroAfterDelete = "zero-after-delete",
-    /// An insert after a purge leaves unnamed columns at zero instead of the horizon.
-    ZeroAfterPurge = "zero-after-purge",
     /// The epoch has no token.
     NoToken = "no-token",
+    /// The server has no token of its own.
+    NoLife = "no-life",
     /// The epoch does not notice that the tables were recreated.
     NoRelations = "no-relations",
     /// The file takes a direct write without looking at the previous stamps.
@@ -74,6 +74,16 @@ traps! {
     OldLifeCounts = "old-life-counts",
     /// The file takes the answer to a direct write whatever epoch it came from.
     AnswerOfAnotherEpoch = "answer-of-another-epoch",
+    /// The file takes the answer to a direct write though the feed has passed it.
+    AnswerAfterFeed = "answer-after-feed",
+    /// A new birth in the file lies above the tombstone, not above what the delete has met.
+    BirthBelowBase = "birth-below-base",
+    /// An acknowledgement clears a row's quarantine though the row has changed since.
+    LateAcknowledgement = "late-acknowledgement",
+    /// What PostgreSQL has lost of a row that it refuses stays settled.
+    RefusedStaysSettled = "refused-stays-settled",
+    /// The file restamps by an offset that it measured earlier.
+    StaleOffset = "stale-offset",
     /// PostgreSQL counts as up although something is pending.
     WriteBeforePush = "write-before-push",
 }

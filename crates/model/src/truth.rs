@@ -25,6 +25,9 @@ pub struct Op {
     pub seen: BTreeSet<OpId>,
     /// A destroyed store had the only trace of it.
     pub destroyed: bool,
+    /// A delete set the column to its default, or an insert said nothing about it: nobody's data,
+    /// but it can stand, and be replaced or lose.
+    pub void: bool,
 }
 
 #[derive(Debug, Default)]
@@ -36,12 +39,6 @@ pub struct Truth {
     synced: HashSet<WriteId>,
     by_write: HashMap<(WriteId, Key, RegisterId), OpId>,
     by_stamp: HashMap<(Key, RegisterId, Stamp), BTreeSet<OpId>>,
-    /// Deletes whose tombstones were purged.
-    purged: BTreeSet<OpId>,
-    /// Two files have had one number.
-    pub numbers_shared: bool,
-    /// One stamp was given to two writes.
-    pub twin: Option<(Key, RegisterId, Stamp)>,
 }
 
 pub fn registers(version: &Version) -> impl Iterator<Item = (RegisterId, Stamp)> + '_ {
@@ -65,6 +62,13 @@ impl Truth {
         self.synced.insert(write);
     }
 
+    /// Excuses deletes whose purge a server has lost: of the delete itself it, or the file that
+    /// has heard of the purge, keeps nothing. Retention is longer than any server lags.
+    pub fn excuse_buried(&mut self, deaths: impl Iterator<Item = OpId>) {
+        let gone = self.superseded(deaths);
+        self.excuse(gone.into_iter(), false);
+    }
+
     /// Excuses writes of which a destroyed store had the only trace.
     pub fn excuse(&mut self, ops: impl Iterator<Item = OpId>, but_synced: bool) {
         for op in ops {
@@ -75,7 +79,9 @@ impl Truth {
     }
 
     pub fn is_acknowledged(&self, op: OpId) -> bool {
-        self.ops.get(op).is_some_and(|op| self.acknowledged.contains(&op.write) && !op.destroyed)
+        self.ops
+            .get(op)
+            .is_some_and(|op| self.acknowledged.contains(&op.write) && !op.destroyed && !op.void)
     }
 
     pub fn acknowledged(&self) -> usize {
@@ -87,8 +93,27 @@ impl Truth {
         self.by_stamp.get(&(key, register, stamp)).into_iter().flatten().copied()
     }
 
+    /// The writes that have set that register to that stamp and to the value that it has in
+    /// `version`: one stamp can have been given to two.
+    fn in_version(&self, key: Key, version: &Version, register: RegisterId) -> Vec<OpId> {
+        let stands = |op: &Op| match register {
+            RegisterId::Live => op.value == Value::Bool(version.live.value),
+            RegisterId::Column(column) => {
+                version.columns.get(column).is_some_and(|column| column.value == op.value)
+            }
+        };
+        let stamp = match register {
+            RegisterId::Live => version.live.stamp,
+            RegisterId::Column(column) => version.stamp_of(column),
+        };
+        let ops = self.of(key, register, stamp);
+        ops.filter(|op| self.ops.get(*op).is_some_and(stands)).collect()
+    }
+
     fn all_of(&self, key: Key, version: &Version) -> BTreeSet<OpId> {
-        registers(version).flat_map(|(register, stamp)| self.of(key, register, stamp)).collect()
+        registers(version)
+            .flat_map(|(register, _)| self.in_version(key, version, register))
+            .collect()
     }
 
     /// A store has executed the write.
@@ -107,14 +132,15 @@ impl Truth {
                 RegisterId::Column(column) => before.stamp_of(column),
             });
             // A column about which the insert said nothing is nobody's write.
-            let silent = whole && stamp != after.live.stamp;
-            let dead = !after.live.value && register != RegisterId::Live;
-            if was == Some(stamp) || silent || dead {
+            let silent = whole && stamp < after.live.stamp;
+            if was == Some(stamp) {
                 continue;
             }
             let seen = match (whole, was) {
                 (true, _) => before_all.clone(),
-                (false, Some(was)) => self.of(key, register, was).collect(),
+                (false, Some(_)) => before
+                    .map(|before| self.in_version(key, before, register).into_iter().collect())
+                    .unwrap_or_default(),
                 (false, None) => BTreeSet::new(),
             };
             let fresh = self.ops.len();
@@ -127,35 +153,27 @@ impl Truth {
                         after.columns.get(column).map_or(Value::Null, |c| c.value.clone())
                     }
                 };
-                self.ops.push(Op { key, register, write, stamp, value, seen, destroyed });
+                let void = silent || (!after.live.value && register != RegisterId::Live);
+                self.ops.push(Op { key, register, write, stamp, value, seen, destroyed, void });
             }
             if let Some(entry) = self.ops.get_mut(op) {
+                // The store that it stood in alone had never seen the key: there it said nothing.
+                entry.void |= silent;
                 entry.seen.extend(seen.into_iter().filter(|seen| *seen != op));
             }
-            let twins = self.by_stamp.entry((key, register, stamp)).or_default();
-            twins.insert(op);
-            // A tombstone keeps one stamp only; what the next life gets may repeat another.
-            let reborn = whole && before.is_some_and(|before| !before.live.value);
-            if twins.len() > 1 && !self.numbers_shared && !reborn {
-                self.twin = Some((key, register, stamp));
-            }
+            self.by_stamp.entry((key, register, stamp)).or_default().insert(op);
         }
     }
 
-    /// A file has given another stamp to a write that had not left it.
-    pub fn restamped(&mut self, key: Key, register: RegisterId, old: Stamp, new: Stamp) {
-        let ops: Vec<OpId> = self.of(key, register, old).collect();
+    /// The write that `version` shows in that register has got another stamp.
+    pub fn restamped(&mut self, key: Key, register: RegisterId, version: &Version, new: Stamp) {
+        let ops = self.in_version(key, version, register);
         for op in &ops {
             if let Some(op) = self.ops.get_mut(*op) {
                 op.stamp = new;
             }
         }
         self.by_stamp.entry((key, register, new)).or_default().extend(ops);
-    }
-
-    pub fn purged(&mut self, key: Key, tombstone: &Version) {
-        let ops: Vec<OpId> = self.of(key, RegisterId::Live, tombstone.live.stamp).collect();
-        self.purged.extend(ops);
     }
 
     /// Everything that `roots` had seen, and they themselves.
@@ -170,64 +188,114 @@ impl Truth {
         reached
     }
 
-    /// The writes that stand, were superseded by one that knew them, or are in a log. A dead
-    /// row shows its death only.
+    /// `roots`, and what they had replaced: in the same register; a birth and a death replace the
+    /// whole row. (What a column had seen of a death says nothing about it: of the rest of the
+    /// life in which it was set a lost server may have had the only trace.)
+    fn superseded(&self, roots: impl Iterator<Item = OpId>) -> HashSet<OpId> {
+        let mut reached = HashSet::new();
+        let mut open: Vec<OpId> = roots.collect();
+        while let Some(op) = open.pop() {
+            let Some(later) = self.ops.get(op).filter(|_| reached.insert(op)) else { continue };
+            let whole = later.register == RegisterId::Live;
+            let replaced = |seen: &&OpId| {
+                whole || self.ops.get(**seen).is_some_and(|seen| seen.register == later.register)
+            };
+            open.extend(later.seen.iter().filter(replaced));
+        }
+        reached
+    }
+
+    /// The writes that stand, were superseded by one that knew them, are in a log, or set the
+    /// value of such a one: of two that set the same value the later speaks for both. A dead row
+    /// shows its death only.
     pub fn accounted<'a>(
         &self,
+        buried: &BTreeSet<OpId>,
         rows: impl Iterator<Item = (Key, &'a Version)>,
         logs: impl Iterator<Item = &'a Log>,
     ) -> HashSet<OpId> {
-        let mut roots = self.purged.clone();
+        let mut roots = buried.clone();
+        // Adopted rows and defaults are no writes, but can be what a later one repeats.
+        let mut standing = HashMap::<(Key, RegisterId), Vec<(Stamp, Value)>>::new();
         for (key, version) in rows {
-            for (register, stamp) in registers(version) {
+            standing
+                .entry((key, RegisterId::Live))
+                .or_default()
+                .push((version.live.stamp, Value::Bool(version.live.value)));
+            for (position, column) in version.columns.iter().enumerate() {
+                if version.live.value {
+                    let place = standing.entry((key, RegisterId::Column(position))).or_default();
+                    place.push((column.stamp, column.value.clone()));
+                }
+            }
+            for (register, _) in registers(version) {
                 if version.live.value || register == RegisterId::Live {
-                    roots.extend(self.of(key, register, stamp));
+                    roots.extend(self.in_version(key, version, register));
                 }
             }
         }
         for (key, conflict) in logs.flatten() {
             roots.extend(self.of(*key, conflict.register, conflict.loser));
         }
-        self.history(roots)
-    }
-
-    /// An acknowledged write that is neither standing nor accounted for. Two that set the same
-    /// value are no conflict: the later one speaks for both.
-    pub fn lost(&self, accounted: &HashSet<OpId>) -> Option<&Op> {
-        let mut accounted = accounted.clone();
+        let mut accounted = self.superseded(roots.into_iter());
         loop {
-            let unaccounted: Vec<OpId> =
-                (0..self.ops.len()).filter(|op| !accounted.contains(op)).collect();
-            let spoken_for = unaccounted.iter().copied().filter(|op| {
-                self.ops.get(*op).is_some_and(|lost| {
-                    accounted.iter().filter_map(|op| self.ops.get(*op)).any(|other| {
-                        (other.key, other.register, &other.value)
-                            == (lost.key, lost.register, &lost.value)
-                            && other.stamp > lost.stamp
-                    })
+            let unaccounted = (0..self.ops.len()).filter(|op| !accounted.contains(op));
+            let speaks = |op: &Op, other: &Op| {
+                (other.key, other.register, &other.value) == (op.key, op.register, &op.value)
+                    && other.stamp > op.stamp
+            };
+            let spoken_for = unaccounted.filter(|op| {
+                let mut others = accounted.iter().filter_map(|other| self.ops.get(*other));
+                self.ops.get(*op).is_some_and(|op| {
+                    let stands = standing.get(&(op.key, op.register)).is_some_and(|standing| {
+                        standing
+                            .iter()
+                            .any(|(stamp, value)| *value == op.value && *stamp > op.stamp)
+                    });
+                    stands || others.any(|other| speaks(op, other))
                 })
             });
-            let more = self.history(spoken_for);
+            let more = self.superseded(spoken_for);
             if more.is_subset(&accounted) {
-                let lost = unaccounted.iter().find(|op| self.is_acknowledged(**op));
-                return lost.and_then(|op| self.ops.get(*op));
+                return accounted;
             }
             accounted.extend(more);
         }
     }
 
+    /// An acknowledged write that is not accounted for.
+    pub fn lost(&self, accounted: &HashSet<OpId>) -> Option<&Op> {
+        let mut lost = (0..self.ops.len()).filter(|op| !accounted.contains(op));
+        lost.find(|op| self.is_acknowledged(*op)).and_then(|op| self.ops.get(op))
+    }
+
     /// Looks for a value that stands although its successor was acknowledged, or although the
     /// row that it belonged to was deleted by somebody who saw it.
-    pub fn undead(&self, rows: &BTreeMap<Key, &Version>, lossless: bool) -> Option<String> {
+    ///
+    /// A successor that is `excused` is in a conflict log (another write beat it, and what that
+    /// one did not know may come again: a copied file's, a stuck statement's), or waits in
+    /// quarantine. A birth that was `raised` above the purge horizon is in a log as one that may
+    /// have been deleted.
+    pub fn undead(
+        &self,
+        rows: &BTreeMap<Key, &Version>,
+        lossless: bool,
+        excused: &HashSet<OpId>,
+        raised: impl Fn(Key, Stamp) -> bool,
+    ) -> Option<String> {
         for (key, version) in rows.iter().filter(|(_, version)| version.live.value) {
-            let lives = self.history(self.of(*key, RegisterId::Live, version.live.stamp));
+            let lives = self.history(self.in_version(*key, version, RegisterId::Live));
             for (register, stamp) in registers(version) {
-                let standing: Vec<OpId> = self.of(*key, register, stamp).collect();
+                if raised(*key, stamp) {
+                    continue;
+                }
+                let standing = self.in_version(*key, version, register);
                 let &[standing] = standing.as_slice() else { continue };
                 let rivals = (0..self.ops.len()).filter(|op| {
                     self.ops.get(*op).is_some_and(|op| op.key == *key)
                         && *op != standing
                         && self.is_acknowledged(*op)
+                        && !excused.contains(op)
                         && self.history([*op]).contains(&standing)
                 });
                 for rival in rivals {
@@ -238,12 +306,13 @@ impl Truth {
                             by.write
                         ));
                     }
+                    // A default belongs to no life: all that were never set share one stamp.
                     // A server that has lost a life cannot tell the next one from it.
                     if by.register == RegisterId::Live
                         && lossless
                         && lives.contains(&rival)
                         && matches!(register, RegisterId::Column(_))
-                        && self.ops.get(standing).is_some_and(|op| op.write != by.write)
+                        && self.ops.get(standing).is_some_and(|op| op.write != by.write && !op.void)
                     {
                         return Some(format!(
                             "key {key}: {register:?} at {stamp} is of an earlier life than write {}",

@@ -73,7 +73,7 @@ impl World {
                     let key = Key::try_from(key).unwrap_or_default();
                     rows.insert(key, Tracked { version, bases });
                 }
-                let id = u32::try_from(file).unwrap_or_default();
+                let id = u32::try_from(file + 1).unwrap_or_default();
                 File::new(id, writer(), rows, rng.range(-20, 20))
             })
             .collect();
@@ -146,7 +146,9 @@ impl World {
     /// Does something that destroys a store's state, and excuses what had no other trace.
     fn destroy(&mut self, but_synced: bool, how: impl FnOnce(&mut World)) {
         let (before, logged) = (self.accounted(), self.logged());
+        let buried = self.primary.data.buried.clone();
         how(self);
+        self.truth.excuse_buried(buried.difference(&self.primary.data.buried).copied());
         let (after, still_logged) = (self.accounted(), self.logged());
         self.truth.excuse(before.difference(&after).copied(), but_synced);
         self.truth.excuse(logged.difference(&still_logged).copied(), but_synced);
@@ -159,7 +161,8 @@ impl World {
         let here = self.files.iter().flat_map(|file| &file.now.rows);
         let here = here.map(|(key, row)| (*key, &row.tracked.version));
         let logs = self.files.iter().map(|file| &file.now.log);
-        self.truth.accounted(there.chain(here), logs.chain(std::iter::once(&self.primary.data.log)))
+        let logs = logs.chain(std::iter::once(&self.primary.data.log));
+        self.truth.accounted(&self.primary.data.buried, there.chain(here), logs)
     }
 
     /// The writes that are in a conflict log as losers.
@@ -222,7 +225,7 @@ impl World {
             Event::RunLate => self.primary.run_late(&mut self.truth),
             Event::Purge => {
                 let horizon = Stamp::at(self.now - RETENTION_MS, Writer::POSTGRES);
-                self.primary.purge(horizon, &mut self.truth);
+                self.primary.purge(horizon, &self.truth);
             }
             Event::Kill { process } => self.processes[*process].kill(),
             Event::Start { process } => self.start(*process),
@@ -246,13 +249,10 @@ impl World {
             }
             Event::FileBackUp { file } => self.files[*file].back_up(),
             Event::FileRestore { file } => {
-                self.tainted.insert(BANK_B[0]);
                 self.kill_all_of(*file);
                 self.destroy(false, |world| world.files[*file].restore());
             }
             Event::FileCopy { from, to } => {
-                self.tainted.insert(BANK_B[0]);
-                self.truth.numbers_shared = true;
                 self.kill_all_of(*to);
                 let content = self.files[*from].now.clone();
                 self.destroy(false, |world| world.files[*to].replace_by(&content));

@@ -11,6 +11,10 @@ use crate::rules::{BANK_A, Key, balance, defaults};
 use crate::trap::Trap;
 use crate::world::World;
 
+/// A write that goes to the file alone: which, its changes, their stamp, and what they were
+/// computed from.
+type Alone = (usize, Vec<(Key, Change)>, dual_database::stamp::Stamp, Vec<(Key, Version)>);
+
 impl World {
     /// Starts a call of the library on a user.
     pub fn call(&mut self, process: usize, key: Key, change: &Change, fault: Fault) {
@@ -44,7 +48,7 @@ impl World {
         let content = &self.files[process.file].now;
         let above = changes
             .iter()
-            .map(|(key, change)| change.replaces(content.version(*key)))
+            .map(|(key, change)| content.replaces(*key, change, self.traps))
             .fold(Default::default(), Ord::max);
         let mut proposal = process.clock.propose(above);
         let write = self.truth.new_write();
@@ -106,14 +110,15 @@ impl World {
                     Follow::Reconciling { .. } | Follow::Held { .. } => false,
                 };
                 if follows || self.traps.has(Trap::AnswerOfAnotherEpoch) {
-                    self.take_direct(file, write, &answer);
+                    self.take_direct(file, &answer);
                 } else {
                     // That PostgreSQL has it proves nothing about the one that is followed
                     // next: pending, it arrives in any case.
                     let changes = statement.changes;
-                    let read = answer.into_iter().filter_map(|(key, was, _)| Some((key, was?)));
+                    let read =
+                        answer.rows.into_iter().filter_map(|(key, was, _)| Some((key, was?)));
                     let read = if changes.len() > 1 { read.collect() } else { Vec::new() };
-                    self.alone(index, (write, changes, statement.proposal, read), true);
+                    self.alone(index, (write, changes, statement.proposal, read));
                 }
                 self.truth.acknowledge(write);
                 self.processes[index].armed = true;
@@ -121,24 +126,33 @@ impl World {
             Some(Call::Alone { write, changes, mut proposal, lost, read }) => {
                 if !lost {
                     let content = &self.files[file].now;
-                    let replaces =
-                        changes.iter().map(|(key, change)| change.replaces(content.version(*key)));
+                    let replaces = changes
+                        .iter()
+                        .map(|(key, change)| content.replaces(*key, change, self.traps));
                     let above = replaces.fold(Default::default(), Ord::max);
                     proposal = process.clock.propose(above);
                 }
                 let call = (write, changes, proposal, read);
-                self.alone(index, call, lost);
+                self.alone(index, call);
             }
         }
     }
 
     /// The direct write into the file, if the file misses nothing of what was there before.
-    fn take_direct(&mut self, file: usize, write: usize, answer: &crate::primary::Answer) {
+    fn take_direct(&mut self, file: usize, answer: &crate::primary::Answer) {
         if self.files[file].blocked {
             return;
         }
         let mut content = self.files[file].now.clone();
-        for (key, previous, after) in answer {
+        // The feed has brought it already, and what came after it: even its purged end.
+        let passed = match &content.follow {
+            Follow::Following { snapshot, .. } => !snapshot.is_new(answer.txid),
+            Follow::Reconciling { .. } | Follow::Held { .. } => false,
+        };
+        if passed && !self.traps.has(Trap::AnswerAfterFeed) {
+            return;
+        }
+        for (key, previous, after) in &answer.rows {
             let existing = content.tracked(*key);
             let absorbed = if self.traps.has(Trap::DirectWithoutPrevious) {
                 let own = existing.map(|row| row.version.clone());
@@ -161,27 +175,11 @@ impl World {
             let met = content.take(*key, absorbed, self.traps);
             self.taint(*key, met);
         }
-        // The caller stood on what the file had, even if PostgreSQL has lost that.
-        for (key, ..) in answer {
-            if let Some(after) = content.version(*key) {
-                self.truth.executed(write, *key, self.files[file].now.version(*key), after);
-            }
-        }
         self.files[file].commit(content, false);
     }
 
     /// The change goes to the file alone, pending.
-    fn alone(
-        &mut self,
-        index: usize,
-        (write, changes, proposal, read): (
-            usize,
-            Vec<(Key, Change)>,
-            dual_database::stamp::Stamp,
-            Vec<(Key, Version)>,
-        ),
-        lost: bool,
-    ) {
+    fn alone(&mut self, index: usize, (write, changes, proposal, read): Alone) {
         let file = self.processes[index].file;
         if self.files[file].blocked {
             return;
@@ -203,7 +201,7 @@ impl World {
                 continue;
             }
             let alive = before.alive(*key);
-            let superseded = change.replaces(before.version(*key)) >= proposal;
+            let superseded = before.replaces(*key, change, self.traps) >= proposal;
             // Lost and superseded, or without a row: nobody can say what became of it.
             if alive == matches!(change, Change::Insert(_)) || superseded {
                 return;
@@ -215,7 +213,6 @@ impl World {
                 self.truth.executed(write, *key, before.version(*key), after);
             }
         }
-        let _ = lost;
         self.truth.acknowledge(write);
         self.truth.is_synced(write);
         let process = &mut self.processes[index];

@@ -98,7 +98,8 @@ pub fn conflicts(pending: &Version, bases: &Bases, found: &Version) -> Vec<Confl
 pub fn overwritten(loser: &Version, winner: &Version) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     let merged = merge(loser, winner).version;
-    if merged.live.stamp > loser.live.stamp && merged.live.value != loser.live.value {
+    // On equal stamps too: a server that came back from a backup can hand one out again.
+    if merged.live.value != loser.live.value {
         let (winner, loser) = (merged.live.stamp, loser.live.stamp);
         conflicts.push(Conflict { register: RegisterId::Live, winner, loser });
     }
@@ -106,7 +107,7 @@ pub fn overwritten(loser: &Version, winner: &Version) -> Vec<Conflict> {
         return conflicts;
     }
     for (position, (own, merged_column)) in loser.columns.iter().zip(&merged.columns).enumerate() {
-        let replaced = merged_column.stamp > own.stamp && merged_column.value != own.value;
+        let replaced = merged_column.value != own.value;
         if replaced || !merged.live.value {
             let by = if merged.live.value { merged_column.stamp } else { merged.live.stamp };
             let register = RegisterId::Column(position);
@@ -192,6 +193,10 @@ mod tests {
         let ours = row(true, 0, 30);
         assert_eq!(overwritten(&ours, &row(true, 0, 20)), []);
         assert_eq!(overwritten(&ours, &row(true, 0, 40)), entry(COLUMN, 40, 30));
+        let mut again = row(true, 0, 30);
+        again.columns[0].value = Value::Int(31);
+        assert_eq!(overwritten(&ours, &again), entry(COLUMN, 30, 30));
+        assert_eq!(overwritten(&again, &ours), []);
         let mut both = entry(RegisterId::Live, 50, 0);
         both.extend(entry(COLUMN, 50, 30));
         assert_eq!(overwritten(&ours, &row(false, 50, 50)), both);

@@ -1,7 +1,11 @@
 //! A row of the SQLite file: its version, and which of its registers PostgreSQL lacks.
 
-use super::{Change, Conflict, Defaults, Version, conflicts, merge, misses_none, written};
-use crate::stamp::Stamp;
+use std::collections::BTreeMap;
+
+use super::{
+    Change, Conflict, Defaults, RegisterId, Version, conflicts, merge, misses_none, written,
+};
+use crate::stamp::{Clock, Stamp, StampClock, refused_as_ahead};
 
 /// For each pending register the stamp that it replaced; `None` where nothing is pending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +76,27 @@ impl Tracked {
     #[must_use]
     pub fn settled(version: Version) -> Tracked {
         Tracked { version, bases: Bases::default() }
+    }
+
+    /// The highest stamp that a change in this file replaces: what it is stamped with has to lie
+    /// above it.
+    ///
+    /// What a pending delete has met on the other side counts though the tombstone does not show
+    /// it: as long as the delete has not arrived, PostgreSQL still has that stamp, and a new
+    /// birth below it would lose to the life that the delete has ended.
+    #[must_use]
+    pub fn replaces(&self, change: &Change) -> Stamp {
+        let own = change.replaces(Some(&self.version));
+        match change {
+            Change::Insert(_) | Change::Delete => {
+                let bases = self.bases.columns.iter().copied().chain([self.bases.live]);
+                bases.flatten().fold(own, Stamp::max)
+            }
+            Change::Update(columns) => {
+                let bases = columns.iter().filter_map(|(column, _)| self.bases.column(*column));
+                bases.fold(own, Stamp::max)
+            }
+        }
     }
 
     /// A change made in this file and pending: the registers that it sets remember the stamp
@@ -147,8 +172,10 @@ impl Tracked {
             // The row has died there, and what was pending in it with it.
             bases = Bases::default();
         }
-        // The own stamp coming back means that PostgreSQL has it, whatever became of the push.
-        bases.settle(&existing.version, incoming, |ours, theirs| theirs >= ours);
+        // The own stamp coming back means that PostgreSQL has it, whatever became of the push. A
+        // death that has not arrived keeps its columns: they remember what it has met.
+        let dying = !version.live.value && bases.live.is_some();
+        bases.settle(&existing.version, incoming, |ours, theirs| !dying && theirs >= ours);
         Absorbed {
             changed: version != existing.version || bases != existing.bases,
             other_is_behind: version != incoming.clone().stored(defaults),
@@ -198,6 +225,78 @@ impl Tracked {
         Some(absorbed)
     }
 
+    /// Whether PostgreSQL, whose clock shows `primary_unix_ms`, refuses the row because something
+    /// pending in it lies too far ahead.
+    #[must_use]
+    pub fn is_refused_as_ahead(&self, primary_unix_ms: i64) -> bool {
+        self.pending().any(|(_, stamp, base)| refused_as_ahead(stamp, base, primary_unix_ms))
+    }
+
+    /// Gives new stamps to what PostgreSQL has refused as too far ahead, by the clock that it
+    /// answered with: what had one stamp has one again. Says which register had which stamp and
+    /// which it has now.
+    pub fn restamp<C: Clock>(
+        &mut self,
+        primary_unix_ms: i64,
+        clock: &mut StampClock<C>,
+    ) -> Vec<(RegisterId, Stamp, Stamp)> {
+        let mut bases = BTreeMap::<Stamp, Stamp>::new();
+        for (_, stamp, base) in self.pending() {
+            if refused_as_ahead(stamp, base, primary_unix_ms) {
+                let highest = bases.entry(stamp).or_default();
+                *highest = base.max(*highest);
+            }
+        }
+        let fresh: BTreeMap<Stamp, Stamp> = bases
+            .into_iter()
+            .map(|(old, base)| (old, clock.restamp(base, primary_unix_ms)))
+            .collect();
+        let restamped: Vec<_> = self
+            .pending()
+            .filter_map(|(register, old, _)| Some((register, old, *fresh.get(&old)?)))
+            .collect();
+        for (register, _, new) in &restamped {
+            match register {
+                RegisterId::Live => self.version.live.stamp = *new,
+                RegisterId::Column(column) => {
+                    if let Some(column) = self.version.columns.get_mut(*column) {
+                        column.stamp = *new;
+                    }
+                }
+            }
+        }
+        restamped
+    }
+
+    /// The pending registers with their stamps and bases.
+    fn pending(&self) -> impl Iterator<Item = (RegisterId, Stamp, Stamp)> + '_ {
+        let live = self.bases.live.map(|base| (RegisterId::Live, self.version.live.stamp, base));
+        let columns = self.version.columns.iter().zip(&self.bases.columns).enumerate();
+        live.into_iter().chain(columns.filter_map(|(position, (column, base))| {
+            Some((RegisterId::Column(position), column.stamp, (*base)?))
+        }))
+    }
+
+    /// PostgreSQL has lost something of the row and could not take it back: what it lacks, given
+    /// what it has, is pending from here on; of a row that it does not know, everything is.
+    /// (Settled, what it lacks would neither be offered again nor meet a conflict.)
+    pub fn repend(&mut self, primary: Option<&Version>) {
+        let lacks = |base: &mut Option<Stamp>, ours: Stamp, theirs: Option<Stamp>| {
+            if theirs.is_none_or(|theirs| theirs < ours) {
+                // Here too a base that is known already says more.
+                base.get_or_insert(theirs.unwrap_or_default());
+            }
+        };
+        let columns = self.version.columns.len();
+        self.bases.columns.resize(columns.max(self.bases.columns.len()), None);
+        let theirs = primary.map(|row| row.live.stamp);
+        lacks(&mut self.bases.live, self.version.live.stamp, theirs);
+        for (position, base) in self.bases.columns.iter_mut().enumerate() {
+            let theirs = primary.map(|row| row.stamp_of(position));
+            lacks(base, self.version.stamp_of(position), theirs);
+        }
+    }
+
     /// PostgreSQL has taken `sent`. What has not changed since is no longer pending; what has
     /// been set again meanwhile is pending on top of what was sent.
     pub fn acknowledge(&mut self, sent: &Version) {
@@ -208,7 +307,6 @@ impl Tracked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::RegisterId;
     use crate::stamp::Writer;
     use crate::value::Value;
 
@@ -244,6 +342,17 @@ mod tests {
         assert_eq!(acknowledged.bases.columns, [Some(at(2)), None]);
         acknowledged.acknowledge(&twice.version);
         assert!(!acknowledged.bases.any());
+    }
+
+    #[test]
+    fn a_birth_after_a_pending_delete_lies_above_what_the_delete_has_met() {
+        let row = Tracked::settled(born(1).version);
+        let deleted =
+            Tracked::changed(Some(&row), &Change::Delete, at(5), Stamp::ZERO, &Defaults::default());
+        let theirs = update(&row, 3, 9).version;
+        let met = Tracked::absorb(Some(&deleted), &theirs, true, &Defaults::default()).row;
+        assert_eq!((met.version.live.value, met.version.highest()), (false, at(5)));
+        assert_eq!(met.replaces(&Change::Insert(Vec::new())), at(9));
     }
 
     #[test]

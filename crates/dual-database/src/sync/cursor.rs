@@ -63,9 +63,9 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImpossibleHistory {
     /// The state.
-    pub state: Follow,
+    pub state: Box<Follow>,
     /// The event.
-    pub event: Event,
+    pub event: Box<Event>,
 }
 
 impl Follow {
@@ -108,11 +108,13 @@ impl Follow {
                 Ok(Follow::Reconciling { cause: *cause, approved: true })
             }
             (Follow::Reconciling { .. }, Event::Reconciled { epoch, snapshot })
-                if epoch.token.is_some() =>
+                if epoch.token.is_some() && epoch.life.is_some() =>
             {
                 Ok(Follow::Following { epoch, snapshot })
             }
-            (state, event) => Err(ImpossibleHistory { state: state.clone(), event }),
+            (state, event) => {
+                Err(ImpossibleHistory { state: Box::new(state.clone()), event: Box::new(event) })
+            }
         }
     }
 }
@@ -165,12 +167,12 @@ pub fn judge_poll(
 
 impl fmt::Display for ImpossibleHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.state {
+        let state = match *self.state {
             Follow::Following { .. } => "following",
             Follow::Reconciling { .. } => "reconciling",
             Follow::Held { .. } => "held",
         };
-        let event = match self.event {
+        let event = match *self.event {
             Event::Pulled { .. } => "pulled",
             Event::Broken(_) => "broken",
             Event::Held { .. } => "held",
@@ -196,6 +198,7 @@ mod tests {
             database: 1,
             relations: 1,
             installation: 1,
+            life: Some(Token(1)),
         }
     }
 

@@ -24,6 +24,11 @@ pub struct Epoch {
     pub relations: u64,
     /// The number under which the product was installed there.
     pub installation: u128,
+    /// The server's own token, in the same UNLOGGED table; whoever connects first after it was
+    /// emptied sets it. Without it a copied file hides a loss: one copy meets the empty table
+    /// and sets the token that both share, the other finds that token, takes itself for a mere
+    /// copy, and trusts a server that has lost transactions.
+    pub life: Option<Token>,
 }
 
 /// Why the cursor means nothing any more.
@@ -133,6 +138,7 @@ mod tests {
             database: 5,
             relations: 3,
             installation: 9,
+            life: Some(Token(4)),
         }
     }
 

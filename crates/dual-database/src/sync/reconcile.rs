@@ -34,14 +34,12 @@ pub fn unknown(row: &Tracked, horizon: Stamp) -> Unknown {
 /// one stamp above the horizon, because tombstones of that key which other files still have
 /// lie below it and would delete it again without a word. It may itself be one of the deleted
 /// (pushed once, the answer lost): the entry for the conflict log names it as winner and loser.
+///
+/// The stamp is PostgreSQL's, made by its clock with its number: with the number of the process
+/// that pushes it could be one that this process gives to a write of its own.
 #[must_use]
-pub fn risen(
-    birth: &Version,
-    horizon: Stamp,
-    now_unix_ms: i64,
-    writer: Writer,
-) -> (Version, Conflict) {
-    let stamp = captured(now_unix_ms, horizon.max(birth.highest()), writer);
+pub fn risen(birth: &Version, horizon: Stamp, primary_unix_ms: i64) -> (Version, Conflict) {
+    let stamp = captured(primary_unix_ms, horizon.max(birth.highest()), Writer::POSTGRES);
     let mut version = birth.clone();
     version.live.stamp = stamp;
     version.columns.iter_mut().for_each(|column| column.stamp = stamp);
@@ -125,8 +123,7 @@ mod tests {
 
     #[test]
     fn a_birth_below_the_horizon_rises_above_it() {
-        let writer = Writer::new(3).unwrap();
-        let (version, logged) = risen(&row(true, 10, 20), at(50), 0, writer);
+        let (version, logged) = risen(&row(true, 10, 20), at(50), 0);
         assert!(version.live.stamp > at(50) && version.columns[0].stamp > at(50));
         assert_eq!(logged.winner, version.live.stamp);
     }

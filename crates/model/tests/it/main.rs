@@ -1,0 +1,79 @@
+//! The model over many seeds, and every known mistake put back.
+
+use model::{Trap, generate, replay, run, shrink};
+
+const SEEDS: u64 = 3_000;
+
+/// Where to begin looking for the mistakes that need a rare history.
+fn rare(trap: Trap) -> u64 {
+    match trap {
+        Trap::PlusOne => 400,
+        Trap::PurgeUnnoticed => 600,
+        Trap::NoRelations => 800,
+        Trap::HorizonByHighest => 900,
+        Trap::WriteBeforePush => 2_800,
+        Trap::StaleOffset => 4_600,
+        Trap::AnswerAfterFeed => 5_900,
+        Trap::BirthBelowBase => 23_200,
+        Trap::RefusedStaysSettled => 26_600,
+        Trap::LateAcknowledgement => 29_400,
+        Trap::NoLife => 33_000,
+        _ => 0,
+    }
+}
+
+/// The first seed of `seeds` whose history breaks a promise; with a mistake put back, one that
+/// keeps them without it.
+fn first_violation(seeds: std::ops::Range<u64>, trap: Option<Trap>) -> Option<(u64, String)> {
+    seeds.into_iter().find_map(|seed| {
+        let what = run(seed, trap).violation?;
+        let blamed = trap.is_none() || run(seed, None).violation.is_none();
+        blamed.then_some((seed, what))
+    })
+}
+
+#[test]
+fn the_first_half_of_the_seeds_keeps_the_promises() {
+    assert_eq!(first_violation(0..SEEDS / 2, None), None);
+}
+
+#[test]
+fn the_second_half_of_the_seeds_keeps_the_promises() {
+    assert_eq!(first_violation(SEEDS / 2..SEEDS, None), None);
+}
+
+#[test]
+fn every_mistake_is_noticed() {
+    let missed: Vec<&str> = Trap::ALL
+        .iter()
+        .filter(|trap| first_violation(rare(**trap)..rare(**trap) + 400, Some(**trap)).is_none())
+        .map(|trap| trap.name())
+        .collect();
+    assert_eq!(missed, Vec::<&str>::new());
+}
+
+#[test]
+fn a_seed_is_one_history() {
+    assert_eq!(run(17, None), run(17, None));
+}
+
+#[test]
+fn the_histories_exercise_what_they_are_for() {
+    let reports: Vec<_> = (0..200).map(|seed| run(seed, None)).collect();
+    let total = |count: fn(&model::Report) -> usize| reports.iter().map(count).sum::<usize>();
+    assert!(total(|report| report.acknowledged) > 1_000);
+    assert!(total(|report| report.breaks) > 100);
+    assert!(total(|report| report.held) > 20);
+    assert!(total(|report| report.conflicts) > 200);
+    assert!(total(|report| report.sums) > 10_000);
+}
+
+#[test]
+fn a_shrunk_history_still_fails() {
+    let trap = Some(Trap::CursorByMaximum);
+    let (seed, _) = first_violation(0..SEEDS, trap).expect("the trap is noticed");
+    let fails = |history: &[_]| replay(seed, history, trap).violation.is_some();
+    let whole = generate(seed);
+    let short = shrink(whole.clone(), fails);
+    assert!(fails(&short) && short.len() < whole.len());
+}
