@@ -169,6 +169,8 @@ impl Truth {
             if let Some(entry) = self.ops.get_mut(op) {
                 // The store that it stood in alone had never seen the key: there it said nothing.
                 entry.void |= silent;
+                // Silent in one store, it can have been stamped in the other.
+                entry.stamp = entry.stamp.max(stamp);
                 entry.seen.extend(seen.into_iter().filter(|seen| *seen != op));
             }
             self.by_stamp.entry((key, register, stamp)).or_default().insert(op);
