@@ -220,6 +220,10 @@ impl World {
             content.tokens = Tokens::default();
             seen = None;
         }
+        // A file that follows nothing has no life to compare: another copy of it may have met the
+        // loss first, and set the token that both share.
+        let follows = matches!(content.follow, Follow::Following { .. });
+        let cause = cause.map(|cause| if follows { cause } else { Break::OtherPrimary });
         if let Some(cause) = cause {
             self.broken(&mut content, cause);
         }
