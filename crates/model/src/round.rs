@@ -123,7 +123,9 @@ impl World {
                 let mut content = self.files[file].now.clone();
                 let clock = &mut self.processes[index].clock;
                 content.restamp(primary_ms, clock, &mut self.truth);
-                self.files[file].commit(content, false);
+                // On disk before it is pushed: after a power cut the write would get another,
+                // higher stamp, and beat who has seen it under this one.
+                self.files[file].commit(content, true);
                 Step::Next(Box::new(Round::PushRead))
             }
             Round::Push(batch) => {
@@ -220,6 +222,10 @@ impl World {
             content.tokens = Tokens::default();
             seen = None;
         }
+        // A file that follows nothing has no life to compare: another copy of it may have met the
+        // loss first, and set the token that both share.
+        let follows = matches!(content.follow, Follow::Following { .. });
+        let cause = cause.map(|cause| if follows { cause } else { Break::OtherPrimary });
         if let Some(cause) = cause {
             self.broken(&mut content, cause);
         }

@@ -106,8 +106,18 @@ impl Truth {
             RegisterId::Live => version.live.stamp,
             RegisterId::Column(column) => version.stamp_of(column),
         };
+        // What inserts said nothing about shares one stamp: it is of the insert that gave the life.
+        let births: BTreeSet<OpId> = self.of(key, RegisterId::Live, version.live.stamp).collect();
+        let of_this_life = |op: &Op| {
+            let birth = self.by_write.get(&(op.write, key, RegisterId::Live));
+            let is_birth = |id: &&OpId| {
+                self.ops.get(**id).is_some_and(|birth| birth.value == Value::Bool(true))
+            };
+            !op.void || birth.filter(is_birth).is_none_or(|birth| births.contains(birth))
+        };
         let ops = self.of(key, register, stamp);
-        ops.filter(|op| self.ops.get(*op).is_some_and(stands)).collect()
+        ops.filter(|op| self.ops.get(*op).is_some_and(|op| stands(op) && of_this_life(op)))
+            .collect()
     }
 
     fn all_of(&self, key: Key, version: &Version) -> BTreeSet<OpId> {
@@ -159,6 +169,8 @@ impl Truth {
             if let Some(entry) = self.ops.get_mut(op) {
                 // The store that it stood in alone had never seen the key: there it said nothing.
                 entry.void |= silent;
+                // Silent in one store, it can have been stamped in the other.
+                entry.stamp = entry.stamp.max(stamp);
                 entry.seen.extend(seen.into_iter().filter(|seen| *seen != op));
             }
             self.by_stamp.entry((key, register, stamp)).or_default().insert(op);
