@@ -274,6 +274,11 @@ fn f_the_bots_own_sqlite_schema_is_adopted() {
     assert_eq!(scene.value(5_123_456_789, "status"), some("issued"));
     assert_eq!(scene.value(5_123_456_790, "register_date"), some("2025-07-11 12:00:05"));
     assert_eq!(scene.value(5_123_456_789, "id"), some("1"));
+    // The bot goes on reading its own column, so a new row has the date there as well.
+    assert_eq!(
+        scene.sqlite("SELECT signup_date FROM users WHERE user_id = 5123456790"),
+        [[some("2025-07-11 12:00:05")]]
+    );
     // Whoever is not in the sheet stays, with the old column as it was.
     assert_eq!(
         scene.sqlite("SELECT first_name, signup_date, register_date FROM users WHERE user_id = 42"),

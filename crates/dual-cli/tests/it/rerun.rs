@@ -146,6 +146,17 @@ fn recreated_tables_hold_the_sheet_and_nothing_else() {
 }
 
 #[test]
+fn replaced_tables_keep_nothing_that_only_one_side_had() {
+    let scene = Scene::new(json!([heading(), bot_row("2025-07-10 12:00:05", 101, "Купон выдан")]));
+    scene.migrate(&[]).ended(0);
+    scene.sqlite("UPDATE users SET ai_concept = 'рок', real_name = 'Старое' WHERE user_id = 101");
+    scene.migrate(&["--recreate-tables", "--yes"]).ended(0);
+    scene.equal();
+    assert_eq!(scene.value(101, "ai_concept"), some("evgenich"));
+    assert_eq!(scene.value(101, "real_name"), None);
+}
+
+#[test]
 fn an_answer_typed_at_the_question_counts() {
     use std::io::Write as _;
     use std::process::Stdio;

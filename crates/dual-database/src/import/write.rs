@@ -153,7 +153,9 @@ impl Import {
                     .await?;
             self.staging.reject_too_long(load.length_limits()).await?;
             self.check_rejects(max_rejects).await?;
-            let unfit = load.copy(&self.staging, reach.1, observer).await?;
+            // A table that is replaced keeps nothing, on neither side.
+            let complete = reach.1 && !recreate_tables;
+            let unfit = load.copy(&self.staging, complete, observer).await?;
             let plan = load.compare().await?;
             load.refuse_unfit(&unfit).await?;
             if !dry_run {

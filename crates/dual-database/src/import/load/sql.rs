@@ -71,26 +71,33 @@ pub(super) fn data_columns(table: &Table, prefix: &str) -> String {
 }
 
 /// Inserts the rows that SQLite lacks, in the order of the sheet. What the source does not
-/// know comes from the row that PostgreSQL has, if it has one.
-pub(super) fn insert_sqlite(table: &Table, store: &str) -> String {
+/// know comes from the row that PostgreSQL has, if it has one. `mirrors` are pairs of a data
+/// column and another column of the store that gets the same value.
+pub(super) fn insert_sqlite(table: &Table, store: &str, mirrors: &[(&str, &str)]) -> String {
     let (key, id) = (quoted(table.key().name), quoted(table.surrogate().name));
-    let columns: Vec<String> = table
-        .data_columns()
-        .map(|(position, column)| {
-            let name = quoted(column.name);
-            format!(
-                "CASE WHEN (s.known & {}) = 0 AND e.{key} IS NOT NULL THEN e.{name} ELSE s.{name} END",
-                bit(position)
-            )
-        })
-        .collect();
+    let value = |position: usize, column: &Column| {
+        let name = quoted(column.name);
+        format!(
+            "CASE WHEN (s.known & {}) = 0 AND e.{key} IS NOT NULL THEN e.{name} ELSE s.{name} END",
+            bit(position)
+        )
+    };
+    let mut columns = vec![data_columns(table, "")];
+    let mut values: Vec<String> =
+        table.data_columns().map(|(position, column)| value(position, column)).collect();
+    for (from, to) in mirrors {
+        if let Some((position, column)) = table.data_columns().find(|(_, c)| c.name == *from) {
+            columns.push(quoted(to));
+            values.push(value(position, column));
+        }
+    }
     format!(
         "INSERT INTO {store} ({id}, {key}, {})\nSELECT i.id, s.{key},\n  {}\n\
          FROM staged AS s JOIN issued AS i ON i.{key} = s.{key}\n\
          LEFT JOIN elsewhere AS e ON e.{key} = s.{key}\n\
          WHERE NOT EXISTS (SELECT 1 FROM {store} AS u WHERE u.{key} = s.{key})\nORDER BY s.row",
-        data_columns(table, ""),
-        columns.join(",\n  "),
+        columns.join(", "),
+        values.join(",\n  "),
     )
 }
 
@@ -122,7 +129,7 @@ mod tests {
         ] {
             let insert = match dialect {
                 Dialect::Postgres => insert_postgres(&table, store, ""),
-                Dialect::Sqlite => insert_sqlite(&table, store),
+                Dialect::Sqlite => insert_sqlite(&table, store, &[]),
             };
             let all = [
                 counts(dialect, &table, store, staged),

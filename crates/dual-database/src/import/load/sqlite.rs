@@ -6,7 +6,9 @@ use super::{Mark, StorePlan, sql};
 use crate::error::{Error, Kind, Result, Store};
 use crate::import::staging::Staging;
 use crate::schema::{Dialect, Table, quoted};
-use crate::store::sqlite::{Adoption, File, Found, attach, failed, rewrite_timestamps};
+use crate::store::sqlite::{
+    Adoption, File, Found, OLD_REGISTER_DATE, REGISTER_DATE, attach, failed, rewrite_timestamps,
+};
 use crate::value::Value;
 
 const MARKS: &str = "store.dual_import_run";
@@ -185,7 +187,15 @@ impl<'a> SqliteLoad<'a> {
                 take_over_ids(connection, &table).map_err(wrap)?;
                 let update = sql::update(Dialect::Sqlite, &table, &name, "staged");
                 let updated = connection.execute(&update, []).map_err(wrap)?;
-                let insert = sql::insert_sqlite(&table, &name);
+                let mirrors: &[_] = match Found::read(connection, &table)? {
+                    Found::Table { columns, .. }
+                        if columns.iter().any(|c| c.name == OLD_REGISTER_DATE) =>
+                    {
+                        &[(REGISTER_DATE, OLD_REGISTER_DATE)]
+                    }
+                    _ => &[],
+                };
+                let insert = sql::insert_sqlite(&table, &name, mirrors);
                 let inserted = connection.execute(&insert, []).map_err(wrap)?;
                 let number = |count| u64::try_from(count).unwrap_or(u64::MAX);
                 plan.check(Store::Sqlite, operation, number(updated), number(inserted))?;

@@ -23,9 +23,11 @@ pub struct Adoption {
     pub steps: Vec<Step>,
 }
 
-const REGISTER_DATE: &str = "register_date";
-/// The bot's own schema has this column where the declared one has `register_date`.
-const OLD_REGISTER_DATE: &str = "signup_date";
+/// The column of registrations.
+pub const REGISTER_DATE: &str = "register_date";
+/// The bot's own schema has this column where the declared one has [`REGISTER_DATE`]; the bot
+/// goes on reading it.
+pub const OLD_REGISTER_DATE: &str = "signup_date";
 
 impl Adoption {
     /// The SQL by which a row `u` of the found table reads in `column` once it is adopted: the

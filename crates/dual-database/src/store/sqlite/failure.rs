@@ -39,9 +39,12 @@ pub fn failed(operation: &'static str, cause: rusqlite::Error) -> Error {
             Kind::Schema(Store::Sqlite),
             Some("the SQLite file is damaged; `sqlite3 FILE .recover` salvages what is readable"),
         ),
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig) => {
-            (Kind::InvalidData, None)
-        }
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig) => (
+            Kind::InvalidData,
+            Some(
+                "a rule of the SQLite table refuses one of the rows; nothing was changed: correct that row, or relax the rule",
+            ),
+        ),
         Some(ErrorCode::OperationInterrupted) => (Kind::Interrupted, None),
         Some(ErrorCode::SystemIoFailure) => {
             (Kind::Unavailable(Store::Sqlite), Some("the disk of the SQLite file reports an error"))

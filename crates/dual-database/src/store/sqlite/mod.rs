@@ -11,7 +11,7 @@ mod failure;
 mod file;
 mod thread;
 
-pub use adopt::{Adoption, Step, rewrite_timestamps};
+pub use adopt::{Adoption, OLD_REGISTER_DATE, REGISTER_DATE, Step, rewrite_timestamps};
 pub use catalog::{Affinity, Found, FoundColumn};
 pub use codec::{Undecodable, from_sqlite, to_sqlite};
 pub use failure::failed;

@@ -54,7 +54,14 @@ pub(super) fn read(cell: &Cell, zones: Option<&Zones>) -> Result<Content, Fault>
 /// as it was written.
 pub(super) fn read_text_date(cell: &Cell) -> Result<String, Fault> {
     match cell {
-        Cell::Int(_) | Cell::Float(_) => Ok(serial(cell)?.date().strftime("%d.%m.%Y").to_string()),
+        // A day typed into the sheet; a number such as 3.05 or 150890 is none.
+        Cell::Int(_) | Cell::Float(_) => {
+            let day = serial(cell)?;
+            if day.time() != Time::midnight() || day.year() > 2100 {
+                return Err(bad("is a number that stands for no day of a person's life"));
+            }
+            Ok(day.date().strftime("%d.%m.%Y").to_string())
+        }
         Cell::Bool(_) => Err(bad("is a logical value, not a date")),
         Cell::Text(_) | Cell::Empty => super::text::read(cell),
     }
