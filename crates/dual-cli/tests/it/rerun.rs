@@ -308,3 +308,26 @@ fn a_table_that_refers_to_ids_is_named_before_they_change() {
     assert_eq!(scene.sqlite("SELECT id FROM users"), [[some("7")]]);
     assert_eq!(scene.postgres("SELECT to_regclass('users') IS NULL")[0][0], some("t"));
 }
+
+#[test]
+fn rows_that_only_sqlite_refuses_go_into_neither_database() {
+    let mut rows = vec![heading()];
+    for index in 0..20 {
+        let mut row = bot_row("2025-07-10 12:00:05", 101 + index, "Купон выдан");
+        row[3] = json!(format!("user_{}", if index == 15 { 3 } else { index }));
+        row[8] = json!(if index == 8 { "forbidden" } else { "direct" });
+        rows.push(row);
+    }
+    let scene = Scene::new(Value::Array(rows));
+    scene.sqlite(
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, user_id INTEGER UNIQUE NOT NULL, username TEXT UNIQUE,
+             source TEXT CHECK (source <> 'forbidden'))",
+    );
+    let document = scene.migrate(&["--json"]).ended(1).json();
+    adds_up(&document);
+    let asides = document["set_aside"].as_array().unwrap();
+    let rows: Vec<_> = asides.iter().map(|one| (&one["row"], &one["code"])).collect();
+    assert_eq!(rows, [(&json!(10), &json!("refused")), (&json!(17), &json!("refused"))]);
+    assert!(asides[0]["reason"].as_str().unwrap().starts_with("SQLite refuses"));
+    assert_eq!(scene.equal().len(), 18);
+}

@@ -161,7 +161,7 @@ impl Staging {
             .await
     }
 
-    /// Sets rows aside that PostgreSQL refuses.
+    /// Sets rows aside that a store refuses.
     pub(super) async fn reject_refused(&self, refusals: Vec<Refusal>) -> Result<()> {
         let operation = "set the refused rows aside";
         let table = Arc::clone(&self.table);
@@ -170,9 +170,8 @@ impl Staging {
                 let wrap = |cause| failed(operation, cause);
                 let transaction = connection.transaction().map_err(wrap)?;
                 let key = quoted(table.key().name);
-                for Refusal { row, says } in refusals {
-                    let row = i64::try_from(row).unwrap_or(i64::MAX);
-                    let sentence = format!("PostgreSQL refuses the row: {says}");
+                for Refusal { store, row, says } in refusals {
+                    let sentence = format!("{store} refuses the row: {says}");
                     transaction
                         .execute(
                             &format!(

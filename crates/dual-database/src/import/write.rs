@@ -40,7 +40,7 @@ pub struct WriteOptions {
 enum Attempt<'a> {
     /// Both are written.
     Ready(Box<Prepared<'a>>),
-    /// PostgreSQL refused rows, which are set aside now: once more without them.
+    /// A store refused rows, which are set aside now: once more without them.
     Again,
 }
 
@@ -202,17 +202,18 @@ impl Import {
             let write_sqlite = async {
                 match &sqlite {
                     Some((load, compared)) => load.write(mark.clone(), &compared.plan).await,
-                    None => Ok(()),
+                    None => Ok(Vec::new()),
                 }
             };
             let written = tokio::try_join!(write_postgres, write_sqlite);
             if written.is_err() {
                 self.staging.owner.interrupt();
             }
-            let (refusals, ()) = written?;
+            let (mut refusals, by_sqlite) = written?;
+            refusals.extend(by_sqlite);
             if !refusals.is_empty() {
                 observer.event(Event::Warning(&format!(
-                    "PostgreSQL refuses {} rows; they are set aside, and it is done again without them",
+                    "a database refuses {} rows; they are set aside, and it is done again without them",
                     refusals.len()
                 )));
                 SqliteLoad::abandon(&self.staging).await?;

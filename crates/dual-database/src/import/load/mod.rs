@@ -6,7 +6,7 @@ mod postgres;
 mod sql;
 mod sqlite;
 
-pub(super) use postgres::{PostgresLoad, Refusal};
+pub(super) use postgres::PostgresLoad;
 pub(super) use sqlite::SqliteLoad;
 
 use std::collections::BTreeMap;
@@ -67,4 +67,35 @@ pub(super) struct Mark {
     pub(super) run_id: String,
     /// What was imported, for a person.
     pub(super) source: String,
+}
+
+/// A row that a store refuses (CHECK, NOT NULL, unique, triggers).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The store.
+    pub(super) store: Store,
+    /// The row's number in the source.
+    pub(super) row: i64,
+    /// Why, without values.
+    pub(super) says: String,
+}
+
+impl Refusal {
+    /// More refused rows than this, and the table is of another kind than the rows.
+    const MOST: usize = 1_000;
+
+    /// Adds one to those found so far.
+    fn add(found: &mut Vec<Refusal>, store: Store, row: i64, cause: Error) -> Result<()> {
+        if found.len() >= Refusal::MOST {
+            return Err(Error::new(
+                Kind::InvalidData,
+                "find the refused rows",
+                format!("{store} refuses more than {} rows", Refusal::MOST),
+            )
+            .with_hint("nothing was changed; see the constraints and triggers of the table")
+            .with_source(cause));
+        }
+        found.push(Refusal { store, row, says: cause.message().to_string() });
+        Ok(())
+    }
 }

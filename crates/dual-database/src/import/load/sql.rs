@@ -72,8 +72,14 @@ pub(super) fn data_columns(table: &Table, prefix: &str) -> String {
 
 /// Inserts the rows that SQLite lacks, in the order of the sheet. What the source does not
 /// know comes from the row that PostgreSQL has, if it has one. `mirrors` are pairs of a data
-/// column and another column of the store that gets the same value.
-pub(super) fn insert_sqlite(table: &Table, store: &str, mirrors: &[(&str, &str)]) -> String {
+/// column and another column of the store that gets the same value; `within` is a further
+/// condition.
+pub(super) fn insert_sqlite(
+    table: &Table,
+    store: &str,
+    mirrors: &[(&str, &str)],
+    within: &str,
+) -> String {
     let (key, id) = (quoted(table.key().name), quoted(table.surrogate().name));
     let value = |position: usize, column: &Column| {
         let name = quoted(column.name);
@@ -95,7 +101,7 @@ pub(super) fn insert_sqlite(table: &Table, store: &str, mirrors: &[(&str, &str)]
         "INSERT INTO {store} ({id}, {key}, {})\nSELECT i.id, s.{key},\n  {}\n\
          FROM staged AS s JOIN issued AS i ON i.{key} = s.{key}\n\
          LEFT JOIN elsewhere AS e ON e.{key} = s.{key}\n\
-         WHERE NOT EXISTS (SELECT 1 FROM {store} AS u WHERE u.{key} = s.{key})\nORDER BY s.row",
+         WHERE NOT EXISTS (SELECT 1 FROM {store} AS u WHERE u.{key} = s.{key}){within}\nORDER BY s.row",
         columns.join(", "),
         values.join(",\n  "),
     )
@@ -129,7 +135,7 @@ mod tests {
         ] {
             let insert = match dialect {
                 Dialect::Postgres => insert_postgres(&table, store, ""),
-                Dialect::Sqlite => insert_sqlite(&table, store, &[]),
+                Dialect::Sqlite => insert_sqlite(&table, store, &[], ""),
             };
             let all = [
                 counts(dialect, &table, store, staged),

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
-use super::{Mark, StorePlan, sql};
+use super::{Mark, Refusal, StorePlan, sql};
 use crate::error::{Error, Kind, Result, Store};
 use crate::import::staging::Staging;
 use crate::schema::{Dialect, Table, quoted};
@@ -174,8 +174,13 @@ impl<'a> SqliteLoad<'a> {
     }
 
     /// Writes everything, and pushes it out to the disk as far as it goes before the commit,
-    /// so that a full disk shows now and not after PostgreSQL has committed.
-    pub(in crate::import) async fn write(&self, mark: Mark, plan: &StorePlan) -> Result<()> {
+    /// so that a full disk shows now and not after PostgreSQL has committed. Rows that the file
+    /// refuses are returned; then nothing of this transaction may be committed.
+    pub(in crate::import) async fn write(
+        &self,
+        mark: Mark,
+        plan: &StorePlan,
+    ) -> Result<Vec<Refusal>> {
         let operation = "write to SQLite";
         let plan = plan.clone();
         let table = self.staging.table.clone();
@@ -183,20 +188,16 @@ impl<'a> SqliteLoad<'a> {
             .owner
             .call(operation, move |connection| {
                 let wrap = |cause| failed(operation, cause);
-                let name = names(&table).2;
                 take_over_ids(connection, &table).map_err(wrap)?;
-                let update = sql::update(Dialect::Sqlite, &table, &name, "staged");
-                let updated = connection.execute(&update, []).map_err(wrap)?;
-                let mirrors: &[_] = match Found::read(connection, &table)? {
-                    Found::Table { columns, .. }
-                        if columns.iter().any(|c| c.name == OLD_REGISTER_DATE) =>
-                    {
-                        &[(REGISTER_DATE, OLD_REGISTER_DATE)]
+                let range = write_range(connection, &table, (0, i64::MAX));
+                let (updated, inserted) = match range {
+                    Ok(written) => written,
+                    Err(error) if error.is_invalid_data() => {
+                        let refusals = find_refusals(connection, &table)?;
+                        return if refusals.is_empty() { Err(error) } else { Ok(refusals) };
                     }
-                    _ => &[],
+                    Err(error) => return Err(error),
                 };
-                let insert = sql::insert_sqlite(&table, &name, mirrors);
-                let inserted = connection.execute(&insert, []).map_err(wrap)?;
                 let number = |count| u64::try_from(count).unwrap_or(u64::MAX);
                 plan.check(Store::Sqlite, operation, number(updated), number(inserted))?;
                 connection
@@ -211,7 +212,8 @@ impl<'a> SqliteLoad<'a> {
                         )
                     })
                     .map_err(wrap)?;
-                connection.cache_flush().map_err(wrap)
+                connection.cache_flush().map_err(wrap)?;
+                Ok(Vec::new())
             })
             .await
     }
@@ -247,6 +249,56 @@ impl<'a> SqliteLoad<'a> {
             })
             .await
     }
+}
+
+/// Writes the staged rows between two rows of the source, both included.
+fn write_range(
+    connection: &Connection,
+    table: &Table,
+    range: (i64, i64),
+) -> Result<(usize, usize)> {
+    let wrap = |cause| failed("write to SQLite", cause);
+    let name = names(table).2;
+    let within = format!(" AND s.row BETWEEN {} AND {}", range.0, range.1);
+    let update = sql::update(Dialect::Sqlite, table, &name, "staged") + &within;
+    let updated = connection.execute(&update, []).map_err(wrap)?;
+    let mirrors: &[_] = match Found::read(connection, table)? {
+        Found::Table { columns, .. } if columns.iter().any(|c| c.name == OLD_REGISTER_DATE) => {
+            &[(REGISTER_DATE, OLD_REGISTER_DATE)]
+        }
+        _ => &[],
+    };
+    let insert = sql::insert_sqlite(table, &name, mirrors, &within);
+    let inserted = connection.execute(&insert, []).map_err(wrap)?;
+    Ok((updated, inserted))
+}
+
+/// Finds the refused rows by halves, as on PostgreSQL; the transaction has to be rolled back.
+fn find_refusals(connection: &Connection, table: &Table) -> Result<Vec<Refusal>> {
+    let wrap = |cause| failed("find the refused rows", cause);
+    let bounds = "SELECT coalesce(min(row), 0), coalesce(max(row), 0) FROM staged";
+    let all: (i64, i64) =
+        connection.query_row(bounds, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(wrap)?;
+    let (mut refusals, mut ranges) = (Vec::new(), vec![all]);
+    while let Some((low, high)) = ranges.pop() {
+        connection.execute_batch("SAVEPOINT dual_search").map_err(wrap)?;
+        let error = match write_range(connection, table, (low, high)) {
+            Ok(_) => {
+                connection.execute_batch("RELEASE dual_search").map_err(wrap)?;
+                continue;
+            }
+            Err(error) if error.is_invalid_data() => error,
+            Err(error) => return Err(error),
+        };
+        connection.execute_batch("ROLLBACK TO dual_search; RELEASE dual_search").map_err(wrap)?;
+        if low < high {
+            let middle = low + (high - low) / 2;
+            ranges.extend([(middle + 1, high), (low, middle)]);
+        } else {
+            Refusal::add(&mut refusals, Store::Sqlite, low, error)?;
+        }
+    }
+    Ok(refusals)
 }
 
 /// The key, the surrogate and the store's table, quoted.

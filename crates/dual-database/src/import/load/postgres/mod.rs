@@ -5,8 +5,6 @@ mod adoption;
 mod outcome;
 mod refusals;
 
-pub(in crate::import) use refusals::Refusal;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +15,7 @@ use tokio_postgres::types::Type;
 use self::adoption::Survey;
 use self::outcome::{last_mark, transaction_id, was_committed};
 use super::copy_text::read_staged;
-use super::{Mark, StorePlan, sql, sqlite};
+use super::{Mark, Refusal, StorePlan, sql, sqlite};
 use crate::error::{Error, Kind, Result, Store};
 use crate::import::staging::{Staging, bit};
 use crate::import::write::{Target, WriteOptions};

@@ -2,21 +2,9 @@
 //! one bad row among a million costs some twenty statements and stops no other.
 
 use super::PostgresLoad;
-use crate::error::{Error, Kind, Result};
-use crate::import::load::sql;
+use crate::error::{Result, Store};
+use crate::import::load::{Refusal, sql};
 use crate::schema::Dialect;
-
-/// More refused rows than this, and the table is of another kind than the rows.
-const MOST: usize = 1_000;
-
-/// A row that the server refuses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::import) struct Refusal {
-    /// The row's number in the source.
-    pub(in crate::import) row: u64,
-    /// Why, without values.
-    pub(in crate::import) says: String,
-}
 
 impl PostgresLoad {
     /// Writes the staged rows between two rows of the source, both included.
@@ -54,17 +42,7 @@ impl PostgresLoad {
                 ranges.extend([(middle + 1, high), (low, middle)]);
                 continue;
             }
-            let row = u64::try_from(low).unwrap_or(0);
-            refusals.push(Refusal { row, says: error.message().to_string() });
-            if refusals.len() > MOST {
-                return Err(Error::new(
-                    Kind::InvalidData,
-                    operation,
-                    format!("PostgreSQL refuses more than {MOST} rows"),
-                )
-                .with_hint("nothing was changed; see the constraints and triggers of the table")
-                .with_source(error));
-            }
+            Refusal::add(&mut refusals, Store::Postgres, low, error)?;
         }
         Ok(refusals)
     }
