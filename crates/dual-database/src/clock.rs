@@ -6,3 +6,13 @@
 pub fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
+
+/// The machine's clock, for the stamps of a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wall;
+
+impl crate::stamp::Clock for Wall {
+    fn unix_ms(&self) -> i64 {
+        now().as_millisecond()
+    }
+}

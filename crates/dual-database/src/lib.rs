@@ -2,7 +2,8 @@
 //!
 //! The rooms, in the order in which data passes; a lower room never imports an upper one:
 //!
-//! - [`sync`]: cursor, epoch, reconcile: the decisions of the synchroniser;
+//! - [`database`]: [`DualDatabase`], the calls;
+//! - [`sync`]: the synchroniser; cursor, epoch, reconcile: the decisions of the synchroniser;
 //! - [`merge`] and [`stamp`]: which of two writes stands; pure;
 //! - [`import`]: a Google Sheet or a CSV file into both stores, in two phases;
 //! - [`store`]: the two stores, one room each: connection, catalog, codec, statements;
@@ -10,7 +11,9 @@
 //! - [`error`]: one error type for everything public.
 
 pub mod clock;
+pub mod database;
 pub mod error;
+pub mod health;
 pub mod import;
 pub mod merge;
 pub mod schema;
@@ -19,4 +22,5 @@ pub mod store;
 pub mod sync;
 pub mod value;
 
+pub use database::DualDatabase;
 pub use error::{Error, Kind, Result, Store};

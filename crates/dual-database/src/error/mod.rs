@@ -58,6 +58,15 @@ pub enum Kind {
     Interrupted,
     /// A statement may or may not have been committed: its answer was lost.
     OutcomeUnknown(Store),
+    /// An insert of a row that is there.
+    AlreadyExists,
+    /// An update or delete of a row that is not there.
+    NotFound,
+    /// What a transaction has read was changed by somebody else before it was committed:
+    /// nothing was done, it can be repeated.
+    Conflict,
+    /// Both stores are required; this one failed, the other one has it.
+    Partial(Store),
     /// A defect of ours.
     Internal,
 }
@@ -154,6 +163,24 @@ impl Error {
     #[must_use]
     pub fn is_invalid_data(&self) -> bool {
         matches!(self.0.kind, Kind::InvalidData)
+    }
+
+    /// The row is there already.
+    #[must_use]
+    pub fn is_already_exists(&self) -> bool {
+        matches!(self.0.kind, Kind::AlreadyExists)
+    }
+
+    /// The row is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.0.kind, Kind::NotFound)
+    }
+
+    /// Somebody else was faster: the transaction can be repeated.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.0.kind, Kind::Conflict)
     }
 
     /// A setting is wrong.

@@ -42,6 +42,15 @@ pub struct Column {
     pub default: Option<Value>,
 }
 
+/// A row of one of the tables that are kept together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowId {
+    /// The table's position among those that are kept together.
+    pub table: usize,
+    /// The row's key.
+    pub key: i64,
+}
+
 /// A table that is kept on both sides.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -128,5 +137,12 @@ impl Table {
     /// The columns that a caller may set besides the key, with their positions.
     pub fn data_columns(&self) -> impl Iterator<Item = (usize, &Column)> {
         self.columns.iter().enumerate().filter(|(_, column)| column.role == Role::Data)
+    }
+
+    /// The defaults of the data columns, in their order; NULL where none is declared.
+    #[must_use]
+    pub fn defaults(&self) -> Vec<Value> {
+        let default = |column: &Column| column.default.clone().unwrap_or(Value::Null);
+        self.data_columns().map(|(_, column)| default(column)).collect()
     }
 }

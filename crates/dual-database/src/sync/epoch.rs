@@ -74,6 +74,12 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// The tokens as the file has kept them.
+    #[must_use]
+    pub fn restore(current: Option<Token>, proposed: Option<Token>) -> Tokens {
+        Tokens { current, proposed }
+    }
+
     /// Whether PostgreSQL's token is one of ours.
     #[must_use]
     pub fn accept(&self, seen: Token) -> bool {

@@ -6,6 +6,7 @@
 //! beside this file.
 
 mod cursor;
+pub mod engine;
 mod epoch;
 mod pace;
 pub mod reconcile;

@@ -12,6 +12,7 @@ mod connect;
 mod copy;
 mod failure;
 mod keyword;
+pub mod primary;
 mod session;
 mod tls;
 mod url;

@@ -9,6 +9,7 @@ mod catalog;
 mod codec;
 mod failure;
 mod file;
+pub mod replica;
 mod thread;
 
 pub use adopt::{Adoption, OLD_REGISTER_DATE, REGISTER_DATE, Step, rewrite_timestamps};

@@ -1,0 +1,125 @@
+//! How a database is opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::DualDatabase;
+use crate::Result;
+
+/// When a write is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WriteMode {
+    /// After PostgreSQL and the file; with one of them if the other is away.
+    #[default]
+    Both,
+    /// After the file; PostgreSQL gets it at once, in the background.
+    LocalFirst,
+    /// Only after both; an error says where it stands if one of them failed.
+    RequireBoth,
+}
+
+/// Who is asked first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prefer {
+    /// PostgreSQL, the file while it is away.
+    #[default]
+    Postgres,
+    /// The file at once; PostgreSQL if it cannot be read.
+    Local,
+}
+
+/// Settings of a [`DualDatabase`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    pub(super) postgres_url: Option<String>,
+    pub(super) sqlite_path: Option<PathBuf>,
+    pub(super) mode: WriteMode,
+    pub(super) prefer: Prefer,
+    pub(super) timeout: Duration,
+    pub(super) busy: Duration,
+    pub(super) poll: Duration,
+    pub(super) background: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder {
+            postgres_url: None,
+            sqlite_path: None,
+            mode: WriteMode::Both,
+            prefer: Prefer::Postgres,
+            timeout: Duration::from_secs(5),
+            busy: Duration::from_secs(5),
+            poll: Duration::from_secs(1),
+            background: true,
+        }
+    }
+}
+
+impl Builder {
+    /// PostgreSQL's URL, as libpq takes it.
+    #[must_use]
+    pub fn postgres_url(mut self, url: impl Into<String>) -> Builder {
+        self.postgres_url = Some(url.into());
+        self
+    }
+
+    /// The SQLite file. It is made if it is not there.
+    #[must_use]
+    pub fn sqlite_path(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.sqlite_path = Some(path.into());
+        self
+    }
+
+    /// When a write is answered.
+    #[must_use]
+    pub fn write_mode(mut self, mode: WriteMode) -> Builder {
+        self.mode = mode;
+        self
+    }
+
+    /// Who is asked first.
+    #[must_use]
+    pub fn prefer(mut self, prefer: Prefer) -> Builder {
+        self.prefer = prefer;
+        self
+    }
+
+    /// How long PostgreSQL is waited for by a call, 100 ms to 5 minutes; 5 s unless told.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Builder {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long another process's lock on the file is waited for; 5 s unless told.
+    #[must_use]
+    pub fn busy_timeout(mut self, busy: Duration) -> Builder {
+        self.busy = busy;
+        self
+    }
+
+    /// How often PostgreSQL is asked for news when no doorbell rings; 1 s unless told.
+    #[must_use]
+    pub fn poll_interval(mut self, poll: Duration) -> Builder {
+        self.poll = poll;
+        self
+    }
+
+    /// Whether the synchroniser runs by itself (it does unless told); without it only
+    /// `sync_now` exchanges anything. For programs that look and go.
+    #[must_use]
+    pub fn background(mut self, background: bool) -> Builder {
+        self.background = background;
+        self
+    }
+
+    /// Opens it. PostgreSQL need not be there.
+    ///
+    /// # Errors
+    /// Configuration (URL, path, not a database, another installation), access denied (the file
+    /// or its folder), schema (a newer format). A store that is merely away is no error.
+    pub async fn open(self) -> Result<DualDatabase> {
+        todo!()
+    }
+}

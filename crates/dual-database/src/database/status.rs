@@ -1,0 +1,107 @@
+//! How both stores stand.
+
+use crate::health::{RecentError, StoreState};
+
+/// How one side stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SideStatus {
+    /// Up, down or in need of `dual init`.
+    pub state: StoreState,
+}
+
+/// How both stores stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// PostgreSQL.
+    pub postgres: SideStatus,
+    /// The file.
+    pub sqlite: SideStatus,
+    /// Rows that PostgreSQL lacks; `None` if the file cannot be asked.
+    pub pending_to_postgres: Option<u64>,
+    /// Rows that the file lacks; `None` if PostgreSQL cannot be asked.
+    pub pending_to_sqlite: Option<u64>,
+    /// Conflicts that nobody has reviewed.
+    pub conflicts: Option<u64>,
+    /// Rows that one side refuses.
+    pub quarantined: Option<u64>,
+    /// How long ago both last exchanged everything, in milliseconds.
+    pub last_sync_age_ms: Option<i64>,
+    /// `following`, `converging`, `held` (a comparison waits for `dual repair`).
+    pub sync: &'static str,
+    /// Rows that would be lost, while it is held.
+    pub held_losses: Option<usize>,
+    /// The size of the write-ahead log beside the file, in bytes.
+    pub wal_bytes: Option<u64>,
+    /// What went wrong lately, the newest first.
+    pub recent_errors: Vec<RecentError>,
+}
+
+/// What a comparison found in a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableDifference {
+    /// The table.
+    pub table: &'static str,
+    /// Living rows in PostgreSQL.
+    pub rows_postgres: u64,
+    /// Living rows in the file.
+    pub rows_sqlite: u64,
+    /// Rows on both sides that differ.
+    pub different: u64,
+    /// Rows that only PostgreSQL has.
+    pub only_postgres: u64,
+    /// Rows that only the file has.
+    pub only_sqlite: u64,
+    /// Rows that were left out because one side refuses them.
+    pub quarantined: u64,
+    /// The first keys that differ, at most 20.
+    pub keys: Vec<i64>,
+}
+
+/// What a comparison found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// Both sides are equal, quarantine excepted.
+    pub equal: bool,
+    /// Per table.
+    pub tables: Vec<TableDifference>,
+}
+
+/// An entry of the conflict log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The table.
+    pub table: &'static str,
+    /// The row's key.
+    pub key: i64,
+    /// The column; `(row)` for a birth or a delete.
+    pub column: &'static str,
+    /// Canonical text of the value that stands.
+    pub winning: Option<String>,
+    /// Canonical text of the value that does not.
+    pub losing: Option<String>,
+    /// When the value that stands was written, in milliseconds since 1970.
+    pub winner_ms: i64,
+    /// When the value that does not was written.
+    pub loser_ms: i64,
+    /// When it was noted.
+    pub noted_ms: i64,
+    /// Whether a person has seen it.
+    pub reviewed: bool,
+}
+
+/// A row that one side refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantinedRow {
+    /// The table.
+    pub table: &'static str,
+    /// The row's key.
+    pub key: i64,
+    /// Who refuses it.
+    pub refused_by: crate::Store,
+    /// The SQLSTATE, SQLite's extended code, or `unreadable`.
+    pub code: String,
+    /// Why, without values.
+    pub reason: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: i64,
+}

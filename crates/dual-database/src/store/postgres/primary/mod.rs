@@ -1,0 +1,321 @@
+//! PostgreSQL as the primary of the logical database: library writes in one round trip, the
+//! feed, merges of what files push, epoch and tokens, reads.
+//!
+//! [`Primary`] is what one session can do, in the words of the model
+//! (`crates/model/src/primary.rs`). Columns are everywhere the data columns in their order.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::Session;
+use super::capture::{Drift, Layout};
+use crate::Result;
+use crate::merge::{Change, Conflict, Defaults, Tracked, Version};
+use crate::schema::{RowId, Table};
+use crate::stamp::{Stamp, Writer};
+use crate::sync::{Epoch, Snapshot, Token};
+use crate::value::Value;
+
+/// A table with what stands beside it on the server.
+#[derive(Clone, Debug)]
+pub struct RemoteTable {
+    /// As declared.
+    pub table: Table,
+    /// The names of its sidecar, and of the table itself.
+    pub layout: Layout,
+    /// The defaults of the data columns.
+    pub defaults: Defaults,
+}
+
+/// What one session can do for one file. Sessions come from [`Pool`].
+#[derive(Clone, Copy, Debug)]
+pub struct Primary<'s> {
+    /// The connection.
+    pub session: &'s Session,
+    /// The tables in their order.
+    pub tables: &'s [RemoteTable],
+    /// The file for which it is asked: its token is read and set.
+    pub file: Uuid,
+}
+
+/// What every look at the server tells.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// Who the server is.
+    pub epoch: Epoch,
+    /// What is visible.
+    pub snapshot: Snapshot,
+    /// Its clock, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// The purge horizon.
+    pub horizon: Stamp,
+    /// The highest transaction whose tombstone was purged.
+    pub purged: Option<u64>,
+}
+
+/// A row of the server with its sidecar.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemoteRow {
+    /// Which.
+    pub id: RowId,
+    /// The surrogate; `None` for a dead row.
+    pub surrogate: Option<i64>,
+    /// Values and stamps.
+    pub version: Version,
+    /// The transaction that changed it last.
+    pub txid: u64,
+    /// A data column whose value cannot be carried (its value here is NULL).
+    pub unreadable: Option<usize>,
+}
+
+/// What one poll has read, in one snapshot.
+#[derive(Clone, Debug)]
+pub struct Poll {
+    /// Who answered.
+    pub header: Header,
+    /// What is new, and what was asked for by key.
+    pub rows: Vec<RemoteRow>,
+    /// The tables whose capture is not as installed.
+    pub drift: Vec<(usize, Drift)>,
+}
+
+/// A part of a table, in one snapshot.
+#[derive(Clone, Debug)]
+pub struct Range {
+    /// Who answered.
+    pub header: Header,
+    /// The sidecar's rows in key order.
+    pub rows: Vec<RemoteRow>,
+}
+
+/// What one pushed batch did.
+#[derive(Clone, Debug, Default)]
+pub struct Pushed {
+    /// Rows that were there once and are not: their tombstones may have been purged.
+    pub gone: Vec<RowId>,
+    /// Rows that were refused: SQLSTATE (or `unreadable`) and reason, without values.
+    pub refused: Vec<(RowId, String, String)>,
+    /// Conflicts with the winning and the losing value as canonical text; they are in
+    /// PostgreSQL's log already.
+    pub conflicts: Vec<(RowId, Conflict, Option<String>, Option<String>)>,
+    /// Surrogates that new rows got.
+    pub surrogates: Vec<(RowId, i64)>,
+}
+
+/// How a push ended.
+#[derive(Clone, Debug)]
+pub enum PushEnd {
+    /// Merged and committed.
+    Done(Pushed),
+    /// Nothing was merged: something lies too far ahead of the server's clock, which shows this.
+    Ahead {
+        /// Milliseconds since 1970.
+        now_ms: i64,
+    },
+}
+
+/// A row that a library's write has read or changed.
+#[derive(Clone, Debug)]
+pub struct WrittenRow {
+    /// The row as it was, `None` if its key had never been seen. Values are not told: NULL.
+    pub previous: Option<Version>,
+    /// As it is now.
+    pub row: RemoteRow,
+}
+
+/// What a library's write did.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The changed rows in the order of the changes.
+    pub rows: Vec<WrittenRow>,
+    /// The transaction.
+    pub txid: u64,
+    /// The server that did it, read in the same transaction.
+    pub epoch: Epoch,
+}
+
+/// Why a library's write changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Something at or above the proposal is there.
+    Stale {
+        /// What the next proposal has to exceed.
+        above: Stamp,
+    },
+    /// The proposal lies too far ahead of the server's clock.
+    Ahead,
+    /// An insert of a row that lives.
+    Exists(RowId),
+    /// An update or delete of a row that does not.
+    Missing(RowId),
+    /// A row that the transaction has read is not as it was.
+    Changed(RowId),
+}
+
+/// Which rows a list has. All conditions hold together.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Column position in [`Table::columns`], and the value it has ([`Value::Null`]: has none).
+    pub equals: Vec<(usize, Value)>,
+    /// Column position and a text that it contains, code point by code point.
+    pub contains: Vec<(usize, String)>,
+    /// For a timestamp column: from this instant on.
+    pub since: Vec<(usize, Value)>,
+}
+
+/// Where a list goes on: the order value (NULL last, descending) and the key of the last row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct After {
+    /// `register_date` of the last row that was read.
+    pub order: Value,
+    /// Its key.
+    pub key: i64,
+}
+
+/// Sessions to one server, opened as they are needed, given back after use.
+#[derive(Debug)]
+pub struct Pool {
+    tables: Arc<[RemoteTable]>,
+}
+
+impl Primary<'_> {
+    /// Who the server is, without rows.
+    ///
+    /// # Errors
+    /// As for [`Session::query`]; about the schema if nothing is installed.
+    pub async fn header(&self) -> Result<Header> {
+        todo!()
+    }
+
+    /// Sets the file's token if it is still the one `seen`; the server's own if it has none.
+    /// False if another process was faster.
+    ///
+    /// # Errors
+    /// As for [`Session::query`].
+    pub async fn rotate(&self, seen: Option<Token>, fresh: Token) -> Result<bool> {
+        let _ = (seen, fresh);
+        todo!()
+    }
+
+    /// Claims writer numbers for the file; returns those that belong to another one, each with
+    /// a free one that was claimed instead.
+    ///
+    /// # Errors
+    /// As for [`Session::query`].
+    pub async fn claim_numbers(&self, numbers: &[Writer]) -> Result<Vec<(Writer, Writer)>> {
+        let _ = numbers;
+        todo!()
+    }
+
+    /// What is new since the cursor, and the rows `also`, in one snapshot.
+    ///
+    /// # Errors
+    /// As for [`Session::query`].
+    pub async fn poll(&self, cursor: &Snapshot, also: &[RowId]) -> Result<Poll> {
+        let _ = (cursor, also);
+        todo!()
+    }
+
+    /// The sidecar's rows of a table with keys above `after`, in key order, at most `limit`.
+    ///
+    /// # Errors
+    /// As for [`Session::query`].
+    pub async fn range(&self, table: usize, after: Option<i64>, limit: usize) -> Result<Range> {
+        let _ = (table, after, limit);
+        todo!()
+    }
+
+    /// Merges a batch in one transaction, as the model's `push` does: locks first, then stamps,
+    /// then the merge; what a constraint refuses is left out and reported. `comparison` says in
+    /// a full comparison whether the server still has what it acknowledged.
+    ///
+    /// # Errors
+    /// As for [`Session::commit`].
+    pub async fn push(
+        &self,
+        batch: &[(RowId, Tracked)],
+        comparison: Option<bool>,
+    ) -> Result<PushEnd> {
+        let _ = (batch, comparison);
+        todo!()
+    }
+
+    /// Transaction ids from the future belong to another history: they become 0.
+    ///
+    /// # Errors
+    /// As for [`Session::query`].
+    pub async fn forget_future_ids(&self) -> Result<()> {
+        todo!()
+    }
+
+    /// Removes tombstones that are wholly below the horizon and that nobody still writes.
+    /// Returns how many.
+    ///
+    /// # Errors
+    /// As for [`Session::commit`].
+    pub async fn purge(&self, horizon: Stamp) -> Result<u64> {
+        let _ = horizon;
+        todo!()
+    }
+
+    /// A library's write, all of its changes in one transaction and one round trip, under one
+    /// proposed stamp. `reads` are the rows that the caller has read to compute it, with the
+    /// stamps that they had (`None`: the key was not there or dead).
+    ///
+    /// # Errors
+    /// Invalid data and constraint violations, after which nothing stands; unavailable if it
+    /// never reached the server; [`crate::Kind::OutcomeUnknown`] if it was sent and its answer
+    /// was lost.
+    pub async fn write(
+        &self,
+        changes: &[(RowId, Change)],
+        proposal: Stamp,
+        reads: &[(RowId, Option<Version>)],
+    ) -> Result<Result<Written, Refused>> {
+        let _ = (changes, proposal, reads);
+        todo!()
+    }
+
+    /// The row, dead ones included; one round trip.
+    ///
+    /// # Errors
+    /// As for [`Session::query`].
+    pub async fn row(&self, id: RowId) -> Result<Option<RemoteRow>> {
+        let _ = id;
+        todo!()
+    }
+
+    /// Living rows, newest first (`register_date DESC NULLS LAST, key DESC`; without such a
+    /// column by key descending).
+    ///
+    /// # Errors
+    /// As for [`Session::query`].
+    pub async fn list(
+        &self,
+        table: usize,
+        filter: &Filter,
+        after: Option<&After>,
+        limit: u64,
+    ) -> Result<Vec<RemoteRow>> {
+        let _ = (table, filter, after, limit);
+        todo!()
+    }
+
+    /// How many living rows there are.
+    ///
+    /// # Errors
+    /// As for [`Session::query`].
+    pub async fn count(&self, table: usize, filter: &Filter) -> Result<u64> {
+        let _ = (table, filter);
+        todo!()
+    }
+}
+
+impl Pool {
+    /// The tables in their order.
+    #[must_use]
+    pub fn tables(&self) -> &[RemoteTable] {
+        &self.tables
+    }
+}
