@@ -91,7 +91,7 @@ impl Layout {
     }
 
     /// The names of the triggers.
-    pub(super) fn trigger_names() -> Vec<String> {
+    pub(in crate::store::postgres) fn trigger_names() -> Vec<String> {
         EVENTS.iter().map(|(what, _)| format!("dual_{what}")).collect()
     }
 

@@ -4,6 +4,14 @@
 //! [`Primary`] is what one session can do, in the words of the model
 //! (`crates/model/src/primary.rs`). Columns are everywhere the data columns in their order.
 
+mod conflicts;
+mod digest;
+mod feed;
+mod purge;
+mod push;
+mod range;
+mod row;
+
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -11,7 +19,7 @@ use uuid::Uuid;
 use super::Session;
 use super::capture::{Drift, Layout};
 use crate::Result;
-use crate::merge::{Change, Conflict, Defaults, Tracked, Version};
+use crate::merge::{Change, Conflict, Defaults, Version};
 use crate::schema::{RowId, Table};
 use crate::stamp::{Stamp, Writer};
 use crate::sync::{Epoch, Snapshot, Token};
@@ -180,6 +188,10 @@ pub struct Pool {
 }
 
 impl Primary<'_> {
+    pub(super) async fn header_in(&self) -> Result<Header> {
+        todo!()
+    }
+
     /// Who the server is, without rows.
     ///
     /// # Errors
@@ -205,57 +217,6 @@ impl Primary<'_> {
     /// As for [`Session::query`].
     pub async fn claim_numbers(&self, numbers: &[Writer]) -> Result<Vec<(Writer, Writer)>> {
         let _ = numbers;
-        todo!()
-    }
-
-    /// What is new since the cursor, and the rows `also`, in one snapshot.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn poll(&self, cursor: &Snapshot, also: &[RowId]) -> Result<Poll> {
-        let _ = (cursor, also);
-        todo!()
-    }
-
-    /// The sidecar's rows of a table with keys above `after`, in key order, at most `limit`.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn range(&self, table: usize, after: Option<i64>, limit: usize) -> Result<Range> {
-        let _ = (table, after, limit);
-        todo!()
-    }
-
-    /// Merges a batch in one transaction, as the model's `push` does: locks first, then stamps,
-    /// then the merge; what a constraint refuses is left out and reported. `comparison` says in
-    /// a full comparison whether the server still has what it acknowledged.
-    ///
-    /// # Errors
-    /// As for [`Session::commit`].
-    pub async fn push(
-        &self,
-        batch: &[(RowId, Tracked)],
-        comparison: Option<bool>,
-    ) -> Result<PushEnd> {
-        let _ = (batch, comparison);
-        todo!()
-    }
-
-    /// Transaction ids from the future belong to another history: they become 0.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn forget_future_ids(&self) -> Result<()> {
-        todo!()
-    }
-
-    /// Removes tombstones that are wholly below the horizon and that nobody still writes.
-    /// Returns how many.
-    ///
-    /// # Errors
-    /// As for [`Session::commit`].
-    pub async fn purge(&self, horizon: Stamp) -> Result<u64> {
-        let _ = horizon;
         todo!()
     }
 
