@@ -1,6 +1,7 @@
 //! A value of a column, the same on both sides, and its canonical text.
 
 mod digest;
+mod from;
 mod kind;
 mod timestamp;
 

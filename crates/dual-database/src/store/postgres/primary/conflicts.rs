@@ -110,7 +110,7 @@ impl Primary<'_> {
     /// Writes entries in the session's transaction.
     pub(super) async fn note(&self, noted: &[Noted], operation: &'static str) -> Result<()> {
         let sql = "INSERT INTO dual.conflict \
-             (relation, key, register, winner, loser, winning, losing, noted, reviewed) \
+             (table_name, key, register, winner, loser, winning, losing, noted, reviewed) \
              SELECT table_name, key, register, winner, loser, winning, losing, \
              coalesce(to_timestamp(noted / 1000.0), clock_timestamp()), reviewed \
              FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], \

@@ -8,7 +8,7 @@ use crate::schema::{LogicalType, RowId, Table};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
 use crate::store::postgres::primary::conflicts::Noted;
-use crate::sync::reconcile::{Unknown, risen, unknown};
+use crate::sync::reconcile::{Unknown, given, risen, unknown};
 use crate::value::Value;
 
 /// What the transaction knows of the server, read under its locks.
@@ -69,7 +69,8 @@ fn decide_unknown(id: RowId, row: &Tracked, ground: Ground, defaults: &Defaults)
             Verdict::Stands(Some(whole(version, defaults)), vec![noted])
         }
         (Unknown::Give, _) => {
-            Verdict::Stands(Some(whole(row.version.clone(), defaults)), Vec::new())
+            let version = given(&whole(row.version.clone(), defaults), ground.horizon);
+            Verdict::Stands(Some(version.stored(defaults)), Vec::new())
         }
     }
 }
