@@ -38,9 +38,7 @@ impl<T> Written<T> {
     pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Written<U> {
         match self {
             Written::InBoth(value) => Written::InBoth(make(value)),
-            Written::InOne { value, stored_in } => {
-                Written::InOne { value: make(value), stored_in }
-            }
+            Written::InOne { value, stored_in } => Written::InOne { value: make(value), stored_in },
         }
     }
 

@@ -1,6 +1,6 @@
 //! What all calls of one database share: both stores, the synchroniser, the time allowed.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::RwLock;
@@ -20,7 +20,7 @@ use crate::{Error, Kind, Result, Store};
 pub(super) struct Core {
     pub shared: Arc<Shared>,
     pub pool: Pool,
-    /// `None` once it is closed, and where nothing runs in the background.
+    /// `None` once it is closed.
     pub synchroniser: RwLock<Option<Synchroniser>>,
     pub mode: WriteMode,
     pub prefer: Prefer,
@@ -64,8 +64,7 @@ impl Core {
     /// # Errors
     /// Why it cannot be used.
     pub fn replica(&self, operation: &'static str) -> Result<Arc<Replica>> {
-        let open = self.shared.replica.read().unwrap_or_else(PoisonError::into_inner).clone();
-        open.ok_or_else(|| self.away(operation, Store::Sqlite))
+        self.shared.replica().ok_or_else(|| self.away(operation, Store::Sqlite))
     }
 
     /// The error for a store that the breaker, or its absence, keeps calls from.
@@ -102,20 +101,15 @@ impl Core {
         let running = self.synchroniser.read().await;
         match running.as_ref() {
             Some(synchroniser) => synchroniser.sync(within).await,
-            None => {
-                // Nothing runs in the background: for as long as this takes.
-                let synchroniser = Synchroniser::start(Arc::clone(&self.shared));
-                let exchange = synchroniser.sync(within).await;
-                synchroniser.close(Duration::ZERO).await;
-                exchange
-            }
+            // A clone that outlives the closing.
+            None => Synchroniser::on_demand(Arc::clone(&self.shared)).sync(within).await,
         }
     }
 }
 
 /// A stamp above `above`, and above everything that this process has seen and made.
 pub(super) fn propose(shared: &Shared, above: Stamp) -> Stamp {
-    shared.clock.lock().unwrap_or_else(PoisonError::into_inner).propose(above)
+    shared.clock().propose(above)
 }
 
 /// Whether the error is a verdict on the call rather than a failure of the store.

@@ -1,19 +1,15 @@
 //! From settings to an open database.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::RwLock;
-use tracing::warn;
 
+use super::DualDatabase;
 use super::core::Core;
 use super::options::Builder;
-use super::DualDatabase;
-use crate::clock::Wall;
-use crate::health::Health;
 use crate::schema::{Table, users};
-use crate::stamp::{StampClock, Writer};
 use crate::store::postgres::primary::Pool;
 use crate::store::postgres::{Limits, Settings};
 use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
@@ -21,9 +17,6 @@ use crate::sync::engine::{Shared, Synchroniser};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "open the database";
-
-/// How many calls ask PostgreSQL at the same time; more wait for their turn.
-const SESSIONS: usize = 4;
 
 /// The settings, looked at.
 struct Checked {
@@ -42,38 +35,25 @@ impl Builder {
     pub async fn open(self) -> Result<DualDatabase> {
         let checked = self.checked()?;
         let tables: Arc<[Table]> = Arc::from(vec![users()]);
-        let sqlite = ReplicaSettings {
-            path: checked.path,
-            busy: self.busy,
-            tables: Arc::clone(&tables),
-        };
-        let health = Health::default();
-        let replica = match Replica::open(sqlite.clone()).await {
-            Ok(replica) => Some(Arc::new(replica)),
-            Err(error) if is_passing(&error) => {
-                warn!(error = error.chain(), "the SQLite file cannot be opened yet");
-                health.failed(Store::Sqlite, &error);
-                None
-            }
+        let sqlite = ReplicaSettings { path: checked.path, busy: self.busy, tables };
+        let opened = Replica::open(sqlite.clone()).await;
+        let mut shared = Shared::new(checked.postgres, self.limits(), sqlite);
+        shared.poll = self.poll;
+        match opened {
+            Ok(replica) => shared.set_replica(Arc::new(replica)),
+            Err(error) if is_passing(&error) => shared.health.failed(Store::Sqlite, &error),
             Err(error) => return Err(error),
+        }
+        let shared = Arc::new(shared);
+        let synchroniser = if self.background {
+            Synchroniser::start(Arc::clone(&shared))
+        } else {
+            Synchroniser::on_demand(Arc::clone(&shared))
         };
-        let writer = replica.as_ref().map_or_else(any_writer, |replica| replica.process_number());
-        let shared = Arc::new(Shared {
-            tables,
-            postgres: checked.postgres,
-            limits: self.patient(),
-            sqlite,
-            replica: std::sync::RwLock::new(replica),
-            clock: Mutex::new(StampClock::new(Wall, writer)),
-            health,
-            poll: self.poll,
-        });
-        let pool = Pool::new(shared.postgres.clone(), self.hasty(), Arc::clone(&shared.tables), SESSIONS);
-        let synchroniser = self.background.then(|| Synchroniser::start(Arc::clone(&shared)));
         let core = Core {
+            pool: Pool::new(shared.postgres.clone(), self.limits(), shared.tables.clone(), 4),
             shared,
-            pool,
-            synchroniser: RwLock::new(synchroniser),
+            synchroniser: RwLock::new(Some(synchroniser)),
             mode: self.mode,
             prefer: self.prefer,
             timeout: self.timeout,
@@ -108,8 +88,8 @@ impl Builder {
         Ok(Checked { postgres: Settings::parse(url)?, path })
     }
 
-    /// For calls: the server gives up before the call does, and says why.
-    fn hasty(&self) -> Limits {
+    /// The server gives up before the call does, and says why.
+    fn limits(&self) -> Limits {
         Limits {
             connect: self.timeout.mul_f64(0.5),
             statement: self.timeout.mul_f64(0.7),
@@ -117,25 +97,9 @@ impl Builder {
             grace: self.timeout.mul_f64(0.1),
         }
     }
-
-    /// For exchanges, which move more at once.
-    fn patient(&self) -> Limits {
-        Limits {
-            connect: self.timeout,
-            statement: (self.timeout * 2).max(Duration::from_secs(10)),
-            lock: self.timeout,
-            grace: Duration::from_secs(2),
-        }
-    }
 }
 
 /// Whether the file may be opened later by itself.
 fn is_passing(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unavailable(Store::Sqlite) | Kind::NoSpace(Store::Sqlite))
-}
-
-/// A number for a process that could not take one in its file.
-fn any_writer() -> Writer {
-    let number = rand::random_range(1..=Writer::MAX.number());
-    Writer::new(number).unwrap_or(Writer::MAX)
 }

@@ -8,12 +8,12 @@ use crate::store::postgres::primary::{After, Filter, Primary};
 use crate::store::sqlite::replica::{Content, ListedRow, LocalRow};
 use crate::{Error, Result, Store};
 
+use super::Found;
 use super::core::{Core, Deadline, neither};
 use super::local::record;
 use super::options::Prefer;
 use super::record::Record;
 use super::write::remote_record;
-use super::Found;
 
 /// Which part of a table.
 #[derive(Clone, Debug)]
@@ -47,11 +47,7 @@ impl Core {
     ///
     /// # Errors
     /// Unavailable with both causes if neither store answers.
-    pub async fn get(
-        &self,
-        operation: &'static str,
-        id: RowId,
-    ) -> Result<Found<Option<Record>>> {
+    pub async fn get(&self, operation: &'static str, id: RowId) -> Result<Found<Option<Record>>> {
         let deadline = self.deadline();
         let local = self.ask_file(operation, move |content| {
             let node = content.node()?;
@@ -138,9 +134,7 @@ impl Core {
         match self.prefer {
             Prefer::Postgres => match from_primary.await {
                 Ok(found) => Ok(found),
-                Err(primary) => {
-                    from_file.await.map_err(|file| neither(operation, primary, &file))
-                }
+                Err(primary) => from_file.await.map_err(|file| neither(operation, primary, &file)),
             },
             Prefer::Local => match from_file.await {
                 Ok(found) => Ok(found),
@@ -187,8 +181,9 @@ impl Core {
     /// An answer of the file with its age.
     pub fn found_in_file<T>(&self, value: T, exchanged_ms: Option<i64>) -> Found<T> {
         let now_ms = crate::clock::now().as_millisecond();
-        let age = exchanged_ms
-            .map(|then| std::time::Duration::from_millis(now_ms.saturating_sub(then).max(0) as u64));
+        let age = exchanged_ms.map(|then| {
+            std::time::Duration::from_millis(now_ms.saturating_sub(then).max(0) as u64)
+        });
         Found { value, source: Store::Sqlite, age }
     }
 }

@@ -5,15 +5,16 @@ use std::collections::BTreeSet;
 use super::DualDatabase;
 use super::core::{Core, neither};
 use super::status::{Conflict, QuarantinedRow, SideStatus, Status};
-use crate::merge::RegisterId;
+use crate::merge::{RegisterId, Tracked};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
-use crate::store::sqlite::replica::{ConflictEntry, Node, register_name};
+use crate::store::postgres::primary::RemoteRow;
+use crate::store::sqlite::replica::{ConflictEntry, Durability, Node, register_name};
 use crate::sync::Follow;
 use crate::{Result, Store};
 
-/// More entries than a person looks at.
-const LOGGED: usize = 100_000;
+/// How many changed rows are compared one by one before their number is told.
+const LOOKED_AT: u64 = 1_000;
 
 /// What the file tells of itself.
 struct Local {
@@ -35,12 +36,15 @@ impl Core {
         let operation = "report the status";
         let local = self
             .ask_file(operation, |content| {
-                let unreviewed = content.conflicts(LOGGED)?.iter().filter(|c| !c.reviewed).count();
                 Ok(Local {
                     node: content.node()?,
                     pending: content.pending_count()?,
                     quarantined: content.quarantine()?.len() as u64,
-                    conflicts: unreviewed as u64,
+                    conflicts: content
+                        .conflicts(100_000)?
+                        .iter()
+                        .filter(|entry| !entry.reviewed)
+                        .count() as u64,
                 })
             })
             .await
@@ -82,11 +86,37 @@ impl Core {
         self.ask(operation, deadline, async {
             let unseen = match node.map(|node| &node.follow) {
                 Some(Follow::Following { snapshot, .. }) => {
-                    Some(primary.count_unseen(snapshot).await?)
+                    match primary.count_unseen(snapshot).await? {
+                        // Few enough to look at: the file's own writes come back, too.
+                        count @ 1..=LOOKED_AT => {
+                            let rows = primary.poll(snapshot, &[]).await?.rows;
+                            Some(self.count_lacking(operation, rows).await.unwrap_or(count))
+                        }
+                        count => Some(count),
+                    }
                 }
                 _ => None,
             };
             Ok(Remote { unseen, conflicts: primary.unreviewed_count().await? })
+        })
+        .await
+    }
+
+    /// How many of these rows of PostgreSQL's would change the file.
+    async fn count_lacking(&self, operation: &'static str, rows: Vec<RemoteRow>) -> Result<u64> {
+        self.ask_file(operation, move |content| {
+            let mut lacking = 0;
+            for row in &rows {
+                let defaults = &content.tables()[row.id.table].defaults;
+                let local = content.row(row.id)?.map(|local| local.tracked);
+                lacking += u64::from(match &local {
+                    Some(_) => {
+                        Tracked::absorb(local.as_ref(), &row.version, true, defaults).changed
+                    }
+                    None => row.version.live.value,
+                });
+            }
+            Ok(lacking)
         })
         .await
     }
@@ -150,11 +180,7 @@ impl Core {
     /// Unavailable if neither store answers.
     pub async fn review_conflicts(&self) -> Result<u64> {
         let operation = "review the conflicts";
-        let local = self.change_file(
-            operation,
-            crate::store::sqlite::replica::Durability::Full,
-            |content| content.review_conflicts(),
-        );
+        let local = self.change_file(operation, Durability::Full, |_| todo!());
         let remote = async {
             self.ready(operation)?;
             let deadline = self.deadline();

@@ -61,7 +61,9 @@ impl<'d> TableCalls<'d> {
         let insert = new_row(self.declaration(), &said);
         if said.columns.is_empty() {
             // Of a row that is there nothing is to be set.
-            return match self.write_one("upsert a row", id, Wish::Change(Change::Insert(insert))).await
+            return match self
+                .write_one("upsert a row", id, Wish::Change(Change::Insert(insert)))
+                .await
             {
                 Err(error) if error.is_already_exists() => match self.get(id.key).await?.value {
                     Some(record) => Ok(Written::InBoth(record)),

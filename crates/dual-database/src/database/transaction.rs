@@ -12,7 +12,7 @@ use super::record::{Patch, Record};
 use super::table::{wish_to_add, wish_to_update};
 use super::user::{User, UserPatch};
 use super::write::remote_record;
-use super::{Written, WriteMode};
+use super::{WriteMode, Written};
 use crate::merge::{Change, Version};
 use crate::schema::RowId;
 use crate::{Error, Result};
@@ -91,9 +91,8 @@ impl Core {
 
     async fn begin(&self, ground: Ground) -> Transaction<'_> {
         let deadline = self.deadline();
-        let look = self.ask_file(OPERATION, |content| {
-            Ok((content.is_pending()?, content.node()?.file))
-        });
+        let look =
+            self.ask_file(OPERATION, |content| Ok((content.is_pending()?, content.node()?.file)));
         let (pending, file) = look.await.unwrap_or_default();
         // What is pending comes first, as for every write.
         let pushed = async {

@@ -33,13 +33,20 @@ const TRIES: usize = 4;
 
 /// What became of a plan at PostgreSQL.
 enum Attempt {
-    Done { answer: Answer, changes: Vec<(RowId, Change)>, proposal: Stamp },
+    Done {
+        answer: Answer,
+        changes: Vec<(RowId, Change)>,
+        proposal: Stamp,
+    },
     /// It was not executed, and will not be.
     Away(Error),
     /// Something of the file is pending for it, and could not be pushed first.
     Behind(Error),
     /// It may have been executed, or be executed yet.
-    Lost { sent: Sent, cause: Error },
+    Lost {
+        sent: Sent,
+        cause: Error,
+    },
 }
 
 impl Core {
@@ -138,7 +145,9 @@ impl Core {
             return Ok(Attempt::Away(cause));
         }
         // Half of the time, so that the other half is left for the write.
-        if look.pending && let Err(cause) = self.exchange(deadline.remaining() / 2).await {
+        if look.pending
+            && let Err(cause) = self.exchange(deadline.remaining() / 2).await
+        {
             return Ok(Attempt::Behind(cause));
         }
         let contact = match self.contact(plan.operation, look.file, deadline).await {
@@ -231,8 +240,7 @@ impl Core {
             return false;
         }
         let Ok(replica) = self.replica(operation) else { return false };
-        let passed =
-            move |content: &Content<'_>| Ok(local::has_passed(&content.node()?, txid));
+        let passed = move |content: &Content<'_>| Ok(local::has_passed(&content.node()?, txid));
         replica.read(operation, passed).await.unwrap_or(false)
     }
 
@@ -265,9 +273,7 @@ impl Core {
                 let rows = answer.rows.iter().map(|written| remote_record(&written.row)).collect();
                 Ok(Written::InOne { value: rows, stored_in: Store::Postgres })
             }
-            Attempt::Away(_) | Attempt::Behind(_) => {
-                Err(neither(plan.operation, cause, &failure))
-            }
+            Attempt::Away(_) | Attempt::Behind(_) => Err(neither(plan.operation, cause, &failure)),
             Attempt::Lost { cause, .. } => Err(cause.with_source(failure)),
         }
     }
@@ -294,18 +300,16 @@ impl Core {
         match taken {
             Ok(Some(rows)) => Ok(in_file(rows)),
             Ok(None) => Err(unknown(plan.operation, "the file cannot tell", cause)),
-            Err(error) if error.is_invalid_data() => Err(unknown(
-                plan.operation,
-                "the file's own table refuses it",
-                cause,
-            )),
+            Err(error) if error.is_invalid_data() => {
+                Err(unknown(plan.operation, "the file's own table refuses it", cause))
+            }
             Err(error) => Err(unknown(plan.operation, &error.chain(), cause)),
         }
     }
 
     /// A transaction on the file. Once more if it was deleted or replaced meanwhile: then it has
     /// been recovered. A breaker that is open is passed only where nobody else has the write.
-    async fn change_file<T: Send + 'static>(
+    pub async fn change_file<T: Send + 'static>(
         &self,
         operation: &'static str,
         durability: Durability,
