@@ -379,8 +379,8 @@ impl Primary {
                     }
                     (Unknown::Delete, Some(_)) => (Some(row.version.clone()), Vec::new()),
                     (Unknown::GiveAndLog, _) => {
-                        let (raised, logged) = self.raise(*key, row, &mut pushed);
-                        (Some(raised), logged)
+                        let (raised, logged) = risen(&row.version, self.data.horizon, self.now);
+                        (Some(raised), vec![logged])
                     }
                     (Unknown::Give, _) => {
                         (Some(given(&row.version, self.data.horizon)), Vec::new())
@@ -394,18 +394,13 @@ impl Primary {
             pushed.conflicts.extend(logged.iter().map(|conflict| (*key, *conflict)));
             self.log(*key, logged);
             if let Some(version) = merged {
+                if existing.is_none() && version.live.stamp != row.version.live.stamp {
+                    pushed.raised.push((*key, row.version.clone(), version.live.stamp));
+                }
                 self.put(*key, version, txid, number);
             }
         }
         Ok(pushed)
-    }
-
-    /// A birth below the horizon: above it, so that tombstones which others still have do not
-    /// kill it silently, and logged, because it may be one of those that were purged.
-    fn raise(&self, key: Key, row: &Tracked, pushed: &mut Pushed) -> (Version, Vec<Conflict>) {
-        let (version, logged) = risen(&row.version, self.data.horizon, self.now);
-        pushed.raised.push((key, row.version.clone(), version.live.stamp));
-        (version, vec![logged])
     }
 
     fn log(&mut self, key: Key, conflicts: Vec<Conflict>) {
