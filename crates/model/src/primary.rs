@@ -360,7 +360,10 @@ impl Primary {
                     let intact = comparison.unwrap_or(true);
                     let own = self.traps.offered(row, existing, intact);
                     let merged = self.traps.merge(existing, &own);
-                    (merged.left_is_behind.then_some(merged.version), logged)
+                    // The file may have passed this row and dropped its tombstone since: whoever is
+                    // behind has to hear of it again.
+                    let news = merged.left_is_behind || merged.version != row.version;
+                    (news.then_some(merged.version), logged)
                 }
                 None => match (unknown(row, self.data.horizon), comparison) {
                     // Only a comparison decides about a row that was there once.
