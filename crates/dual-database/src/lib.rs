@@ -23,5 +23,5 @@ pub mod sync;
 pub mod uninstall;
 pub mod value;
 
-pub use database::DualDatabase;
+pub use database::{DualDatabase, blocking};
 pub use error::{Error, Kind, Result, Store};
