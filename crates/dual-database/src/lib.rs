@@ -20,7 +20,8 @@ pub mod schema;
 pub mod stamp;
 pub mod store;
 pub mod sync;
+pub mod uninstall;
 pub mod value;
 
-pub use database::DualDatabase;
+pub use database::{DualDatabase, blocking};
 pub use error::{Error, Kind, Result, Store};

@@ -10,7 +10,7 @@ use dual_database::merge::{
     written,
 };
 use dual_database::stamp::{Stamp, Writer};
-use dual_database::sync::reconcile::{Unknown, purgeable, risen, unknown};
+use dual_database::sync::reconcile::{Unknown, given, purgeable, risen, unknown};
 use dual_database::sync::{Epoch, Snapshot, Token};
 
 use crate::rules::{Key, USERS, defaults, is_bad};
@@ -360,7 +360,10 @@ impl Primary {
                     let intact = comparison.unwrap_or(true);
                     let own = self.traps.offered(row, existing, intact);
                     let merged = self.traps.merge(existing, &own);
-                    (merged.left_is_behind.then_some(merged.version), logged)
+                    // The file may have passed this row and dropped its tombstone since: whoever is
+                    // behind has to hear of it again.
+                    let news = merged.left_is_behind || merged.version != row.version;
+                    (news.then_some(merged.version), logged)
                 }
                 None => match (unknown(row, self.data.horizon), comparison) {
                     // Only a comparison decides about a row that was there once.
@@ -379,10 +382,12 @@ impl Primary {
                     }
                     (Unknown::Delete, Some(_)) => (Some(row.version.clone()), Vec::new()),
                     (Unknown::GiveAndLog, _) => {
-                        let (raised, logged) = self.raise(*key, row, &mut pushed);
-                        (Some(raised), logged)
+                        let (raised, logged) = risen(&row.version, self.data.horizon, self.now);
+                        (Some(raised), vec![logged])
                     }
-                    (Unknown::Give, _) => (Some(row.version.clone()), Vec::new()),
+                    (Unknown::Give, _) => {
+                        (Some(given(&row.version, self.data.horizon)), Vec::new())
+                    }
                 },
             };
             if merged.as_ref().is_some_and(is_bad) && !self.accepts_bad {
@@ -392,18 +397,13 @@ impl Primary {
             pushed.conflicts.extend(logged.iter().map(|conflict| (*key, *conflict)));
             self.log(*key, logged);
             if let Some(version) = merged {
+                if existing.is_none() && version.live.stamp != row.version.live.stamp {
+                    pushed.raised.push((*key, row.version.clone(), version.live.stamp));
+                }
                 self.put(*key, version, txid, number);
             }
         }
         Ok(pushed)
-    }
-
-    /// A birth below the horizon: above it, so that tombstones which others still have do not
-    /// kill it silently, and logged, because it may be one of those that were purged.
-    fn raise(&self, key: Key, row: &Tracked, pushed: &mut Pushed) -> (Version, Vec<Conflict>) {
-        let (version, logged) = risen(&row.version, self.data.horizon, self.now);
-        pushed.raised.push((key, row.version.clone(), version.live.stamp));
-        (version, vec![logged])
     }
 
     fn log(&mut self, key: Key, conflicts: Vec<Conflict>) {
@@ -432,13 +432,13 @@ impl Primary {
                 position = position.max(Some(row.txid));
             }
         }
-        for key in &gone {
-            if let Some(row) = self.data.rows.remove(key) {
-                let deaths = truth.of(*key, RegisterId::Live, row.version.live.stamp);
-                self.data.buried.extend(deaths);
-            }
-        }
         if !gone.is_empty() {
+            // Also those that this server still has: the files drop them by the horizon alone.
+            for (key, row) in self.data.rows.iter().filter(|row| purgeable(&row.1.version, horizon))
+            {
+                self.data.buried.extend(truth.of(*key, RegisterId::Live, row.version.live.stamp));
+            }
+            gone.iter().for_each(|key| drop(self.data.rows.remove(key)));
             self.data.horizon = self.data.horizon.max(horizon);
             self.data.purged = position;
         }

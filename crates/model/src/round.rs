@@ -202,18 +202,8 @@ impl World {
         let process = &mut self.processes[index];
         process.clock.correct(self.primary.now);
         process.connection = Some(self.primary.incarnation);
-        let cause = match &content.follow {
-            Follow::Following { epoch: followed, .. } => {
-                self.traps.seen_epoch(epoch, &content.tokens).break_from(followed, &content.tokens)
-            }
-            _ if epoch.token.is_none() && content.tokens.current().is_some() => {
-                Some(Break::OtherPrimary)
-            }
-            _ if epoch.token.is_some_and(|token| !content.tokens.accept(token)) => {
-                Some(Break::OtherFile)
-            }
-            _ => None,
-        };
+        let read = self.traps.seen_epoch(epoch, &content.tokens);
+        let cause = content.follow.break_at(&read, &content.tokens);
         let mut seen = epoch.token;
         if cause == Some(Break::OtherFile) {
             self.identities += 1;
@@ -333,30 +323,38 @@ impl World {
             }
             Verdict::Apply => {}
         }
-        self.take_in(&mut content, poll, true);
+        let logged = self.take_in(&mut content, poll, true);
         let event = Event::Pulled { epoch: seen, snapshot: poll.snapshot.clone() };
         self.follow(&mut content, event);
-        self.files[file].commit(content, false);
+        // What is logged here only is on disk before a push that knows of it: after a power cut
+        // the own stamp in PostgreSQL would hide the conflict.
+        self.files[file].commit(content, logged);
         self.polls += 1;
         Step::End(Outcome::Idle)
     }
 
-    fn take_in(&mut self, content: &mut Content, poll: &Poll, intact: bool) {
+    /// Takes in what was polled; says whether a conflict was logged.
+    fn take_in(&mut self, content: &mut Content, poll: &Poll, intact: bool) -> bool {
+        let mut logged = false;
         for (key, row) in &poll.rows {
             let met = content.absorb(*key, &row.version, intact, self.traps);
             self.taint(*key, met);
+            logged |= met;
         }
         content.horizon = content.horizon.max(poll.horizon);
         let horizon = content.horizon;
         content
             .rows
             .retain(|_, row| row.tracked.bases.any() || !purgeable(&row.tracked.version, horizon));
+        // What is gone has nothing left to refuse.
+        content.quarantine.retain(|key| content.rows.contains_key(key));
+        logged
     }
 
     /// Decides what a full comparison will do, and whether a person has to be asked.
     fn plan(&mut self, file: usize, poll: Poll) -> Step {
         let mut content = self.files[file].now.clone();
-        let Follow::Reconciling { cause, approved } = content.follow else {
+        let Follow::Reconciling { cause, approved, .. } = content.follow else {
             return Step::End(Outcome::More);
         };
         let mut rows = content.pending();

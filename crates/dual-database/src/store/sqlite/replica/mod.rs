@@ -22,6 +22,8 @@ mod statements;
 mod station;
 mod take;
 
+mod list;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +42,8 @@ use crate::schema::{RowId, Table};
 use crate::stamp::{Stamp, Writer};
 use crate::sync::{Follow, Lease, Tokens};
 use crate::{Kind, Result};
+
+pub use list::ListedRow;
 
 /// How a file is opened.
 #[derive(Clone, Debug)]
