@@ -9,8 +9,10 @@ mod capture_sqlite;
 mod postgres_catalog;
 mod postgres_session;
 mod postgres_tls;
+mod primary_read;
 mod primary_scene;
 mod primary_server;
+mod primary_write;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
 mod replica;
