@@ -281,11 +281,12 @@ impl Session {
         });
         // The driver sends at the first poll, and joined futures are polled in their order.
         let calls = calls.iter().map(|call| self.client.query_typed(call.sql, call.parameters));
-        let all = join3(
+        // Boxed: it is deep inside of every call, and futures nest.
+        let all = Box::pin(join3(
             self.client.batch_execute(&opening),
             join_all(calls),
             self.client.batch_execute("COMMIT"),
-        );
+        ));
         let limit = self.limits.answer();
         let lost = |failure| match access {
             Access::Read => failure,
