@@ -21,5 +21,5 @@ pub use adopt::{Obstacle, ObstacleKind, Plan, Step, plan};
 pub use catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights, Sequence, UniqueIndex};
 pub use copy::{CopyIn, CopyOut};
 pub use failure::{ServerError, is_retryable, sqlstate};
-pub use session::{Limits, Parameter, Session};
+pub use session::{Access, Call, Limits, Parameter, Session};
 pub use url::{RootCertificates, Settings, SslMode, mask};

@@ -87,6 +87,7 @@ RETURNS TABLE (row_key bigint, row_before jsonb, row_after jsonb)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $dual$
+#variable_conflict use_variable
 DECLARE
   own bigint := txid_current();
   images jsonb;

@@ -4,7 +4,10 @@
 //! [`Primary`] is what one session can do, in the words of the model
 //! (`crates/model/src/primary.rs`). Columns are everywhere the data columns in their order.
 
-use std::sync::Arc;
+mod doorbell;
+mod epoch;
+mod pool;
+mod prepare;
 
 use uuid::Uuid;
 
@@ -13,9 +16,13 @@ use super::capture::{Drift, Layout};
 use crate::Result;
 use crate::merge::{Change, Conflict, Defaults, Tracked, Version};
 use crate::schema::{RowId, Table};
-use crate::stamp::{Stamp, Writer};
-use crate::sync::{Epoch, Snapshot, Token};
+use crate::stamp::Stamp;
+use crate::sync::{Epoch, Snapshot};
 use crate::value::Value;
+
+pub use doorbell::Listener;
+pub use pool::{Pool, Pooled};
+pub use prepare::{Found, Prepared, prepare};
 
 /// A table with what stands beside it on the server.
 #[derive(Clone, Debug)]
@@ -173,41 +180,7 @@ pub struct After {
     pub key: i64,
 }
 
-/// Sessions to one server, opened as they are needed, given back after use.
-#[derive(Debug)]
-pub struct Pool {
-    tables: Arc<[RemoteTable]>,
-}
-
 impl Primary<'_> {
-    /// Who the server is, without rows.
-    ///
-    /// # Errors
-    /// As for [`Session::query`]; about the schema if nothing is installed.
-    pub async fn header(&self) -> Result<Header> {
-        todo!()
-    }
-
-    /// Sets the file's token if it is still the one `seen`; the server's own if it has none.
-    /// False if another process was faster.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn rotate(&self, seen: Option<Token>, fresh: Token) -> Result<bool> {
-        let _ = (seen, fresh);
-        todo!()
-    }
-
-    /// Claims writer numbers for the file; returns those that belong to another one, each with
-    /// a free one that was claimed instead.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn claim_numbers(&self, numbers: &[Writer]) -> Result<Vec<(Writer, Writer)>> {
-        let _ = numbers;
-        todo!()
-    }
-
     /// What is new since the cursor, and the rows `also`, in one snapshot.
     ///
     /// # Errors
@@ -309,13 +282,5 @@ impl Primary<'_> {
     pub async fn count(&self, table: usize, filter: &Filter) -> Result<u64> {
         let _ = (table, filter);
         todo!()
-    }
-}
-
-impl Pool {
-    /// The tables in their order.
-    #[must_use]
-    pub fn tables(&self) -> &[RemoteTable] {
-        &self.tables
     }
 }
