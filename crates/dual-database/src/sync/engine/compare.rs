@@ -62,7 +62,7 @@ impl Rounds {
                 Ok((content.node()?, is_empty))
             })
             .await?;
-        let Follow::Reconciling { cause, approved } = node.follow else {
+        let Follow::Reconciling { cause, approved, .. } = node.follow else {
             return Flow::more();
         };
         let link = self.take_link("begin a comparison")?;

@@ -36,7 +36,7 @@ impl Rounds {
             }
             belongs(&node, &header)?;
             let mut seen = header.epoch.token;
-            let cause = broken(&node, &header);
+            let cause = node.follow.break_at(&header.epoch, &node.tokens);
             if cause == Some(Break::OtherFile) {
                 node.file = Uuid::now_v7();
                 node.number = free_number(&content.numbers()?);
@@ -189,16 +189,6 @@ fn belongs(node: &Node, header: &Header) -> Result<()> {
              or `dual uninstall` on the file first",
         )),
         _ => Ok(()),
-    }
-}
-
-fn broken(node: &Node, header: &Header) -> Option<Break> {
-    let epoch = &header.epoch;
-    match &node.follow {
-        Follow::Following { epoch: followed, .. } => epoch.break_from(followed, &node.tokens),
-        _ if epoch.token.is_none() && node.tokens.current().is_some() => Some(Break::OtherPrimary),
-        _ if epoch.token.is_some_and(|token| !node.tokens.accept(token)) => Some(Break::OtherFile),
-        _ => None,
     }
 }
 

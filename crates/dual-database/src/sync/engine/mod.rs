@@ -27,11 +27,15 @@ use crate::clock::Wall;
 use crate::health::Health;
 use crate::schema::Table;
 use crate::stamp::{StampClock, Writer};
+use crate::store::postgres::primary::Pool;
 use crate::store::postgres::{Limits, Settings};
 use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
 use crate::{Error, Kind, Result, Store};
 
 use task::Core;
+
+/// How many calls may use PostgreSQL at once; more wait for each other.
+const SESSIONS: usize = 4;
 
 /// How long tombstones are kept, and how often those that are older are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +62,10 @@ pub struct Shared {
     pub tables: Arc<[Table]>,
     /// Where PostgreSQL is.
     pub postgres: Settings,
-    /// How long it is waited for.
+    /// How long a call waits for it.
     pub limits: Limits,
+    /// The calls' sessions; it knows the tables once the synchroniser has met the server.
+    pub pool: Pool,
     /// Where the file is.
     pub sqlite: ReplicaSettings,
     /// The open file; `None` while it cannot be opened. Set by [`Shared::set_replica`].
@@ -84,11 +90,13 @@ impl Shared {
     /// taken to be up. The rest as documented for each field.
     #[must_use]
     pub fn new(postgres: Settings, limits: Limits, sqlite: ReplicaSettings) -> Shared {
+        let pool = Pool::new(postgres.clone(), limits, sqlite.tables.clone(), SESSIONS);
         let number = Writer::new(rand::random_range(1..=Writer::MAX.number()));
         Shared {
             tables: sqlite.tables.clone(),
             postgres,
             limits,
+            pool,
             sqlite,
             replica: RwLock::new(None),
             clock: Mutex::new(StampClock::new(Wall, number.unwrap_or(Writer::MAX))),

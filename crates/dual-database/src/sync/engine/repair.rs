@@ -11,8 +11,7 @@ use super::compare::RANGE;
 use super::quarantine::Ward;
 use super::rounds::{Rounds, follow};
 use super::{Preference, Shared, log};
-use crate::merge::{Absorbed, Bases, Change, Register, RegisterId, Tracked, Version, overwritten};
-use crate::merge::Conflict;
+use crate::merge::{Absorbed, Bases, Change, Conflict, Register, RegisterId, Tracked, Version};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{Range, RemoteRow};
@@ -29,9 +28,9 @@ impl Rounds {
             if let Follow::Following { .. } = node.follow {
                 node.follow = follow(&node.follow, Event::Broken(Break::CaptureGap))?;
             }
-            if let Follow::Reconciling { cause, .. } = node.follow {
+            if let Follow::Reconciling { cause, followed, .. } = node.follow {
                 // What was approved before was another difference.
-                node.follow = Follow::Reconciling { cause, approved: false };
+                node.follow = Follow::Reconciling { cause, approved: false, followed };
                 node.follow = follow(&node.follow, Event::Held { losses: 0 })?;
             }
             content.set_node(&node)
