@@ -22,5 +22,5 @@ pub mod store;
 pub mod sync;
 pub mod value;
 
-pub use database::DualDatabase;
+pub use database::{DualDatabase, blocking};
 pub use error::{Error, Kind, Result, Store};

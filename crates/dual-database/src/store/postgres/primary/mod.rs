@@ -4,17 +4,25 @@
 //! [`Primary`] is what one session can do, in the words of the model
 //! (`crates/model/src/primary.rs`). Columns are everywhere the data columns in their order.
 
+mod conflicts;
+mod digest;
 mod doorbell;
 mod epoch;
+mod feed;
 mod pool;
 mod prepare;
+mod purge;
+mod push;
+mod range;
+mod row;
+mod unseen;
 
 use uuid::Uuid;
 
 use super::Session;
 use super::capture::{Drift, Layout};
 use crate::Result;
-use crate::merge::{Change, Conflict, Defaults, Tracked, Version};
+use crate::merge::{Change, Conflict, Defaults, Version};
 use crate::schema::{RowId, Table};
 use crate::stamp::Stamp;
 use crate::sync::{Epoch, Snapshot};
@@ -181,57 +189,6 @@ pub struct After {
 }
 
 impl Primary<'_> {
-    /// What is new since the cursor, and the rows `also`, in one snapshot.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn poll(&self, cursor: &Snapshot, also: &[RowId]) -> Result<Poll> {
-        let _ = (cursor, also);
-        todo!()
-    }
-
-    /// The sidecar's rows of a table with keys above `after`, in key order, at most `limit`.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn range(&self, table: usize, after: Option<i64>, limit: usize) -> Result<Range> {
-        let _ = (table, after, limit);
-        todo!()
-    }
-
-    /// Merges a batch in one transaction, as the model's `push` does: locks first, then stamps,
-    /// then the merge; what a constraint refuses is left out and reported. `comparison` says in
-    /// a full comparison whether the server still has what it acknowledged.
-    ///
-    /// # Errors
-    /// As for [`Session::commit`].
-    pub async fn push(
-        &self,
-        batch: &[(RowId, Tracked)],
-        comparison: Option<bool>,
-    ) -> Result<PushEnd> {
-        let _ = (batch, comparison);
-        todo!()
-    }
-
-    /// Transaction ids from the future belong to another history: they become 0.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn forget_future_ids(&self) -> Result<()> {
-        todo!()
-    }
-
-    /// Removes tombstones that are wholly below the horizon and that nobody still writes.
-    /// Returns how many.
-    ///
-    /// # Errors
-    /// As for [`Session::commit`].
-    pub async fn purge(&self, horizon: Stamp) -> Result<u64> {
-        let _ = horizon;
-        todo!()
-    }
-
     /// A library's write, all of its changes in one transaction and one round trip, under one
     /// proposed stamp. `reads` are the rows that the caller has read to compute it, with the
     /// stamps that they had (`None`: the key was not there or dead).

@@ -4,6 +4,8 @@
 //! [`Replica`] is the open file; [`Content`] is what one transaction on it can do, in the words
 //! of the model (`crates/model/src/file.rs`).
 
+mod list;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,8 @@ use crate::merge::{Absorbed, Change, Conflict, Defaults, RegisterId, Tracked};
 use crate::schema::{RowId, Table};
 use crate::stamp::{Stamp, Writer};
 use crate::sync::{Follow, Lease, Tokens};
+
+pub use list::ListedRow;
 
 /// How a file is opened.
 #[derive(Clone, Debug)]

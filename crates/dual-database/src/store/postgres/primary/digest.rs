@@ -1,0 +1,84 @@
+//! Digests of parts of a table, to be compared with those of the other side.
+
+use tokio_postgres::types::Type;
+
+use super::row::{column, unexpected};
+use super::{Primary, RemoteTable};
+use crate::schema::LogicalType;
+use crate::store::postgres::Parameter;
+use crate::value::RangeDigest;
+use crate::{Error, Kind, Result};
+
+const OPERATION: &str = "compare a part of a table in PostgreSQL";
+
+impl Primary<'_> {
+    /// Count and digest of the living rows with keys above `after` and up to `upto` (`None`: to
+    /// the end), made of exactly the bytes that [`crate::value::RangeHasher`] documents.
+    ///
+    /// One statement sees one moment. A TRUNCATE shows as what it is, rows that are gone.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::query`]; internal if there is no such table.
+    pub async fn range_digest(
+        &self,
+        table: usize,
+        after: Option<i64>,
+        upto: Option<i64>,
+    ) -> Result<RangeDigest> {
+        let Some(remote) = self.tables.get(table) else {
+            return Err(Error::new(Kind::Internal, OPERATION, "no such table"));
+        };
+        let sql = remote.digest();
+        let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&upto, Type::INT8)];
+        self.session.begin(OPERATION).await?;
+        let answer = self.session.query(OPERATION, &sql, &parameters).await;
+        self.leave(OPERATION).await;
+        let rows = answer?;
+        let row = rows.first().ok_or_else(|| unexpected(OPERATION))?;
+        let rows: i64 = column(row, 0, OPERATION)?;
+        let digest: Vec<u8> = column(row, 1, OPERATION)?;
+        Ok(RangeDigest {
+            rows: u64::try_from(rows).map_err(|_| unexpected(OPERATION))?,
+            digest: digest.try_into().map_err(|_| unexpected(OPERATION))?,
+        })
+    }
+}
+
+impl RemoteTable {
+    fn digest(&self) -> String {
+        let (target, key) = (&self.layout.target, &self.layout.key);
+        let pieces: Vec<String> = self
+            .table
+            .columns()
+            .iter()
+            .map(|column| piece(&canonical(column.kind, &crate::schema::quoted(column.name))))
+            .collect();
+        format!(
+            "SELECT count(*), sha256(coalesce(string_agg(sha256(convert_to({row}, 'UTF8')), \
+             ''::bytea ORDER BY u.{key}), ''::bytea)) FROM {target} AS u \
+             WHERE ($1 IS NULL OR u.{key} > $1) AND ($2 IS NULL OR u.{key} <= $2)",
+            row = pieces.join(" || "),
+        )
+    }
+}
+
+/// The canonical text of a column, as [`crate::merge::canonical_bytes`] gives it; `?` and
+/// whatever the server prints for what cannot be carried.
+fn canonical(kind: LogicalType, column: &str) -> String {
+    let column = format!("u.{column}");
+    match kind {
+        LogicalType::Bool => format!("CASE WHEN {column} THEN '1' WHEN NOT {column} THEN '0' END"),
+        LogicalType::Int | LogicalType::BigInt | LogicalType::Text => format!("{column}::text"),
+        LogicalType::Timestamp => format!(
+            "CASE WHEN {column} >= '0001-01-01' AND {column} < '10000-01-01' \
+             THEN to_char({column}, 'YYYY-MM-DD HH24:MI:SS') || \
+             CASE WHEN to_char({column}, 'US') <> '000000' THEN '.' || to_char({column}, 'US') \
+             ELSE '' END ELSE '?' || {column}::text END"
+        ),
+    }
+}
+
+/// A field: its length in bytes and its text, or that there is none.
+fn piece(text: &str) -> String {
+    format!("coalesce(octet_length(convert_to({text}, 'UTF8')) || ':' || ({text}), '-')")
+}
