@@ -65,7 +65,9 @@ async fn adopted_rows_of_both_sides_are_joined_and_the_losers_logged() {
     let other = scene.node("other.db").await;
     other.sync().await;
     scene.sql("DROP SCHEMA dual CASCADE");
-    scene.sql("INSERT INTO accounts (owner, balance, note) VALUES (1, 10, 'theirs'), (2, 20, 'same')");
+    scene.sql(
+        "INSERT INTO accounts (owner, balance, note) VALUES (1, 10, 'theirs'), (2, 20, 'same')",
+    );
     let lite = rusqlite::Connection::open(scene.path("bot.db")).unwrap();
     lite.execute_batch(
         "CREATE TABLE accounts (id INTEGER PRIMARY KEY, owner INTEGER NOT NULL UNIQUE, balance INTEGER, note TEXT);
@@ -78,7 +80,8 @@ async fn adopted_rows_of_both_sides_are_joined_and_the_losers_logged() {
     scene.assert_equal(&node);
     assert_eq!(node.one::<String>("SELECT note FROM accounts WHERE owner = 1"), "theirs");
     assert_eq!(scene.one("SELECT note FROM accounts WHERE owner = 3"), "only here");
-    let losers: Vec<_> = scene.conflicts().into_iter().map(|row| (row[0].clone(), row[2].clone())).collect();
+    let losers: Vec<_> =
+        scene.conflicts().into_iter().map(|row| (row[0].clone(), row[2].clone())).collect();
     let entry = |losing: &str| (Some("1".to_owned()), Some(losing.to_owned()));
     assert_eq!(losers, [entry("11"), entry("ours")]);
 }
@@ -91,7 +94,10 @@ async fn a_first_start_without_postgresql_keeps_everything_for_later() {
     let node = Node::start(&scene.database.url(), &scene.path("bot.db")).await;
     node.add(1, 1).await;
     node.script("INSERT INTO users (user_id, first_name) VALUES (7, 'offline')");
-    until("PostgreSQL counts as down", async || !node.shared.health.is_up(dual_database::Store::Postgres)).await;
+    until("PostgreSQL counts as down", async || {
+        !node.shared.health.is_up(dual_database::Store::Postgres)
+    })
+    .await;
     let error = node.try_sync().await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     server.start().unwrap();
@@ -148,7 +154,12 @@ async fn a_transaction_over_two_tables_is_never_half_visible() {
             let lite = rusqlite::Connection::open(path).unwrap();
             let mut sums = std::collections::BTreeSet::new();
             while running.load(std::sync::atomic::Ordering::Relaxed) {
-                sums.insert(lite.query_row("SELECT sum(balance) FROM accounts", [], |row| row.get::<_, i64>(0)).unwrap());
+                sums.insert(
+                    lite.query_row("SELECT sum(balance) FROM accounts", [], |row| {
+                        row.get::<_, i64>(0)
+                    })
+                    .unwrap(),
+                );
             }
             sums
         }
@@ -174,7 +185,10 @@ async fn a_transaction_left_open_delays_nobody_and_is_not_missed() {
     let (client, connection) =
         tokio_postgres::connect(&scene.database.url(), tokio_postgres::NoTls).await.unwrap();
     let driving = tokio::spawn(connection);
-    client.batch_execute("BEGIN; INSERT INTO accounts (owner, balance) VALUES (1, 1)").await.unwrap();
+    client
+        .batch_execute("BEGIN; INSERT INTO accounts (owner, balance) VALUES (1, 1)")
+        .await
+        .unwrap();
     for owner in 2..40 {
         scene.sql(&format!("INSERT INTO accounts (owner, balance) VALUES ({owner}, 0)"));
     }
@@ -202,7 +216,10 @@ async fn the_task_exchanges_by_itself_and_another_process_takes_over() {
     // Who does not lead pushes what it has written itself.
     other.change(0, 5, Change::Insert(user("rung"))).await;
     other.sync.ring();
-    until("it has arrived", async || scene.one("SELECT count(*) FROM users WHERE user_id = 5") == "1").await;
+    until("it has arrived", async || {
+        scene.one("SELECT count(*) FROM users WHERE user_id = 5") == "1"
+    })
+    .await;
     // Killed: its lease is left to run out.
     drop(leader.sync);
     scene.sql("INSERT INTO accounts (owner, balance) VALUES (2, 2)");

@@ -181,7 +181,8 @@ impl Node {
         let script = self.script.lock().unwrap();
         let columns: Vec<String> =
             table.columns().iter().map(|c| format!("CAST(\"{}\" AS TEXT)", c.name)).collect();
-        let sql = format!("SELECT {}, {} FROM {}", table.key().name, columns.join(", "), table.name());
+        let sql =
+            format!("SELECT {}, {} FROM {}", table.key().name, columns.join(", "), table.name());
         let mut look = script.prepare(&sql).unwrap();
         let width = columns.len();
         let rows = look.query_map([], |row| {
@@ -202,7 +203,8 @@ impl Node {
         self.replica()
             .write("test", Durability::Full, move |content| {
                 let before = content.row(id)?;
-                let replaces = before.map_or_else(Default::default, |r| r.tracked.replaces(&change));
+                let replaces =
+                    before.map_or_else(Default::default, |r| r.tracked.replaces(&change));
                 let stamp = shared.clock().propose(replaces);
                 content.change(id, &change, stamp)
             })

@@ -6,6 +6,12 @@
 mod capture_oracle;
 mod capture_postgres;
 mod capture_sqlite;
+mod engine_breaks;
+mod engine_exchange;
+mod engine_failures;
+mod engine_quarantine;
+mod engine_scene;
+mod engine_steps;
 mod postgres_catalog;
 mod postgres_session;
 mod postgres_tls;

@@ -9,8 +9,8 @@
 use tracing::{info, warn};
 
 use super::plan::{Plan, Tally, plan};
-use super::push::acknowledged;
 use super::pull::take_in;
+use super::push::acknowledged;
 use super::quarantine::Ward;
 use super::rounds::{Flow, Rounds, Stand, follow};
 use super::{log, push};
@@ -93,8 +93,7 @@ impl Rounds {
     /// Reads a range of PostgreSQL's rows.
     pub(super) async fn read_there(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
         let link = self.take_link("compare: read PostgreSQL")?;
-        let range =
-            self.primary(&link).range(comparison.table, comparison.after, RANGE).await?;
+        let range = self.primary(&link).range(comparison.table, comparison.after, RANGE).await?;
         self.put_link(link);
         let header = range.header;
         let same = Epoch { token: comparison.epoch.token, ..header.epoch } == comparison.epoch;

@@ -18,7 +18,8 @@ impl Rounds {
     /// Opens a connection, brings the tables to the declared form, reads the epoch.
     pub(super) async fn connect(&mut self) -> Result<Flow> {
         self.drop_link();
-        self.file = self.read("read the file's identity", |content| Ok(content.node()?.file)).await?;
+        self.file =
+            self.read("read the file's identity", |content| Ok(content.node()?.file)).await?;
         let link = Link::open(&self.shared).await?;
         let header = self.primary(&link).header().await?;
         self.shared.clock().correct(header.now_ms);
@@ -147,7 +148,10 @@ impl Rounds {
             })
             .await?;
         if drifted > 0 {
-            warn!(tables = drifted, "capture in the file was not as installed: both sides will be compared");
+            warn!(
+                tables = drifted,
+                "capture in the file was not as installed: both sides will be compared"
+            );
         }
         self.inspected = Some(version);
         Flow::to(Stand::PushRead)

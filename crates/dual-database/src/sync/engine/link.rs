@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::Shared;
 use crate::Result;
-use crate::store::postgres::{Limits, Session};
 use crate::store::postgres::primary::{Primary, RemoteTable};
+use crate::store::postgres::{Limits, Session};
 
 /// How long a statement of the synchroniser may take: a batch is more than a call.
 const STATEMENT: Duration = Duration::from_secs(60);

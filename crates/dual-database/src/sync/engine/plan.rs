@@ -71,8 +71,7 @@ pub(super) fn plan(
     is_refused: impl Fn(RowId) -> bool,
 ) -> (Plan, Tally) {
     let mut plan = Plan::default();
-    let mut tally =
-        Tally { rows_here: here.len(), rows_there: there.len(), ..Tally::default() };
+    let mut tally = Tally { rows_here: here.len(), rows_there: there.len(), ..Tally::default() };
     let mut give = Vec::new();
     let mut theirs = there.iter().enumerate().peekable();
     for (id, row) in here {

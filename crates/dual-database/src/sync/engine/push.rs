@@ -136,7 +136,10 @@ impl Rounds {
             debug!(rows, refused, conflicts, "pushed");
         }
         if gone > 0 {
-            warn!(rows = gone, "PostgreSQL lacks rows that it once had: both sides will be compared");
+            warn!(
+                rows = gone,
+                "PostgreSQL lacks rows that it once had: both sides will be compared"
+            );
             return Flow::more();
         }
         Flow::to(Stand::Tell)
@@ -227,4 +230,3 @@ pub(super) fn acknowledged(
 pub(super) fn is_pending(row: &LocalRow, id: RowId, node: &Node, ward: &Ward) -> bool {
     row.seq > node.pushed || ward.has(id, Side::Postgres)
 }
-

@@ -75,7 +75,8 @@ impl Ward {
         column: usize,
     ) -> Result<()> {
         let table = content.tables().get(id.table).map(|local| &local.table);
-        let name = table.and_then(|table| table.data_columns().nth(column)).map_or("?", |c| c.1.name);
+        let name =
+            table.and_then(|table| table.data_columns().nth(column)).map_or("?", |c| c.1.name);
         let reason = format!("the column `{name}` holds what {refused_by} cannot");
         self.set_aside(content, id, refused_by, UNREADABLE, reason)
     }

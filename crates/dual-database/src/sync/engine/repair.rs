@@ -152,8 +152,7 @@ fn take_as_is(
     }
     let absorbed =
         Absorbed { row: settled, changed: true, other_is_behind: false, conflicts: Vec::new() };
-    if content.take(id, local, Some(&remote.version), &absorbed, remote.surrogate)? == Taken::Done
-    {
+    if content.take(id, local, Some(&remote.version), &absorbed, remote.surrogate)? == Taken::Done {
         ward.release(content, id, Side::Postgres)?;
     }
     Ok(())
@@ -249,9 +248,8 @@ fn replaced<'v>(loser: &'v Version, winner: &'v Version) -> impl Iterator<Item =
         loser: loser.live.stamp,
     });
     let columns = loser.columns.iter().zip(&winner.columns).enumerate();
-    let columns = columns.filter(move |(_, (own, new))| {
-        loser.live.value && (own.value != new.value || died)
-    });
+    let columns =
+        columns.filter(move |(_, (own, new))| loser.live.value && (own.value != new.value || died));
     live.into_iter().chain(columns.map(|(at, (own, new))| Conflict {
         register: RegisterId::Column(at),
         winner: new.stamp,

@@ -298,9 +298,9 @@ impl Rounds {
 
 /// The cursor after `event`.
 pub(super) fn follow(state: &Follow, event: Event) -> Result<Follow> {
-    state.next(event).map_err(|impossible| {
-        Error::new(Kind::Internal, "move the cursor", impossible.to_string())
-    })
+    state
+        .next(event)
+        .map_err(|impossible| Error::new(Kind::Internal, "move the cursor", impossible.to_string()))
 }
 
 fn injected(step: Step) -> Error {

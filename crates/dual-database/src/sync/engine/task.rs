@@ -165,7 +165,10 @@ impl Core {
         let now = Instant::now();
         let is_down = turn.next <= now && !self.shared.health.is_up(Store::Postgres);
         let due = turn.leads && turn.next <= now;
-        if !due && !is_down && !self.rung.swap(false, Ordering::AcqRel) && !self.is_written(turn).await
+        if !due
+            && !is_down
+            && !self.rung.swap(false, Ordering::AcqRel)
+            && !self.is_written(turn).await
         {
             // Not the leader: nothing is due, but the wait is over.
             if turn.next <= now {
