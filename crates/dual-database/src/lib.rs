@@ -20,6 +20,7 @@ pub mod schema;
 pub mod stamp;
 pub mod store;
 pub mod sync;
+pub mod uninstall;
 pub mod value;
 
 pub use database::{DualDatabase, blocking};
