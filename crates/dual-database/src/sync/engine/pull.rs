@@ -1,5 +1,7 @@
 //! From PostgreSQL to the file: what is new, in one transaction here, which moves the cursor.
 
+use std::sync::Arc;
+
 use tracing::{debug, warn};
 
 use super::connect::schema_version;
@@ -10,12 +12,14 @@ use crate::merge::Tracked;
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::primary::{Poll, RemoteRow};
 use crate::store::sqlite::replica::{Content, Durability, Side, Taken};
-use crate::sync::{Break, Event, Follow, Poll as Verdict, judge_poll};
+use crate::sync::{Break, Event, Follow, Poll as Verdict, Snapshot, judge_poll};
 
 /// What applying a poll came to.
 enum Applied {
     /// Another process has moved the cursor, or the file's schema has changed.
     Overtaken,
+    /// Something is pending that what was polled may meet: to be done again with FULL.
+    MayMeet,
     Broken(Break),
     Done {
         pending: bool,
@@ -42,17 +46,35 @@ impl Rounds {
 
     /// Takes it in: all tables in one transaction, so that nobody sees half of somebody's.
     pub(super) async fn apply(&mut self, poll: Poll, state: Follow) -> Result<Flow> {
-        let (rows, inspected, before) = (poll.rows.len(), self.inspected, state.clone());
-        let applied = self
-            .write("apply", Durability::Normal, move |content| {
-                if schema_version(content).map(Some)? != inspected {
-                    return Ok(Applied::Overtaken);
-                }
-                apply(content, &poll, &state)
-            })
-            .await?;
+        let (rows, inspected) = (poll.rows.len(), self.inspected);
+        let before = state.clone();
+        let cursor = poll.header.snapshot.clone();
+        // A conflict that is logged here only has to be on disk before a push that knows of it:
+        // after a power cut the own stamp in PostgreSQL would hide it.
+        let may_meet = rows > 0
+            && self.read("apply", meets).await?;
+        let poll = Arc::new(poll);
+        let mut durability = if may_meet { Durability::Full } else { Durability::Normal };
+        let applied = loop {
+            let (poll, state) = (poll.clone(), state.clone());
+            let applied = self
+                .write("apply", durability, move |content| {
+                    if schema_version(content).map(Some)? != inspected {
+                        return Ok(Applied::Overtaken);
+                    }
+                    if durability == Durability::Normal && !poll.rows.is_empty() && meets(content)? {
+                        return Ok(Applied::MayMeet);
+                    }
+                    apply(content, &poll, &state)
+                })
+                .await?;
+            match applied {
+                Applied::MayMeet => durability = Durability::Full,
+                applied => break applied,
+            }
+        };
         match applied {
-            Applied::Overtaken => Flow::more(),
+            Applied::Overtaken | Applied::MayMeet => Flow::more(),
             Applied::Broken(cause) => {
                 self.break_off(before, cause).await?;
                 warn!(?cause, "the cursor means nothing any more: both sides will be compared");
@@ -69,6 +91,7 @@ impl Rounds {
                     return Flow::more();
                 }
                 self.shared.health.works(crate::Store::Postgres);
+                self.sign(&cursor).await?;
                 self.purge().await?;
                 Flow::idle()
             }
@@ -89,6 +112,17 @@ impl Rounds {
         .await
     }
 
+    /// Leaves word at PostgreSQL, for people, that this file was here; once a connection.
+    async fn sign(&mut self, cursor: &Snapshot) -> Result<()> {
+        if !self.signed {
+            let link = self.take_link("leave word")?;
+            self.primary(&link).sign(Some(cursor)).await?;
+            self.put_link(link);
+            self.signed = true;
+        }
+        Ok(())
+    }
+
     /// Once in a while the tombstones go that are older than what is kept.
     async fn purge(&mut self) -> Result<()> {
         if self.purged.elapsed() < self.shared.retention.every {
@@ -106,6 +140,11 @@ impl Rounds {
         }
         Ok(())
     }
+}
+
+/// Whether something waits here that a row of PostgreSQL's could meet.
+fn meets(content: &Content<'_>) -> Result<bool> {
+    Ok(content.is_pending()? || !content.quarantine()?.is_empty())
 }
 
 fn apply(content: &Content<'_>, poll: &Poll, state: &Follow) -> Result<Applied> {

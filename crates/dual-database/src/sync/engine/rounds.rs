@@ -122,6 +122,8 @@ pub(super) struct Rounds {
     pub(super) file: Uuid,
     /// The numbers that were claimed over this connection.
     pub(super) claimed: BTreeSet<Writer>,
+    /// Word was left over this connection.
+    pub(super) signed: bool,
     /// The version of the file's schema that was found to be as installed.
     pub(super) inspected: Option<i64>,
     /// Rounds that have read what is pending.
@@ -144,6 +146,7 @@ impl Rounds {
             link: None,
             file: Uuid::nil(),
             claimed: BTreeSet::new(),
+            signed: false,
             inspected: None,
             begun: 0,
             caught_up: 0,
@@ -249,6 +252,7 @@ impl Rounds {
     pub(super) fn drop_link(&mut self) {
         self.link = None;
         self.claimed.clear();
+        self.signed = false;
     }
 
     /// What the link's session can do for this file.

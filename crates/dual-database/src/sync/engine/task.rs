@@ -20,6 +20,7 @@ use tracing::{debug, error, info};
 
 use super::rounds::{Advance, Rounds};
 use super::{Exchange, Shared};
+use crate::store::postgres::primary::Listener;
 use crate::store::sqlite::replica::{Durability, Replica};
 use crate::sync::{Lease, Outcome, Pace};
 use crate::{Error, Kind, Result, Store};
@@ -39,7 +40,10 @@ pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
     pub(super) rounds: Mutex<Rounds>,
     bell: Notify,
+    /// Something was written here.
     rung: AtomicBool,
+    /// Something was written at PostgreSQL.
+    news: AtomicBool,
 }
 
 /// What the task remembers between two rounds.
@@ -51,6 +55,8 @@ struct Turn {
     next: Instant,
     backing_off: bool,
     at_once: u32,
+    /// When the last round ended.
+    ended: Instant,
     lease_at: Instant,
     leads: bool,
     heartbeat_at: Instant,
@@ -61,12 +67,36 @@ struct Turn {
 impl Core {
     pub(super) fn new(shared: Arc<Shared>) -> Core {
         let rounds = Mutex::new(Rounds::new(shared.clone()));
-        Core { shared, rounds, bell: Notify::new(), rung: AtomicBool::new(false) }
+        Core { shared, rounds, bell: Notify::new(), rung: AtomicBool::new(false), news: AtomicBool::new(false) }
     }
 
     pub(super) fn ring(&self) {
         self.rung.store(true, Ordering::Release);
         self.bell.notify_one();
+    }
+
+    /// Listens to PostgreSQL's doorbell for as long as it is up. It only saves waiting: a server
+    /// or a pooler that never rings is polled.
+    async fn listen(&self) {
+        let settings = self.shared.doorbell.as_ref().unwrap_or(&self.shared.postgres);
+        let mut pace = Pace::new(1_000);
+        loop {
+            self.shared.health.wait_up(Store::Postgres, Duration::MAX).await;
+            let heard = async {
+                let listener = Listener::open(settings, &self.shared.limits).await?;
+                loop {
+                    listener.rung().await?;
+                    pace = pace.next(Outcome::Idle, 0).0;
+                    self.news.store(true, Ordering::Release);
+                    self.bell.notify_one();
+                }
+            };
+            let Err::<(), _>(error) = heard.await else { return };
+            debug!(error = Error::chain(&error), "the doorbell is not heard");
+            let wait;
+            (pace, wait) = pace.next(Outcome::Failed, rand::random());
+            sleep(Duration::from_millis(wait)).await;
+        }
     }
 
     /// One step of the rounds; a panic in it is an error like another.
@@ -126,6 +156,10 @@ impl Core {
     /// The task of a process, until it is aborted.
     pub(super) async fn run(self: Arc<Core>) {
         self.shared.health.attend(true);
+        tokio::join!(self.listen(), self.turns());
+    }
+
+    async fn turns(&self) {
         let now = Instant::now();
         let poll = u64::try_from(self.shared.poll.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut turn = Turn {
@@ -133,6 +167,7 @@ impl Core {
             next: now,
             backing_off: false,
             at_once: 0,
+            ended: now,
             lease_at: now,
             leads: false,
             heartbeat_at: now,
@@ -164,7 +199,11 @@ impl Core {
         self.lead(turn).await;
         let now = Instant::now();
         let is_down = turn.next <= now && !self.shared.health.is_up(Store::Postgres);
-        let due = turn.leads && turn.next <= now;
+        // Several rings of the doorbell at a time are one.
+        let heard = turn.leads
+            && now >= turn.ended + LOOK
+            && self.news.swap(false, Ordering::AcqRel);
+        let due = heard || (turn.leads && turn.next <= now);
         if !due
             && !is_down
             && !self.rung.swap(false, Ordering::AcqRel)
@@ -179,6 +218,7 @@ impl Core {
         self.rung.store(false, Ordering::Release);
         let outcome = self.round(turn).await;
         turn.looked = self.rounds.lock().await.looked;
+        turn.ended = Instant::now();
         self.after(turn, outcome);
     }
 
