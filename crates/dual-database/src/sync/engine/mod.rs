@@ -19,6 +19,7 @@ pub use step::{Fault, Step, StepHook};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
@@ -186,7 +187,7 @@ impl Synchroniser {
     /// # Errors
     /// Why a side could not be reached; unavailable when the time is up.
     pub async fn sync(&self, within: Duration) -> Result<Exchange> {
-        bounded(within, "exchange", self.core.exchange()).await
+        bounded(within, "exchange", self.core.exchange().boxed()).await
     }
 
     /// A person has said which side is right: prepares a full comparison by that, and lets it
@@ -197,7 +198,7 @@ impl Synchroniser {
     /// Why a side could not be reached; a conflict if another process was faster. It can be
     /// repeated.
     pub async fn repair(&self, prefer: Preference) -> Result<()> {
-        self.core.rounds.lock().await.repair(prefer).await?;
+        self.core.rounds.lock().await.repair(prefer).boxed().await?;
         self.core.ring();
         Ok(())
     }

@@ -51,8 +51,7 @@ impl Rounds {
         let cursor = poll.header.snapshot.clone();
         // A conflict that is logged here only has to be on disk before a push that knows of it:
         // after a power cut the own stamp in PostgreSQL would hide it.
-        let may_meet = rows > 0
-            && self.read("apply", meets).await?;
+        let may_meet = rows > 0 && self.read("apply", meets).await?;
         let poll = Arc::new(poll);
         let mut durability = if may_meet { Durability::Full } else { Durability::Normal };
         let applied = loop {
@@ -62,7 +61,8 @@ impl Rounds {
                     if schema_version(content).map(Some)? != inspected {
                         return Ok(Applied::Overtaken);
                     }
-                    if durability == Durability::Normal && !poll.rows.is_empty() && meets(content)? {
+                    if durability == Durability::Normal && !poll.rows.is_empty() && meets(content)?
+                    {
                         return Ok(Applied::MayMeet);
                     }
                     apply(content, &poll, &state)
@@ -197,7 +197,7 @@ pub(super) fn take_in(
     let before = content.row(row.id)?;
     let existing = before.as_ref().map(|local| &local.tracked);
     let absorbed = Tracked::absorb(existing, &row.version, intact, &table.defaults);
-    match content.take(row.id, before.as_ref(), &absorbed, row.surrogate)? {
+    match content.take(row.id, before.as_ref(), Some(&row.version), &absorbed, row.surrogate)? {
         Taken::Done => ward.release(content, row.id, Side::Sqlite),
         Taken::Refused => Ok(()),
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use tracing::debug;
 use uuid::Uuid;
 
@@ -166,9 +167,10 @@ impl Rounds {
         let step = stand.step();
         let fault = self.shared.hook.as_ref().map_or(Fault::None, |hook| hook.fault(step));
         let result = match fault {
-            Fault::None => self.step(stand).await,
+            // Boxed: the layouts of all steps in one another are too deep for the compiler.
+            Fault::None => self.step(stand).boxed().await,
             Fault::Refused => Err(injected(step)),
-            Fault::Lost => self.step(stand).await.and(Err(injected(step))),
+            Fault::Lost => self.step(stand).boxed().await.and(Err(injected(step))),
         };
         match result {
             Ok(flow) => {

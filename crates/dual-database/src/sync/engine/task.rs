@@ -67,7 +67,13 @@ struct Turn {
 impl Core {
     pub(super) fn new(shared: Arc<Shared>) -> Core {
         let rounds = Mutex::new(Rounds::new(shared.clone()));
-        Core { shared, rounds, bell: Notify::new(), rung: AtomicBool::new(false), news: AtomicBool::new(false) }
+        Core {
+            shared,
+            rounds,
+            bell: Notify::new(),
+            rung: AtomicBool::new(false),
+            news: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn ring(&self) {
@@ -200,9 +206,8 @@ impl Core {
         let now = Instant::now();
         let is_down = turn.next <= now && !self.shared.health.is_up(Store::Postgres);
         // Several rings of the doorbell at a time are one.
-        let heard = turn.leads
-            && now >= turn.ended + LOOK
-            && self.news.swap(false, Ordering::AcqRel);
+        let heard =
+            turn.leads && now >= turn.ended + LOOK && self.news.swap(false, Ordering::AcqRel);
         let due = heard || (turn.leads && turn.next <= now);
         if !due
             && !is_down
