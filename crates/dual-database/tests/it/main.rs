@@ -9,6 +9,8 @@ mod capture_sqlite;
 mod postgres_catalog;
 mod postgres_session;
 mod postgres_tls;
+mod primary_feed;
+mod primary_push;
 mod primary_scene;
 mod primary_server;
 #[path = "../../../sheets-double/tests/it/python.rs"]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::{try_join, try_join_all};
 
 use super::decide::{Ground, Verdict, decide, text};
-use super::statements::{CHUNK, marks, parked, statements};
+use super::statements::{CHUNK, Parked, marks, parked, statements};
 use super::unique::{Unique, units};
 use super::{Job, OPERATION};
 use crate::merge::{Conflict, Register, RegisterId};
@@ -259,17 +259,12 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         let session = self.primary.session;
         let which = slice.jobs();
         let jobs: Vec<&Job<'_>> = which.iter().filter_map(|at| self.jobs.get(*at)).collect();
-        let parked: Vec<(usize, bool, Vec<i64>)> = match self.uniques.get(&slice.table) {
-            Some(uniques) => slice
-                .units
-                .iter()
-                .filter(|unit| unit.len() > 1)
-                .flat_map(|unit| {
-                    let jobs: Vec<&Job<'_>> =
-                        unit.iter().filter_map(|at| self.jobs.get(*at)).collect();
-                    parked(&jobs, uniques)
-                })
-                .collect(),
+        let parked = match self.uniques.get(&slice.table) {
+            Some(uniques) => {
+                let together = slice.units.iter().filter(|unit| unit.len() > 1).flatten();
+                let together: Vec<_> = together.filter_map(|at| self.jobs.get(*at)).collect();
+                parked(&together, uniques)
+            }
             None => Vec::new(),
         };
         match self.write(table, &jobs, &parked).await {
@@ -313,7 +308,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         &self,
         table: &RemoteTable,
         jobs: &[&Job<'_>],
-        parked: &[(usize, bool, Vec<i64>)],
+        parked: &[Parked],
     ) -> Result<(BTreeMap<i64, i64>, Vec<Settled>)> {
         let session = self.primary.session;
         let statements = statements(table, jobs, parked);
