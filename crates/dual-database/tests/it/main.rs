@@ -3,6 +3,11 @@
 // The lint's own exception covers test functions, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod api_calls;
+mod api_failures;
+mod api_open;
+mod api_scene;
+mod api_transactions;
 mod capture_oracle;
 mod capture_postgres;
 mod capture_sqlite;
