@@ -5,6 +5,12 @@
 
 mod bad_input;
 mod big;
+mod core_away;
+mod core_bad_input;
+mod core_scene;
+mod core_settings;
+mod core_sync;
+mod core_user;
 mod csv;
 mod demo;
 mod docs;

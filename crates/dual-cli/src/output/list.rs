@@ -1,0 +1,69 @@
+use dual_database::database::{Found, User};
+
+use super::data;
+use super::json::{line, store_word};
+use super::table::{Columns, table};
+use super::users::{age_ms, cell};
+
+/// The columns that fit on a screen.
+const SHOWN: [&str; 7] =
+    ["id", "user_id", "first_name", "username", "status", "phone_number", "register_date"];
+/// So many rows are looked at before the widths of the columns are settled.
+const MEASURED: usize = 200;
+
+/// Prints users as they come: a list may be longer than memory.
+pub struct UserList {
+    json: bool,
+    listed: u64,
+    measured: Vec<Vec<String>>,
+    columns: Option<Columns>,
+}
+
+impl UserList {
+    /// An empty list.
+    #[must_use]
+    pub fn new(json: bool) -> UserList {
+        UserList { json, listed: 0, measured: Vec::new(), columns: None }
+    }
+
+    /// One more.
+    pub fn add(&mut self, user: &User) {
+        let document = user.to_json();
+        self.listed += 1;
+        if self.json {
+            let before = if self.listed == 1 { OPENING } else { "," };
+            data(&format!("{before}{}", line(&document).trim_end()));
+            return;
+        }
+        let cells = SHOWN.iter().map(|name| document.get(*name).map_or_else(String::new, cell));
+        let row: Vec<String> = cells.collect();
+        match &self.columns {
+            Some(columns) => data(&columns.line(&row)),
+            None => self.measured.push(row),
+        }
+        if self.measured.len() >= MEASURED {
+            self.settle();
+        }
+    }
+
+    /// Takes the widths from what there is so far, and prints it.
+    fn settle(&mut self) {
+        data(&table(&SHOWN, &self.measured));
+        self.columns = Some(Columns::new(&SHOWN, &self.measured));
+        self.measured.clear();
+    }
+
+    /// That was all.
+    pub fn end<T>(mut self, found: &Found<T>) {
+        if self.json {
+            let opening = if self.listed == 0 { OPENING } else { "" };
+            let age = age_ms(found).map_or_else(|| "null".into(), |age| age.to_string());
+            let source = store_word(found.source);
+            data(&format!("{opening}],\"source\":\"{source}\",\"age_ms\":{age}}}\n"));
+        } else if self.columns.is_none() {
+            self.settle();
+        }
+    }
+}
+
+const OPENING: &str = "{\"version\":1,\"users\":[";
