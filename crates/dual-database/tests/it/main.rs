@@ -13,6 +13,7 @@ mod primary_scene;
 mod primary_server;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
+mod replica;
 mod source_csv;
 mod source_google;
 mod source_gspread;
