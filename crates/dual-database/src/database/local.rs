@@ -174,12 +174,14 @@ pub(super) fn direct(content: &Content<'_>, answer: &Written) -> Result<Direct> 
         );
         match absorbed {
             None => return Ok(Direct::Misses),
-            Some(absorbed) => taken.push((id, before, absorbed, written.row.surrogate)),
+            Some(absorbed) => taken.push((id, before, absorbed, &written.row)),
         }
     }
     let mut outcome = Direct::Stands;
-    for (id, before, absorbed, surrogate) in taken {
-        if content.take(id, before.as_ref(), &absorbed, surrogate)? == Taken::Refused {
+    for (id, before, absorbed, row) in taken {
+        let there = Some(&row.version);
+        let taken = content.take(id, before.as_ref(), there, &absorbed, row.surrogate)?;
+        if taken == Taken::Refused {
             outcome = Direct::Refused;
         }
     }

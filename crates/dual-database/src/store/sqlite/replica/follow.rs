@@ -17,8 +17,8 @@ struct Kept {
 #[serde(rename_all = "snake_case")]
 enum State {
     Following { epoch: KeptEpoch, snapshot: String },
-    Reconciling { cause: Cause, approved: bool },
-    Held { cause: Cause, losses: usize },
+    Reconciling { cause: Cause, approved: bool, followed: Option<KeptEpoch> },
+    Held { cause: Cause, losses: usize, followed: Option<KeptEpoch> },
 }
 
 /// 128 bits are kept as text: few readers of JSON know such numbers.
@@ -50,22 +50,19 @@ enum Cause {
 /// Internal, if JSON cannot be made of it.
 pub(super) fn write(follow: &Follow) -> Result<String> {
     let state = match follow {
-        Follow::Following { epoch, snapshot } => State::Following {
-            epoch: KeptEpoch {
-                token: epoch.token.map(|token| token.0.to_string()),
-                timeline: epoch.timeline,
-                system: epoch.system,
-                database: epoch.database,
-                relations: epoch.relations,
-                installation: epoch.installation.to_string(),
-                life: epoch.life.map(|token| token.0.to_string()),
-            },
-            snapshot: snapshot.to_string(),
-        },
-        Follow::Reconciling { cause, approved } => {
-            State::Reconciling { cause: kept(*cause), approved: *approved }
+        Follow::Following { epoch, snapshot } => {
+            State::Following { epoch: kept_epoch(epoch), snapshot: snapshot.to_string() }
         }
-        Follow::Held { cause, losses } => State::Held { cause: kept(*cause), losses: *losses },
+        Follow::Reconciling { cause, approved, followed } => State::Reconciling {
+            cause: kept(*cause),
+            approved: *approved,
+            followed: followed.as_ref().map(kept_epoch),
+        },
+        Follow::Held { cause, losses, followed } => State::Held {
+            cause: kept(*cause),
+            losses: *losses,
+            followed: followed.as_ref().map(kept_epoch),
+        },
     };
     serde_json::to_string(&Kept { version: VERSION, state }).map_err(|cause| {
         Error::new(Kind::Internal, "keep the cursor", "the cursor is no JSON").with_source(cause)
@@ -83,21 +80,19 @@ pub(super) fn read(text: &str) -> Result<Follow> {
     }
     Ok(match kept.state {
         State::Following { epoch, snapshot } => Follow::Following {
-            epoch: Epoch {
-                token: token(epoch.token.as_deref())?,
-                timeline: epoch.timeline,
-                system: epoch.system,
-                database: epoch.database,
-                relations: epoch.relations,
-                installation: number(&epoch.installation)?,
-                life: token(epoch.life.as_deref())?,
-            },
+            epoch: read_epoch(epoch)?,
             snapshot: snapshot.parse().map_err(|cause| unreadable().with_source(cause))?,
         },
-        State::Reconciling { cause, approved } => {
-            Follow::Reconciling { cause: broken(cause), approved }
-        }
-        State::Held { cause, losses } => Follow::Held { cause: broken(cause), losses },
+        State::Reconciling { cause, approved, followed } => Follow::Reconciling {
+            cause: broken(cause),
+            approved,
+            followed: followed.map(read_epoch).transpose()?,
+        },
+        State::Held { cause, losses, followed } => Follow::Held {
+            cause: broken(cause),
+            losses,
+            followed: followed.map(read_epoch).transpose()?,
+        },
     })
 }
 
@@ -118,6 +113,30 @@ pub(super) fn unreadable() -> Error {
         "what the file knows of itself cannot be read",
     )
     .with_hint("it was written by a newer version of this program, or by somebody else")
+}
+
+fn kept_epoch(epoch: &Epoch) -> KeptEpoch {
+    KeptEpoch {
+        token: epoch.token.map(|token| token.0.to_string()),
+        timeline: epoch.timeline,
+        system: epoch.system,
+        database: epoch.database,
+        relations: epoch.relations,
+        installation: epoch.installation.to_string(),
+        life: epoch.life.map(|token| token.0.to_string()),
+    }
+}
+
+fn read_epoch(kept: KeptEpoch) -> Result<Epoch> {
+    Ok(Epoch {
+        token: token(kept.token.as_deref())?,
+        timeline: kept.timeline,
+        system: kept.system,
+        database: kept.database,
+        relations: kept.relations,
+        installation: number(&kept.installation)?,
+        life: token(kept.life.as_deref())?,
+    })
 }
 
 fn kept(cause: Break) -> Cause {
@@ -146,19 +165,20 @@ fn broken(cause: Cause) -> Break {
 mod tests {
     use super::*;
 
-    fn following() -> Follow {
-        Follow::Following {
-            epoch: Epoch {
-                token: Some(Token(u128::MAX)),
-                timeline: 7,
-                system: u64::MAX,
-                database: u32::MAX,
-                relations: u64::MAX - 1,
-                installation: u128::MAX - 2,
-                life: None,
-            },
-            snapshot: "10:14:10,12".parse().unwrap(),
+    fn epoch() -> Epoch {
+        Epoch {
+            token: Some(Token(u128::MAX)),
+            timeline: 7,
+            system: u64::MAX,
+            database: u32::MAX,
+            relations: u64::MAX - 1,
+            installation: u128::MAX - 2,
+            life: None,
         }
+    }
+
+    fn following() -> Follow {
+        Follow::Following { epoch: epoch(), snapshot: "10:14:10,12".parse().unwrap() }
     }
 
     #[test]
@@ -172,7 +192,10 @@ mod tests {
             Break::CaptureGap,
         ];
         let held = causes.into_iter().flat_map(|cause| {
-            [Follow::Reconciling { cause, approved: true }, Follow::Held { cause, losses: 101 }]
+            [
+                Follow::Reconciling { cause, approved: true, followed: None },
+                Follow::Held { cause, losses: 101, followed: Some(epoch()) },
+            ]
         });
         for follow in held.chain([following(), Follow::new()]) {
             assert_eq!(read(&write(&follow).unwrap()).unwrap(), follow);

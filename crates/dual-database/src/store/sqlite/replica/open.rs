@@ -237,7 +237,7 @@ fn refuse_network(place: &Place) -> Result<()> {
     ];
     let found = rustix::fs::statfs(place.folder())
         .map_err(|cause| place.io(OPERATION, std::io::Error::from(cause)))?;
-    let kind = i64::try_from(found.f_type).unwrap_or_default();
+    let kind: i64 = found.f_type;
     match NETWORK.iter().find(|(magic, _)| *magic == kind) {
         None => Ok(()),
         Some((_, name)) => Err(Error::new(

@@ -57,7 +57,7 @@ impl Content<'_> {
     /// Those of [`failed`].
     pub fn is_pending(&self) -> Result<bool> {
         for local in self.tables() {
-            if self.count(&format!("SELECT EXISTS (SELECT 1 {})", waiting(local)), local)? > 0 {
+            if self.how_many(&format!("SELECT EXISTS (SELECT 1 {})", waiting(local)), local)? > 0 {
                 return Ok(true);
             }
         }
@@ -71,7 +71,7 @@ impl Content<'_> {
     pub fn pending_count(&self) -> Result<u64> {
         let mut sum = 0;
         for local in self.tables() {
-            let count = self.count(&format!("SELECT count(*) {}", waiting(local)), local)?;
+            let count = self.how_many(&format!("SELECT count(*) {}", waiting(local)), local)?;
             sum += u64::try_from(count).unwrap_or(0);
         }
         Ok(sum)
@@ -99,7 +99,7 @@ impl Content<'_> {
         Ok(Pending { rows, upto: super::super::capture::state(self.connection())?.seq })
     }
 
-    fn count(&self, sql: &str, local: &LocalTable) -> Result<i64> {
+    fn how_many(&self, sql: &str, local: &LocalTable) -> Result<i64> {
         self.connection()
             .prepare_cached(sql)
             .and_then(|mut look| look.query_row([local.table.name()], |row| row.get(0)))
