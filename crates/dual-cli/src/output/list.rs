@@ -1,7 +1,8 @@
 use dual_database::database::{Found, User};
+use dual_database::{Error, Result};
 
 use super::data;
-use super::json::{line, store_word};
+use super::json::{ErrorOwned, line, store_word};
 use super::table::{Columns, table};
 use super::users::{age_ms, cell};
 use crate::exit::Exit;
