@@ -15,6 +15,7 @@ mod purge;
 mod push;
 mod range;
 mod row;
+mod unseen;
 
 use uuid::Uuid;
 
