@@ -3,6 +3,11 @@
 // The lint's own exception covers test functions, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod api_calls;
+mod api_failures;
+mod api_open;
+mod api_scene;
+mod api_transactions;
 mod capture_oracle;
 mod capture_postgres;
 mod capture_sqlite;
@@ -15,6 +20,8 @@ mod engine_steps;
 mod postgres_catalog;
 mod postgres_session;
 mod postgres_tls;
+mod primary_feed;
+mod primary_push;
 mod primary_scene;
 mod primary_server;
 #[path = "../../../sheets-double/tests/it/python.rs"]
