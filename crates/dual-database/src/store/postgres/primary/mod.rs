@@ -23,7 +23,6 @@ use uuid::Uuid;
 
 use super::Session;
 use super::capture::{Drift, Layout};
-use crate::Result;
 use crate::merge::{Conflict, Defaults, Version};
 use crate::schema::{RowId, Table};
 use crate::stamp::Stamp;
