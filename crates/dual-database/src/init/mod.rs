@@ -155,9 +155,7 @@ pub(crate) async fn exchange(stores: &Stores, within: Duration) -> Result<Exchan
     let shared = Shared::new(stores.postgres.clone(), stores.limits, stores.sqlite.clone());
     shared.set_replica(Arc::new(replica));
     let synchroniser = Synchroniser::on_demand(Arc::new(shared));
-    let exchanged = Box::pin(synchroniser.sync(within)).await;
-    synchroniser.close(Duration::ZERO).await;
-    exchanged
+    Box::pin(synchroniser.sync(within)).await
 }
 
 async fn remote(session: &Session, table: &Table, catalog: &Catalog) -> Result<SidePlan> {
