@@ -158,6 +158,15 @@ pub(crate) async fn exchange(stores: &Stores, within: Duration) -> Result<Exchan
     Box::pin(synchroniser.sync(within)).await
 }
 
+/// Whether the file has been a node already. A file that cannot be looked at has not.
+pub(crate) fn is_node(settings: &ReplicaSettings) -> bool {
+    let there = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'dual_node')";
+    LocalFile::open(settings)
+        .ok()
+        .and_then(|file| file.connection()?.query_row(there, [], |row| row.get(0)).ok())
+        .unwrap_or(false)
+}
+
 async fn remote(session: &Session, table: &Table, catalog: &Catalog) -> Result<SidePlan> {
     let plan = plan_table(table, catalog);
     let drift = capture::drift(session, &RemoteLayout::new(table, &plan.target)).await?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dual_database::store::postgres::Settings;
 use dual_database::store::postgres::primary::Pool;
@@ -116,6 +117,8 @@ async fn writers_on_both_sides_are_no_differences() {
             script
                 .execute("UPDATE accounts SET balance = ?1 WHERE owner = ?2", (round, round % 50))
                 .unwrap();
+            // Somebody who never lets go of the lock would keep everybody else out.
+            std::thread::sleep(Duration::from_millis(5));
         }
     });
     let (flag, settings) = (done.clone(), Settings::parse(&url).unwrap());
@@ -128,6 +131,7 @@ async fn writers_on_both_sides_are_no_differences() {
             let owner = 100 + round % 50;
             let sql = format!("UPDATE accounts SET note = '{round}' WHERE owner = {owner}");
             session.batch("write", &sql).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
     for _ in 0..3 {
