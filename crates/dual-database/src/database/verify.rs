@@ -19,11 +19,11 @@ impl DualDatabase {
     pub async fn verify(&self) -> Result<Verification> {
         let core = &self.core;
         let replica = core.replica("compare both stores")?;
-        if core.pool.tables().is_none() {
-            core.pool.prepare().await?;
+        if core.shared.pool.tables().is_none() {
+            core.shared.pool.prepare().await?;
         }
         let exchange = || async { core.exchange(PATIENCE).await.map(|_| ()) };
-        Box::pin(verify::compare(&core.pool, &replica, exchange)).await
+        Box::pin(verify::compare(&core.shared.pool, &replica, exchange)).await
     }
 
     /// Makes both sides equal where they differ and a person was asked: the side that `prefer`
