@@ -11,6 +11,8 @@ pub enum Exit {
     WithRejects,
     /// 3: done on one side, the other one pending; beats 1.
     OneSide,
+    /// 4: a list broke off; its document says why.
+    BrokenOff,
 }
 
 impl From<Exit> for std::process::ExitCode {
@@ -27,6 +29,7 @@ impl Exit {
             Exit::Done => 0,
             Exit::WithRejects => 1,
             Exit::OneSide => 3,
+            Exit::BrokenOff => 4,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The rooms, in the order in which data passes; a lower room never imports an upper one:
 //!
 //! - [`database`]: [`DualDatabase`], the calls;
+//! - [`verify`]: whether both stores have the same;
 //! - [`sync`]: the synchroniser; cursor, epoch, reconcile: the decisions of the synchroniser;
 //! - [`merge`] and [`stamp`]: which of two writes stands; pure;
 //! - [`import`]: a Google Sheet or a CSV file into both stores, in two phases;
@@ -22,6 +23,7 @@ pub mod store;
 pub mod sync;
 pub mod uninstall;
 pub mod value;
+pub mod verify;
 
 pub use database::{DualDatabase, blocking};
 pub use error::{Error, Kind, Result, Store};

@@ -4,12 +4,16 @@ use std::io::Read as _;
 
 use dual_database::database::{UserFilter, UserPatch, Written};
 use dual_database::{Error, Kind, Result, Store};
+use futures_util::StreamExt as _;
 
 use super::{Look, Write};
 use crate::arguments::{ById, Changes, List, NewUser, User};
 use crate::exit::Exit;
 use crate::output::{self, UserList};
 use crate::settings::Stores;
+
+/// So many users are listed in one piece.
+const PAGE: u64 = 1_000;
 
 /// Adds, reads, changes, lists and deletes users.
 ///
@@ -87,11 +91,26 @@ async fn list(stores: &Stores, json: bool, list: List) -> Result<Exit> {
     for part in &list.contains {
         filter = filter.contains(&part.column, &part.text)?;
     }
+    let limit = list.limit.unwrap_or(u64::MAX);
     Look::with(stores, async |database| {
-        let found = database.find_users(&filter, list.limit).await?;
         let mut printed = UserList::new(json);
-        found.value.iter().for_each(|user| printed.add(user));
-        printed.end(&found);
+        // A short list is of one moment; a long one comes in pages, in constant memory.
+        let first = database.find_users(&filter, Some(limit.min(PAGE))).await?;
+        if limit <= PAGE || (first.value.len() as u64) < PAGE {
+            first.value.iter().for_each(|user| printed.add(user));
+            printed.end(&first);
+            return Ok(Exit::Done);
+        }
+        let mut users = std::pin::pin!(
+            database.users(&filter).take(usize::try_from(limit).unwrap_or(usize::MAX))
+        );
+        while let Some(user) = users.next().await {
+            match user {
+                Ok(user) => printed.add(&user),
+                Err(error) => return printed.fail(error),
+            }
+        }
+        printed.end(&first);
         Ok(Exit::Done)
     })
     .await

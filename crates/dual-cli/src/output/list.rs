@@ -1,9 +1,11 @@
 use dual_database::database::{Found, User};
+use dual_database::{Error, Result};
 
 use super::data;
-use super::json::{line, store_word};
+use super::json::{ErrorOwned, line, store_word};
 use super::table::{Columns, table};
 use super::users::{age_ms, cell};
+use crate::exit::Exit;
 
 /// The columns that fit on a screen.
 const SHOWN: [&str; 7] =
@@ -53,13 +55,34 @@ impl UserList {
         self.measured.clear();
     }
 
-    /// That was all.
-    pub fn end<T>(mut self, found: &Found<T>) {
+    /// That was all; the store that answered first stands for all.
+    pub fn end<T>(self, first: &Found<T>) {
+        let age = age_ms(first).map_or_else(|| "null".into(), |age| age.to_string());
+        let source = store_word(first.source);
+        self.close(&format!("\"source\":\"{source}\",\"age_ms\":{age}"));
+    }
+
+    /// It broke off. In a document that has begun there is no place for another one, so that
+    /// the error is given back only if nothing was printed yet.
+    ///
+    /// # Errors
+    /// The error itself.
+    pub fn fail(self, error: Error) -> Result<Exit> {
+        if !self.json || self.listed == 0 {
+            if self.columns.is_none() && self.listed > 0 {
+                self.close("");
+            }
+            return Err(error);
+        }
+        let body = line(&ErrorOwned::new(&error));
+        self.close(&format!("\"error\":{}", body.trim_end()));
+        Ok(Exit::BrokenOff)
+    }
+
+    fn close(mut self, members: &str) {
         if self.json {
             let opening = if self.listed == 0 { OPENING } else { "" };
-            let age = age_ms(found).map_or_else(|| "null".into(), |age| age.to_string());
-            let source = store_word(found.source);
-            data(&format!("{opening}],\"source\":\"{source}\",\"age_ms\":{age}}}\n"));
+            data(&format!("{opening}],{members}}}\n"));
         } else if self.columns.is_none() {
             self.settle();
         }

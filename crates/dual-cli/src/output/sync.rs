@@ -57,7 +57,7 @@ impl<'a> SyncReport<'a> {
             (Exit::Done, _) => "done",
             (Exit::WithRejects, Some(_)) => "held",
             (Exit::WithRejects, None) => "quarantined",
-            (Exit::OneSide, _) => "pending",
+            (Exit::OneSide | Exit::BrokenOff, _) => "pending",
         }
     }
 

@@ -113,14 +113,14 @@ impl DualDatabase {
     /// As for [`crate::DualDatabase::transaction`].
     pub fn transaction<T>(
         &self,
-        mut work: impl FnMut(&mut Transaction<'_, '_>) -> Result<T>,
+        mut work: impl FnMut(&Transaction<'_>) -> Result<T>,
     ) -> Result<Written<T>> {
         let handle = self.runtime.handle().clone();
         wait(
             &self.runtime,
-            self.inner.transaction(async |inner| {
+            self.inner.transaction(|inner| {
                 // The caller's thread is the one that waits here: it may wait for a step, too.
-                work(&mut Transaction { inner, handle: &handle })
+                std::future::ready(work(&Transaction { inner, handle: &handle }))
             }),
         )?
     }
@@ -146,17 +146,17 @@ impl DualDatabase {
 
 /// A [`super::Transaction`] whose steps wait.
 #[derive(Debug)]
-pub struct Transaction<'t, 'd> {
-    inner: &'t mut super::Transaction<'d>,
+pub struct Transaction<'t> {
+    inner: super::Transaction,
     handle: &'t Handle,
 }
 
-impl Transaction<'_, '_> {
+impl Transaction<'_> {
     /// The user as this transaction sees it.
     ///
     /// # Errors
     /// As for [`super::Transaction::get_user`].
-    pub fn get_user(&mut self, user_id: i64) -> Result<Option<User>> {
+    pub fn get_user(&self, user_id: i64) -> Result<Option<User>> {
         step(self.handle, self.inner.get_user(user_id))
     }
 
@@ -164,7 +164,7 @@ impl Transaction<'_, '_> {
     ///
     /// # Errors
     /// As for [`super::Transaction::add_user`].
-    pub fn add_user(&mut self, user: &UserPatch) -> Result<()> {
+    pub fn add_user(&self, user: &UserPatch) -> Result<()> {
         self.inner.add_user(user)
     }
 
@@ -172,7 +172,7 @@ impl Transaction<'_, '_> {
     ///
     /// # Errors
     /// As for [`super::Transaction::update_user`].
-    pub fn update_user(&mut self, user_id: i64, changes: &UserPatch) -> Result<User> {
+    pub fn update_user(&self, user_id: i64, changes: &UserPatch) -> Result<User> {
         step(self.handle, self.inner.update_user(user_id, changes))
     }
 
@@ -180,7 +180,7 @@ impl Transaction<'_, '_> {
     ///
     /// # Errors
     /// As for [`super::Transaction::delete_user`].
-    pub fn delete_user(&mut self, user_id: i64) -> Result<()> {
+    pub fn delete_user(&self, user_id: i64) -> Result<()> {
         step(self.handle, self.inner.delete_user(user_id))
     }
 }

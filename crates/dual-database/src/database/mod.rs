@@ -166,10 +166,10 @@ impl DualDatabase {
     /// # Errors
     /// What `work` answers; [`crate::Kind::Conflict`] if somebody else was faster again and
     /// again; else as for [`DualDatabase::add_user`].
-    pub async fn transaction<T>(
-        &self,
-        work: impl AsyncFnMut(&mut Transaction<'_>) -> Result<T>,
-    ) -> Result<Written<T>> {
+    pub async fn transaction<T, W>(&self, work: impl FnMut(Transaction) -> W) -> Result<Written<T>>
+    where
+        W: Future<Output = Result<T>>,
+    {
         self.core.transaction(work).await
     }
 

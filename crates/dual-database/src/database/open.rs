@@ -10,7 +10,6 @@ use super::DualDatabase;
 use super::core::Core;
 use super::options::Builder;
 use crate::schema::{Table, users};
-use crate::store::postgres::primary::Pool;
 use crate::store::postgres::{Limits, Settings};
 use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
 use crate::sync::engine::{Shared, Synchroniser};
@@ -51,7 +50,7 @@ impl Builder {
             Synchroniser::on_demand(Arc::clone(&shared))
         };
         let core = Core {
-            pool: Pool::new(shared.postgres.clone(), self.limits(), shared.tables.clone(), 4),
+            pool: shared.pool.clone(),
             shared,
             synchroniser: RwLock::new(Some(synchroniser)),
             mode: self.mode,

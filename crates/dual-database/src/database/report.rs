@@ -40,11 +40,7 @@ impl Core {
                     node: content.node()?,
                     pending: content.pending_count()?,
                     quarantined: content.quarantine()?.len() as u64,
-                    conflicts: content
-                        .conflicts(100_000)?
-                        .iter()
-                        .filter(|entry| !entry.reviewed)
-                        .count() as u64,
+                    conflicts: content.unreviewed_conflicts()?,
                 })
             })
             .await
@@ -180,7 +176,8 @@ impl Core {
     /// Unavailable if neither store answers.
     pub async fn review_conflicts(&self) -> Result<u64> {
         let operation = "review the conflicts";
-        let local = self.change_file(operation, Durability::Full, |_| todo!());
+        let local =
+            self.change_file(operation, Durability::Full, |content| content.review_conflicts());
         let remote = async {
             self.ready(operation)?;
             let deadline = self.deadline();

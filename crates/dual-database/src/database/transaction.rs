@@ -3,6 +3,7 @@
 //! it if nothing that was read has changed, else nothing of it.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::core::{Core, Deadline};
@@ -28,13 +29,19 @@ enum Ground {
     File,
 }
 
-/// A transaction that is being put together. Nothing is written before its commit.
-#[derive(Debug)]
-pub struct Transaction<'d> {
-    core: &'d Core,
+/// A transaction that is being put together: a handle, cheap to clone. Nothing is written
+/// before its commit, which comes when the work that was given it has ended.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    core: Arc<Core>,
     ground: Ground,
     deadline: Deadline,
     file: uuid::Uuid,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     reads: BTreeMap<RowId, Option<Version>>,
     /// What the transaction sees of the rows that it has met, and does to them.
     rows: BTreeMap<RowId, Seen>,
@@ -53,10 +60,13 @@ impl Core {
     ///
     /// # Errors
     /// As for [`super::DualDatabase::transaction`].
-    pub async fn transaction<T>(
-        &self,
-        mut work: impl AsyncFnMut(&mut Transaction<'_>) -> Result<T>,
-    ) -> Result<Written<T>> {
+    pub async fn transaction<T, W>(
+        self: &Arc<Core>,
+        mut work: impl FnMut(Transaction) -> W,
+    ) -> Result<Written<T>>
+    where
+        W: Future<Output = Result<T>>,
+    {
         let mut ground = match self.mode {
             WriteMode::LocalFirst => Ground::File,
             WriteMode::Both | WriteMode::RequireBoth => Ground::Primary,
@@ -64,11 +74,12 @@ impl Core {
         let mut tries = 0;
         loop {
             tries += 1;
-            let mut transaction = self.begin(ground).await;
+            let transaction = self.begin(ground).await;
             ground = transaction.ground;
-            let value = match work(&mut transaction).await {
+            let worked = work(transaction.clone()).await;
+            let value = match worked {
                 Ok(value) => value,
-                Err(_) if transaction.lost_ground && ground == Ground::Primary => {
+                Err(_) if transaction.state().lost_ground && ground == Ground::Primary => {
                     ground = Ground::File;
                     continue;
                 }
@@ -89,7 +100,7 @@ impl Core {
         }
     }
 
-    async fn begin(&self, ground: Ground) -> Transaction<'_> {
+    async fn begin(self: &Arc<Core>, ground: Ground) -> Transaction {
         let deadline = self.deadline();
         let look =
             self.ask_file(OPERATION, |content| Ok((content.is_pending()?, content.node()?.file)));
@@ -106,18 +117,18 @@ impl Core {
             Ground::Primary if pushed.await.is_ok() => Ground::Primary,
             _ => Ground::File,
         };
-        let (reads, rows) = (BTreeMap::new(), BTreeMap::new());
-        Transaction { core: self, ground, deadline, file, reads, rows, lost_ground: false }
+        let state = Arc::default();
+        Transaction { core: Arc::clone(self), ground, deadline, file, state }
     }
 }
 
-impl Transaction<'_> {
+impl Transaction {
     /// The user as this transaction sees it.
     ///
     /// # Errors
     /// Unavailable if no store answers; let it pass, and the transaction is made again where
     /// it can be.
-    pub async fn get_user(&mut self, user_id: i64) -> Result<Option<User>> {
+    pub async fn get_user(&self, user_id: i64) -> Result<Option<User>> {
         Ok(self.get("users", user_id).await?.map(User::from_record))
     }
 
@@ -125,7 +136,7 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// Invalid data; already exists, here or at the commit.
-    pub fn add_user(&mut self, user: &UserPatch) -> Result<()> {
+    pub fn add_user(&self, user: &UserPatch) -> Result<()> {
         self.add("users", &user.patch)
     }
 
@@ -133,7 +144,7 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// Invalid data; not found; as for [`Transaction::get_user`].
-    pub async fn update_user(&mut self, user_id: i64, changes: &UserPatch) -> Result<User> {
+    pub async fn update_user(&self, user_id: i64, changes: &UserPatch) -> Result<User> {
         Ok(User::from_record(self.update("users", user_id, &changes.patch).await?))
     }
 
@@ -141,7 +152,7 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// Not found; as for [`Transaction::get_user`].
-    pub async fn delete_user(&mut self, user_id: i64) -> Result<()> {
+    pub async fn delete_user(&self, user_id: i64) -> Result<()> {
         self.delete("users", user_id).await
     }
 
@@ -149,7 +160,7 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// Configuration for a table that is not declared; as for [`Transaction::get_user`].
-    pub async fn get(&mut self, table: &str, key: i64) -> Result<Option<Record>> {
+    pub async fn get(&self, table: &str, key: i64) -> Result<Option<Record>> {
         let id = self.id(table, key)?;
         self.seen(id).await
     }
@@ -158,11 +169,12 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// Configuration for a table that is not declared; as for [`Transaction::add_user`].
-    pub fn add(&mut self, table: &str, row: &Patch) -> Result<()> {
+    pub fn add(&self, table: &str, row: &Patch) -> Result<()> {
         let at = self.core.position(table)?;
         let (id, wish) = wish_to_add(self.core.table(at), at, row)?;
         let Wish::Change(Change::Insert(values)) = wish else { return Ok(()) };
-        let seen = self.rows.entry(id).or_default();
+        let mut state = self.state();
+        let seen = state.rows.entry(id).or_default();
         if seen.record.is_some() {
             let row = named(&self.core.shared.tables, id);
             return Err(already_exists(OPERATION, &row));
@@ -180,7 +192,7 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// Configuration for a table that is not declared; as for [`Transaction::update_user`].
-    pub async fn update(&mut self, table: &str, key: i64, changes: &Patch) -> Result<Record> {
+    pub async fn update(&self, table: &str, key: i64, changes: &Patch) -> Result<Record> {
         let id = self.id(table, key)?;
         let Wish::Change(Change::Update(columns)) =
             wish_to_update(self.core.table(id.table), key, changes)?
@@ -188,7 +200,8 @@ impl Transaction<'_> {
             return Err(self.missing(id));
         };
         let Some(mut record) = self.seen(id).await? else { return Err(self.missing(id)) };
-        let seen = self.rows.entry(id).or_default();
+        let mut state = self.state();
+        let seen = state.rows.entry(id).or_default();
         for (at, value) in &columns {
             record.values[*at] = value.clone();
         }
@@ -209,18 +222,23 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// Configuration for a table that is not declared; as for [`Transaction::delete_user`].
-    pub async fn delete(&mut self, table: &str, key: i64) -> Result<()> {
+    pub async fn delete(&self, table: &str, key: i64) -> Result<()> {
         let id = self.id(table, key)?;
         if self.seen(id).await?.is_none() {
             return Err(self.missing(id));
         }
-        let seen = self.rows.entry(id).or_default();
+        let mut state = self.state();
+        let seen = state.rows.entry(id).or_default();
         seen.record = None;
         seen.change = match seen.change.take() {
             Some(Change::Insert(_)) => None,
             _ => Some(Change::Delete),
         };
         Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn id(&self, table: &str, key: i64) -> Result<RowId> {
@@ -232,8 +250,8 @@ impl Transaction<'_> {
     }
 
     /// The row as this transaction sees it, read now if it was not before.
-    async fn seen(&mut self, id: RowId) -> Result<Option<Record>> {
-        if let Some(seen) = self.rows.get(&id) {
+    async fn seen(&self, id: RowId) -> Result<Option<Record>> {
+        if let Some(seen) = self.state().rows.get(&id) {
             return Ok(seen.record.clone());
         }
         let operation = "read a row in a transaction";
@@ -243,7 +261,7 @@ impl Transaction<'_> {
                     let contact = self.core.contact(operation, self.file, self.deadline).await?;
                     self.core.ask(operation, self.deadline, contact.primary()?.row(id)).await
                 };
-                let row = row.await.inspect_err(|_| self.lost_ground = true)?;
+                let row = row.await.inspect_err(|_| self.state().lost_ground = true)?;
                 let found = row.as_ref().and_then(remote_record);
                 (found, row.map(|row| row.version))
             }
@@ -253,18 +271,20 @@ impl Transaction<'_> {
                 (row.and_then(|row| record(id, row)), version)
             }
         };
-        self.reads.insert(id, version.filter(|version| version.live.value));
-        self.rows.insert(id, Seen { record: found.clone(), change: None });
+        let mut state = self.state();
+        state.reads.insert(id, version.filter(|version| version.live.value));
+        state.rows.insert(id, Seen { record: found.clone(), change: None });
         Ok(found)
     }
 
     async fn commit(self) -> Result<Written<()>> {
+        let State { reads, rows, .. } = std::mem::take(&mut *self.state());
         let wish = |(id, seen): (RowId, Seen)| Some((id, Wish::Change(seen.change?)));
-        let wishes: Vec<_> = self.rows.into_iter().filter_map(wish).collect();
+        let wishes: Vec<_> = rows.into_iter().filter_map(wish).collect();
         if wishes.is_empty() {
             return Ok(Written::InBoth(()));
         }
-        let reads = self.reads.into_iter().collect();
+        let reads = reads.into_iter().collect();
         let plan = Plan { operation: OPERATION, wishes, reads };
         Ok(self.core.write(plan).await?.map(|_| ()))
     }

@@ -14,6 +14,26 @@ pub struct RangeDigest {
     pub digest: [u8; 32],
 }
 
+/// The digest of a row of canonical texts, as a [`RangeHasher`] takes it.
+#[must_use]
+pub fn row_digest<T: AsRef<[u8]>>(columns: impl IntoIterator<Item = Option<T>>) -> [u8; 32] {
+    let mut bytes = Vec::new();
+    for column in columns {
+        match column {
+            None => bytes.push(b'-'),
+            Some(text) => {
+                let text = text.as_ref();
+                bytes.extend_from_slice(text.len().to_string().as_bytes());
+                bytes.push(b':');
+                bytes.extend_from_slice(text);
+            }
+        }
+    }
+    let mut row = [0; 32];
+    row.copy_from_slice(digest(&SHA256, &bytes).as_ref());
+    row
+}
+
 /// Makes a [`RangeDigest`] of rows that come in the order of their keys.
 ///
 /// The digest is the SHA-256 of the concatenated 32-byte SHA-256 of each row. The bytes of a row
@@ -57,19 +77,12 @@ impl RangeHasher {
 
     /// Adds a row of canonical texts; for a value that cannot be carried `?` and its text.
     pub fn row_of<T: AsRef<[u8]>>(&mut self, columns: impl IntoIterator<Item = Option<T>>) {
-        let mut bytes = Vec::new();
-        for column in columns {
-            match column {
-                None => bytes.push(b'-'),
-                Some(text) => {
-                    let text = text.as_ref();
-                    bytes.extend_from_slice(text.len().to_string().as_bytes());
-                    bytes.push(b':');
-                    bytes.extend_from_slice(text);
-                }
-            }
-        }
-        self.context.update(digest(&SHA256, &bytes).as_ref());
+        self.digested(&row_digest(columns));
+    }
+
+    /// Adds a row by its [`row_digest`].
+    pub fn digested(&mut self, row: &[u8; 32]) {
+        self.context.update(row);
         self.rows += 1;
     }
 

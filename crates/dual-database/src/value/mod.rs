@@ -5,7 +5,7 @@ mod from;
 mod kind;
 mod timestamp;
 
-pub use digest::{RangeDigest, RangeHasher};
+pub use digest::{RangeDigest, RangeHasher, row_digest};
 pub use kind::LogicalType;
 pub use timestamp::{parse_timestamp_text, timestamp_text};
 

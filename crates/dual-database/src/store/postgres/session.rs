@@ -117,7 +117,8 @@ impl Session {
     /// configuration (no such database, TLS, not PostgreSQL, older than 12).
     pub async fn open(settings: &Settings, limits: &Limits) -> Result<Session> {
         let Connected { client, task, closing, bell, peer, version } =
-            connect(settings, limits).await?;
+            // Boxed: it is the deepest of all futures, and part of most.
+            Box::pin(connect(settings, limits)).await?;
         let state = AtomicU8::new(State::Idle as u8);
         Ok(Session { client, task, closing, bell, peer, limits: *limits, version, state })
     }

@@ -1,8 +1,9 @@
 //! Digests of parts of a table, to be compared with those of the other side.
 
+use futures_util::future::try_join3;
 use tokio_postgres::types::Type;
 
-use super::row::{column, unexpected};
+use super::row::{BY_KEY, column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::schema::LogicalType;
 use crate::store::postgres::Parameter;
@@ -30,10 +31,14 @@ impl Primary<'_> {
         };
         let sql = remote.digest();
         let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&upto, Type::INT8)];
-        self.session.begin(OPERATION).await?;
-        let answer = self.session.query(OPERATION, &sql, &parameters).await;
+        let answer = try_join3(
+            self.session.begin(OPERATION),
+            self.session.batch(OPERATION, BY_KEY),
+            self.session.query(OPERATION, &sql, &parameters),
+        );
+        let answer = answer.await;
         self.leave(OPERATION).await;
-        let rows = answer?;
+        let ((), (), rows) = answer?;
         let row = rows.first().ok_or_else(|| unexpected(OPERATION))?;
         let rows: i64 = column(row, 0, OPERATION)?;
         let digest: Vec<u8> = column(row, 1, OPERATION)?;
@@ -44,20 +49,85 @@ impl Primary<'_> {
     }
 }
 
+impl Primary<'_> {
+    /// Key and [`crate::value::row_digest`] of each living row with a key above `after` and up
+    /// to `upto`, in key order.
+    ///
+    /// # Errors
+    /// As for [`Primary::range_digest`].
+    pub async fn row_digests(
+        &self,
+        table: usize,
+        after: Option<i64>,
+        upto: Option<i64>,
+    ) -> Result<Vec<(i64, [u8; 32])>> {
+        let Some(remote) = self.tables.get(table) else {
+            return Err(Error::new(Kind::Internal, OPERATION, "no such table"));
+        };
+        let (target, key) = (&remote.layout.target, &remote.layout.key);
+        let sql = format!(
+            "SELECT u.{key}::bigint, {} FROM {target} AS u \
+             WHERE ($1 IS NULL OR u.{key} > $1) AND ($2 IS NULL OR u.{key} <= $2) ORDER BY u.{key}",
+            remote.row_digest()
+        );
+        let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&upto, Type::INT8)];
+        self.session.begin(OPERATION).await?;
+        let answer = self.session.query(OPERATION, &sql, &parameters).await;
+        self.leave(OPERATION).await;
+        let read = |row: &tokio_postgres::Row| -> Result<(i64, [u8; 32])> {
+            let digest: Vec<u8> = column(row, 1, OPERATION)?;
+            let digest = digest.try_into().map_err(|_| unexpected(OPERATION))?;
+            Ok((column(row, 0, OPERATION)?, digest))
+        };
+        answer?.iter().map(read).collect()
+    }
+
+    /// The key of the living row that comes as the `count`-th above `after`, if there are so
+    /// many.
+    ///
+    /// # Errors
+    /// As for [`Primary::range_digest`].
+    pub async fn key_after(
+        &self,
+        table: usize,
+        after: Option<i64>,
+        count: i64,
+    ) -> Result<Option<i64>> {
+        let Some(remote) = self.tables.get(table) else {
+            return Err(Error::new(Kind::Internal, OPERATION, "no such table"));
+        };
+        let (target, key) = (&remote.layout.target, &remote.layout.key);
+        let sql = format!(
+            "SELECT u.{key}::bigint FROM {target} AS u WHERE $1 IS NULL OR u.{key} > $1 \
+             ORDER BY u.{key} OFFSET $2 LIMIT 1"
+        );
+        let before = count.saturating_sub(1).max(0);
+        let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&before, Type::INT8)];
+        self.session.begin(OPERATION).await?;
+        let answer = self.session.query(OPERATION, &sql, &parameters).await;
+        self.leave(OPERATION).await;
+        answer?.first().map(|row| column(row, 0, OPERATION)).transpose()
+    }
+}
+
 impl RemoteTable {
-    fn digest(&self) -> String {
-        let (target, key) = (&self.layout.target, &self.layout.key);
+    fn row_digest(&self) -> String {
         let pieces: Vec<String> = self
             .table
             .columns()
             .iter()
             .map(|column| piece(&canonical(column.kind, &crate::schema::quoted(column.name))))
             .collect();
+        format!("sha256(convert_to({}, 'UTF8'))", pieces.join(" || "))
+    }
+
+    fn digest(&self) -> String {
+        let (target, key) = (&self.layout.target, &self.layout.key);
         format!(
-            "SELECT count(*), sha256(coalesce(string_agg(sha256(convert_to({row}, 'UTF8')), \
-             ''::bytea ORDER BY u.{key}), ''::bytea)) FROM {target} AS u \
+            "SELECT count(*), sha256(coalesce(string_agg({row}, ''::bytea ORDER BY u.{key}), \
+             ''::bytea)) FROM {target} AS u \
              WHERE ($1 IS NULL OR u.{key} > $1) AND ($2 IS NULL OR u.{key} <= $2)",
-            row = pieces.join(" || "),
+            row = self.row_digest(),
         )
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::{try_join, try_join_all};
 
 use super::decide::{Ground, Verdict, decide, text};
-use super::statements::{CHUNK, marks, parked, statements};
+use super::statements::{CHUNK, Parked, marks, parked, statements};
 use super::unique::{Unique, units};
 use super::{Job, OPERATION};
 use crate::merge::{Conflict, Register, RegisterId};
@@ -25,6 +25,9 @@ const UNIQUE_VIOLATION: &str = "23505";
 /// How often a row that somebody else inserts at the same time is looked at again.
 const LOOKS: usize = 3;
 
+/// How often what may have failed for want of another row is tried again.
+const RETRIES: usize = 6;
+
 /// Why the server does not take a row.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
@@ -33,11 +36,14 @@ pub(super) struct Refusal {
     constraint: Option<String>,
 }
 
+/// The single jobs that the server does not take.
+type Failed = BTreeMap<usize, Refusal>;
+
 /// What was written.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     /// By the job's place.
-    pub refused: BTreeMap<usize, Refusal>,
+    pub refused: Failed,
     pub gone: Vec<RowId>,
     pub surrogates: Vec<(RowId, i64)>,
 }
@@ -87,7 +93,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
     pub(super) async fn run(mut self) -> Result<Applied> {
         let written = |at: &usize| self.jobs.get(*at).is_some_and(|job| job.version.is_some());
         let all: Vec<usize> = (0..self.jobs.len()).filter(written).collect();
-        let mut failed = self.pass(self.slices(&all)).await?;
+        let mut failed = self.pass(self.slices(&all, false)).await?;
         failed = self.again(failed).await?;
         // A swap has had its chance; who still finds his value taken cedes it.
         if failed.values().any(|refusal| refusal.code == UNIQUE_VIOLATION) {
@@ -98,35 +104,38 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         Ok(self.applied)
     }
 
-    /// Tries again what may have failed for want of another row, as long as that helps.
-    async fn again(
-        &mut self,
-        mut failed: BTreeMap<usize, Refusal>,
-    ) -> Result<BTreeMap<usize, Refusal>> {
-        loop {
-            let others = |code: &str| code.starts_with("P0") || code == "23001" || code == "23503";
-            let (retried, kept): (BTreeMap<_, _>, BTreeMap<_, _>) = failed
-                .into_iter()
-                .partition(|(_, one)| others(&one.code) || one.code == UNIQUE_VIOLATION);
+    /// Tries again what may have failed for want of another row, as long as that helps, forwards
+    /// and backwards: a chain of rows in which each waits for the next ends in one of the two.
+    async fn again(&mut self, mut failed: Failed) -> Result<Failed> {
+        for look in 0..RETRIES {
+            let waits = |code: &str| {
+                code.starts_with("P0") || ["23001", "23503", UNIQUE_VIOLATION].contains(&code)
+            };
+            let (retried, kept): (Failed, Failed) =
+                failed.into_iter().partition(|(_, refusal)| waits(&refusal.code));
             let which: Vec<usize> = retried.keys().copied().collect();
             failed = kept;
-            let still = self.pass(self.slices(&which)).await?;
-            let progress = still.len() < which.len();
+            let still = self.pass(self.slices(&which, look % 2 == 0)).await?;
+            let stuck = still.len() == which.len();
             failed.extend(still);
-            if !progress {
-                return Ok(failed);
+            if stuck && look > 0 {
+                break;
             }
         }
+        Ok(failed)
     }
 
     /// Deletes from the last table to the first, then everything else from the first to the
     /// last: who refers to others goes before them and comes after them.
-    fn slices(&self, which: &[usize]) -> Vec<Slice> {
+    fn slices(&self, which: &[usize], backwards: bool) -> Vec<Slice> {
         let job = |at: &usize| self.jobs.get(*at);
         let (dying, others): (Vec<usize>, Vec<usize>) =
             which.iter().copied().partition(|at| job(at).is_some_and(Job::dies));
         let mut order: Vec<usize> = others;
         order.sort_by_key(|at| job(at).map(|job| job.id));
+        if backwards {
+            order.reverse();
+        }
         let mut slices = Vec::new();
         let of = |table: usize, from: &[usize]| -> Vec<usize> {
             let is_here = |at: &&usize| job(at).is_some_and(|job| job.id.table == table);
@@ -163,7 +172,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
     }
 
     /// Writes the slices in their order; returns the single rows that were refused.
-    async fn pass(&mut self, slices: Vec<Slice>) -> Result<BTreeMap<usize, Refusal>> {
+    async fn pass(&mut self, slices: Vec<Slice>) -> Result<Failed> {
         let mut failed = BTreeMap::new();
         let mut stack: Vec<Slice> = slices.into_iter().rev().collect();
         while let Some(slice) = stack.pop() {
@@ -192,7 +201,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         Ok(failed)
     }
 
-    fn jobs_left(&self, slice: &Slice, failed: &BTreeMap<usize, Refusal>) -> Vec<usize> {
+    fn jobs_left(&self, slice: &Slice, failed: &Failed) -> Vec<usize> {
         let mut jobs = slice.jobs();
         jobs.retain(|at| {
             !failed.contains_key(at) && self.jobs.get(*at).is_some_and(|job| job.version.is_some())
@@ -222,7 +231,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         &mut self,
         table: usize,
         missed: &BTreeSet<usize>,
-        failed: &mut BTreeMap<usize, Refusal>,
+        failed: &mut Failed,
     ) -> Result<BTreeSet<usize>> {
         let Some(remote) = self.primary.tables.get(table) else { return Ok(BTreeSet::new()) };
         let mut left = BTreeSet::new();
@@ -259,17 +268,12 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         let session = self.primary.session;
         let which = slice.jobs();
         let jobs: Vec<&Job<'_>> = which.iter().filter_map(|at| self.jobs.get(*at)).collect();
-        let parked: Vec<(usize, bool, Vec<i64>)> = match self.uniques.get(&slice.table) {
-            Some(uniques) => slice
-                .units
-                .iter()
-                .filter(|unit| unit.len() > 1)
-                .flat_map(|unit| {
-                    let jobs: Vec<&Job<'_>> =
-                        unit.iter().filter_map(|at| self.jobs.get(*at)).collect();
-                    parked(&jobs, uniques)
-                })
-                .collect(),
+        let parked = match self.uniques.get(&slice.table) {
+            Some(uniques) => {
+                let together = slice.units.iter().filter(|unit| unit.len() > 1).flatten();
+                let together: Vec<_> = together.filter_map(|at| self.jobs.get(*at)).collect();
+                parked(&together, uniques)
+            }
             None => Vec::new(),
         };
         match self.write(table, &jobs, &parked).await {
@@ -313,7 +317,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         &self,
         table: &RemoteTable,
         jobs: &[&Job<'_>],
-        parked: &[(usize, bool, Vec<i64>)],
+        parked: &[Parked],
     ) -> Result<(BTreeMap<i64, i64>, Vec<Settled>)> {
         let session = self.primary.session;
         let statements = statements(table, jobs, parked);
@@ -347,7 +351,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
     }
 
     /// Lets rows leave empty what others hold, one row at a time.
-    async fn cede(&mut self, failed: BTreeMap<usize, Refusal>) -> Result<BTreeMap<usize, Refusal>> {
+    async fn cede(&mut self, failed: Failed) -> Result<Failed> {
         let mut left = BTreeMap::new();
         for (at, mut refusal) in failed {
             let before = self.jobs.get(at).map(|job| (job.version.clone(), job.noted.clone()));
@@ -398,12 +402,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
 }
 
 /// What was refused, in halves; a unit that fails alone, in its rows.
-fn divide(
-    mut slice: Slice,
-    refusal: Refusal,
-    stack: &mut Vec<Slice>,
-    failed: &mut BTreeMap<usize, Refusal>,
-) {
+fn divide(mut slice: Slice, refusal: Refusal, stack: &mut Vec<Slice>, failed: &mut Failed) {
     let table = slice.table;
     if slice.units.len() > 1 {
         let later = slice.units.split_off(slice.units.len() / 2);

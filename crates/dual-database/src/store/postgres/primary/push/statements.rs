@@ -47,7 +47,7 @@ impl Statement {
 pub(super) fn statements(
     table: &RemoteTable,
     jobs: &[&Job<'_>],
-    parked: &[(usize, bool, Vec<i64>)],
+    parked: &[Parked],
 ) -> Vec<Statement> {
     let mut statements = Vec::new();
     let (target, key) = (&table.layout.target, &table.layout.key);
@@ -56,8 +56,9 @@ pub(super) fn statements(
         let sql = format!("DELETE FROM {target} WHERE {key} = ANY ($1)");
         statements.push(Statement::new(sql).with(keys.to_vec(), Type::INT8_ARRAY));
     }
-    for (column, nullable, keys) in parked {
-        statements.extend(keys.chunks(CHUNK).filter_map(|k| park(table, *column, *nullable, k)));
+    for parked in parked {
+        let chunks = parked.keys.chunks(CHUNK).enumerate();
+        statements.extend(chunks.filter_map(|(at, keys)| park(table, parked, at * CHUNK, keys)));
     }
     let mut updated: BTreeMap<Vec<usize>, Vec<&Job<'_>>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.stays()) {
@@ -100,24 +101,30 @@ fn update(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statemen
     filled(Statement::new(sql), columns, jobs)
 }
 
-/// Puts a unique value out of the way: NULL where that is allowed, else something that nobody
-/// else has. It does not stay: the row gets another value before the statement's savepoint ends.
-fn park(table: &RemoteTable, column: usize, nullable: bool, keys: &[i64]) -> Option<Statement> {
-    let register = table.layout.registers.get(column)?;
+/// A unique column whose values are put out of the way in some rows.
+#[derive(Debug)]
+pub(super) struct Parked {
+    column: usize,
+    nullable: bool,
+    keys: Vec<i64>,
+}
+
+/// Puts unique values out of the way: NULL where that is allowed, else something that nobody
+/// else has, counted from `first`. None of it stays: the rows get other values before the
+/// savepoint ends.
+fn park(table: &RemoteTable, parked: &Parked, first: usize, keys: &[i64]) -> Option<Statement> {
+    let register = table.layout.registers.get(parked.column)?;
     let (target, key, name) = (&table.layout.target, &table.layout.key, &register.column);
-    let value = match (nullable, register.kind) {
+    let number = format!("(array_position($1, {key}::bigint) + {first})");
+    // From the far end of the type.
+    let value = match (parked.nullable, register.kind) {
         (true, _) => "NULL".to_owned(),
-        (false, LogicalType::Text) => format!("'parked ' || {key}"),
-        // From the far end of the type, by what no two rows share.
-        (false, LogicalType::Int) => {
-            format!("(-2147483648 + array_position($1, {key}::bigint))::integer")
+        (false, LogicalType::Text) => format!("'parked ' || {number}"),
+        (false, LogicalType::Int) => format!("-2147483648 + {number}"),
+        (false, LogicalType::BigInt) => format!("-9223372036854775808 + {number}"),
+        (false, LogicalType::Timestamp) => {
+            format!("timestamp '0001-01-01' + {number} * interval '1 microsecond'")
         }
-        (false, LogicalType::BigInt) => {
-            format!("-9223372036854775808 + array_position($1, {key}::bigint)")
-        }
-        (false, LogicalType::Timestamp) => format!(
-            "timestamp '0001-01-01' + array_position($1, {key}::bigint) * interval '1 microsecond'"
-        ),
         (false, LogicalType::Bool) => return None,
     };
     let sql = format!("UPDATE {target} SET {name} = {value} WHERE {key} = ANY ($1)");
@@ -161,7 +168,7 @@ fn filled(statement: Statement, columns: &[usize], jobs: &[&Job<'_>]) -> Stateme
 
 /// Which columns are to be parked, and in which rows: those of a unit of several rows that give
 /// a unique value up.
-pub(super) fn parked(jobs: &[&Job<'_>], uniques: &[Unique]) -> Vec<(usize, bool, Vec<i64>)> {
+pub(super) fn parked(jobs: &[&Job<'_>], uniques: &[Unique]) -> Vec<Parked> {
     let mut parked: BTreeMap<usize, (bool, Vec<i64>)> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.stays()) {
         let changed = job.changed();
@@ -177,7 +184,8 @@ pub(super) fn parked(jobs: &[&Job<'_>], uniques: &[Unique]) -> Vec<(usize, bool,
             }
         }
     }
-    parked.into_iter().map(|(at, (nullable, keys))| (at, nullable, keys)).collect()
+    let all = parked.into_iter();
+    all.map(|(column, (nullable, keys))| Parked { column, nullable, keys }).collect()
 }
 
 /// What the written rows are to have in the sidecar.
