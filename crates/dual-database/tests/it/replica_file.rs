@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use dual_database::merge::{Change, Register, Tracked, written};
 use dual_database::schema::users;
 use dual_database::stamp::Stamp;
-use dual_database::store::sqlite::replica::{Durability, Replica};
+use dual_database::store::sqlite::replica::{Content, Durability, Replica};
 use dual_database::sync::Follow;
 use dual_database::value::Value;
 use dual_database::{Kind, Store};
@@ -275,9 +275,7 @@ async fn an_emptied_file_and_one_damaged_while_closed() {
     python("open(path, 'r+b').truncate(0)", &scene.path, Path::new(""));
     let mut result = Err(());
     for _ in 0..3 {
-        let work = |content: &dual_database::store::sqlite::replica::Content<'_>| {
-            content.change(id(2), &note("b"), now())
-        };
+        let work = |content: &Content<'_>| content.change(id(2), &note("b"), now());
         result = scene.replica.write("test", Durability::Full, work).await.map_err(|_| ());
         if result.is_ok() {
             break;
@@ -297,17 +295,16 @@ async fn an_emptied_file_and_one_damaged_while_closed() {
     assert_eq!(notes(&path), [(3, "c".into())]);
 }
 
+async fn write(replica: &Replica, key: i64) -> dual_database::Result<()> {
+    let work = move |content: &Content<'_>| content.change(id(key), &note("b"), now());
+    replica.write("test", Durability::Normal, work).await
+}
+
 #[tokio::test]
 async fn two_processes_survive_the_loss_of_their_file_together() {
     let scene = Scene::new().await;
     let other = Replica::open(settings(&scene.path, vec![visits()])).await.unwrap();
     scene.insert(1, "a").await;
-    let write = |replica: &Replica, key: i64| {
-        let work = move |content: &dual_database::store::sqlite::replica::Content<'_>| {
-            content.change(id(key), &note("b"), now())
-        };
-        replica.write("test", Durability::Normal, work)
-    };
     write(&other, 2).await.unwrap();
     std::fs::remove_file(&scene.path).unwrap();
     let (one, two) = tokio::join!(write(&scene.replica, 3), write(&other, 4));
@@ -480,9 +477,7 @@ async fn a_full_disk_fails_the_group_and_nothing_else() {
     let mut full = None;
     for key in 0..200 {
         let change = note(&"x".repeat(2_000));
-        let work = move |content: &dual_database::store::sqlite::replica::Content<'_>| {
-            content.change(id(key), &change, now())
-        };
+        let work = move |content: &Content<'_>| content.change(id(key), &change, now());
         if let Err(error) = scene.replica.write("test", Durability::Normal, work).await {
             full = Some((key, error));
             break;

@@ -6,7 +6,7 @@ use super::super::capture::{Drift, drift, install, lacks};
 use super::super::failure::cause_of;
 use super::super::file::define_functions;
 use super::super::{Adoption, File, Found, failed, remove_if_empty, rewrite_timestamps};
-use super::place::{COMPANIONS, Identity, Place};
+use super::place::{COMPANIONS, Identity, Place, SMALLEST};
 use super::{Content, LocalTable, node, number};
 use crate::schema::quoted;
 use crate::sync::{Break, Event};
@@ -31,6 +31,12 @@ pub(super) struct Opened {
 pub(super) fn connect(place: &Place, installation: Option<u128>) -> Result<Opened> {
     let file = File::look(place.path())?;
     refuse_network(place)?;
+    let length = std::fs::metadata(place.path()).map_or(0, |found| found.len());
+    if length > 0 && length < SMALLEST {
+        let cause = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);
+        let cause = failed(OPERATION, rusqlite::Error::SqliteFailure(cause, None));
+        return Err(cause.about(place.path().display()));
+    }
     let before = Identity::of(place.path());
     let opened = attempt(place, &file, installation);
     if opened.is_err() {

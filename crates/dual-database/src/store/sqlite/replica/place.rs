@@ -31,13 +31,15 @@ pub(super) enum Fate {
     Missing,
     /// There is another.
     Replaced,
-    /// It has no content any more.
+    /// It has no content any more, or next to none.
     Emptied,
 }
 
 /// What lies beside a database of SQLite under its name: write-ahead log, its index, and the
 /// journal of a rollback.
 pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// SQLite takes anything smaller for an empty database, and writes over it.
+pub(super) const SMALLEST: u64 = 512;
 const LOCK: &str = ".dual-lock";
 const SALVAGE: &str = ".dual-salvage-";
 const DAMAGED: &str = ".dual-damaged-";
@@ -129,7 +131,7 @@ impl Place {
                 let identity = Identity { device: found.dev(), inode: found.ino() };
                 Ok(match held {
                     Some(held) if held != identity => Fate::Replaced,
-                    _ if found.len() == 0 => Fate::Emptied,
+                    _ if found.len() < SMALLEST => Fate::Emptied,
                     _ => Fate::Same,
                 })
             }

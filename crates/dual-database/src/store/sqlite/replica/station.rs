@@ -116,6 +116,7 @@ impl Station {
         if self.salvage.is_none() {
             tracing::error!(path = %place.path().display(), ?fate, "the SQLite file was lost while open");
         }
+        self.remember_installation();
         let salvage = self.copy_out()?;
         if let Some(open) = &self.open {
             remove_companions(&place, open);
@@ -183,11 +184,17 @@ impl Station {
 
     fn settle(&mut self, opened: Opened) {
         self.place.settle(opened.identity);
-        let content = Content::new(&opened.connection, self.place.tables());
-        if let Ok(node) = content.node() {
+        self.open = Some(opened);
+        self.remember_installation();
+    }
+
+    /// It is met at PostgreSQL, while the file is open.
+    fn remember_installation(&mut self) {
+        if let Some(open) = &self.open
+            && let Ok(node) = Content::new(&open.connection, self.place.tables()).node()
+        {
             self.installation = node.installation.or(self.installation);
         }
-        self.open = Some(opened);
     }
 
     /// With the lock held.
@@ -198,6 +205,7 @@ impl Station {
             "the SQLite file is damaged: it is set aside and rebuilt from PostgreSQL"
         );
         // Renamed while it is open: closing it then leaves what lies under its name alone.
+        self.remember_installation();
         self.place.set_aside()?;
         self.open = None;
         self.reopen()
