@@ -22,8 +22,10 @@ mod postgres_session;
 mod postgres_tls;
 mod primary_feed;
 mod primary_push;
+mod primary_read;
 mod primary_scene;
 mod primary_server;
+mod primary_write;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
 mod replica;
