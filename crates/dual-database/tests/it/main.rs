@@ -30,6 +30,7 @@ mod primary_write;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
 mod replica;
+mod replica_file;
 mod source_csv;
 mod source_google;
 mod source_gspread;
