@@ -29,6 +29,7 @@ use crate::stamp::Stamp;
 use crate::sync::{Epoch, Snapshot};
 use crate::value::Value;
 
+pub(crate) use digest::digest_of;
 pub use doorbell::Listener;
 pub use pool::{Pool, Pooled};
 pub use prepare::{Found, Prepared, prepare};
