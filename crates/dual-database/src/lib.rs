@@ -3,6 +3,7 @@
 //! The rooms, in the order in which data passes; a lower room never imports an upper one:
 //!
 //! - [`database`]: [`DualDatabase`], the calls;
+//! - [`init`]: what it takes to make one database of what is there;
 //! - [`verify`]: whether both stores have the same;
 //! - [`sync`]: the synchroniser; cursor, epoch, reconcile: the decisions of the synchroniser;
 //! - [`merge`] and [`stamp`]: which of two writes stands; pure;
@@ -16,6 +17,7 @@ pub mod database;
 pub mod error;
 pub mod health;
 pub mod import;
+pub mod init;
 pub mod merge;
 pub mod schema;
 pub mod stamp;

@@ -22,11 +22,14 @@ mod postgres_session;
 mod postgres_tls;
 mod primary_feed;
 mod primary_push;
+mod primary_read;
 mod primary_scene;
 mod primary_server;
+mod primary_write;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
 mod replica;
+mod replica_file;
 mod source_csv;
 mod source_google;
 mod source_gspread;

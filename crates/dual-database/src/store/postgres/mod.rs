@@ -17,7 +17,7 @@ mod session;
 mod tls;
 mod url;
 
-pub use adopt::{Obstacle, ObstacleKind, Plan, Step, plan};
+pub use adopt::{Obstacle, ObstacleKind, Plan, Step, plan, plan_table};
 pub use catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights, Sequence, UniqueIndex};
 pub use copy::{CopyIn, CopyOut};
 pub use failure::{ServerError, is_retryable, sqlstate};

@@ -116,8 +116,8 @@ impl Session {
     /// Unavailable (refused, silent, in recovery, read-only, host unknown), access denied,
     /// configuration (no such database, TLS, not PostgreSQL, older than 12).
     pub async fn open(settings: &Settings, limits: &Limits) -> Result<Session> {
+        // Boxed: it is deep, inside of every call, and futures nest.
         let Connected { client, task, closing, bell, peer, version } =
-            // Boxed: it is the deepest of all futures, and part of most.
             Box::pin(connect(settings, limits)).await?;
         let state = AtomicU8::new(State::Idle as u8);
         Ok(Session { client, task, closing, bell, peer, limits: *limits, version, state })
@@ -282,11 +282,12 @@ impl Session {
         });
         // The driver sends at the first poll, and joined futures are polled in their order.
         let calls = calls.iter().map(|call| self.client.query_typed(call.sql, call.parameters));
-        let all = join3(
+        // Boxed, as above.
+        let all = Box::pin(join3(
             self.client.batch_execute(&opening),
             join_all(calls),
             self.client.batch_execute("COMMIT"),
-        );
+        ));
         let limit = self.limits.answer();
         let lost = |failure| match access {
             Access::Read => failure,

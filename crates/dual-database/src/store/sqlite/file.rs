@@ -107,7 +107,7 @@ pub fn attach(connection: &Connection, file: &File, busy: Duration) -> Result<()
 }
 
 /// `dual_timestamp(text)`: the canonical form of a timestamp, NULL for what is none.
-pub(super) fn define_functions(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn define_functions(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("dual_timestamp", 1, flags, |call| {
         let text = call.get_raw(0).as_str().ok();

@@ -22,7 +22,8 @@ pub struct Mark {
 }
 
 impl Mark {
-    pub(super) fn json(&self, table: &Table) -> serde_json::Value {
+    /// As the functions take it.
+    pub(in crate::store::postgres) fn json(&self, table: &Table) -> serde_json::Value {
         let columns = self.columns.iter().filter_map(|(position, stamp, value)| {
             let column = table.columns().get(*position)?;
             let value = match value {

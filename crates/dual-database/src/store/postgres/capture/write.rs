@@ -39,7 +39,7 @@ BEGIN
       ELSE jsonb_build_array(s.stamp, {stamps}) END
     LIMIT 1;
     IF FOUND THEN
-      RAISE EXCEPTION 'row changed, key %', dual_wrong USING ERRCODE = 'DU003';
+      RAISE EXCEPTION 'row changed in %, key %', {name}, dual_wrong USING ERRCODE = 'DU003';
     END IF;
   END IF;
   IF dual_changes @> '[{{\"alive\": false}}]' THEN
@@ -71,13 +71,14 @@ BEGIN
 END
 $dual$",
             function = self.function("write"),
+            name = literal(self.name),
             settle = self.function("settle"),
             surrogate = self.surrogate,
             stamps = self.each(", ", |r| format!("coalesce(s.{0}, s.stamp)", r.stamp)),
             updated = self.each(",\n      ", |r| format!(
                 "{} = CASE WHEN m.value -> 'columns' ? {} THEN {} ELSE u.{0} END",
                 r.column,
-                r.literal(),
+                literal(r.name),
                 r.marked(),
             )),
             inserted = self.each(",\n        ", Register::marked),
@@ -100,22 +101,22 @@ $dual$",
     LIMIT 1;
     IF FOUND THEN
       IF {expected}EXISTS (SELECT FROM {target} AS u WHERE u.{key} = dual_wrong) THEN
-        RAISE EXCEPTION 'row {what}, key %', dual_wrong USING ERRCODE = '{code}';
+        RAISE EXCEPTION 'row {what} in %, key %', {name}, dual_wrong USING ERRCODE = '{code}';
       END IF;
       RAISE EXCEPTION 'a trigger has left the row out' USING ERRCODE = 'P0001';
     END IF;",
+            name = literal(self.name),
             key = self.key,
             target = self.target,
         )
     }
 }
 
-impl Register {
-    /// The column's name as a literal.
-    fn literal(&self) -> String {
-        format!("'{}'", self.name.replace('\'', "''"))
-    }
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
 
+impl Register {
     /// The value that the mark `m` gives the column. What is declared in 32 bits may be kept in
     /// 64; the assignment narrows it.
     fn marked(&self) -> String {
@@ -124,6 +125,6 @@ impl Register {
             kind => kind,
         };
         let kind = kind.sql(Dialect::Postgres);
-        format!("(m.value -> 'columns' -> {} ->> 1)::{kind}", self.literal())
+        format!("(m.value -> 'columns' -> {} ->> 1)::{kind}", literal(self.name))
     }
 }

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 
 use super::row::{BY_KEY, column, unexpected};
 use super::{Primary, RemoteTable};
-use crate::schema::LogicalType;
+use crate::schema::{LogicalType, quoted};
 use crate::store::postgres::Parameter;
 use crate::value::RangeDigest;
 use crate::{Error, Kind, Result};
@@ -112,13 +112,8 @@ impl Primary<'_> {
 
 impl RemoteTable {
     fn row_digest(&self) -> String {
-        let pieces: Vec<String> = self
-            .table
-            .columns()
-            .iter()
-            .map(|column| piece(&canonical(column.kind, &crate::schema::quoted(column.name))))
-            .collect();
-        format!("sha256(convert_to({}, 'UTF8'))", pieces.join(" || "))
+        let columns = self.table.columns().iter();
+        digest_of(columns.map(|column| (column.kind, format!("u.{}", quoted(column.name)))))
     }
 
     fn digest(&self) -> String {
@@ -132,10 +127,16 @@ impl RemoteTable {
     }
 }
 
+/// The [`crate::value::row_digest`] of these expressions, as an expression.
+pub(crate) fn digest_of(columns: impl IntoIterator<Item = (LogicalType, String)>) -> String {
+    let pieces: Vec<String> =
+        columns.into_iter().map(|(kind, text)| piece(&canonical(kind, &text))).collect();
+    format!("sha256(convert_to({}, 'UTF8'))", pieces.join(" || "))
+}
+
 /// The canonical text of a column, as [`crate::merge::canonical_bytes`] gives it; `?` and
 /// whatever the server prints for what cannot be carried.
 fn canonical(kind: LogicalType, column: &str) -> String {
-    let column = format!("u.{column}");
     match kind {
         LogicalType::Bool => format!("CASE WHEN {column} THEN '1' WHEN NOT {column} THEN '0' END"),
         LogicalType::Int | LogicalType::BigInt | LogicalType::Text => format!("{column}::text"),

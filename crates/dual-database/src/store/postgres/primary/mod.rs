@@ -14,20 +14,22 @@ mod prepare;
 mod purge;
 mod push;
 mod range;
+mod read;
 mod row;
 mod unseen;
+mod write;
 
 use uuid::Uuid;
 
 use super::Session;
 use super::capture::{Drift, Layout};
-use crate::Result;
-use crate::merge::{Change, Conflict, Defaults, Version};
+use crate::merge::{Conflict, Defaults, Version};
 use crate::schema::{RowId, Table};
 use crate::stamp::Stamp;
 use crate::sync::{Epoch, Snapshot};
 use crate::value::Value;
 
+pub(crate) use digest::digest_of;
 pub use doorbell::Listener;
 pub use pool::{Pool, Pooled};
 pub use prepare::{Found, Prepared, prepare};
@@ -186,58 +188,4 @@ pub struct After {
     pub order: Value,
     /// Its key.
     pub key: i64,
-}
-
-impl Primary<'_> {
-    /// A library's write, all of its changes in one transaction and one round trip, under one
-    /// proposed stamp. `reads` are the rows that the caller has read to compute it, with the
-    /// stamps that they had (`None`: the key was not there or dead).
-    ///
-    /// # Errors
-    /// Invalid data and constraint violations, after which nothing stands; unavailable if it
-    /// never reached the server; [`crate::Kind::OutcomeUnknown`] if it was sent and its answer
-    /// was lost.
-    pub async fn write(
-        &self,
-        changes: &[(RowId, Change)],
-        proposal: Stamp,
-        reads: &[(RowId, Option<Version>)],
-    ) -> Result<Result<Written, Refused>> {
-        let _ = (changes, proposal, reads);
-        todo!()
-    }
-
-    /// The row, dead ones included; one round trip.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn row(&self, id: RowId) -> Result<Option<RemoteRow>> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Living rows, newest first (`register_date DESC NULLS LAST, key DESC`; without such a
-    /// column by key descending).
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn list(
-        &self,
-        table: usize,
-        filter: &Filter,
-        after: Option<&After>,
-        limit: u64,
-    ) -> Result<Vec<RemoteRow>> {
-        let _ = (table, filter, after, limit);
-        todo!()
-    }
-
-    /// How many living rows there are.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn count(&self, table: usize, filter: &Filter) -> Result<u64> {
-        let _ = (table, filter);
-        todo!()
-    }
 }
