@@ -57,7 +57,11 @@ impl Rounds {
                 Ok((node, pending, content.numbers()?, unsent))
             })
             .await?;
-        self.file = node.file;
+        if node.file != self.file {
+            // Another process has given the file another identity, or it is another file.
+            self.drop_link();
+            return Flow::more();
+        }
         self.looked = node.seq;
         self.held = None;
         if !numbers.iter().all(|number| self.claimed.contains(number)) {
@@ -74,7 +78,9 @@ impl Rounds {
         }
         let batch = Batch::of(pending.rows, pending.upto);
         Flow::to(match batch.is_empty() {
-            false if batch.rows.is_empty() => Stand::Acknowledge(batch, Pushed::default()),
+            false if batch.rows.is_empty() => {
+                Stand::Acknowledge(Box::new((batch, Pushed::default())))
+            }
             false => Stand::Push(batch),
             true if unsent => Stand::Tell,
             true => Stand::Poll,
@@ -88,7 +94,7 @@ impl Rounds {
         self.put_link(link);
         Flow::to(match end {
             PushEnd::Ahead { now_ms } => Stand::Restamp { primary_ms: now_ms },
-            PushEnd::Done(pushed) => Stand::Acknowledge(batch, pushed),
+            PushEnd::Done(pushed) => Stand::Acknowledge(Box::new((batch, pushed))),
         })
     }
 
