@@ -123,7 +123,7 @@ impl Rounds {
     pub(super) async fn acknowledge(&mut self, batch: Batch, pushed: Pushed) -> Result<Flow> {
         let (gone, conflicts) = (pushed.gone.len(), pushed.conflicts.len());
         let (rows, refused) = (batch.rows.len(), pushed.refused.len());
-        self.write("acknowledge", Durability::Normal, move |content| {
+        let work = move |content: &Content<'_>| {
             let ward = Ward::read(content)?;
             acknowledged(content, &ward, &batch, &pushed)?;
             let mut node = content.node()?;
@@ -132,9 +132,10 @@ impl Rounds {
             } else {
                 node.follow = follow(&node.follow, Event::Broken(Break::Missing))?;
             }
-            content.set_node(&node)
-        })
-        .await?;
+            content.set_node(&node)?;
+            Ok(!content.unsent_conflicts()?.is_empty())
+        };
+        let unsent = self.write("acknowledge", Durability::Normal, work).await?;
         if rows > 0 {
             debug!(rows, refused, conflicts, "pushed");
         }
@@ -145,7 +146,7 @@ impl Rounds {
             );
             return Flow::more();
         }
-        Flow::to(Stand::Tell)
+        Flow::to(if unsent { Stand::Tell } else { Stand::Poll })
     }
 
     /// Adds the file's own conflicts to PostgreSQL's log, where every node's are read.
