@@ -14,7 +14,7 @@ use super::report::{Report, StoreOutcome};
 use super::write::Target;
 use super::{Event, Import, Observer};
 use crate::error::Result;
-use crate::init::{Stores, exchange, is_node};
+use crate::init::{Standing, Stores, exchange, standing};
 use crate::store::postgres::primary::Pool;
 use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
 
@@ -29,7 +29,7 @@ impl Import {
     /// and merged with the rest when it comes back.
     pub(super) async fn settle(&self, target: &Target) {
         let stores = self.stores(target);
-        if is_node(&stores.sqlite)
+        if standing(&stores.sqlite) == Standing::Waiting
             && let Err(error) = Box::pin(exchange(&stores, BEFORE)).await
         {
             tracing::info!(error = error.chain(), "what is pending could not be exchanged first");
@@ -43,6 +43,13 @@ impl Import {
         let loaded = |outcome: &StoreOutcome| {
             !matches!(outcome, StoreOutcome::Away(_) | StoreOutcome::Planned(_))
         };
+        let unchanged = |outcome: &StoreOutcome| matches!(outcome, StoreOutcome::Unchanged(_));
+        if unchanged(&report.postgres)
+            && unchanged(&report.sqlite)
+            && standing(&stores.sqlite) == Standing::Settled
+        {
+            return;
+        }
         let done = match (loaded(&report.postgres), loaded(&report.sqlite)) {
             (true, true) => Box::pin(exchange(&stores, AFTER)).await.map(|exchange| exchange.held),
             (true, false) => Box::pin(capture(&stores)).await.map(|()| None),
