@@ -237,7 +237,15 @@ impl Scene {
              ORDER BY 2",
         );
         sqlite.extend(self.sqlite("SELECT rowid, * FROM dual_import_run ORDER BY 1"));
-        sqlite.extend(self.sqlite("SELECT * FROM users ORDER BY user_id"));
+        // Whatever a value is, also one that is no text.
+        let columns = self.sqlite("SELECT name FROM pragma_table_info('users')");
+        let each: Vec<String> = columns
+            .iter()
+            .map(|row| format!("typeof({0}), hex({0})", row[0].as_deref().unwrap()))
+            .collect();
+        sqlite.extend(
+            self.sqlite(&format!("SELECT {} FROM users ORDER BY user_id", each.join(", "))),
+        );
         (postgres, sqlite)
     }
 }
