@@ -180,7 +180,8 @@ impl Core {
                 }
                 Ok(Err(Refused::Missing(id))) => return Err(not_found(plan.operation, &name(id))),
                 Ok(Err(Refused::Changed(id))) => return Err(conflict(plan.operation, &name(id))),
-                Err(cause) if cause.is_outcome_unknown() => {
+                // A defect says nothing about what was done either.
+                Err(cause) if cause.is_outcome_unknown() || cause.kind() == Kind::Internal => {
                     return Ok(Attempt::Lost { sent: Sent { changes, proposal }, cause });
                 }
                 Err(cause) if is_verdict(&cause) => return Err(cause),
@@ -328,7 +329,10 @@ impl Core {
                     return Ok(answer);
                 }
                 Err(error) if is_verdict(&error) => return Err(error),
-                Err(error) if error.is_unavailable() && !deadline.has_passed() => {
+                Err(error)
+                    if error.kind() == Kind::Unavailable(Store::Sqlite)
+                        && !deadline.has_passed() =>
+                {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 Err(error) => {
