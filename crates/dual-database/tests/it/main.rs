@@ -17,6 +17,7 @@ mod engine_failures;
 mod engine_quarantine;
 mod engine_scene;
 mod engine_steps;
+mod init;
 mod postgres_catalog;
 mod postgres_session;
 mod postgres_tls;
@@ -29,7 +30,9 @@ mod primary_write;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
 mod replica;
+mod replica_file;
 mod source_csv;
 mod source_google;
 mod source_gspread;
 mod source_scripted;
+mod verify;
