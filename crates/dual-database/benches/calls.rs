@@ -65,7 +65,9 @@ fn rusqlite_alone(path: &std::path::Path, rows: i64) {
     connection.execute_batch(&users().create_statement(Dialect::Sqlite, "users")).unwrap();
     for synchronous in ["NORMAL", "FULL"] {
         connection
-            .execute_batch(&format!("PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}"))
+            .execute_batch(&format!(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}"
+            ))
             .unwrap();
         connection.execute_batch("DELETE FROM users").unwrap();
         let timed = |sql: &str, second: Option<&str>| {
