@@ -221,6 +221,7 @@ async fn the_file_is_locked() {
     only(Store::Postgres, local.add_user(&named(12, "Zoe")).await.unwrap());
     // Both: one error with both causes.
     scene.proxy.set(Wire::Refuse);
+    down(&db, Store::Postgres).await;
     let error = db.add_user(&named(13, "x")).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     assert!(
