@@ -67,6 +67,10 @@ impl Builder {
         if self.background
             && let Err(error) = core.exchange(self.timeout).await
         {
+            // The file belongs to another installation: nothing may be written to either.
+            if error.is_configuration() {
+                return Err(error);
+            }
             tracing::debug!(error = error.chain(), "the first exchange has not come to its end");
         }
         Ok(DualDatabase { core: Arc::new(core) })
