@@ -115,7 +115,9 @@ fn forward(
             let sockets = [from.try_clone().unwrap(), to.try_clone().unwrap()];
             thread::spawn(move || {
                 thread::sleep(Duration::from_millis(300));
-                sockets.map(|socket| socket.shutdown(Shutdown::Both));
+                for socket in sockets {
+                    let _ = socket.shutdown(Shutdown::Both);
+                }
             });
         }
         if !asks && lost.load(Ordering::SeqCst) {
