@@ -11,6 +11,7 @@ mod postgres_session;
 mod postgres_tls;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
+mod scenario;
 mod source_csv;
 mod source_google;
 mod source_gspread;
