@@ -178,6 +178,11 @@ impl<C: Clock> StampClock<C> {
         self.writer
     }
 
+    /// Another number: somebody else has the one so far. What was seen and made stays known.
+    pub fn renumber(&mut self, writer: Writer) {
+        self.writer = writer;
+    }
+
     /// The underlying clock.
     pub fn clock_mut(&mut self) -> &mut C {
         &mut self.clock

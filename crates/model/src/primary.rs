@@ -10,7 +10,7 @@ use dual_database::merge::{
     written,
 };
 use dual_database::stamp::{Stamp, Writer};
-use dual_database::sync::reconcile::{Unknown, purgeable, risen, unknown};
+use dual_database::sync::reconcile::{Unknown, given, purgeable, risen, unknown};
 use dual_database::sync::{Epoch, Snapshot, Token};
 
 use crate::rules::{Key, USERS, defaults, is_bad};
@@ -382,7 +382,9 @@ impl Primary {
                         let (raised, logged) = self.raise(*key, row, &mut pushed);
                         (Some(raised), logged)
                     }
-                    (Unknown::Give, _) => (Some(row.version.clone()), Vec::new()),
+                    (Unknown::Give, _) => {
+                        (Some(given(&row.version, self.data.horizon)), Vec::new())
+                    }
                 },
             };
             if merged.as_ref().is_some_and(is_bad) && !self.accepts_bad {
@@ -432,13 +434,13 @@ impl Primary {
                 position = position.max(Some(row.txid));
             }
         }
-        for key in &gone {
-            if let Some(row) = self.data.rows.remove(key) {
-                let deaths = truth.of(*key, RegisterId::Live, row.version.live.stamp);
-                self.data.buried.extend(deaths);
-            }
-        }
         if !gone.is_empty() {
+            // Also those that this server still has: the files drop them by the horizon alone.
+            for (key, row) in self.data.rows.iter().filter(|row| purgeable(&row.1.version, horizon))
+            {
+                self.data.buried.extend(truth.of(*key, RegisterId::Live, row.version.live.stamp));
+            }
+            gone.iter().for_each(|key| drop(self.data.rows.remove(key)));
             self.data.horizon = self.data.horizon.max(horizon);
             self.data.purged = position;
         }

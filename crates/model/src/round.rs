@@ -202,18 +202,8 @@ impl World {
         let process = &mut self.processes[index];
         process.clock.correct(self.primary.now);
         process.connection = Some(self.primary.incarnation);
-        let cause = match &content.follow {
-            Follow::Following { epoch: followed, .. } => {
-                self.traps.seen_epoch(epoch, &content.tokens).break_from(followed, &content.tokens)
-            }
-            _ if epoch.token.is_none() && content.tokens.current().is_some() => {
-                Some(Break::OtherPrimary)
-            }
-            _ if epoch.token.is_some_and(|token| !content.tokens.accept(token)) => {
-                Some(Break::OtherFile)
-            }
-            _ => None,
-        };
+        let read = self.traps.seen_epoch(epoch, &content.tokens);
+        let cause = content.follow.break_at(&read, &content.tokens);
         let mut seen = epoch.token;
         if cause == Some(Break::OtherFile) {
             self.identities += 1;
@@ -351,12 +341,14 @@ impl World {
         content
             .rows
             .retain(|_, row| row.tracked.bases.any() || !purgeable(&row.tracked.version, horizon));
+        // What is gone has nothing left to refuse.
+        content.quarantine.retain(|key| content.rows.contains_key(key));
     }
 
     /// Decides what a full comparison will do, and whether a person has to be asked.
     fn plan(&mut self, file: usize, poll: Poll) -> Step {
         let mut content = self.files[file].now.clone();
-        let Follow::Reconciling { cause, approved } = content.follow else {
+        let Follow::Reconciling { cause, approved, .. } = content.follow else {
             return Step::End(Outcome::More);
         };
         let mut rows = content.pending();

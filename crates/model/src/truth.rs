@@ -203,7 +203,7 @@ impl Truth {
     /// `roots`, and what they had replaced: in the same register; a birth and a death replace the
     /// whole row. (What a column had seen of a death says nothing about it: of the rest of the
     /// life in which it was set a lost server may have had the only trace.)
-    fn superseded(&self, roots: impl Iterator<Item = OpId>) -> HashSet<OpId> {
+    pub fn superseded(&self, roots: impl Iterator<Item = OpId>) -> HashSet<OpId> {
         let mut reached = HashSet::new();
         let mut open: Vec<OpId> = roots.collect();
         while let Some(op) = open.pop() {
@@ -312,11 +312,18 @@ impl Truth {
                 });
                 for rival in rivals {
                     let Some(by) = self.ops.get(rival) else { continue };
-                    if by.register == register {
+                    // Of two that set one value it does not matter which stands.
+                    let same = self.ops.get(standing).is_some_and(|op| op.value == by.value);
+                    if by.register == register && !same {
                         return Some(format!(
                             "key {key}: {register:?} at {stamp} stands though write {} replaced it",
                             by.write
                         ));
+                    }
+                    // Of that write it was this column that lost, and is in a log.
+                    let beaten = self.by_write.get(&(by.write, *key, register));
+                    if beaten.is_some_and(|beaten| excused.contains(beaten)) {
+                        continue;
                     }
                     // A default belongs to no life: all that were never set share one stamp.
                     // A server that has lost a life cannot tell the next one from it.

@@ -96,6 +96,13 @@ impl World {
             sums: 0,
             tokens: Rng::new(seed),
         };
+        // Nobody was told of them as written, but they can be replaced, and repeat a value.
+        let there = world.primary.data.rows.iter().map(|(key, row)| (*key, &row.version));
+        let here = world.files.iter().flat_map(|file| &file.now.rows);
+        for (key, version) in there.chain(here.map(|(key, row)| (*key, &row.tracked.version))) {
+            let write = world.truth.new_write();
+            world.truth.executed(write, key, None, version);
+        }
         // Half of the histories begin with everything introduced.
         if rng.once_in(2) {
             for process in 0..FILES {
@@ -165,11 +172,12 @@ impl World {
         self.truth.accounted(&self.primary.data.buried, there.chain(here), logs)
     }
 
-    /// The writes that are in a conflict log as losers.
+    /// The writes that are in a conflict log as losers, and what they had replaced.
     fn logged(&self) -> std::collections::HashSet<usize> {
         let logs = self.files.iter().map(|file| &file.now.log).chain([&self.primary.data.log]);
         let losers = logs.flatten().map(|(key, entry)| (*key, entry.register, entry.loser));
-        losers.flat_map(|(key, register, stamp)| self.truth.of(key, register, stamp)).collect()
+        let losers = losers.flat_map(|(key, register, stamp)| self.truth.of(key, register, stamp));
+        self.truth.superseded(losers)
     }
 
     fn kill_all_of(&mut self, file: usize) {

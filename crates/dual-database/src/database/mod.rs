@@ -1,7 +1,9 @@
 //! [`DualDatabase`]: both stores as one database.
 
 mod answer;
+mod json;
 mod options;
+mod record;
 mod status;
 mod user;
 
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 pub use answer::{Found, Written};
 pub use options::{Builder, Prefer, WriteMode};
+pub use record::{Patch, Record, ShownRecord};
 pub use status::{Conflict, QuarantinedRow, SideStatus, Status, TableDifference, Verification};
 pub use user::{User, UserFilter, UserPatch};
 

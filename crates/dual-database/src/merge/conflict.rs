@@ -71,7 +71,7 @@ pub fn conflicts(pending: &Version, bases: &Bases, found: &Version) -> Vec<Confl
             // A death sets every column: in a row that lives again it can still beat what was
             // set before it.
             (true, false) => {
-                let voided = merged.stamp_of(position) > own.stamp && !own.value.is_null();
+                let voided = merged.columns.get(position).is_some_and(|c| c.value != own.value);
                 if base.is_some() && (!merged.live.value || voided) {
                     let (winner, loser) = (found.live.stamp, own.stamp);
                     conflicts.push(Conflict { register, winner, loser });
@@ -79,8 +79,9 @@ pub fn conflicts(pending: &Version, bases: &Bases, found: &Version) -> Vec<Confl
             }
             (false, true) => {
                 // The delete has set every column, so each of them has its base.
-                let voided = merged.stamp_of(position) > theirs;
-                if unseen && (!merged.live.value || voided) {
+                // (Above it, or of a copied file under the same stamp.)
+                let kept = merged.columns.get(position) == found.columns.get(position);
+                if unseen && (!merged.live.value || !kept) {
                     let (winner, loser) = (pending.live.stamp, theirs);
                     conflicts.push(Conflict { register, winner, loser });
                 }
@@ -186,6 +187,17 @@ mod tests {
             conflicts(&row(false, 30, 30), &both_bases(0, 10), &reborn),
             entry(RegisterId::Live, 40, 30)
         );
+    }
+
+    #[test]
+    fn under_one_stamp_a_death_takes_what_it_replaces() {
+        let defaults = crate::merge::Defaults::new(vec![Value::Int(7)]);
+        let deleted = row(false, 30, 30).stored(&defaults);
+        let mut found = row(true, 30, 30);
+        found.columns[0].value = Value::Null;
+        let mut both = entry(RegisterId::Live, 30, 30);
+        both.extend(entry(COLUMN, 30, 30));
+        assert_eq!(conflicts(&deleted, &both_bases(0, 0), &found), both);
     }
 
     #[test]

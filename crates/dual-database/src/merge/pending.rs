@@ -136,7 +136,7 @@ impl Tracked {
     #[must_use]
     pub fn against(&self, primary: &Version) -> Version {
         let mut version = self.version.clone();
-        if self.bases.live.is_none() && primary.live.stamp > version.live.stamp {
+        if primary.live.stamp > version.live.stamp {
             let columns = version.columns.iter_mut().zip(&primary.columns).enumerate();
             for (position, (own, theirs)) in columns {
                 if self.bases.column(position).is_none() {
@@ -171,6 +171,14 @@ impl Tracked {
         if !version.live.value && version.live == incoming.live {
             // The row has died there, and what was pending in it with it.
             bases = Bases::default();
+        }
+        // Of a life that was not seen before nothing was seen above what is met of it now: the
+        // base that an earlier life left may be the higher, and would hide what comes next.
+        let known_life = existing.bases.live.unwrap_or(existing.version.live.stamp);
+        if incoming.live.stamp > known_life && incoming.live.stamp != existing.version.live.stamp {
+            for (position, base) in bases.columns.iter_mut().enumerate() {
+                *base = base.map(|base| base.min(incoming.stamp_of(position)));
+            }
         }
         // The own stamp coming back means that PostgreSQL has it, whatever became of the push. A
         // death that has not arrived keeps its columns: they remember what it has met.
@@ -307,6 +315,7 @@ impl Tracked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merge::Register;
     use crate::stamp::Writer;
     use crate::value::Value;
 
@@ -393,5 +402,31 @@ mod tests {
         // Set by somebody who has not been heard yet, it is a conflict of two living writes.
         let pending = update(&Tracked::settled(born(1).version), 2, 50);
         assert_eq!(absorb(&pending, true).columns[0].value, Value::Int(2));
+    }
+
+    #[test]
+    fn a_pending_delete_sees_what_follows_in_a_life_that_it_has_just_met() {
+        let none = Defaults::default();
+        let old = Tracked::settled(update(&born(1), 2, 50).version);
+        let deleted = Tracked::changed(Some(&old), &Change::Delete, at(60), Stamp::ZERO, &none);
+        let change = Change::Insert(vec![Value::Int(9), Value::Null]);
+        let reborn = written(Some(&old.version), &change, at(40), Stamp::ZERO, &none);
+        let met = Tracked::absorb(Some(&deleted), &reborn, true, &none);
+        assert_eq!(met.row.bases.column(0), Some(at(40)));
+        let next = update(&Tracked::settled(reborn), 10, 45).version;
+        let lost = Conflict { register: RegisterId::Column(0), winner: at(60), loser: at(45) };
+        assert_eq!(conflicts(&met.row.version, &met.row.bases, &next), [lost]);
+    }
+
+    #[test]
+    fn what_is_not_pending_died_with_its_life_though_a_birth_is_pending() {
+        let mut row = born(10);
+        row.version.columns[1] = Register { stamp: at(18), value: Value::Int(7) };
+        row.bases.columns[1] = None;
+        let change = Change::Insert(vec![Value::Int(9), Value::Null]);
+        let reborn =
+            written(Some(&row.version), &change, at(15), Stamp::ZERO, &Defaults::default());
+        let absorbed = Tracked::absorb(Some(&row), &reborn, true, &Defaults::default());
+        assert_eq!(absorbed.row.version, reborn);
     }
 }

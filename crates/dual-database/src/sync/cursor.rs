@@ -21,6 +21,8 @@ pub enum Follow {
         cause: Break,
         /// A person has said that it may lose what it loses.
         approved: bool,
+        /// The history that was followed until then.
+        followed: Option<Epoch>,
     },
     /// The comparison would lose so much that a person has to decide; service goes on.
     Held {
@@ -28,6 +30,8 @@ pub enum Follow {
         cause: Break,
         /// How many rows it would delete or overwrite.
         losses: usize,
+        /// The history that was followed until then.
+        followed: Option<Epoch>,
     },
 }
 
@@ -72,7 +76,32 @@ impl Follow {
     /// A file that has never met PostgreSQL.
     #[must_use]
     pub fn new() -> Follow {
-        Follow::Reconciling { cause: Break::FirstContact, approved: false }
+        Follow::Reconciling { cause: Break::FirstContact, approved: false, followed: None }
+    }
+
+    /// What a new connection finds broken, from the epoch that it has `seen`.
+    ///
+    /// A file that has a comparison before it still knows which history it followed: a server
+    /// that is another one since (restored before it came to the comparison) may have lost
+    /// transactions, even if the comparison was begun for a lesser cause and the token is the
+    /// file's own.
+    #[must_use]
+    pub fn break_at(&self, seen: &Epoch, tokens: &Tokens) -> Option<Break> {
+        let (cause, followed) = match self {
+            Follow::Following { epoch, .. } => return seen.break_from(epoch, tokens),
+            Follow::Reconciling { cause, followed, .. } | Follow::Held { cause, followed, .. } => {
+                (cause, followed)
+            }
+        };
+        let replaced = |followed: &Epoch| Epoch { token: followed.token, ..*seen } != *followed;
+        match seen.token {
+            None if tokens.current().is_some() => Some(Break::OtherPrimary),
+            Some(token) if !tokens.accept(token) => Some(Break::OtherFile),
+            _ if cause.primary_is_intact() && followed.as_ref().is_some_and(replaced) => {
+                Some(Break::OtherPrimary)
+            }
+            _ => None,
+        }
     }
 
     /// The state after `event`.
@@ -90,22 +119,23 @@ impl Follow {
             {
                 Ok(Follow::Following { epoch, snapshot })
             }
-            (Follow::Following { .. }, Event::Broken(cause)) => {
-                Ok(Follow::Reconciling { cause, approved: false })
+            (Follow::Following { epoch, .. }, Event::Broken(cause)) => {
+                Ok(Follow::Reconciling { cause, approved: false, followed: Some(*epoch) })
             }
             // What may have been lost stays suspected until a comparison has gone through; what
             // was approved was another difference.
-            (Follow::Reconciling { cause, .. }, Event::Broken(next)) => {
-                Ok(Follow::Reconciling { cause: graver(*cause, next), approved: false })
+            (&Follow::Reconciling { cause, followed, .. }, Event::Broken(next)) => {
+                let cause = graver(cause, next);
+                Ok(Follow::Reconciling { cause, approved: false, followed })
             }
-            (Follow::Held { cause, losses }, Event::Broken(next)) => {
-                Ok(Follow::Held { cause: graver(*cause, next), losses: *losses })
+            (&Follow::Held { cause, losses, followed }, Event::Broken(next)) => {
+                Ok(Follow::Held { cause: graver(cause, next), losses, followed })
             }
-            (Follow::Reconciling { cause, approved: false }, Event::Held { losses }) => {
-                Ok(Follow::Held { cause: *cause, losses })
+            (&Follow::Reconciling { cause, approved: false, followed }, Event::Held { losses }) => {
+                Ok(Follow::Held { cause, losses, followed })
             }
-            (Follow::Held { cause, .. }, Event::Approved) => {
-                Ok(Follow::Reconciling { cause: *cause, approved: true })
+            (&Follow::Held { cause, followed, .. }, Event::Approved) => {
+                Ok(Follow::Reconciling { cause, approved: true, followed })
             }
             (Follow::Reconciling { .. }, Event::Reconciled { epoch, snapshot })
                 if epoch.token.is_some() && epoch.life.is_some() =>
@@ -243,8 +273,19 @@ mod tests {
 
     #[test]
     fn the_suspicion_of_a_loss_outlives_a_lesser_cause() {
-        let lost = Follow::Reconciling { cause: Break::OtherPrimary, approved: false };
+        let lost =
+            Follow::Reconciling { cause: Break::OtherPrimary, approved: false, followed: None };
         assert_eq!(lost.next(Event::Broken(Break::Purged)), Ok(lost));
+    }
+
+    #[test]
+    fn a_server_restored_before_the_comparison_is_noticed() {
+        let tokens = Tokens::default().propose(None, Token(1)).confirm(Token(1));
+        let purged = following("10:12:10").next(Event::Broken(Break::Purged)).unwrap();
+        assert_eq!(purged.break_at(&epoch(1), &tokens), None);
+        assert_eq!(purged.break_at(&epoch(2), &tokens), Some(Break::OtherPrimary));
+        let suspected = purged.next(Event::Broken(Break::OtherPrimary)).unwrap();
+        assert_eq!(suspected.break_at(&epoch(2), &tokens), None, "an approval must stand");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Pace {
 
 impl Pace {
     /// The longest wait after failures, in milliseconds.
-    pub const MAX_BACKOFF_MS: u64 = 15_000;
+    pub const MAX_BACKOFF_MS: u64 = 5_000;
 
     /// Rounds every `poll_ms` milliseconds while all is quiet.
     #[must_use]

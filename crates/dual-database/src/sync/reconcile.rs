@@ -30,6 +30,17 @@ pub fn unknown(row: &Tracked, horizon: Stamp) -> Unknown {
     }
 }
 
+/// A row that PostgreSQL does not know, as PostgreSQL takes it when it is given
+/// ([`Unknown::Give`]): zero means the purge horizon after a purge. A file that had not heard of
+/// the purge has stamped 0 what its insert said nothing about, and would lose to whatever stamps
+/// of the purged life another file still has.
+#[must_use]
+pub fn given(row: &Version, horizon: Stamp) -> Version {
+    let mut version = row.clone();
+    version.columns.iter_mut().for_each(|column| column.stamp = column.stamp.max(horizon));
+    version
+}
+
 /// A birth below the purge horizon that PostgreSQL does not know, as PostgreSQL takes it: with
 /// one stamp above the horizon, because tombstones of that key which other files still have
 /// lie below it and would delete it again without a word. It may itself be one of the deleted
@@ -108,6 +119,13 @@ mod tests {
     fn row(live: bool, born: i64, column: i64) -> Version {
         let columns = vec![Register { stamp: at(column), value: Value::Int(column) }];
         Version { live: Register { stamp: at(born), value: live }, columns }
+    }
+
+    #[test]
+    fn what_an_insert_said_nothing_about_is_given_at_the_horizon() {
+        let born = given(&row(true, 90, 0), at(50));
+        assert_eq!((born.live.stamp, born.columns[0].stamp), (at(90), at(50)));
+        assert_eq!(given(&row(true, 90, 95), at(50)), row(true, 90, 95));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A value of a column, the same on both sides, and its canonical text.
 
+mod from;
 mod kind;
 mod timestamp;
 

@@ -7,13 +7,13 @@ const SEEDS: u64 = 3_000;
 /// Where to begin looking for the mistakes that need a rare history.
 fn rare(trap: Trap) -> u64 {
     match trap {
-        Trap::PlusOne => 400,
         Trap::PurgeUnnoticed => 600,
         Trap::NoRelations => 800,
         Trap::HorizonByHighest => 900,
         Trap::WriteBeforePush => 2_800,
         Trap::StaleOffset => 4_600,
         Trap::AnswerAfterFeed => 5_900,
+        Trap::PlusOne => 6_400,
         Trap::BirthBelowBase => 23_200,
         Trap::RefusedStaysSettled => 26_600,
         Trap::LateAcknowledgement => 29_400,

@@ -1,0 +1,336 @@
+//! Rows of any declared table, and columns to be set in them: names and types are checked
+//! against the declaration before anything else happens, and only positions go further.
+
+use std::collections::BTreeMap;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::json;
+use crate::schema::{Column, LogicalType, Role, Table};
+use crate::value::{Value, parse_timestamp_text, timestamp_text};
+use crate::{Error, Kind, Result};
+
+/// What is being done while a caller's columns are checked.
+const OPERATION: &str = "check the columns";
+
+/// A living row of a declared table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its key.
+    pub key: i64,
+    /// PostgreSQL's number of it; negative while provisional.
+    pub surrogate: Option<i64>,
+    /// The data columns in their order.
+    pub values: Vec<Value>,
+}
+
+impl Record {
+    /// The value of a column by its position in [`Table::columns`].
+    #[must_use]
+    pub fn value(&self, table: &Table, position: usize) -> Value {
+        match table.columns().get(position).map(|column| column.role) {
+            Some(Role::Key) => Value::Int(self.key),
+            Some(Role::Surrogate) => self.surrogate.into(),
+            Some(Role::Data) => {
+                let at = table.data_columns().position(|(found, _)| found == position);
+                at.and_then(|at| self.values.get(at)).cloned().unwrap_or(Value::Null)
+            }
+            None => Value::Null,
+        }
+    }
+
+    /// The record as something that serialises to an object in the order of the columns.
+    #[must_use]
+    pub fn shown<'r>(&'r self, table: &'r Table) -> ShownRecord<'r> {
+        ShownRecord { record: self, table }
+    }
+}
+
+/// A [`Record`] with its declaration, for printing.
+#[derive(Clone, Copy, Debug)]
+pub struct ShownRecord<'r> {
+    record: &'r Record,
+    table: &'r Table,
+}
+
+impl Serialize for ShownRecord<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let columns = self.table.columns();
+        let mut object = serializer.serialize_map(Some(columns.len()))?;
+        let mut data = self.record.values.iter();
+        for column in columns {
+            let value = match column.role {
+                Role::Key => Value::Int(self.record.key),
+                Role::Surrogate => self.record.surrogate.into(),
+                Role::Data => data.next().cloned().unwrap_or(Value::Null),
+            };
+            match value {
+                Value::Null => object.serialize_entry(column.name, &None::<()>)?,
+                Value::Bool(flag) => object.serialize_entry(column.name, &flag)?,
+                Value::Int(number) => object.serialize_entry(column.name, &number)?,
+                Value::Text(text) => object.serialize_entry(column.name, &text)?,
+                Value::Timestamp(instant) => {
+                    object.serialize_entry(column.name, &timestamp_text(instant))?;
+                }
+            }
+        }
+        object.end()
+    }
+}
+
+/// Columns to be set, by their position in [`Table::columns`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patch {
+    columns: BTreeMap<usize, Value>,
+}
+
+impl Patch {
+    /// Sets a column by its name.
+    ///
+    /// # Errors
+    /// Invalid data for a name that is no column (with the nearest one as a hint), a column that
+    /// PostgreSQL numbers, a key that is null, a value of another type, text with NUL, a number
+    /// or a date out of range.
+    pub fn set(&mut self, table: &Table, column: &str, value: Value) -> Result<()> {
+        let position = position(table, column)?;
+        self.columns.insert(position, checked(table, position, value)?);
+        Ok(())
+    }
+
+    /// Sets a column by its position; [`Patch::checked`] has the last word on it.
+    pub(super) fn put(&mut self, position: usize, value: Value) {
+        self.columns.insert(position, value);
+    }
+
+    /// From a JSON object: numbers, booleans, text, null; timestamps as text.
+    ///
+    /// # Errors
+    /// As for [`Patch::set`]; invalid data for what is no JSON object, or names a column twice.
+    pub fn from_json(table: &Table, text: &str) -> Result<Patch> {
+        let mut patch = Patch::default();
+        for (name, value) in json::object(OPERATION, text)? {
+            if table.position(&name).is_some_and(|at| patch.columns.contains_key(&at)) {
+                return Err(refused(table, &name, "it is named twice"));
+            }
+            patch.set(table, &name, value)?;
+        }
+        Ok(patch)
+    }
+
+    /// The same after another look at every value: the typed setters do not fail.
+    ///
+    /// # Errors
+    /// As for [`Patch::set`].
+    pub(super) fn checked(&self, table: &Table) -> Result<Checked> {
+        let mut key = None;
+        let mut columns = Vec::new();
+        for (position, value) in &self.columns {
+            let value = checked(table, *position, value.clone())?;
+            match (table.data_columns().position(|(at, _)| at == *position), value) {
+                (Some(at), value) => columns.push((at, value)),
+                (None, Value::Int(number)) => key = Some(number),
+                (None, _) => {}
+            }
+        }
+        Ok(Checked { key, columns })
+    }
+}
+
+/// What a caller wants to set, checked.
+#[derive(Clone, Debug)]
+pub(super) struct Checked {
+    /// The key, if it was named.
+    pub key: Option<i64>,
+    /// Data columns by their position among the data columns, in order.
+    pub columns: Vec<(usize, Value)>,
+}
+
+/// The position of a column in [`Table::columns`].
+///
+/// # Errors
+/// Invalid data with the nearest name as a hint.
+pub(super) fn position(table: &Table, name: &str) -> Result<usize> {
+    table.position(name).ok_or_else(|| {
+        // A caller's name may be anything, a secret pasted by mistake included.
+        let shown: String = name.chars().take(40).filter(|c| !c.is_control()).collect();
+        let error = refused(table, &shown, "there is no such column");
+        match nearest(table, name) {
+            Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+            None => error,
+        }
+    })
+}
+
+fn nearest(table: &Table, name: &str) -> Option<&'static str> {
+    let name = name.to_lowercase();
+    table
+        .columns()
+        .iter()
+        .map(|column| (strsim::normalized_damerau_levenshtein(&name, column.name), column.name))
+        .filter(|(likeness, _)| *likeness >= 0.5)
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, name)| name)
+}
+
+/// The value as that column keeps it.
+///
+/// # Errors
+/// As for [`Patch::set`].
+pub(super) fn checked(table: &Table, position: usize, value: Value) -> Result<Value> {
+    let column = &table.columns()[position];
+    match (column.role, &value) {
+        (Role::Surrogate, _) => {
+            let error = refused(table, column.name, "PostgreSQL numbers it");
+            return Err(error.with_hint("leave it out"));
+        }
+        (Role::Key, Value::Null) => return Err(refused(table, column.name, "it cannot be null")),
+        _ => {}
+    }
+    typed(column, value).map_err(|why| refused(table, column.name, &why))
+}
+
+/// The value as something to compare that column with: numbers of rows can be asked for, too.
+///
+/// # Errors
+/// Invalid data for a value of another type.
+pub(super) fn comparable(table: &Table, position: usize, value: Value) -> Result<Value> {
+    let column = &table.columns()[position];
+    typed(column, value).map_err(|why| refused(table, column.name, &why))
+}
+
+fn typed(column: &Column, value: Value) -> Result<Value, String> {
+    match (column.kind, value) {
+        (_, Value::Null) => Ok(Value::Null),
+        (LogicalType::Bool, Value::Bool(flag)) => Ok(Value::Bool(flag)),
+        (LogicalType::Int, Value::Int(number)) => match i32::try_from(number) {
+            Ok(_) => Ok(Value::Int(number)),
+            Err(_) => Err("a whole number of 32 bits is wanted, this one is out of range".into()),
+        },
+        (LogicalType::BigInt, Value::Int(number)) => Ok(Value::Int(number)),
+        (LogicalType::Text, Value::Text(text)) if text.contains('\0') => {
+            Err("it contains a NUL character, which PostgreSQL cannot keep".into())
+        }
+        (LogicalType::Text, Value::Text(text)) => Ok(Value::Text(text)),
+        // Through the text form, which cuts to microseconds and knows the years.
+        (LogicalType::Timestamp, Value::Timestamp(instant)) => {
+            parse_timestamp_text(&timestamp_text(instant))
+                .map(Value::Timestamp)
+                .ok_or_else(|| "the year is not one of 1 to 9999".into())
+        }
+        (LogicalType::Timestamp, Value::Text(text)) => {
+            parse_timestamp_text(&text).map(Value::Timestamp).ok_or_else(|| {
+                "a timestamp is wanted: YYYY-MM-DD, or YYYY-MM-DD HH:MM:SS with an optional \
+                 fraction and zone"
+                    .into()
+            })
+        }
+        (wanted, given) => Err(format!("{} is wanted, not {}", wanted_name(wanted), name(&given))),
+    }
+}
+
+fn wanted_name(kind: LogicalType) -> &'static str {
+    match kind {
+        LogicalType::Bool => "true or false",
+        LogicalType::Int | LogicalType::BigInt => "a whole number",
+        LogicalType::Text => "text",
+        LogicalType::Timestamp => "a timestamp as text",
+    }
+}
+
+fn name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Int(_) => "a number",
+        Value::Text(_) => "text",
+        Value::Timestamp(_) => "a timestamp",
+    }
+}
+
+/// Invalid data in that column.
+pub(super) fn refused(table: &Table, column: &str, why: &str) -> Error {
+    Error::new(Kind::InvalidData, OPERATION, format!("{}.{column}: {why}", table.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::users;
+
+    fn set(column: &str, value: impl Into<Value>) -> Result<()> {
+        Patch::default().set(&users(), column, value.into())
+    }
+
+    #[test]
+    fn names_and_types_are_refused_by_name() {
+        for (column, value, words) in [
+            ("frist_name", Value::Null, "users.frist_name: there is no such column"),
+            ("id", Value::Int(1), "users.id: PostgreSQL numbers it"),
+            ("user_id", Value::Null, "users.user_id: it cannot be null"),
+            ("username", Value::Int(1), "users.username: text is wanted, not a number"),
+            ("username", "a\0b".into(), "NUL"),
+            ("brought_by_staff_id", Value::Int(1 << 40), "out of range"),
+            ("profile_completed", Value::Int(1), "true or false is wanted, not a number"),
+            ("register_date", "yesterday".into(), "a timestamp is wanted"),
+        ] {
+            let error = set(column, value).unwrap_err();
+            assert!(error.is_invalid_data() && error.message().contains(words), "{error}");
+        }
+        assert_eq!(set("frist_name", 1).unwrap_err().hint(), Some("did you mean `first_name`?"));
+        assert_eq!(set("\"; DROP TABLE users; --", 1).unwrap_err().hint(), None);
+    }
+
+    #[test]
+    fn what_is_documented_is_taken() {
+        let mut patch = Patch::default();
+        let table = users();
+        patch.set(&table, "register_date", "2025-08-07T12:00:00.5+03:00".into()).unwrap();
+        patch.set(&table, "referrer_id", i64::MIN.into()).unwrap();
+        let checked = patch.checked(&table).unwrap();
+        assert_eq!(checked.key, None);
+        let shown: Vec<String> = checked.columns.iter().map(|(_, v)| format!("{v:?}")).collect();
+        assert_eq!(shown, ["Timestamp(2025-08-07T09:00:00.5)", "Int(-9223372036854775808)"]);
+    }
+
+    #[test]
+    fn json_is_read_in_the_documented_forms_only() {
+        let read = |text: &str| Patch::from_json(&users(), text);
+        let patch =
+            read(r#"{"user_id": 5123456789, "first_name": "Пример", "phone_number": null}"#);
+        assert_eq!(patch.unwrap().columns.len(), 3);
+        for (text, words) in [
+            ("", "JSON"),
+            ("[1]", "object"),
+            (r#"{"user_id": 1.5}"#, "whole number"),
+            (r#"{"user_id": 99999999999999999999}"#, "whole number"),
+            (r#"{"user_id": 1, "user_id": 2}"#, "named twice"),
+            (r#"{"username": ["a"]}"#, "username: a list"),
+            (r#"{"user_id": 1} x"#, "JSON"),
+            (r#"{"username": "secret"#, "JSON"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.chain().contains(words), "{}", error.chain());
+            assert!(!error.chain().contains("secret"));
+        }
+    }
+
+    #[test]
+    fn a_record_is_shown_in_the_order_of_its_columns() {
+        let table = users();
+        let mut values = table.defaults();
+        values[6] = Value::Timestamp(jiff::civil::date(2025, 8, 7).at(9, 0, 1, 500_000_000));
+        let record = Record { key: 7, surrogate: None, values };
+        assert_eq!(
+            serde_json::to_string(&record.shown(&table)).unwrap(),
+            concat!(
+                r#"{"id":null,"user_id":7,"username":null,"first_name":null,"#,
+                r#""status":"registered","phone_number":null,"real_name":null,"birth_date":null,"#,
+                r#""register_date":"2025-08-07 09:00:01.500000","last_activity":null,"#,
+                r#""redeem_date":null,"source":null,"referrer_id":null,"#,
+                r#""brought_by_staff_id":null,"profile_completed":false,"ai_concept":"evgenich"}"#
+            )
+        );
+        assert_eq!(record.value(&table, 1), Value::Int(7));
+        assert_eq!(record.value(&table, 4), Value::Text("registered".into()));
+    }
+}
