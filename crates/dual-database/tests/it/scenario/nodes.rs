@@ -8,7 +8,8 @@ use throwaway_postgres::StopMode;
 use super::gate::Gate;
 use super::power::worker;
 use super::scene::{
-    LIMIT, Place, Scene, is_in_both, named, open_with, setting, sqlite_rows, postgres_rows, until, until_equal,
+    LIMIT, Place, Scene, is_in_both, named, open_with, postgres_rows, setting, sqlite_rows, until,
+    until_equal,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +29,9 @@ async fn different_columns_both_survive_and_of_the_same_the_later_wins() {
         !written.is_in(Store::Postgres)
     })
     .await;
-    assert!(!two.update_user(1, &setting("status", "раньше")).await.unwrap().is_in(Store::Postgres));
+    assert!(
+        !two.update_user(1, &setting("status", "раньше")).await.unwrap().is_in(Store::Postgres)
+    );
     assert!(is_in_both(&one.update_user(1, &setting("real_name", "первый")).await.unwrap()));
     assert!(is_in_both(&one.update_user(1, &setting("status", "позже")).await.unwrap()));
     gate.open();
@@ -126,7 +129,10 @@ async fn a_copied_file_on_two_machines_is_noticed() {
     until_equal(&one, &scene.url(), &scene.path()).await;
     until_equal(&two, &scene.url(), &copy).await;
     until_equal(&one, &scene.url(), &scene.path()).await;
-    assert_eq!(scene.psql("SELECT real_name, username FROM users WHERE user_id = 1"), "первый|второй");
+    assert_eq!(
+        scene.psql("SELECT real_name, username FROM users WHERE user_id = 1"),
+        "первый|второй"
+    );
     assert_eq!(scene.psql("SELECT count(*) FROM users"), "30");
     let identities = "print(db.execute('SELECT file FROM dual_node').fetchone()[0])";
     assert_ne!(scene.sqlite(identities), super::scene::sqlite(&copy, identities));

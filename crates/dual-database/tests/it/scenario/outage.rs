@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use dual_database::Store;
-use dual_database::database::{Written, UserFilter};
+use dual_database::database::{UserFilter, Written};
 use throwaway_postgres::StopMode;
 
 use super::gate::Gate;
@@ -28,13 +28,17 @@ async fn everything_goes_on_while_postgresql_is_stopped_and_arrives_by_itself() 
     assert_eq!(found.source, Store::Sqlite);
     assert_eq!(found.value.unwrap().real_name.as_deref(), Some("Пётр"));
     assert_eq!(db.get_user(3).await.unwrap().value, None);
-    let ids: Vec<i64> = db.get_all_users(None).await.unwrap().value.iter().map(|u| u.user_id).collect();
+    let ids: Vec<i64> =
+        db.get_all_users(None).await.unwrap().value.iter().map(|u| u.user_id).collect();
     assert_eq!(ids, [6, 5, 4, 2, 1]);
     assert_eq!(db.status().await.unwrap().pending_to_postgres, Some(3));
 
     scene.server.start().unwrap();
     scene.until_equal(&db).await;
-    assert_eq!(scene.psql("SELECT string_agg(user_id::text, ',' ORDER BY user_id) FROM users"), "1,2,4,5,6");
+    assert_eq!(
+        scene.psql("SELECT string_agg(user_id::text, ',' ORDER BY user_id) FROM users"),
+        "1,2,4,5,6"
+    );
     assert_eq!(scene.psql("SELECT real_name FROM users WHERE user_id = 2"), "Пётр");
     // The breaker closes by itself.
     until(|| async { is_in_both(&db.upsert_user(&named(7, "после")).await.unwrap()) }).await;
@@ -81,7 +85,10 @@ async fn an_answer_that_is_lost_is_no_loss_and_no_double() {
     gate.shut();
     gate.open();
     until_equal(&db, &scene.url(), &scene.path()).await;
-    assert_eq!(scene.psql("SELECT first_name, status FROM users WHERE user_id = 2"), "без ответа|guest");
+    assert_eq!(
+        scene.psql("SELECT first_name, status FROM users WHERE user_id = 2"),
+        "без ответа|guest"
+    );
     assert_eq!(db.conflicts(10).await.unwrap(), []);
 }
 
@@ -101,7 +108,10 @@ async fn a_crash_that_reuses_transaction_ids_hides_nothing() {
         scene.psql(&format!("INSERT INTO users (user_id, first_name) VALUES ({id}, 'после')"));
     }
     scene.until_equal(&db).await;
-    assert_eq!(scene.sqlite("print(*[r[0] for r in db.execute('SELECT user_id FROM users ORDER BY 1')])"), "1 2 3 4");
+    assert_eq!(
+        scene.sqlite("print(*[r[0] for r in db.execute('SELECT user_id FROM users ORDER BY 1')])"),
+        "1 2 3 4"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

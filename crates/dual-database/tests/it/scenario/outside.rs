@@ -119,7 +119,7 @@ async fn a_row_that_the_other_side_refuses_is_set_aside_and_released() {
 async fn the_oldest_and_the_newest_server() {
     for version in ["12.22.0-beta.15", "18.4.0-beta.17"] {
         let version = throwaway_postgres::Version::exact(version);
-        let place = Place::on(throwaway_postgres::shared_with(version).unwrap());
+        let place = Place::on(throwaway_postgres::shared_with(&version).unwrap());
         let db = place.open().await;
         for id in 1..=5 {
             assert!(is_in_both(&db.add_user(&named(id, "наш")).await.unwrap()));

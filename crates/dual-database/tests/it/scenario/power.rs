@@ -41,7 +41,8 @@ async fn two_hundred_kills_lose_no_acknowledged_write() {
         child.wait().unwrap();
         // A line that was cut off was not acknowledged.
         let said = lines.join().unwrap();
-        acknowledged.extend(said.iter().filter_map(|line| line.strip_suffix(" ok")).map(String::from));
+        acknowledged
+            .extend(said.iter().filter_map(|line| line.strip_suffix(" ok")).map(String::from));
     }
     let db = place.open().await;
     db.sync_now(LIMIT).await.unwrap();

@@ -98,7 +98,11 @@ async fn a_mass_loss_waits_for_a_person() {
         let found = db.repair(prefer).await.unwrap();
         assert!(found.equal, "{prefer:?}: {found:?}");
         place.until_equal(&db).await;
-        assert_eq!(place.psql("SELECT count(*) FROM users WHERE status = 'новый'"), left, "{prefer:?}");
+        assert_eq!(
+            place.psql("SELECT count(*) FROM users WHERE status = 'новый'"),
+            left,
+            "{prefer:?}"
+        );
         assert_eq!(place.psql("SELECT count(*) FROM users"), "501", "{prefer:?}");
     }
 }

@@ -168,7 +168,9 @@ const COLUMNS: &str = "id,user_id,username,first_name,status,phone_number,real_n
 pub fn postgres_rows(url: &str) -> String {
     psql(
         url,
-        &format!("SET datestyle = ISO; SET timezone = UTC; COPY (SELECT {COLUMNS} FROM users ORDER BY user_id) TO STDOUT"),
+        &format!(
+            "SET datestyle = ISO; SET timezone = UTC; COPY (SELECT {COLUMNS} FROM users ORDER BY user_id) TO STDOUT"
+        ),
     )
 }
 

@@ -66,7 +66,10 @@ async fn a_file_replaced_by_an_older_copy_keeps_what_was_pending() {
         let _ = std::fs::remove_file(format!("{}{end}", scene.path().display()));
     }
     std::fs::rename(&old, scene.path()).unwrap();
-    until(|| async { db.upsert_user(&named(12, "после")).await.is_ok_and(|w| w.is_in(Store::Sqlite)) }).await;
+    until(|| async {
+        db.upsert_user(&named(12, "после")).await.is_ok_and(|w| w.is_in(Store::Sqlite))
+    })
+    .await;
     scene.server.start().unwrap();
     scene.until_equal(&db).await;
     assert_eq!(scene.psql("SELECT first_name FROM users WHERE user_id = 11"), "не отправлен");
@@ -92,7 +95,8 @@ async fn a_damaged_file_is_set_aside_and_built_again() {
     std::fs::write(place.path(), bytes).unwrap();
     let db = place.open().await;
     until(|| async {
-        db.upsert_user(&named(201, "после")).await.is_ok() && db.status().await.is_ok_and(|s| s.pending_to_postgres == Some(0))
+        db.upsert_user(&named(201, "после")).await.is_ok()
+            && db.status().await.is_ok_and(|s| s.pending_to_postgres == Some(0))
     })
     .await;
     place.until_equal(&db).await;

@@ -20,7 +20,8 @@ impl Open {
             .spawn()
             .unwrap();
         let pipe = child.stdin.as_mut().unwrap();
-        std::io::Write::write_all(pipe, format!("BEGIN; {sql};\n\\echo ready\n").as_bytes()).unwrap();
+        std::io::Write::write_all(pipe, format!("BEGIN; {sql};\n\\echo ready\n").as_bytes())
+            .unwrap();
         let mut line = String::new();
         let mut answers = std::io::BufReader::new(child.stdout.as_mut().unwrap());
         while line.trim() != "ready" {
@@ -41,21 +42,33 @@ async fn a_transaction_that_commits_after_a_thousand_others_is_not_missed() {
     let place = Place::new();
     let db = place.open().await;
     let _ = db.add_user(&named(1, "наш")).await.unwrap();
-    let open = Open::begin(&place.url(), "INSERT INTO users (user_id, first_name) VALUES (7, 'долго')");
-    let many: String = (1000..2000)
-        .map(|id| format!("INSERT INTO users (user_id) VALUES ({id});\n"))
-        .collect();
+    let open =
+        Open::begin(&place.url(), "INSERT INTO users (user_id, first_name) VALUES (7, 'долго')");
+    let many: String =
+        (1000..2000).map(|id| format!("INSERT INTO users (user_id) VALUES ({id});\n")).collect();
     place.psql(&many);
     // It delays nobody.
     until(|| async {
-        place.sqlite("print(db.execute('SELECT count(*) FROM users WHERE user_id >= 1000').fetchone()[0])") == "1000"
+        place.sqlite(
+            "print(db.execute('SELECT count(*) FROM users WHERE user_id >= 1000').fetchone()[0])",
+        ) == "1000"
     })
     .await;
     let _ = db.add_user(&named(2, "наш")).await.unwrap();
-    assert_eq!(place.sqlite("print(db.execute('SELECT count(*) FROM users WHERE user_id = 7').fetchone()[0])"), "0");
+    assert_eq!(
+        place.sqlite(
+            "print(db.execute('SELECT count(*) FROM users WHERE user_id = 7').fetchone()[0])"
+        ),
+        "0"
+    );
     open.commit();
     place.until_equal(&db).await;
-    assert_eq!(place.sqlite("print(db.execute('SELECT first_name FROM users WHERE user_id = 7').fetchone()[0])"), "долго");
+    assert_eq!(
+        place.sqlite(
+            "print(db.execute('SELECT first_name FROM users WHERE user_id = 7').fetchone()[0])"
+        ),
+        "долго"
+    );
 }
 
 /// `late_statement.py`: what was stuck is executed after the caller went on, and loses.
@@ -106,7 +119,10 @@ async fn no_half_of_a_transfer_is_ever_seen() {
     let url = place.url();
     let outside = std::thread::spawn(move || {
         for _ in 0..40 {
-            super::scene::psql(&url, "BEGIN; UPDATE users SET referrer_id = referrer_id - 5 WHERE user_id = 1; UPDATE users SET referrer_id = referrer_id + 5 WHERE user_id = 2; COMMIT");
+            super::scene::psql(
+                &url,
+                "BEGIN; UPDATE users SET referrer_id = referrer_id - 5 WHERE user_id = 1; UPDATE users SET referrer_id = referrer_id + 5 WHERE user_id = 2; COMMIT",
+            );
         }
     });
     for _ in 0..60 {
