@@ -7,10 +7,12 @@ use dual_database::{Error, Kind};
 pub enum Exit {
     /// 0: done on both sides.
     Done,
-    /// 1: done, with rejects.
+    /// 1: done, with rejects; or a comparison found differences.
     WithRejects,
     /// 3: done on one side, the other one pending; beats 1.
     OneSide,
+    /// 4: a list broke off; its document says why.
+    BrokenOff,
 }
 
 impl From<Exit> for std::process::ExitCode {
@@ -27,25 +29,27 @@ impl Exit {
             Exit::Done => 0,
             Exit::WithRejects => 1,
             Exit::OneSide => 3,
+            Exit::BrokenOff => 4,
         }
     }
 }
 
-/// The number for an error. Whatever it is, nothing was done.
+/// The number for an error. But for 3, nothing was done.
 ///
 /// | code | kinds |
 /// |---|---|
 /// | 2 | bad usage or configuration |
+/// | 3 | done on one side; or it is not known whether it was done |
 /// | 4 | source or both stores unreachable, access denied, no room |
-/// | 5 | data or tables refused |
+/// | 5 | data or tables refused; not found, already exists |
 /// | 130 | stopped by Ctrl-C or SIGTERM |
 #[must_use]
 pub fn code_of(error: &Error) -> u8 {
     match error.kind() {
         Kind::Configuration => 2,
-        Kind::InvalidData | Kind::Schema(_) => 5,
+        Kind::InvalidData | Kind::Schema(_) | Kind::AlreadyExists | Kind::NotFound => 5,
         Kind::Interrupted => 130,
-        Kind::OutcomeUnknown(_) => 3,
+        Kind::OutcomeUnknown(_) | Kind::Partial(_) => 3,
         _ => 4,
     }
 }
@@ -63,6 +67,10 @@ pub fn word_of(kind: Kind) -> &'static str {
         Kind::Schema(_) => "schema",
         Kind::Interrupted => "interrupted",
         Kind::OutcomeUnknown(_) => "outcome_unknown",
+        Kind::AlreadyExists => "already_exists",
+        Kind::NotFound => "not_found",
+        Kind::Conflict => "conflict",
+        Kind::Partial(_) => "partial",
         _ => "internal",
     }
 }

@@ -11,51 +11,67 @@ pub mod settings;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use arguments::{Command, Dual, DualMigrate};
+use arguments::{Command, Dual, DualMigrate, Global};
 use clap::Parser;
+use dual_database::{Error, Kind, Result};
+use exit::Exit;
+use settings::Stores;
 
 /// The program `dual`, with the process's arguments.
 #[must_use]
 pub fn dual() -> ExitCode {
-    run::<Dual>(|arguments| arguments.command)
+    run::<Dual>(|arguments| (arguments.global, arguments.command))
 }
 
 /// The program `dual_migrate`: the same job as `dual migrate`, with the flags that people have
 /// in their scripts.
 #[must_use]
 pub fn dual_migrate() -> ExitCode {
-    run::<DualMigrate>(|arguments| Command::Migrate(Box::new(arguments.migrate)))
+    run::<DualMigrate>(|arguments| {
+        (arguments.global, Command::Migrate(Box::new(arguments.migrate)))
+    })
 }
 
-fn run<A: Parser>(command: impl FnOnce(A) -> Command) -> ExitCode {
+fn run<A: Parser>(parts: impl FnOnce(A) -> (Global, Command)) -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let json = words.iter().any(|word| word == "--json");
-    let arguments = match A::try_parse_from(words) {
-        Ok(arguments) => arguments,
+    let (global, command) = match A::try_parse_from(words) {
+        Ok(arguments) => parts(arguments),
         Err(error) => return output::usage(&error, json),
     };
-    output::log_to_stderr();
+    output::log_to_stderr(global.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => {
-            let error = dual_database::Error::new(
-                dual_database::Kind::Internal,
-                "start the program",
-                "the system gives no threads",
-            );
+            let error =
+                Error::new(Kind::Internal, "start the program", "the system gives no threads");
             return output::error(&error.with_source(cause), json);
         }
     };
-    let ended = runtime.block_on(async {
-        match command(arguments) {
-            Command::Migrate(arguments) => commands::migrate::run(*arguments).await,
-            Command::Demo(arguments) => commands::demo::run(arguments).await,
-        }
-    });
+    let ended = runtime.block_on(execute(&global, command));
     // A blocking read (a prompt, a file) must not hold the end of the program.
     runtime.shutdown_background();
     match ended {
         Ok(code) => code.into(),
         Err(error) => output::error(&error, json),
+    }
+}
+
+async fn execute(global: &Global, command: Command) -> Result<Exit> {
+    use commands::{conflicts, demo, init, migrate, quarantine, repair, status, sync};
+    use commands::{uninstall, user, verify};
+    let (json, stores) = (global.json, || Stores::new(global));
+    match command {
+        Command::Init(arguments) => init::run(&stores()?, json, arguments).await,
+        Command::Status => status::run(&stores()?, json).await,
+        Command::Verify => verify::run(&stores()?, json).await,
+        Command::Repair(arguments) => repair::run(&stores()?, json, arguments).await,
+        Command::Sync(arguments) => sync::run(&stores()?, json, arguments).await,
+        Command::User(command) => user::run(&stores()?, json, command).await,
+        Command::Conflicts(arguments) => conflicts::run(&stores()?, json, arguments).await,
+        Command::Quarantine => quarantine::run(&stores()?, json).await,
+        Command::Uninstall(arguments) => uninstall::run(&stores()?, json, arguments).await,
+        Command::Migrate(arguments) => migrate::run(global, *arguments).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
     }
 }

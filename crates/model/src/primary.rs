@@ -360,7 +360,10 @@ impl Primary {
                     let intact = comparison.unwrap_or(true);
                     let own = self.traps.offered(row, existing, intact);
                     let merged = self.traps.merge(existing, &own);
-                    (merged.left_is_behind.then_some(merged.version), logged)
+                    // The file may have passed this row and dropped its tombstone since: whoever is
+                    // behind has to hear of it again.
+                    let news = merged.left_is_behind || merged.version != row.version;
+                    (news.then_some(merged.version), logged)
                 }
                 None => match (unknown(row, self.data.horizon), comparison) {
                     // Only a comparison decides about a row that was there once.
@@ -379,8 +382,8 @@ impl Primary {
                     }
                     (Unknown::Delete, Some(_)) => (Some(row.version.clone()), Vec::new()),
                     (Unknown::GiveAndLog, _) => {
-                        let (raised, logged) = self.raise(*key, row, &mut pushed);
-                        (Some(raised), logged)
+                        let (raised, logged) = risen(&row.version, self.data.horizon, self.now);
+                        (Some(raised), vec![logged])
                     }
                     (Unknown::Give, _) => {
                         (Some(given(&row.version, self.data.horizon)), Vec::new())
@@ -394,18 +397,13 @@ impl Primary {
             pushed.conflicts.extend(logged.iter().map(|conflict| (*key, *conflict)));
             self.log(*key, logged);
             if let Some(version) = merged {
+                if existing.is_none() && version.live.stamp != row.version.live.stamp {
+                    pushed.raised.push((*key, row.version.clone(), version.live.stamp));
+                }
                 self.put(*key, version, txid, number);
             }
         }
         Ok(pushed)
-    }
-
-    /// A birth below the horizon: above it, so that tombstones which others still have do not
-    /// kill it silently, and logged, because it may be one of those that were purged.
-    fn raise(&self, key: Key, row: &Tracked, pushed: &mut Pushed) -> (Version, Vec<Conflict>) {
-        let (version, logged) = risen(&row.version, self.data.horizon, self.now);
-        pushed.raised.push((key, row.version.clone(), version.live.stamp));
-        (version, vec![logged])
     }
 
     fn log(&mut self, key: Key, conflicts: Vec<Conflict>) {

@@ -323,18 +323,23 @@ impl World {
             }
             Verdict::Apply => {}
         }
-        self.take_in(&mut content, poll, true);
+        let logged = self.take_in(&mut content, poll, true);
         let event = Event::Pulled { epoch: seen, snapshot: poll.snapshot.clone() };
         self.follow(&mut content, event);
-        self.files[file].commit(content, false);
+        // What is logged here only is on disk before a push that knows of it: after a power cut
+        // the own stamp in PostgreSQL would hide the conflict.
+        self.files[file].commit(content, logged);
         self.polls += 1;
         Step::End(Outcome::Idle)
     }
 
-    fn take_in(&mut self, content: &mut Content, poll: &Poll, intact: bool) {
+    /// Takes in what was polled; says whether a conflict was logged.
+    fn take_in(&mut self, content: &mut Content, poll: &Poll, intact: bool) -> bool {
+        let mut logged = false;
         for (key, row) in &poll.rows {
             let met = content.absorb(*key, &row.version, intact, self.traps);
             self.taint(*key, met);
+            logged |= met;
         }
         content.horizon = content.horizon.max(poll.horizon);
         let horizon = content.horizon;
@@ -343,6 +348,7 @@ impl World {
             .retain(|_, row| row.tracked.bases.any() || !purgeable(&row.tracked.version, horizon));
         // What is gone has nothing left to refuse.
         content.quarantine.retain(|key| content.rows.contains_key(key));
+        logged
     }
 
     /// Decides what a full comparison will do, and whether a person has to be asked.

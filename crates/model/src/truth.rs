@@ -303,6 +303,15 @@ impl Truth {
                 }
                 let standing = self.in_version(*key, version, register);
                 let &[standing] = standing.as_slice() else { continue };
+                // Of two that set one value it does not matter which stands: what the second
+                // replaced is gone either way.
+                let value = self.ops.get(standing).map(|op| &op.value);
+                let again = (0..self.ops.len()).filter(|op| {
+                    self.ops.get(*op).is_some_and(|op| {
+                        (op.key, op.register, Some(&op.value)) == (*key, register, value)
+                    }) && *op != standing
+                });
+                let replaced = self.superseded(again);
                 let rivals = (0..self.ops.len()).filter(|op| {
                     self.ops.get(*op).is_some_and(|op| op.key == *key)
                         && *op != standing
@@ -312,9 +321,7 @@ impl Truth {
                 });
                 for rival in rivals {
                     let Some(by) = self.ops.get(rival) else { continue };
-                    // Of two that set one value it does not matter which stands.
-                    let same = self.ops.get(standing).is_some_and(|op| op.value == by.value);
-                    if by.register == register && !same {
+                    if by.register == register && !replaced.contains(&rival) {
                         return Some(format!(
                             "key {key}: {register:?} at {stamp} stands though write {} replaced it",
                             by.write

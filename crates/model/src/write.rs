@@ -152,6 +152,7 @@ impl World {
         if passed && !self.traps.has(Trap::AnswerAfterFeed) {
             return;
         }
+        let mut logged = false;
         for (key, previous, after) in &answer.rows {
             let existing = content.tracked(*key);
             let absorbed = if self.traps.has(Trap::DirectWithoutPrevious) {
@@ -174,8 +175,9 @@ impl World {
             let Some(absorbed) = absorbed else { return };
             let met = content.take(*key, absorbed, self.traps);
             self.taint(*key, met);
+            logged |= met;
         }
-        self.files[file].commit(content, false);
+        self.files[file].commit(content, logged);
     }
 
     /// The change goes to the file alone, pending.

@@ -7,8 +7,9 @@ use dual_database::{Error, Kind, Result, Store};
 use sheets_double::{Books, Double, Options};
 use throwaway_postgres::Server;
 
-use crate::arguments::{Demo, Migrate};
-use crate::commands::migrate::{exit_of, migrate, stop_signal};
+use crate::arguments::{Demo, Global, Migrate};
+use crate::commands::migrate::{exit_of, migrate};
+use crate::commands::stop_signal;
 use crate::exit::Exit;
 use crate::output::{self, Progress, message};
 use crate::settings::Migration;
@@ -69,9 +70,12 @@ async fn demonstrate(arguments: &Demo) -> Result<Exit> {
         double.base_url(),
     ));
     let settings = || {
-        Migration::new(Migrate {
+        let global = Global {
             pg_db_url: Some(url.clone()),
             sqlite_db_path: Some(sqlite.clone()),
+            ..Global::default()
+        };
+        let migrate = Migrate {
             creds_file: Some(creds.clone()),
             sheet_key: Some(SPREADSHEET.into()),
             sheet_name: TAB.into(),
@@ -81,17 +85,17 @@ async fn demonstrate(arguments: &Demo) -> Result<Exit> {
             dry_run: false,
             rejects: None,
             max_rejects: dual_database::import::MaxRejects::default(),
-            json: false,
             yes: false,
             sheets_endpoint: Some(double.base_url().to_string()),
-        })
+        };
+        Migration::new(&global, migrate)
     };
     let (import, report, aside) = once(settings()?).await?;
     output::data(&output::summary(&import, &report, Some(&aside), false));
     let exit = exit_of(&report);
     output::data(&format!("\nwhat the rejected cells held\n{}", held(&aside)));
-    output::data(&format!("\nin PostgreSQL\n{}", table(&postgres_rows(&server)?)));
-    output::data(&format!("\nin the SQLite file\n{}", table(&sqlite_rows(&sqlite)?)));
+    output::data(&format!("\nin PostgreSQL\n{}", shown(&postgres_rows(&server)?)));
+    output::data(&format!("\nin the SQLite file\n{}", shown(&sqlite_rows(&sqlite)?)));
 
     message("\nthe same command again …");
     let (import, report, _) = once(settings()?).await?;
@@ -169,22 +173,8 @@ fn sqlite_rows(path: &PathBuf) -> Result<Rows> {
     read().map_err(|cause| failed("read SQLite", cause))
 }
 
-/// Rows under the names of [`SHOWN`], in columns.
-fn table(rows: &Rows) -> String {
-    let heading: Vec<String> = SHOWN.split(", ").map(String::from).collect();
-    let lines: Vec<&Vec<String>> = std::iter::once(&heading).chain(rows).collect();
-    let width = |column: usize| {
-        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    lines
-        .iter()
-        .map(|line| {
-            let cells: Vec<String> = line
-                .iter()
-                .enumerate()
-                .map(|(column, cell)| format!("{cell:<0$}", width(column).unwrap_or(0)))
-                .collect();
-            format!("  {}\n", cells.join("  ").trim_end())
-        })
-        .collect()
+/// Rows under the names of [`SHOWN`], indented.
+fn shown(rows: &Rows) -> String {
+    let headings: Vec<&str> = SHOWN.split(", ").collect();
+    output::table(&headings, rows).lines().map(|line| format!("  {line}\n")).collect()
 }

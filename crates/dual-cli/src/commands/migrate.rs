@@ -1,12 +1,11 @@
 //! `dual migrate` and `dual_migrate`.
 
-use std::io::BufRead as _;
-
 use dual_database::import::{Import, RejectsFile, Report};
 use dual_database::schema::users;
 use dual_database::{Error, Kind, Result};
 
-use crate::arguments::Migrate;
+use super::{confirm, stop_signal};
+use crate::arguments::{Global, Migrate};
 use crate::exit::Exit;
 use crate::output::{self, MigrationDocument, Progress};
 use crate::settings::Migration;
@@ -15,8 +14,8 @@ use crate::settings::Migration;
 ///
 /// # Errors
 /// When nothing was changed in either database, whatever the reason.
-pub async fn run(arguments: Migrate) -> Result<Exit> {
-    let settings = Migration::new(arguments)?;
+pub async fn run(global: &Global, arguments: Migrate) -> Result<Exit> {
+    let settings = Migration::new(global, arguments)?;
     let (json, dry_run) = (settings.json, settings.write.dry_run);
     let progress = Progress::new();
     let migrated = migrate(settings, &progress).await;
@@ -48,7 +47,7 @@ pub(super) async fn migrate(settings: Migration, progress: &Progress) -> Result<
     let written = async {
         import.check_rejects(write.max_rejects).await?;
         if write.recreate_tables && !write.dry_run && !yes {
-            confirm(&import, &target, progress).await?;
+            confirm_replacement(&import, &target, progress).await?;
         }
         import.write(&target, write, progress, stop_signal()).await
     };
@@ -88,50 +87,21 @@ pub(super) fn exit_of(report: &Report) -> Exit {
     }
 }
 
-/// Completes with Ctrl-C or SIGTERM.
-pub(super) async fn stop_signal() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        ended = tokio::signal::ctrl_c() => if ended.is_err() { std::future::pending::<()>().await },
-        _ = terminate => {}
-    }
-}
-
 /// Asks before tables are replaced.
-async fn confirm(
+async fn confirm_replacement(
     import: &Import,
     target: &dual_database::import::Target,
     progress: &Progress,
 ) -> Result<()> {
     let counts = import.counts().await?;
     progress.finish();
-    output::message(&format!(
-        "Replace table users in {} and in {} with {} rows? Rows that are only there are lost. [y/N]",
+    let question = format!(
+        "Replace table users in {} and in {} with {} rows? Rows that are only there are lost.",
         target.postgres,
         target.sqlite.path.display(),
         counts.staged
-    ));
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line).map(|_| line)
-    });
-    let refused = || {
-        Error::new(Kind::Configuration, "replace the tables", "not confirmed; nothing was changed")
-            .with_hint("answer y, or give --yes where nobody can answer")
-    };
-    let answer = tokio::select! {
-        answer = answer => answer.ok().and_then(std::io::Result::ok).ok_or_else(refused)?,
-        () = stop_signal() => return Err(stopped("replace the tables")),
-    };
-    match answer.trim().to_lowercase().as_str() {
-        "y" | "yes" | "д" | "да" => Ok(()),
-        _ => Err(refused()),
-    }
+    );
+    confirm("replace the tables", &question).await
 }
 
 async fn write_rejects(import: &Import, mut file: RejectsFile) -> Result<()> {

@@ -1,4 +1,18 @@
 //! One file a command.
 
+mod confirm;
+pub mod conflicts;
 pub mod demo;
+pub mod init;
 pub mod migrate;
+pub mod quarantine;
+pub mod repair;
+mod session;
+pub mod status;
+pub mod sync;
+pub mod uninstall;
+pub mod user;
+pub mod verify;
+
+use confirm::confirm;
+use session::{Look, Write, stop_signal};

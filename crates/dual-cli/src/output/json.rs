@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use dual_database::import::{Counts, Import, Report, SetAside, SetAsideLine, StoreOutcome};
+use dual_database::{Error, Store};
 use serde::Serialize;
 
 use crate::exit;
@@ -29,7 +30,8 @@ pub fn error_document(kind: &str, message: &str, hint: Option<&str>) -> String {
     line(&ErrorDocument { version: 1, error: ErrorBody { kind, message, hint } })
 }
 
-fn line(document: &impl Serialize) -> String {
+/// A document on one line.
+pub(super) fn line(document: &impl Serialize) -> String {
     // Our documents have string keys and finite numbers only, so this cannot fail.
     serde_json::to_string(document).unwrap_or_default() + "\n"
 }
@@ -56,11 +58,31 @@ struct StoreBody<'a> {
     error: Option<ErrorOwned>,
 }
 
+/// An error inside another document.
 #[derive(Serialize)]
-struct ErrorOwned {
+pub(super) struct ErrorOwned {
     kind: &'static str,
     message: String,
     hint: Option<String>,
+}
+
+impl ErrorOwned {
+    /// As [`error_document`] has it.
+    pub(super) fn new(error: &Error) -> ErrorOwned {
+        ErrorOwned {
+            kind: exit::word_of(error.kind()),
+            message: error.chain(),
+            hint: error.hint().map(String::from),
+        }
+    }
+}
+
+/// The stable word of a store.
+pub(super) fn store_word(store: Store) -> &'static str {
+    match store {
+        Store::Postgres => "postgres",
+        Store::Sqlite => "sqlite",
+    }
 }
 
 #[derive(Serialize)]
@@ -149,10 +171,6 @@ fn store(outcome: &StoreOutcome, counts: Counts) -> StoreBody<'_> {
         rejected: plan.map(|_| counts.rejected),
         changed_columns: plan.map(|plan| &plan.columns),
         schema: plan.map(|plan| plan.schema.as_slice()),
-        error: outcome.error().map(|error| ErrorOwned {
-            kind: exit::word_of(error.kind()),
-            message: error.chain(),
-            hint: error.hint().map(String::from),
-        }),
+        error: outcome.error().map(ErrorOwned::new),
     }
 }

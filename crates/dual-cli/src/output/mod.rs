@@ -1,12 +1,28 @@
 //! What a person or a program reads: data on stdout, messages on stderr.
 
+mod aside;
 mod json;
+mod list;
 mod progress;
+mod state;
 mod summary;
+mod sync;
+mod table;
+mod uninstalled;
+mod users;
+mod verification;
 
+pub use aside::{conflicts_document, conflicts_text, quarantine_document, quarantine_text};
 pub use json::{LISTED as JSON_LISTED, MigrationDocument, error_document};
+pub use list::UserList;
 pub use progress::Progress;
+pub use state::{state_line, status_document, status_text};
 pub use summary::{LISTED as SUMMARY_LISTED, reasons, summary};
+pub use sync::SyncReport;
+pub use table::table;
+pub use uninstalled::{uninstalled_document, uninstalled_text};
+pub use users::{user_deleted, user_found, user_written};
+pub use verification::{verification_document, verification_text};
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -58,7 +74,8 @@ pub fn usage(error: &clap::Error, json: bool) -> ExitCode {
     if json {
         let text = mask(&error.render().to_string());
         let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        data(&error_document("configuration", first, Some("see --help")));
+        let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+        data(&error_document("configuration", first, Some(tip.unwrap_or("see --help"))));
     } else {
         message(styled(error, std::io::stderr().is_terminal()).trim_end());
     }
@@ -72,10 +89,27 @@ fn styled(error: &clap::Error, terminal: bool) -> String {
     mask(&text)
 }
 
-/// Sends the library's log to stderr: warnings, or what `DUAL_LOG` asks for
-/// (`DUAL_LOG=debug`).
-pub fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("DUAL_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+/// A moment as `YYYY-MM-DD HH:MM:SS`, UTC; empty outside the calendar.
+fn time(unix_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms)
+        .map(|moment| moment.strftime("%Y-%m-%d %H:%M:%S").to_string())
+        .unwrap_or_default()
+}
+
+/// Sends the library's log to stderr: what `DUAL_LOG` asks for (`DUAL_LOG=debug`), else
+/// `RUST_LOG`, else what `--verbose` does, else warnings.
+pub fn log_to_stderr(verbose: u8) {
+    let asked = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let filter = asked("DUAL_LOG")
+        .or_else(|| asked("RUST_LOG"))
+        .and_then(|text| EnvFilter::try_new(text).ok())
+        .unwrap_or_else(|| {
+            EnvFilter::new(match verbose {
+                0 => "warn",
+                1 => "info",
+                _ => "debug",
+            })
+        });
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     // A second program in one process (tests) keeps the first one's subscriber.
     let _ = tracing_subscriber::fmt()

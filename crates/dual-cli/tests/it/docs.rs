@@ -9,6 +9,7 @@ use dual_cli::arguments::{Dual, DualMigrate};
 use dual_database::import::meaning::Code;
 use serde_json::{Value, json};
 
+use crate::core_scene::Pair;
 use crate::scene::{Scene, bare, bot_row, heading};
 
 fn root() -> PathBuf {
@@ -64,6 +65,38 @@ fn every_option_is_in_the_reference_and_those_of_the_job_in_both_readmes() {
 }
 
 #[test]
+fn every_command_is_in_the_reference() {
+    let mut commands = Vec::new();
+    let mut open = vec![("dual".to_string(), Dual::command())];
+    while let Some((name, command)) = open.pop() {
+        open.extend(
+            command
+                .get_subcommands()
+                .map(|sub| (format!("{name} {}", sub.get_name()), sub.clone())),
+        );
+        if !command.is_subcommand_required_set() {
+            commands.push(name);
+        }
+    }
+    all_in("docs/reference.md", 16, commands.iter().map(String::as_str));
+}
+
+#[test]
+fn the_readmes_show_a_part_of_the_example_program() {
+    let program = read("crates/dual-database/examples/service.rs");
+    for document in ["README.md", "README.ru.md", "docs/guide.md", "docs/guide.ru.md"] {
+        let text = read(document);
+        let shown = text.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next());
+        let indented = |text: &str| -> Vec<String> {
+            text.lines().map(|line| line.trim().to_string()).collect()
+        };
+        let (shown, program) = (indented(shown.unwrap()), indented(&program));
+        let found = program.windows(shown.len()).any(|window| window == shown);
+        assert!(found, "{document}: {shown:#?}");
+    }
+}
+
+#[test]
 fn every_exit_code_is_in_the_reference_and_in_both_readmes() {
     let help = help();
     let (_, listed) = help.split_once("Exit codes:").unwrap();
@@ -116,23 +149,56 @@ fn every_environment_variable_is_in_the_reference() {
     all_in("docs/reference.md", 9, names.iter().map(String::as_str));
 }
 
-#[test]
-fn every_field_of_the_json_document_is_in_the_reference() {
-    fn names(value: &Value, into: &mut BTreeSet<String>) {
-        match value {
-            Value::Object(members) => {
-                for (name, value) in members {
-                    into.insert(name.clone());
-                    // Their members are layouts and columns.
-                    if name != "layouts" && name != "changed_columns" {
-                        names(value, into);
-                    }
+/// The names of all members, at any depth.
+fn names(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                into.insert(name.clone());
+                // Their members are layouts and columns.
+                if name != "layouts" && name != "changed_columns" {
+                    names(value, into);
                 }
             }
-            Value::Array(items) => items.iter().for_each(|item| names(item, into)),
-            _ => {}
         }
+        Value::Array(items) => items.iter().for_each(|item| names(item, into)),
+        _ => {}
     }
+}
+
+#[test]
+fn every_field_of_the_documents_of_dual_is_in_the_reference() {
+    let pair = Pair::new();
+    let mut found = BTreeSet::new();
+    pair.json(0, &["user", "add", r#"{"user_id": 1, "source": "old"}"#]);
+    pair.postgres("ALTER TABLE users ADD CHECK (phone_number <> 'no')");
+    pair.sqlite("INSERT INTO users (user_id, phone_number) VALUES (2, 'no')");
+    pair.sqlite("UPDATE users SET source = 'script' WHERE user_id = 1");
+    pair.postgres("UPDATE users SET source = 'psql'");
+    for (code, words) in [
+        (1, &["sync", "--once"][..]),
+        (0, &["init"]),
+        (0, &["status"]),
+        (0, &["verify"]),
+        (0, &["conflicts"]),
+        (0, &["quarantine"]),
+        (0, &["user", "get", "1"]),
+        (0, &["user", "list"]),
+        (0, &["user", "delete", "1"]),
+        (5, &["user", "get", "1"]),
+        (0, &["uninstall", "--yes"]),
+    ] {
+        names(&pair.json(code, words), &mut found);
+    }
+    // The columns are described as such.
+    for column in dual_database::schema::users().columns() {
+        found.remove(column.name);
+    }
+    all_in("docs/reference.md", 40, found.iter().map(String::as_str));
+}
+
+#[test]
+fn every_field_of_the_json_document_is_in_the_reference() {
     let scene = Scene::new(json!([
         heading(),
         bot_row("2025-07-10 12:00:05", 101, "Купон выдан"),

@@ -5,6 +5,14 @@
 
 mod bad_input;
 mod big;
+mod core_away;
+mod core_bad_input;
+mod core_init;
+mod core_scene;
+mod core_settings;
+mod core_sync;
+mod core_uninstall;
+mod core_user;
 mod csv;
 mod demo;
 mod docs;

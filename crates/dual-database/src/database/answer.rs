@@ -34,6 +34,27 @@ impl<T> Written<T> {
         }
     }
 
+    /// The same about something made of it.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Written<U> {
+        match self {
+            Written::InBoth(value) => Written::InBoth(make(value)),
+            Written::InOne { value, stored_in } => Written::InOne { value: make(value), stored_in },
+        }
+    }
+
+    /// The same, if something can be made of it.
+    pub(super) fn try_map<U, E>(
+        self,
+        make: impl FnOnce(T) -> Result<U, E>,
+    ) -> Result<Written<U>, E> {
+        Ok(match self {
+            Written::InBoth(value) => Written::InBoth(make(value)?),
+            Written::InOne { value, stored_in } => {
+                Written::InOne { value: make(value)?, stored_in }
+            }
+        })
+    }
+
     /// Whether that store has it.
     pub fn is_in(&self, store: Store) -> bool {
         match self {
@@ -53,4 +74,11 @@ pub struct Found<T> {
     /// How long ago that store last heard everything from the other one; `None` if it is the
     /// primary, or if they never met.
     pub age: Option<Duration>,
+}
+
+impl<T> Found<T> {
+    /// The same about something made of it.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Found<U> {
+        Found { value: make(self.value), source: self.source, age: self.age }
+    }
 }

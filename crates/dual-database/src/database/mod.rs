@@ -1,25 +1,45 @@
 //! [`DualDatabase`]: both stores as one database.
 
 mod answer;
+pub mod blocking;
+mod contact;
+mod core;
 mod json;
+mod local;
+mod open;
 mod options;
+mod plan;
+mod read;
 mod record;
+mod report;
 mod status;
+mod table;
+mod transaction;
 mod user;
+mod write;
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::stream::{Stream, StreamExt};
 
 pub use answer::{Found, Written};
 pub use options::{Builder, Prefer, WriteMode};
 pub use record::{Patch, Record, ShownRecord};
 pub use status::{Conflict, QuarantinedRow, SideStatus, Status, TableDifference, Verification};
+pub use table::TableCalls;
+pub use transaction::Transaction;
 pub use user::{User, UserFilter, UserPatch};
 
-use crate::Result;
+use self::core::{Core, Deadline};
+use crate::sync::engine::Exchange;
+use crate::{Error, Kind, Result};
 
 /// PostgreSQL and a SQLite file as one database of users. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct DualDatabase {}
+pub struct DualDatabase {
+    core: Arc<Core>,
+}
 
 impl DualDatabase {
     /// Settings to open it with.
@@ -28,14 +48,23 @@ impl DualDatabase {
         Builder::default()
     }
 
-    /// Adds a user.
+    /// The calls on a declared table.
+    ///
+    /// # Errors
+    /// Configuration if no table of that name is declared.
+    pub fn table(&self, name: &str) -> Result<TableCalls<'_>> {
+        Ok(TableCalls::new(&self.core, self.core.position(name)?))
+    }
+
+    /// Adds a user. Columns that are not named get their defaults: `status` `registered`,
+    /// `ai_concept` `evgenich`, `profile_completed` false, `register_date` and `last_activity`
+    /// this moment in UTC.
     ///
     /// # Errors
     /// [`crate::Kind::AlreadyExists`]; invalid data; [`crate::Kind::OutcomeUnknown`]; unavailable
     /// with both causes if neither store takes it; [`crate::Kind::Partial`] when both are required.
     pub async fn add_user(&self, user: &UserPatch) -> Result<Written<User>> {
-        let _ = user;
-        todo!()
+        Ok(self.users_table()?.add(&user.patch).await?.map(User::from_record))
     }
 
     /// Adds a user, or sets these columns of the one that is there.
@@ -43,8 +72,7 @@ impl DualDatabase {
     /// # Errors
     /// As for [`DualDatabase::add_user`].
     pub async fn upsert_user(&self, user: &UserPatch) -> Result<Written<User>> {
-        let _ = user;
-        todo!()
+        Ok(self.users_table()?.upsert(&user.patch).await?.map(User::from_record))
     }
 
     /// The user with that `user_id`.
@@ -52,17 +80,17 @@ impl DualDatabase {
     /// # Errors
     /// Unavailable with both causes if neither store answers.
     pub async fn get_user(&self, user_id: i64) -> Result<Found<Option<User>>> {
-        let _ = user_id;
-        todo!()
+        let found = self.users_table()?.get(user_id).await?;
+        Ok(found.map(|record| record.map(User::from_record)))
     }
 
     /// Sets these columns.
     ///
     /// # Errors
-    /// [`crate::Kind::NotFound`]; else as for [`DualDatabase::add_user`].
+    /// [`crate::Kind::NotFound`]; invalid data, also if no column is named, or another `user_id`;
+    /// else as for [`DualDatabase::add_user`].
     pub async fn update_user(&self, user_id: i64, changes: &UserPatch) -> Result<Written<User>> {
-        let _ = (user_id, changes);
-        todo!()
+        Ok(self.users_table()?.update(user_id, &changes.patch).await?.map(User::from_record))
     }
 
     /// Deletes a user.
@@ -70,17 +98,16 @@ impl DualDatabase {
     /// # Errors
     /// As for [`DualDatabase::update_user`].
     pub async fn delete_user(&self, user_id: i64) -> Result<Written<()>> {
-        let _ = user_id;
-        todo!()
+        self.users_table()?.delete(user_id).await
     }
 
-    /// The newest users first.
+    /// The newest users first: by `register_date`, those without one last, then by `user_id`,
+    /// both descending.
     ///
     /// # Errors
     /// As for [`DualDatabase::get_user`].
     pub async fn get_all_users(&self, limit: Option<u64>) -> Result<Found<Vec<User>>> {
-        let _ = limit;
-        todo!()
+        self.find_users(&UserFilter::new(), limit).await
     }
 
     /// Those that fit the filter, the newest first.
@@ -92,8 +119,8 @@ impl DualDatabase {
         filter: &UserFilter,
         limit: Option<u64>,
     ) -> Result<Found<Vec<User>>> {
-        let _ = (filter, limit);
-        todo!()
+        let found = self.users_table()?.list(&filter.inner, limit).await?;
+        Ok(found.map(|records| records.into_iter().map(User::from_record).collect()))
     }
 
     /// How many there are.
@@ -101,16 +128,68 @@ impl DualDatabase {
     /// # Errors
     /// As for [`DualDatabase::get_user`].
     pub async fn count_users(&self, filter: &UserFilter) -> Result<Found<u64>> {
-        let _ = filter;
-        todo!()
+        self.users_table()?.count(&filter.inner).await
     }
 
-    /// How both stores stand.
+    /// Those that fit the filter, the newest first, in constant memory. Each page is of its own
+    /// moment, from the store that answers then; a user that stays as it is comes once.
     ///
     /// # Errors
-    /// None that matters: a store that does not answer is `down` in the answer.
-    pub async fn status(&self) -> Result<Status> {
-        todo!()
+    /// Each item as for [`DualDatabase::get_user`]; the stream ends with it.
+    pub fn users(&self, filter: &UserFilter) -> impl Stream<Item = Result<User>> + Send + use<> {
+        let users = self.core.position("users");
+        let filter = filter.inner.clone();
+        table::stream(Arc::clone(&self.core), users, filter)
+            .map(|record| record.map(User::from_record))
+    }
+
+    /// Several rows at once, all of it on both sides or nothing. `work` reads and says what is
+    /// to be done; nothing is written before it returns. If somebody else has changed what it
+    /// read meanwhile, or PostgreSQL goes away, it is run again, so it must not do anything
+    /// else than to compute.
+    ///
+    /// ```no_run
+    /// # async fn example(db: dual_database::DualDatabase) -> dual_database::Result<()> {
+    /// use dual_database::database::UserPatch;
+    ///
+    /// db.transaction(async |tx| {
+    ///     let Some(user) = tx.get_user(1).await? else { return Ok(()) };
+    ///     let heir = UserPatch::new().referrer_id(user.referrer_id);
+    ///     tx.update_user(2, &heir).await?;
+    ///     tx.delete_user(1).await
+    /// })
+    /// .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What `work` answers; [`crate::Kind::Conflict`] if somebody else was faster again and
+    /// again; else as for [`DualDatabase::add_user`].
+    pub async fn transaction<T, W>(&self, work: impl FnMut(Transaction) -> W) -> Result<Written<T>>
+    where
+        W: Future<Output = Result<T>>,
+    {
+        self.core.transaction(work).await
+    }
+
+    /// Exchanges what is pending, at most for `within`.
+    ///
+    /// # Errors
+    /// Unavailable if a side does not answer or time is up.
+    pub async fn sync_now(&self, within: Duration) -> Result<Exchange> {
+        self.core.exchange(within).await
+    }
+
+    /// Ends it: pushes what is pending, at most for `within`. Nothing relies on it being called.
+    /// Clones of it can still read and write; what they write is exchanged when the next
+    /// process opens the file.
+    pub async fn close(self, within: Duration) {
+        let deadline = Deadline::after(within);
+        let running = deadline.bound(async { self.core.synchroniser.write().await.take() }).await;
+        if let Some(synchroniser) = running.flatten() {
+            synchroniser.close(deadline.remaining()).await;
+        }
     }
 
     /// Compares both stores, row by row.
@@ -130,44 +209,21 @@ impl DualDatabase {
         todo!()
     }
 
-    /// Exchanges what is pending, at most for `within`.
+    fn users_table(&self) -> Result<TableCalls<'_>> {
+        self.table("users")
+    }
+}
+
+impl Core {
+    /// The position of the table of that name.
     ///
     /// # Errors
-    /// Unavailable if a side does not answer or time is up.
-    pub async fn sync_now(&self, within: Duration) -> Result<crate::sync::engine::Exchange> {
-        let _ = within;
-        todo!()
-    }
-
-    /// The conflict log, the newest first.
-    ///
-    /// # Errors
-    /// Unavailable if neither store answers.
-    pub async fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>> {
-        let _ = limit;
-        todo!()
-    }
-
-    /// Marks all conflicts as reviewed; says how many there were.
-    ///
-    /// # Errors
-    /// Unavailable if neither store answers.
-    pub async fn review_conflicts(&self) -> Result<u64> {
-        todo!()
-    }
-
-    /// The rows that one side refuses.
-    ///
-    /// # Errors
-    /// Unavailable if the file does not answer.
-    pub async fn quarantine(&self) -> Result<Vec<QuarantinedRow>> {
-        todo!()
-    }
-
-    /// Ends it: pushes what is pending, at most for `within`. Nothing relies on it being called.
-    pub async fn close(self, within: Duration) {
-        let _ = within;
-        todo!()
+    /// Configuration if it is not declared.
+    fn position(&self, name: &str) -> Result<usize> {
+        self.shared.tables.iter().position(|table| table.name() == name).ok_or_else(|| {
+            let message = "no table of that name is declared";
+            Error::new(Kind::Configuration, "find a table", message)
+        })
     }
 }
 

@@ -3,9 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::DualDatabase;
-use crate::Result;
-
 /// When a write is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WriteMode {
@@ -85,7 +82,8 @@ impl Builder {
         self
     }
 
-    /// How long PostgreSQL is waited for by a call, 100 ms to 5 minutes; 5 s unless told.
+    /// How long PostgreSQL is waited for by a call, 100 ms to 5 minutes; 5 s unless told. The
+    /// file comes on top, at most [`Builder::busy_timeout`].
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Builder {
         self.timeout = timeout;
@@ -112,14 +110,5 @@ impl Builder {
     pub fn background(mut self, background: bool) -> Builder {
         self.background = background;
         self
-    }
-
-    /// Opens it. PostgreSQL need not be there.
-    ///
-    /// # Errors
-    /// Configuration (URL, path, not a database, another installation), access denied (the file
-    /// or its folder), schema (a newer format). A store that is merely away is no error.
-    pub async fn open(self) -> Result<DualDatabase> {
-        todo!()
     }
 }

@@ -1,5 +1,7 @@
 //! How both stores stand.
 
+pub use crate::verify::{TableDifference, Verification};
+
 use crate::health::{RecentError, StoreState};
 
 /// How one side stands.
@@ -34,36 +36,6 @@ pub struct Status {
     pub wal_bytes: Option<u64>,
     /// What went wrong lately, the newest first.
     pub recent_errors: Vec<RecentError>,
-}
-
-/// What a comparison found in a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableDifference {
-    /// The table.
-    pub table: &'static str,
-    /// Living rows in PostgreSQL.
-    pub rows_postgres: u64,
-    /// Living rows in the file.
-    pub rows_sqlite: u64,
-    /// Rows on both sides that differ.
-    pub different: u64,
-    /// Rows that only PostgreSQL has.
-    pub only_postgres: u64,
-    /// Rows that only the file has.
-    pub only_sqlite: u64,
-    /// Rows that were left out because one side refuses them.
-    pub quarantined: u64,
-    /// The first keys that differ, at most 20.
-    pub keys: Vec<i64>,
-}
-
-/// What a comparison found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verification {
-    /// Both sides are equal, quarantine excepted.
-    pub equal: bool,
-    /// Per table.
-    pub tables: Vec<TableDifference>,
 }
 
 /// An entry of the conflict log.

@@ -183,6 +183,18 @@ impl Error {
         matches!(self.0.kind, Kind::Conflict)
     }
 
+    /// It may have been done or not: the answer was lost.
+    #[must_use]
+    pub fn is_outcome_unknown(&self) -> bool {
+        matches!(self.0.kind, Kind::OutcomeUnknown(_))
+    }
+
+    /// Both stores are required, and one of them has it already.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        matches!(self.0.kind, Kind::Partial(_))
+    }
+
     /// A setting is wrong.
     #[must_use]
     pub fn is_configuration(&self) -> bool {

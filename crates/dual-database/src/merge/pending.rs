@@ -181,9 +181,10 @@ impl Tracked {
             }
         }
         // The own stamp coming back means that PostgreSQL has it, whatever became of the push. A
-        // death that has not arrived keeps its columns: they remember what it has met.
-        let dying = !version.live.value && bases.live.is_some();
-        bases.settle(&existing.version, incoming, |ours, theirs| !dying && theirs >= ours);
+        // birth or death that has not arrived keeps its columns, those too in which the life that
+        // it ends is the higher: they remember what it has met.
+        let unarrived = bases.live.is_some() && version.live.stamp > incoming.live.stamp;
+        bases.settle(&existing.version, incoming, |ours, theirs| !unarrived && theirs >= ours);
         Absorbed {
             changed: version != existing.version || bases != existing.bases,
             other_is_behind: version != incoming.clone().stored(defaults),
@@ -223,9 +224,13 @@ impl Tracked {
         let mut absorbed = Tracked::absorb(Some(existing), &incoming, true, defaults);
         let Tracked { bases, .. } = &mut absorbed.row;
         bases.live = existing.bases.live;
+        let unarrived = bases.live.is_some() && existing.version.live.stamp > after.live.stamp;
         for (position, base) in bases.columns.iter_mut().enumerate() {
             if !is_set(position) {
                 *base = existing.bases.column(position);
+            } else if unarrived {
+                // Set in the life that the pending birth ends: see `absorb`.
+                *base = Some(after.stamp_of(position));
             }
         }
         absorbed.changed = absorbed.row != *existing;

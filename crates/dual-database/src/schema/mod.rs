@@ -58,6 +58,7 @@ pub struct Table {
     columns: Vec<Column>,
     key: usize,
     surrogate: usize,
+    moments: Vec<&'static str>,
 }
 
 impl Table {
@@ -89,7 +90,7 @@ impl Table {
                 return Err(wrong(format!("column {} is declared twice", column.name)));
             }
         }
-        Ok(Table { name, columns, key, surrogate })
+        Ok(Table { name, columns, key, surrogate, moments: Vec::new() })
     }
 
     /// The name, the same on both sides.
@@ -137,6 +138,16 @@ impl Table {
     /// The columns that a caller may set besides the key, with their positions.
     pub fn data_columns(&self) -> impl Iterator<Item = (usize, &Column)> {
         self.columns.iter().enumerate().filter(|(_, column)| column.role == Role::Data)
+    }
+
+    /// The positions, among the data columns, of those in which a new row gets the time of its
+    /// birth if nothing is said about them.
+    pub fn moments(&self) -> impl Iterator<Item = usize> {
+        let is_moment = |column: &Column| self.moments.contains(&column.name);
+        self.data_columns()
+            .enumerate()
+            .filter(move |(_, (_, column))| is_moment(column))
+            .map(|(at, _)| at)
     }
 
     /// The defaults of the data columns, in their order; NULL where none is declared.

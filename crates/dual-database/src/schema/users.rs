@@ -29,5 +29,6 @@ pub fn users() -> Table {
         ],
         key: 1,
         surrogate: 0,
+        moments: vec!["register_date", "last_activity"],
     }
 }

@@ -85,6 +85,8 @@ impl Oracle {
                 let most = captured(clock.1, replaced, self.writer);
                 assert!(least <= stamp && stamp <= most, "{what}: {least} {stamp} {most}");
             };
+            let replaces =
+                |change: &Change| row.map_or(Stamp::ZERO, |row| row.replaces(change));
             let mut expected = match &change {
                 Change::Update(columns) => {
                     let first = columns.first().map_or(Stamp::ZERO, |(at, _)| is.stamp_of(*at));
@@ -96,7 +98,7 @@ impl Oracle {
                             true => change.clone(),
                             false => Change::Update(vec![(*at, value.clone())]),
                         };
-                        window(change.replaces(was), is.stamp_of(*at));
+                        window(replaces(&change), is.stamp_of(*at));
                         if !self.pending {
                             expected.version.columns[*at].stamp = is.stamp_of(*at);
                         }
@@ -104,7 +106,7 @@ impl Oracle {
                     expected
                 }
                 _ => {
-                    window(change.replaces(was), is.live.stamp);
+                    window(replaces(&change), is.live.stamp);
                     let stamp = is.live.stamp;
                     Tracked::changed(row, &change, stamp, self.horizon, &self.defaults)
                 }

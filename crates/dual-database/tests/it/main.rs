@@ -3,15 +3,33 @@
 // The lint's own exception covers test functions, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod api_calls;
+mod api_failures;
+mod api_open;
+mod api_scene;
+mod api_transactions;
 mod capture_oracle;
 mod capture_postgres;
 mod capture_sqlite;
+mod engine_breaks;
+mod engine_exchange;
+mod engine_failures;
+mod engine_quarantine;
+mod engine_scene;
+mod engine_steps;
 mod postgres_catalog;
 mod postgres_session;
 mod postgres_tls;
+mod primary_feed;
+mod primary_push;
+mod primary_read;
+mod primary_scene;
+mod primary_server;
+mod primary_write;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
 mod scenario;
+mod replica;
 mod source_csv;
 mod source_google;
 mod source_gspread;

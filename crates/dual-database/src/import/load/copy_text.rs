@@ -8,7 +8,7 @@ use super::sqlite::Unfit;
 use crate::error::Result;
 use crate::import::staging::{bit, stored_value};
 use crate::schema::{Table, quoted};
-use crate::store::sqlite::{Adoption, Found, failed, from_sqlite};
+use crate::store::sqlite::{Adoption, Found, SCHEMA, failed, from_sqlite};
 use crate::value::{Value, timestamp_text};
 
 /// About this much text goes to the server at a time.
@@ -27,7 +27,7 @@ pub(super) fn read_staged(
     let key = quoted(table.key().name);
     // The store's columns, as they will read once its table is adopted, come behind the staged
     // ones: SQLite adopts after PostgreSQL has been sent its rows.
-    let statement = match complete.then(|| Found::read(connection, table)).transpose()? {
+    let statement = match complete.then(|| Found::read(connection, SCHEMA, table)).transpose()? {
         Some(Found::Table { columns, .. }) => {
             let reads: String = table
                 .data_columns()

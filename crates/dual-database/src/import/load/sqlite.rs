@@ -7,7 +7,8 @@ use crate::error::{Error, Kind, Result, Store};
 use crate::import::staging::Staging;
 use crate::schema::{Dialect, Table, quoted};
 use crate::store::sqlite::{
-    Adoption, File, Found, OLD_REGISTER_DATE, REGISTER_DATE, attach, failed, rewrite_timestamps,
+    Adoption, File, Found, OLD_REGISTER_DATE, REGISTER_DATE, SCHEMA, attach, failed,
+    rewrite_timestamps,
 };
 use crate::value::Value;
 
@@ -80,7 +81,7 @@ impl<'a> SqliteLoad<'a> {
             .call(operation, move |connection| {
                 let wrap = |cause| failed(operation, cause);
                 let key = quoted(table.key().name);
-                let known = match Found::read(connection, &table)? {
+                let known = match Found::read(connection, SCHEMA, &table)? {
                     Found::Table { .. } => format!(
                         "AND NOT EXISTS (SELECT 1 FROM store.{} AS u WHERE u.{key} = i.{key})",
                         quoted(table.name())
@@ -262,7 +263,7 @@ fn write_range(
     let within = format!(" AND s.row BETWEEN {} AND {}", range.0, range.1);
     let update = sql::update(Dialect::Sqlite, table, &name, "staged") + &within;
     let updated = connection.execute(&update, []).map_err(wrap)?;
-    let mirrors: &[_] = match Found::read(connection, table)? {
+    let mirrors: &[_] = match Found::read(connection, SCHEMA, table)? {
         Found::Table { columns, .. } if columns.iter().any(|c| c.name == OLD_REGISTER_DATE) => {
             &[(REGISTER_DATE, OLD_REGISTER_DATE)]
         }
@@ -311,7 +312,7 @@ fn names(table: &Table) -> (String, String, String) {
 fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Compared> {
     let operation = "compare with SQLite";
     let wrap = |cause| failed(operation, cause);
-    let mut found = Found::read(connection, table)?;
+    let mut found = Found::read(connection, SCHEMA, table)?;
     let name = names(table).2;
     let mut plan = StorePlan::default();
     if recreate && matches!(found, Found::Table { .. }) {
@@ -328,11 +329,11 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
         plan.schema.push(format!("drop table {}", table.name()));
         found = Found::Nothing;
     }
-    for step in Adoption::plan(table, &found)?.steps {
+    for step in Adoption::plan(SCHEMA, table, &found)?.steps {
         connection.execute_batch(&step.sql).map_err(wrap)?;
         plan.schema.push(step.what);
     }
-    plan.schema.extend(rewrite_timestamps(connection, table)?);
+    plan.schema.extend(rewrite_timestamps(connection, SCHEMA, table)?);
     let staged: i64 =
         connection.query_row("SELECT count(*) FROM staged", [], |row| row.get(0)).map_err(wrap)?;
     connection

@@ -99,18 +99,11 @@ impl Plan {
     }
 }
 
-/// Compares the declaration with what there is.
+/// Compares the declaration with what there is, for an import, which needs temporary tables
+/// besides.
 #[must_use]
 pub fn plan(table: &Table, catalog: &Catalog) -> Plan {
-    let mut plan = Plan::default();
-    match &catalog.table {
-        None => create(&mut plan, table, &catalog.rights),
-        Some(found) => {
-            plan.target = found.qualified();
-            adopt(&mut plan, table, found);
-            may_change(&mut plan, found, &catalog.rights);
-        }
-    }
+    let mut plan = plan_table(table, catalog);
     let rights = &catalog.rights;
     if !rights.temporary {
         plan.right(
@@ -121,6 +114,21 @@ pub fn plan(table: &Table, catalog: &Catalog) -> Plan {
                 quoted(&rights.user)
             ),
         );
+    }
+    plan
+}
+
+/// Compares the declaration with what there is.
+#[must_use]
+pub fn plan_table(table: &Table, catalog: &Catalog) -> Plan {
+    let mut plan = Plan::default();
+    match &catalog.table {
+        None => create(&mut plan, table, &catalog.rights),
+        Some(found) => {
+            plan.target = found.qualified();
+            adopt(&mut plan, table, found);
+            may_change(&mut plan, found, &catalog.rights);
+        }
     }
     plan
 }

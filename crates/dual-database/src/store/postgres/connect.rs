@@ -1,16 +1,18 @@
 //! From settings to a connection to a server that can take writes: each host and each of its
 //! addresses in turn, each within the time allowed.
 
+use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::{self, SslNegotiation};
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Socket};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::debug;
 
@@ -31,6 +33,8 @@ pub(super) struct Connected {
     pub(super) task: JoinHandle<()>,
     /// Why the server ended the connection, once it has.
     pub(super) closing: Arc<OnceLock<ServerError>>,
+    /// Rung by a notification, and when the connection ends.
+    pub(super) bell: Arc<Notify>,
     pub(super) peer: Peer,
     /// As in `server_version_num`: 150018 for 15.18.
     pub(super) version: u32,
@@ -211,18 +215,29 @@ where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
 {
-    let (client, connection) = config.connect(tls).await.map_err(|error| refusal(peer, &error))?;
+    let (client, mut connection) =
+        config.connect(tls).await.map_err(|error| refusal(peer, &error))?;
     let closing = Arc::new(OnceLock::new());
-    let reason = closing.clone();
+    let bell = Arc::new(Notify::new());
+    let (reason, ring) = (closing.clone(), bell.clone());
     let task = tokio::spawn(async move {
-        if let Err(error) = connection.await
-            && let Some(server) = error.as_db_error()
-        {
-            // The first reason is the one; there is no other.
-            let _ = reason.set(ServerError::new(server));
+        while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+            match message {
+                Ok(AsyncMessage::Notification(_)) => ring.notify_one(),
+                Ok(_) => {}
+                Err(error) => {
+                    if let Some(server) = error.as_db_error() {
+                        // The first reason is the one; there is no other.
+                        let _ = reason.set(ServerError::new(server));
+                    }
+                    break;
+                }
+            }
         }
+        drop(connection);
+        ring.notify_one();
     });
-    let connected = Connected { client, task, closing, peer: peer.clone(), version: 0 };
+    let connected = Connected { client, task, closing, bell, peer: peer.clone(), version: 0 };
     inspect(connected).await.map_err(Refusal::Other)
 }
 

@@ -171,9 +171,12 @@ impl ServerError {
 /// Messages of these classes quote what a cell or a trigger says. Where there is no quotation
 /// mark of any language in it, there is no value either.
 fn without_values(sqlstate: &str, message: &str) -> String {
-    let may_quote = ["22", "21", "P0", "54", "44"].iter().any(|class| sqlstate.starts_with(class));
+    let of = |classes: &[&str]| classes.iter().any(|class| sqlstate.starts_with(class));
+    // A code of nobody's is one that a trigger of the user's has chosen, with its own words.
+    let custom = rule_for(sqlstate).code.is_empty() && !of(&["25", "42", "DU"]);
+    let may_quote = custom || of(&["22", "21", "P0", "54", "44"]);
     let quotes = |c: char| "\"'`«»„“”‘’‚‹›「」".contains(c);
-    if !may_quote || (sqlstate != "P0001" && !message.contains(quotes)) {
+    if !may_quote || (!custom && sqlstate != "P0001" && !message.contains(quotes)) {
         return message.to_owned();
     }
     match sqlstate {
@@ -186,6 +189,7 @@ fn without_values(sqlstate: &str, message: &str) -> String {
         "22P04" => "the COPY data are malformed",
         "22001" => "a text is too long for its column",
         "P0001" => "a trigger or a function of the database raised an error",
+        _ if custom => "a trigger or a function of the database raised an error",
         code if code.starts_with("44") => "a row violates the check option of a view",
         _ => "a value was refused",
     }
@@ -402,6 +406,8 @@ mod tests {
             ("22P02", "неверный синтаксис для типа integer: «secret»", false),
             ("22001", "value too long for type character varying(20)", true),
             ("P0001", "secret is not allowed", false),
+            ("ZZ123", "secret is not allowed", false),
+            ("DU001", "stale proposal, above 7", true),
             ("23505", "duplicate key value violates unique constraint \"users_pkey\"", true),
         ] {
             assert_eq!(without_values(code, message) == message, kept, "{message}");

@@ -17,9 +17,9 @@ mod session;
 mod tls;
 mod url;
 
-pub use adopt::{Obstacle, ObstacleKind, Plan, Step, plan};
+pub use adopt::{Obstacle, ObstacleKind, Plan, Step, plan, plan_table};
 pub use catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights, Sequence, UniqueIndex};
 pub use copy::{CopyIn, CopyOut};
 pub use failure::{ServerError, is_retryable, sqlstate};
-pub use session::{Limits, Parameter, Session};
+pub use session::{Access, Call, Limits, Parameter, Session};
 pub use url::{RootCertificates, Settings, SslMode, mask};

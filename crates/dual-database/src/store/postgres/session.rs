@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use futures_util::future::{join_all, join3};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
@@ -28,6 +30,9 @@ pub struct Limits {
     pub statement: Duration,
     /// For a lock, in the server.
     pub lock: Duration,
+    /// By how much a wait here is longer than the server's own limit, so that the server, which
+    /// can say why, is heard first.
+    pub grace: Duration,
 }
 
 impl Default for Limits {
@@ -36,13 +41,10 @@ impl Default for Limits {
             connect: Duration::from_secs(10),
             statement: Duration::from_secs(30),
             lock: Duration::from_secs(10),
+            grace: Duration::from_secs(5),
         }
     }
 }
-
-/// By how much a wait here is longer than the server's own limit, so that the server, which
-/// can say why, is heard first.
-const GRACE: Duration = Duration::from_secs(5);
 
 impl Limits {
     /// How long an answer is waited for; then the server or the network is taken for dead.
@@ -50,8 +52,26 @@ impl Limits {
         if self.statement.is_zero() {
             return Duration::MAX;
         }
-        self.statement.saturating_add(GRACE)
+        self.statement.saturating_add(self.grace)
     }
+}
+
+/// One statement of [`Session::transact`].
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The statement.
+    pub sql: &'a str,
+    /// Its parameters.
+    pub parameters: &'a [Parameter<'a>],
+}
+
+/// What a [`Session::transact`] is allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing changes: a lost answer is no more than that.
+    Read,
+    /// It may have been committed though its answer was lost.
+    Write,
 }
 
 /// The life of a session, kept in an atomic so that copies can share it.
@@ -76,6 +96,7 @@ pub struct Session {
     client: Client,
     task: JoinHandle<()>,
     closing: Arc<OnceLock<ServerError>>,
+    bell: Arc<Notify>,
     peer: Peer,
     limits: Limits,
     version: u32,
@@ -95,9 +116,11 @@ impl Session {
     /// Unavailable (refused, silent, in recovery, read-only, host unknown), access denied,
     /// configuration (no such database, TLS, not PostgreSQL, older than 12).
     pub async fn open(settings: &Settings, limits: &Limits) -> Result<Session> {
-        let Connected { client, task, closing, peer, version } = connect(settings, limits).await?;
+        // Boxed: it is deep, inside of every call, and futures nest.
+        let Connected { client, task, closing, bell, peer, version } =
+            Box::pin(connect(settings, limits)).await?;
         let state = AtomicU8::new(State::Idle as u8);
-        Ok(Session { client, task, closing, peer, limits: *limits, version, state })
+        Ok(Session { client, task, closing, bell, peer, limits: *limits, version, state })
     }
 
     /// The server's version as in `server_version_num`: 150018 for 15.18.
@@ -215,17 +238,93 @@ impl Session {
         if self.in_transaction() {
             return misuse(operation, "a transaction is open already");
         }
-        let sql = format!(
+        self.set(State::Doubtful);
+        let sql = self.opening(begin);
+        self.run(operation, self.client.batch_execute(&sql)).await?;
+        self.set(State::InTransaction);
+        Ok(())
+    }
+
+    /// What a transaction begins with.
+    fn opening(&self, begin: &str) -> String {
+        format!(
             "{begin}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
              SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL timezone = 'UTC'; \
              SET LOCAL standard_conforming_strings = on; SET LOCAL extra_float_digits = 3",
             milliseconds(self.limits.statement),
             milliseconds(self.limits.lock),
-        );
+        )
+    }
+
+    /// A whole transaction in one round trip: everything is sent at once. If a statement fails,
+    /// nothing was done, and the error is that of the first that did. Returns the rows of each.
+    ///
+    /// # Errors
+    /// As for [`Session::query`] and [`Session::commit`]. An answer that was lost after a
+    /// [`Access::Write`] was sent is [`crate::Kind::OutcomeUnknown`]; unavailable means that
+    /// nothing reached the server.
+    pub async fn transact(
+        &self,
+        operation: &'static str,
+        access: Access,
+        calls: &[Call<'_>],
+    ) -> Result<Vec<Vec<Row>>> {
+        if self.in_transaction() {
+            return misuse(operation, "a transaction is open already");
+        }
+        if self.is_closed() {
+            return Err(self.gone(operation));
+        }
         self.set(State::Doubtful);
-        self.run(operation, self.client.batch_execute(&sql)).await?;
-        self.set(State::InTransaction);
-        Ok(())
+        let opening = self.opening(match access {
+            Access::Read => "BEGIN READ ONLY",
+            Access::Write => "BEGIN",
+        });
+        // The driver sends at the first poll, and joined futures are polled in their order.
+        let calls = calls.iter().map(|call| self.client.query_typed(call.sql, call.parameters));
+        // Boxed, as above.
+        let all = Box::pin(join3(
+            self.client.batch_execute(&opening),
+            join_all(calls),
+            self.client.batch_execute("COMMIT"),
+        ));
+        let limit = self.limits.answer();
+        let lost = |failure| match access {
+            Access::Read => failure,
+            Access::Write => commit_unknown(operation, failure),
+        };
+        let Ok((begun, answers, committed)) = tokio::time::timeout(limit, all).await else {
+            self.kill();
+            return Err(lost(self.peer.silent(operation, limit)));
+        };
+        let answers = begun.and_then(|()| answers.into_iter().collect());
+        match (answers, committed) {
+            (Ok(rows), Ok(())) => {
+                self.set(State::Idle);
+                Ok(rows)
+            }
+            // Nothing was done, whatever was answered to the rest.
+            (Err(error), _) | (_, Err(error)) if !leaves_commit_open(&error) => {
+                let failure = self.failed(operation, &error);
+                if self.client.is_closed() {
+                    self.kill()
+                } else {
+                    self.set(State::Idle)
+                }
+                Err(failure)
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                let failure = self.failed(operation, &error);
+                self.kill();
+                Err(lost(failure))
+            }
+        }
+    }
+
+    /// Waits until the server has sent a notification since the last call, or the connection
+    /// has ended.
+    pub(super) async fn rung(&self) {
+        self.bell.notified().await;
     }
 
     /// Commits.

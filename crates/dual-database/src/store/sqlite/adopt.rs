@@ -43,25 +43,25 @@ impl Adoption {
         }
     }
 
-    /// Compares what was found with the declaration.
+    /// Compares what was found in that schema of the connection with the declaration.
     ///
     /// # Errors
     /// [`Kind::Schema`] if the table cannot become the declared one by additions, with every
     /// obstacle in one message.
-    pub fn plan(table: &Table, found: &Found) -> Result<Adoption> {
+    pub fn plan(schema: &str, table: &Table, found: &Found) -> Result<Adoption> {
         let name = quoted(table.name());
         match found {
             Found::Nothing => Ok(Adoption {
                 steps: vec![Step {
                     what: format!("create table {}", table.name()),
-                    sql: table.create_statement(Dialect::Sqlite, &format!("store.{name}")),
+                    sql: table.create_statement(Dialect::Sqlite, &format!("{schema}.{name}")),
                 }],
             }),
             Found::NotATable => Err(refused(table, &["it is a view or a virtual table".into()])),
             Found::Table { columns, key_is_unique, bad_keys } => {
                 let obstacles = obstacles(table, columns, *key_is_unique, *bad_keys);
                 if obstacles.is_empty() {
-                    Ok(Adoption { steps: additions(table, columns, *key_is_unique) })
+                    Ok(Adoption { steps: additions(schema, table, columns, *key_is_unique) })
                 } else {
                     Err(refused(table, &obstacles))
                 }
@@ -76,7 +76,11 @@ impl Adoption {
 ///
 /// # Errors
 /// Those of [`failed`].
-pub fn rewrite_timestamps(connection: &Connection, table: &Table) -> Result<Vec<String>> {
+pub fn rewrite_timestamps(
+    connection: &Connection,
+    schema: &str,
+    table: &Table,
+) -> Result<Vec<String>> {
     let operation = "rewrite old timestamps";
     let wrap = |cause| failed(operation, cause);
     let mut done = Vec::new();
@@ -86,7 +90,7 @@ pub fn rewrite_timestamps(connection: &Connection, table: &Table) -> Result<Vec<
         let rows = connection
             .execute(
                 &format!(
-                    "UPDATE store.{name} SET {column_name} = dual_timestamp({column_name}) \
+                    "UPDATE {schema}.{name} SET {column_name} = dual_timestamp({column_name}) \
                      WHERE typeof({column_name}) = 'text' \
                        AND dual_timestamp({column_name}) <> {column_name}"
                 ),
@@ -177,8 +181,13 @@ fn keeps(kind: LogicalType, affinity: Affinity) -> bool {
     }
 }
 
-fn additions(table: &Table, columns: &[FoundColumn], key_is_unique: bool) -> Vec<Step> {
-    let name = format!("store.{}", quoted(table.name()));
+fn additions(
+    schema: &str,
+    table: &Table,
+    columns: &[FoundColumn],
+    key_is_unique: bool,
+) -> Vec<Step> {
+    let name = format!("{schema}.{}", quoted(table.name()));
     let missing = |column: &&Column| find(columns, column.name).is_none();
     let mut steps: Vec<Step> = table
         .columns()
@@ -209,7 +218,7 @@ fn additions(table: &Table, columns: &[FoundColumn], key_is_unique: bool) -> Vec
         steps.push(Step {
             what: format!("make {}.{key} unique", table.name()),
             sql: format!(
-                "CREATE UNIQUE INDEX store.{} ON {} ({})",
+                "CREATE UNIQUE INDEX {schema}.{} ON {} ({})",
                 quoted(&format!("{}_{key}_unique", table.name())),
                 quoted(table.name()),
                 quoted(key)

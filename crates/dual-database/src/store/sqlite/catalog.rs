@@ -81,17 +81,20 @@ pub enum Found {
 }
 
 impl Found {
-    /// Reads the catalog of the attached schema `store`.
+    /// Reads the catalog of that schema of the connection: `main`, or the name under which the
+    /// file is attached.
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn read(connection: &Connection, table: &Table) -> Result<Found> {
+    pub fn read(connection: &Connection, schema: &str, table: &Table) -> Result<Found> {
         let operation = "read the SQLite schema";
         let wrap = |cause| failed(operation, cause);
         let kind: Option<(String, String)> = connection
             .query_row(
-                "SELECT type, coalesce(sql, '') FROM store.sqlite_schema \
-                 WHERE type IN ('table', 'view') AND name = ?1 COLLATE NOCASE",
+                &format!(
+                    "SELECT type, coalesce(sql, '') FROM {schema}.sqlite_schema \
+                     WHERE type IN ('table', 'view') AND name = ?1 COLLATE NOCASE"
+                ),
                 [table.name()],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
@@ -106,16 +109,16 @@ impl Found {
             }
             Some(_) => {}
         }
-        let columns = columns(connection, table).map_err(wrap)?;
+        let columns = columns(connection, schema, table).map_err(wrap)?;
         let key = table.key().name;
         let mut key_is_unique = false;
         let mut bad_keys = 0;
         if columns.iter().any(|column| column.name.eq_ignore_ascii_case(key)) {
-            key_is_unique = key_is_primary(connection, table).map_err(wrap)?
-                || key_is_indexed(connection, table).map_err(wrap)?;
+            key_is_unique = key_is_primary(connection, schema, table).map_err(wrap)?
+                || key_is_indexed(connection, schema, table).map_err(wrap)?;
             if !key_is_unique {
                 let sql = format!(
-                    "SELECT count(*) - count(DISTINCT {key}) FROM store.{name}",
+                    "SELECT count(*) - count(DISTINCT {key}) FROM {schema}.{name}",
                     key = quoted(key),
                     name = quoted(table.name()),
                 );
@@ -126,13 +129,13 @@ impl Found {
     }
 }
 
-fn columns(connection: &Connection, table: &Table) -> rusqlite::Result<Vec<FoundColumn>> {
+fn columns(connection: &Connection, schema: &str, table: &Table) -> rusqlite::Result<Vec<FoundColumn>> {
     connection
         .prepare(
             "SELECT name, type, \"notnull\" AND dflt_value IS NULL AND pk = 0, hidden IN (2, 3) \
-             FROM pragma_table_xinfo(?1, 'store') WHERE hidden <> 1",
+             FROM pragma_table_xinfo(?1, ?2) WHERE hidden <> 1",
         )?
-        .query_map([table.name()], |row| {
+        .query_map([table.name(), schema], |row| {
             Ok(FoundColumn {
                 name: row.get(0)?,
                 declared: row.get(1)?,
@@ -143,21 +146,21 @@ fn columns(connection: &Connection, table: &Table) -> rusqlite::Result<Vec<Found
         .collect()
 }
 
-fn key_is_primary(connection: &Connection, table: &Table) -> rusqlite::Result<bool> {
+fn key_is_primary(connection: &Connection, schema: &str, table: &Table) -> rusqlite::Result<bool> {
     let primary: Vec<String> = connection
-        .prepare("SELECT name FROM pragma_table_info(?1, 'store') WHERE pk > 0")?
-        .query_map([table.name()], |row| row.get(0))?
+        .prepare("SELECT name FROM pragma_table_info(?1, ?2) WHERE pk > 0")?
+        .query_map([table.name(), schema], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     Ok(matches!(&primary[..], [only] if only.eq_ignore_ascii_case(table.key().name)))
 }
 
-fn key_is_indexed(connection: &Connection, table: &Table) -> rusqlite::Result<bool> {
+fn key_is_indexed(connection: &Connection, schema: &str, table: &Table) -> rusqlite::Result<bool> {
     connection
         .prepare(
-            "SELECT 1 FROM pragma_index_list(?1, 'store') AS list \
+            "SELECT 1 FROM pragma_index_list(?1, ?3) AS list \
              WHERE list.\"unique\" AND NOT list.partial \
-               AND (SELECT count(*) FROM pragma_index_info(list.name, 'store')) = 1 \
-               AND (SELECT name FROM pragma_index_info(list.name, 'store')) = ?2 COLLATE NOCASE",
+               AND (SELECT count(*) FROM pragma_index_info(list.name, ?3)) = 1 \
+               AND (SELECT name FROM pragma_index_info(list.name, ?3)) = ?2 COLLATE NOCASE",
         )?
-        .exists((table.name(), table.key().name))
+        .exists((table.name(), table.key().name, schema))
 }

@@ -2,6 +2,23 @@ use rusqlite::ErrorCode;
 
 use crate::error::{Error, Kind, Store};
 
+/// What SQLite said, if an error comes from it.
+pub(super) fn cause_of(error: &Error) -> Option<&rusqlite::Error> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(found) = cause {
+        if let Some(sqlite) = found.downcast_ref() {
+            return Some(sqlite);
+        }
+        cause = found.source();
+    }
+    None
+}
+
+/// SQLite's extended code, if an error comes from it.
+pub(super) fn code_of(error: &Error) -> Option<i32> {
+    cause_of(error)?.sqlite_error().map(|failure| failure.extended_code)
+}
+
 /// The error of a SQLite call, with what was being done. The message is SQLite's own, without
 /// the SQL text and without values.
 #[must_use]

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result, Store};
 use crate::value::{parse_timestamp_text, timestamp_text};
 
 /// The name under which the store's file is attached to a connection.
-const SCHEMA: &str = "store";
+pub const SCHEMA: &str = "store";
 
 /// A SQLite file as it was found before anything was done to it.
 #[derive(Clone, Debug)]
@@ -21,6 +21,18 @@ pub struct File {
 }
 
 impl File {
+    /// The path so that SQLite takes it for a file: it would take a name that begins with `:` or
+    /// `file:` for a database in memory and for a URI.
+    #[must_use]
+    pub fn literal(path: &Path) -> PathBuf {
+        let name = path.as_os_str().as_encoded_bytes();
+        if name.starts_with(b":") || name.starts_with(b"file:") {
+            Path::new(".").join(path)
+        } else {
+            path.into()
+        }
+    }
+
     /// Looks at the path without opening it.
     ///
     /// # Errors
@@ -32,13 +44,7 @@ impl File {
         if path.as_os_str().is_empty() {
             return Err(wrong("the path is empty".into()).with_hint("give --sqlite-db-path FILE"));
         }
-        // SQLite would take these for a database in memory and for a URI.
-        let name = path.as_os_str().as_encoded_bytes();
-        let here = if name.starts_with(b":") || name.starts_with(b"file:") {
-            Path::new(".").join(path)
-        } else {
-            path.into()
-        };
+        let here = File::literal(path);
         let path = here.as_path();
         let shown = path.display();
         match std::fs::metadata(path) {
@@ -101,7 +107,7 @@ pub fn attach(connection: &Connection, file: &File, busy: Duration) -> Result<()
 }
 
 /// `dual_timestamp(text)`: the canonical form of a timestamp, NULL for what is none.
-fn define_functions(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn define_functions(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("dual_timestamp", 1, flags, |call| {
         let text = call.get_raw(0).as_str().ok();

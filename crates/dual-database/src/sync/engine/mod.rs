@@ -1,20 +1,42 @@
 //! The synchroniser on the real stores: the rounds of `../DESIGN.md`, and the task that runs
 //! them in every process and lets the one with the lease work.
 
+mod compare;
+mod connect;
+mod link;
+mod log;
+mod plan;
+mod pull;
+mod push;
+mod quarantine;
+mod repair;
+mod rounds;
 mod step;
+mod task;
 
 pub use step::{Fault, Step, StepHook};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::Result;
+use futures_util::FutureExt as _;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::debug;
+
 use crate::clock::Wall;
 use crate::health::Health;
 use crate::schema::Table;
 use crate::stamp::{StampClock, Writer};
+use crate::store::postgres::primary::Pool;
 use crate::store::postgres::{Limits, Settings};
 use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
+use crate::{Error, Kind, Result, Store};
+
+use task::Core;
+
+/// How many calls may use PostgreSQL at once; more wait for each other.
+const SESSIONS: usize = 4;
 
 /// How long tombstones are kept, and how often those that are older are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +63,10 @@ pub struct Shared {
     pub tables: Arc<[Table]>,
     /// Where PostgreSQL is.
     pub postgres: Settings,
-    /// How long it is waited for.
+    /// How long a call waits for it.
     pub limits: Limits,
+    /// The calls' sessions; it knows the tables once the synchroniser has met the server.
+    pub pool: Pool,
     /// Where the file is.
     pub sqlite: ReplicaSettings,
     /// The open file; `None` while it cannot be opened. Set by [`Shared::set_replica`].
@@ -67,11 +91,13 @@ impl Shared {
     /// taken to be up. The rest as documented for each field.
     #[must_use]
     pub fn new(postgres: Settings, limits: Limits, sqlite: ReplicaSettings) -> Shared {
+        let pool = Pool::new(postgres.clone(), limits, sqlite.tables.clone(), SESSIONS);
         let number = Writer::new(rand::random_range(1..=Writer::MAX.number()));
         Shared {
             tables: sqlite.tables.clone(),
             postgres,
             limits,
+            pool,
             sqlite,
             replica: RwLock::new(None),
             clock: Mutex::new(StampClock::new(Wall, number.unwrap_or(Writer::MAX))),
@@ -128,37 +154,40 @@ pub enum Preference {
 
 /// The synchroniser of a process. Dropping it ends the task at once; what is pending stays so.
 #[derive(Debug)]
-pub struct Synchroniser {}
+pub struct Synchroniser {
+    core: Arc<Core>,
+    task: Option<JoinHandle<()>>,
+}
 
 impl Synchroniser {
     /// Starts the task.
     #[must_use]
     pub fn start(shared: Arc<Shared>) -> Synchroniser {
-        let _ = shared;
-        todo!()
+        let core = Arc::new(Core::new(shared));
+        let task = tokio::spawn(core.clone().run());
+        Synchroniser { core, task: Some(task) }
     }
 
     /// Without a task: only [`Synchroniser::sync`] exchanges anything. For programs that look
     /// and go.
     #[must_use]
     pub fn on_demand(shared: Arc<Shared>) -> Synchroniser {
-        let _ = shared;
-        todo!()
+        Synchroniser { core: Arc::new(Core::new(shared)), task: None }
     }
 
     /// Something was written: push soon.
     pub fn ring(&self) {
-        todo!()
+        self.core.ring();
     }
 
     /// Runs rounds until nothing is pending either way that was there at the call, or a side
-    /// fails, or the time is up, or a comparison waits for a person.
+    /// fails, or the time is up, or a comparison waits for a person. It can be given up at any
+    /// moment.
     ///
     /// # Errors
     /// Why a side could not be reached; unavailable when the time is up.
     pub async fn sync(&self, within: Duration) -> Result<Exchange> {
-        let _ = within;
-        todo!()
+        bounded(within, "exchange", self.core.exchange().boxed()).await
     }
 
     /// A person has said which side is right: prepares a full comparison by that, and lets it
@@ -166,15 +195,45 @@ impl Synchroniser {
     /// the conflict log.
     ///
     /// # Errors
-    /// Why a side could not be reached. It can be repeated.
+    /// Why a side could not be reached; a conflict if another process was faster. It can be
+    /// repeated.
     pub async fn repair(&self, prefer: Preference) -> Result<()> {
-        let _ = prefer;
-        todo!()
+        self.core.rounds.lock().await.repair(prefer).boxed().await?;
+        self.core.ring();
+        Ok(())
     }
 
     /// Ends the task after what is pending was pushed, at most that long.
-    pub async fn close(self, within: Duration) {
-        let _ = within;
-        todo!()
+    pub async fn close(mut self, within: Duration) {
+        let until = Instant::now() + within;
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // It ends at its next wait; what it was doing is as after a crash.
+            let _ = timeout_at(until, task).await;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if let Err(error) = self.sync(left).await {
+            debug!(error = error.chain(), "not everything was exchanged before the end");
+        }
+        let _ = timeout_at(until, self.core.step_down()).await;
     }
+}
+
+impl Drop for Synchroniser {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+async fn bounded<T>(
+    within: Duration,
+    operation: &'static str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    timeout(within, work).await.unwrap_or_else(|_| {
+        let message = format!("not done within {} s", within.as_secs_f32());
+        Err(Error::new(Kind::Unavailable(Store::Postgres), operation, message))
+    })
 }

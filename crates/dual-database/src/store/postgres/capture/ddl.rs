@@ -1,6 +1,6 @@
 //! The tables that stand beside the user's, and what fills and reads them. Pure text.
 
-use super::layout::Layout;
+use super::layout::{Layout, next};
 
 /// The version of everything in the schema `dual`.
 pub const FORMAT: i32 = 1;
@@ -8,7 +8,9 @@ pub const FORMAT: i32 = 1;
 /// What every installation has, whatever its tables: each statement can be repeated.
 ///
 /// `token` is UNLOGGED so that crash recovery, promotion and a restore empty it.
-pub const COMMON: [&str; 4] = [
+/// It is keyed by the file; the nil uuid has the server's own. `node` and the cursors in it
+/// are for people to look at.
+pub const COMMON: [&str; 10] = [
     "CREATE SCHEMA IF NOT EXISTS dual",
     "CREATE TABLE IF NOT EXISTS dual.installation (\n  \
        one boolean PRIMARY KEY DEFAULT true CHECK (one),\n  \
@@ -22,9 +24,63 @@ pub const COMMON: [&str; 4] = [
        triggers text NOT NULL,\n  \
        columns text NOT NULL\n)",
     "CREATE UNLOGGED TABLE IF NOT EXISTS dual.token (\n  \
-       node integer PRIMARY KEY,\n  \
+       file uuid PRIMARY KEY,\n  \
        token uuid NOT NULL\n)",
+    "CREATE TABLE IF NOT EXISTS dual.node (\n  \
+       file uuid PRIMARY KEY,\n  \
+       seen timestamptz NOT NULL,\n  \
+       cursor text\n)",
+    "CREATE TABLE IF NOT EXISTS dual.writer (\n  \
+       number integer PRIMARY KEY CHECK (number BETWEEN 1 AND 16383),\n  \
+       file uuid NOT NULL,\n  \
+       claimed timestamptz NOT NULL DEFAULT clock_timestamp()\n)",
+    "CREATE TABLE IF NOT EXISTS dual.conflict (\n  \
+       id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n  \
+       table_name text NOT NULL,\n  \
+       key bigint NOT NULL,\n  \
+       register text NOT NULL,\n  \
+       winner bigint NOT NULL,\n  \
+       loser bigint NOT NULL,\n  \
+       winning text,\n  \
+       losing text,\n  \
+       noted timestamptz NOT NULL DEFAULT clock_timestamp(),\n  \
+       reviewed boolean NOT NULL DEFAULT false,\n  \
+       UNIQUE (table_name, key, register, winner, loser)\n)",
+    "DROP FUNCTION IF EXISTS dual.header(uuid, text[])",
+    HEADER,
+    "REVOKE ALL ON FUNCTION dual.header(uuid, text[]) FROM PUBLIC",
 ];
+
+/// What every look at the server tells, in one snapshot: `file` asks, `relations` are functions
+/// (a name with parentheses) and tables whose object ids belong to the epoch. No row without an
+/// installation.
+///
+/// A function, because its plan is kept for the session, and because on a standby it has to
+/// refuse before it touches an unlogged table.
+const HEADER: &str = "CREATE FUNCTION dual.header(file uuid, relations text[])
+RETURNS TABLE (token text, life text, timeline text, system bigint, database oid,
+  relation_ids bigint[], installation text, snapshot text, now_ms bigint, horizon bigint,
+  purged bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $dual$
+BEGIN
+  IF pg_is_in_recovery() THEN
+    RAISE EXCEPTION 'the server is in recovery' USING ERRCODE = '25006';
+  END IF;
+  RETURN QUERY SELECT
+    (SELECT t.token::text FROM dual.token AS t WHERE t.file = header.file),
+    (SELECT t.token::text FROM dual.token AS t
+      WHERE t.file = '00000000-0000-0000-0000-000000000000'),
+    left(pg_walfile_name(pg_current_wal_lsn()), 8),
+    (SELECT c.system_identifier FROM pg_control_system() AS c),
+    (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()),
+    ARRAY(SELECT coalesce(CASE WHEN r.name LIKE '%()' THEN to_regprocedure(r.name)::oid
+        ELSE to_regclass(r.name)::oid END, 0)::bigint
+      FROM unnest(relations) WITH ORDINALITY AS r (name, at) ORDER BY r.at),
+    i.id::text, txid_current_snapshot()::text,
+    floor(date_part('epoch', clock_timestamp()) * 1000)::bigint, i.horizon, i.purged
+  FROM dual.installation AS i;
+END
+$dual$";
 
 impl Layout {
     /// The sidecar, as it is or with what it lacks, in statements that can be repeated.
@@ -71,6 +127,28 @@ impl Layout {
             key = self.key,
             stamp = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
         )
+    }
+
+    /// Where the sidecar says that a row lives or not and the table says otherwise, because
+    /// triggers were missing: a death or a birth at the moment of the statement.
+    #[must_use]
+    pub fn mend(&self) -> [String; 2] {
+        let (sidecar, target, key) = (&self.sidecar, &self.target, &self.key);
+        let there = format!("EXISTS (SELECT FROM {target} AS u WHERE u.{key} = s.key)");
+        let set = |live: bool| {
+            format!(
+                "UPDATE {sidecar} AS s SET live = {live}, txid = txid_current(), {},\n  \
+                 stamp = greatest({}, (((date_part('epoch', clock_timestamp()) * 1000)::bigint \
+                 - {}) << 22))\nWHERE",
+                self.each(", ", |r| format!("{} = NULL", r.stamp)),
+                next(&self.highest()),
+                crate::stamp::EPOCH_UNIX_MS,
+            )
+        };
+        [
+            format!("{} s.live AND NOT {there}", set(false)),
+            format!("{} NOT s.live AND {there}", set(true)),
+        ]
     }
 
     /// The sidecar rows that are new since a snapshot: `$1` its xmax, `$2` its transactions in

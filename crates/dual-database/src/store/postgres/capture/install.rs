@@ -14,7 +14,7 @@ use crate::sync::Snapshot;
 use crate::{Error, Kind, Result, Store};
 
 /// The advisory lock under which the schema `dual` is made, changed and dropped.
-const SCHEMA_LOCK: i64 = 0x6475_616c_0001;
+pub(in crate::store::postgres) const SCHEMA_LOCK: i64 = 0x6475_616c_0001;
 
 /// A row of a sidecar.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +92,9 @@ pub async fn install(session: &Session, layout: &Layout) -> Result<u64> {
     for statement in layout.triggers() {
         session.batch(operation, &statement).await.map_err(|e| permitted(e, session, layout))?;
     }
+    for statement in layout.mend() {
+        session.execute(operation, &statement, &[]).await?;
+    }
     let adopted = session.execute(operation, &layout.adopt(), &[]).await?;
     let Some(found) = fingerprint(session, layout).await? else {
         return Err(unexpected(operation));
@@ -122,6 +125,7 @@ pub async fn drift(session: &Session, layout: &Layout) -> Result<Drift> {
     match format(session).await? {
         None => return Ok(Drift::Absent),
         Some(found) if found > FORMAT => return Err(newer(operation, found)),
+        Some(found) if found < FORMAT => return Ok(Drift::Absent),
         Some(_) => {}
     }
     let sql = "SELECT target, triggers, columns FROM dual.tracked WHERE name = $1";
@@ -265,7 +269,7 @@ async fn format(session: &Session) -> Result<Option<i32>> {
     rows.first().map(|row| column(row, 0, operation)).transpose()
 }
 
-fn entry_of(layout: &Layout, text: &str) -> Option<Entry> {
+pub(in crate::store::postgres) fn entry_of(layout: &Layout, text: &str) -> Option<Entry> {
     let json: serde_json::Value = serde_json::from_str(text).ok()?;
     let stamp = Stamp::from_raw(json.get("stamp")?.as_i64()?)?;
     let columns = layout.registers.iter().map(|register| {
@@ -298,7 +302,7 @@ fn newer(operation: &'static str, found: i32) -> Error {
 }
 
 /// Says which GRANT helps, if one does.
-fn allowed(error: Error, session: &Session) -> Error {
+pub(in crate::store::postgres) fn allowed(error: Error, session: &Session) -> Error {
     if error.kind() != Kind::AccessDenied {
         return error;
     }

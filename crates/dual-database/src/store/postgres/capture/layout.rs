@@ -4,26 +4,27 @@ use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted};
 
 /// A column that has a stamp of its own in the sidecar.
 #[derive(Clone, Debug)]
-pub(super) struct Register {
+pub(in crate::store::postgres) struct Register {
     /// The column's name, as declared.
     pub name: &'static str,
     /// The column, quoted.
     pub column: String,
     /// The sidecar's column for its stamp, quoted.
     pub stamp: String,
-    kind: LogicalType,
+    /// Its logical type.
+    pub kind: LogicalType,
     default: Option<String>,
 }
 
 /// A tracked table and the names of what stands beside it.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    pub(super) target: String,
-    pub(super) sidecar: String,
-    pub(super) name: &'static str,
-    pub(super) key: String,
-    pub(super) surrogate: String,
-    pub(super) registers: Vec<Register>,
+    pub(in crate::store::postgres) target: String,
+    pub(in crate::store::postgres) sidecar: String,
+    pub(in crate::store::postgres) name: &'static str,
+    pub(in crate::store::postgres) key: String,
+    pub(in crate::store::postgres) surrogate: String,
+    pub(in crate::store::postgres) registers: Vec<Register>,
 }
 
 impl Layout {
@@ -55,12 +56,16 @@ impl Layout {
     }
 
     /// The qualified name of one of the table's functions in the schema `dual`.
-    pub(super) fn function(&self, what: &str) -> String {
+    pub(in crate::store::postgres) fn function(&self, what: &str) -> String {
         format!("dual.{}", quoted(&format!("{}_{what}", self.name)))
     }
 
     /// One piece of text for each register, joined.
-    pub(super) fn each(&self, separator: &str, piece: impl Fn(&Register) -> String) -> String {
+    pub(in crate::store::postgres) fn each(
+        &self,
+        separator: &str,
+        piece: impl Fn(&Register) -> String,
+    ) -> String {
         self.registers.iter().map(piece).collect::<Vec<_>>().join(separator)
     }
 

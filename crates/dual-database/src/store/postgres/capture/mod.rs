@@ -13,10 +13,12 @@ mod install;
 mod layout;
 mod settle;
 mod triggers;
+mod write;
 
 pub use ddl::{FORMAT, KEEP_BEFORE, POLL_SETTINGS};
 pub use install::{
     Drift, Entry, Settled, changed_since, drift, install, keep_before, settle, uninstall,
 };
+pub(super) use install::{SCHEMA_LOCK, allowed, entry_of};
 pub use layout::Layout;
 pub use settle::{Mark, refusal};

@@ -22,7 +22,8 @@ pub struct Mark {
 }
 
 impl Mark {
-    pub(super) fn json(&self, table: &Table) -> serde_json::Value {
+    /// As the functions take it.
+    pub(in crate::store::postgres) fn json(&self, table: &Table) -> serde_json::Value {
         let columns = self.columns.iter().filter_map(|(position, stamp, value)| {
             let column = table.columns().get(*position)?;
             let value = match value {
@@ -87,6 +88,7 @@ RETURNS TABLE (row_key bigint, row_before jsonb, row_after jsonb)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $dual$
+#variable_conflict use_variable
 DECLARE
   own bigint := txid_current();
   images jsonb;

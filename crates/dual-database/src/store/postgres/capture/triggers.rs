@@ -52,29 +52,37 @@ impl Layout {
             self.trigger_function("deleted", &self.delete_body()),
             self.trigger_function("truncated", &self.truncate_body()),
             self.settle_function(),
+            self.write_function(),
         ]
+    }
+
+    /// The functions with the types of their arguments.
+    fn signatures(&self) -> Vec<String> {
+        let called = EVENTS.iter().map(|(what, _)| format!("{}()", self.function(what)));
+        let ours = [("write", "jsonb, bigint, jsonb"), ("settle", "jsonb, bigint")]
+            .map(|(what, arguments)| format!("{}({arguments})", self.function(what)));
+        called.chain(ours).collect()
     }
 
     /// What drops the functions of an earlier installation, and with them the triggers that
     /// call them: that needs no ownership of the table, which `DROP TRIGGER` would.
     #[must_use]
     pub fn drop_functions(&self) -> Vec<String> {
-        let settle = format!("{}(jsonb, bigint)", self.function("settle"));
-        let called = EVENTS.iter().map(|(what, _)| format!("{}()", self.function(what)));
-        called
-            .chain([settle])
-            .map(|function| format!("DROP FUNCTION IF EXISTS {function} CASCADE"))
-            .collect()
+        let drop = |function| format!("DROP FUNCTION IF EXISTS {function} CASCADE");
+        self.signatures().into_iter().map(drop).collect()
     }
 
     /// What keeps the functions from being called by anybody else.
     pub(super) fn revokes(&self) -> Vec<String> {
-        let settle = format!("{}(jsonb, bigint)", self.function("settle"));
-        let called = EVENTS.iter().map(|(what, _)| format!("{}()", self.function(what)));
-        called
-            .chain([settle])
-            .map(|function| format!("REVOKE ALL ON FUNCTION {function} FROM PUBLIC"))
-            .collect()
+        let revoke = |function| format!("REVOKE ALL ON FUNCTION {function} FROM PUBLIC");
+        self.signatures().into_iter().map(revoke).collect()
+    }
+
+    /// What stands on the server for the table, by name: other object ids mean another history.
+    #[must_use]
+    pub fn relations(&self) -> [String; 3] {
+        let capture = format!("{}()", self.function("inserted"));
+        [self.target.clone(), self.sidecar.clone(), capture]
     }
 
     /// The triggers.
@@ -91,7 +99,7 @@ impl Layout {
     }
 
     /// The names of the triggers.
-    pub(super) fn trigger_names() -> Vec<String> {
+    pub(in crate::store::postgres) fn trigger_names() -> Vec<String> {
         EVENTS.iter().map(|(what, _)| format!("dual_{what}")).collect()
     }
 
@@ -103,7 +111,7 @@ impl Layout {
              LANGUAGE plpgsql SECURITY DEFINER\n\
              SET search_path = pg_catalog, pg_temp SET enable_seqscan = off\n\
              SET enable_nestloop = off SET jit = off AS $dual$\n\
-             DECLARE\n  own bigint;\n  kept text;\n  moment bigint;\n\
+             #variable_conflict use_variable\nDECLARE\n  own bigint;\n  kept text;\n  moment bigint;\n\
              BEGIN\n{MOMENT}{body}{RING}END\n$dual$",
             function = self.function(what),
         )

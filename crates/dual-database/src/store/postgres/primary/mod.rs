@@ -4,18 +4,35 @@
 //! [`Primary`] is what one session can do, in the words of the model
 //! (`crates/model/src/primary.rs`). Columns are everywhere the data columns in their order.
 
-use std::sync::Arc;
+mod conflicts;
+mod digest;
+mod doorbell;
+mod epoch;
+mod feed;
+mod pool;
+mod prepare;
+mod purge;
+mod push;
+mod range;
+mod read;
+mod row;
+mod unseen;
+mod write;
 
 use uuid::Uuid;
 
 use super::Session;
 use super::capture::{Drift, Layout};
-use crate::Result;
-use crate::merge::{Change, Conflict, Defaults, Tracked, Version};
+use crate::merge::{Conflict, Defaults, Version};
 use crate::schema::{RowId, Table};
-use crate::stamp::{Stamp, Writer};
-use crate::sync::{Epoch, Snapshot, Token};
+use crate::stamp::Stamp;
+use crate::sync::{Epoch, Snapshot};
 use crate::value::Value;
+
+pub(crate) use digest::digest_of;
+pub use doorbell::Listener;
+pub use pool::{Pool, Pooled};
+pub use prepare::{Found, Prepared, prepare};
 
 /// A table with what stands beside it on the server.
 #[derive(Clone, Debug)]
@@ -171,151 +188,4 @@ pub struct After {
     pub order: Value,
     /// Its key.
     pub key: i64,
-}
-
-/// Sessions to one server, opened as they are needed, given back after use.
-#[derive(Debug)]
-pub struct Pool {
-    tables: Arc<[RemoteTable]>,
-}
-
-impl Primary<'_> {
-    /// Who the server is, without rows.
-    ///
-    /// # Errors
-    /// As for [`Session::query`]; about the schema if nothing is installed.
-    pub async fn header(&self) -> Result<Header> {
-        todo!()
-    }
-
-    /// Sets the file's token if it is still the one `seen`; the server's own if it has none.
-    /// False if another process was faster.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn rotate(&self, seen: Option<Token>, fresh: Token) -> Result<bool> {
-        let _ = (seen, fresh);
-        todo!()
-    }
-
-    /// Claims writer numbers for the file; returns those that belong to another one, each with
-    /// a free one that was claimed instead.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn claim_numbers(&self, numbers: &[Writer]) -> Result<Vec<(Writer, Writer)>> {
-        let _ = numbers;
-        todo!()
-    }
-
-    /// What is new since the cursor, and the rows `also`, in one snapshot.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn poll(&self, cursor: &Snapshot, also: &[RowId]) -> Result<Poll> {
-        let _ = (cursor, also);
-        todo!()
-    }
-
-    /// The sidecar's rows of a table with keys above `after`, in key order, at most `limit`.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn range(&self, table: usize, after: Option<i64>, limit: usize) -> Result<Range> {
-        let _ = (table, after, limit);
-        todo!()
-    }
-
-    /// Merges a batch in one transaction, as the model's `push` does: locks first, then stamps,
-    /// then the merge; what a constraint refuses is left out and reported. `comparison` says in
-    /// a full comparison whether the server still has what it acknowledged.
-    ///
-    /// # Errors
-    /// As for [`Session::commit`].
-    pub async fn push(
-        &self,
-        batch: &[(RowId, Tracked)],
-        comparison: Option<bool>,
-    ) -> Result<PushEnd> {
-        let _ = (batch, comparison);
-        todo!()
-    }
-
-    /// Transaction ids from the future belong to another history: they become 0.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn forget_future_ids(&self) -> Result<()> {
-        todo!()
-    }
-
-    /// Removes tombstones that are wholly below the horizon and that nobody still writes.
-    /// Returns how many.
-    ///
-    /// # Errors
-    /// As for [`Session::commit`].
-    pub async fn purge(&self, horizon: Stamp) -> Result<u64> {
-        let _ = horizon;
-        todo!()
-    }
-
-    /// A library's write, all of its changes in one transaction and one round trip, under one
-    /// proposed stamp. `reads` are the rows that the caller has read to compute it, with the
-    /// stamps that they had (`None`: the key was not there or dead).
-    ///
-    /// # Errors
-    /// Invalid data and constraint violations, after which nothing stands; unavailable if it
-    /// never reached the server; [`crate::Kind::OutcomeUnknown`] if it was sent and its answer
-    /// was lost.
-    pub async fn write(
-        &self,
-        changes: &[(RowId, Change)],
-        proposal: Stamp,
-        reads: &[(RowId, Option<Version>)],
-    ) -> Result<Result<Written, Refused>> {
-        let _ = (changes, proposal, reads);
-        todo!()
-    }
-
-    /// The row, dead ones included; one round trip.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn row(&self, id: RowId) -> Result<Option<RemoteRow>> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Living rows, newest first (`register_date DESC NULLS LAST, key DESC`; without such a
-    /// column by key descending).
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn list(
-        &self,
-        table: usize,
-        filter: &Filter,
-        after: Option<&After>,
-        limit: u64,
-    ) -> Result<Vec<RemoteRow>> {
-        let _ = (table, filter, after, limit);
-        todo!()
-    }
-
-    /// How many living rows there are.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub async fn count(&self, table: usize, filter: &Filter) -> Result<u64> {
-        let _ = (table, filter);
-        todo!()
-    }
-}
-
-impl Pool {
-    /// The tables in their order.
-    #[must_use]
-    pub fn tables(&self) -> &[RemoteTable] {
-        &self.tables
-    }
 }

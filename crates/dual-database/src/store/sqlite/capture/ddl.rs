@@ -24,6 +24,10 @@ pub const COMMON: [&str; 2] = [
        columns TEXT NOT NULL\n)",
 ];
 
+/// What is not of one table but of the file: that of the node too.
+pub(super) const OF_THE_FILE: [&str; 6] =
+    ["dual_state", "dual_tracked", "dual_node", "dual_writer", "dual_conflict", "dual_quarantine"];
+
 impl Layout {
     /// The sidecar, its index and the list of keys to look at again.
     ///
@@ -85,7 +89,13 @@ impl Layout {
         let mut drops = self.drop_triggers();
         drops.push(format!("DROP TABLE IF EXISTS {}", self.sidecar));
         drops.push(format!("DROP TABLE IF EXISTS {}", self.look));
+        drops.push(format!("DROP INDEX IF EXISTS {}", self.surrogate_index()));
         drops
+    }
+
+    /// The index over a surrogate that the table does not index itself.
+    pub(in crate::store::sqlite) fn surrogate_index(&self) -> String {
+        crate::schema::quoted(&format!("dual_{}_surrogate", self.name))
     }
 
     pub(super) fn drop_triggers(&self) -> Vec<String> {

@@ -4,7 +4,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::ddl::{COMMON, FORMAT};
+use super::ddl::{COMMON, FORMAT, OF_THE_FILE};
 use super::layout::{Layout, Unique};
 use crate::stamp::Writer;
 use crate::store::sqlite::failed;
@@ -26,7 +26,8 @@ pub enum Drift {
 }
 
 /// Puts capture beside the table, or brings it up to date, and takes in the rows that it does
-/// not know. `writer` becomes the number of a file that has none. Returns how many rows were
+/// not know, as well as births and deaths that were missed while there were no triggers.
+/// `writer` becomes the number of a file that has none. Returns how many rows were
 /// taken in.
 ///
 /// # Errors
@@ -53,6 +54,7 @@ pub fn install(connection: &Connection, layout: &Layout, writer: Writer) -> Resu
     layout.drop_triggers().iter().chain(&layout.triggers(&unique)).try_for_each(run)?;
     connection.execute_batch("UPDATE dual_state SET seq = seq + 1").map_err(wrap)?;
     let adopted = connection.execute(&layout.adopt(), []).map_err(wrap)?;
+    layout.missed().iter().try_for_each(run)?;
     let (triggers, columns) = fingerprint(connection, layout)?;
     connection
         .execute(
@@ -91,13 +93,24 @@ pub fn drift(connection: &Connection, layout: &Layout) -> Result<Drift> {
     })
 }
 
+/// Whether the sidecar lacks columns that the declaration has.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn lacks(connection: &Connection, layout: &Layout) -> Result<bool> {
+    let known = columns(connection, &layout.sidecar)
+        .map_err(|cause| failed("compare capture on SQLite", cause))?;
+    let has = |column: &str| known.iter().any(|name| crate::schema::quoted(name) == column);
+    Ok(!layout.additions(has).is_empty())
+}
+
 /// Takes everything of these tables, and of the file, away. What stays is the user's tables.
 ///
 /// # Errors
 /// Those of [`failed`].
 pub fn uninstall(connection: &Connection, layouts: &[Layout]) -> Result<()> {
     let mut statements: Vec<String> = layouts.iter().flat_map(Layout::drops).collect();
-    statements.extend(["dual_state", "dual_tracked"].map(|t| format!("DROP TABLE IF EXISTS {t}")));
+    statements.extend(OF_THE_FILE.map(|t| format!("DROP TABLE IF EXISTS {t}")));
     connection
         .execute_batch(&statements.join(";"))
         .map_err(|cause| failed("uninstall capture from SQLite", cause))

@@ -12,7 +12,7 @@ pub struct Unique {
 
 /// A column that has a stamp of its own in the sidecar.
 #[derive(Clone, Debug)]
-pub(super) struct Register {
+pub(in crate::store::sqlite) struct Register {
     pub column: String,
     pub stamp: String,
     pub base: String,
@@ -23,12 +23,12 @@ pub(super) struct Register {
 #[derive(Clone, Debug)]
 pub struct Layout {
     pub(super) name: &'static str,
-    pub(super) target: String,
-    pub(super) sidecar: String,
+    pub(in crate::store::sqlite) target: String,
+    pub(in crate::store::sqlite) sidecar: String,
     pub(super) look: String,
-    pub(super) key: String,
-    pub(super) surrogate: String,
-    pub(super) registers: Vec<Register>,
+    pub(in crate::store::sqlite) key: String,
+    pub(in crate::store::sqlite) surrogate: String,
+    pub(in crate::store::sqlite) registers: Vec<Register>,
 }
 
 impl Layout {
@@ -60,13 +60,25 @@ impl Layout {
     }
 
     /// One piece of text for each register, joined.
-    pub(super) fn each(&self, separator: &str, piece: impl Fn(&Register) -> String) -> String {
+    pub(in crate::store::sqlite) fn each(
+        &self,
+        separator: &str,
+        piece: impl Fn(&Register) -> String,
+    ) -> String {
         self.registers.iter().map(piece).collect::<Vec<_>>().join(separator)
     }
 
-    /// The highest stamp in a sidecar row. SQLite's `max` of several is NULL if one is.
+    /// The highest stamp in a sidecar row, what is pending in it remembering: a pending delete has
+    /// one stamp, but PostgreSQL still has those that it has met, and a birth has to lie above
+    /// them. SQLite's `max` of several is NULL if one is.
     pub(super) fn highest(&self) -> String {
-        format!("max(stamp, {})", self.each(", ", |r| format!("coalesce({}, stamp)", r.stamp)))
+        format!(
+            "max(stamp, coalesce(live_base, 0), {})",
+            self.each(", ", |r| format!(
+                "max(coalesce({}, stamp), coalesce({}, 0))",
+                r.stamp, r.base
+            ))
+        )
     }
 
     /// The row exists.

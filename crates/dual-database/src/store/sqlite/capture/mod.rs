@@ -14,6 +14,7 @@ mod sidecar;
 mod triggers;
 
 pub use ddl::FORMAT;
-pub use install::{Drift, drift, install, uninstall};
+pub use install::{Drift, drift, install, lacks, uninstall};
 pub use layout::{Layout, Unique};
-pub use sidecar::{Entry, State, changed_above, entry, renumber, settle, state};
+pub use sidecar::{Entry, State, changed_above, entry, put, renumber, settle, state};
+pub(super) use sidecar::{damaged, stamp};

@@ -45,7 +45,8 @@ pub fn state(connection: &Connection) -> Result<State> {
     let operation = "read the state of the SQLite file";
     let sql = "SELECT writer, seq, horizon FROM dual_state";
     let (writer, seq, horizon): (u16, i64, i64) = connection
-        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .prepare_cached(sql)
+        .and_then(|mut look| look.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))))
         .map_err(|cause| failed(operation, cause))?;
     let writer = Writer::new(writer).ok_or_else(|| damaged(operation))?;
     Ok(State { writer, seq, horizon: stamp(horizon, operation)? })
@@ -103,21 +104,27 @@ pub fn settle(
         layout.key
     );
     let row = connection
-        .query_row(&select, [key], |row| {
-            let same = table.data_columns().zip(values).enumerate().map(|(at, ((_, c), value))| {
-                Ok(from_sqlite(c.kind, row.get_ref(at)?).is_ok_and(|is| is == *value))
+        .prepare_cached(&select)
+        .and_then(|mut look| {
+            let read = look.query_row([key], |row| {
+                let pairs = table.data_columns().zip(values).enumerate();
+                let same = pairs.map(|(at, ((_, c), value))| {
+                    // What the column cannot hold is read as NULL, and is left alone.
+                    let is = from_sqlite(c.kind, row.get_ref(at)?).unwrap_or(Value::Null);
+                    Ok(is == *value)
+                });
+                same.collect::<rusqlite::Result<Vec<bool>>>()
             });
-            same.collect::<rusqlite::Result<Vec<bool>>>()
+            read.optional()
         })
-        .optional()
         .map_err(wrap)?;
     let captured = entry(connection, layout, key)?;
-    let writer = state(connection)?.writer;
     let mut settled = wanted.clone();
     let mut exact = row.is_some() == wanted.live.value;
     match (&captured, row) {
         (Some(captured), _) if !exact => settled = captured.clone(),
-        (Some(captured), Some(same)) => {
+        (Some(captured), Some(same)) if same.contains(&false) => {
+            let writer = state(connection)?.writer;
             for at in (0..settled.columns.len()).filter(|at| same.get(*at) != Some(&true)) {
                 exact = false;
                 settled.seq = captured.seq;
@@ -135,11 +142,15 @@ pub fn settle(
         }
         _ => {}
     }
-    put(connection, layout, &settled).map_err(wrap)?;
+    put(connection, layout, &settled)?;
     Ok(exact)
 }
 
-fn put(connection: &Connection, layout: &Layout, entry: &Entry) -> rusqlite::Result<()> {
+/// Writes a sidecar row as it is given, whatever the data row is.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn put(connection: &Connection, layout: &Layout, entry: &Entry) -> Result<()> {
     let mut numbers = vec![
         Some(entry.key),
         Some(i64::from(entry.live.value)),
@@ -157,7 +168,11 @@ fn put(connection: &Connection, layout: &Layout, entry: &Entry) -> rusqlite::Res
         layout.each(", ", |r| format!("{}, {}", r.stamp, r.base)),
         vec!["?"; numbers.len()].join(", "),
     );
-    connection.prepare_cached(&sql)?.execute(params_from_iter(numbers)).map(|_| ())
+    connection
+        .prepare_cached(&sql)
+        .and_then(|mut put| put.execute(params_from_iter(numbers)))
+        .map(|_| ())
+        .map_err(|cause| failed("write the sidecar", cause))
 }
 
 fn read(connection: &Connection, layout: &Layout, which: &str, value: i64) -> Result<Vec<Entry>> {
@@ -195,11 +210,11 @@ fn integer(row: &Row<'_>, at: usize) -> rusqlite::Result<i64> {
     row.get(at)
 }
 
-fn stamp(raw: i64, operation: &'static str) -> Result<Stamp> {
+pub(in crate::store::sqlite) fn stamp(raw: i64, operation: &'static str) -> Result<Stamp> {
     Stamp::from_raw(raw).ok_or_else(|| damaged(operation))
 }
 
-fn damaged(operation: &'static str) -> Error {
+pub(in crate::store::sqlite) fn damaged(operation: &'static str) -> Error {
     Error::new(Kind::Schema(Store::Sqlite), operation, "the sidecar holds no valid stamp")
         .with_hint("it was written by somebody else; `dual verify` compares both sides")
 }

@@ -138,7 +138,12 @@ impl Layout {
     fn update(&self) -> String {
         let key = format!("new.{}", self.key);
         let replaced = self.each(",\n      ", |r| {
-            format!("CASE WHEN {} THEN coalesce({}, stamp) ELSE 0 END", r.differs(), r.stamp)
+            format!(
+                "CASE WHEN {} THEN max(coalesce({}, stamp), coalesce({}, 0)) ELSE 0 END",
+                r.differs(),
+                r.stamp,
+                r.base
+            )
         });
         let adopted = crate::stamp::Stamp::ADOPTED_SQLITE.raw().to_string();
         let nulls = self.each(", ", |_| "NULL".into());
@@ -156,6 +161,17 @@ impl Layout {
                 )
             }),
         )
+    }
+
+    /// What gives a stamp to births and deaths that nobody has seen, because the triggers were
+    /// gone.
+    pub(super) fn missed(&self) -> [String; 4] {
+        let there = self.there(&format!("{}.key", self.sidecar));
+        let (dead, born) = (format!("live = 1 AND NOT {there}"), format!("live = 0 AND {there}"));
+        let take = |which: &str| {
+            moment(&format!("SELECT max({}) FROM {} WHERE {which}", self.highest(), self.sidecar))
+        };
+        [take(&dead), self.relive(0, &dead), take(&born), self.relive(1, &born)]
     }
 
     /// Looks again at the keys that were logged: rows that have gone are dead.

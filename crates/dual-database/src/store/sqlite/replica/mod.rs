@@ -2,21 +2,48 @@
 //! cursor, the conflict log and the quarantine, behind one writing and one reading connection.
 //!
 //! [`Replica`] is the open file; [`Content`] is what one transaction on it can do, in the words
-//! of the model (`crates/model/src/file.rs`).
+//! of the model (`crates/model/src/file.rs`). What becomes of a file that is deleted, replaced
+//! or damaged while it is open stands in `DESIGN.md` beside this file.
+
+mod change;
+mod conflict;
+mod content;
+mod follow;
+mod group;
+mod node;
+mod number;
+mod open;
+mod place;
+mod quarantine;
+mod reader;
+mod rows;
+mod salvage;
+mod statements;
+mod station;
+mod take;
+
+mod list;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use uuid::Uuid;
 
+pub use content::Content;
+
+use self::group::Committer;
+use self::place::Place;
+use self::reader::Reader;
+use self::statements::Statements;
 use super::capture::Layout;
-use crate::Result;
-use crate::merge::{Absorbed, Change, Conflict, Defaults, RegisterId, Tracked};
+use crate::merge::{Conflict, Defaults, RegisterId, Tracked};
 use crate::schema::{RowId, Table};
 use crate::stamp::{Stamp, Writer};
 use crate::sync::{Follow, Lease, Tokens};
+use crate::{Kind, Result};
+
+pub use list::ListedRow;
 
 /// How a file is opened.
 #[derive(Clone, Debug)]
@@ -38,6 +65,20 @@ pub struct LocalTable {
     pub layout: Layout,
     /// The defaults of the data columns.
     pub defaults: Defaults,
+    statements: Arc<Statements>,
+}
+
+impl LocalTable {
+    fn new(table: &Table) -> LocalTable {
+        let layout = Layout::new(table);
+        let statements = Arc::new(Statements::new(table, &layout));
+        LocalTable {
+            defaults: Defaults::new(table.defaults()),
+            table: table.clone(),
+            layout,
+            statements,
+        }
+    }
 }
 
 /// Whether a commit has to survive a power cut by itself.
@@ -143,298 +184,126 @@ pub struct Quarantined {
     pub retry_ms: i64,
 }
 
-/// The open file. Cheap to clone is not needed: share it in an `Arc`.
+/// The open file. Share it in an `Arc`.
+///
+/// Dropping it interrupts what is running, rolls back what is not committed and closes the file.
 #[derive(Debug)]
 pub struct Replica {
-    tables: Arc<[LocalTable]>,
+    place: Arc<Place>,
+    committer: Committer,
+    reader: Reader,
 }
 
 impl Replica {
     /// Opens the file, or makes it, in WAL mode; brings its tables to the declared form if that
-    /// takes additions only, installs capture, and merges what an earlier salvage has kept.
+    /// takes additions only, installs capture, and merges what an earlier salvage has kept. A
+    /// damaged file that was ours is set aside and made anew.
     ///
     /// # Errors
     /// Configuration (a folder, not a database), access denied (read-only, no right), schema
-    /// (a newer format, a table that additions do not mend, a network file system),
-    /// unavailable (locked).
+    /// (a newer format, a table that additions do not mend), unavailable (locked); configuration
+    /// also for a network file system.
     pub async fn open(settings: Settings) -> Result<Replica> {
-        let _ = settings;
-        todo!()
+        let place = Arc::new(Place::new(settings));
+        let committer = Committer::start(Arc::clone(&place)).await?;
+        let reader = Reader::start(Arc::clone(&place))?;
+        Ok(Replica { place, committer, reader })
     }
 
     /// The tables in their order.
     #[must_use]
     pub fn tables(&self) -> &[LocalTable] {
-        &self.tables
+        self.place.tables()
     }
 
     /// Runs `work` in a write transaction, which it may share with others: if it fails, only
     /// what it did is taken back. When this returns, it is committed, and the file that has it
-    /// is still the one at the path.
+    /// is still the one at the path. If the caller stops waiting before it began, it is not done.
     ///
     /// # Errors
     /// What `work` answers; unavailable, no space, access denied of the commit; unavailable if
-    /// the file was deleted or replaced (then it has been recovered: the call can be repeated).
+    /// the file was deleted, replaced or damaged (then it has been recovered: the call can be
+    /// repeated).
     pub async fn write<T: Send + 'static>(
         &self,
         operation: &'static str,
         durability: Durability,
         work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let _ = (operation, durability, work);
-        todo!()
+        self.committer.call(operation, durability, work).await
     }
 
     /// Runs `work` in a read transaction on the reading connection.
     ///
     /// # Errors
-    /// What `work` answers; those of opening the transaction.
+    /// What `work` answers; those of opening the transaction; those of recovering a file that
+    /// was deleted, replaced or damaged.
     pub async fn read<T: Send + 'static>(
         &self,
         operation: &'static str,
         work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let _ = (operation, work);
-        todo!()
+        let work = match self.reader.call(operation, work).await {
+            reader::Answer::Done(Err(error)) if open::is_damage(&error) => {
+                self.committer.damaged();
+                self.settle(operation).await?;
+                return Err(crate::Error::new(
+                    Kind::Unavailable(Side::Sqlite),
+                    operation,
+                    "the file was damaged and has been made anew",
+                )
+                .with_source(error));
+            }
+            reader::Answer::Done(result) => return result,
+            reader::Answer::Moved(work) => work,
+        };
+        // The writing thread brings the file back, or says why it cannot.
+        self.settle(operation).await?;
+        match self.reader.call(operation, work).await {
+            reader::Answer::Done(result) => result,
+            reader::Answer::Moved(_) => Err(place::moved(operation)),
+        }
     }
 
-    /// The writer number that this process has taken in the file, until it is closed.
+    /// Waits until the writing thread has looked at the file.
+    async fn settle(&self, operation: &'static str) -> Result<()> {
+        self.committer.call(operation, Durability::Normal, |_| Ok(())).await
+    }
+
+    /// The writer number that this process has taken in the file, until it is closed. It can
+    /// change: see [`Replica::heartbeat`].
     #[must_use]
     pub fn process_number(&self) -> Writer {
-        todo!()
+        self.place.number()
     }
-}
 
-/// One transaction on the file.
-#[derive(Debug)]
-pub struct Content<'c> {
-    connection: &'c Connection,
-    tables: &'c [LocalTable],
-}
+    /// Says that this process still writes, so that no other takes its number: to be called every
+    /// few seconds. Answers the number, which is another one if this process was stopped for so
+    /// long that somebody has taken it, or if it was replaced ([`Content::replace_number`]).
+    ///
+    /// # Errors
+    /// Those of [`Replica::write`].
+    pub async fn heartbeat(&self) -> Result<Writer> {
+        let place = Arc::clone(&self.place);
+        let claim = move |content: &Content<'_>| {
+            number::claim(content.connection(), place.process(), Some(place.number()))
+        };
+        let number = self.write("renew the process's number", Durability::Normal, claim).await?;
+        self.place.set_number(number);
+        Ok(number)
+    }
 
-impl Content<'_> {
-    /// The connection, for statements of other rooms.
+    /// How often the file was recovered: lost, replaced or damaged and brought back. When it
+    /// changes, what was known of the file's cursor and tokens has to be read again.
     #[must_use]
-    pub fn connection(&self) -> &Connection {
-        self.connection
+    pub fn generation(&self) -> u64 {
+        self.place.generation()
     }
 
-    /// The tables in their order.
+    /// Where it is.
     #[must_use]
-    pub fn tables(&self) -> &[LocalTable] {
-        self.tables
-    }
-
-    /// What the file knows of itself.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn node(&self) -> Result<Node> {
-        todo!()
-    }
-
-    /// Writes everything of `node` but `seq` and `number`... (see `renumber`).
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn set_node(&self, node: &Node) -> Result<()> {
-        let _ = node;
-        todo!()
-    }
-
-    /// The row, dead ones included; `None` for a key never seen.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn row(&self, id: RowId) -> Result<Option<LocalRow>> {
-        let _ = id;
-        todo!()
-    }
-
-    /// The sidecar's rows of that table with keys above `after` and up to `upto`, in key order,
-    /// at most `limit`.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn range(
-        &self,
-        table: usize,
-        after: Option<i64>,
-        upto: Option<i64>,
-        limit: usize,
-    ) -> Result<Vec<(RowId, LocalRow)>> {
-        let _ = (table, after, upto, limit);
-        todo!()
-    }
-
-    /// Whether something is pending that is not in quarantine.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn is_pending(&self) -> Result<bool> {
-        todo!()
-    }
-
-    /// How many rows are pending, those in quarantine not counted.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn pending_count(&self) -> Result<u64> {
-        todo!()
-    }
-
-    /// What is to be pushed: rows above `pushed`, and the due ones of the quarantine (all of
-    /// them with `all`). `now_ms` by this machine's clock.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn pending(&self, now_ms: i64, all: bool) -> Result<Pending> {
-        let _ = (now_ms, all);
-        todo!()
-    }
-
-    /// A change made here, under `stamp`, pending. The caller has checked that the row is there,
-    /// or is not. A new row gets a provisional surrogate.
-    ///
-    /// # Errors
-    /// Invalid data if the table refuses it; else those of [`super::failed`].
-    pub fn change(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<()> {
-        let _ = (id, change, stamp);
-        todo!()
-    }
-
-    /// Writes what a merge has decided, with its entries in the conflict log (`incoming` gives
-    /// the other images), as the model's `Content::take` does. `surrogate` is PostgreSQL's and
-    /// wins; who has that number here gets a provisional one.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`] that are not about the row.
-    pub fn take(
-        &self,
-        id: RowId,
-        before: Option<&LocalRow>,
-        absorbed: &Absorbed,
-        surrogate: Option<i64>,
-    ) -> Result<Taken> {
-        let _ = (id, before, absorbed, surrogate);
-        todo!()
-    }
-
-    /// Writes bases and stamps of a row whose values stay as they are (acknowledge, restamp,
-    /// repend).
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn set_tracked(&self, id: RowId, tracked: &Tracked) -> Result<()> {
-        let _ = (id, tracked);
-        todo!()
-    }
-
-    /// Removes a row and all that is known of it: it was purged.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn forget(&self, id: RowId) -> Result<()> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Forgets the tombstones wholly below the horizon in which nothing is pending.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn purge(&self, horizon: Stamp) -> Result<u64> {
-        let _ = horizon;
-        todo!()
-    }
-
-    /// Adds entries to the conflict log; those that are there stay.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn log_conflicts(&self, entries: &[ConflictEntry]) -> Result<()> {
-        let _ = entries;
-        todo!()
-    }
-
-    /// The conflict log, the newest first.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn conflicts(&self, limit: usize) -> Result<Vec<ConflictEntry>> {
-        let _ = limit;
-        todo!()
-    }
-
-    /// Entries that PostgreSQL's log may lack; marked as sent by [`Content::conflicts_sent`].
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn unsent_conflicts(&self) -> Result<Vec<(i64, ConflictEntry)>> {
-        todo!()
-    }
-
-    /// Marks entries as known to PostgreSQL.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn conflicts_sent(&self, numbers: &[i64]) -> Result<()> {
-        let _ = numbers;
-        todo!()
-    }
-
-    /// Sets a row aside, or again with a later retry; `since` is kept.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn set_aside(&self, entry: &Quarantined) -> Result<()> {
-        let _ = entry;
-        todo!()
-    }
-
-    /// Takes a row out of quarantine for what that side refused; everything else that waits
-    /// becomes due.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn release(&self, id: RowId, refused_by: Side) -> Result<()> {
-        let _ = (id, refused_by);
-        todo!()
-    }
-
-    /// The quarantine.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn quarantine(&self) -> Result<Vec<Quarantined>> {
-        todo!()
-    }
-
-    /// Another identity and another number for the triggers: the file is a copy.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn new_identity(&self, file: Uuid, number: Writer) -> Result<()> {
-        let _ = (file, number);
-        todo!()
-    }
-
-    /// The numbers that this file and the processes on it have taken: to be claimed at
-    /// PostgreSQL.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn numbers(&self) -> Result<Vec<Writer>> {
-        todo!()
-    }
-
-    /// Replaces a number that belongs to somebody else.
-    ///
-    /// # Errors
-    /// Those of [`super::failed`].
-    pub fn replace_number(&self, taken: Writer, by: Writer) -> Result<()> {
-        let _ = (taken, by);
-        todo!()
+    pub fn path(&self) -> &std::path::Path {
+        self.place.path()
     }
 }
 

@@ -1,5 +1,3 @@
-//! Raw arguments and the environment → validated settings.
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,11 +7,11 @@ use dual_database::import::source::{
 };
 use dual_database::import::{Observer, RejectsFile, Target, WriteOptions};
 use dual_database::schema::users;
-use dual_database::store::postgres::{Limits, Settings};
-use dual_database::store::sqlite::File;
+use dual_database::store::postgres::Limits;
 use dual_database::{Error, Kind, Result};
 
-use crate::arguments::Migrate;
+use super::{Stores, given, missing, unreadable};
+use crate::arguments::{Global, Migrate};
 
 /// A statement of an import works on all rows at once.
 const STATEMENT: Duration = Duration::from_secs(15 * 60);
@@ -62,24 +60,19 @@ impl Migration {
     ///
     /// # Errors
     /// [`Kind::Configuration`], naming the option or the variable.
-    pub fn new(arguments: Migrate) -> Result<Migration> {
-        let url =
-            given(arguments.pg_db_url).ok_or_else(|| missing("--pg-db-url", "DATABASE_URL"))?;
-        let path = arguments
-            .sqlite_db_path
-            .filter(|path| !path.as_os_str().is_empty())
-            .ok_or_else(|| missing("--sqlite-db-path", "DATABASE_PATH"))?;
+    pub fn new(global: &Global, arguments: Migrate) -> Result<Migration> {
+        let stores = Stores::new(global)?;
         let target = Target {
-            postgres: Settings::parse(&url)?,
+            postgres: stores.postgres,
             limits: Limits { statement: STATEMENT, lock: LOCK, ..Limits::default() },
-            sqlite: File::look(&path)?,
+            sqlite: stores.sqlite,
             busy: BUSY,
         };
         if let Some(rejects) = &arguments.rejects {
             RejectsFile::check(rejects)?;
             let read = [
                 ("--csv", arguments.csv.as_deref()),
-                ("--sqlite-db-path", Some(path.as_path())),
+                ("--sqlite-db-path", Some(target.sqlite.path.as_path())),
                 ("--creds-file", arguments.creds_file.as_deref()),
             ];
             for (option, read) in read {
@@ -118,7 +111,7 @@ impl Migration {
             },
             rejects: arguments.rejects,
             yes: arguments.yes,
-            json: arguments.json,
+            json: global.json,
         })
     }
 }
@@ -144,15 +137,6 @@ fn same_file(one: &Path, other: &Path) -> bool {
         || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.trim().is_empty())
-}
-
-fn missing(option: &str, variable: &str) -> Error {
-    Error::new(Kind::Configuration, "read the settings", format!("{option} is missing"))
-        .with_hint(format!("give {option}, or set {variable}; --help shows all options"))
-}
-
 fn service_account(file: Option<&Path>) -> Result<ServiceAccount> {
     if let Some(file) = file {
         return ServiceAccount::from_file(file);
@@ -166,10 +150,7 @@ fn service_account(file: Option<&Path>) -> Result<ServiceAccount> {
 }
 
 fn read_mapping(path: &Path) -> Result<Mapping> {
-    let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|cause| {
-        Error::new(Kind::Configuration, "read the mapping", format!("{shown}: {cause}"))
-            .with_source(cause)
-    })?;
-    Mapping::from_toml(&text, &shown, &users())
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| unreadable("read the mapping", path, cause))?;
+    Mapping::from_toml(&text, &path.display().to_string(), &users())
 }

@@ -1,0 +1,75 @@
+use clap::{Args, ValueEnum};
+use dual_database::database::RepairPreference;
+
+/// Arguments of `dual init`.
+#[derive(Args, Debug)]
+pub struct Init {
+    /// Do what the plan says
+    #[arg(long)]
+    pub apply: bool,
+}
+
+/// Arguments of `dual repair`.
+#[derive(Args, Debug)]
+pub struct Repair {
+    /// Which side is right where they differ
+    #[arg(long, value_enum, value_name = "SIDE")]
+    pub prefer: Prefer,
+}
+
+/// Which side is right.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Prefer {
+    /// PostgreSQL
+    Postgres,
+    /// The SQLite file
+    Sqlite,
+    /// The newer value of each column, as always
+    Newest,
+}
+
+impl From<Prefer> for RepairPreference {
+    fn from(prefer: Prefer) -> RepairPreference {
+        match prefer {
+            Prefer::Postgres => RepairPreference::Postgres,
+            Prefer::Sqlite => RepairPreference::Sqlite,
+            Prefer::Newest => RepairPreference::Newest,
+        }
+    }
+}
+
+/// Arguments of `dual sync`.
+#[derive(Args, Debug)]
+pub struct Sync {
+    /// End when nothing is pending either way; without --watch this is what happens
+    #[arg(long, conflicts_with = "watch")]
+    pub once: bool,
+
+    /// Go on until Ctrl-C or SIGTERM
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// Arguments of `dual conflicts`.
+#[derive(Args, Debug)]
+pub struct Conflicts {
+    /// Mark all as reviewed
+    #[arg(long)]
+    pub review: bool,
+
+    /// Show at most so many, the newest first
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+}
+
+/// Arguments of `dual uninstall`.
+#[derive(Args, Debug)]
+pub struct Uninstall {
+    /// Do it although changes have not reached the other side: they stay where they are
+    #[arg(long)]
+    pub abandon_pending: bool,
+
+    /// Answer yes to the question
+    #[arg(long)]
+    pub yes: bool,
+}

@@ -1,0 +1,100 @@
+//! Raw arguments; they become validated settings in [`crate::settings`].
+
+mod database;
+mod migrate;
+mod user;
+
+pub use database::{Conflicts, Init, Prefer, Repair, Sync, Uninstall};
+pub use migrate::{Demo, Migrate};
+pub use user::{ById, Changes, List, NewUser, Substring, User};
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// PostgreSQL and SQLite kept as one logical database.
+#[derive(Debug, Parser)]
+#[command(name = "dual", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+pub struct Dual {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A Google Sheet or a CSV file into PostgreSQL and SQLite at once.
+#[derive(Debug, Parser)]
+#[command(name = "dual_migrate", version, after_help = EXIT_CODES)]
+pub struct DualMigrate {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// The job's arguments.
+    #[command(flatten)]
+    pub migrate: Migrate,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done on both sides; status: could report
+  1    done, with rejects; differences found; only quarantined rows or a held comparison left
+  2    bad usage or configuration
+  3    done on one side, the other pending
+  4    nothing done: source or both databases unreachable, access denied
+  5    nothing done: data refused, not found, already exists
+  130  stopped by Ctrl-C or SIGTERM";
+
+/// Arguments that may stand before or after the name of a command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Global {
+    /// The PostgreSQL database: postgresql://user:password@host:port/database
+    #[arg(long, global = true, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub pg_db_url: Option<String>,
+
+    /// The SQLite file; made if it does not exist
+    #[arg(long, global = true, value_name = "FILE", env = "DATABASE_PATH")]
+    pub sqlite_db_path: Option<PathBuf>,
+
+    /// The settings file [default: dual.toml in this folder, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Tell on stderr what is going on; twice for more
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands of `dual`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what has to be made or joined on both sides; with --apply do it
+    Init(Init),
+    /// Show how both sides stand and what is pending
+    Status,
+    /// Compare every column of every row on both sides
+    Verify,
+    /// Make both sides equal where a person has to say which one is right
+    Repair(Repair),
+    /// Exchange what is pending, once or until stopped
+    Sync(Sync),
+    /// Add, read, change, list and delete users
+    #[command(subcommand)]
+    User(User),
+    /// Show the values that lost against a concurrent write
+    Conflicts(Conflicts),
+    /// Show the rows that one side refuses, and why
+    Quarantine,
+    /// Take everything of ours away from both sides; the users' table stays
+    Uninstall(Uninstall),
+    /// Load a Google Sheet or a CSV file into PostgreSQL and SQLite at once
+    #[command(after_help = EXIT_CODES)]
+    Migrate(Box<Migrate>),
+    /// Watch a migration on throwaway servers: nothing of yours is read or written
+    Demo(Demo),
+}

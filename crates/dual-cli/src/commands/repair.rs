@@ -1,0 +1,26 @@
+//! `dual repair`.
+
+use dual_database::Result;
+
+use super::Write;
+use crate::arguments::Repair;
+use crate::exit::Exit;
+use crate::output;
+use crate::settings::Stores;
+
+/// Makes both sides equal by what a person says, and compares them.
+///
+/// # Errors
+/// Those of opening; [`dual_database::Kind::Unavailable`] with a side away.
+pub async fn run(stores: &Stores, json: bool, arguments: Repair) -> Result<Exit> {
+    Write::with(stores, async |database| {
+        let found = database.repair(arguments.prefer.into()).await?;
+        output::data(&if json {
+            output::verification_document(&found)
+        } else {
+            output::verification_text(&found)
+        });
+        Ok(if found.equal { Exit::Done } else { Exit::WithRejects })
+    })
+    .await
+}

@@ -1,0 +1,170 @@
+//! How both sides stand, for people and for programs.
+
+use std::fmt::Write as _;
+
+use dual_database::database::Status;
+use dual_database::health::{RecentError, StoreState};
+use serde::Serialize;
+
+use super::json::line;
+use super::time;
+
+#[derive(Serialize)]
+struct Side<'a> {
+    state: &'static str,
+    reason: Option<&'a str>,
+    hint: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+pub(super) struct PendingBody {
+    pub to_postgres: Option<u64>,
+    pub to_sqlite: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct RecentBody<'a> {
+    at: String,
+    store: &'static str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct StatusBody<'a> {
+    version: u8,
+    postgres: Side<'a>,
+    sqlite: Side<'a>,
+    pending: PendingBody,
+    conflicts: Option<u64>,
+    quarantined: Option<u64>,
+    last_sync_age_ms: Option<i64>,
+    sync: &'static str,
+    held_losses: Option<usize>,
+    wal_bytes: Option<u64>,
+    recent_errors: Vec<RecentBody<'a>>,
+}
+
+/// What `dual status --json` prints.
+#[must_use]
+pub fn status_document(status: &Status) -> String {
+    line(&StatusBody {
+        version: 1,
+        postgres: side(&status.postgres.state),
+        sqlite: side(&status.sqlite.state),
+        pending: pending(status),
+        conflicts: status.conflicts,
+        quarantined: status.quarantined,
+        last_sync_age_ms: status.last_sync_age_ms,
+        sync: status.sync,
+        held_losses: status.held_losses,
+        wal_bytes: status.wal_bytes,
+        recent_errors: status.recent_errors.iter().map(recent).collect(),
+    })
+}
+
+pub(super) fn pending(status: &Status) -> PendingBody {
+    PendingBody { to_postgres: status.pending_to_postgres, to_sqlite: status.pending_to_sqlite }
+}
+
+fn side(state: &StoreState) -> Side<'_> {
+    let (reason, hint) = why(state);
+    Side { state: word(state), reason, hint }
+}
+
+fn recent(error: &RecentError) -> RecentBody<'_> {
+    RecentBody {
+        at: time(error.at_ms),
+        store: super::json::store_word(error.store),
+        message: &error.message,
+    }
+}
+
+/// The stable word of a state.
+fn word(state: &StoreState) -> &'static str {
+    match state {
+        StoreState::Up => "up",
+        StoreState::Down { .. } => "down",
+        StoreState::NeedsInit { .. } => "needs_init",
+    }
+}
+
+fn why(state: &StoreState) -> (Option<&str>, Option<&str>) {
+    match state {
+        StoreState::Up => (None, None),
+        StoreState::Down { reason, hint } => (Some(reason), hint.as_deref()),
+        StoreState::NeedsInit { reason } => {
+            (Some(reason), Some("look at the plan of `dual init`, then run `dual init --apply`"))
+        }
+    }
+}
+
+/// What `dual status` prints.
+#[must_use]
+pub fn status_text(status: &Status) -> String {
+    let mut text = String::new();
+    for (name, state) in [("PostgreSQL", &status.postgres.state), ("SQLite", &status.sqlite.state)]
+    {
+        let _ = writeln!(text, "{name:<24}{}", word(state));
+        let (reason, hint) = why(state);
+        for (label, said) in [("because", reason), ("hint", hint)] {
+            if let Some(said) = said {
+                let _ = writeln!(text, "  {label}: {said}");
+            }
+        }
+    }
+    let count = |n: Option<u64>| n.map_or_else(|| "unknown".into(), |n| n.to_string());
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<24}{value}");
+    };
+    line("pending to PostgreSQL", &count(status.pending_to_postgres));
+    line("pending to SQLite", &count(status.pending_to_sqlite));
+    line("conflicts to review", &count(status.conflicts));
+    line("quarantined", &count(status.quarantined));
+    line("last exchange", &status.last_sync_age_ms.map_or_else(|| "never".into(), age));
+    line("synchroniser", status.sync);
+    if let Some(losses) = status.held_losses {
+        line("", &format!("a comparison would lose {losses} rows and waits for `dual repair`"));
+    }
+    if !status.recent_errors.is_empty() {
+        text.push_str("recent errors\n");
+    }
+    for error in &status.recent_errors {
+        let _ = writeln!(text, "  {}  {}: {}", time(error.at_ms), error.store, error.message);
+    }
+    text
+}
+
+/// A duration in the largest unit that still says something.
+fn age(milliseconds: i64) -> String {
+    let seconds = milliseconds.max(0) / 1_000;
+    match seconds {
+        0..=119 => format!("{seconds} s ago"),
+        120..=7_199 => format!("{} min ago", seconds / 60),
+        7_200..=172_799 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// The state without what changes at every write, on one line.
+#[must_use]
+pub fn state_line(status: &Status) -> String {
+    let side = |name: &str, state: &StoreState| match why(state).0 {
+        Some(reason) => format!("{name} {} ({reason})", word(state)),
+        None => format!("{name} {}", word(state)),
+    };
+    let mut text = format!(
+        "{}, {}, {}",
+        side("PostgreSQL", &status.postgres.state),
+        side("SQLite", &status.sqlite.state),
+        status.sync
+    );
+    if let Some(losses) = status.held_losses {
+        let _ = write!(text, " ({losses} rows would be lost: `dual repair`)");
+    }
+    for (what, count) in [("conflicts", status.conflicts), ("quarantined", status.quarantined)] {
+        if let Some(count @ 1..) = count {
+            let _ = write!(text, ", {what}: {count}");
+        }
+    }
+    text
+}

@@ -1,0 +1,91 @@
+use dual_database::Error;
+use dual_database::database::Status;
+use dual_database::sync::engine::Exchange;
+use serde::Serialize;
+
+use super::json::{ErrorOwned, line};
+use super::state::{PendingBody, pending, status_text};
+use crate::exit::Exit;
+
+/// How `dual sync --once` ended.
+pub struct SyncReport<'a> {
+    status: &'a Status,
+    exchange: Option<Exchange>,
+    error: Option<Error>,
+}
+
+#[derive(Serialize)]
+struct SyncBody {
+    version: u8,
+    state: &'static str,
+    pending: PendingBody,
+    quarantined: Option<u64>,
+    held_losses: Option<usize>,
+    error: Option<ErrorOwned>,
+}
+
+impl<'a> SyncReport<'a> {
+    /// From the state afterwards and what the exchange said, or why there was none.
+    #[must_use]
+    pub fn new(
+        status: &'a Status,
+        exchange: Option<Exchange>,
+        error: Option<Error>,
+    ) -> SyncReport<'a> {
+        SyncReport { status, exchange, error }
+    }
+
+    fn held(&self) -> Option<usize> {
+        self.exchange.as_ref().and_then(|exchange| exchange.held)
+    }
+
+    /// The exit code. A comparison that waits for a person is no side that is away: running
+    /// the command again does not help, so that it ends as differences do.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match &self.exchange {
+            None => Exit::OneSide,
+            Some(exchange) if exchange.held.is_some() => Exit::WithRejects,
+            Some(exchange) if exchange.pending > 0 || !exchange.caught_up => Exit::OneSide,
+            Some(exchange) if exchange.quarantined > 0 => Exit::WithRejects,
+            Some(_) => Exit::Done,
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        match (self.exit(), self.held()) {
+            (Exit::Done, _) => "done",
+            (Exit::WithRejects, Some(_)) => "held",
+            (Exit::WithRejects, None) => "quarantined",
+            (Exit::OneSide | Exit::BrokenOff, _) => "pending",
+        }
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn document(&self) -> String {
+        line(&SyncBody {
+            version: 1,
+            state: self.state(),
+            pending: pending(self.status),
+            quarantined: self.status.quarantined,
+            held_losses: self.held(),
+            error: self.error.as_ref().map(ErrorOwned::new),
+        })
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let sentence = match self.state() {
+            "done" => "both sides have everything",
+            "held" => "a comparison waits for a person: `dual repair`",
+            "quarantined" => {
+                "both sides have everything but the rows in quarantine: `dual quarantine`"
+            }
+            _ => "not everything could be exchanged",
+        };
+        let why = self.error.as_ref().map(|error| format!("{}\n", error.chain()));
+        format!("{sentence}\n{}\n{}", why.unwrap_or_default(), status_text(self.status))
+    }
+}

@@ -1,0 +1,82 @@
+use std::fmt::Write as _;
+
+use dual_database::database::{TableDifference, Verification};
+use serde::Serialize;
+
+use super::json::line;
+use super::table::table;
+
+#[derive(Serialize)]
+struct TableBody<'a> {
+    table: &'static str,
+    rows_postgres: u64,
+    rows_sqlite: u64,
+    different: u64,
+    only_postgres: u64,
+    only_sqlite: u64,
+    quarantined: u64,
+    keys: &'a [i64],
+}
+
+impl TableBody<'_> {
+    fn new(found: &TableDifference) -> TableBody<'_> {
+        TableBody {
+            table: found.table,
+            rows_postgres: found.rows_postgres,
+            rows_sqlite: found.rows_sqlite,
+            different: found.different,
+            only_postgres: found.only_postgres,
+            only_sqlite: found.only_sqlite,
+            quarantined: found.quarantined,
+            keys: &found.keys,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct VerificationBody<'a> {
+    version: u8,
+    equal: bool,
+    tables: Vec<TableBody<'a>>,
+}
+
+/// What `dual verify --json` and `dual repair --json` print.
+#[must_use]
+pub fn verification_document(found: &Verification) -> String {
+    let tables = found.tables.iter().map(TableBody::new).collect();
+    line(&VerificationBody { version: 1, equal: found.equal, tables })
+}
+
+/// What `dual verify` and `dual repair` print.
+#[must_use]
+pub fn verification_text(found: &Verification) -> String {
+    let headings = [
+        "table",
+        "in PostgreSQL",
+        "in SQLite",
+        "different",
+        "only in PostgreSQL",
+        "only in SQLite",
+        "quarantined",
+    ];
+    let row = |one: &TableDifference| {
+        let counts = [
+            one.rows_postgres,
+            one.rows_sqlite,
+            one.different,
+            one.only_postgres,
+            one.only_sqlite,
+            one.quarantined,
+        ];
+        std::iter::once(one.table.to_string()).chain(counts.map(|n| n.to_string())).collect()
+    };
+    let rows: Vec<Vec<String>> = found.tables.iter().map(row).collect();
+    let mut text = table(&headings, &rows);
+    for one in found.tables.iter().filter(|one| !one.keys.is_empty()) {
+        let keys: Vec<String> = one.keys.iter().map(i64::to_string).collect();
+        let _ =
+            writeln!(text, "\nthe first keys that differ in {}: {}", one.table, keys.join(", "));
+    }
+    text.push_str(if found.equal { "\nequal\n" } else { "\nnot equal\n" });
+    text
+}

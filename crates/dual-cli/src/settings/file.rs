@@ -1,0 +1,135 @@
+//! `dual.toml`: what can stand in it, and what is wrong with it.
+
+use std::path::{Path, PathBuf};
+
+use dual_database::store::postgres::mask;
+use dual_database::{Error, Kind, Result};
+
+use super::{beside, unreadable};
+use crate::output::message;
+
+/// Looked for in the current folder.
+const NAME: &str = "dual.toml";
+const OPERATION: &str = "read the settings file";
+const URL: &str = "pg_db_url";
+const KEYS: [&str; 2] = [URL, "sqlite_db_path"];
+
+/// What the file says.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct SettingsFile {
+    pub pg_db_url: Option<String>,
+    /// Seen from where the program runs.
+    pub sqlite_db_path: Option<PathBuf>,
+}
+
+impl SettingsFile {
+    /// Reads the named file, or the one in the current folder; none there is an empty one.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] with the line, without the values.
+    pub fn read(named: Option<&Path>) -> Result<SettingsFile> {
+        let path = named.unwrap_or(Path::new(NAME));
+        let bytes = match std::fs::read(path) {
+            Err(cause) if named.is_none() && cause.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(SettingsFile::default());
+            }
+            read => read.map_err(|cause| unreadable(OPERATION, path, cause))?,
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|_| wrong(path, "it is not UTF-8"))?;
+        let file = SettingsFile::parse(text, path)?;
+        if file.pg_db_url.as_ref().is_some_and(|url| mask(url) != *url) && others_read(path) {
+            message(&format!(
+                "warning: {0} holds a password and other users of this machine can read it; \
+                 chmod 600 {0}",
+                path.display()
+            ));
+        }
+        Ok(file)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<SettingsFile> {
+        let text = text.trim_start_matches('\u{feff}');
+        // The parser's own display repeats the line, and the line may hold a password.
+        let table: toml::Table = toml::from_str(text).map_err(|cause| {
+            let offset = cause.span().map_or(0, |span| span.start);
+            let line = 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+            wrong(path, &format!("line {line} is not TOML"))
+                .with_hint("write key = \"value\", with the value in quotes")
+        })?;
+        let mut file = SettingsFile::default();
+        for (key, value) in table {
+            if !KEYS.contains(&key.as_str()) {
+                return Err(unknown(path, &key));
+            }
+            let toml::Value::String(text) = value else {
+                let message = format!("{key} is not text");
+                return Err(wrong(path, &message).with_hint("put its value in quotes"));
+            };
+            if text.trim().is_empty() {
+                continue;
+            }
+            if key == URL {
+                file.pg_db_url = Some(text);
+            } else {
+                file.sqlite_db_path = Some(beside(path, text.into()));
+            }
+        }
+        Ok(file)
+    }
+}
+
+fn wrong(path: &Path, message: &str) -> Error {
+    Error::new(Kind::Configuration, OPERATION, format!("{}: {message}", path.display()))
+}
+
+fn unknown(path: &Path, key: &str) -> Error {
+    let error = wrong(path, &format!("unknown key `{}`", key.escape_debug()));
+    let near = |known: &&str| strsim::normalized_damerau_levenshtein(known, key);
+    match KEYS.iter().max_by(|one, other| near(one).total_cmp(&near(other))) {
+        Some(nearest) if near(nearest) > 0.5 => {
+            error.with_hint(format!("did you mean `{nearest}`?"))
+        }
+        _ => error.with_hint(format!("the keys are {}", KEYS.join(" and "))),
+    }
+}
+
+fn others_read(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o044 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<SettingsFile> {
+        SettingsFile::parse(text, Path::new("/etc/bar/dual.toml"))
+    }
+
+    #[test]
+    fn a_relative_path_is_seen_from_the_file() {
+        let file = parsed("\u{feff}sqlite_db_path = \"users.db\"\r\npg_db_url = \"\"\r\n").unwrap();
+        assert_eq!(file.sqlite_db_path.unwrap(), Path::new("/etc/bar/users.db"));
+        assert_eq!(file.pg_db_url, None);
+        let file = parsed("sqlite_db_path = '/var/users.db'").unwrap();
+        assert_eq!(file.sqlite_db_path.unwrap(), Path::new("/var/users.db"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_the_values() {
+        let told = |text: &str| {
+            let error = parsed(text).unwrap_err();
+            assert!(error.is_configuration());
+            (error.message().to_string(), error.hint().unwrap().to_string())
+        };
+        let (message, hint) = told("pg_db_ulr = \"postgresql://u:hunter2@h/d\"");
+        assert_eq!(message, "/etc/bar/dual.toml: unknown key `pg_db_ulr`");
+        assert_eq!(hint, "did you mean `pg_db_url`?");
+        let (_, hint) = told("colour = 1");
+        assert_eq!(hint, "the keys are pg_db_url and sqlite_db_path");
+        let (message, _) = told("sqlite_db_path = 'a'\npg_db_url = postgresql://u:hunter2@h/d");
+        assert_eq!(message, "/etc/bar/dual.toml: line 2 is not TOML");
+        let (message, _) = told("pg_db_url = 5");
+        assert_eq!(message, "/etc/bar/dual.toml: pg_db_url is not text");
+    }
+}

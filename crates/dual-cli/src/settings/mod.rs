@@ -1,0 +1,98 @@
+//! Raw arguments, the environment and the settings file → validated settings.
+//!
+//! A flag beats its variable, a variable beats the file. (The variables are read where the
+//! flags are: [`crate::arguments::Global`].)
+
+mod file;
+mod migration;
+
+use std::path::{Path, PathBuf};
+
+use dual_database::store::postgres::Settings;
+use dual_database::store::sqlite::File;
+use dual_database::{DualDatabase, Error, Kind, Result};
+
+pub use migration::{From, Migration};
+
+use crate::arguments::Global;
+use file::SettingsFile;
+
+/// Where both stores are; both are checked as far as can be without opening them.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    postgres_url: String,
+    /// PostgreSQL's settings.
+    pub postgres: Settings,
+    /// The SQLite file.
+    pub sqlite: File,
+}
+
+impl Stores {
+    /// From the arguments, the environment and the settings file. The file is read only if it
+    /// was named or if something is missing.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`], naming the option, the variable or the line of the file.
+    pub fn new(global: &Global) -> Result<Stores> {
+        let mut url = given(global.pg_db_url.clone());
+        let mut path = global.sqlite_db_path.clone().filter(|path| !path.as_os_str().is_empty());
+        if global.config.is_some() || url.is_none() || path.is_none() {
+            let file = SettingsFile::read(global.config.as_deref())?;
+            url = url.or(file.pg_db_url);
+            path = path.or(file.sqlite_db_path);
+        }
+        let url = url.ok_or_else(|| missing_store("--pg-db-url", "DATABASE_URL", "pg_db_url"))?;
+        let path = path
+            .ok_or_else(|| missing_store("--sqlite-db-path", "DATABASE_PATH", "sqlite_db_path"))?;
+        let postgres = Settings::parse(&url).map_err(|error| match error.hint() {
+            Some(_) => error,
+            None => error.with_hint(
+                "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @ and %25 for \
+                 % in the password",
+            ),
+        })?;
+        Ok(Stores { postgres_url: url, postgres, sqlite: File::look(&path)? })
+    }
+
+    /// Opens both as one database. With `background` the synchroniser runs by itself.
+    ///
+    /// # Errors
+    /// Those of [`dual_database::database::Builder::open`].
+    pub async fn open(&self, background: bool) -> Result<DualDatabase> {
+        DualDatabase::builder()
+            .postgres_url(self.postgres_url.as_str())
+            .sqlite_path(&self.sqlite.path)
+            .background(background)
+            .open()
+            .await
+    }
+}
+
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+fn missing_store(option: &str, variable: &str, key: &str) -> Error {
+    Error::new(Kind::Configuration, "read the settings", format!("{option} is missing")).with_hint(
+        format!(
+            "give {option}, set {variable}, or write {key} into dual.toml; --help shows all options"
+        ),
+    )
+}
+
+fn missing(option: &str, variable: &str) -> Error {
+    Error::new(Kind::Configuration, "read the settings", format!("{option} is missing"))
+        .with_hint(format!("give {option}, or set {variable}; --help shows all options"))
+}
+
+fn unreadable(operation: &'static str, path: &Path, cause: std::io::Error) -> Error {
+    let message = format!("{}: {cause}", path.display());
+    Error::new(Kind::Configuration, operation, message)
+        .with_hint("give the path of a file that this user can read")
+        .with_source(cause)
+}
+
+/// A path that stands in a file, seen from where the program runs.
+fn beside(file: &Path, path: PathBuf) -> PathBuf {
+    file.parent().map_or(path.clone(), |folder| folder.join(path))
+}

@@ -1,0 +1,104 @@
+//! Stores that cannot be used: one clear sentence with a hint, nothing changed.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::core_scene::{Pair, dual};
+use crate::scene::Ran;
+
+/// Runs a write and a look with these connection words; both fail alike with that code, say
+/// every word in the sentence or its hint, and tell no password.
+#[track_caller]
+fn refused(url: &str, path: &Path, code: i32, says: &[&str]) -> Value {
+    let mut last = Value::Null;
+    for words in [&["init", "--apply"][..], &["user", "add", r#"{"user_id": 1}"#]] {
+        let mut command = dual();
+        command.args(["--json", "--pg-db-url", url, "--sqlite-db-path"]).arg(path).args(words);
+        let ran = Ran::of(command.output().unwrap()).ended(code);
+        let error = ran.json()["error"].clone();
+        for word in says {
+            assert!(error.to_string().contains(word), "{words:?}: `{word}` is missing: {error}");
+        }
+        assert!(!(ran.stdout + &ran.stderr).contains("hunter2"), "{error}");
+        last = error;
+    }
+    assert!(last["hint"].is_string(), "no hint: {last}");
+    last
+}
+
+#[test]
+fn urls_that_name_no_postgresql() {
+    let pair = Pair::new();
+    let cases: &[(&str, &[&str])] = &[
+        ("mysql://root:hunter2@host/db", &["mysql"]),
+        ("postgresql://u:hunter2@host:99999/db", &["port"]),
+        ("postgresql://u:hunter2@host/db?sslmod=require", &["sslmode"]),
+        ("postgresql://u:hunter2%zz@host/db", &["%"]),
+        ("", &["--pg-db-url"]),
+    ];
+    for (url, says) in cases {
+        refused(url, &pair.path(), 2, says);
+    }
+    assert!(pair.untouched());
+}
+
+#[test]
+fn a_password_with_special_characters_signs_in() {
+    let server = throwaway_postgres::Server::builder().password("p@ss%w/:rd#").start().unwrap();
+    let pair = Pair::on(&server);
+    pair.json(0, &["user", "add", r#"{"user_id": 1}"#]);
+    let wrong = pair.database.url_as("postgres", Some("hunter2"));
+    let ran = pair.run_to(&wrong, &["init", "--apply", "--json"]).ended(4);
+    assert_eq!(ran.json()["error"]["kind"], "access_denied");
+    assert!(!ran.stdout.contains("hunter2"));
+}
+
+#[test]
+fn sqlite_paths_that_cannot_be_one_of_ours() {
+    let pair = Pair::new();
+    let folder = pair.folder.path();
+    let url = pair.database.url();
+    refused(&url, folder, 2, &["is a folder"]);
+    refused(&url, &folder.join("none").join("users.db"), 2, &["does not exist"]);
+    for (name, content) in [
+        ("note.txt", b"not a database, but long enough to look like something".to_vec()),
+        // As SQLCipher leaves it: noise from the first byte.
+        (
+            "encrypted.db",
+            (0..8192_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect(),
+        ),
+    ] {
+        let path = folder.join(name);
+        std::fs::write(&path, &content).unwrap();
+        let ran = {
+            let mut command = dual();
+            command.args(["status", "--json", "--pg-db-url", &url, "--sqlite-db-path"]).arg(&path);
+            Ran::of(command.output().unwrap())
+        };
+        assert!(matches!(ran.code, Some(2 | 5)), "{:?} {} {}", ran.code, ran.stdout, ran.stderr);
+        let error = ran.json()["error"].clone();
+        assert!(error["message"].as_str().unwrap().contains("not a database"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), content, "{name} was changed");
+    }
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 2, "something was left behind");
+    assert!(pair.untouched());
+}
+
+#[test]
+fn a_role_without_rights_is_told_the_grant() {
+    let pair = Pair::new();
+    let role = format!("poor_{}", pair.database.name());
+    pair.postgres(&format!(
+        "CREATE ROLE \"{role}\" LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+    ));
+    let url = pair.database.url_as(&role, None);
+    let ran = pair.run_to(&url, &["init", "--apply", "--json"]).ended(4);
+    let error = ran.json()["error"].clone();
+    assert!(error.to_string().contains("GRANT"), "{error}");
+    assert_eq!(
+        pair.postgres("SELECT count(*) FROM pg_namespace WHERE nspname = 'dual'")[0][0].as_deref(),
+        Some("0")
+    );
+    pair.postgres(&format!("DROP ROLE \"{role}\""));
+}

@@ -1,0 +1,131 @@
+//! A database, a SQLite path and the program `dual` between them; each test has its own.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use throwaway_postgres::{Database, Server};
+
+use crate::scene::{Ran, Row};
+
+pub struct Pair<'server> {
+    pub database: Database<'server>,
+    pub folder: tempfile::TempDir,
+}
+
+impl Pair<'static> {
+    /// On the server that most tests share.
+    pub fn new() -> Pair<'static> {
+        Pair::on(throwaway_postgres::shared().unwrap())
+    }
+}
+
+impl<'server> Pair<'server> {
+    pub fn on(server: &'server Server) -> Pair<'server> {
+        let database = server.database("pair").unwrap();
+        Pair { database, folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("users.db")
+    }
+
+    /// `dual` with both stores of this pair.
+    pub fn command(&self, words: &[&str]) -> Command {
+        self.command_to(&self.database.url(), words)
+    }
+
+    pub fn command_to(&self, url: &str, words: &[&str]) -> Command {
+        let mut command = dual();
+        command.args(words).arg("--pg-db-url").arg(url).arg("--sqlite-db-path").arg(self.path());
+        command
+    }
+
+    pub fn run(&self, words: &[&str]) -> Ran {
+        Ran::of(self.command(words).output().unwrap())
+    }
+
+    pub fn run_to(&self, url: &str, words: &[&str]) -> Ran {
+        Ran::of(self.command_to(url, words).output().unwrap())
+    }
+
+    /// Runs with `--json`, expects that code, gives the document.
+    #[track_caller]
+    pub fn json(&self, code: i32, words: &[&str]) -> Value {
+        let words: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
+        self.run(&words).ended(code).json()
+    }
+
+    pub fn postgres(&self, sql: &str) -> Vec<Row> {
+        self.database.execute(sql).unwrap()
+    }
+
+    /// As another program would, in a connection of its own.
+    pub fn sqlite(&self, sql: &str) -> Vec<Row> {
+        use rusqlite::types::Value as Stored;
+        let connection = rusqlite::Connection::open(self.path()).unwrap();
+        connection.busy_timeout(Duration::from_secs(10)).unwrap();
+        let mut statement = connection.prepare(sql).unwrap();
+        let width = statement.column_count();
+        let text = |stored| match stored {
+            Stored::Null => None,
+            Stored::Integer(number) => Some(number.to_string()),
+            Stored::Real(number) => Some(number.to_string()),
+            Stored::Text(text) => Some(text),
+            Stored::Blob(bytes) => Some(format!("{bytes:?}")),
+        };
+        statement
+            .query_map([], |row| {
+                (0..width).map(|index| row.get::<_, Stored>(index).map(text)).collect()
+            })
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap()
+    }
+
+    /// Names of what anybody has made on either side.
+    pub fn untouched(&self) -> bool {
+        let names = self.postgres(
+            "SELECT nspname || '.' || relname FROM pg_class c JOIN pg_namespace n \
+             ON n.oid = c.relnamespace WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')",
+        );
+        names.is_empty() && !self.path().exists()
+    }
+
+    /// Starts the program with its output piped.
+    pub fn spawn(&self, words: &[&str]) -> Child {
+        self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+}
+
+/// The program without the environment of whoever runs the tests.
+pub fn dual() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dual"));
+    for name in ["DATABASE_URL", "DATABASE_PATH", "DUAL_LOG", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A URL on which nothing listens.
+pub fn nowhere() -> String {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    format!("postgresql://postgres@127.0.0.1:{port}/none")
+}
+
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
+    assert!(status.unwrap().success());
+}
+
+/// Waits until it holds, half a minute at most.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} never came");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,201 @@
+//! The same calls for programs without async: each one waits.
+//!
+//! ```no_run
+//! use dual_database::blocking::DualDatabase;
+//! use dual_database::database::UserPatch;
+//!
+//! # fn main() -> dual_database::Result<()> {
+//! let db = DualDatabase::open(
+//!     dual_database::DualDatabase::builder()
+//!         .postgres_url("postgresql://bot@db.example.org/bot")
+//!         .sqlite_path("users.db"),
+//! )?;
+//! db.add_user(&UserPatch::new().user_id(5_123_456_789).first_name("Anna"))?;
+//! db.close(std::time::Duration::from_secs(5))
+//! # }
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::StreamExt;
+use tokio::runtime::{Handle, Runtime};
+
+use super::{
+    Builder, Conflict, Found, QuarantinedRow, RepairPreference, Status, User, UserFilter,
+    UserPatch, Verification, Written,
+};
+use crate::sync::engine::Exchange;
+use crate::{Error, Kind, Result};
+
+/// PostgreSQL and a SQLite file as one database of users, with a small runtime of its own on
+/// which everything goes on between the calls. Cheap to clone.
+///
+/// Every call fails with an error about the configuration inside an async runtime, whose thread
+/// it would block: use [`crate::DualDatabase`] there.
+#[derive(Clone, Debug)]
+pub struct DualDatabase {
+    // Before the runtime, so that what it runs ends first.
+    inner: super::DualDatabase,
+    runtime: Arc<Runtime>,
+}
+
+/// One blocking call for each async one.
+macro_rules! calls {
+    ($($(#[$about:meta])* $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        $(
+            $(#[$about])*
+            ///
+            /// # Errors
+            #[doc = concat!("As for [`crate::DualDatabase::", stringify!($name), "`].")]
+            pub fn $name(&self, $($argument: $kind),*) -> Result<$answer> {
+                wait(&self.runtime, self.inner.$name($($argument),*))?
+            }
+        )*
+    };
+}
+
+impl DualDatabase {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// As for [`Builder::open`]; internal if the system gives no threads.
+    pub fn open(builder: Builder) -> Result<DualDatabase> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("dual-database")
+            .enable_all()
+            .build()
+            .map_err(|cause| {
+                Error::new(Kind::Internal, "start the runtime", "no thread to be had")
+                    .with_source(cause)
+            })?;
+        let inner = wait(&runtime, builder.open())??;
+        Ok(DualDatabase { inner, runtime: Arc::new(runtime) })
+    }
+
+    calls! {
+        /// Adds a user.
+        add_user(user: &UserPatch) -> Written<User>;
+        /// Adds a user, or sets these columns of the one that is there.
+        upsert_user(user: &UserPatch) -> Written<User>;
+        /// The user with that `user_id`.
+        get_user(user_id: i64) -> Found<Option<User>>;
+        /// Sets these columns.
+        update_user(user_id: i64, changes: &UserPatch) -> Written<User>;
+        /// Deletes a user.
+        delete_user(user_id: i64) -> Written<()>;
+        /// The newest users first.
+        get_all_users(limit: Option<u64>) -> Found<Vec<User>>;
+        /// Those that fit the filter, the newest first.
+        find_users(filter: &UserFilter, limit: Option<u64>) -> Found<Vec<User>>;
+        /// How many there are.
+        count_users(filter: &UserFilter) -> Found<u64>;
+        /// How both stores stand.
+        status() -> Status;
+        /// Compares both stores, row by row.
+        verify() -> Verification;
+        /// Lets a comparison that waits for a person go on, and makes both sides equal.
+        repair(prefer: RepairPreference) -> Verification;
+        /// Exchanges what is pending, at most for `within`.
+        sync_now(within: Duration) -> Exchange;
+        /// The conflict log, the newest first.
+        conflicts(limit: usize) -> Vec<Conflict>;
+        /// Marks all conflicts as reviewed; says how many there were.
+        review_conflicts() -> u64;
+        /// The rows that one side refuses.
+        quarantine() -> Vec<QuarantinedRow>;
+    }
+
+    /// Several rows at once, all of it on both sides or nothing.
+    ///
+    /// # Errors
+    /// As for [`crate::DualDatabase::transaction`].
+    pub fn transaction<T>(
+        &self,
+        mut work: impl FnMut(&Transaction<'_>) -> Result<T>,
+    ) -> Result<Written<T>> {
+        let handle = self.runtime.handle().clone();
+        wait(
+            &self.runtime,
+            self.inner.transaction(|inner| {
+                // The caller's thread is the one that waits here: it may wait for a step, too.
+                std::future::ready(work(&Transaction { inner, handle: &handle }))
+            }),
+        )?
+    }
+
+    /// Those that fit the filter, the newest first, in constant memory.
+    pub fn users(&self, filter: &UserFilter) -> impl Iterator<Item = Result<User>> + use<> {
+        let mut stream = Box::pin(self.inner.users(filter));
+        let runtime = Arc::clone(&self.runtime);
+        std::iter::from_fn(move || match wait(&runtime, stream.next()) {
+            Ok(next) => next,
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    /// Ends it: pushes what is pending, at most for `within`.
+    ///
+    /// # Errors
+    /// Configuration inside an async runtime.
+    pub fn close(self, within: Duration) -> Result<()> {
+        wait(&self.runtime, self.inner.close(within))
+    }
+}
+
+/// A [`super::Transaction`] whose steps wait.
+#[derive(Debug)]
+pub struct Transaction<'t> {
+    inner: super::Transaction,
+    handle: &'t Handle,
+}
+
+impl Transaction<'_> {
+    /// The user as this transaction sees it.
+    ///
+    /// # Errors
+    /// As for [`super::Transaction::get_user`].
+    pub fn get_user(&self, user_id: i64) -> Result<Option<User>> {
+        step(self.handle, self.inner.get_user(user_id))
+    }
+
+    /// Adds a user.
+    ///
+    /// # Errors
+    /// As for [`super::Transaction::add_user`].
+    pub fn add_user(&self, user: &UserPatch) -> Result<()> {
+        self.inner.add_user(user)
+    }
+
+    /// Sets these columns; gives the user as it is then.
+    ///
+    /// # Errors
+    /// As for [`super::Transaction::update_user`].
+    pub fn update_user(&self, user_id: i64, changes: &UserPatch) -> Result<User> {
+        step(self.handle, self.inner.update_user(user_id, changes))
+    }
+
+    /// Deletes a user.
+    ///
+    /// # Errors
+    /// As for [`super::Transaction::delete_user`].
+    pub fn delete_user(&self, user_id: i64) -> Result<()> {
+        step(self.handle, self.inner.delete_user(user_id))
+    }
+}
+
+/// Waits for a step on the thread that waits for the whole; another one does the work.
+fn step<T>(handle: &Handle, work: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| handle.block_on(work))
+}
+
+/// Waits for it, unless that would block a runtime.
+fn wait<T>(runtime: &Runtime, work: impl Future<Output = T>) -> Result<T> {
+    if Handle::try_current().is_ok() {
+        let message = "a blocking call inside an async runtime";
+        return Err(Error::new(Kind::Configuration, "wait for a call", message)
+            .with_hint("use `dual_database::DualDatabase` there"));
+    }
+    Ok(runtime.block_on(work))
+}

@@ -1,0 +1,95 @@
+//! PostgreSQL as one call sees it.
+
+use uuid::Uuid;
+
+use super::core::{Core, Deadline, is_verdict};
+use crate::store::postgres::primary::{Pooled, Primary};
+use crate::{Error, Kind, Result, Store};
+
+/// A session that one call has for itself, for one file.
+#[derive(Debug)]
+pub(super) struct Contact {
+    session: Pooled,
+    file: Uuid,
+}
+
+impl Contact {
+    /// What the session can do.
+    ///
+    /// # Errors
+    /// About the schema before the tables have been looked at.
+    pub fn primary(&self) -> Result<Primary<'_>> {
+        self.session.primary(self.file)
+    }
+}
+
+impl Core {
+    /// Whether calls may use PostgreSQL now.
+    ///
+    /// # Errors
+    /// Why they may not.
+    pub fn ready(&self, operation: &'static str) -> Result<()> {
+        if self.shared.health.is_up(Store::Postgres) {
+            Ok(())
+        } else {
+            Err(self.away(operation, Store::Postgres))
+        }
+    }
+
+    /// A session with PostgreSQL.
+    ///
+    /// # Errors
+    /// Those of opening one, and of what the tables need there; nothing was asked then.
+    pub async fn contact(
+        &self,
+        operation: &'static str,
+        file: Uuid,
+        deadline: Deadline,
+    ) -> Result<Contact> {
+        let session = async {
+            if self.pool.tables().is_none() {
+                self.pool.prepare().await?;
+            }
+            self.pool.get().await
+        };
+        let session = deadline.bound(session).await.unwrap_or_else(|| {
+            let message = "there was no connection to PostgreSQL within the time-out";
+            Err(Error::new(Kind::Unavailable(Store::Postgres), operation, message))
+        });
+        match session {
+            Ok(session) => Ok(Contact { session, file }),
+            Err(error) => {
+                if matches!(error.kind(), Kind::Schema(_) | Kind::AccessDenied) {
+                    self.shared.health.needs_init(Store::Postgres, &error);
+                } else {
+                    self.shared.health.failed(Store::Postgres, &error);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks PostgreSQL once, within the time that is left. After a failure of the connection
+    /// the breaker knows of it.
+    ///
+    /// # Errors
+    /// Those of the question; outcome unknown when the time is up.
+    pub async fn ask<T>(
+        &self,
+        operation: &'static str,
+        deadline: Deadline,
+        question: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let answer = deadline.bound(question).await.unwrap_or_else(|| {
+            // What was asked may still run there: nobody else is to wait behind it.
+            self.pool.clear();
+            let message = "PostgreSQL has not answered within the time-out";
+            Err(Error::new(Kind::OutcomeUnknown(Store::Postgres), operation, message))
+        });
+        answer.inspect_err(|error| {
+            if !is_verdict(error) || error.is_outcome_unknown() {
+                self.shared.health.failed(Store::Postgres, error);
+            }
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! What all calls of one database share: both stores, the synchroniser, the time allowed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::RwLock;
+use tokio::time::Instant;
+
+use super::options::{Prefer, WriteMode};
+use crate::health::StoreState;
+use crate::schema::Table;
+use crate::stamp::Stamp;
+use crate::store::postgres::primary::Pool;
+use crate::store::sqlite::replica::Replica;
+use crate::sync::engine::{Exchange, Shared, Synchroniser};
+use crate::{Error, Kind, Result, Store};
+
+/// An open database, shared by its clones.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub shared: Arc<Shared>,
+    pub pool: Pool,
+    /// `None` once it is closed.
+    pub synchroniser: RwLock<Option<Synchroniser>>,
+    pub mode: WriteMode,
+    pub prefer: Prefer,
+    pub timeout: Duration,
+}
+
+/// Until when a call waits for PostgreSQL.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline(Instant);
+
+impl Deadline {
+    pub fn after(time: Duration) -> Deadline {
+        Deadline(Instant::now() + time)
+    }
+
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    pub fn has_passed(self) -> bool {
+        self.remaining().is_zero()
+    }
+
+    /// Waits at most until then; `None` if it was in vain.
+    pub async fn bound<T>(self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout_at(self.0, work).await.ok()
+    }
+}
+
+impl Core {
+    pub fn deadline(&self) -> Deadline {
+        Deadline::after(self.timeout)
+    }
+
+    pub fn table(&self, table: usize) -> &Table {
+        &self.shared.tables[table]
+    }
+
+    /// The open file.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn replica(&self, operation: &'static str) -> Result<Arc<Replica>> {
+        self.shared.replica().ok_or_else(|| self.away(operation, Store::Sqlite))
+    }
+
+    /// The error for a store that the breaker, or its absence, keeps calls from.
+    pub fn away(&self, operation: &'static str, store: Store) -> Error {
+        let error = |why: &str| Error::new(Kind::Unavailable(store), operation, why);
+        match self.shared.health.state(store) {
+            StoreState::Up => error(&format!("{store} is not open")),
+            StoreState::Down { reason, hint: Some(hint) } => error(&reason).with_hint(hint),
+            StoreState::Down { reason, hint: None } => error(&reason),
+            StoreState::NeedsInit { reason } => error(&reason).with_hint("run `dual init`"),
+        }
+    }
+
+    /// A stamp above `above`, and above everything that this process has seen and made.
+    pub fn propose(&self, above: Stamp) -> Stamp {
+        propose(&self.shared, above)
+    }
+
+    /// Something was written that the other side has to hear of.
+    pub fn ring(&self) {
+        // Not to be had only while it is being closed, and closing pushes.
+        if let Ok(running) = self.synchroniser.try_read()
+            && let Some(synchroniser) = running.as_ref()
+        {
+            synchroniser.ring();
+        }
+    }
+
+    /// Exchanges what is pending either way, at most that long.
+    ///
+    /// # Errors
+    /// Why a side could not be reached; unavailable when the time is up.
+    pub async fn exchange(&self, within: Duration) -> Result<Exchange> {
+        let running = self.synchroniser.read().await;
+        match running.as_ref() {
+            Some(synchroniser) => synchroniser.sync(within).await,
+            // A clone that outlives the closing.
+            None => Synchroniser::on_demand(Arc::clone(&self.shared)).sync(within).await,
+        }
+    }
+}
+
+/// A stamp above `above`, and above everything that this process has seen and made.
+pub(super) fn propose(shared: &Shared, above: Stamp) -> Stamp {
+    shared.clock().propose(above)
+}
+
+/// Whether the error is a verdict on the call rather than a failure of the store.
+pub(super) fn is_verdict(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::InvalidData
+            | Kind::AlreadyExists
+            | Kind::NotFound
+            | Kind::Conflict
+            | Kind::OutcomeUnknown(Store::Postgres)
+            | Kind::Internal
+    )
+}
+
+/// Neither store could do it: one error with both causes.
+pub(super) fn neither(operation: &'static str, postgres: Error, sqlite: &Error) -> Error {
+    let message =
+        format!("neither store can be used: {}; and {}", postgres.chain(), sqlite.chain());
+    let hints: Vec<&str> = postgres.hint().into_iter().chain(sqlite.hint()).collect();
+    let hint = hints.join("; ");
+    let error = Error::new(Kind::Unavailable(Store::Postgres), operation, message);
+    let error = error.with_source(postgres);
+    if hint.is_empty() { error } else { error.with_hint(hint) }
+}

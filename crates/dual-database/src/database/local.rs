@@ -1,0 +1,215 @@
+//! The file's part of a write: alone, or after PostgreSQL has answered.
+
+use super::core::propose;
+use super::plan::{Plan, conflict, named, refusal};
+use super::record::Record;
+use crate::merge::{Change, Tracked, Version, misses_none};
+use crate::schema::RowId;
+use crate::stamp::Stamp;
+use crate::store::postgres::primary::Written;
+use crate::store::sqlite::replica::{Content, LocalRow, Node, Taken};
+use crate::sync::engine::Shared;
+use crate::sync::{Break, Follow};
+use crate::{Error, Kind, Result, Store};
+
+/// What PostgreSQL was sent before its answer was lost.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub changes: Vec<(RowId, Change)>,
+    pub proposal: Stamp,
+}
+
+/// What the file knows before a write.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Look {
+    /// Something is pending for PostgreSQL.
+    pub pending: bool,
+    /// The highest stamp that the write replaces here.
+    pub above: Stamp,
+    /// The file's identity at PostgreSQL.
+    pub file: uuid::Uuid,
+}
+
+/// Looks at the rows that a plan is about.
+pub(super) fn look(content: &Content<'_>, plan: &Plan) -> Result<Look> {
+    let mut above = Stamp::ZERO;
+    for (id, wish) in &plan.wishes {
+        if let Some(row) = content.row(*id)?
+            && let Some(change) = wish.for_row(row.tracked.version.live.value)
+        {
+            above = above.max(row.tracked.replaces(&change));
+        }
+    }
+    Ok(Look { pending: content.is_pending()?, above, file: content.node()?.file })
+}
+
+/// The rows after a write, in the order of the wishes; `None` for one that was deleted.
+pub(super) type Rows = Vec<Option<Record>>;
+
+/// The whole plan goes to the file alone, pending, under a stamp that is made here.
+pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Result<Rows> {
+    let name = |id: RowId| named(&shared.tables, id);
+    for (id, read) in &plan.reads {
+        let row = content.row(*id)?.filter(|row| row.tracked.version.live.value);
+        if !is_as_read(row.as_ref().map(|row| &row.tracked.version), read.as_ref()) {
+            return Err(conflict(plan.operation, &name(*id)));
+        }
+    }
+    let mut above = Stamp::ZERO;
+    let mut changes = Vec::with_capacity(plan.wishes.len());
+    for (id, wish) in &plan.wishes {
+        let row = content.row(*id)?;
+        let alive = row.as_ref().is_some_and(|row| row.tracked.version.live.value);
+        let Some(change) = wish.for_row(alive) else {
+            return Err(if alive || knows_all(&content.node()?) {
+                refusal(plan.operation, &name(*id), alive)
+            } else {
+                let message = format!("{} is not in the file, which is not complete", name(*id));
+                Error::new(Kind::Unavailable(Store::Postgres), plan.operation, message)
+            });
+        };
+        above = above.max(row.map_or(Stamp::ZERO, |row| row.tracked.replaces(&change)));
+        changes.push((*id, change));
+    }
+    let proposal = propose(shared, above);
+    for (id, change) in &changes {
+        content.change(*id, change, proposal).map_err(|error| error.about(name(*id)))?;
+    }
+    rows(content, &changes)
+}
+
+/// Whether nobody has written to the row since it was read: every stamp is the same.
+fn is_as_read(row: Option<&Version>, read: Option<&Version>) -> bool {
+    match (row, read) {
+        (None, None) => true,
+        (Some(row), Some(read)) => {
+            let columns = row.columns.len().max(read.columns.len());
+            row.live.stamp == read.live.stamp
+                && (0..columns).all(|column| row.stamp_of(column) == read.stamp_of(column))
+        }
+        _ => false,
+    }
+}
+
+/// PostgreSQL may have it: the same changes under the same stamp, so that pushing them is a
+/// no-op if it has. `reads` are what they were computed from. `None` if the file cannot tell:
+/// it lacks what was read or changed, or has moved past the stamp meanwhile.
+pub(super) fn alone_as_sent(
+    content: &Content<'_>,
+    sent: &Sent,
+    reads: &[(RowId, Option<Version>)],
+) -> Result<Option<Rows>> {
+    let befores =
+        sent.changes.iter().map(|(id, _)| content.row(*id)).collect::<Result<Vec<_>>>()?;
+    for (id, read) in reads {
+        let row = content.row(*id)?;
+        if !misses_none(row.as_ref().map(|row| &row.tracked.version), read.as_ref()) {
+            return Ok(None);
+        }
+    }
+    let mut missing = Vec::new();
+    for ((id, change), before) in sent.changes.iter().zip(&befores) {
+        let before = before.as_ref().map(|row| &row.tracked);
+        if before.is_some_and(|row| has_arrived(row, change, sent.proposal)) {
+            continue;
+        }
+        let alive = before.is_some_and(|row| row.version.live.value);
+        let superseded = before.is_some_and(|row| row.replaces(change) >= sent.proposal);
+        if alive == matches!(change, Change::Insert(_)) || superseded {
+            return Ok(None);
+        }
+        missing.push((*id, change));
+    }
+    for (id, change) in missing {
+        content.change(id, change, sent.proposal)?;
+    }
+    rows(content, &sent.changes).map(Some)
+}
+
+fn has_arrived(row: &Tracked, change: &Change, stamp: Stamp) -> bool {
+    match change {
+        Change::Update(columns) => {
+            columns.iter().all(|(column, _)| row.version.stamp_of(*column) == stamp)
+        }
+        Change::Insert(_) | Change::Delete => row.version.live.stamp == stamp,
+    }
+}
+
+/// What became of PostgreSQL's answer in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direct {
+    /// It stands there, or the feed had brought it before.
+    Stands,
+    /// The file lacks something of what was there before: the feed brings both.
+    Misses,
+    /// The file's own table refuses a row; it is in quarantine.
+    Refused,
+    /// The file does not follow the server that answered: the answer proves nothing about the
+    /// one that is followed next.
+    OtherEpoch,
+}
+
+/// Takes PostgreSQL's answer into the file, all of its rows or none.
+pub(super) fn direct(content: &Content<'_>, answer: &Written) -> Result<Direct> {
+    let node = content.node()?;
+    match &node.follow {
+        Follow::Following { epoch, .. }
+            if answer.epoch.break_from(epoch, &node.tokens).is_some() =>
+        {
+            return Ok(Direct::OtherEpoch);
+        }
+        Follow::Following { .. } if has_passed(&node, answer.txid) => return Ok(Direct::Stands),
+        Follow::Following { .. } => {}
+        Follow::Reconciling { .. } | Follow::Held { .. } => return Ok(Direct::OtherEpoch),
+    }
+    let mut taken = Vec::with_capacity(answer.rows.len());
+    for written in &answer.rows {
+        let id = written.row.id;
+        let before = content.row(id)?;
+        let absorbed = Tracked::absorb_direct(
+            before.as_ref().map(|row| &row.tracked),
+            written.previous.as_ref(),
+            &written.row.version,
+            &content.tables()[id.table].defaults,
+        );
+        match absorbed {
+            None => return Ok(Direct::Misses),
+            Some(absorbed) => taken.push((id, before, absorbed, &written.row)),
+        }
+    }
+    let mut outcome = Direct::Stands;
+    for (id, before, absorbed, row) in taken {
+        let there = Some(&row.version);
+        let taken = content.take(id, before.as_ref(), there, &absorbed, row.surrogate)?;
+        if taken == Taken::Refused {
+            outcome = Direct::Refused;
+        }
+    }
+    Ok(outcome)
+}
+
+/// Whether the cursor has passed that transaction.
+pub(super) fn has_passed(node: &Node, txid: u64) -> bool {
+    match &node.follow {
+        Follow::Following { snapshot, .. } => !snapshot.is_new(txid),
+        Follow::Reconciling { .. } | Follow::Held { .. } => false,
+    }
+}
+
+/// Whether a row that the file lacks is not there at all: the first copy has been made, or
+/// there has never been a PostgreSQL to copy from.
+fn knows_all(node: &Node) -> bool {
+    let copying = matches!(node.follow, Follow::Reconciling { cause: Break::FirstContact, .. });
+    !copying || node.installation.is_none()
+}
+
+fn rows(content: &Content<'_>, changes: &[(RowId, Change)]) -> Result<Rows> {
+    changes.iter().map(|(id, _)| Ok(content.row(*id)?.and_then(|row| record(*id, row)))).collect()
+}
+
+/// The row of the file, if it lives.
+pub(super) fn record(id: RowId, row: LocalRow) -> Option<Record> {
+    let version = row.tracked.version;
+    let values = version.columns.into_iter().map(|column| column.value).collect();
+    version.live.value.then_some(Record { key: id.key, surrogate: row.surrogate, values })
+}

@@ -1,0 +1,96 @@
+//! A call's changes before they meet a row.
+
+use crate::clock;
+use crate::merge::{Change, Version};
+use crate::schema::{RowId, Table};
+use crate::value::Value;
+use crate::{Error, Kind, Result};
+
+use super::record::Checked;
+
+/// What a caller wants of one row.
+#[derive(Clone, Debug)]
+pub(super) enum Wish {
+    /// This change, or a refusal.
+    Change(Change),
+    /// The row as `insert` if it is not there; else these columns of it.
+    Upsert { insert: Vec<Value>, update: Vec<(usize, Value)> },
+}
+
+impl Wish {
+    /// The change for a row that lives, or does not; `None` if there is none.
+    pub fn for_row(&self, alive: bool) -> Option<Change> {
+        match self {
+            Wish::Change(change @ Change::Insert(_)) => (!alive).then(|| change.clone()),
+            Wish::Change(change) => alive.then(|| change.clone()),
+            Wish::Upsert { update, .. } if alive => Some(Change::Update(update.clone())),
+            Wish::Upsert { insert, .. } => Some(Change::Insert(insert.clone())),
+        }
+    }
+}
+
+/// Everything that one call does, in one transaction.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// The call, as a verb phrase.
+    pub operation: &'static str,
+    /// One wish for each row.
+    pub wishes: Vec<(RowId, Wish)>,
+    /// The rows that were read to compute it, as they were; `None` if they did not live.
+    pub reads: Vec<(RowId, Option<Version>)>,
+}
+
+/// The whole new row: what was said, else the moment for the columns that keep it, else the
+/// declared default; evaluated here, once, whichever store gets it first.
+pub(super) fn new_row(table: &Table, said: &Checked) -> Vec<Value> {
+    let now = jiff::tz::Offset::UTC.to_datetime(clock::now());
+    let micros = now.subsec_nanosecond() / 1_000 * 1_000;
+    let now = now.with().subsec_nanosecond(micros).build().unwrap_or(now);
+    let mut values = table.defaults();
+    for at in table.moments() {
+        values[at] = Value::Timestamp(now);
+    }
+    for (at, value) in &said.columns {
+        values[*at] = value.clone();
+    }
+    values
+}
+
+/// `table key`, for errors.
+pub(super) fn named(tables: &[Table], id: RowId) -> String {
+    let table = tables.get(id.table).map_or("?", Table::name);
+    format!("{table} {}", id.key)
+}
+
+/// The row is there already.
+pub(super) fn already_exists(operation: &'static str, row: &str) -> Error {
+    Error::new(Kind::AlreadyExists, operation, format!("{row} is there already"))
+}
+
+/// The row is not there.
+pub(super) fn not_found(operation: &'static str, row: &str) -> Error {
+    Error::new(Kind::NotFound, operation, format!("there is no {row}"))
+}
+
+/// What the row's wish answers where nothing can be done: a change of a row that is in the way,
+/// or is missing.
+pub(super) fn refusal(operation: &'static str, row: &str, alive: bool) -> Error {
+    if alive { already_exists(operation, row) } else { not_found(operation, row) }
+}
+
+/// Somebody has changed a row that the transaction has read.
+pub(super) fn conflict(operation: &'static str, row: &str) -> Error {
+    let message = format!("{row} was changed by somebody else meanwhile");
+    Error::new(Kind::Conflict, operation, message).with_hint("nothing was done; repeat it")
+}
+
+/// The key of a new row.
+///
+/// # Errors
+/// Invalid data if it was not named.
+pub(super) fn key_of(table: &Table, said: &Checked) -> Result<i64> {
+    said.key.ok_or_else(|| {
+        let name = table.key().name;
+        super::record::refused(table, name, "it has to be given: it is the key of a new row")
+    })
+}

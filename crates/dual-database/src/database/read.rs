@@ -1,0 +1,193 @@
+//! The path of a read: PostgreSQL, the file while it is away; or the file at once.
+//!
+//! "Not found" in PostgreSQL is an answer. What is pending in the file is not in PostgreSQL
+//! yet: such a row is answered from the file, and before a list the two exchange what they have.
+
+use crate::schema::RowId;
+use crate::store::postgres::primary::{After, Filter, Primary};
+use crate::store::sqlite::replica::{Content, ListedRow, LocalRow};
+use crate::{Error, Result, Store};
+
+use super::Found;
+use super::core::{Core, Deadline, neither};
+use super::local::record;
+use super::options::Prefer;
+use super::record::Record;
+use super::write::remote_record;
+
+/// Which part of a table.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    pub table: usize,
+    pub filter: Filter,
+    pub after: Option<After>,
+    pub limit: u64,
+}
+
+/// What the file answers about one row.
+struct LocalAnswer {
+    row: Option<LocalRow>,
+    exchanged_ms: Option<i64>,
+    file: uuid::Uuid,
+}
+
+impl LocalAnswer {
+    fn is_pending(&self) -> bool {
+        self.row.as_ref().is_some_and(|row| row.tracked.bases.any())
+    }
+
+    fn found(self, id: RowId, core: &Core) -> Found<Option<Record>> {
+        let value = self.row.and_then(|row| record(id, row));
+        core.found_in_file(value, self.exchanged_ms)
+    }
+}
+
+impl Core {
+    /// One row.
+    ///
+    /// # Errors
+    /// Unavailable with both causes if neither store answers.
+    pub async fn get(&self, operation: &'static str, id: RowId) -> Result<Found<Option<Record>>> {
+        let deadline = self.deadline();
+        let local = self.ask_file(operation, move |content| {
+            let node = content.node()?;
+            let (exchanged_ms, file) = (node.exchanged_ms, node.file);
+            Ok(LocalAnswer { row: content.row(id)?, exchanged_ms, file })
+        });
+        let local = local.await;
+        let file = local.as_ref().map(|local| local.file).unwrap_or_default();
+        match local {
+            Ok(local) if self.prefer == Prefer::Local || local.is_pending() => {
+                Ok(local.found(id, self))
+            }
+            local => {
+                let remote = async {
+                    self.ready(operation)?;
+                    let contact = self.contact(operation, file, deadline).await?;
+                    self.ask(operation, deadline, contact.primary()?.row(id)).await
+                };
+                match (remote.await, local) {
+                    (Ok(row), _) => {
+                        let value = row.as_ref().and_then(remote_record);
+                        Ok(Found { value, source: Store::Postgres, age: None })
+                    }
+                    (Err(_), Ok(local)) => Ok(local.found(id, self)),
+                    (Err(primary), Err(file)) => Err(neither(operation, primary, &file)),
+                }
+            }
+        }
+    }
+
+    /// A part of a table, the newest first.
+    ///
+    /// # Errors
+    /// As for [`Core::get`].
+    pub async fn list(&self, operation: &'static str, page: Page) -> Result<Found<Vec<Record>>> {
+        let (filter, after) = (page.filter.clone(), page.after.clone());
+        let local = move |content: &Content<'_>| {
+            let rows = content.list(page.table, &filter, after.as_ref(), page.limit)?;
+            Ok(rows.into_iter().map(listed_record).collect())
+        };
+        self.read_either(operation, local, async |primary| {
+            let rows =
+                primary.list(page.table, &page.filter, page.after.as_ref(), page.limit).await?;
+            Ok(rows.iter().filter_map(remote_record).collect())
+        })
+        .await
+    }
+
+    /// How many rows fit.
+    ///
+    /// # Errors
+    /// As for [`Core::get`].
+    pub async fn count(
+        &self,
+        operation: &'static str,
+        table: usize,
+        filter: Filter,
+    ) -> Result<Found<u64>> {
+        let local_filter = filter.clone();
+        let local = move |content: &Content<'_>| content.count(table, &local_filter);
+        self.read_either(operation, local, async |primary| primary.count(table, &filter).await)
+            .await
+    }
+
+    /// From the store that is preferred, else from the other one.
+    async fn read_either<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        local: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+        remote: impl AsyncFnOnce(Primary<'_>) -> Result<T>,
+    ) -> Result<Found<T>> {
+        let deadline = self.deadline();
+        let from_file = self.ask_file(operation, move |content| {
+            Ok((local(content)?, content.node()?.exchanged_ms))
+        });
+        let from_file = async {
+            let (value, exchanged_ms) = from_file.await?;
+            Ok(self.found_in_file(value, exchanged_ms))
+        };
+        let from_primary = async {
+            let value = self.ask_when_pushed(operation, deadline, remote).await?;
+            Ok(Found { value, source: Store::Postgres, age: None })
+        };
+        match self.prefer {
+            Prefer::Postgres => match from_primary.await {
+                Ok(found) => Ok(found),
+                Err(primary) => from_file.await.map_err(|file| neither(operation, primary, &file)),
+            },
+            Prefer::Local => match from_file.await {
+                Ok(found) => Ok(found),
+                Err(file) => {
+                    from_primary.await.map_err(|primary| neither(operation, primary, &file))
+                }
+            },
+        }
+    }
+
+    /// Asks PostgreSQL once nothing is pending for it; gives up if that does not come about in
+    /// half of the time.
+    async fn ask_when_pushed<T>(
+        &self,
+        operation: &'static str,
+        deadline: Deadline,
+        question: impl AsyncFnOnce(Primary<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let look = |content: &Content<'_>| Ok((content.is_pending()?, content.node()?.file));
+        let (pending, file) = self.ask_file(operation, look).await.unwrap_or_default();
+        self.ready(operation)?;
+        if pending {
+            self.exchange(deadline.remaining() / 2).await?;
+        }
+        let contact = self.contact(operation, file, deadline).await?;
+        self.ask(operation, deadline, question(contact.primary()?)).await
+    }
+
+    /// A read transaction on the file.
+    pub async fn ask_file<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        question: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let replica = self.replica(operation)?;
+        let answer = replica.read(operation, question).await;
+        answer.inspect_err(|error: &Error| {
+            if !super::core::is_verdict(error) {
+                self.shared.health.failed(Store::Sqlite, error);
+            }
+        })
+    }
+
+    /// An answer of the file with its age.
+    pub fn found_in_file<T>(&self, value: T, exchanged_ms: Option<i64>) -> Found<T> {
+        let now_ms = crate::clock::now().as_millisecond();
+        let age = exchanged_ms.map(|then| {
+            std::time::Duration::from_millis(now_ms.saturating_sub(then).max(0) as u64)
+        });
+        Found { value, source: Store::Sqlite, age }
+    }
+}
+
+fn listed_record(row: ListedRow) -> Record {
+    Record { key: row.key, surrogate: row.surrogate, values: row.values }
+}

@@ -1,0 +1,244 @@
+//! How both stores stand, and what has been set aside.
+
+use std::collections::BTreeSet;
+
+use super::DualDatabase;
+use super::core::{Core, neither};
+use super::status::{Conflict, QuarantinedRow, SideStatus, Status};
+use crate::merge::{RegisterId, Tracked};
+use crate::schema::RowId;
+use crate::stamp::Stamp;
+use crate::store::postgres::primary::RemoteRow;
+use crate::store::sqlite::replica::{ConflictEntry, Durability, Node, register_name};
+use crate::sync::Follow;
+use crate::{Result, Store};
+
+/// How many changed rows are compared one by one before their number is told.
+const LOOKED_AT: u64 = 1_000;
+
+/// What the file tells of itself.
+struct Local {
+    node: Node,
+    pending: u64,
+    quarantined: u64,
+    conflicts: u64,
+}
+
+/// What PostgreSQL tells.
+struct Remote {
+    unseen: Option<u64>,
+    conflicts: u64,
+}
+
+impl Core {
+    /// How both stores stand; asks both, whatever the breakers say.
+    pub async fn status(&self) -> Status {
+        let operation = "report the status";
+        let local = self
+            .ask_file(operation, |content| {
+                Ok(Local {
+                    node: content.node()?,
+                    pending: content.pending_count()?,
+                    quarantined: content.quarantine()?.len() as u64,
+                    conflicts: content.unreviewed_conflicts()?,
+                })
+            })
+            .await
+            .ok();
+        let remote = self.remote_status(operation, local.as_ref().map(|local| &local.node)).await;
+        let remote = remote.ok();
+        let side = |store| SideStatus { state: self.shared.health.state(store) };
+        let follow = local.as_ref().map(|local| &local.node.follow);
+        let (sync, held_losses) = match follow {
+            Some(Follow::Following { .. }) => ("following", None),
+            Some(Follow::Held { losses, .. }) => ("held", Some(*losses)),
+            Some(Follow::Reconciling { .. }) | None => ("converging", None),
+        };
+        let exchanged_ms = local.as_ref().and_then(|local| local.node.exchanged_ms);
+        let now_ms = crate::clock::now().as_millisecond();
+        Status {
+            postgres: side(Store::Postgres),
+            sqlite: side(Store::Sqlite),
+            pending_to_postgres: local.as_ref().map(|local| local.pending),
+            pending_to_sqlite: remote.as_ref().and_then(|remote| remote.unseen),
+            // Every file sends its conflicts to PostgreSQL, so its log has them all.
+            conflicts: remote
+                .map(|remote| remote.conflicts)
+                .or(local.as_ref().map(|local| local.conflicts)),
+            quarantined: local.as_ref().map(|local| local.quarantined),
+            last_sync_age_ms: exchanged_ms.map(|then| now_ms.saturating_sub(then).max(0)),
+            sync,
+            held_losses,
+            wal_bytes: self.wal_bytes(),
+            recent_errors: self.shared.health.recent(),
+        }
+    }
+
+    async fn remote_status(&self, operation: &'static str, node: Option<&Node>) -> Result<Remote> {
+        let deadline = self.deadline();
+        let file = node.map(|node| node.file).unwrap_or_default();
+        let contact = self.contact(operation, file, deadline).await?;
+        let primary = contact.primary()?;
+        self.ask(operation, deadline, async {
+            let unseen = match node.map(|node| &node.follow) {
+                Some(Follow::Following { snapshot, .. }) => {
+                    match primary.count_unseen(snapshot).await? {
+                        // Few enough to look at: the file's own writes come back, too.
+                        count @ 1..=LOOKED_AT => {
+                            let rows = primary.poll(snapshot, &[]).await?.rows;
+                            Some(self.count_lacking(operation, rows).await.unwrap_or(count))
+                        }
+                        count => Some(count),
+                    }
+                }
+                _ => None,
+            };
+            Ok(Remote { unseen, conflicts: primary.unreviewed_count().await? })
+        })
+        .await
+    }
+
+    /// How many of these rows of PostgreSQL's would change the file.
+    async fn count_lacking(&self, operation: &'static str, rows: Vec<RemoteRow>) -> Result<u64> {
+        self.ask_file(operation, move |content| {
+            let mut lacking = 0;
+            for row in &rows {
+                let defaults = &content.tables()[row.id.table].defaults;
+                let local = content.row(row.id)?.map(|local| local.tracked);
+                lacking += u64::from(match &local {
+                    Some(_) => {
+                        Tracked::absorb(local.as_ref(), &row.version, true, defaults).changed
+                    }
+                    None => row.version.live.value,
+                });
+            }
+            Ok(lacking)
+        })
+        .await
+    }
+
+    fn wal_bytes(&self) -> Option<u64> {
+        let mut path = self.shared.sqlite.path.clone().into_os_string();
+        path.push("-wal");
+        std::fs::metadata(path).ok().map(|found| found.len())
+    }
+
+    /// The conflict log: PostgreSQL's, with what the file has not told it yet.
+    ///
+    /// # Errors
+    /// Unavailable if neither store answers.
+    pub async fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>> {
+        let operation = "read the conflict log";
+        let local = self.ask_file(operation, move |content| content.conflicts(limit)).await;
+        let remote = async {
+            self.ready(operation)?;
+            let deadline = self.deadline();
+            let contact = self.contact(operation, uuid::Uuid::nil(), deadline).await?;
+            self.ask(operation, deadline, contact.primary()?.conflicts(limit)).await
+        };
+        let (known, more) = match (remote.await, local) {
+            (Ok(remote), Ok(local)) => (remote, local),
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) => (one, Vec::new()),
+            (Err(primary), Err(file)) => return Err(neither(operation, primary, &file)),
+        };
+        let mut told = BTreeSet::<(RowId, RegisterId, Stamp, Stamp)>::new();
+        let mut entries: Vec<ConflictEntry> = known
+            .into_iter()
+            .chain(more)
+            .filter(|entry| {
+                let of = entry.conflict;
+                told.insert((entry.id, of.register, of.winner, of.loser))
+            })
+            .collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.noted_ms));
+        entries.truncate(limit);
+        Ok(entries.into_iter().map(|entry| self.shown(entry)).collect())
+    }
+
+    fn shown(&self, entry: ConflictEntry) -> Conflict {
+        let table = self.table(entry.id.table);
+        Conflict {
+            table: table.name(),
+            key: entry.id.key,
+            column: register_name(table, entry.conflict.register),
+            winning: entry.winning,
+            losing: entry.losing,
+            winner_ms: entry.conflict.winner.unix_ms(),
+            loser_ms: entry.conflict.loser.unix_ms(),
+            noted_ms: entry.noted_ms,
+            reviewed: entry.reviewed,
+        }
+    }
+
+    /// Marks all conflicts as reviewed, on both sides.
+    ///
+    /// # Errors
+    /// Unavailable if neither store answers.
+    pub async fn review_conflicts(&self) -> Result<u64> {
+        let operation = "review the conflicts";
+        let local =
+            self.change_file(operation, Durability::Full, |content| content.review_conflicts());
+        let remote = async {
+            self.ready(operation)?;
+            let deadline = self.deadline();
+            let contact = self.contact(operation, uuid::Uuid::nil(), deadline).await?;
+            self.ask(operation, deadline, contact.primary()?.review_all()).await
+        };
+        match (remote.await, local.await) {
+            (Ok(remote), Ok(local)) => Ok(remote.max(local)),
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
+            (Err(primary), Err(file)) => Err(neither(operation, primary, &file)),
+        }
+    }
+
+    /// The rows that one side refuses.
+    ///
+    /// # Errors
+    /// Unavailable if the file does not answer.
+    pub async fn quarantine(&self) -> Result<Vec<QuarantinedRow>> {
+        let rows = self.ask_file("read the quarantine", |content| content.quarantine()).await?;
+        let shown = rows.into_iter().map(|row| QuarantinedRow {
+            table: self.table(row.id.table).name(),
+            key: row.id.key,
+            refused_by: row.refused_by,
+            code: row.code,
+            reason: row.reason,
+            since_ms: row.since_ms,
+        });
+        Ok(shown.collect())
+    }
+}
+
+impl DualDatabase {
+    /// How both stores stand.
+    ///
+    /// # Errors
+    /// None that matters: a store that does not answer is `down` in the answer.
+    pub async fn status(&self) -> Result<Status> {
+        Ok(self.core.status().await)
+    }
+
+    /// The conflict log, the newest first.
+    ///
+    /// # Errors
+    /// Unavailable if neither store answers.
+    pub async fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>> {
+        self.core.conflicts(limit).await
+    }
+
+    /// Marks all conflicts as reviewed; says how many there were.
+    ///
+    /// # Errors
+    /// Unavailable if neither store answers.
+    pub async fn review_conflicts(&self) -> Result<u64> {
+        self.core.review_conflicts().await
+    }
+
+    /// The rows that one side refuses.
+    ///
+    /// # Errors
+    /// Unavailable if the file does not answer.
+    pub async fn quarantine(&self) -> Result<Vec<QuarantinedRow>> {
+        self.core.quarantine().await
+    }
+}

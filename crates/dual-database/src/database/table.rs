@@ -1,0 +1,225 @@
+//! The calls on any declared table.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::stream::{self, Stream};
+
+use super::core::Core;
+use super::plan::{Plan, Wish, key_of, new_row};
+use super::read::Page;
+use super::record::{Checked, Patch, Record, refused};
+use super::{Found, Written};
+use crate::merge::Change;
+use crate::schema::{RowId, Table};
+use crate::store::postgres::primary::{After, Filter};
+use crate::store::sqlite::REGISTER_DATE;
+use crate::value::Value;
+use crate::{Error, Kind, Result};
+
+/// How many rows a stream reads at once.
+const PAGE: u64 = 2_000;
+
+/// One table of an open database.
+#[derive(Clone, Copy, Debug)]
+pub struct TableCalls<'d> {
+    core: &'d Arc<Core>,
+    table: usize,
+}
+
+impl<'d> TableCalls<'d> {
+    pub(super) fn new(core: &'d Arc<Core>, table: usize) -> TableCalls<'d> {
+        TableCalls { core, table }
+    }
+
+    /// The declaration.
+    #[must_use]
+    pub fn declaration(&self) -> &'d Table {
+        self.core.table(self.table)
+    }
+
+    fn id(&self, key: i64) -> RowId {
+        RowId { table: self.table, key }
+    }
+
+    /// Adds a row; columns that are not named get their defaults.
+    ///
+    /// # Errors
+    /// As for [`super::DualDatabase::add_user`].
+    pub async fn add(&self, row: &Patch) -> Result<Written<Record>> {
+        let (id, wish) = wish_to_add(self.declaration(), self.table, row)?;
+        self.write_one("add a row", id, wish).await
+    }
+
+    /// Adds a row, or sets these columns of the one that is there.
+    ///
+    /// # Errors
+    /// As for [`super::DualDatabase::upsert_user`].
+    pub async fn upsert(&self, row: &Patch) -> Result<Written<Record>> {
+        let said = row.checked(self.declaration())?;
+        let id = self.id(key_of(self.declaration(), &said)?);
+        let insert = new_row(self.declaration(), &said);
+        if said.columns.is_empty() {
+            // Of a row that is there nothing is to be set.
+            return match self
+                .write_one("upsert a row", id, Wish::Change(Change::Insert(insert)))
+                .await
+            {
+                Err(error) if error.is_already_exists() => match self.get(id.key).await?.value {
+                    Some(record) => Ok(Written::InBoth(record)),
+                    None => Err(error),
+                },
+                written => written,
+            };
+        }
+        let wish = Wish::Upsert { insert, update: said.columns };
+        self.write_one("upsert a row", id, wish).await
+    }
+
+    /// Sets these columns of a row.
+    ///
+    /// # Errors
+    /// As for [`super::DualDatabase::update_user`].
+    pub async fn update(&self, key: i64, changes: &Patch) -> Result<Written<Record>> {
+        let wish = wish_to_update(self.declaration(), key, changes)?;
+        self.write_one("update a row", self.id(key), wish).await
+    }
+
+    /// Deletes a row.
+    ///
+    /// # Errors
+    /// As for [`super::DualDatabase::delete_user`].
+    pub async fn delete(&self, key: i64) -> Result<Written<()>> {
+        let plan = Plan {
+            operation: "delete a row",
+            wishes: vec![(self.id(key), Wish::Change(Change::Delete))],
+            reads: Vec::new(),
+        };
+        Ok(self.core.write(plan).await?.map(|_| ()))
+    }
+
+    async fn write_one(
+        &self,
+        operation: &'static str,
+        id: RowId,
+        wish: Wish,
+    ) -> Result<Written<Record>> {
+        let plan = Plan { operation, wishes: vec![(id, wish)], reads: Vec::new() };
+        self.core.write(plan).await?.try_map(|rows| {
+            rows.into_iter().next().flatten().ok_or_else(|| {
+                Error::new(Kind::Internal, operation, "the written row was not answered")
+            })
+        })
+    }
+
+    /// The row with that key.
+    ///
+    /// # Errors
+    /// Unavailable with both causes if neither store answers.
+    pub async fn get(&self, key: i64) -> Result<Found<Option<Record>>> {
+        self.core.get("read a row", self.id(key)).await
+    }
+
+    /// The rows that fit, the newest first.
+    ///
+    /// # Errors
+    /// As for [`TableCalls::get`].
+    pub async fn list(&self, filter: &Filter, limit: Option<u64>) -> Result<Found<Vec<Record>>> {
+        let limit = limit.unwrap_or(u64::MAX);
+        let page = Page { table: self.table, filter: filter.clone(), after: None, limit };
+        self.core.list("list rows", page).await
+    }
+
+    /// How many rows fit.
+    ///
+    /// # Errors
+    /// As for [`TableCalls::get`].
+    pub async fn count(&self, filter: &Filter) -> Result<Found<u64>> {
+        self.core.count("count rows", self.table, filter.clone()).await
+    }
+
+    /// The rows that fit, the newest first, a page at a time: as many rows as there may be in
+    /// constant memory. Each page is of its own moment, from the store that answers then; a row
+    /// that stays as it is comes once.
+    pub fn stream(&self, filter: &Filter) -> impl Stream<Item = Result<Record>> + Send + use<> {
+        stream(Arc::clone(self.core), Ok(self.table), filter.clone())
+    }
+}
+
+/// The rows of a table that fit, a page at a time.
+pub(super) fn stream(
+    core: Arc<Core>,
+    table: Result<usize>,
+    filter: Filter,
+) -> impl Stream<Item = Result<Record>> + Send {
+    let pages = Pages { core, table: Some(table), filter, after: None, rows: VecDeque::new() };
+    stream::unfold(pages, |mut pages| async move {
+        let next = pages.next().await?;
+        Some((next, pages))
+    })
+}
+
+/// Where a stream stands.
+struct Pages {
+    core: Arc<Core>,
+    /// `None` once it is at its end.
+    table: Option<Result<usize>>,
+    filter: Filter,
+    after: Option<After>,
+    rows: VecDeque<Record>,
+}
+
+impl Pages {
+    async fn next(&mut self) -> Option<Result<Record>> {
+        if let Some(row) = self.rows.pop_front() {
+            return Some(Ok(row));
+        }
+        let table = match self.table.take()? {
+            Ok(table) => table,
+            Err(error) => return Some(Err(error)),
+        };
+        let (filter, after) = (self.filter.clone(), self.after.take());
+        let page = Page { table, filter, after, limit: PAGE };
+        match self.core.list("list rows", page).await {
+            Ok(found) => self.rows = found.value.into(),
+            Err(error) => return Some(Err(error)),
+        }
+        if let Some(last) = self.rows.back() {
+            self.after = Some(place(self.core.table(table), last));
+            self.table = Some(Ok(table));
+        }
+        self.rows.pop_front().map(Ok)
+    }
+}
+
+/// Where a list goes on after that row.
+fn place(table: &Table, last: &Record) -> After {
+    let order = table.position(REGISTER_DATE).map(|position| last.value(table, position));
+    After { order: order.unwrap_or(Value::Null), key: last.key }
+}
+
+/// The wish to add a row.
+///
+/// # Errors
+/// Invalid data.
+pub(super) fn wish_to_add(table: &Table, at: usize, row: &Patch) -> Result<(RowId, Wish)> {
+    let said = row.checked(table)?;
+    let id = RowId { table: at, key: key_of(table, &said)? };
+    Ok((id, Wish::Change(Change::Insert(new_row(table, &said)))))
+}
+
+/// The wish to set columns of a row.
+///
+/// # Errors
+/// Invalid data, also for another key than the row's, and for no column at all.
+pub(super) fn wish_to_update(table: &Table, key: i64, changes: &Patch) -> Result<Wish> {
+    let Checked { key: said, columns } = changes.checked(table)?;
+    let name = table.key().name;
+    if said.is_some_and(|said| said != key) {
+        return Err(refused(table, name, "a row keeps its key; delete it and add another one"));
+    }
+    if columns.is_empty() {
+        return Err(refused(table, name, "no column is named that could be set"));
+    }
+    Ok(Wish::Change(Change::Update(columns)))
+}

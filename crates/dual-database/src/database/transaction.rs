@@ -1,0 +1,291 @@
+//! Several rows in one transaction, on both stores, by optimistic reads: what was read is
+//! remembered with its stamps, what is to be changed is collected, and the commit does all of
+//! it if nothing that was read has changed, else nothing of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::core::{Core, Deadline};
+use super::local::record;
+use super::plan::{Plan, Wish, already_exists, named, not_found};
+use super::record::{Patch, Record};
+use super::table::{wish_to_add, wish_to_update};
+use super::user::{User, UserPatch};
+use super::write::remote_record;
+use super::{WriteMode, Written};
+use crate::merge::{Change, Version};
+use crate::schema::RowId;
+use crate::{Error, Result};
+
+const OPERATION: &str = "commit a transaction";
+/// How often a transaction that met somebody else's write is made again.
+const TRIES: u32 = 6;
+
+/// Where a transaction reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ground {
+    Primary,
+    File,
+}
+
+/// A transaction that is being put together: a handle, cheap to clone. Nothing is written
+/// before its commit, which comes when the work that was given it has ended.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    core: Arc<Core>,
+    ground: Ground,
+    deadline: Deadline,
+    file: uuid::Uuid,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    reads: BTreeMap<RowId, Option<Version>>,
+    /// What the transaction sees of the rows that it has met, and does to them.
+    rows: BTreeMap<RowId, Seen>,
+    /// PostgreSQL has failed while it was read: the file can do it.
+    lost_ground: bool,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    record: Option<Record>,
+    change: Option<Change>,
+}
+
+impl Core {
+    /// Runs `work` and commits what it has put together; again if somebody else was faster.
+    ///
+    /// # Errors
+    /// As for [`super::DualDatabase::transaction`].
+    pub async fn transaction<T, W>(
+        self: &Arc<Core>,
+        mut work: impl FnMut(Transaction) -> W,
+    ) -> Result<Written<T>>
+    where
+        W: Future<Output = Result<T>>,
+    {
+        let mut ground = match self.mode {
+            WriteMode::LocalFirst => Ground::File,
+            WriteMode::Both | WriteMode::RequireBoth => Ground::Primary,
+        };
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let transaction = self.begin(ground).await;
+            ground = transaction.ground;
+            let worked = work(transaction.clone()).await;
+            let value = match worked {
+                Ok(value) => value,
+                Err(_) if transaction.state().lost_ground && ground == Ground::Primary => {
+                    ground = Ground::File;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            match transaction.commit().await {
+                Ok(written) => return Ok(written.map(|()| value)),
+                Err(error) if error.is_conflict() && tries < TRIES => {
+                    // PostgreSQL may have gone meanwhile, and the file be behind what was read.
+                    if self.ready(OPERATION).is_err() {
+                        ground = Ground::File;
+                    }
+                    let wait = u64::from(rand::random::<u8>()) * u64::from(tries) / 16;
+                    tokio::time::sleep(Duration::from_millis(wait)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn begin(self: &Arc<Core>, ground: Ground) -> Transaction {
+        let deadline = self.deadline();
+        let look =
+            self.ask_file(OPERATION, |content| Ok((content.is_pending()?, content.node()?.file)));
+        let (pending, file) = look.await.unwrap_or_default();
+        // What is pending comes first, as for every write.
+        let pushed = async {
+            self.ready(OPERATION)?;
+            if pending {
+                self.exchange(deadline.remaining() / 2).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        let ground = match ground {
+            Ground::Primary if pushed.await.is_ok() => Ground::Primary,
+            _ => Ground::File,
+        };
+        let state = Arc::default();
+        Transaction { core: Arc::clone(self), ground, deadline, file, state }
+    }
+}
+
+impl Transaction {
+    /// The user as this transaction sees it.
+    ///
+    /// # Errors
+    /// Unavailable if no store answers; let it pass, and the transaction is made again where
+    /// it can be.
+    pub async fn get_user(&self, user_id: i64) -> Result<Option<User>> {
+        Ok(self.get("users", user_id).await?.map(User::from_record))
+    }
+
+    /// Adds a user.
+    ///
+    /// # Errors
+    /// Invalid data; already exists, here or at the commit.
+    pub fn add_user(&self, user: &UserPatch) -> Result<()> {
+        self.add("users", &user.patch)
+    }
+
+    /// Sets these columns; gives the user as it is then.
+    ///
+    /// # Errors
+    /// Invalid data; not found; as for [`Transaction::get_user`].
+    pub async fn update_user(&self, user_id: i64, changes: &UserPatch) -> Result<User> {
+        Ok(User::from_record(self.update("users", user_id, &changes.patch).await?))
+    }
+
+    /// Deletes a user.
+    ///
+    /// # Errors
+    /// Not found; as for [`Transaction::get_user`].
+    pub async fn delete_user(&self, user_id: i64) -> Result<()> {
+        self.delete("users", user_id).await
+    }
+
+    /// The row of that table as this transaction sees it.
+    ///
+    /// # Errors
+    /// Configuration for a table that is not declared; as for [`Transaction::get_user`].
+    pub async fn get(&self, table: &str, key: i64) -> Result<Option<Record>> {
+        let id = self.id(table, key)?;
+        self.seen(id).await
+    }
+
+    /// Adds a row to that table.
+    ///
+    /// # Errors
+    /// Configuration for a table that is not declared; as for [`Transaction::add_user`].
+    pub fn add(&self, table: &str, row: &Patch) -> Result<()> {
+        let at = self.core.position(table)?;
+        let (id, wish) = wish_to_add(self.core.table(at), at, row)?;
+        let Wish::Change(Change::Insert(values)) = wish else { return Ok(()) };
+        let mut state = self.state();
+        let seen = state.rows.entry(id).or_default();
+        if seen.record.is_some() {
+            let row = named(&self.core.shared.tables, id);
+            return Err(already_exists(OPERATION, &row));
+        }
+        seen.record = Some(Record { key: id.key, surrogate: None, values: values.clone() });
+        seen.change = Some(match seen.change.take() {
+            // It lived before this transaction: one life, other values.
+            Some(Change::Delete) => Change::Update(values.into_iter().enumerate().collect()),
+            _ => Change::Insert(values),
+        });
+        Ok(())
+    }
+
+    /// Sets these columns of a row of that table; gives the row as it is then.
+    ///
+    /// # Errors
+    /// Configuration for a table that is not declared; as for [`Transaction::update_user`].
+    pub async fn update(&self, table: &str, key: i64, changes: &Patch) -> Result<Record> {
+        let id = self.id(table, key)?;
+        let Wish::Change(Change::Update(columns)) =
+            wish_to_update(self.core.table(id.table), key, changes)?
+        else {
+            return Err(self.missing(id));
+        };
+        let Some(mut record) = self.seen(id).await? else { return Err(self.missing(id)) };
+        let mut state = self.state();
+        let seen = state.rows.entry(id).or_default();
+        for (at, value) in &columns {
+            record.values[*at] = value.clone();
+        }
+        seen.record = Some(record.clone());
+        seen.change = Some(match seen.change.take() {
+            Some(Change::Insert(_)) => Change::Insert(record.values.clone()),
+            Some(Change::Update(before)) => {
+                let mut all: BTreeMap<_, _> = before.into_iter().collect();
+                all.extend(columns);
+                Change::Update(all.into_iter().collect())
+            }
+            _ => Change::Update(columns),
+        });
+        Ok(record)
+    }
+
+    /// Deletes a row of that table.
+    ///
+    /// # Errors
+    /// Configuration for a table that is not declared; as for [`Transaction::delete_user`].
+    pub async fn delete(&self, table: &str, key: i64) -> Result<()> {
+        let id = self.id(table, key)?;
+        if self.seen(id).await?.is_none() {
+            return Err(self.missing(id));
+        }
+        let mut state = self.state();
+        let seen = state.rows.entry(id).or_default();
+        seen.record = None;
+        seen.change = match seen.change.take() {
+            Some(Change::Insert(_)) => None,
+            _ => Some(Change::Delete),
+        };
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn id(&self, table: &str, key: i64) -> Result<RowId> {
+        Ok(RowId { table: self.core.position(table)?, key })
+    }
+
+    fn missing(&self, id: RowId) -> Error {
+        not_found(OPERATION, &named(&self.core.shared.tables, id))
+    }
+
+    /// The row as this transaction sees it, read now if it was not before.
+    async fn seen(&self, id: RowId) -> Result<Option<Record>> {
+        if let Some(seen) = self.state().rows.get(&id) {
+            return Ok(seen.record.clone());
+        }
+        let operation = "read a row in a transaction";
+        let (found, version) = match self.ground {
+            Ground::Primary => {
+                let row = async {
+                    let contact = self.core.contact(operation, self.file, self.deadline).await?;
+                    self.core.ask(operation, self.deadline, contact.primary()?.row(id)).await
+                };
+                let row = row.await.inspect_err(|_| self.state().lost_ground = true)?;
+                let found = row.as_ref().and_then(remote_record);
+                (found, row.map(|row| row.version))
+            }
+            Ground::File => {
+                let row = self.core.ask_file(operation, move |content| content.row(id)).await?;
+                let version = row.as_ref().map(|row| row.tracked.version.clone());
+                (row.and_then(|row| record(id, row)), version)
+            }
+        };
+        let mut state = self.state();
+        state.reads.insert(id, version.filter(|version| version.live.value));
+        state.rows.insert(id, Seen { record: found.clone(), change: None });
+        Ok(found)
+    }
+
+    async fn commit(self) -> Result<Written<()>> {
+        let State { reads, rows, .. } = std::mem::take(&mut *self.state());
+        let wish = |(id, seen): (RowId, Seen)| Some((id, Wish::Change(seen.change?)));
+        let wishes: Vec<_> = rows.into_iter().filter_map(wish).collect();
+        if wishes.is_empty() {
+            return Ok(Written::InBoth(()));
+        }
+        let reads = reads.into_iter().collect();
+        let plan = Plan { operation: OPERATION, wishes, reads };
+        Ok(self.core.write(plan).await?.map(|_| ()))
+    }
+}

@@ -1,0 +1,372 @@
+//! The path of a write: PostgreSQL in one round trip, then the file, then the answer; or one of
+//! them, if the other is away. It follows `crates/model/src/write.rs`.
+//!
+//! | PostgreSQL | the file | the answer |
+//! |---|---|---|
+//! | has it | has it | in both |
+//! | has it | lacks something of what was there | the feed is waited for, within the time allowed |
+//! | has it | away, or refuses it | in PostgreSQL |
+//! | refuses the data | untouched | the refusal |
+//! | away | takes it, pending | in the file |
+//! | answer lost | takes it under the same stamp, pending | in the file |
+//! | answer lost | cannot tell, or is away | outcome unknown |
+//! | away | away | unavailable, with both causes |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Written;
+use super::core::{Core, Deadline, is_verdict, neither};
+use super::local::{self, Direct, Look, Rows, Sent};
+use super::options::WriteMode;
+use super::plan::{Plan, Wish, already_exists, conflict, named, not_found};
+use super::record::Record;
+use crate::merge::Change;
+use crate::schema::RowId;
+use crate::stamp::Stamp;
+use crate::store::postgres::primary::{Refused, RemoteRow, Written as Answer};
+use crate::store::sqlite::replica::{Content, Durability};
+use crate::{Error, Kind, Result, Store};
+
+/// How often a proposal that came too low, or an upsert that met a race, is made again.
+const TRIES: usize = 4;
+
+/// What became of a plan at PostgreSQL.
+enum Attempt {
+    Done {
+        answer: Answer,
+        changes: Vec<(RowId, Change)>,
+        proposal: Stamp,
+    },
+    /// It was not executed, and will not be.
+    Away(Error),
+    /// Something of the file is pending for it, and could not be pushed first.
+    Behind(Error),
+    /// It may have been executed, or be executed yet.
+    Lost {
+        sent: Sent,
+        cause: Error,
+    },
+}
+
+impl Core {
+    /// Does everything in the plan, or nothing of it. The rows afterwards are in the order of
+    /// the wishes.
+    ///
+    /// # Errors
+    /// As for [`super::DualDatabase::add_user`] and [`super::DualDatabase::update_user`].
+    pub async fn write(&self, plan: Plan) -> Result<Written<Rows>> {
+        let deadline = self.deadline();
+        let plan = Arc::new(plan);
+        match self.mode {
+            WriteMode::Both => self.write_both(&plan, deadline).await,
+            WriteMode::RequireBoth => self.write_both_or_fail(&plan, deadline).await,
+            WriteMode::LocalFirst => self.write_locally(&plan, deadline).await,
+        }
+    }
+
+    async fn write_both(&self, plan: &Arc<Plan>, deadline: Deadline) -> Result<Written<Rows>> {
+        let look = self.look(plan).await;
+        match self.at_primary(plan, look, deadline).await? {
+            Attempt::Done { answer, changes, proposal } => {
+                let sent = Sent { changes, proposal };
+                Ok(self.into_file(plan, answer, sent, deadline).await)
+            }
+            Attempt::Away(cause) => self.alone(plan, cause).await,
+            Attempt::Behind(cause) => self.alone_or_beside(plan, cause, look, deadline).await,
+            Attempt::Lost { sent, cause } => self.alone_after_loss(plan, sent, cause).await,
+        }
+    }
+
+    /// Nothing is begun unless PostgreSQL can be reached; what is in one store only is an error.
+    async fn write_both_or_fail(
+        &self,
+        plan: &Arc<Plan>,
+        deadline: Deadline,
+    ) -> Result<Written<Rows>> {
+        let look = self.look(plan).await;
+        let written = match self.at_primary(plan, look, deadline).await? {
+            Attempt::Done { answer, changes, proposal } => {
+                let sent = Sent { changes, proposal };
+                self.into_file(plan, answer, sent, deadline).await
+            }
+            Attempt::Away(cause) | Attempt::Behind(cause) => {
+                return Err(cause.with_hint("nothing was written: both stores are required"));
+            }
+            Attempt::Lost { sent, cause } => self.alone_after_loss(plan, sent, cause).await?,
+        };
+        match written {
+            Written::InBoth(_) => Ok(written),
+            Written::InOne { stored_in, .. } => {
+                let missing = match stored_in {
+                    Store::Postgres => Store::Sqlite,
+                    Store::Sqlite => Store::Postgres,
+                };
+                let message = format!("{stored_in} has it, {missing} has not confirmed it");
+                Err(Error::new(Kind::Partial(missing), plan.operation, message)
+                    .with_hint(format!("{missing} gets it by itself; do not repeat it")))
+            }
+        }
+    }
+
+    async fn write_locally(&self, plan: &Arc<Plan>, deadline: Deadline) -> Result<Written<Rows>> {
+        let cause = match self.try_alone(plan).await {
+            Ok(rows) => return Ok(in_file(rows)),
+            Err(error) if is_verdict(&error) => return Err(error),
+            Err(error) => error,
+        };
+        // It cannot take it, or cannot tell whether the row is there.
+        let look = Look { pending: false, ..self.look(plan).await };
+        match self.at_primary(plan, look, deadline).await? {
+            Attempt::Done { answer, changes, proposal } => {
+                let sent = Sent { changes, proposal };
+                Ok(self.into_file(plan, answer, sent, deadline).await)
+            }
+            Attempt::Away(primary) | Attempt::Behind(primary) => {
+                Err(neither(plan.operation, primary, &cause))
+            }
+            Attempt::Lost { sent, cause } => self.alone_after_loss(plan, sent, cause).await,
+        }
+    }
+
+    /// What the file knows; nothing if it cannot be read.
+    async fn look(&self, plan: &Arc<Plan>) -> Look {
+        let Ok(replica) = self.replica(plan.operation) else { return Look::default() };
+        let looked = Arc::clone(plan);
+        let look = replica.read(plan.operation, move |content| local::look(content, &looked)).await;
+        look.inspect_err(|error| self.shared.health.failed(Store::Sqlite, error))
+            .unwrap_or_default()
+    }
+
+    /// # Errors
+    /// The verdict on the call; nothing was done then.
+    async fn at_primary(&self, plan: &Plan, look: Look, deadline: Deadline) -> Result<Attempt> {
+        if let Err(cause) = self.ready(plan.operation) {
+            return Ok(Attempt::Away(cause));
+        }
+        // Half of the time, so that the other half is left for the write.
+        if look.pending
+            && let Err(cause) = self.exchange(deadline.remaining() / 2).await
+        {
+            return Ok(Attempt::Behind(cause));
+        }
+        let contact = match self.contact(plan.operation, look.file, deadline).await {
+            Ok(contact) => contact,
+            Err(cause) => return Ok(Attempt::Away(cause)),
+        };
+        let mut above = look.above;
+        let mut alive = true;
+        for _ in 0..TRIES {
+            let proposal = self.propose(above);
+            let changes = first_guess(plan, alive);
+            let primary = match contact.primary() {
+                Ok(primary) => primary,
+                Err(cause) => return Ok(Attempt::Away(cause)),
+            };
+            let question = primary.write(&changes, proposal, &plan.reads);
+            let name = |id: RowId| named(&self.shared.tables, id);
+            match self.ask(plan.operation, deadline, question).await {
+                Ok(Ok(answer)) => return Ok(Attempt::Done { answer, changes, proposal }),
+                Ok(Err(Refused::Stale { above: found })) => above = above.max(found),
+                Ok(Err(Refused::Ahead)) => {
+                    let message = "the write lies too far ahead of PostgreSQL's clock";
+                    let kind = Kind::Unavailable(Store::Postgres);
+                    return Ok(Attempt::Away(Error::new(kind, plan.operation, message)));
+                }
+                Ok(Err(Refused::Missing(_))) if alive && is_upsert(plan) => alive = false,
+                Ok(Err(Refused::Exists(_))) if !alive && is_upsert(plan) => alive = true,
+                Ok(Err(Refused::Exists(id))) => {
+                    return Err(already_exists(plan.operation, &name(id)));
+                }
+                Ok(Err(Refused::Missing(id))) => return Err(not_found(plan.operation, &name(id))),
+                Ok(Err(Refused::Changed(id))) => return Err(conflict(plan.operation, &name(id))),
+                Err(cause) if cause.is_outcome_unknown() => {
+                    return Ok(Attempt::Lost { sent: Sent { changes, proposal }, cause });
+                }
+                Err(cause) if is_verdict(&cause) => return Err(cause),
+                Err(cause) => return Ok(Attempt::Away(cause)),
+            }
+        }
+        let message = "others change the row faster than this call can";
+        let kind = Kind::Unavailable(Store::Postgres);
+        Ok(Attempt::Away(Error::new(kind, plan.operation, message)))
+    }
+
+    /// PostgreSQL has it: the file's part.
+    async fn into_file(
+        &self,
+        plan: &Arc<Plan>,
+        answer: Answer,
+        sent: Sent,
+        deadline: Deadline,
+    ) -> Written<Rows> {
+        let answer = Arc::new(answer);
+        let rows: Rows = answer.rows.iter().map(|written| remote_record(&written.row)).collect();
+        let taken = {
+            let answer = Arc::clone(&answer);
+            let work = move |content: &Content<'_>| local::direct(content, &answer);
+            self.change_file(plan.operation, Durability::Normal, work).await
+        };
+        let stands = match taken {
+            Ok(Direct::Stands) => true,
+            Ok(Direct::Refused) => false,
+            Ok(Direct::Misses) => self.feed_brings(plan.operation, answer.txid, deadline).await,
+            Ok(Direct::OtherEpoch) => {
+                // Pending, it arrives at the server that is followed next in any case.
+                let previous = |answer: &Answer| match answer.rows.as_slice() {
+                    [_] => Vec::new(),
+                    rows => rows.iter().map(|row| (row.row.id, row.previous.clone())).collect(),
+                };
+                let reads = previous(&answer);
+                let work =
+                    move |content: &Content<'_>| local::alone_as_sent(content, &sent, &reads);
+                let taken = self.change_file(plan.operation, Durability::Full, work).await;
+                self.ring();
+                matches!(taken, Ok(Some(_)))
+            }
+            Err(_) => false,
+        };
+        if stands {
+            return Written::InBoth(rows);
+        }
+        self.ring();
+        Written::InOne { value: rows, stored_in: Store::Postgres }
+    }
+
+    /// Lets the feed bring what the file lacks; says whether it has brought that transaction
+    /// within the time that is left.
+    async fn feed_brings(&self, operation: &'static str, txid: u64, deadline: Deadline) -> bool {
+        if deadline.has_passed() || self.exchange(deadline.remaining()).await.is_err() {
+            return false;
+        }
+        let Ok(replica) = self.replica(operation) else { return false };
+        let passed = move |content: &Content<'_>| Ok(local::has_passed(&content.node()?, txid));
+        replica.read(operation, passed).await.unwrap_or(false)
+    }
+
+    /// PostgreSQL is away: the file alone, pending.
+    async fn alone(&self, plan: &Arc<Plan>, cause: Error) -> Result<Written<Rows>> {
+        match self.try_alone(plan).await {
+            Ok(rows) => Ok(in_file(rows)),
+            Err(error) if is_verdict(&error) => Err(error),
+            Err(error) => Err(neither(plan.operation, cause, &error)),
+        }
+    }
+
+    /// PostgreSQL is there, but behind the file. If the file cannot take it either, PostgreSQL
+    /// gets it before what is pending.
+    async fn alone_or_beside(
+        &self,
+        plan: &Arc<Plan>,
+        cause: Error,
+        look: Look,
+        deadline: Deadline,
+    ) -> Result<Written<Rows>> {
+        let failure = match self.try_alone(plan).await {
+            Ok(rows) => return Ok(in_file(rows)),
+            Err(error) if is_verdict(&error) => return Err(error),
+            Err(error) => error,
+        };
+        let look = Look { pending: false, ..look };
+        match self.at_primary(plan, look, deadline).await? {
+            Attempt::Done { answer, .. } => {
+                let rows = answer.rows.iter().map(|written| remote_record(&written.row)).collect();
+                Ok(Written::InOne { value: rows, stored_in: Store::Postgres })
+            }
+            Attempt::Away(_) | Attempt::Behind(_) => Err(neither(plan.operation, cause, &failure)),
+            Attempt::Lost { cause, .. } => Err(cause.with_source(failure)),
+        }
+    }
+
+    async fn try_alone(&self, plan: &Arc<Plan>) -> Result<Rows> {
+        let (shared, planned) = (Arc::clone(&self.shared), Arc::clone(plan));
+        let work = move |content: &Content<'_>| local::alone(content, &planned, &shared);
+        let rows = self.change_file(plan.operation, Durability::Full, work).await?;
+        self.ring();
+        Ok(rows)
+    }
+
+    /// The answer was lost: the same changes under the same stamp.
+    async fn alone_after_loss(
+        &self,
+        plan: &Arc<Plan>,
+        sent: Sent,
+        cause: Error,
+    ) -> Result<Written<Rows>> {
+        let reads = plan.reads.clone();
+        let work = move |content: &Content<'_>| local::alone_as_sent(content, &sent, &reads);
+        let taken = self.change_file(plan.operation, Durability::Full, work).await;
+        self.ring();
+        match taken {
+            Ok(Some(rows)) => Ok(in_file(rows)),
+            Ok(None) => Err(unknown(plan.operation, "the file cannot tell", cause)),
+            Err(error) if error.is_invalid_data() => {
+                Err(unknown(plan.operation, "the file's own table refuses it", cause))
+            }
+            Err(error) => Err(unknown(plan.operation, &error.chain(), cause)),
+        }
+    }
+
+    /// A transaction on the file. Once more if it was deleted or replaced meanwhile: then it has
+    /// been recovered. A breaker that is open is passed only where nobody else has the write.
+    pub async fn change_file<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        work: impl Fn(&Content<'_>) -> Result<T> + Clone + Send + 'static,
+    ) -> Result<T> {
+        if durability == Durability::Normal && !self.shared.health.is_up(Store::Sqlite) {
+            return Err(self.away(operation, Store::Sqlite));
+        }
+        let deadline = Deadline::after(Duration::from_secs(1));
+        loop {
+            let replica = self.replica(operation)?;
+            let again = work.clone();
+            match replica.write(operation, durability, move |content| again(content)).await {
+                Ok(answer) => {
+                    self.shared.health.works(Store::Sqlite);
+                    return Ok(answer);
+                }
+                Err(error) if is_verdict(&error) => return Err(error),
+                Err(error) if error.is_unavailable() && !deadline.has_passed() => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => {
+                    self.shared.health.failed(Store::Sqlite, &error);
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+fn first_guess(plan: &Plan, alive: bool) -> Vec<(RowId, Change)> {
+    let change = |wish: &Wish| match wish {
+        Wish::Change(change) => change.clone(),
+        Wish::Upsert { update, .. } if alive => Change::Update(update.clone()),
+        Wish::Upsert { insert, .. } => Change::Insert(insert.clone()),
+    };
+    plan.wishes.iter().map(|(id, wish)| (*id, change(wish))).collect()
+}
+
+fn is_upsert(plan: &Plan) -> bool {
+    plan.wishes.iter().any(|(_, wish)| matches!(wish, Wish::Upsert { .. }))
+}
+
+fn in_file(rows: Rows) -> Written<Rows> {
+    Written::InOne { value: rows, stored_in: Store::Sqlite }
+}
+
+/// The server's row, if it lives.
+pub(super) fn remote_record(row: &RemoteRow) -> Option<Record> {
+    let values = row.version.columns.iter().map(|column| column.value.clone()).collect();
+    let record = Record { key: row.id.key, surrogate: row.surrogate, values };
+    row.version.live.value.then_some(record)
+}
+
+fn unknown(operation: &'static str, why: &str, cause: Error) -> Error {
+    let message = format!("PostgreSQL's answer was lost, and {why}: it may have been done or not");
+    Error::new(Kind::OutcomeUnknown(Store::Postgres), operation, message)
+        .with_hint("read the row when PostgreSQL is back")
+        .with_source(cause)
+}

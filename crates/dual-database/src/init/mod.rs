@@ -1,0 +1,231 @@
+//! What it takes to make one database of what is there: the plan of `dual init`, and doing it.
+//!
+//! The plan is made of [`crate::store::sqlite::Adoption`] and
+//! [`crate::store::postgres::plan_table`], the same that decide whether opening adopts by
+//! itself: additions are made unasked, an obstacle leaves both sides as they are until a person
+//! has seen to it. Planning changes nothing.
+//!
+//! Of rows that both sides have PostgreSQL's stand, column by column; what the file had instead
+//! goes to the conflict log. Rows of one side only go to the other.
+
+mod rows;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+pub use rows::RowCounts;
+
+use crate::error::{Error, Kind, Result, Store};
+use crate::schema::Table;
+use crate::store::postgres::capture::{Drift as RemoteDrift, Layout as RemoteLayout};
+use crate::store::postgres::{Catalog, Limits, Session, Settings, capture, plan_table};
+use crate::store::sqlite::capture::{Drift, Layout};
+use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
+use crate::store::sqlite::{Adoption, File, Found, define_functions, failed};
+use crate::sync::engine::{Exchange, Shared, Synchroniser};
+
+const OPERATION: &str = "plan the first start";
+
+/// Where both stores are.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    /// PostgreSQL.
+    pub postgres: Settings,
+    /// How long it is waited for.
+    pub limits: Limits,
+    /// The file, and the tables that are to be kept together.
+    pub sqlite: ReplicaSettings,
+}
+
+/// What one side has of a table, and what is to be done there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SidePlan {
+    /// Whether the table is there.
+    pub exists: bool,
+    /// Whether its writes are captured.
+    pub captured: bool,
+    /// What would be done, as phrases.
+    pub steps: Vec<String>,
+    /// What only a person can change, as clauses.
+    pub obstacles: Vec<String>,
+    /// What that person could do.
+    pub hint: Option<String>,
+}
+
+/// What is there of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TablePlan {
+    /// The table.
+    pub table: &'static str,
+    /// PostgreSQL.
+    pub postgres: SidePlan,
+    /// The file.
+    pub sqlite: SidePlan,
+    /// The rows, as both sides would have them after the steps; `None` if there are obstacles.
+    pub rows: Option<RowCounts>,
+}
+
+/// What there is, and what would be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The tables in their order.
+    pub tables: Vec<TablePlan>,
+}
+
+impl Plan {
+    /// Nothing is in the way: additions are enough.
+    #[must_use]
+    pub fn is_additive(&self) -> bool {
+        let free = |side: &SidePlan| side.obstacles.is_empty();
+        self.tables.iter().all(|table| free(&table.postgres) && free(&table.sqlite))
+    }
+
+    /// Both sides are captured and have nothing left to add.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let done = |side: &SidePlan| side.captured && side.steps.is_empty();
+        self.is_additive()
+            && self.tables.iter().all(|table| done(&table.postgres) && done(&table.sqlite))
+    }
+
+    /// The error that the obstacles are, if there are any.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Error> {
+        let sides = self.tables.iter().flat_map(|table| {
+            let side = |store, side| (table.table, store, side);
+            [side(Store::Postgres, &table.postgres), side(Store::Sqlite, &table.sqlite)]
+        });
+        let blocked: Vec<_> = sides.filter(|(_, _, side)| !side.obstacles.is_empty()).collect();
+        let (_, store, first) = blocked.first()?;
+        let clause = |(table, store, side): &(&str, Store, &SidePlan)| {
+            format!("table {table} in {store}: {}", side.obstacles.join("; "))
+        };
+        let message = blocked.iter().map(clause).collect::<Vec<_>>().join("; ");
+        let error = Error::new(Kind::Schema(*store), "make one database of both", message);
+        Some(
+            error.with_hint(first.hint.clone().unwrap_or_else(|| {
+                "nothing was changed; see the plan with `dual init`".to_owned()
+            })),
+        )
+    }
+}
+
+/// Looks at both sides and changes nothing.
+///
+/// # Errors
+/// Those of reaching PostgreSQL and of reading the file: both are needed.
+pub async fn plan(stores: &Stores) -> Result<Plan> {
+    let session = Session::open(&stores.postgres, &stores.limits).await?;
+    session.begin_snapshot(OPERATION).await?;
+    let file = LocalFile::open(&stores.sqlite)?;
+    let mut tables = Vec::new();
+    for table in stores.sqlite.tables.iter() {
+        let catalog = Catalog::read(&session, table).await?;
+        let postgres = remote(&session, table, &catalog).await?;
+        let (sqlite, found) = file.look(table)?;
+        let rows = if postgres.obstacles.is_empty() && sqlite.obstacles.is_empty() {
+            let remote = rows::Remote::new(&session, table, &catalog);
+            Some(rows::compare(&remote, &rows::Local::new(&file, table, &found)).await?)
+        } else {
+            None
+        };
+        tables.push(TablePlan { table: table.name(), postgres, sqlite, rows });
+    }
+    session.rollback(OPERATION).await?;
+    Ok(Plan { tables })
+}
+
+/// Does what the plan says, and exchanges everything, at most for `within`.
+///
+/// # Errors
+/// [`Plan::refusal`], after which nothing was changed; those of opening the file, of preparing
+/// PostgreSQL and of the exchange: it can be repeated.
+pub async fn apply(stores: &Stores, within: Duration) -> Result<Exchange> {
+    if let Some(refusal) = plan(stores).await?.refusal() {
+        return Err(refusal);
+    }
+    exchange(stores, within).await
+}
+
+/// Opens both sides, adopting what additions mend, and runs push and pull to the end.
+pub(crate) async fn exchange(stores: &Stores, within: Duration) -> Result<Exchange> {
+    let replica = Replica::open(stores.sqlite.clone()).await?;
+    let shared = Shared::new(stores.postgres.clone(), stores.limits, stores.sqlite.clone());
+    shared.set_replica(Arc::new(replica));
+    let synchroniser = Synchroniser::on_demand(Arc::new(shared));
+    let exchanged = Box::pin(synchroniser.sync(within)).await;
+    synchroniser.close(Duration::ZERO).await;
+    exchanged
+}
+
+async fn remote(session: &Session, table: &Table, catalog: &Catalog) -> Result<SidePlan> {
+    let plan = plan_table(table, catalog);
+    let drift = capture::drift(session, &RemoteLayout::new(table, &plan.target)).await?;
+    let mut side = SidePlan {
+        exists: catalog.table.is_some(),
+        captured: drift == RemoteDrift::None,
+        steps: plan.steps.iter().map(|step| step.what.clone()).collect(),
+        obstacles: plan.obstacles.iter().map(|obstacle| obstacle.what.clone()).collect(),
+        hint: plan.refusal(OPERATION).and_then(|error| error.hint().map(str::to_owned)),
+    };
+    if !side.captured {
+        side.steps.push(format!("capture the writes to {}", plan.target));
+    }
+    Ok(side)
+}
+
+/// The file, if there is one, read and never written.
+struct LocalFile(Option<Mutex<Connection>>);
+
+impl LocalFile {
+    fn open(settings: &ReplicaSettings) -> Result<LocalFile> {
+        let wrap = |cause| failed(OPERATION, cause).about(settings.path.display());
+        let file = File::look(&settings.path)?;
+        if !file.existed {
+            return Ok(LocalFile(None));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&file.path, flags).map_err(wrap)?;
+        connection
+            .busy_timeout(settings.busy)
+            .and_then(|()| define_functions(&connection))
+            .and_then(|()| connection.execute_batch("PRAGMA query_only = ON; BEGIN"))
+            .map_err(wrap)?;
+        Ok(LocalFile(Some(Mutex::new(connection))))
+    }
+
+    fn connection(&self) -> Option<MutexGuard<'_, Connection>> {
+        self.0.as_ref().map(|one| one.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn look(&self, table: &Table) -> Result<(SidePlan, Found)> {
+        let layout = Layout::new(table);
+        let (found, drift) = match self.connection().as_deref() {
+            None => (Found::Nothing, Drift::Absent),
+            Some(connection) => (
+                Found::read(connection, "main", table)?,
+                crate::store::sqlite::capture::drift(connection, &layout)?,
+            ),
+        };
+        let mut side = SidePlan {
+            exists: !matches!(found, Found::Nothing),
+            captured: drift == Drift::None,
+            ..SidePlan::default()
+        };
+        match Adoption::plan("main", table, &found) {
+            Ok(adoption) => {
+                side.steps.extend(adoption.steps.into_iter().map(|step| step.what));
+                if !side.captured {
+                    side.steps.push(format!("capture the writes to {}", table.name()));
+                }
+            }
+            Err(error) => {
+                side.obstacles.push(error.message().to_owned());
+                side.hint = error.hint().map(str::to_owned);
+            }
+        }
+        Ok((side, found))
+    }
+}

@@ -1,0 +1,130 @@
+//! The function by which the library writes: one call, one transaction, nothing dynamic.
+
+use super::layout::{Layout, Register};
+use crate::schema::{Dialect, LogicalType};
+
+impl Layout {
+    /// The function that does the changes of one table, given as marks
+    /// ([`super::Mark`]; `alive` true: insert, false: delete, null: update), after it has looked
+    /// whether the rows of `reads` are as they were. It returns for each change the sidecar row
+    /// before and after, the surrogate, and the values as text.
+    ///
+    /// All of it is by key. Rows are locked in the order of their keys before anything else, if
+    /// there are several; a single one is locked by its own statement.
+    pub(super) fn write_function(&self) -> String {
+        let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
+        let columns = self.each(", ", |r| r.column.clone());
+        format!(
+            "CREATE FUNCTION {function}(dual_changes jsonb, dual_proposal bigint, dual_reads jsonb)
+RETURNS TABLE (row_before jsonb, row_after jsonb, row_surrogate bigint, row_values text[])
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $dual$
+DECLARE
+  dual_own bigint := txid_current();
+  dual_wrong bigint;
+BEGIN
+  IF split_part(current_setting('dual.before', true), ':', 1) IS DISTINCT FROM dual_own::text THEN
+    PERFORM set_config('dual.before', dual_own || ':', true);
+  END IF;
+  IF dual_reads <> '[]' OR jsonb_array_length(dual_changes) > 1 THEN
+    PERFORM FROM {target} AS u
+    WHERE u.{key} = ANY (ARRAY(
+      SELECT (m.value ->> 'key')::bigint FROM jsonb_array_elements(dual_reads || dual_changes) AS m))
+    ORDER BY u.{key} FOR NO KEY UPDATE;
+    SELECT (r.value ->> 'key')::bigint INTO dual_wrong
+    FROM jsonb_array_elements(dual_reads) AS r
+      LEFT JOIN {sidecar} AS s ON s.key = (r.value ->> 'key')::bigint AND s.live
+    WHERE r.value ? 'stamps' AND r.value -> 'stamps' <> CASE WHEN s.key IS NULL THEN 'null'
+      ELSE jsonb_build_array(s.stamp, {stamps}) END
+    LIMIT 1;
+    IF FOUND THEN
+      RAISE EXCEPTION 'row changed in %, key %', {name}, dual_wrong USING ERRCODE = 'DU003';
+    END IF;
+  END IF;
+  IF dual_changes @> '[{{\"alive\": false}}]' THEN
+    WITH done AS (DELETE FROM {target} AS u USING jsonb_array_elements(dual_changes) AS m
+      WHERE m.value -> 'alive' = 'false' AND u.{key} = (m.value ->> 'key')::bigint
+      RETURNING u.{key})
+    {undone_delete}
+  END IF;
+  IF dual_changes @> '[{{\"alive\": null}}]' THEN
+    WITH done AS (UPDATE {target} AS u SET {updated}
+      FROM jsonb_array_elements(dual_changes) AS m
+      WHERE m.value -> 'alive' = 'null' AND u.{key} = (m.value ->> 'key')::bigint
+      RETURNING u.{key})
+    {undone_update}
+  END IF;
+  IF dual_changes @> '[{{\"alive\": true}}]' THEN
+    WITH done AS (INSERT INTO {target} AS u ({key}, {columns})
+      SELECT (m.value ->> 'key')::bigint, {inserted}
+      FROM jsonb_array_elements(dual_changes) AS m WHERE m.value -> 'alive' = 'true'
+      ON CONFLICT ({key}) DO NOTHING RETURNING u.{key})
+    {undone_insert}
+  END IF;
+  IF dual_changes <> '[]' THEN
+    RETURN QUERY
+    SELECT w.row_before, w.row_after, u.{surrogate}::bigint,
+      CASE WHEN u.{key} IS NOT NULL THEN ARRAY[{values}] END
+    FROM {settle}(dual_changes, dual_proposal) AS w LEFT JOIN {target} AS u ON u.{key} = w.row_key;
+  END IF;
+END
+$dual$",
+            function = self.function("write"),
+            name = literal(self.name),
+            settle = self.function("settle"),
+            surrogate = self.surrogate,
+            stamps = self.each(", ", |r| format!("coalesce(s.{0}, s.stamp)", r.stamp)),
+            updated = self.each(",\n      ", |r| format!(
+                "{} = CASE WHEN m.value -> 'columns' ? {} THEN {} ELSE u.{0} END",
+                r.column,
+                literal(r.name),
+                r.marked(),
+            )),
+            inserted = self.each(",\n        ", Register::marked),
+            values = self.each(", ", |r| format!("u.{}::text", r.column)),
+            undone_delete = self.undone("false", "missing", "DU005"),
+            undone_update = self.undone("null", "missing", "DU005"),
+            undone_insert = self.undone("true", "exists", "DU004"),
+        )
+    }
+
+    /// The rows of a kind of change on which it was not `done`: it is said why. If the table
+    /// does not show why, a trigger of the user's has left the row out.
+    fn undone(&self, alive: &str, what: &str, code: &str) -> String {
+        let expected = if alive == "true" { "" } else { "NOT " };
+        format!(
+            "SELECT (m.value ->> 'key')::bigint INTO dual_wrong
+    FROM jsonb_array_elements(dual_changes) AS m
+    WHERE m.value -> 'alive' = '{alive}'
+      AND (m.value ->> 'key')::bigint NOT IN (SELECT d.{key} FROM done AS d)
+    LIMIT 1;
+    IF FOUND THEN
+      IF {expected}EXISTS (SELECT FROM {target} AS u WHERE u.{key} = dual_wrong) THEN
+        RAISE EXCEPTION 'row {what} in %, key %', {name}, dual_wrong USING ERRCODE = '{code}';
+      END IF;
+      RAISE EXCEPTION 'a trigger has left the row out' USING ERRCODE = 'P0001';
+    END IF;",
+            name = literal(self.name),
+            key = self.key,
+            target = self.target,
+        )
+    }
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+impl Register {
+    /// The value that the mark `m` gives the column. What is declared in 32 bits may be kept in
+    /// 64; the assignment narrows it.
+    fn marked(&self) -> String {
+        let kind = match self.kind {
+            LogicalType::Int => LogicalType::BigInt,
+            kind => kind,
+        };
+        let kind = kind.sql(Dialect::Postgres);
+        format!("(m.value -> 'columns' -> {} ->> 1)::{kind}", literal(self.name))
+    }
+}

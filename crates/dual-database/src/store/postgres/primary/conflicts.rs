@@ -1,0 +1,171 @@
+//! The conflict log on the server: what every file's pushes have met, and what files have met
+//! by themselves.
+
+use tokio_postgres::types::Type;
+
+use super::row::{column, unexpected};
+use super::{Primary, RemoteTable};
+use crate::merge::{Conflict, RegisterId};
+use crate::schema::RowId;
+use crate::stamp::Stamp;
+use crate::store::postgres::Parameter;
+use crate::store::sqlite::replica::{ConflictEntry, register_name};
+use crate::{Error, Result};
+
+/// How many entries one statement takes.
+const CHUNK: usize = 1_000;
+
+/// A conflict with its images, as the log takes it.
+#[derive(Clone, Debug)]
+pub(super) struct Noted {
+    pub id: RowId,
+    pub conflict: Conflict,
+    pub winning: Option<String>,
+    pub losing: Option<String>,
+    /// Milliseconds since 1970; `None`: now, by the server's clock.
+    pub noted_ms: Option<i64>,
+    pub reviewed: bool,
+}
+
+impl Primary<'_> {
+    /// The conflict log, the newest first. Entries about tables or columns that are not declared
+    /// (any more) are left out.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::query`].
+    pub async fn conflicts(&self, limit: usize) -> Result<Vec<ConflictEntry>> {
+        let operation = "read PostgreSQL's conflict log";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let names: Vec<&str> = self.tables.iter().map(|table| table.layout.name).collect();
+        let sql = "SELECT table_name, key, register, winner, loser, winning, losing, \
+             floor(date_part('epoch', noted) * 1000)::bigint, reviewed FROM dual.conflict \
+             WHERE table_name = ANY ($2) ORDER BY id DESC LIMIT $1";
+        let parameters: [Parameter<'_>; 2] = [(&limit, Type::INT8), (&names, Type::TEXT_ARRAY)];
+        let rows = self.session.query(operation, sql, &parameters).await?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let (relation, register): (String, String) =
+                (column(row, 0, operation)?, column(row, 2, operation)?);
+            let Some((table, register)) = self.register_of(&relation, &register) else { continue };
+            let stamp = |at| {
+                Stamp::from_raw(column(row, at, operation)?).ok_or_else(|| unexpected(operation))
+            };
+            entries.push(ConflictEntry {
+                id: RowId { table, key: column(row, 1, operation)? },
+                conflict: Conflict { register, winner: stamp(3)?, loser: stamp(4)? },
+                winning: column(row, 5, operation)?,
+                losing: column(row, 6, operation)?,
+                noted_ms: column(row, 7, operation)?,
+                reviewed: column(row, 8, operation)?,
+            });
+        }
+        Ok(entries)
+    }
+
+    /// How many entries nobody has reviewed.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::query`].
+    pub async fn unreviewed_count(&self) -> Result<u64> {
+        let operation = "count PostgreSQL's conflicts";
+        let sql = "SELECT count(*) FROM dual.conflict WHERE NOT reviewed";
+        let rows = self.session.query(operation, sql, &[]).await?;
+        let count: i64 = column(rows.first().ok_or_else(|| unexpected(operation))?, 0, operation)?;
+        u64::try_from(count).map_err(|_| unexpected(operation))
+    }
+
+    /// Marks every entry as reviewed; returns how many were not.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::query`].
+    pub async fn review_all(&self) -> Result<u64> {
+        let sql = "UPDATE dual.conflict SET reviewed = true WHERE NOT reviewed";
+        self.session.execute("review PostgreSQL's conflicts", sql, &[]).await
+    }
+
+    /// Adds entries that a file has noted by itself; those that are there stay as they are.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::commit`].
+    pub async fn add_conflicts(&self, entries: &[ConflictEntry]) -> Result<()> {
+        let operation = "send conflicts to PostgreSQL";
+        let noted: Vec<Noted> = entries
+            .iter()
+            .map(|entry| Noted {
+                id: entry.id,
+                conflict: entry.conflict,
+                winning: entry.winning.clone(),
+                losing: entry.losing.clone(),
+                noted_ms: Some(entry.noted_ms),
+                reviewed: entry.reviewed,
+            })
+            .collect();
+        self.session.begin(operation).await?;
+        match self.note(&noted, operation).await {
+            Ok(()) => self.session.commit(operation).await,
+            Err(error) => Err(self.give_up(error, operation).await),
+        }
+    }
+
+    /// Writes entries in the session's transaction.
+    pub(super) async fn note(&self, noted: &[Noted], operation: &'static str) -> Result<()> {
+        let sql = "INSERT INTO dual.conflict \
+             (table_name, key, register, winner, loser, winning, losing, noted, reviewed) \
+             SELECT table_name, key, register, winner, loser, winning, losing, \
+             coalesce(to_timestamp(noted / 1000.0), clock_timestamp()), reviewed \
+             FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], \
+             $6::text[], $7::text[], $8::bigint[], $9::boolean[]) AS \
+             v (table_name, key, register, winner, loser, winning, losing, noted, reviewed) \
+             ON CONFLICT DO NOTHING";
+        for chunk in noted.chunks(CHUNK) {
+            let known = chunk.iter().filter_map(|one| Some((self.tables.get(one.id.table)?, one)));
+            let known: Vec<(&RemoteTable, &Noted)> = known.collect();
+            let relations: Vec<&str> = known.iter().map(|(table, _)| table.layout.name).collect();
+            let keys: Vec<i64> = known.iter().map(|(_, one)| one.id.key).collect();
+            let registers: Vec<&str> = known
+                .iter()
+                .map(|(table, one)| register_name(&table.table, one.conflict.register))
+                .collect();
+            let winners: Vec<i64> =
+                known.iter().map(|(_, one)| one.conflict.winner.raw()).collect();
+            let losers: Vec<i64> = known.iter().map(|(_, one)| one.conflict.loser.raw()).collect();
+            let winning: Vec<Option<&str>> =
+                known.iter().map(|(_, one)| one.winning.as_deref()).collect();
+            let losing: Vec<Option<&str>> =
+                known.iter().map(|(_, one)| one.losing.as_deref()).collect();
+            let moments: Vec<Option<i64>> = known.iter().map(|(_, one)| one.noted_ms).collect();
+            let reviewed: Vec<bool> = known.iter().map(|(_, one)| one.reviewed).collect();
+            let parameters: [Parameter<'_>; 9] = [
+                (&relations, Type::TEXT_ARRAY),
+                (&keys, Type::INT8_ARRAY),
+                (&registers, Type::TEXT_ARRAY),
+                (&winners, Type::INT8_ARRAY),
+                (&losers, Type::INT8_ARRAY),
+                (&winning, Type::TEXT_ARRAY),
+                (&losing, Type::TEXT_ARRAY),
+                (&moments, Type::INT8_ARRAY),
+                (&reviewed, Type::BOOL_ARRAY),
+            ];
+            self.session.execute(operation, sql, &parameters).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a transaction back after an error, which it hands on: nothing of it stands.
+    pub(super) async fn give_up(&self, error: Error, operation: &'static str) -> Error {
+        if let Err(also) = self.session.rollback(operation).await {
+            tracing::debug!(error = %also, "a transaction that failed could not be taken back");
+        }
+        error
+    }
+
+    fn register_of(&self, relation: &str, register: &str) -> Option<(usize, RegisterId)> {
+        let at = self.tables.iter().position(|table| table.layout.name == relation)?;
+        let table = &self.tables.get(at)?.table;
+        if register == register_name(table, RegisterId::Live) {
+            return Some((at, RegisterId::Live));
+        }
+        let column = table.data_columns().position(|(_, column)| column.name == register)?;
+        Some((at, RegisterId::Column(column)))
+    }
+}

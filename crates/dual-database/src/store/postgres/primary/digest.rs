@@ -1,0 +1,155 @@
+//! Digests of parts of a table, to be compared with those of the other side.
+
+use futures_util::future::try_join3;
+use tokio_postgres::types::Type;
+
+use super::row::{BY_KEY, column, unexpected};
+use super::{Primary, RemoteTable};
+use crate::schema::{LogicalType, quoted};
+use crate::store::postgres::Parameter;
+use crate::value::RangeDigest;
+use crate::{Error, Kind, Result};
+
+const OPERATION: &str = "compare a part of a table in PostgreSQL";
+
+impl Primary<'_> {
+    /// Count and digest of the living rows with keys above `after` and up to `upto` (`None`: to
+    /// the end), made of exactly the bytes that [`crate::value::RangeHasher`] documents.
+    ///
+    /// One statement sees one moment. A TRUNCATE shows as what it is, rows that are gone.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::query`]; internal if there is no such table.
+    pub async fn range_digest(
+        &self,
+        table: usize,
+        after: Option<i64>,
+        upto: Option<i64>,
+    ) -> Result<RangeDigest> {
+        let Some(remote) = self.tables.get(table) else {
+            return Err(Error::new(Kind::Internal, OPERATION, "no such table"));
+        };
+        let sql = remote.digest();
+        let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&upto, Type::INT8)];
+        let answer = try_join3(
+            self.session.begin(OPERATION),
+            self.session.batch(OPERATION, BY_KEY),
+            self.session.query(OPERATION, &sql, &parameters),
+        );
+        let answer = answer.await;
+        self.leave(OPERATION).await;
+        let ((), (), rows) = answer?;
+        let row = rows.first().ok_or_else(|| unexpected(OPERATION))?;
+        let rows: i64 = column(row, 0, OPERATION)?;
+        let digest: Vec<u8> = column(row, 1, OPERATION)?;
+        Ok(RangeDigest {
+            rows: u64::try_from(rows).map_err(|_| unexpected(OPERATION))?,
+            digest: digest.try_into().map_err(|_| unexpected(OPERATION))?,
+        })
+    }
+}
+
+impl Primary<'_> {
+    /// Key and [`crate::value::row_digest`] of each living row with a key above `after` and up
+    /// to `upto`, in key order.
+    ///
+    /// # Errors
+    /// As for [`Primary::range_digest`].
+    pub async fn row_digests(
+        &self,
+        table: usize,
+        after: Option<i64>,
+        upto: Option<i64>,
+    ) -> Result<Vec<(i64, [u8; 32])>> {
+        let Some(remote) = self.tables.get(table) else {
+            return Err(Error::new(Kind::Internal, OPERATION, "no such table"));
+        };
+        let (target, key) = (&remote.layout.target, &remote.layout.key);
+        let sql = format!(
+            "SELECT u.{key}::bigint, {} FROM {target} AS u \
+             WHERE ($1 IS NULL OR u.{key} > $1) AND ($2 IS NULL OR u.{key} <= $2) ORDER BY u.{key}",
+            remote.row_digest()
+        );
+        let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&upto, Type::INT8)];
+        self.session.begin(OPERATION).await?;
+        let answer = self.session.query(OPERATION, &sql, &parameters).await;
+        self.leave(OPERATION).await;
+        let read = |row: &tokio_postgres::Row| -> Result<(i64, [u8; 32])> {
+            let digest: Vec<u8> = column(row, 1, OPERATION)?;
+            let digest = digest.try_into().map_err(|_| unexpected(OPERATION))?;
+            Ok((column(row, 0, OPERATION)?, digest))
+        };
+        answer?.iter().map(read).collect()
+    }
+
+    /// The key of the living row that comes as the `count`-th above `after`, if there are so
+    /// many.
+    ///
+    /// # Errors
+    /// As for [`Primary::range_digest`].
+    pub async fn key_after(
+        &self,
+        table: usize,
+        after: Option<i64>,
+        count: i64,
+    ) -> Result<Option<i64>> {
+        let Some(remote) = self.tables.get(table) else {
+            return Err(Error::new(Kind::Internal, OPERATION, "no such table"));
+        };
+        let (target, key) = (&remote.layout.target, &remote.layout.key);
+        let sql = format!(
+            "SELECT u.{key}::bigint FROM {target} AS u WHERE $1 IS NULL OR u.{key} > $1 \
+             ORDER BY u.{key} OFFSET $2 LIMIT 1"
+        );
+        let before = count.saturating_sub(1).max(0);
+        let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&before, Type::INT8)];
+        self.session.begin(OPERATION).await?;
+        let answer = self.session.query(OPERATION, &sql, &parameters).await;
+        self.leave(OPERATION).await;
+        answer?.first().map(|row| column(row, 0, OPERATION)).transpose()
+    }
+}
+
+impl RemoteTable {
+    fn row_digest(&self) -> String {
+        let columns = self.table.columns().iter();
+        digest_of(columns.map(|column| (column.kind, format!("u.{}", quoted(column.name)))))
+    }
+
+    fn digest(&self) -> String {
+        let (target, key) = (&self.layout.target, &self.layout.key);
+        format!(
+            "SELECT count(*), sha256(coalesce(string_agg({row}, ''::bytea ORDER BY u.{key}), \
+             ''::bytea)) FROM {target} AS u \
+             WHERE ($1 IS NULL OR u.{key} > $1) AND ($2 IS NULL OR u.{key} <= $2)",
+            row = self.row_digest(),
+        )
+    }
+}
+
+/// The [`crate::value::row_digest`] of these expressions, as an expression.
+pub(crate) fn digest_of(columns: impl IntoIterator<Item = (LogicalType, String)>) -> String {
+    let pieces: Vec<String> =
+        columns.into_iter().map(|(kind, text)| piece(&canonical(kind, &text))).collect();
+    format!("sha256(convert_to({}, 'UTF8'))", pieces.join(" || "))
+}
+
+/// The canonical text of a column, as [`crate::merge::canonical_bytes`] gives it; `?` and
+/// whatever the server prints for what cannot be carried.
+fn canonical(kind: LogicalType, column: &str) -> String {
+    match kind {
+        LogicalType::Bool => format!("CASE WHEN {column} THEN '1' WHEN NOT {column} THEN '0' END"),
+        LogicalType::Int | LogicalType::BigInt | LogicalType::Text => format!("{column}::text"),
+        LogicalType::Timestamp => format!(
+            "CASE WHEN {column} >= '0001-01-01' AND {column} < '10000-01-01' \
+             THEN to_char({column}, 'YYYY-MM-DD HH24:MI:SS') || \
+             CASE WHEN to_char({column}, 'US') <> '000000' THEN '.' || to_char({column}, 'US') \
+             ELSE '' END ELSE '?' || {column}::text END"
+        ),
+    }
+}
+
+/// A field: its length in bytes and its text, or that there is none.
+fn piece(text: &str) -> String {
+    format!("coalesce(octet_length(convert_to({text}, 'UTF8')) || ':' || ({text}), '-')")
+}

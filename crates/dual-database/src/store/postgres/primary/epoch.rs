@@ -1,0 +1,230 @@
+//! Who the server is: the header of every look at it, the tokens, the numbers of writers.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSqlOwned, Type};
+use uuid::Uuid;
+
+use super::{Header, Primary};
+use crate::stamp::{Stamp, Writer};
+use crate::store::postgres::{Access, Call, Parameter};
+use crate::sync::{Epoch, Snapshot, Token};
+use crate::{Error, Kind, Result, Store};
+
+/// One row, its columns as [`Header::read`] takes them. `$1` is the file as text, `$2` what
+/// [`Primary::relations`] says.
+pub(super) const HEADER: &str = "SELECT token, life, timeline, system, database, relation_ids, \
+     installation, snapshot, now_ms, horizon, purged FROM dual.header($1::text::uuid, $2)";
+
+const OPERATION: &str = "look at PostgreSQL's state";
+
+impl Header {
+    /// Reads the answer to [`HEADER`].
+    ///
+    /// # Errors
+    /// About the schema if there is no installation; internal if the answer has another form.
+    pub(super) fn read(rows: &[Row], relations: &[String]) -> Result<Header> {
+        let Some(row) = rows.first() else {
+            return Err(Error::new(
+                Kind::Schema(Store::Postgres),
+                OPERATION,
+                "dual.installation is empty",
+            )
+            .with_hint("run `dual init --apply`"));
+        };
+        let token = |index| -> Result<Option<Token>> {
+            let text: Option<String> = get(row, index)?;
+            text.map(|text| uuid(&text).map(|uuid| Token(uuid.as_u128()))).transpose()
+        };
+        let ids: Vec<i64> = get(row, 5)?;
+        let snapshot: String = get(row, 7)?;
+        let purged: Option<i64> = get(row, 10)?;
+        let epoch = Epoch {
+            token: token(0)?,
+            life: token(1)?,
+            timeline: u32::from_str_radix(&get::<String>(row, 2)?, 16).map_err(|_| unexpected())?,
+            system: get::<i64>(row, 3)?.cast_unsigned(),
+            database: get(row, 4)?,
+            relations: digest(relations, &ids),
+            installation: uuid(&get::<String>(row, 6)?)?.as_u128(),
+        };
+        Ok(Header {
+            epoch,
+            snapshot: snapshot.parse::<Snapshot>().map_err(|_| unexpected())?,
+            now_ms: get(row, 8)?,
+            horizon: Stamp::from_raw(get(row, 9)?).ok_or_else(unexpected)?,
+            purged: purged.map(|txid| u64::try_from(txid).map_err(|_| unexpected())).transpose()?,
+        })
+    }
+}
+
+impl Primary<'_> {
+    /// What belongs to the epoch, by name.
+    pub(super) fn relations(&self) -> Vec<String> {
+        let tables = self.tables.iter().flat_map(|table| table.layout.relations());
+        std::iter::once("dual.token".to_owned()).chain(tables).collect()
+    }
+
+    /// Who the server is, without rows; one round trip.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::query`]; about the schema if nothing is
+    /// installed; unavailable if the server is in recovery.
+    pub async fn header(&self) -> Result<Header> {
+        self.header_in().await
+    }
+
+    /// The same, as the session's open transaction sees it.
+    ///
+    /// # Errors
+    /// As for [`Primary::header`].
+    pub(super) async fn header_in(&self) -> Result<Header> {
+        let relations = self.relations();
+        let file = self.file.to_string();
+        let parameters: [Parameter<'_>; 2] = [(&file, Type::TEXT), (&relations, Type::TEXT_ARRAY)];
+        let rows = self.session.query(OPERATION, HEADER, &parameters).await?;
+        Header::read(&rows, &relations)
+    }
+
+    /// Sets the file's token if it is still the one `seen`; the server's own if it has none.
+    /// False if another process was faster.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::commit`].
+    pub async fn rotate(&self, seen: Option<Token>, fresh: Token) -> Result<bool> {
+        let operation = "set the file's token on PostgreSQL";
+        let text = |token: Token| Uuid::from_u128(token.0).to_string();
+        let (file, fresh, seen) = (self.file.to_string(), text(fresh), seen.map(text));
+        let life = Call {
+            sql: "INSERT INTO dual.token (file, token) VALUES ($1::text::uuid, $2::text::uuid) \
+                  ON CONFLICT (file) DO NOTHING",
+            parameters: &[(&Uuid::nil().to_string(), Type::TEXT), (&fresh, Type::TEXT)],
+        };
+        let both: [Parameter<'_>; 2] = [(&file, Type::TEXT), (&fresh, Type::TEXT)];
+        let three: [Parameter<'_>; 3] =
+            [(&file, Type::TEXT), (&fresh, Type::TEXT), (&seen, Type::TEXT)];
+        let own = if seen.is_none() {
+            Call {
+                sql: "INSERT INTO dual.token (file, token) \
+                      VALUES ($1::text::uuid, $2::text::uuid) \
+                      ON CONFLICT (file) DO NOTHING RETURNING true",
+                parameters: &both,
+            }
+        } else {
+            Call {
+                sql: "UPDATE dual.token SET token = $2::text::uuid \
+                      WHERE file = $1::text::uuid AND token = $3::text::uuid RETURNING true",
+                parameters: &three,
+            }
+        };
+        let answers = self.session.transact(operation, Access::Write, &[life, own]).await?;
+        Ok(answers.get(1).is_some_and(|rows| !rows.is_empty()))
+    }
+
+    /// Claims writer numbers for the file; returns those that belong to another one, each with
+    /// a free one that was claimed instead.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::commit`]; configuration if all numbers are
+    /// taken.
+    pub async fn claim_numbers(&self, numbers: &[Writer]) -> Result<Vec<(Writer, Writer)>> {
+        let operation = "claim writer numbers on PostgreSQL";
+        let session = self.session;
+        let file = self.file.to_string();
+        let wanted: Vec<i32> = numbers.iter().map(|writer| writer.number().into()).collect();
+        session.begin(operation).await?;
+        // Nobody else may take what is found to be free.
+        session.batch(operation, "LOCK TABLE dual.writer IN SHARE ROW EXCLUSIVE MODE").await?;
+        let own: [Parameter<'_>; 2] = [(&wanted, Type::INT4_ARRAY), (&file, Type::TEXT)];
+        session
+            .execute(
+                operation,
+                "INSERT INTO dual.writer (number, file) SELECT DISTINCT n, $2::text::uuid \
+                 FROM unnest($1) AS n ON CONFLICT (number) DO NOTHING",
+                &own,
+            )
+            .await?;
+        let foreign = session
+            .query(
+                operation,
+                "SELECT number FROM dual.writer WHERE number = ANY ($1) \
+                 AND file <> $2::text::uuid ORDER BY number",
+                &own,
+            )
+            .await?;
+        let count = i64::try_from(foreign.len()).unwrap_or(i64::MAX);
+        // Any of them: files that have not been here yet have chosen theirs by chance, too.
+        let free = session
+            .query(
+                operation,
+                "INSERT INTO dual.writer (number, file) SELECT n, $2::text::uuid \
+                 FROM generate_series(1, 16383) AS n \
+                 WHERE NOT EXISTS (SELECT FROM dual.writer AS w WHERE w.number = n) \
+                 ORDER BY random() LIMIT $1 RETURNING number",
+                &[(&count, Type::INT8), (&file, Type::TEXT)],
+            )
+            .await?;
+        if free.len() < foreign.len() {
+            session.rollback(operation).await?;
+            return Err(Error::new(Kind::Configuration, operation, "all numbers are taken")
+                .with_hint("delete the rows of files that are gone from dual.writer"));
+        }
+        session.commit(operation).await?;
+        foreign.iter().zip(&free).map(|(old, new)| Ok((number(old)?, number(new)?))).collect()
+    }
+
+    /// Leaves word on the server, for people, of when the file was here and how far it is.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::query`].
+    pub async fn sign(&self, cursor: Option<&Snapshot>) -> Result<()> {
+        let (file, cursor) = (self.file.to_string(), cursor.map(Snapshot::to_string));
+        let sql = "INSERT INTO dual.node (file, seen, cursor) \
+                   VALUES ($1::text::uuid, clock_timestamp(), $2) ON CONFLICT (file) \
+                   DO UPDATE SET seen = excluded.seen, cursor = excluded.cursor";
+        let parameters: [Parameter<'_>; 2] = [(&file, Type::TEXT), (&cursor, Type::TEXT)];
+        self.session.execute("leave word on PostgreSQL", sql, &parameters).await.map(|_| ())
+    }
+}
+
+/// The object ids under their names, as one number: FNV-1a of 64 bits, because it is kept in
+/// files and must not change with the program.
+fn digest(names: &[String], ids: &[i64]) -> u64 {
+    let bytes = names
+        .iter()
+        .zip(ids)
+        .flat_map(|(name, id)| name.bytes().chain([0]).chain(id.to_be_bytes()));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn number(row: &Row) -> Result<Writer> {
+    let number: i32 = get(row, 0)?;
+    u16::try_from(number).ok().and_then(Writer::new).ok_or_else(unexpected)
+}
+
+fn uuid(text: &str) -> Result<Uuid> {
+    Uuid::parse_str(text).map_err(|_| unexpected())
+}
+
+fn get<T: FromSqlOwned>(row: &Row, index: usize) -> Result<T> {
+    row.try_get(index).map_err(|cause| unexpected().with_source(cause))
+}
+
+fn unexpected() -> Error {
+    Error::new(Kind::Internal, OPERATION, "PostgreSQL answered in an unexpected form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::digest;
+
+    #[test]
+    fn names_and_ids_both_count_and_the_number_is_for_ever() {
+        let of = |name: &str, id| digest(&[name.to_owned()], &[id]);
+        assert_eq!(of("dual.token", 16_384), of("dual.token", 16_384));
+        assert_ne!(of("dual.token", 16_384), of("dual.token", 16_385));
+        assert_ne!(of("dual.token", 16_384), of("dual.tokens", 16_384));
+        assert_eq!(digest(&[], &[]), 0xcbf2_9ce4_8422_2325);
+    }
+}

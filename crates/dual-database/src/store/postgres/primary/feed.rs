@@ -1,0 +1,128 @@
+//! Reading the feed: what is new since a cursor, in one snapshot.
+
+use futures_util::future::{try_join_all, try_join4};
+use tokio_postgres::types::Type;
+
+use super::row::{BY_KEY, column};
+use super::{Poll, Primary, RemoteRow, RemoteTable};
+use crate::Result;
+use crate::schema::RowId;
+use crate::store::postgres::Parameter;
+use crate::store::postgres::capture::{Drift, Layout};
+use crate::sync::Snapshot;
+
+const OPERATION: &str = "read PostgreSQL's changes";
+
+impl Primary<'_> {
+    /// What is new since the cursor, and the rows `also` (as far as they were ever seen), in
+    /// one snapshot. Of a table in [`Poll::drift`] nothing is read: a poll that names one is not
+    /// to be applied.
+    ///
+    /// The tables are locked (`ACCESS SHARE`, as any `SELECT` does) before the snapshot is
+    /// taken: a TRUNCATE that commits in between would be seen through it, with the sidecar
+    /// still saying that the rows live. Costs what has changed, however long a transaction is
+    /// left open.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::query`]; unavailable if a lock is not given in
+    /// time.
+    pub async fn poll(&self, cursor: &Snapshot, also: &[RowId]) -> Result<Poll> {
+        let outcome = self.poll_in(cursor, also).await;
+        self.leave(OPERATION).await;
+        outcome
+    }
+
+    /// Ends a transaction that has only read: what it gave stands, whatever becomes of it.
+    pub(super) async fn leave(&self, operation: &'static str) {
+        if let Err(error) = self.session.rollback(operation).await {
+            tracing::debug!(%error, "the end of a reading transaction was not answered");
+        }
+    }
+
+    async fn poll_in(&self, cursor: &Snapshot, also: &[RowId]) -> Result<Poll> {
+        let session = self.session;
+        let prologue = format!("{}; {BY_KEY}", locked(self.tables));
+        let drifts = try_join_all(self.tables.iter().map(|table| self.drift_of(table)));
+        // Sent at once, answered in this order.
+        let ((), (), header, drifts) = try_join4(
+            session.begin_snapshot(OPERATION),
+            session.batch(OPERATION, &prologue),
+            self.header_in(),
+            drifts,
+        )
+        .await?;
+        let drift: Vec<_> =
+            drifts.into_iter().enumerate().filter(|(_, drift)| *drift != Drift::None).collect();
+        let drifted = |table: usize| drift.iter().any(|(other, _)| *other == table);
+        let whole = (0..self.tables.len()).filter(|table| !drifted(*table));
+        let rows = try_join_all(whole.map(|table| self.changed(table, cursor, also))).await?;
+        Ok(Poll { header, rows: rows.into_iter().flatten().collect(), drift })
+    }
+
+    async fn changed(
+        &self,
+        at: usize,
+        cursor: &Snapshot,
+        also: &[RowId],
+    ) -> Result<Vec<RemoteRow>> {
+        let Some(table) = self.tables.get(at) else { return Ok(Vec::new()) };
+        let xmax = number(cursor.xmax());
+        let open: Vec<i64> = cursor.in_progress().iter().copied().map(number).collect();
+        let keys: Vec<i64> = also.iter().filter(|id| id.table == at).map(|id| id.key).collect();
+        let mut sql = format!("{} WHERE s.txid >= $1 OR s.txid = ANY ($2)", table.select());
+        let mut parameters: Vec<Parameter<'_>> =
+            vec![(&xmax, Type::INT8), (&open, Type::INT8_ARRAY)];
+        if !keys.is_empty() {
+            sql.push_str(" OR s.key = ANY ($3)");
+            parameters.push((&keys, Type::INT8_ARRAY));
+        }
+        self.rows(at, table, &sql, &parameters, OPERATION).await
+    }
+
+    /// Runs a statement that begins with [`RemoteTable::select`].
+    pub(super) async fn rows(
+        &self,
+        at: usize,
+        table: &RemoteTable,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+        operation: &'static str,
+    ) -> Result<Vec<RemoteRow>> {
+        let rows = self.session.query(operation, sql, parameters).await?;
+        rows.iter().map(|row| table.decode(at, row, 0, operation)).collect()
+    }
+
+    /// Whether capture is as it was installed, in one look.
+    async fn drift_of(&self, table: &RemoteTable) -> Result<Drift> {
+        let sql = format!(
+            "SELECT k.name IS NOT NULL, \
+             coalesce(f.target = k.target AND f.triggers = k.triggers, false), \
+             coalesce(f.columns = k.columns, false) \
+             FROM (SELECT $2::text AS name) AS n LEFT JOIN dual.tracked AS k ON k.name = n.name \
+             LEFT JOIN ({}) AS f (target, triggers, columns) ON true",
+            table.layout.fingerprint(),
+        );
+        let (names, name) = (Layout::trigger_names(), table.layout.name);
+        let parameters: [Parameter<'_>; 2] = [(&names, Type::TEXT_ARRAY), (&name, Type::TEXT)];
+        let rows = self.session.query(OPERATION, &sql, &parameters).await?;
+        let Some(row) = rows.first() else { return Ok(Drift::Absent) };
+        let (tracked, same, columns): (bool, bool, bool) =
+            (column(row, 0, OPERATION)?, column(row, 1, OPERATION)?, column(row, 2, OPERATION)?);
+        Ok(match (tracked, same, columns) {
+            (false, ..) => Drift::Absent,
+            (true, false, _) => Drift::Triggers,
+            (true, true, false) => Drift::Columns,
+            (true, true, true) => Drift::None,
+        })
+    }
+}
+
+/// Locks the tables as reading them does.
+pub(super) fn locked(tables: &[RemoteTable]) -> String {
+    let targets: Vec<&str> = tables.iter().map(|table| table.layout.target.as_str()).collect();
+    format!("LOCK TABLE {} IN ACCESS SHARE MODE", targets.join(", "))
+}
+
+fn number(txid: u64) -> i64 {
+    i64::try_from(txid).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,165 @@
+//! Sessions to one server, opened as they are needed, given back after use.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Prepared, Primary, RemoteTable, prepare};
+use crate::schema::Table;
+use crate::store::postgres::{Limits, Session, Settings};
+use crate::{Error, Kind, Result, Store};
+
+/// After that long unused a session is closed: what lies between may have forgotten it.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// For how long a table may take to be adopted: a million rows take 10 seconds.
+const ADOPTION: Duration = Duration::from_secs(600);
+
+/// Sessions to one server, at most so many at once; more wait.
+#[derive(Clone, Debug)]
+pub struct Pool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    limits: Limits,
+    declared: Arc<[Table]>,
+    permits: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// With the moment since which each is unused, the one unused longest first.
+    idle: VecDeque<(Instant, Arc<Session>)>,
+    tables: Option<Arc<[RemoteTable]>>,
+    /// Sessions of an earlier generation are not taken back.
+    generation: u64,
+}
+
+/// A session of a [`Pool`], given back when it is dropped, unless it is in doubt.
+#[derive(Debug)]
+pub struct Pooled {
+    pool: Arc<Shared>,
+    session: Arc<Session>,
+    tables: Option<Arc<[RemoteTable]>>,
+    generation: u64,
+    /// Freed after the session was given back.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    /// A pool of at most `size` sessions. Nothing is opened yet.
+    #[must_use]
+    pub fn new(settings: Settings, limits: Limits, tables: Arc<[Table]>, size: usize) -> Pool {
+        let permits = Arc::new(Semaphore::new(size.clamp(1, Semaphore::MAX_PERMITS)));
+        let state = Mutex::default();
+        Pool(Arc::new(Shared { settings, limits, declared: tables, permits, state }))
+    }
+
+    /// An unused session, or a new one.
+    ///
+    /// # Errors
+    /// As for [`Session::open`]; unavailable if all stay busy for as long as a connection is
+    /// waited for.
+    pub async fn get(&self) -> Result<Pooled> {
+        let pool = &self.0;
+        let permit = pool.permits.clone().acquire_owned();
+        let Ok(Ok(permit)) = tokio::time::timeout(pool.limits.connect, permit).await else {
+            return Err(Error::new(
+                Kind::Unavailable(Store::Postgres),
+                "take a connection to PostgreSQL",
+                format!("all are busy for {} s", pool.limits.connect.as_secs_f32()),
+            ));
+        };
+        let (unused, tables, generation) = {
+            let mut state = pool.state();
+            state.idle.retain(|(since, session)| since.elapsed() < IDLE && !session.is_closed());
+            // The one used last: what is not needed grows old.
+            let unused = state.idle.pop_back().map(|(_, session)| session);
+            (unused, state.tables.clone(), state.generation)
+        };
+        let session = match unused {
+            Some(session) => session,
+            None => Arc::new(Session::open(&pool.settings, &pool.limits).await?),
+        };
+        Ok(Pooled { pool: pool.clone(), session, tables, generation, _permit: permit })
+    }
+
+    /// Sees to it that the server has what the tables need ([`prepare`]), and remembers what it
+    /// has for the sessions that are taken from now on. On a connection of its own, which is
+    /// given more time.
+    ///
+    /// # Errors
+    /// As for [`Session::open`] and [`prepare`].
+    pub async fn prepare(&self) -> Result<Prepared> {
+        let pool = &self.0;
+        let limits = Limits { statement: ADOPTION.max(pool.limits.statement), ..pool.limits };
+        let session = Session::open(&pool.settings, &limits).await?;
+        let prepared = prepare(&session, &pool.declared).await?;
+        pool.state().tables = Some(prepared.tables.clone());
+        Ok(prepared)
+    }
+
+    /// The tables in their order; `None` before the first [`Pool::prepare`].
+    #[must_use]
+    pub fn tables(&self) -> Option<Arc<[RemoteTable]>> {
+        self.0.state().tables.clone()
+    }
+
+    /// Closes what is unused, and what is in use when it is given back: after a failure of the
+    /// server the others are likely to be dead, too.
+    pub fn clear(&self) {
+        let mut state = self.0.state();
+        state.generation += 1;
+        state.idle.clear();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pooled {
+    /// What can be done with it for a file.
+    ///
+    /// # Errors
+    /// About the schema before the first [`Pool::prepare`].
+    pub fn primary(&self, file: Uuid) -> Result<Primary<'_>> {
+        let Some(tables) = &self.tables else {
+            return Err(Error::new(
+                Kind::Schema(Store::Postgres),
+                "use PostgreSQL",
+                "its tables have not been looked at yet",
+            ));
+        };
+        Ok(Primary { session: &self.session, tables, file })
+    }
+}
+
+impl Deref for Pooled {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        if self.session.is_closed() || self.session.in_transaction() {
+            return;
+        }
+        let mut state = self.pool.state();
+        if state.generation == self.generation {
+            state.idle.push_back((Instant::now(), self.session.clone()));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! First contact: what the tables need on the server is looked at, and made if it is missing.
+
+use std::sync::Arc;
+
+use super::RemoteTable;
+use crate::merge::Defaults;
+use crate::schema::{Table, quoted};
+use crate::store::postgres::adopt::plan_table;
+use crate::store::postgres::capture::{Drift, Layout, SCHEMA_LOCK, allowed, drift, install};
+use crate::store::postgres::{Catalog, Plan, Session};
+use crate::{Error, Kind, Result};
+
+const OPERATION: &str = "prepare PostgreSQL";
+
+/// What the server has, after [`prepare`].
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The tables in their order.
+    pub tables: Arc<[RemoteTable]>,
+    /// What was found and done, for each table.
+    pub found: Vec<Found>,
+}
+
+/// What was found of a table, and what was done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// How its capture was found.
+    pub drift: Drift,
+    /// What was changed, as phrases.
+    pub steps: Vec<String>,
+    /// Rows that were there before the product knew them.
+    pub adopted: u64,
+}
+
+impl Prepared {
+    /// Whether writes may have been missed, or values rewritten without any: a full comparison
+    /// has to follow ([`crate::sync::Break::CaptureGap`]). The epoch changes besides, for all
+    /// files.
+    #[must_use]
+    pub fn has_gap(&self) -> bool {
+        self.found.iter().any(|found| matches!(found.drift, Drift::Triggers | Drift::Columns))
+    }
+}
+
+/// Looks for the tables and what stands beside them, and makes what is missing: the tables and
+/// columns, if additions are enough; the schema `dual`; the triggers, where they are missing or
+/// others. Nothing is locked if nothing is missing. Can be repeated, and done by several nodes
+/// at once: they wait for each other.
+///
+/// # Errors
+/// About the schema if a table is in the way, or the schema `dual` was made by a newer version;
+/// access denied, with the statement that the owner can run; else as for [`Session::commit`].
+/// Nothing was changed then, but a sequence may stand higher.
+pub async fn prepare(session: &Session, tables: &[Table]) -> Result<Prepared> {
+    let outcome = match look(session, tables).await {
+        Ok(surveys) if surveys.iter().all(Survey::is_done) => Ok(finished(tables, surveys)),
+        Ok(_) => make(session, tables).await,
+        Err(error) => Err(error),
+    };
+    if outcome.is_err() && !session.is_closed() {
+        // What failed is what counts.
+        let _ = session.rollback(OPERATION).await;
+    }
+    outcome
+}
+
+struct Survey {
+    plan: Plan,
+    layout: Layout,
+    found: Found,
+}
+
+impl Survey {
+    fn is_done(&self) -> bool {
+        self.plan.is_done() && self.found.drift == Drift::None
+    }
+}
+
+async fn look(session: &Session, tables: &[Table]) -> Result<Vec<Survey>> {
+    session.begin_snapshot(OPERATION).await?;
+    let surveys = survey(session, tables).await?;
+    session.rollback(OPERATION).await?;
+    Ok(surveys)
+}
+
+async fn survey(session: &Session, tables: &[Table]) -> Result<Vec<Survey>> {
+    of_the_same_owner(session).await?;
+    let mut surveys = Vec::with_capacity(tables.len());
+    for table in tables {
+        let catalog = Catalog::read(session, table).await?;
+        let plan = plan_table(table, &catalog);
+        if let Some(refusal) = plan.refusal(OPERATION) {
+            return Err(refusal);
+        }
+        let layout = Layout::new(table, &plan.target);
+        let found = Found { drift: drift(session, &layout).await?, steps: Vec::new(), adopted: 0 };
+        surveys.push(Survey { plan, layout, found });
+    }
+    Ok(surveys)
+}
+
+/// The schema `dual` belongs to the role that made it; its functions are nobody else's to call.
+async fn of_the_same_owner(session: &Session) -> Result<()> {
+    let sql = "SELECT nspowner::regrole::text, pg_has_role(nspowner, 'USAGE') \
+               FROM pg_namespace WHERE nspname = 'dual'";
+    let rows = session.query(OPERATION, sql, &[]).await?;
+    let Some(row) = rows.first() else {
+        let sql = "SELECT has_database_privilege(current_database(), 'CREATE')";
+        let rows = session.query(OPERATION, sql, &[]).await?;
+        if rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+            return Ok(());
+        }
+        let database = quoted(session.database());
+        let message = format!("no right to make the schema dual in {database}");
+        return Err(allowed(Error::new(Kind::AccessDenied, OPERATION, message), session));
+    };
+    let unexpected = |_| Error::new(Kind::Internal, OPERATION, "the owner of dual is not told");
+    let owner: String = row.try_get(0).map_err(unexpected)?;
+    if row.try_get(1).map_err(unexpected)? {
+        return Ok(());
+    }
+    let user = quoted(session.user());
+    let message = format!("the schema dual belongs to {owner}, to which {user} does not belong");
+    Err(Error::new(Kind::AccessDenied, OPERATION, message).with_hint(format!(
+        "connect as {owner}, or let an administrator run: GRANT {owner} TO {user};"
+    )))
+}
+
+async fn make(session: &Session, tables: &[Table]) -> Result<Prepared> {
+    session.begin(OPERATION).await?;
+    let lock = format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})");
+    session.batch(OPERATION, &lock).await?;
+    // Somebody else may have made it while this waited.
+    let mut surveys = survey(session, tables).await?;
+    for survey in &mut surveys {
+        for step in &survey.plan.steps {
+            session.batch(OPERATION, &step.sql).await?;
+            survey.found.steps.push(step.what.clone());
+        }
+        // The steps may have changed the columns; a sequence that was set has not, and another
+        // installation would be another epoch.
+        if drift(session, &survey.layout).await? != Drift::None {
+            survey.found.adopted = install(session, &survey.layout).await?;
+            survey.found.steps.push(format!("capture {}", survey.plan.target));
+        }
+    }
+    session.commit(OPERATION).await?;
+    Ok(finished(tables, surveys))
+}
+
+fn finished(tables: &[Table], surveys: Vec<Survey>) -> Prepared {
+    let (found, remote): (Vec<Found>, Vec<RemoteTable>) = tables
+        .iter()
+        .zip(surveys)
+        .map(|(table, survey)| {
+            let defaults = Defaults::new(table.defaults());
+            let table = RemoteTable { table: table.clone(), layout: survey.layout, defaults };
+            (survey.found, table)
+        })
+        .unzip();
+    Prepared { tables: remote.into(), found }
+}

@@ -1,0 +1,444 @@
+//! Writing what was decided: set by set, under savepoints; halved until what is refused is
+//! single.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::{try_join, try_join_all};
+
+use super::decide::{Ground, Verdict, decide, text};
+use super::statements::{CHUNK, Parked, marks, parked, statements};
+use super::unique::{Unique, units};
+use super::{Job, OPERATION};
+use crate::merge::{Conflict, Register, RegisterId};
+use crate::schema::RowId;
+use crate::stamp::{Writer, captured};
+use crate::store::postgres::capture::{Settled, settle};
+use crate::store::postgres::primary::conflicts::Noted;
+use crate::store::postgres::primary::row::column;
+use crate::store::postgres::primary::{Primary, RemoteTable};
+use crate::store::postgres::{ServerError, sqlstate};
+use crate::value::Value;
+use crate::{Error, Kind, Result};
+
+const UNIQUE_VIOLATION: &str = "23505";
+
+/// How often a row that somebody else inserts at the same time is looked at again.
+const LOOKS: usize = 3;
+
+/// How often what may have failed for want of another row is tried again.
+const RETRIES: usize = 6;
+
+/// Why the server does not take a row.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub code: String,
+    pub reason: String,
+    constraint: Option<String>,
+}
+
+/// The single jobs that the server does not take.
+type Failed = BTreeMap<usize, Refusal>;
+
+/// What was written.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// By the job's place.
+    pub refused: Failed,
+    pub gone: Vec<RowId>,
+    pub surrogates: Vec<(RowId, i64)>,
+}
+
+/// Jobs of one table that are written together. A unit is not divided unless it fails alone.
+#[derive(Clone, Debug)]
+struct Slice {
+    table: usize,
+    units: Vec<Vec<usize>>,
+}
+
+impl Slice {
+    fn jobs(&self) -> Vec<usize> {
+        self.units.iter().flatten().copied().collect()
+    }
+}
+
+enum Attempt {
+    Done,
+    /// Somebody else has inserted these rows meanwhile, or something keeps them out.
+    Missed(BTreeSet<usize>),
+    Refused(Refusal),
+}
+
+/// The work on one batch.
+pub(super) struct Applier<'a, 's, 'b> {
+    primary: &'a Primary<'s>,
+    ground: Ground,
+    jobs: &'a mut Vec<Job<'b>>,
+    /// The unique indexes of a table, once one of them has mattered.
+    uniques: BTreeMap<usize, Vec<Unique>>,
+    looks: BTreeMap<usize, usize>,
+    applied: Applied,
+}
+
+impl<'a, 's, 'b> Applier<'a, 's, 'b> {
+    pub(super) fn new(
+        primary: &'a Primary<'s>,
+        ground: Ground,
+        jobs: &'a mut Vec<Job<'b>>,
+    ) -> Applier<'a, 's, 'b> {
+        let (uniques, looks) = (BTreeMap::new(), BTreeMap::new());
+        Applier { primary, ground, jobs, uniques, looks, applied: Applied::default() }
+    }
+
+    /// Writes everything that the server takes.
+    pub(super) async fn run(mut self) -> Result<Applied> {
+        let written = |at: &usize| self.jobs.get(*at).is_some_and(|job| job.version.is_some());
+        let all: Vec<usize> = (0..self.jobs.len()).filter(written).collect();
+        let mut failed = self.pass(self.slices(&all, false)).await?;
+        failed = self.again(failed).await?;
+        // A swap has had its chance; who still finds his value taken cedes it.
+        if failed.values().any(|refusal| refusal.code == UNIQUE_VIOLATION) {
+            failed = self.cede(failed).await?;
+            failed = self.again(failed).await?;
+        }
+        self.applied.refused = failed;
+        Ok(self.applied)
+    }
+
+    /// Tries again what may have failed for want of another row, as long as that helps, forwards
+    /// and backwards: a chain of rows in which each waits for the next ends in one of the two.
+    async fn again(&mut self, mut failed: Failed) -> Result<Failed> {
+        for look in 0..RETRIES {
+            let waits = |code: &str| {
+                code.starts_with("P0") || ["23001", "23503", UNIQUE_VIOLATION].contains(&code)
+            };
+            let (retried, kept): (Failed, Failed) =
+                failed.into_iter().partition(|(_, refusal)| waits(&refusal.code));
+            let which: Vec<usize> = retried.keys().copied().collect();
+            failed = kept;
+            let still = self.pass(self.slices(&which, look % 2 == 0)).await?;
+            let stuck = still.len() == which.len();
+            failed.extend(still);
+            if stuck && look > 0 {
+                break;
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Deletes from the last table to the first, then everything else from the first to the
+    /// last: who refers to others goes before them and comes after them.
+    fn slices(&self, which: &[usize], backwards: bool) -> Vec<Slice> {
+        let job = |at: &usize| self.jobs.get(*at);
+        let (dying, others): (Vec<usize>, Vec<usize>) =
+            which.iter().copied().partition(|at| job(at).is_some_and(Job::dies));
+        let mut order: Vec<usize> = others;
+        order.sort_by_key(|at| job(at).map(|job| job.id));
+        if backwards {
+            order.reverse();
+        }
+        let mut slices = Vec::new();
+        let of = |table: usize, from: &[usize]| -> Vec<usize> {
+            let is_here = |at: &&usize| job(at).is_some_and(|job| job.id.table == table);
+            from.iter().filter(is_here).copied().collect()
+        };
+        for table in (0..self.primary.tables.len()).rev() {
+            slices.extend(self.cut(table, &of(table, &dying)));
+        }
+        for table in 0..self.primary.tables.len() {
+            slices.extend(self.cut(table, &of(table, &order)));
+        }
+        slices
+    }
+
+    fn cut(&self, table: usize, which: &[usize]) -> Vec<Slice> {
+        let units = match self.uniques.get(&table) {
+            Some(uniques) => units(self.jobs, which, uniques),
+            None => which.iter().map(|at| vec![*at]).collect(),
+        };
+        let mut slices: Vec<Slice> = Vec::new();
+        let mut room = 0;
+        for unit in units {
+            let size = unit.len();
+            match slices.last_mut().filter(|_| size <= room) {
+                Some(slice) => slice.units.push(unit),
+                None => {
+                    slices.push(Slice { table, units: vec![unit] });
+                    room = CHUNK;
+                }
+            }
+            room = room.saturating_sub(size);
+        }
+        slices
+    }
+
+    /// Writes the slices in their order; returns the single rows that were refused.
+    async fn pass(&mut self, slices: Vec<Slice>) -> Result<Failed> {
+        let mut failed = BTreeMap::new();
+        let mut stack: Vec<Slice> = slices.into_iter().rev().collect();
+        while let Some(slice) = stack.pop() {
+            match self.attempt(&slice).await? {
+                Attempt::Done => {}
+                Attempt::Missed(missed) => {
+                    let looked = self.look_again(slice.table, &missed, &mut failed).await?;
+                    let rest = self.jobs_left(&slice, &failed);
+                    let rest: Vec<usize> = rest
+                        .into_iter()
+                        .filter(|at| !missed.contains(at) || looked.contains(at))
+                        .collect();
+                    stack.extend(self.cut(slice.table, &rest).into_iter().rev());
+                }
+                Attempt::Refused(refusal) => {
+                    let fresh = refusal.code == UNIQUE_VIOLATION
+                        && !self.uniques.contains_key(&slice.table);
+                    if fresh {
+                        self.regroup(slice, &mut stack).await?;
+                    } else {
+                        divide(slice, refusal, &mut stack, &mut failed);
+                    }
+                }
+            }
+        }
+        Ok(failed)
+    }
+
+    fn jobs_left(&self, slice: &Slice, failed: &Failed) -> Vec<usize> {
+        let mut jobs = slice.jobs();
+        jobs.retain(|at| {
+            !failed.contains_key(at) && self.jobs.get(*at).is_some_and(|job| job.version.is_some())
+        });
+        jobs
+    }
+
+    /// The first unique value that collides in a table: from here on its rows go together with
+    /// those that make room for them.
+    async fn regroup(&mut self, slice: Slice, stack: &mut Vec<Slice>) -> Result<()> {
+        let Some(table) = self.primary.tables.get(slice.table) else { return Ok(()) };
+        let uniques = self.primary.uniques(table, OPERATION).await?;
+        self.uniques.insert(slice.table, uniques);
+        let mut which = slice.jobs();
+        let (own, other): (Vec<Slice>, Vec<Slice>) =
+            std::mem::take(stack).into_iter().partition(|one| one.table == slice.table);
+        which.extend(own.iter().rev().flat_map(Slice::jobs));
+        which.sort_unstable();
+        *stack = other;
+        stack.extend(self.cut(slice.table, &which).into_iter().rev());
+        Ok(())
+    }
+
+    /// Reads and decides anew what somebody else has inserted; returns what is still to be
+    /// written.
+    async fn look_again(
+        &mut self,
+        table: usize,
+        missed: &BTreeSet<usize>,
+        failed: &mut Failed,
+    ) -> Result<BTreeSet<usize>> {
+        let Some(remote) = self.primary.tables.get(table) else { return Ok(BTreeSet::new()) };
+        let mut left = BTreeSet::new();
+        for at in missed {
+            let Some(job) = self.jobs.get_mut(*at) else { continue };
+            let looks = self.looks.entry(*at).or_default();
+            *looks += 1;
+            if *looks > LOOKS {
+                failed.insert(*at, suppressed());
+                continue;
+            }
+            let found = self.primary.locked_rows(table, &[job.id.key]).await?;
+            job.existing = found.into_iter().next();
+            let existing = job.existing.as_ref();
+            match decide(job.id, job.pushed, existing, self.ground, &remote.defaults) {
+                Verdict::Gone => {
+                    (job.version, job.noted) = (None, Vec::new());
+                    self.applied.gone.push(job.id);
+                }
+                Verdict::Stands(version, noted) => {
+                    if version.is_some() {
+                        left.insert(*at);
+                    }
+                    (job.version, job.noted) = (version, noted);
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    /// One slice under a savepoint: all of it or nothing.
+    async fn attempt(&mut self, slice: &Slice) -> Result<Attempt> {
+        let Some(table) = self.primary.tables.get(slice.table) else { return Ok(Attempt::Done) };
+        let session = self.primary.session;
+        let which = slice.jobs();
+        let jobs: Vec<&Job<'_>> = which.iter().filter_map(|at| self.jobs.get(*at)).collect();
+        let parked = match self.uniques.get(&slice.table) {
+            Some(uniques) => {
+                let together = slice.units.iter().filter(|unit| unit.len() > 1).flatten();
+                let together: Vec<_> = together.filter_map(|at| self.jobs.get(*at)).collect();
+                parked(&together, uniques)
+            }
+            None => Vec::new(),
+        };
+        match self.write(table, &jobs, &parked).await {
+            Ok((born, settled)) => {
+                let missed: BTreeSet<usize> = which
+                    .iter()
+                    .zip(&jobs)
+                    .filter(|(_, job)| job.is_born() && !born.contains_key(&job.id.key))
+                    .map(|(at, _)| *at)
+                    .collect();
+                let lives: BTreeMap<i64, bool> =
+                    settled.iter().map(|one| (one.after.key, one.after.live)).collect();
+                let is_kept = |job: &&&Job<'_>| lives.get(&job.id.key) != Some(&job.lives());
+                if !missed.is_empty() {
+                    self.take_back().await?;
+                    return Ok(Attempt::Missed(missed));
+                }
+                if jobs.iter().any(|job| is_kept(&job)) {
+                    self.take_back().await?;
+                    return Ok(Attempt::Refused(suppressed()));
+                }
+                let table = slice.table;
+                let told = born.into_iter().map(|(key, id)| (RowId { table, key }, id));
+                self.applied.surrogates.extend(told);
+                session.batch(OPERATION, "RELEASE SAVEPOINT dual_push").await?;
+                Ok(Attempt::Done)
+            }
+            Err(error) => match refusal(&error) {
+                Some(refusal) => {
+                    self.take_back().await?;
+                    Ok(Attempt::Refused(refusal))
+                }
+                None => Err(error),
+            },
+        }
+    }
+
+    /// Sends everything at once; returns the surrogates of what was inserted and what stands in
+    /// the sidecar.
+    async fn write(
+        &self,
+        table: &RemoteTable,
+        jobs: &[&Job<'_>],
+        parked: &[Parked],
+    ) -> Result<(BTreeMap<i64, i64>, Vec<Settled>)> {
+        let session = self.primary.session;
+        let statements = statements(table, jobs, parked);
+        let parameters: Vec<_> = statements.iter().map(|one| one.parameters()).collect();
+        let marks = marks(table, jobs);
+        let work = async {
+            let queries = statements.iter().zip(&parameters);
+            try_join_all(queries.map(|(one, with)| session.query(OPERATION, &one.sql, with))).await
+        };
+        let settling = async {
+            let chunks = marks.chunks(CHUNK);
+            let each = chunks.map(|m| settle(session, &table.table, &table.layout, m, None));
+            try_join_all(each).await
+        };
+        let begin = session.batch(OPERATION, "SAVEPOINT dual_push");
+        let ((), (answers, settled)) = try_join(begin, try_join(work, settling)).await?;
+        let mut born = BTreeMap::new();
+        for row in answers.iter().flatten() {
+            born.insert(column(row, 0, OPERATION)?, column(row, 1, OPERATION)?);
+        }
+        Ok((born, settled.into_iter().flatten().collect()))
+    }
+
+    async fn take_back(&self) -> Result<()> {
+        let session = self.primary.session;
+        let sql = "ROLLBACK TO SAVEPOINT dual_push; RELEASE SAVEPOINT dual_push";
+        session.batch(OPERATION, sql).await?;
+        // What had failed since the savepoint has not happened.
+        session.trust();
+        Ok(())
+    }
+
+    /// Lets rows leave empty what others hold, one row at a time.
+    async fn cede(&mut self, failed: Failed) -> Result<Failed> {
+        let mut left = BTreeMap::new();
+        for (at, mut refusal) in failed {
+            let before = self.jobs.get(at).map(|job| (job.version.clone(), job.noted.clone()));
+            while refusal.code == UNIQUE_VIOLATION && self.cede_one(at, &refusal) {
+                let table = self.jobs.get(at).map_or(0, |job| job.id.table);
+                let mut outcome = self.pass(vec![Slice { table, units: vec![vec![at]] }]).await?;
+                match outcome.remove(&at) {
+                    Some(next) => refusal = next,
+                    None => {
+                        refusal.code.clear();
+                        break;
+                    }
+                }
+            }
+            if !refusal.code.is_empty() {
+                if let (Some(job), Some((version, noted))) = (self.jobs.get_mut(at), before) {
+                    (job.version, job.noted) = (version, noted);
+                }
+                left.insert(at, refusal);
+            }
+        }
+        Ok(left)
+    }
+
+    /// Empties a column of the index that refused the row; false if there is none to empty.
+    fn cede_one(&mut self, at: usize, refusal: &Refusal) -> bool {
+        let now_ms = self.ground.now_ms;
+        let Some(job) = self.jobs.get_mut(at) else { return false };
+        let Some(version) = job.version.as_mut() else { return false };
+        let unique = self.uniques.get(&job.id.table).and_then(|uniques| {
+            uniques.iter().find(|unique| Some(&unique.name) == refusal.constraint.as_ref())
+        });
+        let Some(ceded) = unique.and_then(|unique| unique.ceded(version)) else { return false };
+        let Some(register) = version.columns.get_mut(ceded) else { return false };
+        let stamp = captured(now_ms, register.stamp, Writer::POSTGRES);
+        let lost = std::mem::replace(register, Register { stamp, value: Value::Null });
+        let register = RegisterId::Column(ceded);
+        job.noted.push(Noted {
+            id: job.id,
+            conflict: Conflict { register, winner: stamp, loser: lost.stamp },
+            winning: None,
+            losing: text(&lost.value),
+            noted_ms: None,
+            reviewed: false,
+        });
+        true
+    }
+}
+
+/// What was refused, in halves; a unit that fails alone, in its rows.
+fn divide(mut slice: Slice, refusal: Refusal, stack: &mut Vec<Slice>, failed: &mut Failed) {
+    let table = slice.table;
+    if slice.units.len() > 1 {
+        let later = slice.units.split_off(slice.units.len() / 2);
+        stack.push(Slice { table, units: later });
+        stack.push(slice);
+        return;
+    }
+    match slice.jobs().as_slice() {
+        [] => {}
+        [at] => {
+            failed.insert(*at, refusal);
+        }
+        several => {
+            let units = several.iter().map(|at| vec![*at]);
+            stack.extend(units.rev().map(|unit| Slice { table, units: vec![unit] }));
+        }
+    }
+}
+
+/// What an error says against a row; `None` if it says something about the server.
+fn refusal(error: &Error) -> Option<Refusal> {
+    let code = sqlstate(error)?;
+    // A code that nobody knows is one that a trigger of the user's has chosen.
+    let about_data = error.is_invalid_data() || error.kind() == Kind::Internal;
+    let server = std::error::Error::source(error)?.downcast_ref::<ServerError>()?;
+    about_data.then(|| Refusal {
+        code: code.to_owned(),
+        reason: server.to_string(),
+        constraint: server.constraint.clone(),
+    })
+}
+
+fn suppressed() -> Refusal {
+    Refusal {
+        code: "P0001".into(),
+        reason: "a trigger or a rule of the database does not let it happen".into(),
+        constraint: None,
+    }
+}

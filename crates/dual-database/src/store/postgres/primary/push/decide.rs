@@ -1,0 +1,136 @@
+//! What becomes of one pushed row: the model's `Primary::push`, without a database.
+
+use crate::merge::{
+    Conflict, Defaults, Register, RegisterId, Tracked, Version, canonical_bytes, conflicts, merge,
+    overwritten,
+};
+use crate::schema::{LogicalType, RowId, Table};
+use crate::stamp::Stamp;
+use crate::store::postgres::primary::RemoteRow;
+use crate::store::postgres::primary::conflicts::Noted;
+use crate::sync::reconcile::{Unknown, given, risen, unknown};
+use crate::value::Value;
+
+/// What the transaction knows of the server, read under its locks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ground {
+    /// The server's clock, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// The purge horizon.
+    pub horizon: Stamp,
+    /// In a full comparison: whether the server still has what it acknowledged.
+    pub comparison: Option<bool>,
+}
+
+/// What becomes of a row.
+#[derive(Clone, Debug)]
+pub(super) enum Verdict {
+    /// It was there once and is not: only a comparison decides.
+    Gone,
+    /// It stands as that version; `None`: nothing has to be written.
+    Stands(Option<Version>, Vec<Noted>),
+}
+
+/// Decides about a row, given what the server has.
+pub(super) fn decide(
+    id: RowId,
+    row: &Tracked,
+    existing: Option<&RemoteRow>,
+    ground: Ground,
+    defaults: &Defaults,
+) -> Verdict {
+    let Some(existing) = existing else { return decide_unknown(id, row, ground, defaults) };
+    let found = &existing.version;
+    let mut logged = conflicts(&row.version, &row.bases, found);
+    if ground.comparison == Some(false) {
+        logged.extend(overwritten(found, &row.version));
+        logged.extend(overwritten(&row.version, found));
+    }
+    logged.sort_unstable();
+    logged.dedup();
+    let own =
+        if ground.comparison.unwrap_or(true) { row.against(found) } else { row.version.clone() };
+    let merged = merge(found, &own);
+    let noted =
+        logged.iter().map(|one| noted(id, *one, &merged.version, [&row.version, found])).collect();
+    let written = merged.left_is_behind.then(|| whole(merged.version, defaults));
+    // What a dead row has besides its death is nothing that could be behind.
+    Verdict::Stands(written.filter(|version| version != found), noted)
+}
+
+fn decide_unknown(id: RowId, row: &Tracked, ground: Ground, defaults: &Defaults) -> Verdict {
+    match (unknown(row, ground.horizon), ground.comparison) {
+        // In a comparison: purged since it was planned, it has to be made again.
+        (Unknown::Delete, _) => Verdict::Gone,
+        (Unknown::Give, None) if row.bases.live.is_none() => Verdict::Gone,
+        (Unknown::GiveAndLog, _) => {
+            let (version, logged) = risen(&row.version, ground.horizon, ground.now_ms);
+            let noted = noted(id, logged, &version, [&row.version, &row.version]);
+            Verdict::Stands(Some(whole(version, defaults)), vec![noted])
+        }
+        (Unknown::Give, _) => {
+            let version = given(&whole(row.version.clone(), defaults), ground.horizon);
+            Verdict::Stands(Some(version.stored(defaults)), Vec::new())
+        }
+    }
+}
+
+/// As it is kept: a dead row without its columns, a living one with all that are declared.
+fn whole(version: Version, defaults: &Defaults) -> Version {
+    let mut version = version.stored(defaults);
+    for position in version.columns.len()..defaults.len() {
+        let value = defaults.of(position).clone();
+        version.columns.push(Register { stamp: Stamp::ZERO, value });
+    }
+    version
+}
+
+/// The conflict with its images: the value that stands in the merged row, and the one among the
+/// two sides that carries the losing stamp and is not it.
+fn noted(id: RowId, conflict: Conflict, merged: &Version, sides: [&Version; 2]) -> Noted {
+    let image = |version: &Version| match conflict.register {
+        RegisterId::Live => version.live.value.then(|| "1".to_owned()),
+        RegisterId::Column(_) if !version.live.value => None,
+        RegisterId::Column(column) => {
+            version.columns.get(column).and_then(|register| text(&register.value))
+        }
+    };
+    let stamp = |version: &Version| match conflict.register {
+        RegisterId::Live => version.live.stamp,
+        RegisterId::Column(column) => version.stamp_of(column),
+    };
+    let winning = image(merged);
+    let losers = || sides.iter().filter(|side| stamp(side) == conflict.loser);
+    let losing = losers().map(|side| image(side)).find(|text| *text != winning);
+    Noted {
+        id,
+        conflict,
+        losing: losing.unwrap_or_else(|| losers().find_map(|side| image(side))),
+        winning,
+        noted_ms: None,
+        reviewed: false,
+    }
+}
+
+/// The canonical text of a value; `None` for NULL.
+pub(super) fn text(value: &Value) -> Option<String> {
+    canonical_bytes(value).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The first column whose value its type cannot hold: the row cannot be given.
+pub(super) fn unreadable(table: &Table, version: &Version) -> Option<&'static str> {
+    let fits = |kind: LogicalType, value: &Value| match (kind, value) {
+        (_, Value::Null)
+        | (LogicalType::Bool, Value::Bool(_))
+        | (LogicalType::BigInt, Value::Int(_)) => true,
+        (LogicalType::Int, Value::Int(number)) => i32::try_from(*number).is_ok(),
+        (LogicalType::Text, Value::Text(text)) => !text.contains('\0'),
+        (LogicalType::Timestamp, Value::Timestamp(instant)) => (1..=9999).contains(&instant.year()),
+        _ => false,
+    };
+    table
+        .data_columns()
+        .zip(&version.columns)
+        .find(|((_, column), register)| !fits(column.kind, &register.value))
+        .map(|((_, column), _)| column.name)
+}

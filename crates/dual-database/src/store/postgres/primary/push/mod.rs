@@ -1,0 +1,247 @@
+//! Merging what a file pushes: one transaction for the whole batch.
+//!
+//! 1. Tables are locked as writers lock them, so that no purge and no change of capture comes in
+//!    between; then the server's clock and the purge horizon are read. What lies too far ahead
+//!    of that clock is refused, the batch with it.
+//! 2. In parts, in the order of table and key: the data rows are locked in one statement, read
+//!    with their stamps in the *next*. (A merge that waited for a lock and went on with the stamps
+//!    that it had read before would put a value under somebody else's stamp.) Dead rows have
+//!    nothing to lock: who loses a race for one is higher than what it then pulls, and pushes again.
+//! 3. [`decide`] says what becomes of each: the model's `push`.
+//! 4. [`apply`] writes, set by set, and gives the captured rows the merged stamps. What a
+//!    constraint refuses is found by halving, under savepoints; the rest stands.
+//! 5. Conflicts are logged in the same transaction, and it is committed.
+
+mod apply;
+mod decide;
+mod statements;
+mod unique;
+
+use futures_util::future::{try_join, try_join3};
+use tokio_postgres::types::Type;
+
+use self::apply::Applier;
+use self::decide::{Ground, Verdict, decide, unreadable};
+use self::statements::CHUNK;
+use super::conflicts::Noted;
+use super::row::{BY_KEY, column, unexpected};
+use super::{Primary, PushEnd, Pushed, RemoteRow};
+use crate::Result;
+use crate::merge::{Tracked, Version};
+use crate::schema::RowId;
+use crate::stamp::Stamp;
+
+const OPERATION: &str = "push to PostgreSQL";
+
+/// A row that is to be written, and what is known of it.
+pub(super) struct Job<'b> {
+    id: RowId,
+    pushed: &'b Tracked,
+    existing: Option<RemoteRow>,
+    /// What has to stand; `None`: as it is.
+    version: Option<Version>,
+    noted: Vec<Noted>,
+}
+
+impl Job<'_> {
+    fn before(&self) -> Option<&Version> {
+        self.existing.as_ref().map(|row| &row.version)
+    }
+
+    fn after(&self) -> Option<&Version> {
+        self.version.as_ref()
+    }
+
+    /// Whether the table has the row.
+    fn is_there(&self) -> bool {
+        self.existing.as_ref().is_some_and(|row| row.surrogate.is_some())
+    }
+
+    fn lives(&self) -> bool {
+        self.after().is_some_and(|version| version.live.value)
+    }
+
+    fn is_born(&self) -> bool {
+        self.lives() && !self.is_there()
+    }
+
+    fn dies(&self) -> bool {
+        self.after().is_some() && !self.lives() && self.is_there()
+    }
+
+    fn stays(&self) -> bool {
+        self.lives() && self.is_there()
+    }
+
+    /// The columns whose values become others. A value that could not be read is another one.
+    fn changed(&self) -> Vec<usize> {
+        let (Some(existing), Some(after)) = (&self.existing, self.after()) else {
+            return Vec::new();
+        };
+        let is_other = |(at, new): (usize, &crate::merge::Register<_>)| {
+            let old = existing.version.columns.get(at);
+            let unread = existing.unreadable == Some(at);
+            let other =
+                old.is_none_or(|old| old.value != new.value || (unread && old.stamp != new.stamp));
+            other.then_some(at)
+        };
+        after.columns.iter().enumerate().filter_map(is_other).collect()
+    }
+}
+
+impl Primary<'_> {
+    /// Merges a batch in one transaction, as the model's `push` does: locks first, then stamps,
+    /// then the merge; what a constraint refuses is left out and reported. `comparison` says in
+    /// a full comparison whether the server still has what it acknowledged.
+    ///
+    /// A row that takes a unique value which somebody else holds leaves that column empty if it
+    /// may be (under a stamp of PostgreSQL's above its own, and logged as a conflict), and is
+    /// refused if not. New rows get their surrogate from PostgreSQL. A row of which the server
+    /// lacks nothing is not touched. Constraints are checked at once, deferred ones too.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::commit`]. One that
+    /// [`crate::store::postgres::is_retryable`] calls so (a deadlock, a lock that was not given
+    /// in time) says nothing about any row; nothing stands.
+    pub async fn push(
+        &self,
+        batch: &[(RowId, Tracked)],
+        comparison: Option<bool>,
+    ) -> Result<PushEnd> {
+        match self.push_in(batch, comparison).await {
+            Ok(PushEnd::Done(pushed)) => {
+                self.session.commit(OPERATION).await?;
+                Ok(PushEnd::Done(pushed))
+            }
+            Ok(end @ PushEnd::Ahead { .. }) => {
+                self.leave(OPERATION).await;
+                Ok(end)
+            }
+            Err(error) => Err(self.give_up(error, OPERATION).await),
+        }
+    }
+
+    async fn push_in(
+        &self,
+        batch: &[(RowId, Tracked)],
+        comparison: Option<bool>,
+    ) -> Result<PushEnd> {
+        let ground = self.ground(comparison).await?;
+        if batch.iter().any(|(_, row)| row.is_refused_as_ahead(ground.now_ms)) {
+            return Ok(PushEnd::Ahead { now_ms: ground.now_ms });
+        }
+        let mut pushed = Pushed::default();
+        let mut rows: Vec<&(RowId, Tracked)> = Vec::with_capacity(batch.len());
+        for row in batch {
+            let (id, tracked) = row;
+            let table = self.tables.get(id.table);
+            match table.map(|table| unreadable(&table.table, &tracked.version)) {
+                Some(None) => rows.push(row),
+                Some(Some(column)) => {
+                    let reason = format!("column {column} holds what its type cannot hold");
+                    pushed.refused.push((*id, "unreadable".into(), reason));
+                }
+                None => pushed.refused.push((*id, "unreadable".into(), "no such table".into())),
+            }
+        }
+        rows.sort_unstable_by_key(|(id, _)| *id);
+        let mut jobs = Vec::with_capacity(rows.len());
+        for part in rows.chunk_by(|(one, _), (other, _)| one.table == other.table) {
+            for chunk in part.chunks(CHUNK) {
+                self.decide_all(chunk, ground, &mut jobs, &mut pushed.gone).await?;
+            }
+        }
+        let applied = Applier::new(self, ground, &mut jobs).run().await?;
+        pushed.gone.extend(applied.gone);
+        pushed.surrogates = applied.surrogates;
+        let mut noted: Vec<Noted> = Vec::new();
+        for (at, job) in jobs.into_iter().enumerate() {
+            match applied.refused.get(&at) {
+                Some(refusal) => {
+                    let (code, reason) = (refusal.code.clone(), refusal.reason.clone());
+                    pushed.refused.push((job.id, code, reason));
+                }
+                None => noted.extend(job.noted),
+            }
+        }
+        self.note(&noted, OPERATION).await?;
+        let told = |one: Noted| (one.id, one.conflict, one.winning, one.losing);
+        pushed.conflicts = noted.into_iter().map(told).collect();
+        Ok(PushEnd::Done(pushed))
+    }
+
+    /// Begins: table locks, then clock and horizon.
+    async fn ground(&self, comparison: Option<bool>) -> Result<Ground> {
+        let locks: Vec<String> = self
+            .tables
+            .iter()
+            .map(|table| format!("{}, {}", table.layout.target, table.layout.sidecar))
+            .collect();
+        let prologue = format!(
+            "LOCK TABLE {} IN ROW EXCLUSIVE MODE; {BY_KEY}; SET CONSTRAINTS ALL IMMEDIATE",
+            locks.join(", ")
+        );
+        let sql = "SELECT floor(date_part('epoch', clock_timestamp()) * 1000)::bigint, horizon \
+                   FROM dual.installation";
+        let session = self.session;
+        let ((), (), rows) = try_join3(
+            session.begin(OPERATION),
+            session.batch(OPERATION, &prologue),
+            session.query(OPERATION, sql, &[]),
+        )
+        .await?;
+        let row = rows.first().ok_or_else(|| unexpected(OPERATION))?;
+        let horizon = Stamp::from_raw(column(row, 1, OPERATION)?);
+        Ok(Ground {
+            now_ms: column(row, 0, OPERATION)?,
+            horizon: horizon.ok_or_else(|| unexpected(OPERATION))?,
+            comparison,
+        })
+    }
+
+    async fn decide_all<'b>(
+        &self,
+        rows: &[&'b (RowId, Tracked)],
+        ground: Ground,
+        jobs: &mut Vec<Job<'b>>,
+        gone: &mut Vec<RowId>,
+    ) -> Result<()> {
+        let Some(table) = rows.first().map(|(id, _)| id.table) else { return Ok(()) };
+        let Some(remote) = self.tables.get(table) else { return Ok(()) };
+        let keys: Vec<i64> = rows.iter().map(|(id, _)| id.key).collect();
+        let found = self.locked_rows(table, &keys).await?;
+        let mut found = found.into_iter().peekable();
+        for (id, tracked) in rows.iter().copied() {
+            while found.next_if(|row| row.id < *id).is_some() {}
+            let existing = found.next_if(|row| row.id == *id);
+            match decide(*id, tracked, existing.as_ref(), ground, &remote.defaults) {
+                Verdict::Gone => gone.push(*id),
+                Verdict::Stands(None, noted) if noted.is_empty() => {}
+                Verdict::Stands(version, noted) => {
+                    jobs.push(Job { id: *id, pushed: tracked, existing, version, noted });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Locks the data rows in key order, then, in a statement that begins when all locks are
+    /// held, reads them with their stamps, in key order.
+    async fn locked_rows(&self, at: usize, keys: &[i64]) -> Result<Vec<RemoteRow>> {
+        let Some(table) = self.tables.get(at) else { return Ok(Vec::new()) };
+        let lock = format!(
+            "SELECT FROM {target} AS u WHERE u.{key} = ANY ($1) ORDER BY u.{key} FOR UPDATE",
+            target = table.layout.target,
+            key = table.layout.key,
+        );
+        let read = format!("{} WHERE s.key = ANY ($1) ORDER BY s.key", table.select());
+        let keys = keys.to_vec();
+        let parameters = [(&keys as &(dyn tokio_postgres::types::ToSql + Sync), Type::INT8_ARRAY)];
+        let (_, rows) = try_join(
+            self.session.query(OPERATION, &lock, &parameters),
+            self.rows(at, table, &read, &parameters, OPERATION),
+        )
+        .await?;
+        Ok(rows)
+    }
+}

@@ -1,0 +1,213 @@
+//! The statements that write decided rows into one table, set by set.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::types::{ToSql, Type};
+
+use super::Job;
+use super::decide::text;
+use super::unique::Unique;
+use crate::schema::{Dialect, LogicalType};
+use crate::store::postgres::capture::Mark;
+use crate::store::postgres::primary::RemoteTable;
+
+/// How many rows one statement takes.
+pub(super) const CHUNK: usize = 1_000;
+
+/// A statement with what it needs.
+pub(super) struct Statement {
+    pub sql: String,
+    parameters: Vec<(Box<dyn ToSql + Sync + Send>, Type)>,
+}
+
+impl Statement {
+    fn new(sql: String) -> Statement {
+        Statement { sql, parameters: Vec::new() }
+    }
+
+    fn with(mut self, parameter: impl ToSql + Sync + Send + 'static, kind: Type) -> Statement {
+        self.parameters.push((Box::new(parameter), kind));
+        self
+    }
+
+    /// As a session takes them.
+    pub(super) fn parameters(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        self.parameters
+            .iter()
+            .map(|(value, kind)| {
+                let value: &(dyn ToSql + Sync) = value.as_ref();
+                (value, kind.clone())
+            })
+            .collect()
+    }
+}
+
+/// Everything that writes these jobs, in the order in which it has to be done: who goes first
+/// gives room to who comes. Only inserts answer: key and surrogate of what they have inserted.
+pub(super) fn statements(
+    table: &RemoteTable,
+    jobs: &[&Job<'_>],
+    parked: &[Parked],
+) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    let (target, key) = (&table.layout.target, &table.layout.key);
+    let deleted: Vec<i64> = jobs.iter().filter(|job| job.dies()).map(|job| job.id.key).collect();
+    for keys in deleted.chunks(CHUNK) {
+        let sql = format!("DELETE FROM {target} WHERE {key} = ANY ($1)");
+        statements.push(Statement::new(sql).with(keys.to_vec(), Type::INT8_ARRAY));
+    }
+    for parked in parked {
+        let chunks = parked.keys.chunks(CHUNK).enumerate();
+        statements.extend(chunks.filter_map(|(at, keys)| park(table, parked, at * CHUNK, keys)));
+    }
+    let mut updated: BTreeMap<Vec<usize>, Vec<&Job<'_>>> = BTreeMap::new();
+    for job in jobs.iter().filter(|job| job.stays()) {
+        let changed = job.changed();
+        if !changed.is_empty() {
+            updated.entry(changed).or_default().push(job);
+        }
+    }
+    for (columns, jobs) in &updated {
+        statements.extend(jobs.chunks(CHUNK).map(|jobs| update(table, columns, jobs)));
+    }
+    let born: Vec<&Job<'_>> = jobs.iter().copied().filter(|job| job.is_born()).collect();
+    statements.extend(born.chunks(CHUNK).map(|jobs| insert(table, jobs)));
+    statements
+}
+
+fn insert(table: &RemoteTable, jobs: &[&Job<'_>]) -> Statement {
+    let layout = &table.layout;
+    let all: Vec<usize> = (0..layout.registers.len()).collect();
+    let (names, values) = (assigned(table, &all, |name, _| name), assigned(table, &all, |_, v| v));
+    let sql = format!(
+        "INSERT INTO {target} ({key}, {names}) SELECT v.k, {values} FROM {rows} \
+         ON CONFLICT ({key}) DO NOTHING RETURNING {key}::bigint, {surrogate}::bigint",
+        target = layout.target,
+        key = layout.key,
+        surrogate = layout.surrogate,
+        rows = arrays(all.len()),
+    );
+    filled(Statement::new(sql), &all, jobs)
+}
+
+fn update(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statement {
+    let sql = format!(
+        "UPDATE {target} AS u SET {set} FROM {rows} WHERE u.{key} = v.k",
+        target = table.layout.target,
+        set = assigned(table, columns, |name, value| format!("{name} = {value}")),
+        key = table.layout.key,
+        rows = arrays(columns.len()),
+    );
+    filled(Statement::new(sql), columns, jobs)
+}
+
+/// A unique column whose values are put out of the way in some rows.
+#[derive(Debug)]
+pub(super) struct Parked {
+    column: usize,
+    nullable: bool,
+    keys: Vec<i64>,
+}
+
+/// Puts unique values out of the way: NULL where that is allowed, else something that nobody
+/// else has, counted from `first`. None of it stays: the rows get other values before the
+/// savepoint ends.
+fn park(table: &RemoteTable, parked: &Parked, first: usize, keys: &[i64]) -> Option<Statement> {
+    let register = table.layout.registers.get(parked.column)?;
+    let (target, key, name) = (&table.layout.target, &table.layout.key, &register.column);
+    let number = format!("(array_position($1, {key}::bigint) + {first})");
+    // From the far end of the type.
+    let value = match (parked.nullable, register.kind) {
+        (true, _) => "NULL".to_owned(),
+        (false, LogicalType::Text) => format!("'parked ' || {number}"),
+        (false, LogicalType::Int) => format!("-2147483648 + {number}"),
+        (false, LogicalType::BigInt) => format!("-9223372036854775808 + {number}"),
+        (false, LogicalType::Timestamp) => {
+            format!("timestamp '0001-01-01' + {number} * interval '1 microsecond'")
+        }
+        (false, LogicalType::Bool) => return None,
+    };
+    let sql = format!("UPDATE {target} SET {name} = {value} WHERE {key} = ANY ($1)");
+    Some(Statement::new(sql).with(keys.to_vec(), Type::INT8_ARRAY))
+}
+
+/// A piece for each column: its name, and its value in the row `v`, cast as declared; the
+/// assignment casts it to what the server has.
+fn assigned(
+    table: &RemoteTable,
+    columns: &[usize],
+    piece: impl Fn(String, String) -> String,
+) -> String {
+    let pieces = columns.iter().enumerate().filter_map(|(place, column)| {
+        let register = table.layout.registers.get(*column)?;
+        // The server may keep in 64 bits what is declared in 32.
+        let kind = match register.kind {
+            LogicalType::Int => LogicalType::BigInt,
+            kind => kind,
+        };
+        let value = format!("v.c{place}::{}", kind.sql(Dialect::Postgres));
+        Some(piece(register.column.clone(), value))
+    });
+    pieces.collect::<Vec<_>>().join(", ")
+}
+
+fn arrays(columns: usize) -> String {
+    let arrays: Vec<String> = (0..columns).map(|at| format!(", ${}::text[]", at + 2)).collect();
+    let names: Vec<String> = (0..columns).map(|at| format!(", c{at}")).collect();
+    format!("unnest($1::bigint[]{}) AS v (k{})", arrays.concat(), names.concat())
+}
+
+fn filled(statement: Statement, columns: &[usize], jobs: &[&Job<'_>]) -> Statement {
+    let keys: Vec<i64> = jobs.iter().map(|job| job.id.key).collect();
+    columns.iter().fold(statement.with(keys, Type::INT8_ARRAY), |statement, column| {
+        let value = |job: &&Job<'_>| text(&job.after()?.columns.get(*column)?.value);
+        let values: Vec<Option<String>> = jobs.iter().map(value).collect();
+        statement.with(values, Type::TEXT_ARRAY)
+    })
+}
+
+/// Which columns are to be parked, and in which rows: those of a unit of several rows that give
+/// a unique value up.
+pub(super) fn parked(jobs: &[&Job<'_>], uniques: &[Unique]) -> Vec<Parked> {
+    let mut parked: BTreeMap<usize, (bool, Vec<i64>)> = BTreeMap::new();
+    for job in jobs.iter().filter(|job| job.stays()) {
+        let changed = job.changed();
+        for unique in uniques {
+            let mut columns: Vec<_> =
+                unique.columns.iter().filter(|(at, _)| changed.contains(at)).collect();
+            columns.sort_by_key(|(_, nullable)| !nullable);
+            if let Some((at, nullable)) = columns.first() {
+                let (_, keys) = parked.entry(*at).or_insert_with(|| (*nullable, Vec::new()));
+                if keys.last() != Some(&job.id.key) {
+                    keys.push(job.id.key);
+                }
+            }
+        }
+    }
+    let all = parked.into_iter();
+    all.map(|(column, (nullable, keys))| Parked { column, nullable, keys }).collect()
+}
+
+/// What the written rows are to have in the sidecar.
+pub(super) fn marks(table: &RemoteTable, jobs: &[&Job<'_>]) -> Vec<Mark> {
+    let positions: Vec<usize> = table.table.data_columns().map(|(at, _)| at).collect();
+    let mark = |job: &&Job<'_>| {
+        let after = job.after()?;
+        let before = job.before();
+        let life = before.is_none_or(|row| row.live != after.live);
+        let columns = after.columns.iter().zip(&positions).enumerate();
+        let columns = columns
+            .filter(|(column, (register, _))| {
+                after.live.value
+                    && (job.is_born()
+                        || before.and_then(|row| row.columns.get(*column)) != Some(*register))
+            })
+            .map(|(_, (register, at))| (*at, register.stamp, register.value.clone()));
+        Some(Mark {
+            key: job.id.key,
+            life: (life || job.is_born()).then_some((after.live.value, after.live.stamp)),
+            columns: columns.collect(),
+        })
+    };
+    jobs.iter().filter_map(mark).collect()
+}

@@ -1,0 +1,196 @@
+//! What the library's calls read. No text of a caller's is ever part of a statement: columns are
+//! named by the declaration, values are parameters.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::row::{column, unexpected};
+use super::{After, Filter, Primary, RemoteRow, RemoteTable};
+use crate::schema::{Column, Dialect, LogicalType, RowId, quoted};
+use crate::store::postgres::{Access, Call, Parameter};
+use crate::value::{Value, timestamp_text};
+use crate::{Error, Kind, Result};
+
+const OPERATION: &str = "read from PostgreSQL";
+
+/// The column whose newest come first.
+const NEWEST: &str = "register_date";
+
+impl Primary<'_> {
+    /// The row, dead ones included; one round trip.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::query`].
+    pub async fn row(&self, id: RowId) -> Result<Option<RemoteRow>> {
+        let remote = self.table(id.table)?;
+        let mut question = Question::default();
+        let key = question.parameter(id.key.to_string(), LogicalType::BigInt);
+        question.sql = format!("{} WHERE s.key = {key}", remote.select());
+        let rows = self.ask(&question).await?;
+        rows.first().map(|row| remote.decode(id.table, row, 0, OPERATION)).transpose()
+    }
+
+    /// Living rows, newest first (`register_date DESC NULLS LAST, key DESC`; without such a
+    /// column by key descending).
+    ///
+    /// # Errors
+    /// Invalid data for a filter that does not fit its column; else as for
+    /// [`crate::store::postgres::Session::query`].
+    pub async fn list(
+        &self,
+        table: usize,
+        filter: &Filter,
+        after: Option<&After>,
+        limit: u64,
+    ) -> Result<Vec<RemoteRow>> {
+        let remote = self.table(table)?;
+        let newest = remote.table.column(NEWEST);
+        let mut question = Question::default();
+        let mut conditions = question.conditions(remote, filter)?;
+        conditions.extend(after.map(|after| question.beyond(remote, newest, after)));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let limit = question.parameter(limit.to_string(), LogicalType::BigInt);
+        let (target, sidecar, key) =
+            (&remote.layout.target, &remote.layout.sidecar, &remote.layout.key);
+        let newest = newest.map(|column| format!("u.{} DESC NULLS LAST, ", quoted(column.name)));
+        let order = format!("ORDER BY {}u.{key} DESC", newest.unwrap_or_default());
+        // The sidecar is joined to the page, not to the table.
+        question.sql = format!(
+            "SELECT {} FROM (SELECT * FROM {target} AS u WHERE {} {order} LIMIT {limit}) AS u \
+             JOIN {sidecar} AS s ON s.key = u.{key} {order}",
+            remote.select_list(),
+            conditions.join(" AND "),
+        );
+        let rows = self.ask(&question).await?;
+        rows.iter().map(|row| remote.decode(table, row, 0, OPERATION)).collect()
+    }
+
+    /// How many living rows there are.
+    ///
+    /// # Errors
+    /// As for [`Primary::list`].
+    pub async fn count(&self, table: usize, filter: &Filter) -> Result<u64> {
+        let remote = self.table(table)?;
+        let mut question = Question::default();
+        let conditions = question.conditions(remote, filter)?;
+        question.sql = format!(
+            "SELECT count(*) FROM {} AS u WHERE {}",
+            remote.layout.target,
+            conditions.join(" AND "),
+        );
+        let rows = self.ask(&question).await?;
+        let count: i64 = column(rows.first().ok_or_else(|| unexpected(OPERATION))?, 0, OPERATION)?;
+        u64::try_from(count).map_err(|_| unexpected(OPERATION))
+    }
+
+    async fn ask(&self, question: &Question) -> Result<Vec<Row>> {
+        let parameters: Vec<Parameter<'_>> =
+            question.values.iter().map(|value| -> Parameter<'_> { (value, Type::TEXT) }).collect();
+        let call = Call { sql: &question.sql, parameters: &parameters };
+        let answers = self.session.transact(OPERATION, Access::Read, &[call]).await?;
+        answers.into_iter().next().ok_or_else(|| unexpected(OPERATION))
+    }
+}
+
+/// A statement as it grows, with its parameters as text.
+#[derive(Default)]
+struct Question {
+    sql: String,
+    values: Vec<String>,
+}
+
+impl Question {
+    /// Another parameter, as an expression.
+    fn parameter(&mut self, text: String, kind: LogicalType) -> String {
+        self.values.push(text);
+        // A number that does not fit the column is not there, which is no error.
+        let kind = match kind {
+            LogicalType::Int => LogicalType::BigInt,
+            kind => kind,
+        };
+        format!("${}::text::{}", self.values.len(), kind.sql(Dialect::Postgres))
+    }
+
+    /// The filter's conditions, at least one.
+    fn conditions(&mut self, remote: &RemoteTable, filter: &Filter) -> Result<Vec<String>> {
+        let mut conditions = vec!["true".to_owned()];
+        for (position, value) in &filter.equals {
+            let column = declared(remote, *position)?;
+            let name = quoted(column.name);
+            conditions.push(match text_of(value) {
+                None => format!("u.{name} IS NULL"),
+                Some(text) => {
+                    let parameter = self.parameter(text, column.kind);
+                    match column.kind {
+                        // The first can use an index, the second is by code points whatever the
+                        // column's collation.
+                        LogicalType::Text => format!(
+                            "u.{name} = {parameter} AND u.{name} = ({parameter}) COLLATE \"C\""
+                        ),
+                        _ => format!("u.{name} = {parameter}"),
+                    }
+                }
+            });
+        }
+        for (position, part) in &filter.contains {
+            let column = of_kind(declared(remote, *position)?, LogicalType::Text)?;
+            let parameter = self.parameter(part.clone(), column.kind);
+            conditions.push(format!(
+                "strpos(u.{} COLLATE \"C\", ({parameter}) COLLATE \"C\") > 0",
+                quoted(column.name)
+            ));
+        }
+        for (position, value) in &filter.since {
+            let column = of_kind(declared(remote, *position)?, LogicalType::Timestamp)?;
+            if let Some(text) = text_of(value) {
+                let parameter = self.parameter(text, column.kind);
+                conditions.push(format!("u.{} >= {parameter}", quoted(column.name)));
+            }
+        }
+        Ok(conditions)
+    }
+
+    /// What comes after that row in the order of a list.
+    fn beyond(&mut self, remote: &RemoteTable, newest: Option<&Column>, after: &After) -> String {
+        let below = self.parameter(after.key.to_string(), LogicalType::BigInt);
+        let below = format!("u.{} < {below}", remote.layout.key);
+        let Some(newest) = newest else { return below };
+        let name = quoted(newest.name);
+        match text_of(&after.order) {
+            None => format!("u.{name} IS NULL AND {below}"),
+            Some(text) => {
+                let order = self.parameter(text, newest.kind);
+                format!(
+                    "(u.{name} < {order} OR u.{name} = {order} AND {below} OR u.{name} IS NULL)"
+                )
+            }
+        }
+    }
+}
+
+fn declared(remote: &RemoteTable, position: usize) -> Result<&Column> {
+    remote
+        .table
+        .columns()
+        .get(position)
+        .ok_or_else(|| Error::new(Kind::InvalidData, OPERATION, "there is no such column"))
+}
+
+fn of_kind(column: &Column, kind: LogicalType) -> Result<&Column> {
+    if column.kind == kind {
+        return Ok(column);
+    }
+    let message = format!("{} is not of the type that this filter is for", quoted(column.name));
+    Err(Error::new(Kind::InvalidData, OPERATION, message))
+}
+
+/// The value as PostgreSQL reads it; `None` for NULL.
+fn text_of(value: &Value) -> Option<String> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(flag) => flag.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+        Value::Timestamp(instant) => timestamp_text(*instant),
+    })
+}

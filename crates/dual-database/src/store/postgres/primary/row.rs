@@ -1,0 +1,140 @@
+//! A row of the server with its sidecar, as every read of this room takes it.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSqlOwned;
+
+use super::{RemoteRow, RemoteTable};
+use crate::merge::{Register, Version};
+use crate::schema::RowId;
+use crate::stamp::Stamp;
+use crate::value::{Value, parse_postgres_text};
+use crate::{Error, Kind, Result};
+
+/// The settings under which a statement of this room can only go by key: a plan is made for
+/// tables that were perhaps never analysed, and one that reads them whole would be taken for
+/// cheap.
+pub(super) const BY_KEY: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+     SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
+
+/// What is read of a row, before it is judged.
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
+    /// The key.
+    pub key: i64,
+    /// Whether the sidecar says that it lives.
+    pub live: bool,
+    /// The stamp of its birth or death.
+    pub stamp: i64,
+    /// The transaction that changed it last.
+    pub txid: i64,
+    /// The stamps of the data columns, those of the row where they have none.
+    pub stamps: Vec<i64>,
+    /// Whether the table has it.
+    pub present: bool,
+    /// The surrogate, if the table has it.
+    pub surrogate: Option<i64>,
+    /// The data columns as `column::text`, under ISO dates and UTC.
+    pub values: Vec<Option<String>>,
+}
+
+impl RemoteTable {
+    /// Reads rows with their sidecar, the sidecar as `s` and the table as `u`; conditions may
+    /// follow. The transaction has to have the text forms of [`super::Session::begin`].
+    pub(super) fn select(&self) -> String {
+        format!("SELECT {} {}", self.select_list(), self.joined())
+    }
+
+    /// The eight columns that [`RemoteTable::decode`] reads.
+    pub(super) fn select_list(&self) -> String {
+        let layout = &self.layout;
+        format!(
+            "s.key, s.live, s.stamp, s.txid, ARRAY[{stamps}], u.{key} IS NOT NULL, \
+             u.{surrogate}::bigint, ARRAY[{values}]",
+            stamps = layout.each(", ", |r| format!("coalesce(s.{}, s.stamp)", r.stamp)),
+            key = layout.key,
+            surrogate = layout.surrogate,
+            values = layout.each(", ", |r| format!("u.{}::text", r.column)),
+        )
+    }
+
+    /// The sidecar with the rows that it tells of.
+    pub(super) fn joined(&self) -> String {
+        let (sidecar, target, key) = (&self.layout.sidecar, &self.layout.target, &self.layout.key);
+        format!("FROM {sidecar} AS s LEFT JOIN {target} AS u ON u.{key} = s.key")
+    }
+
+    /// Reads what [`RemoteTable::select_list`] gave, from the column `at` on.
+    ///
+    /// # Errors
+    /// Internal if the server answers in another form.
+    pub(super) fn decode(
+        &self,
+        table: usize,
+        row: &Row,
+        at: usize,
+        operation: &'static str,
+    ) -> Result<RemoteRow> {
+        let parts = Parts {
+            key: column(row, at, operation)?,
+            live: column(row, at + 1, operation)?,
+            stamp: column(row, at + 2, operation)?,
+            txid: column(row, at + 3, operation)?,
+            stamps: column(row, at + 4, operation)?,
+            present: column(row, at + 5, operation)?,
+            surrogate: column(row, at + 6, operation)?,
+            values: column(row, at + 7, operation)?,
+        };
+        self.judge(table, parts, operation)
+    }
+
+    /// The row that was read. What cannot be carried is NULL here and `unreadable`; so is a row
+    /// that lives by its sidecar and is not in the table, because somebody has removed it past
+    /// the triggers.
+    ///
+    /// # Errors
+    /// Internal if the sidecar holds what nobody of ours writes.
+    pub(super) fn judge(
+        &self,
+        table: usize,
+        parts: Parts,
+        operation: &'static str,
+    ) -> Result<RemoteRow> {
+        let id = RowId { table, key: parts.key };
+        let stamp = |raw| Stamp::from_raw(raw).ok_or_else(|| unexpected(operation));
+        let txid = u64::try_from(parts.txid).map_err(|_| unexpected(operation))?;
+        let live = Register { stamp: stamp(parts.stamp)?, value: parts.live };
+        if !parts.live {
+            let version = Version { live, columns: Vec::new() }.stored(&self.defaults);
+            return Ok(RemoteRow { id, surrogate: None, version, txid, unreadable: None });
+        }
+        let mut unreadable = (!parts.present).then_some(0);
+        let mut columns = Vec::with_capacity(parts.values.len());
+        let read = self.layout.registers.iter().zip(parts.stamps).zip(parts.values).enumerate();
+        for (position, ((register, raw), text)) in read {
+            let value = match text.as_deref() {
+                None => Value::Null,
+                Some(text) => parse_postgres_text(register.kind, text).unwrap_or_else(|| {
+                    unreadable.get_or_insert(position);
+                    Value::Null
+                }),
+            };
+            columns.push(Register { stamp: stamp(raw)?, value });
+        }
+        let version = Version { live, columns };
+        Ok(RemoteRow { id, surrogate: parts.surrogate, version, txid, unreadable })
+    }
+}
+
+/// A column of an answer.
+pub(super) fn column<T: FromSqlOwned>(
+    row: &Row,
+    index: usize,
+    operation: &'static str,
+) -> Result<T> {
+    row.try_get(index).map_err(|cause| unexpected(operation).with_source(cause))
+}
+
+/// The server answered in a form that it does not have.
+pub(super) fn unexpected(operation: &'static str) -> Error {
+    Error::new(Kind::Internal, operation, "PostgreSQL answered in an unexpected form")
+}

@@ -1,0 +1,250 @@
+//! The library's writes: what is sent, what the answer says, why nothing was done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::epoch::HEADER;
+use super::row::{Parts, column, unexpected};
+use super::{Header, Primary, Refused, RemoteTable, Written, WrittenRow};
+use crate::merge::{Admission, Change, Register, Version};
+use crate::schema::RowId;
+use crate::stamp::Stamp;
+use crate::store::postgres::capture::{Entry, Mark, entry_of, refusal};
+use crate::store::postgres::{Access, Call, Parameter, sqlstate};
+use crate::value::Value;
+use crate::{Error, Kind, Result};
+
+const OPERATION: &str = "write to PostgreSQL";
+
+/// How often a transaction is sent that the server ended for the sake of another one.
+const ATTEMPTS: usize = 3;
+
+/// One call of a table's function.
+struct Step {
+    table: usize,
+    sql: String,
+    changes: String,
+    reads: String,
+}
+
+impl Primary<'_> {
+    /// A library's write, all of its changes in one transaction and one round trip, under one
+    /// proposed stamp. `reads` are the rows that the caller has read to compute it, with the
+    /// stamps that they had (`None`: the key was not there or dead). Each row is changed once.
+    ///
+    /// Within a table rows are deleted first, then changed, then inserted; across tables what is
+    /// deleted goes from the last table to the first, everything else from the first to the last.
+    ///
+    /// # Errors
+    /// Invalid data and constraint violations, after which nothing stands; unavailable if it
+    /// never reached the server, or was refused there for reasons that pass (a lock that did not
+    /// come in time); [`crate::Kind::OutcomeUnknown`] if it was sent and its answer was lost.
+    pub async fn write(
+        &self,
+        changes: &[(RowId, Change)],
+        proposal: Stamp,
+        reads: &[(RowId, Option<Version>)],
+    ) -> Result<Result<Written, Refused>> {
+        let steps = self.steps(changes, proposal, reads)?;
+        let (file, relations, proposal) = (self.file.to_string(), self.relations(), proposal.raw());
+        let parameters: Vec<[Parameter<'_>; 3]> = steps
+            .iter()
+            .map(|step| -> [Parameter<'_>; 3] {
+                [(&step.changes, Type::TEXT), (&proposal, Type::INT8), (&step.reads, Type::TEXT)]
+            })
+            .collect();
+        let header: [Parameter<'_>; 2] = [(&file, Type::TEXT), (&relations, Type::TEXT_ARRAY)];
+        let steps_sent = steps.iter().zip(&parameters);
+        let mut calls: Vec<Call<'_>> =
+            steps_sent.map(|(step, parameters)| Call { sql: &step.sql, parameters }).collect();
+        calls.push(Call { sql: HEADER, parameters: &header });
+        let mut attempt = 1;
+        let mut answers = loop {
+            match self.session.transact(OPERATION, Access::Write, &calls).await {
+                Ok(answers) => break answers,
+                Err(error) => match self.refused(&error) {
+                    Some(refused) => return Ok(Err(refused)),
+                    None if attempt < ATTEMPTS
+                        && matches!(sqlstate(&error), Some("40001" | "40P01")) =>
+                    {
+                        attempt += 1;
+                    }
+                    None => return Err(error),
+                },
+            }
+        };
+        let header = Header::read(&answers.pop().unwrap_or_default(), &relations)?;
+        let mut written = BTreeMap::new();
+        for (step, rows) in steps.iter().zip(&answers) {
+            for row in rows {
+                let row = self.written(step.table, row)?;
+                written.insert(row.row.id, row);
+            }
+        }
+        let rows: Option<Vec<WrittenRow>> =
+            changes.iter().map(|(id, _)| written.remove(id)).collect();
+        let rows = rows.ok_or_else(|| unexpected(OPERATION))?;
+        let txid = rows.first().map_or(0, |row| row.row.txid);
+        Ok(Ok(Written { rows, txid, epoch: header.epoch }))
+    }
+
+    /// The calls in their order. Where several tables are concerned, all rows are locked and
+    /// looked at before the first is changed: a trigger of the user's on one table may change
+    /// another one.
+    fn steps(
+        &self,
+        changes: &[(RowId, Change)],
+        proposal: Stamp,
+        reads: &[(RowId, Option<Version>)],
+    ) -> Result<Vec<Step>> {
+        let mut once = BTreeSet::new();
+        if let Some((twice, _)) = changes.iter().find(|(id, _)| !once.insert(*id)) {
+            let error = Error::new(Kind::InvalidData, OPERATION, "the row is changed twice");
+            return Err(error.about(self.name(*twice)));
+        }
+        let mut checks: BTreeMap<usize, Vec<serde_json::Value>> = BTreeMap::new();
+        for (id, version) in reads {
+            let expected = self.expected(*id, version.as_ref())?;
+            checks.entry(id.table).or_default().push(expected);
+        }
+        let (mut deletes, mut others) = (BTreeMap::new(), BTreeMap::new());
+        for (id, change) in changes {
+            let group = if *change == Change::Delete { &mut deletes } else { &mut others };
+            let marks: &mut Vec<serde_json::Value> = group.entry(id.table).or_default();
+            marks.push(self.mark(*id, change, proposal)?);
+        }
+        let concerned: BTreeSet<usize> =
+            checks.keys().chain(deletes.keys()).chain(others.keys()).copied().collect();
+        if let (Some(table), 1) = (concerned.first(), concerned.len()) {
+            let mut marks = deletes.remove(table).unwrap_or_default();
+            marks.append(&mut others.remove(table).unwrap_or_default());
+            let checks = checks.remove(table).unwrap_or_default();
+            return Ok(vec![self.step(*table, marks, checks)?]);
+        }
+        for (id, _) in changes {
+            checks.entry(id.table).or_default().push(serde_json::json!({ "key": id.key }));
+        }
+        let looks = checks.into_iter().map(|(table, checks)| (table, Vec::new(), checks));
+        let deletes = deletes.into_iter().rev().map(|(table, marks)| (table, marks, Vec::new()));
+        let others = others.into_iter().map(|(table, marks)| (table, marks, Vec::new()));
+        looks
+            .chain(deletes)
+            .chain(others)
+            .map(|(table, marks, checks)| self.step(table, marks, checks))
+            .collect()
+    }
+
+    fn step(
+        &self,
+        table: usize,
+        marks: Vec<serde_json::Value>,
+        checks: Vec<serde_json::Value>,
+    ) -> Result<Step> {
+        let sql = format!(
+            "SELECT row_before::text, row_after::text, row_surrogate, row_values \
+             FROM {}($1::text::jsonb, $2, $3::text::jsonb)",
+            self.table(table)?.layout.function("write")
+        );
+        let [changes, reads] =
+            [marks, checks].map(|list| serde_json::Value::Array(list).to_string());
+        Ok(Step { table, sql, changes, reads })
+    }
+
+    /// The stamps that a row that was read has to have still; null if it was not there.
+    fn expected(&self, id: RowId, version: Option<&Version>) -> Result<serde_json::Value> {
+        let columns = self.table(id.table)?.defaults.len();
+        let stamps = version.filter(|version| version.live.value).map(|version| {
+            let own = (0..columns).map(|column| version.stamp_of(column).raw());
+            std::iter::once(version.live.stamp.raw()).chain(own).collect::<Vec<i64>>()
+        });
+        Ok(serde_json::json!({ "key": id.key, "stamps": stamps }))
+    }
+
+    fn mark(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<serde_json::Value> {
+        let table = &self.table(id.table)?.table;
+        let set = |column: usize, value: &Value| {
+            let wrong = || Error::new(Kind::Internal, OPERATION, "there is no such column");
+            let (position, _) = table.data_columns().nth(column).ok_or_else(wrong)?;
+            Ok((position, stamp, value.clone()))
+        };
+        let (life, columns) = match change {
+            Change::Insert(values) if values.len() != table.data_columns().count() => {
+                return Err(Error::new(Kind::Internal, OPERATION, "a new row lacks columns"));
+            }
+            Change::Insert(values) => {
+                let columns = values.iter().enumerate().map(|(column, value)| set(column, value));
+                (Some((true, stamp)), columns.collect::<Result<_>>()?)
+            }
+            Change::Update(columns) => {
+                let columns = columns.iter().map(|(column, value)| set(*column, value));
+                (None, columns.collect::<Result<_>>()?)
+            }
+            Change::Delete => (Some((false, stamp)), Vec::new()),
+        };
+        Ok(Mark { key: id.key, life, columns }.json(table))
+    }
+
+    /// A row of the answer.
+    fn written(&self, table: usize, row: &Row) -> Result<WrittenRow> {
+        let remote = self.table(table)?;
+        let entry =
+            |text: &str| entry_of(&remote.layout, text).ok_or_else(|| unexpected(OPERATION));
+        let before: Option<String> = column(row, 0, OPERATION)?;
+        let after = entry(&column::<String>(row, 1, OPERATION)?)?;
+        let values: Option<Vec<Option<String>>> = column(row, 3, OPERATION)?;
+        let parts = Parts {
+            key: after.key,
+            live: after.live,
+            stamp: after.stamp.raw(),
+            txid: i64::try_from(after.txid).map_err(|_| unexpected(OPERATION))?,
+            stamps: after.columns.iter().map(|stamp| stamp.raw()).collect(),
+            present: values.is_some(),
+            surrogate: column(row, 2, OPERATION)?,
+            values: values.unwrap_or_default(),
+        };
+        let previous = before.as_deref().map(entry).transpose()?.map(stamps_of);
+        Ok(WrittenRow { previous, row: remote.judge(table, parts, OPERATION)? })
+    }
+
+    /// Why nothing was done, if the functions have said it.
+    fn refused(&self, error: &Error) -> Option<Refused> {
+        match refusal(error) {
+            Some(Admission::Stale { above }) => return Some(Refused::Stale { above }),
+            Some(Admission::Ahead) => return Some(Refused::Ahead),
+            Some(Admission::Admit) | None => {}
+        }
+        let (what, refused): (&str, fn(RowId) -> Refused) = match sqlstate(error)? {
+            "DU003" => ("changed", Refused::Changed),
+            "DU004" => ("exists", Refused::Exists),
+            "DU005" => ("missing", Refused::Missing),
+            _ => return None,
+        };
+        self.tables.iter().enumerate().find_map(|(table, remote)| {
+            let begins = format!("row {what} in {}, key ", remote.table.name());
+            let key = error.message().strip_prefix(&begins)?.split(' ').next()?.parse().ok()?;
+            Some(refused(RowId { table, key }))
+        })
+    }
+
+    pub(super) fn table(&self, table: usize) -> Result<&RemoteTable> {
+        self.tables
+            .get(table)
+            .ok_or_else(|| Error::new(Kind::Internal, OPERATION, "there is no such table"))
+    }
+
+    fn name(&self, id: RowId) -> String {
+        let name = self.tables.get(id.table).map_or("?", |remote| remote.table.name());
+        format!("{name}, key {}", id.key)
+    }
+}
+
+/// Stamps without values.
+fn stamps_of(entry: Entry) -> Version {
+    let register = |stamp| Register { stamp, value: Value::Null };
+    Version {
+        live: Register { stamp: entry.stamp, value: entry.live },
+        columns: entry.columns.into_iter().map(register).collect(),
+    }
+}

@@ -1,0 +1,260 @@
+//! Changes made in this file, and what is done to the sidecar alone.
+
+use rusqlite::types::Value as Stored;
+use rusqlite::{ToSql, params_from_iter};
+
+use super::super::capture::{Entry, entry, put, settle, state};
+use super::super::{failed, to_sqlite};
+use super::{Content, LocalRow};
+use crate::merge::{Bases, Change, Tracked};
+use crate::schema::RowId;
+use crate::stamp::Stamp;
+use crate::value::Value;
+use crate::{Error, Kind, Result};
+
+impl Content<'_> {
+    /// A change made here, under `stamp`, pending. The caller has checked that the row is there,
+    /// or is not. A new row gets a provisional surrogate.
+    ///
+    /// # Errors
+    /// Invalid data if the table refuses it, not found if it updates a row that is not there;
+    /// else those of [`failed`].
+    pub fn change(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<()> {
+        let operation = "write a row of the SQLite file";
+        let before = self.row(id)?;
+        let seen = before.as_ref().map(|row| &row.tracked);
+        let lives = seen.is_some_and(|row| row.version.live.value);
+        if matches!(change, Change::Update(_)) && !lives {
+            return Err(Error::new(Kind::NotFound, operation, "there is no such row")
+                .about(self.name_of(id)));
+        }
+        let local = self.local(id.table)?;
+        let unseen = state(self.connection())?.horizon;
+        let tracked = Tracked::changed(seen, change, stamp, unseen, &local.defaults);
+        let surrogate = match before.as_ref().and_then(|row| row.surrogate) {
+            Some(surrogate) => Some(surrogate),
+            None if tracked.version.live.value => Some(self.provisional(id.table)?),
+            None => None,
+        };
+        self.write_row(id, before.as_ref(), &tracked, surrogate)
+            .map_err(|error| error.about(self.name_of(id)))?;
+        self.settle_row(id, &tracked, self.next_seq()?).map(|_| ())
+    }
+
+    /// Writes bases and stamps of a row whose values stay as they are (acknowledge, restamp,
+    /// repend).
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn set_tracked(&self, id: RowId, tracked: &Tracked) -> Result<()> {
+        let layout = &self.local(id.table)?.layout;
+        match entry(self.connection(), layout, id.key)? {
+            Some(found) => put(self.connection(), layout, &self.entry_of(id, tracked, found.seq)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes a row and all that is known of it: it was purged.
+    ///
+    /// # Errors
+    /// Invalid data if the table refuses to let it go; else those of [`failed`].
+    pub fn forget(&self, id: RowId) -> Result<()> {
+        let operation = "forget a row of the SQLite file";
+        let local = self.local(id.table)?;
+        self.execute(operation, &local.statements.delete, &[&id.key])?;
+        let sql = format!("DELETE FROM {} WHERE key = ?1", local.layout.sidecar);
+        self.execute(operation, &sql, &[&id.key])?;
+        let sql = "DELETE FROM dual_quarantine WHERE name = ?1 AND key = ?2";
+        self.execute(operation, sql, &[&local.table.name(), &id.key]).map(|_| ())
+    }
+
+    /// Takes over the purge horizon, and forgets the tombstones wholly below it in which nothing
+    /// is pending. Says how many. Nothing is looked at again until the horizon rises.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn purge(&self, horizon: Stamp) -> Result<u64> {
+        let operation = "purge the SQLite file";
+        let sql = "UPDATE dual_node SET purged = ?1 WHERE purged < ?1";
+        if self.execute(operation, sql, &[&horizon.raw()])? == 0 {
+            return Ok(0);
+        }
+        let sql = "UPDATE dual_state SET horizon = ?1 WHERE horizon < ?1";
+        self.execute(operation, sql, &[&horizon.raw()])?;
+        let mut purged = 0;
+        for local in self.tables() {
+            let layout = &local.layout;
+            let sql = format!(
+                "DELETE FROM {} WHERE live = 0 AND stamp < ?1 AND live_base IS NULL AND {}",
+                layout.sidecar,
+                layout.each(" AND ", |r| format!("{} IS NULL", r.base)),
+            );
+            purged += self.execute(operation, &sql, &[&horizon.raw()])? as u64;
+        }
+        Ok(purged)
+    }
+
+    /// Makes the data row what `after` says, as far as it is not so.
+    pub(super) fn write_row(
+        &self,
+        id: RowId,
+        before: Option<&LocalRow>,
+        after: &Tracked,
+        surrogate: Option<i64>,
+    ) -> Result<()> {
+        let operation = "write a row of the SQLite file";
+        let local = self.local(id.table)?;
+        let living = before.filter(|row| row.tracked.version.live.value);
+        if !after.version.live.value {
+            return match living {
+                Some(_) => {
+                    self.execute(operation, &local.statements.delete, &[&id.key]).map(|_| ())
+                }
+                None => Ok(()),
+            };
+        }
+        if let Some(number) = surrogate
+            && living.is_none_or(|row| row.surrogate != Some(number))
+        {
+            self.vacate(id, number)?;
+        }
+        if let Some(before) = living
+            && self.update_row(id, before, after, surrogate)?
+        {
+            return Ok(());
+        }
+        let mut values =
+            vec![surrogate.map_or(Stored::Null, Stored::Integer), Stored::Integer(id.key)];
+        values.extend(self.values(id, after)?.iter().map(to_sqlite));
+        self.connection()
+            .prepare_cached(&local.statements.insert)
+            .and_then(|mut insert| insert.execute(params_from_iter(values)))
+            .map(|_| ())
+            .map_err(|cause| failed(operation, cause))
+    }
+
+    /// Sets what differs; says whether the row is there.
+    fn update_row(
+        &self,
+        id: RowId,
+        before: &LocalRow,
+        after: &Tracked,
+        surrogate: Option<i64>,
+    ) -> Result<bool> {
+        let layout = &self.local(id.table)?.layout;
+        let mut sets = Vec::new();
+        let mut values = vec![Stored::Integer(id.key)];
+        let mut set = |column: &str, value: Stored| {
+            values.push(value);
+            sets.push(format!("{column} = ?{}", values.len()));
+        };
+        if let Some(number) = surrogate.filter(|number| before.surrogate != Some(*number)) {
+            set(&layout.surrogate, Stored::Integer(number));
+        }
+        let pairs = layout.registers.iter().zip(&after.version.columns).enumerate();
+        for (at, (register, new)) in pairs {
+            let differs = before.tracked.version.columns.get(at).is_none_or(|old| {
+                // What cannot be read looks like NULL, and is overwritten by NULL too.
+                old.value != new.value || (before.unreadable.is_some() && old.stamp != new.stamp)
+            });
+            if differs {
+                set(&register.column, to_sqlite(&new.value));
+            }
+        }
+        if sets.is_empty() {
+            return Ok(true);
+        }
+        let sql = format!(
+            "UPDATE OR ABORT {} SET {} WHERE {} = ?1",
+            layout.target,
+            sets.join(", "),
+            layout.key
+        );
+        self.connection()
+            .prepare_cached(&sql)
+            .and_then(|mut update| update.execute(params_from_iter(values)))
+            .map(|rows| rows > 0)
+            .map_err(|cause| failed("write a row of the SQLite file", cause))
+    }
+
+    /// Puts the sidecar as the write wants it; says whether the row is as wanted.
+    pub(super) fn settle_row(&self, id: RowId, tracked: &Tracked, seq: i64) -> Result<bool> {
+        let local = self.local(id.table)?;
+        let wanted = self.entry_of(id, tracked, seq)?;
+        let values = match tracked.version.live.value {
+            true => self.values(id, tracked)?,
+            false => Vec::new(),
+        };
+        settle(self.connection(), &local.table, &local.layout, &wanted, &values)
+    }
+
+    /// Marks a change: the next position.
+    pub(super) fn next_seq(&self) -> Result<i64> {
+        let operation = "count a change of the SQLite file";
+        self.execute(operation, "UPDATE dual_state SET seq = seq + 1", &[])?;
+        Ok(state(self.connection())?.seq)
+    }
+
+    /// A surrogate that PostgreSQL has not issued.
+    pub(super) fn provisional(&self, table: usize) -> Result<i64> {
+        self.connection()
+            .prepare_cached(&self.local(table)?.statements.provisional)
+            .and_then(|mut look| look.query_row([], |row| row.get(0)))
+            .map_err(|cause| failed("number a row of the SQLite file", cause))
+    }
+
+    /// Whoever else has that surrogate gets a provisional one.
+    fn vacate(&self, id: RowId, number: i64) -> Result<()> {
+        let local = self.local(id.table)?;
+        let layout = &local.layout;
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM {} WHERE {} = ?1 AND {} IS NOT ?2)",
+            layout.target, layout.surrogate, layout.key
+        );
+        let taken: bool = self
+            .connection()
+            .prepare_cached(&sql)
+            .and_then(|mut look| look.query_row([number, id.key], |row| row.get(0)))
+            .map_err(|cause| failed("number a row of the SQLite file", cause))?;
+        if !taken {
+            return Ok(());
+        }
+        let other = self.provisional(id.table)?;
+        let operation = "number a row of the SQLite file";
+        self.execute(operation, &local.statements.vacate, &[&number, &id.key, &other]).map(|_| ())
+    }
+
+    fn values(&self, id: RowId, tracked: &Tracked) -> Result<Vec<Value>> {
+        let count = self.local(id.table)?.layout.registers.len();
+        let columns = &tracked.version.columns;
+        let value = |at: usize| columns.get(at).map_or(Value::Null, |column| column.value.clone());
+        Ok((0..count).map(value).collect())
+    }
+
+    fn entry_of(&self, id: RowId, tracked: &Tracked, seq: i64) -> Result<Entry> {
+        let count = self.local(id.table)?.layout.registers.len();
+        let Tracked { version, bases } = tracked;
+        Ok(Entry {
+            key: id.key,
+            live: version.live,
+            columns: (0..count).map(|at| version.stamp_of(at)).collect(),
+            bases: Bases {
+                live: bases.live,
+                columns: (0..count).map(|at| bases.column(at)).collect(),
+            },
+            seq,
+        })
+    }
+
+    pub(super) fn execute(
+        &self,
+        operation: &'static str,
+        sql: &str,
+        values: &[&dyn ToSql],
+    ) -> Result<usize> {
+        self.connection()
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(values))
+            .map_err(|cause| failed(operation, cause))
+    }
+}

@@ -1,0 +1,325 @@
+//! The writing thread: callers that come together share one transaction, and one sync.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, InterruptHandle};
+use tokio::sync::oneshot;
+
+use super::super::failed;
+use super::place::{Fate, Place, moved};
+use super::reader::panicked;
+use super::station::Station;
+use super::{Content, Durability, open};
+use crate::{Error, Kind, Result, Store};
+
+/// As many callers share one transaction at most.
+const GROUP: usize = 64;
+
+/// The handle of the writing thread.
+#[derive(Debug)]
+pub(super) struct Committer {
+    jobs: Option<mpsc::Sender<Message>>,
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Message {
+    Work(Box<dyn Job>),
+    /// A reader has found the file damaged.
+    Damaged,
+}
+
+#[derive(Default)]
+struct Stop {
+    closing: AtomicBool,
+    interrupt: Mutex<Option<InterruptHandle>>,
+}
+
+/// What a caller wants done, with where the answer goes.
+trait Job: Send {
+    /// Whether the caller still waits.
+    fn is_wanted(&self) -> bool;
+    fn durability(&self) -> Durability;
+    /// Does it; says whether it went well.
+    fn run(&mut self, content: &Content<'_>) -> bool;
+    /// Why it did not go well.
+    fn error(&self) -> Option<&Error>;
+    /// Answers: `failure` if the transaction has failed.
+    fn answer(self: Box<Self>, failure: Option<&Failure>);
+}
+
+struct Ticket<T, W> {
+    operation: &'static str,
+    durability: Durability,
+    work: Option<W>,
+    result: Option<Result<T>>,
+    answer: oneshot::Sender<Result<T>>,
+}
+
+/// Why a transaction failed, for each of its callers.
+struct Failure {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    fn of(error: &Error) -> Failure {
+        let (message, hint) = (error.message().to_owned(), error.hint().map(str::to_owned));
+        Failure { kind: error.kind(), message, hint }
+    }
+
+    fn error(&self, operation: &'static str) -> Error {
+        let error = Error::new(self.kind, operation, self.message.clone());
+        match &self.hint {
+            Some(hint) => error.with_hint(hint.clone()),
+            None => error,
+        }
+    }
+}
+
+impl<T: Send, W: FnOnce(&Content<'_>) -> Result<T> + Send> Job for Ticket<T, W> {
+    fn is_wanted(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    fn run(&mut self, content: &Content<'_>) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        let result = catch_unwind(AssertUnwindSafe(|| work(content)))
+            .unwrap_or_else(|_| Err(panicked(self.operation)));
+        self.result.insert(result).is_ok()
+    }
+
+    fn error(&self) -> Option<&Error> {
+        self.result.as_ref()?.as_ref().err()
+    }
+
+    fn answer(self: Box<Self>, failure: Option<&Failure>) {
+        let result = match (self.result, failure) {
+            (Some(Err(error)), Some(failure)) if open::is_damage(&error) => {
+                Err(failure.error(self.operation).with_source(error))
+            }
+            (Some(Err(error)), _) => Err(error),
+            (_, Some(failure)) => Err(failure.error(self.operation)),
+            (Some(result), None) => result,
+            (None, None) => Err(closing(self.operation)),
+        };
+        let _ = self.answer.send(result);
+    }
+}
+
+impl Committer {
+    /// Starts the thread and opens the file on it.
+    ///
+    /// # Errors
+    /// See [`super::Replica::open`].
+    pub(super) async fn start(place: Arc<Place>) -> Result<Committer> {
+        let operation = "open the SQLite file";
+        let stop = Arc::new(Stop::default());
+        let (jobs, inbox) = mpsc::channel();
+        let (opened, answer) = oneshot::channel();
+        let held = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name("dual-sqlite-write".into())
+            .spawn(move || match Station::start(place) {
+                Ok(station) => {
+                    let _ = opened.send(Ok(()));
+                    Thread { station, stop: held, synchronous: None }.run(&inbox);
+                }
+                Err(error) => {
+                    let _ = opened.send(Err(error));
+                }
+            })
+            .map_err(|cause| {
+                Error::new(Kind::Internal, operation, "no thread to be had").with_source(cause)
+            })?;
+        let committer = Committer { jobs: Some(jobs), stop, thread: Some(thread) };
+        answer.await.map_err(|_| closing(operation))??;
+        Ok(committer)
+    }
+
+    /// Runs `work` in a transaction that it may share.
+    pub(super) async fn call<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        let ticket = Ticket { operation, durability, work: Some(work), result: None, answer };
+        self.send(Message::Work(Box::new(ticket))).map_err(|()| closing(operation))?;
+        answered.await.map_err(|_| closing(operation))?
+    }
+
+    /// The file was found damaged: it is to be set aside.
+    pub(super) fn damaged(&self) {
+        let _ = self.send(Message::Damaged);
+    }
+
+    fn send(&self, message: Message) -> Result<(), ()> {
+        self.jobs.as_ref().ok_or(())?.send(message).map_err(|_| ())
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.stop.closing.store(true, Ordering::Release);
+        drop(self.jobs.take());
+        let interrupt = self.stop.interrupt.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(interrupt) = &*interrupt {
+            interrupt.interrupt();
+        }
+        drop(interrupt);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stop").finish_non_exhaustive()
+    }
+}
+
+/// What runs on the thread.
+struct Thread {
+    station: Station,
+    stop: Arc<Stop>,
+    /// How the connection of that generation syncs now.
+    synchronous: Option<(u64, Durability)>,
+}
+
+impl Thread {
+    fn run(mut self, inbox: &mpsc::Receiver<Message>) {
+        while let Ok(first) = inbox.recv() {
+            let rest = std::iter::from_fn(|| inbox.try_recv().ok());
+            let mut jobs = Vec::new();
+            for message in std::iter::once(first).chain(rest.take(GROUP - 1)) {
+                match message {
+                    Message::Work(job) => jobs.push(job),
+                    Message::Damaged => {
+                        if let Err(error) = self.station.renew() {
+                            tracing::error!(error = %error.chain(), "the damaged file stays");
+                        }
+                    }
+                }
+            }
+            jobs.retain(|job| job.is_wanted());
+            if jobs.is_empty() {
+                continue;
+            }
+            let failure = self.group(&mut jobs).err();
+            jobs.into_iter().for_each(|job| job.answer(failure.as_ref()));
+        }
+        self.station.close();
+    }
+
+    /// One transaction, up to where its callers can be answered.
+    fn group(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+        let committed = self.commit(jobs);
+        let failure = committed.as_ref().err();
+        let is_damaged = failure.is_some_and(open::is_damage)
+            || jobs.iter().any(|job| job.error().is_some_and(open::is_damage));
+        if is_damaged {
+            let renewed = self.station.renew();
+            return Err(Failure::of(&renewed.err().unwrap_or_else(|| renewed_file("write"))));
+        }
+        committed.map_err(|error| Failure::of(&error))?;
+        // Somebody may have deleted or replaced the file meanwhile; then what was committed is
+        // not where the next reader will look.
+        let fate = self.station.fate().map_err(|error| Failure::of(&error))?;
+        if fate == Fate::Same {
+            return Ok(());
+        }
+        self.station.recover().map_err(|error| Failure::of(&error))?;
+        match fate {
+            // The whole file has been put back, with what was just committed.
+            Fate::Missing if self.station.is_whole() => Ok(()),
+            _ => Err(Failure::of(&moved("write to the SQLite file"))),
+        }
+    }
+
+    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<()> {
+        let operation = "write to the SQLite file";
+        let wrap = |cause| failed(operation, cause);
+        let generation = self.station.ready()?;
+        let connection = self.station.connection()?;
+        let is_full = jobs.iter().any(|job| job.durability() == Durability::Full);
+        let durability = if is_full { Durability::Full } else { Durability::Normal };
+        if self.synchronous != Some((generation, durability)) {
+            let level = if is_full { "FULL" } else { "NORMAL" };
+            let sql = format!("PRAGMA synchronous = {level}");
+            connection.execute_batch(&sql).map_err(wrap)?;
+            self.synchronous = Some((generation, durability));
+            let handle = connection.get_interrupt_handle();
+            let mut held = self.stop.interrupt.lock().unwrap_or_else(PoisonError::into_inner);
+            *held = Some(handle);
+        }
+        connection.execute_batch("BEGIN IMMEDIATE").map_err(wrap)?;
+        let done = self.run_all(connection, jobs);
+        let ended = match done {
+            Ok(true) => connection.execute_batch("COMMIT").map_err(wrap),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if !connection.is_autocommit() {
+            let rolled_back = connection.execute_batch("ROLLBACK").map_err(wrap);
+            return ended.and(rolled_back);
+        }
+        ended
+    }
+
+    /// Says whether there is something to commit.
+    fn run_all(&self, connection: &Connection, jobs: &mut [Box<dyn Job>]) -> Result<bool> {
+        let operation = "write to the SQLite file";
+        let wrap = |cause| failed(operation, cause);
+        let content = Content::new(connection, self.station.tables());
+        let mut something = false;
+        for job in jobs {
+            if self.stop.closing.load(Ordering::Acquire) {
+                return Err(closing(operation));
+            }
+            connection.execute_batch("SAVEPOINT dual_job").map_err(wrap)?;
+            let went_well = job.run(&content);
+            if connection.is_autocommit() {
+                // Some failures, a full disk among them, end the whole transaction.
+                return Err(job.error().map_or_else(
+                    || {
+                        Error::new(
+                            Kind::Internal,
+                            operation,
+                            "the transaction was ended by its work",
+                        )
+                    },
+                    |error| Failure::of(error).error(operation),
+                ));
+            }
+            if went_well {
+                something = true;
+            } else {
+                connection.execute_batch("ROLLBACK TO dual_job").map_err(wrap)?;
+            }
+            connection.execute_batch("RELEASE dual_job").map_err(wrap)?;
+        }
+        Ok(something)
+    }
+}
+
+/// What callers get when the file was damaged and has been made anew.
+fn renewed_file(operation: &'static str) -> Error {
+    let message = "the file was damaged and has been made anew";
+    Error::new(Kind::Unavailable(Store::Sqlite), operation, message)
+        .with_hint("its rows come back from PostgreSQL; the call can be repeated")
+}
+
+fn closing(operation: &'static str) -> Error {
+    Error::new(Kind::Interrupted, operation, "the SQLite file is being closed")
+}

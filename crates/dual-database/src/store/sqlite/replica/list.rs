@@ -1,0 +1,248 @@
+//! Lists of living rows, in the order and with the filters that PostgreSQL's have.
+
+use rusqlite::types::Value as Stored;
+use rusqlite::{Connection, params_from_iter};
+
+use super::super::{failed, from_sqlite, to_sqlite};
+use super::Content;
+use crate::Result;
+use crate::schema::{Role, Table, quoted};
+use crate::store::postgres::primary::{After, Filter};
+use crate::store::sqlite::REGISTER_DATE;
+use crate::value::Value;
+
+/// A living row. A value that its column's type cannot hold reads as NULL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedRow {
+    /// Its key.
+    pub key: i64,
+    /// Its number; negative while provisional.
+    pub surrogate: Option<i64>,
+    /// The data columns in their order.
+    pub values: Vec<Value>,
+}
+
+impl Content<'_> {
+    /// Living rows, the newest first (`register_date DESC NULLS LAST, key DESC`; without such a
+    /// column by key descending).
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn list(
+        &self,
+        table: usize,
+        filter: &Filter,
+        after: Option<&After>,
+        limit: u64,
+    ) -> Result<Vec<ListedRow>> {
+        let operation = "list rows of the SQLite file";
+        let table = &self.tables()[table].table;
+        rows(self.connection(), table, filter, after, limit)
+            .map_err(|cause| failed(operation, cause))
+    }
+
+    /// How many living rows fit.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn count(&self, table: usize, filter: &Filter) -> Result<u64> {
+        let operation = "count rows of the SQLite file";
+        let table = &self.tables()[table].table;
+        let mut statement = Statement::new(table);
+        statement.filter(filter);
+        let sql =
+            format!("SELECT count(*) FROM {} AS u{}", quoted(table.name()), statement.condition());
+        let count = self.connection().prepare_cached(&sql).and_then(|mut prepared| {
+            prepared.query_row(params_from_iter(&statement.values), |row| row.get::<_, i64>(0))
+        });
+        let count = count.map_err(|cause| failed(operation, cause))?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
+}
+
+fn rows(
+    connection: &Connection,
+    table: &Table,
+    filter: &Filter,
+    after: Option<&After>,
+    limit: u64,
+) -> rusqlite::Result<Vec<ListedRow>> {
+    let mut statement = Statement::new(table);
+    statement.filter(filter);
+    if let Some(after) = after {
+        statement.go_on(after);
+    }
+    let columns: Vec<String> =
+        table.columns().iter().map(|column| format!("u.{}", quoted(column.name))).collect();
+    let order = match &statement.order {
+        Some(order) => format!("{order} DESC NULLS LAST, "),
+        None => String::new(),
+    };
+    let limit = statement.bind(Stored::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
+    let sql = format!(
+        "SELECT {} FROM {} AS u{} ORDER BY {order}{} DESC LIMIT {limit}",
+        columns.join(", "),
+        quoted(table.name()),
+        statement.condition(),
+        statement.key,
+    );
+    let mut prepared = connection.prepare_cached(&sql)?;
+    let mut found = prepared.query(params_from_iter(&statement.values))?;
+    let mut listed = Vec::new();
+    while let Some(row) = found.next()? {
+        let mut record = ListedRow { key: 0, surrogate: None, values: Vec::new() };
+        for (at, column) in table.columns().iter().enumerate() {
+            let value = from_sqlite(column.kind, row.get_ref(at)?).unwrap_or(Value::Null);
+            match (column.role, value) {
+                (Role::Key, Value::Int(number)) => record.key = number,
+                (Role::Surrogate, Value::Int(number)) => record.surrogate = Some(number),
+                (Role::Data, value) => record.values.push(value),
+                (Role::Key | Role::Surrogate, _) => {}
+            }
+        }
+        listed.push(record);
+    }
+    Ok(listed)
+}
+
+/// Conditions with their values; names come from the declaration only.
+struct Statement<'t> {
+    table: &'t Table,
+    key: String,
+    /// The expression by which rows are ordered before their keys.
+    order: Option<String>,
+    conditions: Vec<String>,
+    values: Vec<Stored>,
+}
+
+impl<'t> Statement<'t> {
+    fn new(table: &'t Table) -> Statement<'t> {
+        let key = format!("u.{}", quoted(table.key().name));
+        // A row whose key is none is not a row of the logical table.
+        let conditions = vec![format!("typeof({key}) = 'integer'")];
+        let order = table.column(REGISTER_DATE).map(|column| format!("u.{}", quoted(column.name)));
+        Statement { table, key, order, conditions, values: Vec::new() }
+    }
+
+    fn bind(&mut self, value: Stored) -> String {
+        self.values.push(value);
+        format!("?{}", self.values.len())
+    }
+
+    fn column(&self, position: usize) -> String {
+        format!("u.{}", quoted(self.table.columns()[position].name))
+    }
+
+    fn filter(&mut self, filter: &Filter) {
+        for (position, value) in &filter.equals {
+            let column = self.column(*position);
+            let condition = if value.is_null() {
+                format!("{column} IS NULL")
+            } else {
+                // A column of the user's may be NOCASE.
+                format!("{column} = {} COLLATE BINARY", self.bind(to_sqlite(value)))
+            };
+            self.conditions.push(condition);
+        }
+        for (position, text) in &filter.contains {
+            // LIKE and lower() know the case of ASCII only; instr() compares code points.
+            let text = self.bind(Stored::Text(text.clone()));
+            self.conditions.push(format!("instr({}, {text}) > 0", self.column(*position)));
+        }
+        for (position, from) in &filter.since {
+            let from = self.bind(to_sqlite(from));
+            self.conditions.push(format!("{} >= {from}", self.column(*position)));
+        }
+    }
+
+    /// Only what comes after that row.
+    fn go_on(&mut self, after: &After) {
+        let key = self.bind(Stored::Integer(after.key));
+        let own = self.key.clone();
+        let condition = match &self.order.clone() {
+            None => format!("{own} < {key}"),
+            Some(order) if after.order.is_null() => format!("({order} IS NULL AND {own} < {key})"),
+            Some(order) => {
+                let value = self.bind(to_sqlite(&after.order));
+                format!(
+                    "({order} IS NULL OR {order} < {value} OR ({order} = {value} AND {own} < {key}))"
+                )
+            }
+        };
+        self.conditions.push(condition);
+    }
+
+    fn condition(&self) -> String {
+        format!(" WHERE {}", self.conditions.join(" AND "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Dialect, users};
+    use crate::value::parse_timestamp_text;
+
+    fn file() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        let table = users();
+        connection.execute_batch(&table.create_statement(Dialect::Sqlite, "users")).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO users (user_id, first_name, status, register_date) VALUES
+                   (1, 'Анна', 'new', '2025-08-01 10:00:00'),
+                   (2, 'анна', 'NEW', NULL),
+                   (3, 'Яна', 'new', '2025-08-02 10:00:00'),
+                   (4, NULL, NULL, '2025-08-02 10:00:00'),
+                   (5, 'Яна', 'new', NULL)",
+            )
+            .unwrap();
+        connection
+    }
+
+    fn keys(filter: &Filter, after: Option<&After>, limit: u64) -> Vec<i64> {
+        let rows = rows(&file(), &users(), filter, after, limit).unwrap();
+        rows.into_iter().map(|row| row.key).collect()
+    }
+
+    #[test]
+    fn the_newest_first_in_pages_of_any_size() {
+        assert_eq!(keys(&Filter::default(), None, 10), [4, 3, 1, 5, 2]);
+        for size in 1..=5 {
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let page =
+                    rows(&file(), &users(), &Filter::default(), after.as_ref(), size).unwrap();
+                let Some(last) = page.last() else { break };
+                after = Some(After { order: last.values[6].clone(), key: last.key });
+                seen.extend(page.iter().map(|row| row.key));
+            }
+            assert_eq!(seen, [4, 3, 1, 5, 2], "pages of {size}");
+        }
+    }
+
+    #[test]
+    fn filters_compare_code_points() {
+        let at = |name: &str| users().position(name).unwrap();
+        let equals = |name: &str, value: Value| Filter {
+            equals: vec![(at(name), value)],
+            ..Filter::default()
+        };
+        assert_eq!(keys(&equals("status", "new".into()), None, 10), [3, 1, 5]);
+        assert_eq!(keys(&equals("status", Value::Null), None, 10), [4]);
+        assert_eq!(keys(&equals("user_id", 2.into()), None, 10), [2]);
+        let contains = |text: &str| Filter {
+            contains: vec![(at("first_name"), text.into())],
+            ..Filter::default()
+        };
+        assert_eq!(keys(&contains("нна"), None, 10), [1, 2]);
+        assert_eq!(keys(&contains("Анн"), None, 10), [1]);
+        assert_eq!(keys(&contains("%"), None, 10), [0; 0]);
+        let from = parse_timestamp_text("2025-08-02").unwrap();
+        let since = Filter {
+            since: vec![(at("register_date"), Value::Timestamp(from))],
+            ..Filter::default()
+        };
+        assert_eq!(keys(&since, None, 10), [4, 3]);
+    }
+}

@@ -1,0 +1,148 @@
+//! What the file knows of itself, and the tables in which it and the logs are kept.
+
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use super::super::capture::{renumber, state};
+use super::super::failed;
+use super::{Content, Node, follow};
+use crate::Result;
+use crate::stamp::{Stamp, Writer};
+use crate::sync::{Follow, Lease, Tokens};
+
+const OPERATION: &str = "read the state of the SQLite file";
+
+/// What stands beside the sidecars: each statement can be repeated. Numbers of 128 bits are kept
+/// as text.
+pub(super) const TABLES: [&str; 6] = [
+    "CREATE TABLE IF NOT EXISTS dual_node (\n  \
+       one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
+       file TEXT NOT NULL,\n  \
+       installation TEXT,\n  \
+       pushed INTEGER NOT NULL,\n  \
+       purged INTEGER NOT NULL,\n  \
+       follow TEXT NOT NULL,\n  \
+       token TEXT,\n  \
+       proposed TEXT,\n  \
+       lease_holder INTEGER,\n  \
+       lease_until INTEGER,\n  \
+       exchanged INTEGER\n)",
+    "CREATE TABLE IF NOT EXISTS dual_writer (\n  \
+       number INTEGER PRIMARY KEY,\n  \
+       process TEXT NOT NULL,\n  \
+       heartbeat INTEGER NOT NULL\n)",
+    "CREATE TABLE IF NOT EXISTS dual_conflict (\n  \
+       number INTEGER PRIMARY KEY AUTOINCREMENT,\n  \
+       name TEXT NOT NULL,\n  \
+       key INTEGER NOT NULL,\n  \
+       register TEXT NOT NULL,\n  \
+       winner INTEGER NOT NULL,\n  \
+       loser INTEGER NOT NULL,\n  \
+       winning TEXT,\n  \
+       losing TEXT,\n  \
+       noted INTEGER NOT NULL,\n  \
+       reviewed INTEGER NOT NULL,\n  \
+       sent INTEGER NOT NULL\n)",
+    "CREATE INDEX IF NOT EXISTS dual_conflict_row ON dual_conflict (name, key)",
+    "CREATE INDEX IF NOT EXISTS dual_conflict_sent ON dual_conflict (sent)",
+    "CREATE TABLE IF NOT EXISTS dual_quarantine (\n  \
+       name TEXT NOT NULL,\n  \
+       key INTEGER NOT NULL,\n  \
+       refused_by TEXT NOT NULL,\n  \
+       code TEXT NOT NULL,\n  \
+       reason TEXT NOT NULL,\n  \
+       since INTEGER NOT NULL,\n  \
+       retry INTEGER NOT NULL,\n  \
+       PRIMARY KEY (name, key, refused_by)\n)",
+];
+
+impl Content<'_> {
+    /// What the file knows of itself.
+    ///
+    /// # Errors
+    /// About the schema if it cannot be read; else those of [`failed`].
+    pub fn node(&self) -> Result<Node> {
+        let state = state(self.connection())?;
+        let sql = "SELECT file, installation, pushed, follow, token, proposed, lease_holder, \
+                   lease_until, exchanged FROM dual_node";
+        let wrap = |cause| failed(OPERATION, cause);
+        let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
+        let mut rows = look.query([]).map_err(wrap)?;
+        let row = rows.next().map_err(wrap)?.ok_or_else(follow::unreadable)?;
+        let text = |at: usize| row.get::<_, Option<String>>(at).map_err(wrap);
+        let number = |at: usize| row.get::<_, Option<i64>>(at).map_err(wrap);
+        let file = text(0)?.and_then(|text| Uuid::parse_str(&text).ok());
+        let holder = number(6)?.and_then(|holder| u16::try_from(holder).ok());
+        Ok(Node {
+            file: file.ok_or_else(follow::unreadable)?,
+            number: state.writer,
+            installation: text(1)?.map(|text| follow::number(&text)).transpose()?,
+            pushed: number(2)?.ok_or_else(follow::unreadable)?,
+            seq: state.seq,
+            follow: follow::read(&text(3)?.unwrap_or_default())?,
+            tokens: Tokens::restore(
+                follow::token(text(4)?.as_deref())?,
+                follow::token(text(5)?.as_deref())?,
+            ),
+            horizon: state.horizon,
+            lease: holder
+                .zip(number(7)?)
+                .map(|(holder, until_unix_ms)| Lease { holder, until_unix_ms }),
+            exchanged_ms: number(8)?,
+        })
+    }
+
+    /// Writes everything of `node` but `seq`, `file` and `number`, which have their own ways
+    /// ([`Content::new_identity`]). The horizon never goes back.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn set_node(&self, node: &Node) -> Result<()> {
+        let operation = "write the state of the SQLite file";
+        let horizon = "UPDATE dual_state SET horizon = ?1 WHERE horizon < ?1";
+        self.execute(operation, horizon, &[&node.horizon.raw()])?;
+        self.execute(
+            operation,
+            "UPDATE dual_node SET installation = ?1, pushed = ?2, follow = ?3, token = ?4, \
+             proposed = ?5, lease_holder = ?6, lease_until = ?7, exchanged = ?8",
+            &[
+                &node.installation.map(|number| number.to_string()),
+                &node.pushed,
+                &follow::write(&node.follow)?,
+                &node.tokens.current().map(|token| token.0.to_string()),
+                &node.tokens.proposed().map(|token| token.0.to_string()),
+                &node.lease.map(|lease| lease.holder),
+                &node.lease.map(|lease| lease.until_unix_ms),
+                &node.exchanged_ms,
+            ],
+        )
+        .map(|_| ())
+    }
+
+    /// Another identity and another number for the triggers: the file is a copy.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn new_identity(&self, file: Uuid, number: Writer) -> Result<()> {
+        renumber(self.connection(), number)?;
+        let sql = "UPDATE dual_node SET file = ?1";
+        self.execute("give the SQLite file an identity", sql, &[&file.to_string()]).map(|_| ())
+    }
+}
+
+/// The tables and the row of a file that has none; nothing where there is one. Says whether it
+/// is new.
+pub(super) fn install(connection: &Connection) -> Result<bool> {
+    let operation = "install the state of the SQLite file";
+    let wrap = |cause| failed(operation, cause);
+    TABLES.iter().try_for_each(|sql| connection.execute_batch(sql)).map_err(wrap)?;
+    let follow = follow::write(&Follow::new())?;
+    let rows = connection
+        .execute(
+            "INSERT INTO dual_node (one, file, pushed, purged, follow) \
+             SELECT 1, ?1, 0, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM dual_node)",
+            (Uuid::now_v7().to_string(), Stamp::ZERO.raw(), follow),
+        )
+        .map_err(wrap)?;
+    Ok(rows > 0)
+}

@@ -1,0 +1,256 @@
+//! Opening the file: bringing it to the declared form, capture, WAL.
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::super::capture::{Drift, drift, install, lacks};
+use super::super::failure::cause_of;
+use super::super::file::define_functions;
+use super::super::{Adoption, File, Found, failed, remove_if_empty, rewrite_timestamps};
+use super::place::{COMPANIONS, Identity, Place};
+use super::{Content, LocalTable, node, number};
+use crate::schema::quoted;
+use crate::sync::{Break, Event};
+use crate::{Error, Kind, Result, Store};
+
+const OPERATION: &str = "open the SQLite file";
+
+/// The file, opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub connection: Connection,
+    pub identity: Identity,
+    /// Those of its companions: what lies under their names is not always the file's own.
+    pub companions: [Option<Identity>; COMPANIONS.len()],
+}
+
+/// Opens it, or makes it. `installation` is the one that it has to belong to, if it belongs to
+/// one. An attempt that fails leaves everything as it was.
+///
+/// # Errors
+/// See [`super::Replica::open`].
+pub(super) fn connect(place: &Place, installation: Option<u128>) -> Result<Opened> {
+    let file = File::look(place.path())?;
+    refuse_network(place)?;
+    let before = Identity::of(place.path());
+    let opened = attempt(place, &file, installation);
+    if opened.is_err() {
+        remove_if_empty(&file);
+    }
+    let connection = opened?;
+    let identity = Identity::of(place.path())
+        .filter(|now| before.is_none_or(|before| before == *now))
+        .ok_or_else(|| super::place::moved(OPERATION))?;
+    let companions = COMPANIONS.map(|companion| Identity::of(&place.beside(companion)));
+    Ok(Opened { connection, identity, companions })
+}
+
+/// A connection that only reads.
+///
+/// # Errors
+/// Those of [`failed`].
+pub(super) fn reader(place: &Place) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(place.path(), flags)
+        .map_err(|cause| failed(OPERATION, cause).about(place.path().display()))?;
+    prepare(place, &connection)
+        .and_then(|()| connection.execute_batch("PRAGMA query_only = ON"))
+        .map_err(|cause| failed(OPERATION, cause))?;
+    Ok(connection)
+}
+
+/// Whether SQLite says that the file is damaged, or no database at all.
+pub(super) fn is_damage(error: &Error) -> bool {
+    cause_of(error).is_some_and(|cause| {
+        matches!(
+            cause.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        )
+    })
+}
+
+fn prepare(place: &Place, connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(place.busy())?;
+    connection.set_prepared_statement_cache_capacity(256);
+    define_functions(connection)?;
+    // As in the user's own clients, whose default it is: PostgreSQL's cascades arrive as rows,
+    // and rows arrive in the order of their keys, not in that of their references.
+    connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA journal_size_limit = 67108864")
+}
+
+fn attempt(place: &Place, file: &File, installation: Option<u128>) -> Result<Connection> {
+    let shown = file.path.display();
+    let wrap = |cause| failed(OPERATION, cause).about(&shown);
+    if !file.existed {
+        put_away_companions(place)?;
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&file.path, flags).map_err(wrap)?;
+    prepare(place, &connection).map_err(wrap)?;
+    let count = "SELECT count(*) FROM sqlite_schema";
+    connection.query_row(count, [], |row| row.get::<_, i64>(0)).map_err(wrap)?;
+    if connection.is_readonly("main").map_err(wrap)? {
+        return Err(Error::new(
+            Kind::AccessDenied,
+            OPERATION,
+            format!("{shown} is read-only for this user"),
+        )
+        .with_hint("make the file and its folder writable, or choose another --sqlite-db-path"));
+    }
+    connection.execute_batch("BEGIN IMMEDIATE").map_err(wrap)?;
+    set_up(place, &connection, installation).map_err(|error| error.about(&shown))?;
+    connection.execute_batch("COMMIT").map_err(wrap)?;
+    write_ahead(place, &connection).map_err(wrap)?;
+    Ok(connection)
+}
+
+/// A write-ahead log or a journal without its file would be played into the new one.
+fn put_away_companions(place: &Place) -> Result<()> {
+    for companion in COMPANIONS {
+        let stale = place.beside(companion);
+        if stale.exists() {
+            let aside = place.beside(&format!(".lost-{}{companion}", uuid::Uuid::now_v7()));
+            tracing::warn!(name = %aside.display(), "a {companion} file without its database was put away");
+            std::fs::rename(&stale, &aside).map_err(|cause| place.io(OPERATION, cause))?;
+        }
+    }
+    Ok(())
+}
+
+/// Everything that the file needs, in the transaction that is open.
+fn set_up(place: &Place, connection: &Connection, installation: Option<u128>) -> Result<()> {
+    let wrap = |cause| failed(OPERATION, cause);
+    let content = Content::new(connection, place.tables());
+    let there = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'dual_node')";
+    let is_node: bool = connection.query_row(there, [], |row| row.get(0)).map_err(wrap)?;
+    if is_node {
+        let other = content.node()?.installation;
+        if installation.is_some() && other.is_some() && other != installation {
+            return Err(Error::new(
+                Kind::Schema(Store::Sqlite),
+                OPERATION,
+                "the file belongs to another installation",
+            )
+            .with_hint("put the own file back, or choose another --sqlite-db-path"));
+        }
+    }
+    let mut mended = false;
+    for local in place.tables() {
+        mended |= track(connection, local)?;
+    }
+    node::install(connection)?;
+    if mended && is_node {
+        let mut node = content.node()?;
+        if let Ok(follow) = node.follow.next(Event::Broken(Break::CaptureGap)) {
+            tracing::warn!(
+                "capture was incomplete in the SQLite file: both sides will be compared"
+            );
+            node.follow = follow;
+            content.set_node(&node)?;
+        }
+    }
+    let held = Some(place.number()).filter(|number| number.number() > 0);
+    place.set_number(number::claim(connection, place.process(), held)?);
+    Ok(())
+}
+
+/// Brings the table to its declared form and captures it; says whether something was missing.
+fn track(connection: &Connection, local: &LocalTable) -> Result<bool> {
+    let wrap = |cause| failed(OPERATION, cause);
+    let (table, layout) = (&local.table, &local.layout);
+    let drift = drift(connection, layout)?;
+    let plan = Adoption::plan("main", table, &Found::read(connection, "main", table)?)?;
+    if drift == Drift::None && plan.steps.is_empty() && !lacks(connection, layout)? {
+        return Ok(false);
+    }
+    for step in &plan.steps {
+        connection.execute_batch(&step.sql).map_err(wrap)?;
+        tracing::info!(table = table.name(), step = step.what, "SQLite table adopted");
+    }
+    if drift == Drift::Absent {
+        rewrite_timestamps(connection, "main", table)?;
+    }
+    index_surrogate(connection, local)?;
+    let rows = install(connection, layout, number::fresh())?;
+    tracing::info!(table = table.name(), rows, ?drift, "capture installed in the SQLite file");
+    Ok(true)
+}
+
+/// A surrogate that was added later has no index; who has a number is asked for every new row.
+fn index_surrogate(connection: &Connection, local: &LocalTable) -> Result<()> {
+    let wrap = |cause| failed(OPERATION, cause);
+    let (name, id) = (local.table.name(), local.table.surrogate().name);
+    let is_primary: bool = connection
+        .query_row(
+            "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE pk = 1 \
+             AND name = ?2 COLLATE NOCASE AND type = 'INTEGER' COLLATE NOCASE)",
+            [name, id],
+            |row| row.get(0),
+        )
+        .map_err(wrap)?;
+    if is_primary {
+        return Ok(());
+    }
+    let index = local.layout.surrogate_index();
+    let sql = format!("CREATE INDEX IF NOT EXISTS {index} ON {} ({})", quoted(name), quoted(id));
+    connection.execute_batch(&sql).map_err(wrap)
+}
+
+/// Turns on write-ahead logging. Somebody who is reading just now hinders that; then the file
+/// works as it is, and the next start does it.
+fn write_ahead(place: &Place, connection: &Connection) -> rusqlite::Result<()> {
+    let begun = std::time::Instant::now();
+    loop {
+        let mode = connection
+            .query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))
+            .unwrap_or_default();
+        if mode.eq_ignore_ascii_case("wal") {
+            break;
+        }
+        if begun.elapsed() >= place.busy() {
+            tracing::warn!(mode, "write-ahead logging could not be turned on");
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // Makes the companions.
+    connection
+        .query_row("SELECT count(*) FROM dual_node", [], |row| row.get::<_, i64>(0))
+        .map(|_| ())
+}
+
+/// Locks of a network file system are not to be trusted, and the shared memory of WAL does not
+/// work across machines.
+#[cfg(target_os = "linux")]
+fn refuse_network(place: &Place) -> Result<()> {
+    const NETWORK: [(i64, &str); 9] = [
+        (0x6969, "NFS"),
+        (0x517B, "SMB"),
+        (0xFF53_4D42, "CIFS"),
+        (0xFE53_4D42, "SMB2"),
+        (0x0102_1997, "9p"),
+        (0x6573_5546, "FUSE"),
+        (0x5346_414F, "AFS"),
+        (0x00C3_6400, "Ceph"),
+        (0x7375_7245, "Coda"),
+    ];
+    let found = rustix::fs::statfs(place.folder())
+        .map_err(|cause| place.io(OPERATION, std::io::Error::from(cause)))?;
+    let kind: i64 = found.f_type;
+    match NETWORK.iter().find(|(magic, _)| *magic == kind) {
+        None => Ok(()),
+        Some((_, name)) => Err(Error::new(
+            Kind::Configuration,
+            OPERATION,
+            format!("{} is on a network file system ({name})", place.path().display()),
+        )
+        .with_hint("SQLite loses data there; choose a --sqlite-db-path on a local disk")),
+    }
+}
+
+/// Other systems name them in other ways.
+#[cfg(not(target_os = "linux"))]
+fn refuse_network(_: &Place) -> Result<()> {
+    Ok(())
+}

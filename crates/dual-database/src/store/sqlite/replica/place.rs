@@ -1,0 +1,261 @@
+//! Where the file is: its path, the names beside it, and whether it is still the one that was
+//! opened. Nothing here opens the file.
+
+use std::fs::File as Plain;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::super::File;
+use super::{LocalTable, Settings};
+use crate::stamp::Writer;
+use crate::{Error, Kind, Result, Store};
+
+/// Which file a path leads to, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+/// What has become of the file at the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is still there.
+    Same,
+    /// There is none.
+    Missing,
+    /// There is another.
+    Replaced,
+    /// It has no content any more.
+    Emptied,
+}
+
+/// What lies beside a database of SQLite under its name: write-ahead log, its index, and the
+/// journal of a rollback.
+pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+const LOCK: &str = ".dual-lock";
+const SALVAGE: &str = ".dual-salvage-";
+const DAMAGED: &str = ".corrupt-";
+
+/// What the threads of an open file share.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    busy: Duration,
+    tables: Arc<[LocalTable]>,
+    process: Uuid,
+    number: AtomicU16,
+    generation: AtomicU64,
+    identity: Mutex<Option<Identity>>,
+}
+
+impl Identity {
+    /// That of the path now.
+    pub(super) fn of(path: &Path) -> Option<Identity> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Identity { device: found.dev(), inode: found.ino() })
+    }
+}
+
+impl Place {
+    pub(super) fn new(settings: Settings) -> Place {
+        Place {
+            path: File::literal(&settings.path),
+            busy: settings.busy,
+            tables: settings.tables.iter().map(LocalTable::new).collect(),
+            process: Uuid::now_v7(),
+            number: AtomicU16::new(0),
+            generation: AtomicU64::new(0),
+            identity: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn busy(&self) -> Duration {
+        self.busy
+    }
+
+    pub(super) fn tables(&self) -> &[LocalTable] {
+        &self.tables
+    }
+
+    pub(super) fn process(&self) -> Uuid {
+        self.process
+    }
+
+    pub(super) fn number(&self) -> Writer {
+        Writer::new(self.number.load(Ordering::Acquire)).unwrap_or(Writer::MAX)
+    }
+
+    pub(super) fn set_number(&self, number: Writer) {
+        self.number.store(number.number(), Ordering::Release);
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// From now on this is the file.
+    pub(super) fn settle(&self, identity: Identity) {
+        let mut held = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_some() {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        *held = Some(identity);
+    }
+
+    /// What has become of the file that was opened.
+    ///
+    /// # Errors
+    /// Unavailable if the folder cannot be looked at.
+    pub(super) fn fate(&self) -> Result<Fate> {
+        let held = *self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::fs::metadata(&self.path) {
+            Ok(found) => {
+                let identity = Identity { device: found.dev(), inode: found.ino() };
+                Ok(match held {
+                    Some(held) if held != identity => Fate::Replaced,
+                    _ if found.len() == 0 => Fate::Emptied,
+                    _ => Fate::Same,
+                })
+            }
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(Fate::Missing),
+            Err(cause) => Err(self.io("look at the SQLite file", cause)),
+        }
+    }
+
+    /// A name beside the file: its own with something behind it.
+    pub(super) fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(suffix);
+        name.into()
+    }
+
+    /// Where a copy of what would be lost is kept.
+    pub(super) fn salvage(&self) -> PathBuf {
+        self.beside(&format!("{SALVAGE}{}", Uuid::now_v7()))
+    }
+
+    /// The salvages that lie beside the file and have not been merged.
+    pub(super) fn salvages(&self) -> Vec<PathBuf> {
+        let Some(name) = self.path.file_name().and_then(|name| name.to_str()) else {
+            return Vec::new();
+        };
+        let prefix = format!("{name}{SALVAGE}");
+        let Ok(entries) = std::fs::read_dir(self.folder()) else { return Vec::new() };
+        let mut found: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                name.strip_prefix(&prefix).is_some_and(|id| Uuid::parse_str(id).is_ok())
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// Moves the file with everything that belongs to it to another name; says which.
+    ///
+    /// # Errors
+    /// Those of renaming it.
+    pub(super) fn set_aside(&self) -> Result<PathBuf> {
+        let aside = self.beside(&format!("{DAMAGED}{}", Uuid::now_v7()));
+        let operation = "set the damaged SQLite file aside";
+        std::fs::rename(&self.path, &aside).map_err(|cause| self.io(operation, cause))?;
+        for companion in COMPANIONS {
+            let mut name = aside.as_os_str().to_owned();
+            name.push(companion);
+            match std::fs::rename(self.beside(companion), PathBuf::from(name)) {
+                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(self.io(operation, cause));
+                }
+                _ => {}
+            }
+        }
+        Ok(aside)
+    }
+
+    /// Makes sure that what was done to names in the folder outlives a power cut.
+    pub(super) fn sync_folder(&self) {
+        let synced = Plain::open(self.folder()).and_then(|folder| folder.sync_all());
+        if let Err(cause) = synced {
+            tracing::warn!(%cause, "the folder of the SQLite file could not be synced");
+        }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
+    }
+
+    /// Whether the file, or one before it, was used by this program: only then is one that cannot
+    /// be read taken for damaged and not for somebody's.
+    pub(super) fn was_ours(&self) -> bool {
+        self.beside(LOCK).exists()
+    }
+
+    /// Keeps other processes from moving files about, until the answer is dropped.
+    ///
+    /// # Errors
+    /// Unavailable if another holds it for longer than the bound, access denied if the folder
+    /// cannot be written.
+    pub(super) fn lock(&self) -> Result<Plain> {
+        let operation = "lock the name of the SQLite file";
+        let lock = Plain::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.beside(LOCK))
+            .map_err(|cause| self.io(operation, cause))?;
+        let begun = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(std::fs::TryLockError::WouldBlock) if begun.elapsed() < self.busy => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    let message = "another process is recovering the file";
+                    return Err(Error::new(Kind::Unavailable(Store::Sqlite), operation, message));
+                }
+                Err(std::fs::TryLockError::Error(cause)) => return Err(self.io(operation, cause)),
+            }
+        }
+    }
+
+    pub(super) fn io(&self, operation: &'static str, cause: std::io::Error) -> Error {
+        let kind = match cause.kind() {
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                Kind::AccessDenied
+            }
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Kind::NoSpace(Store::Sqlite)
+            }
+            _ => Kind::Unavailable(Store::Sqlite),
+        };
+        Error::new(kind, operation, cause.to_string())
+            .about(self.path.display())
+            .with_hint("the SQLite file and its folder must be there and writable")
+            .with_source(cause)
+    }
+}
+
+/// The file is not at the path now.
+pub(super) fn moved(operation: &'static str) -> Error {
+    Error::new(
+        Kind::Unavailable(Store::Sqlite),
+        operation,
+        "the file was deleted or replaced while it was open",
+    )
+    .with_hint("it has been recovered; the call can be repeated")
+}

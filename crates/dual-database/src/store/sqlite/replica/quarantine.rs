@@ -1,0 +1,87 @@
+//! Rows that one side refuses.
+
+use super::super::failed;
+use super::{Content, Quarantined, Side};
+use crate::Result;
+use crate::schema::RowId;
+
+const OPERATION: &str = "use the quarantine of the SQLite file";
+
+fn side(side: Side) -> &'static str {
+    match side {
+        Side::Postgres => "postgres",
+        Side::Sqlite => "sqlite",
+    }
+}
+
+impl Content<'_> {
+    /// Sets a row aside, or again with a later retry; `since` is kept.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn set_aside(&self, entry: &Quarantined) -> Result<()> {
+        let sql = "INSERT INTO dual_quarantine (name, key, refused_by, code, reason, since, retry) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+                   ON CONFLICT (name, key, refused_by) DO UPDATE \
+                   SET code = excluded.code, reason = excluded.reason, retry = excluded.retry";
+        let name = self.local(entry.id.table)?.table.name();
+        self.execute(
+            OPERATION,
+            sql,
+            &[
+                &name,
+                &entry.id.key,
+                &side(entry.refused_by),
+                &entry.code,
+                &entry.reason,
+                &entry.since_ms,
+                &entry.retry_ms,
+            ],
+        )
+        .map(|_| ())
+    }
+
+    /// Takes a row out of quarantine for what that side refused; everything else that waits
+    /// becomes due.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn release(&self, id: RowId, refused_by: Side) -> Result<()> {
+        let sql = "DELETE FROM dual_quarantine WHERE name = ?1 AND key = ?2 AND refused_by = ?3";
+        let name = self.local(id.table)?.table.name();
+        if self.execute(OPERATION, sql, &[&name, &id.key, &side(refused_by)])? > 0 {
+            self.execute(OPERATION, "UPDATE dual_quarantine SET retry = 0", &[])?;
+        }
+        Ok(())
+    }
+
+    /// The quarantine, the oldest first. Rows of tables that are no longer declared are left out.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn quarantine(&self) -> Result<Vec<Quarantined>> {
+        let sql = "SELECT name, key, refused_by, code, reason, since, retry FROM dual_quarantine \
+                   ORDER BY since, name, key";
+        let wrap = |cause| failed(OPERATION, cause);
+        let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
+        let rows = look
+            .query_map([], |row| {
+                let (name, by): (String, String) = (row.get(0)?, row.get(2)?);
+                let Some(table) = self.position(&name) else { return Ok(None) };
+                Ok(Some(Quarantined {
+                    id: RowId { table, key: row.get(1)? },
+                    refused_by: if by == side(Side::Sqlite) {
+                        Side::Sqlite
+                    } else {
+                        Side::Postgres
+                    },
+                    code: row.get(3)?,
+                    reason: row.get(4)?,
+                    since_ms: row.get(5)?,
+                    retry_ms: row.get(6)?,
+                }))
+            })
+            .map_err(wrap)?;
+        rows.filter_map(Result::transpose).collect::<rusqlite::Result<_>>().map_err(wrap)
+    }
+}

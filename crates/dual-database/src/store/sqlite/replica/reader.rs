@@ -1,0 +1,87 @@
+//! The reading connection, on a thread of its own.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::Connection;
+
+use super::super::{Owner, failed};
+use super::place::{Fate, Place};
+use super::{Content, open};
+use crate::{Error, Kind, Result};
+
+#[derive(Debug)]
+pub(super) struct Reader {
+    owner: Owner,
+    place: Arc<Place>,
+    /// The generation of the file that is open.
+    open: Arc<AtomicU64>,
+}
+
+/// How a read went.
+pub(super) enum Answer<T, W> {
+    /// It was done, or failed.
+    Done(Result<T>),
+    /// The file is not at its path: nothing was done.
+    Moved(W),
+}
+
+impl Reader {
+    /// Opens the connection; the file is there.
+    ///
+    /// # Errors
+    /// Those of opening it.
+    pub(super) fn start(place: Arc<Place>) -> Result<Reader> {
+        let open = Arc::new(AtomicU64::new(place.generation()));
+        let at = Arc::clone(&place);
+        let owner = Owner::start(move || open::reader(&at))?;
+        Ok(Reader { owner, place, open })
+    }
+
+    /// Runs `work` in a read transaction.
+    pub(super) async fn call<T: Send + 'static, W>(
+        &self,
+        operation: &'static str,
+        work: W,
+    ) -> Answer<T, W>
+    where
+        W: FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    {
+        let (place, open) = (Arc::clone(&self.place), Arc::clone(&self.open));
+        let answer = self.owner.call(operation, move |connection| {
+            if place.fate()? != Fate::Same {
+                return Ok(Answer::Moved(work));
+            }
+            let generation = place.generation();
+            if open.load(Ordering::Relaxed) != generation {
+                *connection = open::reader(&place)?;
+                open.store(generation, Ordering::Relaxed);
+            }
+            Ok(Answer::Done(read(operation, &place, connection, work)))
+        });
+        answer.await.unwrap_or_else(|error| Answer::Done(Err(error)))
+    }
+}
+
+fn read<T>(
+    operation: &'static str,
+    place: &Place,
+    connection: &Connection,
+    work: impl FnOnce(&Content<'_>) -> Result<T>,
+) -> Result<T> {
+    let wrap = |cause| failed(operation, cause);
+    connection.execute_batch("BEGIN").map_err(wrap)?;
+    let content = Content::new(connection, place.tables());
+    let result = catch_unwind(AssertUnwindSafe(|| work(&content)))
+        .unwrap_or_else(|_| Err(panicked(operation)));
+    if !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK").map_err(wrap)?;
+    }
+    result
+}
+
+/// What a caller gets whose own work panicked.
+pub(super) fn panicked(operation: &'static str) -> Error {
+    Error::new(Kind::Internal, operation, "the work on the SQLite file panicked")
+}

@@ -1,0 +1,173 @@
+//! Reading rows with their sidecar.
+
+use rusqlite::types::Value as Stored;
+use rusqlite::{Row, params_from_iter};
+
+use super::super::capture::{damaged, stamp};
+use super::super::{failed, from_sqlite};
+use super::{Content, LocalRow, LocalTable, Pending};
+use crate::Result;
+use crate::merge::{Bases, Register, Tracked, Version};
+use crate::schema::RowId;
+use crate::stamp::Stamp;
+use crate::value::Value;
+
+const OPERATION: &str = "read rows of the SQLite file";
+
+impl Content<'_> {
+    /// The row, dead ones included; `None` for a key never seen.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn row(&self, id: RowId) -> Result<Option<LocalRow>> {
+        let rows = self.select(id.table, "WHERE s.key = ?1", &[Stored::Integer(id.key)])?;
+        Ok(rows.into_iter().next().map(|(_, row)| row))
+    }
+
+    /// The sidecar's rows of that table with keys above `after` and up to `upto`, in key order,
+    /// at most `limit`.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn range(
+        &self,
+        table: usize,
+        after: Option<i64>,
+        upto: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<(RowId, LocalRow)>> {
+        let mut which = Vec::new();
+        let mut values = vec![Stored::Integer(i64::try_from(limit).unwrap_or(i64::MAX))];
+        for (bound, comparison) in [(after, ">"), (upto, "<=")] {
+            if let Some(bound) = bound {
+                values.push(Stored::Integer(bound));
+                which.push(format!("s.key {comparison} ?{}", values.len()));
+            }
+        }
+        let which = match which.is_empty() {
+            true => String::new(),
+            false => format!("WHERE {}", which.join(" AND ")),
+        };
+        self.select(table, &format!("{which} ORDER BY s.key LIMIT ?1"), &values)
+    }
+
+    /// Whether something is pending that is not in quarantine.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn is_pending(&self) -> Result<bool> {
+        for local in self.tables() {
+            if self.how_many(&format!("SELECT EXISTS (SELECT 1 {})", waiting(local)), local)? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// How many rows are pending, those in quarantine not counted.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn pending_count(&self) -> Result<u64> {
+        let mut sum = 0;
+        for local in self.tables() {
+            let count = self.how_many(&format!("SELECT count(*) {}", waiting(local)), local)?;
+            sum += u64::try_from(count).unwrap_or(0);
+        }
+        Ok(sum)
+    }
+
+    /// What is to be pushed: rows above `pushed`, and the due ones of the quarantine (all of
+    /// them with `all`). `now_ms` by this machine's clock. Rows that cannot be carried are among
+    /// them, for the caller to set aside.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn pending(&self, now_ms: i64, all: bool) -> Result<Pending> {
+        let due = if all { i64::MAX } else { now_ms };
+        let mut rows = Vec::new();
+        for (table, local) in self.tables().iter().enumerate() {
+            let name = Stored::Text(local.table.name().into());
+            let which = "WHERE s.seq > (SELECT pushed FROM dual_node) ORDER BY s.seq, s.key";
+            rows.extend(self.select(table, which, &[])?);
+            let which = "WHERE s.seq <= (SELECT pushed FROM dual_node) AND s.key IN \
+                         (SELECT key FROM dual_quarantine \
+                          WHERE name = ?1 AND refused_by = 'postgres' AND retry <= ?2)";
+            rows.extend(self.select(table, which, &[name, Stored::Integer(due)])?);
+        }
+        rows.sort_by_key(|(id, row)| (row.seq, *id));
+        Ok(Pending { rows, upto: super::super::capture::state(self.connection())?.seq })
+    }
+
+    fn how_many(&self, sql: &str, local: &LocalTable) -> Result<i64> {
+        self.connection()
+            .prepare_cached(sql)
+            .and_then(|mut look| look.query_row([local.table.name()], |row| row.get(0)))
+            .map_err(|cause| failed(OPERATION, cause))
+    }
+
+    pub(super) fn select(
+        &self,
+        table: usize,
+        which: &str,
+        values: &[Stored],
+    ) -> Result<Vec<(RowId, LocalRow)>> {
+        let wrap = |cause| failed(OPERATION, cause);
+        let local = self.local(table)?;
+        let sql = format!("{} {which}", local.statements.select);
+        let mut statement = self.connection().prepare_cached(&sql).map_err(wrap)?;
+        let mut found = statement.query(params_from_iter(values)).map_err(wrap)?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next().map_err(wrap)? {
+            let (key, row) = decode(local, row)?;
+            rows.push((RowId { table, key }, row));
+        }
+        Ok(rows)
+    }
+}
+
+/// The rows that are to be pushed; `?1` is the table's name.
+fn waiting(local: &LocalTable) -> String {
+    format!(
+        "FROM {} AS s WHERE s.seq > (SELECT pushed FROM dual_node) AND NOT EXISTS \
+         (SELECT 1 FROM dual_quarantine AS q \
+          WHERE q.name = ?1 AND q.key = s.key AND q.refused_by = 'postgres')",
+        local.layout.sidecar
+    )
+}
+
+/// The row of [`super::statements::Statements::select`].
+fn decode(local: &LocalTable, row: &Row<'_>) -> Result<(i64, LocalRow)> {
+    let wrap = |cause| failed(OPERATION, cause);
+    let number = |at: usize| row.get::<_, Option<i64>>(at).map_err(wrap);
+    let stamped = |at| number(at)?.map(|raw| stamp(raw, OPERATION)).transpose();
+    let needed = |at| -> Result<Stamp> { stamped(at)?.ok_or_else(|| damaged(OPERATION)) };
+    let integer = |at| -> Result<i64> { number(at)?.ok_or_else(|| damaged(OPERATION)) };
+    let count = local.layout.registers.len();
+    let live = Register { value: integer(1)? != 0, stamp: needed(2)? };
+    let mut bases = Bases { live: stamped(4)?, columns: Vec::with_capacity(count) };
+    let mut columns = Vec::with_capacity(count);
+    let data = 5 + 2 * count;
+    let is_there = !row.get_ref(data).map_err(wrap)?.data_type().eq(&rusqlite::types::Type::Null);
+    // A living row that is not in the table was deleted while the triggers were gone.
+    let mut unreadable = (live.value && !is_there).then_some(0);
+    for (at, (_, column)) in local.table.data_columns().enumerate() {
+        let stored = row.get_ref(data + 2 + at).map_err(wrap)?;
+        let value = from_sqlite(column.kind, stored).unwrap_or_else(|_| {
+            unreadable.get_or_insert(at);
+            Value::Null
+        });
+        columns.push(Register { stamp: needed(5 + 2 * at)?, value });
+        bases.columns.push(stamped(6 + 2 * at)?);
+    }
+    let surrogate = match row.get_ref(data + 1).map_err(wrap)? {
+        rusqlite::types::ValueRef::Integer(number) if live.value => Some(number),
+        _ => None,
+    };
+    if !live.value {
+        unreadable = None;
+    }
+    let version = Version { live, columns }.stored(&local.defaults);
+    let tracked = Tracked { version, bases };
+    Ok((integer(0)?, LocalRow { tracked, surrogate, seq: integer(3)?, unreadable }))
+}

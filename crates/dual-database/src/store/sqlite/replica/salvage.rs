@@ -1,0 +1,184 @@
+//! Taking over what is pending in a copy of the file, or in one that was set aside.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::super::capture::state;
+use super::super::failed;
+use super::place::Place;
+use super::{Content, LocalRow};
+use crate::merge::{Absorbed, Bases, Conflict, Defaults, RegisterId, Tracked, merge as merged};
+use crate::schema::RowId;
+use crate::{Error, Kind, Result, Store};
+
+const OPERATION: &str = "merge a salvaged SQLite file";
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Report {
+    /// Rows that were taken over.
+    pub taken: u64,
+    /// Rows that could not be read.
+    pub unreadable: u64,
+}
+
+/// Takes over the pending rows and the conflict log of the file at `from`, in one transaction.
+/// Repeating it changes nothing.
+///
+/// # Errors
+/// About the schema if it is none of ours; else those of [`failed`].
+pub(super) fn merge(
+    place: &Place,
+    into: &Connection,
+    from: &Path,
+    installation: Option<u128>,
+) -> Result<Report> {
+    let wrap = |cause| failed(OPERATION, cause);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let source = Connection::open_with_flags(from, flags).map_err(wrap)?;
+    source.busy_timeout(place.busy()).map_err(wrap)?;
+    let theirs = Content::new(&source, place.tables());
+    let ours = Content::new(into, place.tables());
+    // Of a damaged file the node may be what cannot be read; its rows are wanted all the same.
+    let node = theirs.node();
+    let other = node.as_ref().ok().and_then(|node| node.installation);
+    if installation.is_some() && other.is_some() && other != installation {
+        return Err(Error::new(
+            Kind::Schema(Store::Sqlite),
+            OPERATION,
+            "it belongs to another installation",
+        ));
+    }
+    let pushed = node.as_ref().map_or(0, |node| node.pushed);
+    into.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE").map_err(wrap)?;
+    let mut report = Report::default();
+    let result = rows(&theirs, &ours, pushed, &mut report).and_then(|()| {
+        if let Ok(entries) = theirs.conflicts(usize::MAX) {
+            let entries: Vec<_> = entries.into_iter().rev().collect();
+            ours.log_conflicts(&entries)?;
+        }
+        if let (Some(number), Ok(mut own)) = (other, ours.node())
+            && own.installation.is_none()
+        {
+            own.installation = Some(number);
+            ours.set_node(&own)?;
+        }
+        into.execute_batch("COMMIT").map_err(wrap)
+    });
+    if !into.is_autocommit() {
+        into.execute_batch("ROLLBACK").map_err(wrap)?;
+    }
+    // The writing thread sets what it needs; it does not know what was set here.
+    into.execute_batch("PRAGMA synchronous = FULL").map_err(wrap)?;
+    result.map(|()| report)
+}
+
+fn rows(theirs: &Content<'_>, ours: &Content<'_>, pushed: i64, report: &mut Report) -> Result<()> {
+    for (table, local) in ours.tables().iter().enumerate() {
+        let (keys, is_complete) = pending(theirs.connection(), &local.layout.sidecar, pushed);
+        report.unreadable += u64::from(!is_complete);
+        for key in keys {
+            let id = RowId { table, key };
+            match theirs.row(id) {
+                Ok(Some(row)) => report.taken += u64::from(take_over(ours, id, &row)?),
+                Ok(None) => {}
+                Err(_) => report.unreadable += 1,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The keys of the rows in which something is pending, from both ends up to where they can be
+/// read; and whether that is all of them.
+fn pending(source: &Connection, sidecar: &str, pushed: i64) -> (Vec<i64>, bool) {
+    let mut keys = Vec::new();
+    for order in ["ASC", "DESC"] {
+        // Not by the index over `seq`, which may be what is damaged.
+        let sql = format!("SELECT key FROM {sidecar} WHERE +seq > ?1 ORDER BY key {order}");
+        let mut scan = || -> rusqlite::Result<()> {
+            let mut look = source.prepare(&sql)?;
+            let mut rows = look.query([pushed])?;
+            while let Some(row) = rows.next()? {
+                keys.push(row.get(0)?);
+            }
+            Ok(())
+        };
+        if scan().is_ok() {
+            return (keys, true);
+        }
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    (keys, false)
+}
+
+/// Says whether the row was lacking here.
+fn take_over(ours: &Content<'_>, id: RowId, theirs: &LocalRow) -> Result<bool> {
+    if theirs.unreadable.is_some() {
+        // What cannot be carried to PostgreSQL cannot be carried here either.
+        return Ok(false);
+    }
+    let before = ours.row(id)?;
+    let defaults = &ours.local(id.table)?.defaults;
+    let absorbed = absorb(before.as_ref().map(|row| &row.tracked), &theirs.tracked, defaults);
+    if !absorbed.changed {
+        return Ok(false);
+    }
+    let other = &theirs.tracked.version;
+    ours.take(id, before.as_ref(), Some(other), &absorbed, None)?;
+    // Pending here too, whatever position it has.
+    let sql =
+        format!("UPDATE {} SET seq = ?2 WHERE key = ?1", ours.local(id.table)?.layout.sidecar);
+    let seq = match absorbed.row.bases.any() {
+        true => ours.next_seq()?,
+        false => state(ours.connection())?.seq,
+    };
+    ours.execute(OPERATION, &sql, &[&id.key, &seq])?;
+    Ok(true)
+}
+
+/// Both rows as one: for each register the higher stamp with what is pending about it. Where a
+/// pending write of the salvage has lost to one that it had not seen, that is a conflict.
+fn absorb(own: Option<&Tracked>, salvaged: &Tracked, defaults: &Defaults) -> Absorbed {
+    let Some(own) = own else {
+        return Absorbed {
+            row: salvaged.clone(),
+            changed: true,
+            other_is_behind: true,
+            conflicts: Vec::new(),
+        };
+    };
+    let (left, right) = (&own.version, &salvaged.version);
+    let version = merged(left, right).version.stored(defaults);
+    let base = |ours: bool, at: RegisterId| {
+        let bases = if ours { &own.bases } else { &salvaged.bases };
+        match at {
+            RegisterId::Live => bases.live,
+            RegisterId::Column(at) => bases.column(at),
+        }
+    };
+    let lives_here = version.live == left.live;
+    let mut bases = Bases { live: base(lives_here, RegisterId::Live), columns: Vec::new() };
+    let mut conflicts = Vec::new();
+    for at in 0..version.columns.len() {
+        let register = RegisterId::Column(at);
+        // A dead row has the one stamp of its death.
+        let is_ours = match version.live.value {
+            true => version.columns.get(at) == left.columns.get(at),
+            false => lives_here,
+        };
+        bases.columns.push(base(is_ours, register));
+        let pending = salvaged.bases.column(at);
+        let differs =
+            version.columns.get(at).map(|c| &c.value) != right.columns.get(at).map(|c| &c.value);
+        let unseen = pending.is_some_and(|base| left.stamp_of(at) > base);
+        if is_ours && right.live.value && unseen && (differs || !version.live.value) {
+            let winner = if version.live.value { version.stamp_of(at) } else { version.live.stamp };
+            conflicts.push(Conflict { register, winner, loser: right.stamp_of(at) });
+        }
+    }
+    let row = Tracked { version, bases };
+    Absorbed { changed: row != *own, other_is_behind: true, row, conflicts }
+}

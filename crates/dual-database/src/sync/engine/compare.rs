@@ -1,0 +1,324 @@
+//! The full comparison: both sides in the order of their keys, range by range, in constant
+//! memory.
+//!
+//! The cursor that the file follows afterwards was read *before* the first range: what changes
+//! while the ranges are read comes again with the next poll, and merging it twice does nothing.
+//! The state is not kept between two ranges: after a failure it is begun again, and what is
+//! equal by then costs no write.
+
+use tracing::{info, warn};
+
+use super::plan::{Plan, Tally, plan};
+use super::pull::take_in;
+use super::push::acknowledged;
+use super::quarantine::Ward;
+use super::rounds::{Flow, Rounds, Stand, follow};
+use super::{log, push};
+use crate::Result;
+use crate::merge::{Conflict, RegisterId, overwritten};
+use crate::schema::RowId;
+use crate::stamp::Stamp;
+use crate::store::postgres::primary::{PushEnd, Pushed, RemoteRow};
+use crate::store::sqlite::replica::{ConflictEntry, Content, Durability};
+use crate::sync::reconcile::{Guard, Unknown, unknown};
+use crate::sync::{Break, Epoch, Event, Follow, Snapshot};
+
+/// Rows of each side that are looked at together.
+pub(super) const RANGE: usize = 2_000;
+
+/// A comparison under way.
+#[derive(Debug)]
+pub(super) struct Comparison {
+    /// The file's state as it began; anything else ends it.
+    state: Follow,
+    cause: Break,
+    /// Who answers; the token may be rotated meanwhile by another process of the file.
+    epoch: Epoch,
+    /// From where the file follows afterwards.
+    snapshot: Snapshot,
+    horizon: Stamp,
+    /// The file's position as it began: what was pending up to here has been given at the end.
+    upto: i64,
+    /// The first pass only counts what would be lost.
+    counts: bool,
+    tally: Tally,
+    /// The range: its table, and the key after which it begins.
+    table: usize,
+    after: Option<i64>,
+    there: Vec<RemoteRow>,
+    plan: Plan,
+    pushed: Pushed,
+}
+
+impl Rounds {
+    /// Reads who the server is.
+    pub(super) async fn compare(&mut self) -> Result<Flow> {
+        let (node, is_empty) = self
+            .read("begin a comparison", |content| {
+                let mut is_empty = true;
+                for table in 0..content.tables().len() {
+                    is_empty &= content.range(table, None, None, 1)?.is_empty();
+                }
+                Ok((content.node()?, is_empty))
+            })
+            .await?;
+        let Follow::Reconciling { cause, approved, .. } = node.follow else {
+            return Flow::more();
+        };
+        let link = self.take_link("begin a comparison")?;
+        let primary = self.primary(&link);
+        primary.forget_future_ids().await?;
+        let header = primary.header().await?;
+        self.shared.clock().correct(header.now_ms);
+        self.put_link(link);
+        info!(?cause, "comparing both sides");
+        let asks = !approved && cause != Break::FirstContact && !is_empty;
+        Flow::to(Stand::ReadThere(Box::new(Comparison {
+            state: node.follow,
+            cause,
+            epoch: header.epoch,
+            snapshot: header.snapshot,
+            horizon: header.horizon,
+            upto: node.seq,
+            counts: asks,
+            tally: Tally::default(),
+            table: 0,
+            after: None,
+            there: Vec::new(),
+            plan: Plan::default(),
+            pushed: Pushed::default(),
+        })))
+    }
+
+    /// Reads a range of PostgreSQL's rows.
+    pub(super) async fn read_there(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
+        let link = self.take_link("compare: read PostgreSQL")?;
+        let range = self.primary(&link).range(comparison.table, comparison.after, RANGE).await?;
+        self.put_link(link);
+        let header = range.header;
+        let same = Epoch { token: comparison.epoch.token, ..header.epoch } == comparison.epoch;
+        if !same || !header.snapshot.follows(&comparison.snapshot) {
+            self.drop_link();
+            return Flow::more();
+        }
+        comparison.epoch = header.epoch;
+        comparison.horizon = header.horizon;
+        comparison.there = range.rows;
+        Flow::to(Stand::ReadHere(comparison))
+    }
+
+    /// Reads the same range of the file's rows, and plans.
+    pub(super) async fn read_here(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
+        let (mut comparison, end) = self
+            .read("compare: read SQLite", move |content| {
+                let mut comparison = comparison;
+                let end = comparison.look(content)?;
+                Ok((comparison, end))
+            })
+            .await?;
+        comparison.plan.end = end;
+        if comparison.counts || comparison.plan.is_empty() {
+            self.next_range(comparison, end)
+        } else if comparison.plan.give.rows.is_empty() {
+            Flow::to(Stand::Settle(comparison))
+        } else {
+            Flow::to(Stand::Give(comparison))
+        }
+    }
+
+    /// The range after this one, which ends with the key `end`, or with its table.
+    fn next_range(&self, mut comparison: Box<Comparison>, end: Option<i64>) -> Result<Flow> {
+        comparison.there = Vec::new();
+        comparison.plan = Plan::default();
+        comparison.pushed = Pushed::default();
+        comparison.after = end;
+        comparison.table += usize::from(end.is_none());
+        if comparison.table < self.shared.tables.len() {
+            return Flow::to(Stand::ReadThere(comparison));
+        }
+        if !comparison.counts {
+            return Flow::to(Stand::Finish(comparison));
+        }
+        if !comparison.tally.is_allowed(Guard::default()) {
+            return Flow::to(Stand::Hold(comparison));
+        }
+        comparison.counts = false;
+        comparison.table = 0;
+        Flow::to(Stand::ReadThere(comparison))
+    }
+
+    /// Gives what PostgreSQL lacks of the range.
+    pub(super) async fn give(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
+        let link = self.take_link("compare: give")?;
+        let intact = comparison.cause.primary_is_intact();
+        let end = self.primary(&link).push(&comparison.plan.give.rows, Some(intact)).await?;
+        self.put_link(link);
+        match end {
+            PushEnd::Ahead { now_ms } => Flow::to(Stand::Restamp { primary_ms: now_ms }),
+            // Purged since the range was planned.
+            PushEnd::Done(pushed) if !pushed.gone.is_empty() => Flow::more(),
+            PushEnd::Done(pushed) => {
+                comparison.pushed = pushed;
+                Flow::to(Stand::Settle(comparison))
+            }
+        }
+    }
+
+    /// The file's part of the range, in one transaction.
+    pub(super) async fn settle(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
+        let end = comparison.plan.end;
+        let settled = self
+            .write("compare: settle", Durability::Normal, move |content| {
+                if content.node()?.follow != comparison.state {
+                    return Ok(None);
+                }
+                settle(content, &comparison)?;
+                Ok(Some(comparison))
+            })
+            .await?;
+        match settled {
+            Some(comparison) => self.next_range(comparison, end),
+            None => Flow::more(),
+        }
+    }
+
+    /// Both sides have been compared: the file follows from where the comparison began.
+    pub(super) async fn finish(&mut self, comparison: Comparison) -> Result<Flow> {
+        let (cause, tally) = (comparison.cause, comparison.tally);
+        let finished = self
+            .write("finish a comparison", Durability::Full, move |content| {
+                let mut node = content.node()?;
+                let accepted = comparison.epoch.token.is_some_and(|t| node.tokens.accept(t));
+                if node.follow != comparison.state || !accepted {
+                    return Ok(false);
+                }
+                let Comparison { epoch, snapshot, .. } = comparison;
+                node.follow = follow(&node.follow, Event::Reconciled { epoch, snapshot })?;
+                node.pushed = node.pushed.max(comparison.upto);
+                node.horizon = node.horizon.max(comparison.horizon);
+                content.set_node(&node)?;
+                content.purge(node.horizon)?;
+                Ok(true)
+            })
+            .await?;
+        if finished {
+            let Tally { rows_here, rows_there, given, taken, .. } = tally;
+            info!(?cause, rows_here, rows_there, given, taken, "both sides have been compared");
+        } else {
+            self.drop_link();
+        }
+        Flow::more()
+    }
+
+    /// Too much would be lost: a person has to decide, service goes on.
+    pub(super) async fn hold(&mut self, comparison: Comparison) -> Result<Flow> {
+        let losses = comparison.tally.losses();
+        let held = self
+            .write("hold a comparison", Durability::Full, move |content| {
+                let mut node = content.node()?;
+                let same = node.follow == comparison.state;
+                if same {
+                    node.follow = follow(&node.follow, Event::Held { losses })?;
+                    content.set_node(&node)?;
+                }
+                Ok(same)
+            })
+            .await?;
+        if !held {
+            return Flow::more();
+        }
+        self.held = Some(losses);
+        warn!(
+            losses,
+            "a comparison would delete or overwrite so many rows that it waits for a person: \
+             `dual repair --prefer postgres|sqlite|newest`"
+        );
+        Flow::idle()
+    }
+}
+
+impl Comparison {
+    /// Reads the file's part of the range and plans it; says with which key the range ends, if
+    /// not with its table. Of the two sides the one with more rows decides how far it goes.
+    fn look(&mut self, content: &Content<'_>) -> Result<Option<i64>> {
+        let last = |rows: usize, key: Option<i64>| key.filter(|_| rows >= RANGE);
+        let there = last(self.there.len(), self.there.last().map(|row| row.id.key));
+        let mut here = content.range(self.table, self.after, there, RANGE)?;
+        let end = match (there, last(here.len(), here.last().map(|(id, _)| id.key))) {
+            (Some(there), Some(here)) => Some(there.min(here)),
+            (there, here) => there.or(here),
+        };
+        if let Some(end) = end {
+            self.there.retain(|row| row.id.key <= end);
+            here.retain(|(id, _)| id.key <= end);
+        }
+        let node = content.node()?;
+        let ward = Ward::read(content)?;
+        let is_pending = |id: RowId, row: &_| push::is_pending(row, id, &node, &ward);
+        let intact = self.cause.primary_is_intact();
+        let (plan, tally) =
+            plan(here, &self.there, intact, self.horizon, node.seq, is_pending, |id| {
+                ward.has(id, crate::Store::Sqlite)
+            });
+        if self.counts {
+            self.tally.add(tally);
+        } else {
+            self.tally.given += plan.give.rows.len();
+            self.tally.taken += plan.take.len() + plan.drop.len();
+            self.plan = plan;
+        }
+        Ok(end)
+    }
+}
+
+fn settle(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
+    let Comparison { plan, pushed, there, cause, horizon, .. } = comparison;
+    let intact = cause.primary_is_intact();
+    let ward = Ward::read(content)?;
+    acknowledged(content, &ward, &plan.give, pushed)?;
+    for (id, ..) in &pushed.refused {
+        if let Some(mut row) = content.row(*id)? {
+            let found = there.iter().find(|row| row.id == *id);
+            row.tracked.repend(found.map(|there| &there.version));
+            content.set_tracked(*id, &row.tracked)?;
+        }
+    }
+    for id in &plan.drop {
+        drop_purged(content, *id, *horizon, intact)?;
+    }
+    for row in plan.take.iter().filter_map(|at| there.get(*at)) {
+        if !intact
+            && row.unreadable.is_none()
+            && let Some(local) = content.row(row.id)?
+        {
+            let own = &local.tracked.version;
+            let lost = overwritten(own, &row.version).into_iter();
+            let lost = lost.map(|conflict| log::entry(row.id, conflict, Some(&row.version), own));
+            content.log_conflicts(&lost.collect::<Vec<_>>())?;
+        }
+        take_in(content, &ward, row, intact)?;
+    }
+    Ok(())
+}
+
+/// A row that was deleted at PostgreSQL, and its tombstone purged there.
+fn drop_purged(content: &Content<'_>, id: RowId, horizon: Stamp, intact: bool) -> Result<()> {
+    let Some(row) = content.row(id)? else { return Ok(()) };
+    if unknown(&row.tracked, horizon) != Unknown::Delete {
+        return Ok(());
+    }
+    let (version, bases) = (&row.tracked.version, &row.tracked.bases);
+    let is_pending = |register| match register {
+        RegisterId::Live => bases.live.is_some(),
+        RegisterId::Column(column) => bases.column(column).is_some(),
+    };
+    let entries: Vec<ConflictEntry> = log::registers(version)
+        .into_iter()
+        .filter(|(register, _)| !intact || is_pending(*register))
+        .map(|(register, loser)| {
+            log::entry(id, Conflict { register, winner: horizon, loser }, None, version)
+        })
+        .collect();
+    content.log_conflicts(&entries)?;
+    content.forget(id)
+}

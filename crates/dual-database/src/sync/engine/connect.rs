@@ -1,0 +1,207 @@
+//! Meeting PostgreSQL: who it is, whether the cursor still means anything there, the token that
+//! both share, and the numbers under which this file writes.
+
+use rand::random;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::link::Link;
+use super::rounds::{Flow, Rounds, Stand, follow};
+use crate::stamp::Writer;
+use crate::store::postgres::primary::Header;
+use crate::store::sqlite::capture;
+use crate::store::sqlite::replica::{Content, Durability, Node};
+use crate::sync::{Break, Event, Follow, Token, Tokens};
+use crate::{Error, Kind, Result};
+
+impl Rounds {
+    /// Opens a connection, brings the tables to the declared form, reads the epoch.
+    pub(super) async fn connect(&mut self) -> Result<Flow> {
+        self.drop_link();
+        self.file =
+            self.read("read the file's identity", |content| Ok(content.node()?.file)).await?;
+        let link = Link::open(&self.shared).await?;
+        let header = self.primary(&link).header().await?;
+        self.shared.clock().correct(header.now_ms);
+        self.put_link(link);
+        Flow::to(Stand::Propose(header))
+    }
+
+    /// A break goes to disk before PostgreSQL gets the token: afterwards nothing else tells of it.
+    pub(super) async fn propose(&mut self, header: Header) -> Result<Flow> {
+        let asked = self.file;
+        let work = move |content: &Content<'_>| {
+            let mut node = content.node()?;
+            if node.file != asked {
+                return Ok(None);
+            }
+            belongs(&node, &header)?;
+            let mut seen = header.epoch.token;
+            let cause = node.follow.break_at(&header.epoch, &node.tokens);
+            if cause == Some(Break::OtherFile) {
+                node.file = Uuid::now_v7();
+                node.number = free_number(&content.numbers()?);
+                node.tokens = Tokens::default();
+                seen = None;
+                content.new_identity(node.file, node.number)?;
+            }
+            // A file that follows nothing has no life to compare: another copy of it may have
+            // met the loss first, and set the token that both share.
+            let follows = matches!(node.follow, Follow::Following { .. });
+            let cause = cause.map(|cause| if follows { cause } else { Break::OtherPrimary });
+            if let Some(cause) = cause {
+                node.follow = follow(&node.follow, Event::Broken(cause))?;
+            }
+            let fresh = Token(random());
+            node.tokens = node.tokens.propose(seen, fresh);
+            node.installation = Some(header.epoch.installation);
+            content.set_node(&node)?;
+            Ok(Some((seen, fresh, cause, node.file)))
+        };
+        let proposed = self.write("propose a token", Durability::Full, work).await?;
+        // Another process of this file has given it another identity meanwhile.
+        let Some((seen, fresh, cause, file)) = proposed else {
+            self.drop_link();
+            return Flow::more();
+        };
+        if std::mem::replace(&mut self.file, file) != file {
+            info!("this file is a copy of another: it has taken an identity of its own");
+        }
+        if let Some(cause) = cause {
+            warn!(?cause, "the cursor means nothing any more: both sides will be compared");
+        }
+        Flow::to(Stand::Rotate { seen, fresh })
+    }
+
+    /// Sets the token, if no other process of the file was faster.
+    pub(super) async fn rotate(&mut self, seen: Option<Token>, fresh: Token) -> Result<Flow> {
+        let link = self.take_link("rotate the token")?;
+        if !self.primary(&link).rotate(seen, fresh).await? {
+            return Flow::more();
+        }
+        self.put_link(link);
+        Flow::to(Stand::Confirm { fresh })
+    }
+
+    /// Until here both tokens are accepted.
+    pub(super) async fn confirm(&mut self, fresh: Token) -> Result<Flow> {
+        self.write("confirm the token", Durability::Normal, move |content| {
+            let mut node = content.node()?;
+            node.tokens = node.tokens.confirm(fresh);
+            content.set_node(&node)
+        })
+        .await?;
+        Flow::to(Stand::Inspect)
+    }
+
+    /// Claims the numbers of the file and its processes: two writers of one number could give
+    /// one stamp to two writes.
+    pub(super) async fn claim(&mut self, numbers: Vec<Writer>) -> Result<Flow> {
+        let link = self.take_link("claim numbers")?;
+        let replaced = self.primary(&link).claim_numbers(&numbers).await?;
+        self.put_link(link);
+        if replaced.is_empty() {
+            self.claimed.extend(numbers);
+            return Flow::to(Stand::PushRead);
+        }
+        Flow::to(Stand::Renumber { claimed: numbers, replaced })
+    }
+
+    /// Takes the numbers that were claimed instead of those that belong to somebody else.
+    pub(super) async fn renumber(
+        &mut self,
+        claimed: Vec<Writer>,
+        replaced: Vec<(Writer, Writer)>,
+    ) -> Result<Flow> {
+        let own = replaced.clone();
+        self.write("take other numbers", Durability::Full, move |content| {
+            own.iter().try_for_each(|(taken, by)| content.replace_number(*taken, *by))
+        })
+        .await?;
+        let replacement = |number: Writer| {
+            replaced.iter().find(|(taken, _)| *taken == number).map_or(number, |(_, by)| *by)
+        };
+        let mut clock = self.shared.clock();
+        let number = replacement(clock.writer());
+        clock.renumber(number);
+        drop(clock);
+        self.claimed.extend(claimed.into_iter().map(replacement));
+        Flow::to(Stand::PushRead)
+    }
+
+    /// Whether capture in the file is as it was installed. Looked at again only when the file's
+    /// schema has changed.
+    pub(super) async fn inspect(&mut self) -> Result<Flow> {
+        let version = self.read("inspect capture", schema_version).await?;
+        if self.inspected == Some(version) {
+            return Flow::to(Stand::PushRead);
+        }
+        let (version, drifted) = self
+            .write("inspect capture", Durability::Full, |content| {
+                let drifted = reinstall(content)?;
+                if drifted > 0 {
+                    let mut node = content.node()?;
+                    node.follow = follow(&node.follow, Event::Broken(Break::CaptureGap))?;
+                    content.set_node(&node)?;
+                }
+                Ok((schema_version(content)?, drifted))
+            })
+            .await?;
+        if drifted > 0 {
+            warn!(
+                tables = drifted,
+                "capture in the file was not as installed: both sides will be compared"
+            );
+        }
+        self.inspected = Some(version);
+        Flow::to(Stand::PushRead)
+    }
+}
+
+/// Changes whenever somebody changes a table, an index or a trigger of the file.
+pub(super) fn schema_version(content: &Content<'_>) -> Result<i64> {
+    let operation = "inspect capture";
+    content
+        .connection()
+        .query_row("PRAGMA schema_version", [], |row| row.get(0))
+        .map_err(|cause| crate::store::sqlite::failed(operation, cause))
+}
+
+/// Installs capture again where it is not as it was; says on how many tables.
+fn reinstall(content: &Content<'_>) -> Result<usize> {
+    let number = content.node()?.number;
+    let mut drifted = 0;
+    for table in content.tables() {
+        if capture::drift(content.connection(), &table.layout)? != capture::Drift::None {
+            capture::install(content.connection(), &table.layout, number)?;
+            drifted += 1;
+        }
+    }
+    Ok(drifted)
+}
+
+/// A file that has met another installation is not mixed into this one.
+fn belongs(node: &Node, header: &Header) -> Result<()> {
+    match node.installation {
+        Some(installation) if installation != header.epoch.installation => Err(Error::new(
+            Kind::Configuration,
+            "meet PostgreSQL",
+            "the SQLite file belongs to another installation than this PostgreSQL database",
+        )
+        .with_hint(
+            "check both addresses; to begin anew with this database, choose another SQLite path, \
+             or `dual uninstall` on the file first",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A number that nobody in the file has; whether somebody else has it says PostgreSQL.
+fn free_number(taken: &[Writer]) -> Writer {
+    loop {
+        let number = Writer::new(rand::random_range(1..=Writer::MAX.number()));
+        if let Some(number) = number.filter(|number| !taken.contains(number)) {
+            return number;
+        }
+    }
+}

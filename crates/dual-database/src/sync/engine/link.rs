@@ -1,0 +1,47 @@
+//! A connection to PostgreSQL with the tables as they were found there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::info;
+use uuid::Uuid;
+
+use super::Shared;
+use crate::Result;
+use crate::store::postgres::primary::{Primary, RemoteTable};
+use crate::store::postgres::{Limits, Session};
+
+/// How long a statement of the synchroniser may take: a batch is more than a call.
+const STATEMENT: Duration = Duration::from_secs(60);
+
+/// A session of the synchroniser.
+#[derive(Debug)]
+pub(super) struct Link {
+    session: Session,
+    tables: Arc<[RemoteTable]>,
+}
+
+impl Link {
+    /// Connects, and brings the server's tables to the declared form if additions do it. What
+    /// capture may have missed changes the epoch, for every file.
+    pub(super) async fn open(shared: &Shared) -> Result<Link> {
+        let limits = Limits { statement: STATEMENT.max(shared.limits.statement), ..shared.limits };
+        let session = Session::open(&shared.postgres, &limits).await?;
+        let prepared = shared.pool.prepare().await?;
+        for (table, found) in prepared.tables.iter().zip(&prepared.found) {
+            if !found.steps.is_empty() {
+                let steps = found.steps.join("; ");
+                info!(table = table.table.name(), adopted = found.adopted, steps, "prepared");
+            }
+        }
+        Ok(Link { session, tables: prepared.tables })
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.session.is_closed()
+    }
+
+    pub(super) fn primary(&self, file: Uuid) -> Primary<'_> {
+        Primary { session: &self.session, tables: &self.tables, file }
+    }
+}

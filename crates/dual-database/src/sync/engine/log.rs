@@ -1,0 +1,38 @@
+//! Entries of the conflict log.
+
+use crate::merge::{Conflict, RegisterId, Version, canonical_bytes};
+use crate::schema::RowId;
+use crate::store::sqlite::replica::ConflictEntry;
+
+/// The entry for a register that `winner` has taken from `loser`; a winner of `None` is a
+/// deletion of which nothing is left.
+pub(super) fn entry(
+    id: RowId,
+    conflict: Conflict,
+    winner: Option<&Version>,
+    loser: &Version,
+) -> ConflictEntry {
+    let text = |version: &Version| match conflict.register {
+        RegisterId::Column(column) if version.live.value => {
+            let value = &version.columns.get(column)?.value;
+            Some(String::from_utf8_lossy(&canonical_bytes(value)?).into_owned())
+        }
+        RegisterId::Live | RegisterId::Column(_) => None,
+    };
+    ConflictEntry {
+        id,
+        conflict,
+        winning: winner.and_then(text),
+        losing: text(loser),
+        noted_ms: crate::clock::now().as_millisecond(),
+        reviewed: false,
+    }
+}
+
+/// Every register of a living row, or its death, with its stamp.
+pub(super) fn registers(version: &Version) -> Vec<(RegisterId, crate::stamp::Stamp)> {
+    let live = (RegisterId::Live, version.live.stamp);
+    let columns = version.columns.iter().enumerate().filter(|_| version.live.value);
+    let columns = columns.map(|(at, column)| (RegisterId::Column(at), column.stamp));
+    std::iter::once(live).chain(columns).collect()
+}

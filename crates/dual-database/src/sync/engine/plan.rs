@@ -1,0 +1,106 @@
+//! What a full comparison does with a range of keys; pure.
+
+use super::push::Batch;
+use crate::merge::merge;
+use crate::schema::RowId;
+use crate::stamp::Stamp;
+use crate::store::postgres::primary::RemoteRow;
+use crate::store::sqlite::replica::LocalRow;
+use crate::sync::reconcile::{Guard, Unknown, loses, unknown};
+
+/// What is to be done with a range.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// For PostgreSQL.
+    pub(super) give: Batch,
+    /// For the file: positions in PostgreSQL's part of the range.
+    pub(super) take: Vec<usize>,
+    /// Rows of the file that were deleted and purged at PostgreSQL.
+    pub(super) drop: Vec<RowId>,
+    /// The key with which the range ends; `None`: with its table.
+    pub(super) end: Option<i64>,
+}
+
+impl Plan {
+    /// Both sides are equal there.
+    pub(super) fn is_empty(&self) -> bool {
+        self.give.is_empty() && self.take.is_empty() && self.drop.is_empty()
+    }
+}
+
+/// What a comparison comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) rows_here: usize,
+    pub(super) rows_there: usize,
+    /// Living rows that would be deleted or overwritten.
+    pub(super) lost_here: usize,
+    pub(super) lost_there: usize,
+    pub(super) given: usize,
+    pub(super) taken: usize,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: Tally) {
+        self.rows_here += other.rows_here;
+        self.rows_there += other.rows_there;
+        self.lost_here += other.lost_here;
+        self.lost_there += other.lost_there;
+    }
+
+    /// Whether it may happen unasked.
+    pub(super) fn is_allowed(&self, guard: Guard) -> bool {
+        guard.allows(self.lost_here, self.rows_here)
+            && guard.allows(self.lost_there, self.rows_there)
+    }
+
+    pub(super) fn losses(&self) -> usize {
+        self.lost_here.max(self.lost_there)
+    }
+}
+
+/// Plans a range of which both sides were read in the order of their keys. `seq` is the file's
+/// position as it was read, `is_refused` says which of PostgreSQL's rows the file has refused.
+pub(super) fn plan(
+    here: Vec<(RowId, LocalRow)>,
+    there: &[RemoteRow],
+    intact: bool,
+    horizon: Stamp,
+    seq: i64,
+    is_pending: impl Fn(RowId, &LocalRow) -> bool,
+    is_refused: impl Fn(RowId) -> bool,
+) -> (Plan, Tally) {
+    let mut plan = Plan::default();
+    let mut tally = Tally { rows_here: here.len(), rows_there: there.len(), ..Tally::default() };
+    let mut give = Vec::new();
+    let mut theirs = there.iter().enumerate().peekable();
+    for (id, row) in here {
+        while let Some((at, _)) = theirs.next_if(|(_, remote)| remote.id < id) {
+            plan.take.push(at);
+        }
+        let own = &row.tracked;
+        let Some((at, remote)) = theirs.next_if(|(_, remote)| remote.id == id) else {
+            match unknown(own, horizon) {
+                Unknown::Delete => {
+                    tally.lost_here += usize::from(own.version.live.value);
+                    plan.drop.push(id);
+                }
+                Unknown::Give | Unknown::GiveAndLog => give.push((id, row)),
+            }
+            continue;
+        };
+        tally.lost_here += usize::from(loses(&own.version, &remote.version));
+        tally.lost_there += usize::from(loses(&remote.version, &own.version));
+        let agrees = own.version == remote.version && row.surrogate == remote.surrogate;
+        if !agrees || own.bases.any() || remote.unreadable.is_some() || is_refused(id) {
+            plan.take.push(at);
+        }
+        let offered = if intact { own.against(&remote.version) } else { own.version.clone() };
+        if is_pending(id, &row) || merge(&remote.version, &offered).left_is_behind {
+            give.push((id, row));
+        }
+    }
+    plan.take.extend(theirs.map(|(at, _)| at));
+    plan.give = Batch::of(give, seq);
+    (plan, tally)
+}

@@ -1,0 +1,204 @@
+//! From PostgreSQL to the file: what is new, in one transaction here, which moves the cursor.
+
+use std::sync::Arc;
+
+use tracing::{debug, warn};
+
+use super::connect::schema_version;
+use super::quarantine::Ward;
+use super::rounds::{Flow, Rounds, Stand, follow};
+use crate::Result;
+use crate::merge::Tracked;
+use crate::stamp::{Stamp, Writer};
+use crate::store::postgres::primary::{Poll, RemoteRow};
+use crate::store::sqlite::replica::{Content, Durability, Side, Taken};
+use crate::sync::{Break, Event, Follow, Poll as Verdict, Snapshot, judge_poll};
+
+/// What applying a poll came to.
+enum Applied {
+    /// Another process has moved the cursor, or the file's schema has changed.
+    Overtaken,
+    /// Something is pending that what was polled may meet: to be done again with FULL.
+    MayMeet,
+    Broken(Break),
+    Done {
+        pending: bool,
+    },
+}
+
+impl Rounds {
+    /// Reads what is new since the cursor, and again what the file has refused.
+    pub(super) async fn poll(&mut self) -> Result<Flow> {
+        let (state, also) = self
+            .read("read the cursor", |content| {
+                Ok((content.node()?.follow, Ward::read(content)?.due_here()))
+            })
+            .await?;
+        let Follow::Following { snapshot, .. } = &state else {
+            return Flow::more();
+        };
+        let link = self.take_link("poll")?;
+        let poll = self.primary(&link).poll(snapshot, &also).await?;
+        self.shared.clock().correct(poll.header.now_ms);
+        self.put_link(link);
+        Flow::to(Stand::Apply { poll, follow: state })
+    }
+
+    /// Takes it in: all tables in one transaction, so that nobody sees half of somebody's.
+    pub(super) async fn apply(&mut self, poll: Poll, state: Follow) -> Result<Flow> {
+        let (rows, inspected) = (poll.rows.len(), self.inspected);
+        let before = state.clone();
+        let cursor = poll.header.snapshot.clone();
+        // A conflict that is logged here only has to be on disk before a push that knows of it:
+        // after a power cut the own stamp in PostgreSQL would hide it.
+        let may_meet = rows > 0 && self.read("apply", meets).await?;
+        let poll = Arc::new(poll);
+        let mut durability = if may_meet { Durability::Full } else { Durability::Normal };
+        let applied = loop {
+            let (poll, state) = (poll.clone(), state.clone());
+            let applied = self
+                .write("apply", durability, move |content| {
+                    if schema_version(content).map(Some)? != inspected {
+                        return Ok(Applied::Overtaken);
+                    }
+                    if durability == Durability::Normal && !poll.rows.is_empty() && meets(content)?
+                    {
+                        return Ok(Applied::MayMeet);
+                    }
+                    apply(content, &poll, &state)
+                })
+                .await?;
+            match applied {
+                Applied::MayMeet => durability = Durability::Full,
+                applied => break applied,
+            }
+        };
+        match applied {
+            Applied::Overtaken | Applied::MayMeet => Flow::more(),
+            Applied::Broken(cause) => {
+                self.break_off(before, cause).await?;
+                warn!(?cause, "the cursor means nothing any more: both sides will be compared");
+                // The next connection takes another identity, if it has to, and another token.
+                self.drop_link();
+                Flow::more()
+            }
+            Applied::Done { pending } => {
+                if rows > 0 {
+                    debug!(rows, "pulled");
+                }
+                self.caught_up = self.begun;
+                if pending {
+                    return Flow::more();
+                }
+                self.shared.health.works(crate::Store::Postgres);
+                self.sign(&cursor).await?;
+                self.purge().await?;
+                Flow::idle()
+            }
+        }
+    }
+
+    /// On disk before anything is done about it: capture that is installed again on PostgreSQL
+    /// shows no gap any more.
+    async fn break_off(&self, state: Follow, cause: Break) -> Result<()> {
+        self.write("note a break", Durability::Full, move |content| {
+            let mut node = content.node()?;
+            if node.follow == state {
+                node.follow = follow(&node.follow, Event::Broken(cause))?;
+                content.set_node(&node)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Leaves word at PostgreSQL, for people, that this file was here; once a connection.
+    async fn sign(&mut self, cursor: &Snapshot) -> Result<()> {
+        if !self.signed {
+            let link = self.take_link("leave word")?;
+            self.primary(&link).sign(Some(cursor)).await?;
+            self.put_link(link);
+            self.signed = true;
+        }
+        Ok(())
+    }
+
+    /// Once in a while the tombstones go that are older than what is kept.
+    async fn purge(&mut self) -> Result<()> {
+        if self.purged.elapsed() < self.shared.retention.every {
+            return Ok(());
+        }
+        self.purged = std::time::Instant::now();
+        let keep = i64::try_from(self.shared.retention.keep.as_millis()).unwrap_or(i64::MAX);
+        let now = self.shared.clock().unix_ms();
+        let horizon = Stamp::at(now.saturating_sub(keep), Writer::POSTGRES);
+        let link = self.take_link("purge")?;
+        let purged = self.primary(&link).purge(horizon).await?;
+        self.put_link(link);
+        if purged > 0 {
+            debug!(tombstones = purged, "purged");
+        }
+        Ok(())
+    }
+}
+
+/// Whether something waits here that a row of PostgreSQL's could meet.
+fn meets(content: &Content<'_>) -> Result<bool> {
+    Ok(content.is_pending()? || !content.quarantine()?.is_empty())
+}
+
+fn apply(content: &Content<'_>, poll: &Poll, state: &Follow) -> Result<Applied> {
+    let node = content.node()?;
+    let Follow::Following { epoch, snapshot } = state else { return Ok(Applied::Overtaken) };
+    if node.follow != *state {
+        return Ok(Applied::Overtaken);
+    }
+    let header = &poll.header;
+    let verdict = match poll.drift.is_empty() {
+        // Nothing was missed before the poll that noticed it, but everything may be since.
+        false => Verdict::Broken(Break::CaptureGap),
+        true => judge_poll(
+            epoch,
+            snapshot,
+            &node.tokens,
+            &header.epoch,
+            &header.snapshot,
+            header.purged,
+        ),
+    };
+    if let Verdict::Broken(cause) = verdict {
+        return Ok(Applied::Broken(cause));
+    }
+    let ward = Ward::read(content)?;
+    poll.rows.iter().try_for_each(|row| take_in(content, &ward, row, true))?;
+    let event = Event::Pulled { epoch: header.epoch, snapshot: header.snapshot.clone() };
+    // Taking rows in may have moved what the node knows of its position.
+    let mut node = content.node()?;
+    node.follow = follow(&node.follow, event)?;
+    node.horizon = node.horizon.max(header.horizon);
+    node.exchanged_ms = Some(crate::clock::now().as_millisecond());
+    content.set_node(&node)?;
+    content.purge(node.horizon)?;
+    Ok(Applied::Done { pending: content.is_pending()? })
+}
+
+/// Merges one of PostgreSQL's rows into the file. One that cannot be carried, or that the file's
+/// table refuses, is set aside.
+pub(super) fn take_in(
+    content: &Content<'_>,
+    ward: &Ward,
+    row: &RemoteRow,
+    intact: bool,
+) -> Result<()> {
+    if let Some(column) = row.unreadable {
+        return ward.unreadable(content, row.id, Side::Sqlite, column);
+    }
+    let Some(table) = content.tables().get(row.id.table) else { return Ok(()) };
+    let before = content.row(row.id)?;
+    let existing = before.as_ref().map(|local| &local.tracked);
+    let absorbed = Tracked::absorb(existing, &row.version, intact, &table.defaults);
+    match content.take(row.id, before.as_ref(), Some(&row.version), &absorbed, row.surrogate)? {
+        Taken::Done => ward.release(content, row.id, Side::Sqlite),
+        Taken::Refused => Ok(()),
+    }
+}

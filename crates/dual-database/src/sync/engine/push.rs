@@ -1,0 +1,232 @@
+//! From the file to PostgreSQL: what is pending, in one transaction there, then what became of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracing::{debug, info, warn};
+
+use super::quarantine::Ward;
+use super::rounds::{Flow, Rounds, Stand, follow};
+use crate::Result;
+use crate::merge::Tracked;
+use crate::schema::RowId;
+use crate::store::postgres::primary::{PushEnd, Pushed};
+use crate::store::sqlite::replica::{ConflictEntry, Content, Durability, LocalRow, Node, Side};
+use crate::sync::{Break, Event, Follow};
+
+/// Rows on their way to PostgreSQL.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// As they were read.
+    pub(super) rows: Vec<(RowId, Tracked)>,
+    /// The position up to which they were read.
+    pub(super) upto: i64,
+    /// Rows that cannot be sent: the column whose value PostgreSQL cannot hold.
+    pub(super) unreadable: Vec<(RowId, usize)>,
+}
+
+impl Batch {
+    pub(super) fn of(rows: Vec<(RowId, LocalRow)>, upto: i64) -> Batch {
+        let mut batch = Batch { upto, ..Batch::default() };
+        for (id, row) in rows {
+            match row.unreadable {
+                Some(column) => batch.unreadable.push((id, column)),
+                None => batch.rows.push((id, row.tracked)),
+            }
+        }
+        batch
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.unreadable.is_empty()
+    }
+}
+
+impl Rounds {
+    /// Reads what is pending; or finds that both sides have to be compared, or that a person is
+    /// waited for.
+    pub(super) async fn push_read(&mut self) -> Result<Flow> {
+        self.begun += 1;
+        let (node, pending, numbers, unsent) = self
+            .read("read what is pending", |content| {
+                let node = content.node()?;
+                let pending = match node.follow {
+                    Follow::Following { .. } => {
+                        content.pending(crate::clock::now().as_millisecond(), false)?
+                    }
+                    Follow::Reconciling { .. } | Follow::Held { .. } => Default::default(),
+                };
+                let unsent = !content.unsent_conflicts()?.is_empty();
+                Ok((node, pending, content.numbers()?, unsent))
+            })
+            .await?;
+        self.file = node.file;
+        self.looked = node.seq;
+        self.held = None;
+        if !numbers.iter().all(|number| self.claimed.contains(number)) {
+            self.begun -= 1;
+            return Flow::to(Stand::Claim(numbers));
+        }
+        match node.follow {
+            Follow::Reconciling { .. } => return Flow::to(Stand::Compare),
+            Follow::Held { losses, .. } => {
+                self.held = Some(losses);
+                return Flow::idle();
+            }
+            Follow::Following { .. } => {}
+        }
+        let batch = Batch::of(pending.rows, pending.upto);
+        Flow::to(match batch.is_empty() {
+            false if batch.rows.is_empty() => Stand::Acknowledge(batch, Pushed::default()),
+            false => Stand::Push(batch),
+            true if unsent => Stand::Tell,
+            true => Stand::Poll,
+        })
+    }
+
+    /// Merges it at PostgreSQL, in one transaction.
+    pub(super) async fn push(&mut self, batch: Batch) -> Result<Flow> {
+        let link = self.take_link("push")?;
+        let end = self.primary(&link).push(&batch.rows, None).await?;
+        self.put_link(link);
+        Flow::to(match end {
+            PushEnd::Ahead { now_ms } => Stand::Restamp { primary_ms: now_ms },
+            PushEnd::Done(pushed) => Stand::Acknowledge(batch, pushed),
+        })
+    }
+
+    /// Gives other stamps to what PostgreSQL has refused as too far ahead of its clock. On disk
+    /// before it is pushed: after a power cut the write would get another, higher stamp, and
+    /// beat who has seen it under this one.
+    pub(super) async fn restamp(&mut self, primary_ms: i64) -> Result<Flow> {
+        let shared = self.shared.clone();
+        let restamped = self
+            .write("restamp", Durability::Full, move |content| {
+                let now_ms = crate::clock::now().as_millisecond();
+                let mut restamped = 0_usize;
+                for (id, mut row) in content.pending(now_ms, true)?.rows {
+                    if !row.tracked.restamp(primary_ms, &mut *shared.clock()).is_empty() {
+                        content.set_tracked(id, &row.tracked)?;
+                        restamped += 1;
+                    }
+                }
+                Ok(restamped)
+            })
+            .await?;
+        warn!(rows = restamped, "the clock was far ahead of PostgreSQL's: rows were restamped");
+        Flow::to(Stand::PushRead)
+    }
+
+    /// Notes what PostgreSQL has now.
+    pub(super) async fn acknowledge(&mut self, batch: Batch, pushed: Pushed) -> Result<Flow> {
+        let (gone, conflicts) = (pushed.gone.len(), pushed.conflicts.len());
+        let (rows, refused) = (batch.rows.len(), pushed.refused.len());
+        self.write("acknowledge", Durability::Normal, move |content| {
+            let ward = Ward::read(content)?;
+            acknowledged(content, &ward, &batch, &pushed)?;
+            let mut node = content.node()?;
+            if pushed.gone.is_empty() {
+                node.pushed = node.pushed.max(batch.upto);
+            } else {
+                node.follow = follow(&node.follow, Event::Broken(Break::Missing))?;
+            }
+            content.set_node(&node)
+        })
+        .await?;
+        if rows > 0 {
+            debug!(rows, refused, conflicts, "pushed");
+        }
+        if gone > 0 {
+            warn!(
+                rows = gone,
+                "PostgreSQL lacks rows that it once had: both sides will be compared"
+            );
+            return Flow::more();
+        }
+        Flow::to(Stand::Tell)
+    }
+
+    /// Adds the file's own conflicts to PostgreSQL's log, where every node's are read.
+    pub(super) async fn tell(&mut self) -> Result<Flow> {
+        let unsent =
+            self.read("read the conflict log", |content| content.unsent_conflicts()).await?;
+        if unsent.is_empty() {
+            return Flow::to(Stand::Poll);
+        }
+        let (numbers, entries): (Vec<i64>, Vec<ConflictEntry>) = unsent.into_iter().unzip();
+        let link = self.take_link("tell conflicts")?;
+        self.primary(&link).add_conflicts(&entries).await?;
+        self.put_link(link);
+        info!(conflicts = numbers.len(), "conflicts were logged");
+        Flow::to(Stand::Told(numbers))
+    }
+
+    /// Notes that it has them.
+    pub(super) async fn told(&mut self, numbers: Vec<i64>) -> Result<Flow> {
+        self.write("note told conflicts", Durability::Normal, move |content| {
+            content.conflicts_sent(&numbers)
+        })
+        .await?;
+        Flow::to(Stand::Poll)
+    }
+}
+
+/// What PostgreSQL has taken is no longer pending, what it refuses is set aside.
+pub(super) fn acknowledged(
+    content: &Content<'_>,
+    ward: &Ward,
+    batch: &Batch,
+    pushed: &Pushed,
+) -> Result<()> {
+    let gone: BTreeSet<RowId> = pushed.gone.iter().copied().collect();
+    let refused: BTreeMap<RowId, (&str, &str)> =
+        pushed.refused.iter().map(|(id, code, why)| (*id, (code.as_str(), why.as_str()))).collect();
+    for (id, column) in &batch.unreadable {
+        if content.row(*id)?.is_some_and(|row| row.seq <= batch.upto) {
+            ward.unreadable(content, *id, Side::Postgres, *column)?;
+        }
+    }
+    for (id, sent) in &batch.rows {
+        if gone.contains(id) {
+            continue;
+        }
+        let Some(mut row) = content.row(*id)? else { continue };
+        // A row that has changed since is another process's batch: it says of itself whether
+        // PostgreSQL takes it.
+        let is_latest = row.seq <= batch.upto;
+        match refused.get(id) {
+            Some((code, reason)) => {
+                if is_latest {
+                    ward.set_aside(content, *id, Side::Postgres, code, (*reason).to_owned())?;
+                }
+                continue;
+            }
+            None if is_latest => ward.release(content, *id, Side::Postgres)?,
+            None => {}
+        }
+        let before = row.tracked.clone();
+        row.tracked.acknowledge(&sent.version);
+        if row.tracked != before {
+            content.set_tracked(*id, &row.tracked)?;
+        }
+    }
+    // PostgreSQL's log may be lost with the server before the other side is overwritten.
+    let noted_ms = crate::clock::now().as_millisecond();
+    let entries: Vec<ConflictEntry> = pushed
+        .conflicts
+        .iter()
+        .map(|(id, conflict, winning, losing)| ConflictEntry {
+            id: *id,
+            conflict: *conflict,
+            winning: winning.clone(),
+            losing: losing.clone(),
+            noted_ms,
+            reviewed: false,
+        })
+        .collect();
+    content.log_conflicts(&entries)
+}
+
+/// Whether a row waits to be pushed.
+pub(super) fn is_pending(row: &LocalRow, id: RowId, node: &Node, ward: &Ward) -> bool {
+    row.seq > node.pushed || ward.has(id, Side::Postgres)
+}

@@ -1,0 +1,88 @@
+//! Setting rows aside, and trying them again.
+
+use std::collections::BTreeMap;
+
+use crate::Result;
+use crate::schema::RowId;
+use crate::store::sqlite::replica::{Content, Quarantined, Side};
+
+/// The code of a value that the other side's type cannot hold.
+pub(super) const UNREADABLE: &str = "unreadable";
+
+/// The first pause before a row is tried again by itself, and the longest, in milliseconds.
+const RETRY_MS: (i64, i64) = (30_000, 3_600_000);
+
+/// The quarantine as a transaction found it.
+#[derive(Debug)]
+pub(super) struct Ward {
+    now_ms: i64,
+    known: BTreeMap<RowId, Vec<Quarantined>>,
+}
+
+impl Ward {
+    pub(super) fn read(content: &Content<'_>) -> Result<Ward> {
+        let mut known = BTreeMap::<RowId, Vec<Quarantined>>::new();
+        for entry in content.quarantine()? {
+            known.entry(entry.id).or_default().push(entry);
+        }
+        Ok(Ward { now_ms: crate::clock::now().as_millisecond(), known })
+    }
+
+    /// Whether that side refuses the row.
+    pub(super) fn has(&self, id: RowId, refused_by: Side) -> bool {
+        self.entry(id, refused_by).is_some()
+    }
+
+    fn entry(&self, id: RowId, refused_by: Side) -> Option<&Quarantined> {
+        self.known.get(&id)?.iter().find(|entry| entry.refused_by == refused_by)
+    }
+
+    /// The rows that the file has refused and that are to be asked for again.
+    pub(super) fn due_here(&self) -> Vec<RowId> {
+        let entries = self.known.values().flatten();
+        let due = entries.filter(|e| e.refused_by == Side::Sqlite && e.retry_ms <= self.now_ms);
+        due.map(|entry| entry.id).collect()
+    }
+
+    /// Sets the row aside; again, with a longer pause: as long as it has been there, within
+    /// bounds.
+    pub(super) fn set_aside(
+        &self,
+        content: &Content<'_>,
+        id: RowId,
+        refused_by: Side,
+        code: &str,
+        reason: String,
+    ) -> Result<()> {
+        let since_ms = self.entry(id, refused_by).map_or(self.now_ms, |entry| entry.since_ms);
+        let pause = (self.now_ms - since_ms).clamp(RETRY_MS.0, RETRY_MS.1);
+        content.set_aside(&Quarantined {
+            id,
+            refused_by,
+            code: code.to_owned(),
+            reason,
+            since_ms,
+            retry_ms: self.now_ms + pause,
+        })
+    }
+
+    /// A row of `side` that the other one cannot hold.
+    pub(super) fn unreadable(
+        &self,
+        content: &Content<'_>,
+        id: RowId,
+        refused_by: Side,
+        column: usize,
+    ) -> Result<()> {
+        let table = content.tables().get(id.table).map(|local| &local.table);
+        let name =
+            table.and_then(|table| table.data_columns().nth(column)).map_or("?", |c| c.1.name);
+        let reason = format!("the column `{name}` holds what {refused_by} cannot");
+        self.set_aside(content, id, refused_by, UNREADABLE, reason)
+    }
+
+    /// That side takes the row now.
+    pub(super) fn release(&self, content: &Content<'_>, id: RowId, side: Side) -> Result<()> {
+        if self.has(id, side) { content.release(id, side) } else { Ok(()) }
+    }
+}

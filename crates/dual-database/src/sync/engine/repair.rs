@@ -1,0 +1,258 @@
+//! What a person decides about a comparison that waits, or asks for.
+//!
+//! The file's cursor is held meanwhile, so that no round takes part. Range by range one side is
+//! made to win by the stamps, and what it overwrites goes to the conflict log; then the
+//! comparison is let past the guard and does what it always does. Given up in the middle, the
+//! cursor stays held, and it can be asked for again.
+
+use tracing::info;
+
+use super::compare::RANGE;
+use super::quarantine::Ward;
+use super::rounds::{Rounds, follow};
+use super::{Preference, Shared, log};
+use crate::merge::{Absorbed, Bases, Change, Conflict, Register, RegisterId, Tracked, Version};
+use crate::schema::RowId;
+use crate::stamp::Stamp;
+use crate::store::postgres::primary::{Range, RemoteRow};
+use crate::store::sqlite::replica::{ConflictEntry, Content, Durability, LocalRow, Side, Taken};
+use crate::sync::{Break, Event, Follow};
+use crate::{Error, Kind, Result};
+
+impl Rounds {
+    /// Holds the cursor, makes the preferred side win, and approves the comparison.
+    pub(super) async fn repair(&mut self, prefer: Preference) -> Result<()> {
+        self.abandon();
+        self.write("hold the cursor", Durability::Full, |content| {
+            let mut node = content.node()?;
+            if let Follow::Following { .. } = node.follow {
+                node.follow = follow(&node.follow, Event::Broken(Break::CaptureGap))?;
+            }
+            if let Follow::Reconciling { cause, followed, .. } = node.follow {
+                // What was approved before was another difference.
+                node.follow = Follow::Reconciling { cause, approved: false, followed };
+                node.follow = follow(&node.follow, Event::Held { losses: 0 })?;
+            }
+            content.set_node(&node)
+        })
+        .await?;
+        if prefer != Preference::Newest {
+            self.meet().await?;
+            for table in 0..self.shared.tables.len() {
+                let mut after = None;
+                loop {
+                    let link = self.take_link("repair: read PostgreSQL")?;
+                    let range = self.primary(&link).range(table, after, RANGE).await?;
+                    self.put_link(link);
+                    let shared = self.shared.clone();
+                    after = self
+                        .write("repair: settle", Durability::Normal, move |content| {
+                            settle(content, &shared, range, (table, after), prefer)
+                        })
+                        .await?;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+        self.write("approve a comparison", Durability::Full, |content| {
+            let mut node = content.node()?;
+            node.follow = follow(&node.follow, Event::Approved)?;
+            content.set_node(&node)
+        })
+        .await?;
+        info!(?prefer, "a person has approved the comparison");
+        Ok(())
+    }
+
+    /// Steps of a round until PostgreSQL has been met: a held cursor ends it then.
+    async fn meet(&mut self) -> Result<()> {
+        loop {
+            match self.advance().await {
+                super::rounds::Advance::Next => {}
+                super::rounds::Advance::Failed(error) => return Err(error),
+                super::rounds::Advance::End(_) if self.held.is_some() => return Ok(()),
+                super::rounds::Advance::End(_) => {
+                    let message = "another process has let the cursor go; repeat it";
+                    return Err(Error::new(Kind::Conflict, "repair", message));
+                }
+            }
+        }
+    }
+}
+
+/// One range of both sides; says with which key it ends, if not with the table.
+fn settle(
+    content: &Content<'_>,
+    shared: &Shared,
+    range: Range,
+    (table, after): (usize, Option<i64>),
+    prefer: Preference,
+) -> Result<Option<i64>> {
+    let Follow::Held { .. } = content.node()?.follow else {
+        let message = "another process has let the cursor go; repeat it";
+        return Err(Error::new(Kind::Conflict, "repair", message));
+    };
+    let mut there = range.rows;
+    let last = |rows: usize, key: Option<i64>| key.filter(|_| rows >= RANGE);
+    let upto = last(there.len(), there.last().map(|row| row.id.key));
+    let mut here = content.range(table, after, upto, RANGE)?;
+    let end = match (upto, last(here.len(), here.last().map(|(id, _)| id.key))) {
+        (Some(there), Some(here)) => Some(there.min(here)),
+        (there, here) => there.or(here),
+    };
+    if let Some(end) = end {
+        there.retain(|row| row.id.key <= end);
+        here.retain(|(id, _)| id.key <= end);
+    }
+    let ward = Ward::read(content)?;
+    let horizon = range.header.horizon;
+    let mut theirs = there.into_iter().peekable();
+    let one = |id: RowId, local: Option<&LocalRow>, remote: Option<&RemoteRow>| match prefer {
+        Preference::Sqlite => stamp_above(content, shared, id, local, remote, horizon),
+        Preference::Postgres | Preference::Newest => take_as_is(content, &ward, id, local, remote),
+    };
+    for (id, local) in here {
+        while let Some(remote) = theirs.next_if(|remote| remote.id < id) {
+            one(remote.id, None, Some(&remote))?;
+        }
+        let remote = theirs.next_if(|remote| remote.id == id);
+        one(id, Some(&local), remote.as_ref())?;
+    }
+    theirs.try_for_each(|remote| one(remote.id, None, Some(&remote)))?;
+    Ok(end)
+}
+
+/// The file's row becomes PostgreSQL's, stamps and all.
+fn take_as_is(
+    content: &Content<'_>,
+    ward: &Ward,
+    id: RowId,
+    local: Option<&LocalRow>,
+    remote: Option<&RemoteRow>,
+) -> Result<()> {
+    let Some(remote) = remote else {
+        if let Some(local) = local {
+            lose(content, id, &local.tracked.version, None, Stamp::ZERO)?;
+            content.forget(id)?;
+        }
+        return Ok(());
+    };
+    if let Some(column) = remote.unreadable {
+        return ward.unreadable(content, id, Side::Sqlite, column);
+    }
+    let own = local.map(|local| &local.tracked);
+    let settled = Tracked::settled(remote.version.clone());
+    if own == Some(&settled) && local.is_some_and(|local| local.surrogate == remote.surrogate) {
+        return Ok(());
+    }
+    if let Some(own) = own {
+        lose(content, id, &own.version, Some(&remote.version), Stamp::ZERO)?;
+    }
+    let absorbed =
+        Absorbed { row: settled, changed: true, other_is_behind: false, conflicts: Vec::new() };
+    if content.take(id, local, Some(&remote.version), &absorbed, remote.surrogate)? == Taken::Done {
+        ward.release(content, id, Side::Postgres)?;
+    }
+    Ok(())
+}
+
+/// The file's row gets stamps above PostgreSQL's and is pending as a whole; what only
+/// PostgreSQL has is deleted.
+fn stamp_above(
+    content: &Content<'_>,
+    shared: &Shared,
+    id: RowId,
+    local: Option<&LocalRow>,
+    remote: Option<&RemoteRow>,
+    horizon: Stamp,
+) -> Result<()> {
+    let own = local.map(|local| &local.tracked);
+    let theirs = remote.map(|remote| &remote.version);
+    let lives = |version: Option<&Version>| version.is_some_and(|version| version.live.value);
+    let mine = own.map(|own| &own.version);
+    let values = |version: Option<&Version>| -> Vec<crate::value::Value> {
+        version.map_or(Vec::new(), |v| v.columns.iter().map(|c| c.value.clone()).collect())
+    };
+    let differs = lives(mine) != lives(theirs) || (lives(mine) && values(mine) != values(theirs));
+    if !differs || local.is_some_and(|local| local.unreadable.is_some()) {
+        return Ok(());
+    }
+    let Some(table) = content.tables().get(id.table) else { return Ok(()) };
+    let known = mine.into_iter().chain(theirs).map(Version::highest);
+    let stamp = shared.clock().propose(known.fold(horizon, Stamp::max));
+    let change = match mine.filter(|version| version.live.value) {
+        Some(version) => Change::Insert(values(Some(version))),
+        None => Change::Delete,
+    };
+    // As if it had been written over what PostgreSQL has: every register is set, and what it
+    // replaces there is its base.
+    let mut version = match &change {
+        Change::Insert(columns) => Version {
+            live: Register { stamp, value: true },
+            columns: columns.iter().map(|value| Register { stamp, value: value.clone() }).collect(),
+        },
+        Change::Update(_) | Change::Delete => {
+            Version { live: Register { stamp, value: false }, columns: Vec::new() }
+        }
+    };
+    version = version.stored(&table.defaults);
+    let base = |theirs: Option<Stamp>| Some(theirs.unwrap_or_default());
+    let bases = Bases {
+        live: base(theirs.map(|version| version.live.stamp)),
+        columns: (0..version.columns.len())
+            .map(|column| base(theirs.map(|version| version.stamp_of(column))))
+            .collect(),
+    };
+    if let Some(theirs) = theirs {
+        lose(content, id, theirs, Some(&version), stamp)?;
+    }
+    let absorbed = Absorbed {
+        row: Tracked { version, bases },
+        changed: true,
+        other_is_behind: true,
+        conflicts: Vec::new(),
+    };
+    content.take(id, local, theirs, &absorbed, remote.and_then(|remote| remote.surrogate))?;
+    Ok(())
+}
+
+/// Logs what a person has decided against: every register whose value is replaced.
+fn lose(
+    content: &Content<'_>,
+    id: RowId,
+    loser: &Version,
+    winner: Option<&Version>,
+    stamp: Stamp,
+) -> Result<()> {
+    let entries: Vec<ConflictEntry> = match winner {
+        None => log::registers(loser)
+            .into_iter()
+            .map(|(register, loser)| Conflict { register, winner: stamp, loser })
+            .map(|conflict| log::entry(id, conflict, None, loser))
+            .collect(),
+        Some(winner) => replaced(loser, winner)
+            .map(|conflict| log::entry(id, conflict, Some(winner), loser))
+            .collect(),
+    };
+    content.log_conflicts(&entries)
+}
+
+/// The registers of a living row that `winner` has otherwise, whatever the stamps.
+fn replaced<'v>(loser: &'v Version, winner: &'v Version) -> impl Iterator<Item = Conflict> + 'v {
+    let died = loser.live.value && !winner.live.value;
+    let live = (loser.live.value != winner.live.value).then_some(Conflict {
+        register: RegisterId::Live,
+        winner: winner.live.stamp,
+        loser: loser.live.stamp,
+    });
+    let columns = loser.columns.iter().zip(&winner.columns).enumerate();
+    let columns =
+        columns.filter(move |(_, (own, new))| loser.live.value && (own.value != new.value || died));
+    live.into_iter().chain(columns.map(|(at, (own, new))| Conflict {
+        register: RegisterId::Column(at),
+        winner: new.stamp,
+        loser: own.stamp,
+    }))
+}

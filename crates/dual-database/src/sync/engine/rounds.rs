@@ -1,0 +1,314 @@
+//! One round after another, step by step: where it stands between two steps, and what a step
+//! that failed leaves.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+use tracing::debug;
+use uuid::Uuid;
+
+use super::compare::Comparison;
+use super::link::Link;
+use super::push::Batch;
+use super::step::{Fault, Step};
+use super::{Exchange, Shared};
+use crate::stamp::Writer;
+use crate::store::postgres::primary::{Header, Poll, Primary, Pushed};
+use crate::store::sqlite::replica::{Content, Durability, Replica};
+use crate::sync::{Event, Follow, Outcome, Token};
+use crate::{Error, Kind, Result, Store};
+
+/// Where a round stands: what its next step needs.
+#[derive(Debug)]
+pub(super) enum Stand {
+    Connect,
+    Propose(Header),
+    Rotate { seen: Option<Token>, fresh: Token },
+    Confirm { fresh: Token },
+    Inspect,
+    PushRead,
+    Claim(Vec<Writer>),
+    Renumber { claimed: Vec<Writer>, replaced: Vec<(Writer, Writer)> },
+    Compare,
+    ReadThere(Box<Comparison>),
+    ReadHere(Box<Comparison>),
+    Give(Box<Comparison>),
+    Settle(Box<Comparison>),
+    Finish(Box<Comparison>),
+    Hold(Box<Comparison>),
+    Push(Batch),
+    Restamp { primary_ms: i64 },
+    Acknowledge(Batch, Pushed),
+    Tell,
+    Told(Vec<i64>),
+    Poll,
+    Apply { poll: Poll, follow: Follow },
+}
+
+impl Stand {
+    fn step(&self) -> Step {
+        match self {
+            Stand::Connect => Step::Connect,
+            Stand::Propose(_) => Step::Propose,
+            Stand::Rotate { .. } => Step::Rotate,
+            Stand::Confirm { .. } => Step::Confirm,
+            Stand::Inspect => Step::Inspect,
+            Stand::PushRead => Step::PushRead,
+            Stand::Claim(_) => Step::Claim,
+            Stand::Renumber { .. } => Step::Renumber,
+            Stand::Compare => Step::Compare,
+            Stand::ReadThere(_) => Step::ReadThere,
+            Stand::ReadHere(_) => Step::ReadHere,
+            Stand::Give(_) => Step::Give,
+            Stand::Settle(_) => Step::Settle,
+            Stand::Finish(_) => Step::Finish,
+            Stand::Hold(_) => Step::Hold,
+            Stand::Push(_) => Step::Push,
+            Stand::Restamp { .. } => Step::Restamp,
+            Stand::Acknowledge(..) => Step::Acknowledge,
+            Stand::Tell => Step::Tell,
+            Stand::Told(_) => Step::Told,
+            Stand::Poll => Step::Poll,
+            Stand::Apply { .. } => Step::Apply,
+        }
+    }
+}
+
+/// How a step ended.
+#[derive(Debug)]
+pub(super) enum Flow {
+    /// The round goes on.
+    Next(Stand),
+    /// The round is over.
+    End(Outcome),
+}
+
+impl Flow {
+    /// The round goes on there.
+    pub(super) fn to(stand: Stand) -> Result<Flow> {
+        Ok(Flow::Next(stand))
+    }
+
+    /// The round is over; another one has something to do at once.
+    pub(super) fn more() -> Result<Flow> {
+        Ok(Flow::End(Outcome::More))
+    }
+
+    /// The round is over, everything was exchanged that can be.
+    pub(super) fn idle() -> Result<Flow> {
+        Ok(Flow::End(Outcome::Idle))
+    }
+}
+
+/// What became of one step, for whoever drives the rounds.
+#[derive(Debug)]
+pub(super) enum Advance {
+    /// The round goes on.
+    Next,
+    /// It is over.
+    End(Outcome),
+    /// It was given up; the next one begins from the start.
+    Failed(Error),
+}
+
+/// The rounds of one process. At most one is under way, whoever drives it.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    pub(super) shared: Arc<Shared>,
+    stand: Option<Stand>,
+    link: Option<Link>,
+    /// The file's identity at PostgreSQL, as it was read last.
+    pub(super) file: Uuid,
+    /// The numbers that were claimed over this connection.
+    pub(super) claimed: BTreeSet<Writer>,
+    /// Word was left over this connection.
+    pub(super) signed: bool,
+    /// The version of the file's schema that was found to be as installed.
+    pub(super) inspected: Option<i64>,
+    /// Rounds that have read what is pending.
+    pub(super) begun: u64,
+    /// The last of them that has exchanged everything there was.
+    pub(super) caught_up: u64,
+    /// A comparison waits for a person.
+    pub(super) held: Option<usize>,
+    /// The position up to which the file was looked at.
+    pub(super) looked: i64,
+    /// When tombstones were last purged, or this process began.
+    pub(super) purged: Instant,
+}
+
+impl Rounds {
+    pub(super) fn new(shared: Arc<Shared>) -> Rounds {
+        Rounds {
+            shared,
+            stand: None,
+            link: None,
+            file: Uuid::nil(),
+            claimed: BTreeSet::new(),
+            signed: false,
+            inspected: None,
+            begun: 0,
+            caught_up: 0,
+            held: None,
+            looked: 0,
+            purged: Instant::now(),
+        }
+    }
+
+    /// One step. Given up in the middle, it leaves both sides as a crash would.
+    pub(super) async fn advance(&mut self) -> Advance {
+        let stand = match self.stand.take() {
+            Some(stand) => stand,
+            None if self.link.as_ref().is_some_and(Link::is_open) => Stand::Inspect,
+            None => Stand::Connect,
+        };
+        let step = stand.step();
+        let fault = self.shared.hook.as_ref().map_or(Fault::None, |hook| hook.fault(step));
+        let result = match fault {
+            // Boxed: the layouts of all steps in one another are too deep for the compiler.
+            Fault::None => self.step(stand).boxed().await,
+            Fault::Refused => Err(injected(step)),
+            Fault::Lost => self.step(stand).boxed().await.and(Err(injected(step))),
+        };
+        match result {
+            Ok(flow) => {
+                if step.store() == Store::Sqlite {
+                    self.shared.health.works(Store::Sqlite);
+                }
+                match flow {
+                    Flow::Next(stand) => {
+                        self.stand = Some(stand);
+                        Advance::Next
+                    }
+                    Flow::End(outcome) => Advance::End(outcome),
+                }
+            }
+            Err(error) => {
+                debug!(%step, error = error.chain(), "a step of the exchange failed");
+                self.gave_up(step.store(), &error);
+                Advance::Failed(error)
+            }
+        }
+    }
+
+    /// A step that panicked leaves nothing behind it that could be trusted.
+    pub(super) fn abandon(&mut self) {
+        self.stand = None;
+        self.link = None;
+    }
+
+    async fn step(&mut self, stand: Stand) -> Result<Flow> {
+        match stand {
+            Stand::Connect => self.connect().await,
+            Stand::Propose(header) => self.propose(header).await,
+            Stand::Rotate { seen, fresh } => self.rotate(seen, fresh).await,
+            Stand::Confirm { fresh } => self.confirm(fresh).await,
+            Stand::Inspect => self.inspect().await,
+            Stand::PushRead => self.push_read().await,
+            Stand::Claim(numbers) => self.claim(numbers).await,
+            Stand::Renumber { claimed, replaced } => self.renumber(claimed, replaced).await,
+            Stand::Compare => self.compare().await,
+            Stand::ReadThere(comparison) => self.read_there(comparison).await,
+            Stand::ReadHere(comparison) => self.read_here(comparison).await,
+            Stand::Give(comparison) => self.give(comparison).await,
+            Stand::Settle(comparison) => self.settle(comparison).await,
+            Stand::Finish(comparison) => self.finish(*comparison).await,
+            Stand::Hold(comparison) => self.hold(*comparison).await,
+            Stand::Push(batch) => self.push(batch).await,
+            Stand::Restamp { primary_ms } => self.restamp(primary_ms).await,
+            Stand::Acknowledge(batch, pushed) => self.acknowledge(batch, pushed).await,
+            Stand::Tell => self.tell().await,
+            Stand::Told(numbers) => self.told(numbers).await,
+            Stand::Poll => self.poll().await,
+            Stand::Apply { poll, follow } => self.apply(poll, follow).await,
+        }
+    }
+
+    /// What the failure means for the store and for the connection.
+    fn gave_up(&mut self, store: Store, error: &Error) {
+        if store == Store::Postgres {
+            // After any failure there it is not worth knowing what state the session is in.
+            self.link = None;
+        }
+        match error.kind() {
+            Kind::Schema(of) if of == store => self.shared.health.needs_init(store, error),
+            Kind::Internal => self.shared.health.remember(store, error),
+            _ => self.shared.health.failed(store, error),
+        }
+    }
+
+    /// Takes the connection for a step. It is put back when the step has ended well: if the
+    /// caller gives up in the middle, nobody knows what the server is doing.
+    pub(super) fn take_link(&mut self, operation: &'static str) -> Result<Link> {
+        self.link.take().filter(Link::is_open).ok_or_else(|| {
+            Error::new(Kind::Unavailable(Store::Postgres), operation, "the connection has ended")
+        })
+    }
+
+    pub(super) fn put_link(&mut self, link: Link) {
+        self.link = Some(link);
+    }
+
+    pub(super) fn drop_link(&mut self) {
+        self.link = None;
+        self.claimed.clear();
+        self.signed = false;
+    }
+
+    /// What the link's session can do for this file.
+    pub(super) fn primary<'l>(&self, link: &'l Link) -> Primary<'l> {
+        link.primary(self.file)
+    }
+
+    pub(super) fn replica(&self, operation: &'static str) -> Result<Arc<Replica>> {
+        self.shared.replica().ok_or_else(|| {
+            Error::new(Kind::Unavailable(Store::Sqlite), operation, "the file is not open")
+        })
+    }
+
+    /// A transaction on the file.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.replica(operation)?.write(operation, durability, work).await
+    }
+
+    /// A look into the file.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.replica(operation)?.read(operation, work).await
+    }
+
+    /// Where things stand.
+    pub(super) async fn exchange(&self, mark: u64) -> Result<Exchange> {
+        let (pending, quarantined, held) = self
+            .read("read what is pending", |content| {
+                let held = match content.node()?.follow {
+                    Follow::Held { losses, .. } => Some(losses),
+                    Follow::Following { .. } | Follow::Reconciling { .. } => None,
+                };
+                Ok((content.pending_count()?, content.quarantine()?.len() as u64, held))
+            })
+            .await?;
+        Ok(Exchange { pending, quarantined, caught_up: self.caught_up > mark, held })
+    }
+}
+
+/// The cursor after `event`.
+pub(super) fn follow(state: &Follow, event: Event) -> Result<Follow> {
+    state
+        .next(event)
+        .map_err(|impossible| Error::new(Kind::Internal, "move the cursor", impossible.to_string()))
+}
+
+fn injected(step: Step) -> Error {
+    Error::new(Kind::Unavailable(step.store()), step.name(), "a test says so")
+}

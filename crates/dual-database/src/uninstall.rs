@@ -1,0 +1,85 @@
+//! Takes everything of ours away from both stores. What stays is the user's tables.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::schema::quoted;
+use crate::store::postgres::{self, Limits, Session, Settings};
+use crate::store::sqlite::{File, failed};
+use crate::{Error, Kind, Result};
+
+/// What became of each side. The two do not depend on each other, and a repetition does what
+/// is left.
+#[derive(Debug)]
+pub struct Uninstalled {
+    /// PostgreSQL.
+    pub postgres: Result<()>,
+    /// The file.
+    pub sqlite: Result<()>,
+}
+
+/// Drops schema `dual` in PostgreSQL, and what begins with `dual_` in the file. What was still
+/// pending is forgotten: exchange before. No program may have the two open as one database, or
+/// it installs everything again.
+pub async fn uninstall(
+    server: &Settings,
+    limits: &Limits,
+    path: &Path,
+    busy: Duration,
+) -> Uninstalled {
+    let path = path.to_path_buf();
+    let sqlite = tokio::task::spawn_blocking(move || from_file(&path, busy));
+    let (postgres, sqlite) = tokio::join!(from_server(server, limits), sqlite);
+    let lost = |cause| {
+        Error::new(Kind::Internal, "uninstall from SQLite", "the work ended early")
+            .with_source(cause)
+    };
+    Uninstalled { postgres, sqlite: sqlite.map_err(lost).flatten() }
+}
+
+async fn from_server(server: &Settings, limits: &Limits) -> Result<()> {
+    let operation = "uninstall from PostgreSQL";
+    let session = Session::open(server, limits).await?;
+    session.begin(operation).await?;
+    postgres::capture::uninstall(&session).await?;
+    session.commit(operation).await
+}
+
+fn from_file(path: &Path, busy: Duration) -> Result<()> {
+    let operation = "uninstall from SQLite";
+    let file = File::look(path)?;
+    if !file.existed {
+        return Ok(());
+    }
+    let wrap = |cause| failed(operation, cause).about(file.path.display());
+    let mut connection = Connection::open(&file.path).map_err(wrap)?;
+    connection.busy_timeout(busy).map_err(wrap)?;
+    let drops = |connection: &Connection| {
+        // Triggers first: they stand on the user's tables.
+        let mut ours = connection.prepare(
+            "SELECT upper(type), name FROM sqlite_master WHERE type IN ('table', 'trigger') \
+             AND substr(name, 1, 5) = 'dual_' ORDER BY type DESC",
+        )?;
+        ours.query_map([], |row| {
+            let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);
+            Ok(format!("DROP {kind} IF EXISTS {};\n", quoted(&name)))
+        })?
+        .collect::<rusqlite::Result<String>>()
+    };
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrap)?;
+    let statements = drops(&transaction).map_err(wrap)?;
+    transaction.execute_batch(&statements).map_err(wrap)?;
+    transaction.commit().map_err(wrap)?;
+    drop(connection);
+    let lock = PathBuf::from(format!("{}.dual-lock", file.path.display()));
+    match std::fs::remove_file(&lock) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(path = %lock.display(), %cause, "the lock file could not be removed");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,106 @@
+//! Looks at the rows of a part, one after the other: which differences stand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::part::{Digest, Rows};
+use super::{NAMED, TableDifference};
+
+/// A row that changes from look to look is looked at so often: somebody is writing it all the
+/// time, and each of those writes was exchanged.
+const MOST: usize = 10;
+
+/// What PostgreSQL and the file have of a key where they differ.
+type Difference = (Option<Digest>, Option<Digest>);
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    /// What differed in the last look.
+    last: BTreeMap<i64, Difference>,
+    /// What stood in the last two.
+    stands: BTreeMap<i64, Difference>,
+    /// Rows of the file whose key is none: nothing can be exchanged about them.
+    nameless: u64,
+    looks: usize,
+}
+
+impl Looks {
+    /// Takes a look; everything that the one before has seen was exchanged meanwhile. Says
+    /// whether it was the last: every difference stands or is gone.
+    pub(super) fn look(&mut self, there: &Rows, here: &Rows, set_aside: &BTreeSet<i64>) -> bool {
+        let mut differences = BTreeMap::<i64, Difference>::new();
+        for (key, digest) in &there.digests {
+            differences.entry(*key).or_default().0 = Some(*digest);
+        }
+        for (key, digest) in &here.digests {
+            differences.entry(*key).or_default().1 = Some(*digest);
+        }
+        differences.retain(|key, (there, here)| there != here && !set_aside.contains(key));
+        let stood = |key: &i64, difference: &Difference| self.last.get(key) == Some(difference);
+        self.stands = differences.clone();
+        self.stands.retain(|key, difference| stood(key, difference));
+        self.last = differences;
+        self.nameless = here.nameless;
+        self.looks += 1;
+        self.last.len() == self.stands.len() || self.looks >= MOST
+    }
+
+    /// Adds what stands.
+    pub(super) fn count(&self, found: &mut TableDifference) {
+        found.only_sqlite += self.nameless;
+        for (key, difference) in &self.stands {
+            match difference {
+                (Some(_), Some(_)) => found.different += 1,
+                (Some(_), None) => found.only_postgres += 1,
+                (None, _) => found.only_sqlite += 1,
+            }
+            if found.keys.len() < NAMED {
+                found.keys.push(*key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(rows: &[(i64, u8)]) -> Rows {
+        Rows { digests: rows.iter().map(|(key, byte)| (*key, [*byte; 32])).collect(), nameless: 0 }
+    }
+
+    fn counted(looks: &Looks) -> (u64, u64, u64, Vec<i64>) {
+        let mut found = TableDifference::default();
+        looks.count(&mut found);
+        (found.different, found.only_postgres, found.only_sqlite, found.keys)
+    }
+
+    #[test]
+    fn what_stands_in_two_looks_counts_and_what_is_exchanged_does_not() {
+        let mut looks = Looks::default();
+        let none = BTreeSet::new();
+        assert!(!looks.look(&rows(&[(1, 1), (2, 1), (4, 1)]), &rows(&[(1, 2), (3, 1)]), &none));
+        assert!(looks.look(&rows(&[(1, 1), (2, 1)]), &rows(&[(1, 2), (2, 1), (3, 1)]), &none));
+        assert_eq!(counted(&looks), (1, 0, 1, vec![1, 3]));
+    }
+
+    #[test]
+    fn a_row_that_is_written_all_the_time_is_no_difference() {
+        let mut looks = Looks::default();
+        let none = BTreeSet::new();
+        let mut last = false;
+        for byte in 0..u8::try_from(MOST).unwrap() {
+            assert!(!last);
+            last = looks.look(&rows(&[(1, byte + 1)]), &rows(&[(1, byte)]), &none);
+        }
+        assert!(last);
+        assert_eq!(counted(&looks), (0, 0, 0, vec![]));
+    }
+
+    #[test]
+    fn rows_set_aside_are_left_out() {
+        let mut looks = Looks::default();
+        assert!(looks.look(&rows(&[(1, 1)]), &rows(&[]), &BTreeSet::from([1])));
+        assert_eq!(counted(&looks), (0, 0, 0, vec![]));
+    }
+}

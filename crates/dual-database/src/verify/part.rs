@@ -1,0 +1,189 @@
+//! The parts of a table on both sides.
+
+use std::collections::BTreeSet;
+
+use rusqlite::types::{Value as Stored, ValueRef};
+use uuid::Uuid;
+
+use crate::error::{Error, Kind, Result, Store};
+use crate::merge::canonical_bytes;
+use crate::schema::quoted;
+use crate::store::postgres::primary::Pool;
+use crate::store::sqlite::replica::{Content, LocalTable, Replica};
+use crate::store::sqlite::{failed, from_sqlite};
+use crate::value::{RangeDigest, RangeHasher, row_digest};
+
+const OPERATION: &str = "compare a part of a table in the SQLite file";
+
+/// The digest of a row.
+pub(super) type Digest = [u8; 32];
+
+/// Rows with keys above `after` and up to `upto` (`None`: to the end).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub table: usize,
+    pub after: Option<i64>,
+    pub upto: Option<i64>,
+}
+
+/// The rows of a part, on one side.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// By key.
+    pub digests: Vec<(i64, Digest)>,
+    /// Rows whose key is no whole number.
+    pub nameless: u64,
+}
+
+impl Rows {
+    pub(super) fn count(&self) -> u64 {
+        u64::try_from(self.digests.len()).unwrap_or(u64::MAX).saturating_add(self.nameless)
+    }
+}
+
+/// Both stores.
+pub(super) struct Sides<'a> {
+    pool: &'a Pool,
+    file: Uuid,
+    replica: &'a Replica,
+}
+
+impl<'a> Sides<'a> {
+    pub(super) async fn new(pool: &'a Pool, replica: &'a Replica) -> Result<Sides<'a>> {
+        let node = replica.read(OPERATION, |content| content.node()).await?;
+        Ok(Sides { pool, file: node.file, replica })
+    }
+
+    /// The part above `after` in which neither side has more than `rows` rows.
+    pub(super) async fn part(&self, table: usize, after: Option<i64>, rows: i64) -> Result<Part> {
+        let session = self.pool.get().await?;
+        let there = session.primary(self.file)?.key_after(table, after, rows).await?;
+        let here = self.file(move |content| key_after(content, table, after, rows)).await?;
+        Ok(Part { table, after, upto: [there, here].into_iter().flatten().min() })
+    }
+
+    /// PostgreSQL's digest and the file's.
+    pub(super) async fn digests(&self, part: &Part) -> Result<(RangeDigest, RangeDigest)> {
+        let part = *part;
+        let session = self.pool.get().await?;
+        let primary = session.primary(self.file)?;
+        let there = primary.range_digest(part.table, part.after, part.upto).await?;
+        let here = self
+            .file(move |content| {
+                let mut hasher = RangeHasher::default();
+                each(content, part, |_, digest| hasher.digested(&digest))?;
+                Ok(hasher.finish())
+            })
+            .await?;
+        Ok((there, here))
+    }
+
+    /// PostgreSQL's rows and the file's.
+    pub(super) async fn rows(&self, part: &Part) -> Result<(Rows, Rows)> {
+        let part = *part;
+        let session = self.pool.get().await?;
+        let primary = session.primary(self.file)?;
+        let digests = primary.row_digests(part.table, part.after, part.upto).await?;
+        let here = self
+            .file(move |content| {
+                let mut rows = Rows::default();
+                each(content, part, |key, digest| match key {
+                    Some(key) => rows.digests.push((key, digest)),
+                    None => rows.nameless += 1,
+                })?;
+                Ok(rows)
+            })
+            .await?;
+        Ok((Rows { digests, nameless: 0 }, here))
+    }
+
+    /// The keys of the table that are in quarantine.
+    pub(super) async fn set_aside(&self, table: usize) -> Result<BTreeSet<i64>> {
+        let entries = self.file(|content| content.quarantine()).await?;
+        Ok(entries.iter().filter(|one| one.id.table == table).map(|one| one.id.key).collect())
+    }
+
+    async fn file<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.replica.read(OPERATION, work).await
+    }
+}
+
+fn local<'c>(content: &'c Content<'_>, table: usize) -> Result<&'c LocalTable> {
+    let missing = || Error::new(Kind::Schema(Store::Sqlite), OPERATION, "no such table");
+    content.tables().get(table).ok_or_else(missing)
+}
+
+fn key_after(
+    content: &Content<'_>,
+    table: usize,
+    after: Option<i64>,
+    count: i64,
+) -> Result<Option<i64>> {
+    let wrap = |cause| failed(OPERATION, cause);
+    let table = &local(content, table)?.table;
+    let key = quoted(table.key().name);
+    // Behind the numbers there can be texts; the last part has them.
+    let sql = format!(
+        "SELECT {key} FROM {} WHERE (?1 IS NULL OR {key} > ?1) AND typeof({key}) = 'integer' \
+         ORDER BY {key} LIMIT 1 OFFSET ?2",
+        quoted(table.name())
+    );
+    let mut look = content.connection().prepare_cached(&sql).map_err(wrap)?;
+    let mut rows = look.query((after, count.saturating_sub(1).max(0))).map_err(wrap)?;
+    rows.next().map_err(wrap)?.map(|row| row.get(0)).transpose().map_err(wrap)
+}
+
+/// Tells key and digest of each row of the part, in the order of the keys.
+///
+/// The table itself is read, not its sidecar: a row that came while there were no triggers counts
+/// too. What cannot be carried becomes bytes that are no UTF-8, which no row of PostgreSQL has.
+fn each(content: &Content<'_>, part: Part, mut row: impl FnMut(Option<i64>, Digest)) -> Result<()> {
+    let wrap = |cause| failed(OPERATION, cause);
+    let table = &local(content, part.table)?.table;
+    let (name, key) = (quoted(table.name()), quoted(table.key().name));
+    let columns: Vec<String> = table.columns().iter().map(|column| quoted(column.name)).collect();
+    let mut bounds = Vec::new();
+    let mut values = Vec::new();
+    for (bound, comparison) in [(part.after, ">"), (part.upto, "<=")] {
+        if let Some(bound) = bound {
+            values.push(Stored::Integer(bound));
+            bounds.push(format!("{key} {comparison} ?{}", values.len()));
+        }
+    }
+    let bounds =
+        if bounds.is_empty() { String::new() } else { format!("WHERE {}", bounds.join(" AND ")) };
+    let sql = format!("SELECT {} FROM {name} {bounds} ORDER BY {key}", columns.join(", "));
+    let mut statement = content.connection().prepare_cached(&sql).map_err(wrap)?;
+    let mut found = statement.query(rusqlite::params_from_iter(values)).map_err(wrap)?;
+    let mut texts: Vec<Option<Vec<u8>>> = Vec::with_capacity(columns.len());
+    while let Some(read) = found.next().map_err(wrap)? {
+        texts.clear();
+        for (at, column) in table.columns().iter().enumerate() {
+            let stored = read.get_ref(at).map_err(wrap)?;
+            texts.push(match from_sqlite(column.kind, stored) {
+                Ok(value) => canonical_bytes(&value).map(|bytes| bytes.into_owned()),
+                Err(_) => Some(uncarried(stored)),
+            });
+        }
+        let named = match read.get_ref(table.key_position()).map_err(wrap)? {
+            ValueRef::Integer(key) => Some(key),
+            _ => None,
+        };
+        row(named, row_digest(texts.iter().map(Option::as_deref)));
+    }
+    Ok(())
+}
+
+fn uncarried(stored: ValueRef<'_>) -> Vec<u8> {
+    let mut bytes = b"?\xff".to_vec();
+    match stored {
+        ValueRef::Null => {}
+        ValueRef::Integer(number) => bytes.extend(number.to_string().bytes()),
+        ValueRef::Real(number) => bytes.extend(number.to_bits().to_be_bytes()),
+        ValueRef::Text(raw) | ValueRef::Blob(raw) => bytes.extend(raw),
+    }
+    bytes
+}

@@ -1,0 +1,245 @@
+//! Cursors that mean nothing any more: restored and copied stores, missing capture, the guard.
+
+use dual_database::sync::Follow;
+use dual_database::sync::engine::{Preference, Retention};
+use dual_database::{Kind, Store};
+use std::time::Duration;
+use throwaway_postgres::{Server, shared};
+
+use crate::engine_scene::{Node, Scene};
+
+fn text(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+/// What `pg_dump` would bring back, by hand: the rows and the sidecars, not the tokens.
+const BACK_UP: &str = "CREATE SCHEMA backup; \
+    CREATE TABLE backup.accounts AS TABLE public.accounts; \
+    CREATE TABLE backup.side AS TABLE dual.side_accounts";
+const RESTORE: &str = "SET LOCAL session_replication_role = replica; \
+    DELETE FROM public.accounts; INSERT INTO public.accounts TABLE backup.accounts; \
+    DELETE FROM dual.side_accounts; INSERT INTO dual.side_accounts TABLE backup.side; \
+    DELETE FROM dual.token";
+
+#[tokio::test]
+async fn a_restored_server_gets_back_what_it_has_lost() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.add(1, 1).await;
+    node.add(2, 2).await;
+    node.sync().await;
+    scene.sql(BACK_UP);
+    node.set_balance(1, 10).await;
+    node.add(3, 3).await;
+    node.delete(2).await;
+    node.sync().await;
+    scene.sql(RESTORE);
+    // Somebody works on the restored server before anybody notices.
+    scene.sql("UPDATE accounts SET note = 'after' WHERE owner = 1");
+    node.sync().await;
+    scene.assert_equal(&node);
+    let rows = "SELECT string_agg(owner || '=' || balance, ',' ORDER BY owner) FROM accounts";
+    assert_eq!(scene.one(rows), "1=10,3=3");
+    assert_eq!(scene.one("SELECT note FROM accounts WHERE owner = 1"), "after");
+}
+
+#[tokio::test]
+async fn an_older_file_takes_what_is_newer_and_gives_what_it_had_not_pushed() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.add(1, 1).await;
+    node.sync().await;
+    node.add(2, 2).await;
+    node.script(&format!("VACUUM INTO '{}'", scene.path("backup.db").display()));
+    node.sync().await;
+    node.set_balance(1, 10).await;
+    node.sync().await;
+    drop(node);
+    // The backup was made before the file last met PostgreSQL: its token is an old one.
+    let back = scene.node("backup.db").await;
+    back.add(3, 3).await;
+    back.sync().await;
+    scene.assert_equal(&back);
+    let rows = "SELECT string_agg(owner || '=' || balance, ',' ORDER BY owner) FROM accounts";
+    assert_eq!(scene.one(rows), "1=10,2=2,3=3");
+    assert_eq!(scene.conflicts(), Vec::<Vec<_>>::new());
+}
+
+#[tokio::test]
+async fn a_copied_file_takes_an_identity_of_its_own() {
+    let scene = Scene::on(shared().unwrap());
+    let one = scene.node("one.db").await;
+    one.add(1, 1).await;
+    one.sync().await;
+    one.script(&format!("VACUUM INTO '{}'", scene.path("two.db").display()));
+    let two = scene.node("two.db").await;
+    let copied = (two.state().await.file, two.state().await.number);
+    assert_eq!(copied, (one.state().await.file, one.state().await.number));
+    // Whoever comes first keeps it.
+    two.script("UPDATE accounts SET note = 'two'");
+    two.sync().await;
+    one.script("UPDATE accounts SET balance = 2");
+    one.sync().await;
+    two.sync().await;
+    one.sync().await;
+    let (a, b) = (one.state().await, two.state().await);
+    assert_ne!(a.file, b.file);
+    assert_ne!(a.number, b.number);
+    scene.assert_equal(&one);
+    scene.assert_equal(&two);
+    assert_eq!(scene.one("SELECT balance || note FROM accounts"), "2two");
+    let numbers = scene.one("SELECT count(DISTINCT file) || '/' || count(*) FROM dual.writer");
+    assert!(numbers.starts_with("2/"), "{numbers}");
+}
+
+/// A node with 300 accounts on both sides, of which the server has then lost a change each.
+async fn with_losses(server: &'static Server) -> (Scene<'static>, Node) {
+    let scene = Scene::on(server);
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    scene
+        .sql("INSERT INTO accounts (owner, balance) SELECT n, n FROM generate_series(1, 300) AS n");
+    node.sync().await;
+    // Somebody restored a backup on purpose: what the file has is newer.
+    scene.sql(BACK_UP);
+    node.script("UPDATE accounts SET balance = balance + 1000");
+    node.sync().await;
+    scene.sql(RESTORE);
+    node.script("INSERT INTO accounts (owner, balance) VALUES (999, 999)");
+    let exchange = node.sync().await;
+    assert_eq!(exchange.held, Some(300));
+    (scene, node)
+}
+
+#[tokio::test]
+async fn a_mass_loss_waits_for_a_person_and_service_goes_on() {
+    let (scene, node) = with_losses(shared().unwrap()).await;
+    assert_eq!(scene.one("SELECT sum(balance) FROM accounts"), "45150");
+    assert!(matches!(node.state().await.follow, Follow::Held { losses: 300, .. }));
+    node.set_note(1, "goes on").await;
+    assert_eq!(node.sync().await.held, Some(300));
+    node.sync.repair(Preference::Newest).await.unwrap();
+    let exchange = node.sync().await;
+    assert_eq!((exchange.held, exchange.pending), (None, 0));
+    scene.assert_equal(&node);
+    assert_eq!(
+        scene.one("SELECT sum(balance) FROM accounts"),
+        (45_150 + 300_000 + 999).to_string()
+    );
+    assert_eq!(scene.one("SELECT count(*) FROM dual.conflict"), "300");
+}
+
+#[tokio::test]
+async fn a_person_may_prefer_postgresql() {
+    let (scene, node) = with_losses(shared().unwrap()).await;
+    node.sync.repair(Preference::Postgres).await.unwrap();
+    let exchange = node.sync().await;
+    assert_eq!((exchange.held, exchange.pending), (None, 0));
+    scene.assert_equal(&node);
+    assert_eq!(scene.one("SELECT sum(balance) FROM accounts"), "45150");
+    assert_eq!(scene.one("SELECT count(*) FROM dual.conflict WHERE losing = '1001'"), "1");
+    // What was only in the file was decided against, too.
+    assert_eq!(scene.one("SELECT count(*) FROM dual.conflict WHERE losing = '999'"), "1");
+    node.set_balance(1, 7).await;
+    node.sync().await;
+    scene.assert_equal(&node);
+    assert_eq!(scene.one("SELECT balance FROM accounts WHERE owner = 1"), "7");
+}
+
+#[tokio::test]
+async fn a_person_may_prefer_the_file() {
+    let (scene, node) = with_losses(shared().unwrap()).await;
+    scene.sql("UPDATE accounts SET balance = -1 WHERE owner = 2; INSERT INTO accounts (owner, balance) VALUES (5000, 5); DELETE FROM accounts WHERE owner = 3");
+    node.sync.repair(Preference::Sqlite).await.unwrap();
+    let exchange = node.sync().await;
+    assert_eq!((exchange.held, exchange.pending), (None, 0));
+    scene.assert_equal(&node);
+    assert_eq!(
+        scene.one("SELECT sum(balance) FROM accounts"),
+        (45_150 + 300_000 + 999).to_string()
+    );
+    assert_eq!(scene.one("SELECT count(*) FROM dual.conflict WHERE losing = '-1'"), "1");
+    assert_eq!(scene.one("SELECT count(*) FROM dual.conflict WHERE losing = '5'"), "2");
+}
+
+#[tokio::test]
+async fn missing_triggers_are_put_back_and_what_they_missed_is_found() {
+    let scene = Scene::on(shared().unwrap());
+    let (node, other) = (scene.node("bot.db").await, scene.node("other.db").await);
+    node.add(1, 1).await;
+    node.add(2, 2).await;
+    node.sync().await;
+    other.sync().await;
+    // On PostgreSQL.
+    scene.sql("ALTER TABLE accounts DISABLE TRIGGER USER");
+    scene.sql("INSERT INTO accounts (owner, balance) VALUES (3, 3); UPDATE accounts SET balance = 90 WHERE owner = 2");
+    node.sync().await;
+    other.sync().await;
+    node.sync().await;
+    scene.assert_equal(&node);
+    scene.assert_equal(&other);
+    assert_eq!(scene.one("SELECT sum(balance) FROM accounts WHERE owner <> 2"), "4");
+    scene.sql("UPDATE accounts SET note = 'captured again'");
+    node.sync().await;
+    scene.assert_equal(&node);
+    // In the file: a 12-step ALTER, or pandas, makes a new table without triggers.
+    node.script(
+        "CREATE TABLE copy AS SELECT * FROM accounts; DROP TABLE accounts; \
+         CREATE TABLE accounts (id INTEGER PRIMARY KEY, owner INTEGER NOT NULL UNIQUE, balance INTEGER, note TEXT); \
+         INSERT INTO accounts SELECT * FROM copy; DROP TABLE copy; \
+         INSERT INTO accounts (owner, balance) VALUES (77, 77)",
+    );
+    node.sync().await;
+    scene.assert_equal(&node);
+    assert_eq!(scene.one("SELECT balance FROM accounts WHERE owner = 77"), "77");
+    node.script("UPDATE accounts SET note = 'again' WHERE owner = 77");
+    node.sync().await;
+    scene.assert_equal(&node);
+}
+
+#[tokio::test]
+async fn a_file_of_another_installation_is_not_mixed_in() {
+    let (scene, elsewhere) = (Scene::on(shared().unwrap()), Scene::on(shared().unwrap()));
+    let node = scene.node("bot.db").await;
+    node.add(1, 1).await;
+    node.sync().await;
+    elsewhere.node("own.db").await.sync().await;
+    drop(node);
+    let lost = Node::open(&elsewhere.database.url(), &scene.path("bot.db"), |_| {}).await;
+    let error = lost.try_sync().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Configuration);
+    assert!(error.hint().is_some());
+    assert_eq!(elsewhere.one("SELECT count(*) FROM accounts"), "0");
+    assert!(!lost.shared.health.is_up(Store::Postgres) || !lost.shared.health.is_up(Store::Sqlite));
+    // It still belongs where it belonged.
+    drop(lost);
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    scene.assert_equal(&node);
+}
+
+#[tokio::test]
+async fn a_purge_is_noticed_by_files_that_had_not_passed_it() {
+    let scene = Scene::on(shared().unwrap());
+    let purging = Node::open(&scene.database.url(), &scene.path("one.db"), |shared| {
+        shared.retention = Retention { keep: Duration::ZERO, every: Duration::ZERO };
+    })
+    .await;
+    let behind = scene.node("two.db").await;
+    purging.add(1, 1).await;
+    purging.add(2, 2).await;
+    purging.sync().await;
+    behind.sync().await;
+    behind.set_note(1, "had not seen it go").await;
+    purging.delete(1).await;
+    purging.sync().await;
+    // Nobody is in the middle of anything: the tombstone goes.
+    purging.sync().await;
+    purging.sync().await;
+    assert_eq!(scene.one("SELECT count(*) FROM dual.side_accounts WHERE key = 1"), "0");
+    behind.sync().await;
+    assert!(matches!(behind.state().await.follow, Follow::Following { .. }));
+    scene.assert_equal(&behind);
+    assert_eq!(scene.one("SELECT count(*) FROM accounts"), "1");
+    assert!(behind.losers().await.contains(&text("had not seen it go")));
+}
