@@ -198,6 +198,16 @@ impl<C: Clock> StampClock<C> {
         self.offset_ms = primary_unix_ms.saturating_sub(self.clock.unix_ms());
     }
 
+    /// The same from an answer that was waited for: asked at `sent_unix_ms` by the machine's
+    /// clock, answered just now. What was measured before stands as long as it agrees with the
+    /// answer, which may be late by all that time: a slow one would set the clock back, below
+    /// what others write.
+    pub fn measure(&mut self, sent_unix_ms: i64, primary_unix_ms: i64) {
+        let least = primary_unix_ms.saturating_sub(self.clock.unix_ms());
+        let most = primary_unix_ms.saturating_sub(sent_unix_ms).max(least);
+        self.offset_ms = self.offset_ms.clamp(least, most);
+    }
+
     /// Remembers a stamp that was seen, so that what is written later lies above it. One that
     /// is too far ahead is not followed: a single wrong clock would drag every process along.
     pub fn observe(&mut self, seen: Stamp) {
@@ -317,6 +327,18 @@ mod tests {
         let mut clock = StampClock::new(At(1_700_000_000_000), Writer(7));
         clock.correct(1_700_000_123_456);
         assert_eq!(clock.propose(Stamp::ZERO).unix_ms(), 1_700_000_123_456);
+    }
+
+    #[test]
+    fn a_slow_answer_does_not_move_a_clock_that_agrees_with_it() {
+        let now = 1_700_000_000_000;
+        let mut clock = StampClock::new(At(now), Writer(7));
+        clock.measure(now - 900, now - 400);
+        assert_eq!(clock.unix_ms(), now);
+        clock.measure(now - 900, now + 5_000);
+        assert_eq!(clock.unix_ms(), now + 5_000);
+        clock.measure(now, now + 5_001);
+        assert_eq!(clock.unix_ms(), now + 5_001);
     }
 
     #[test]

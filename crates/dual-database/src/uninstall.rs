@@ -59,7 +59,7 @@ fn from_file(path: &Path, busy: Duration) -> Result<()> {
     let drops = |connection: &Connection| {
         // Triggers first: they stand on the user's tables.
         let mut ours = connection.prepare(
-            "SELECT upper(type), name FROM sqlite_master WHERE type IN ('table', 'trigger') \
+            "SELECT upper(type), name FROM sqlite_master WHERE type IN ('index', 'table', 'trigger') \
              AND substr(name, 1, 5) = 'dual_' ORDER BY type DESC",
         )?;
         ours.query_map([], |row| {

@@ -47,10 +47,10 @@ impl Core {
         deadline: Deadline,
     ) -> Result<Contact> {
         let session = async {
-            if self.pool.tables().is_none() {
-                self.pool.prepare().await?;
+            if self.shared.pool.tables().is_none() {
+                self.shared.pool.prepare().await?;
             }
-            self.pool.get().await
+            self.shared.pool.get().await
         };
         let session = deadline.bound(session).await.unwrap_or_else(|| {
             let message = "there was no connection to PostgreSQL within the time-out";
@@ -59,7 +59,7 @@ impl Core {
         match session {
             Ok(session) => Ok(Contact { session, file }),
             Err(error) => {
-                if matches!(error.kind(), Kind::Schema(_) | Kind::AccessDenied) {
+                if matches!(error.kind(), Kind::Schema(_)) {
                     self.shared.health.needs_init(Store::Postgres, &error);
                 } else {
                     self.shared.health.failed(Store::Postgres, &error);
@@ -82,7 +82,7 @@ impl Core {
     ) -> Result<T> {
         let answer = deadline.bound(question).await.unwrap_or_else(|| {
             // What was asked may still run there: nobody else is to wait behind it.
-            self.pool.clear();
+            self.shared.pool.clear();
             let message = "PostgreSQL has not answered within the time-out";
             Err(Error::new(Kind::OutcomeUnknown(Store::Postgres), operation, message))
         });

@@ -10,7 +10,6 @@ use super::options::{Prefer, WriteMode};
 use crate::health::StoreState;
 use crate::schema::Table;
 use crate::stamp::Stamp;
-use crate::store::postgres::primary::Pool;
 use crate::store::sqlite::replica::Replica;
 use crate::sync::engine::{Exchange, Shared, Synchroniser};
 use crate::{Error, Kind, Result, Store};
@@ -19,7 +18,6 @@ use crate::{Error, Kind, Result, Store};
 #[derive(Debug)]
 pub(super) struct Core {
     pub shared: Arc<Shared>,
-    pub pool: Pool,
     /// `None` once it is closed.
     pub synchroniser: RwLock<Option<Synchroniser>>,
     pub mode: WriteMode,

@@ -16,6 +16,7 @@ mod status;
 mod table;
 mod transaction;
 mod user;
+mod verify;
 mod write;
 
 use std::sync::Arc;
@@ -190,23 +191,6 @@ impl DualDatabase {
         if let Some(synchroniser) = running.flatten() {
             synchroniser.close(deadline.remaining()).await;
         }
-    }
-
-    /// Compares both stores, row by row.
-    ///
-    /// # Errors
-    /// Unavailable if a side does not answer.
-    pub async fn verify(&self) -> Result<Verification> {
-        todo!()
-    }
-
-    /// Lets a comparison that waits for a person go on, and makes both sides equal.
-    ///
-    /// # Errors
-    /// Unavailable if a side does not answer.
-    pub async fn repair(&self, prefer: RepairPreference) -> Result<Verification> {
-        let _ = prefer;
-        todo!()
     }
 
     fn users_table(&self) -> Result<TableCalls<'_>> {

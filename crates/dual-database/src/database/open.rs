@@ -50,7 +50,6 @@ impl Builder {
             Synchroniser::on_demand(Arc::clone(&shared))
         };
         let core = Core {
-            pool: shared.pool.clone(),
             shared,
             synchroniser: RwLock::new(Some(synchroniser)),
             mode: self.mode,

@@ -3,7 +3,7 @@
 //! one transaction a store.
 //!
 //! The rooms: [`source`] (cells as they are) → [`meaning`] (cells into records, by a mapping)
-//! → staging → load → [`Report`].
+//! → staging → load → [`Report`]; then both stores are made one database.
 
 mod load;
 pub mod meaning;
@@ -11,6 +11,7 @@ mod rejects;
 mod report;
 pub mod source;
 mod staging;
+mod unite;
 mod write;
 
 pub use load::StorePlan;

@@ -76,6 +76,14 @@ impl Import {
         let mut cancel = std::pin::pin!(cancel);
         let (mut postgres_away, mut sqlite_away): (Option<Error>, Option<Error>) = (None, None);
         let run_id = new_run_id();
+        if !options.dry_run {
+            tokio::select! {
+                () = self.settle(target) => {}
+                () = &mut cancel => {
+                    return Err(Error::new(Kind::Interrupted, "import", "stopped; nothing was changed"));
+                }
+            }
+        }
         loop {
             let reach = (postgres_away.is_none(), sqlite_away.is_none());
             let attempt = self.prepare(target, options, reach, &run_id, observer);
@@ -91,7 +99,12 @@ impl Import {
                 Ok(Attempt::Ready(prepared)) => {
                     let report =
                         self.commit(*prepared, target, options, run_id, postgres_away, sqlite_away);
-                    return report.await;
+                    let report = report.await?;
+                    tokio::select! {
+                        () = self.unite(target, &report, observer) => {}
+                        () = &mut cancel => {}
+                    }
+                    return Ok(report);
                 }
                 Err(error) => error,
             };

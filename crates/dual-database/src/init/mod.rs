@@ -155,9 +155,16 @@ pub(crate) async fn exchange(stores: &Stores, within: Duration) -> Result<Exchan
     let shared = Shared::new(stores.postgres.clone(), stores.limits, stores.sqlite.clone());
     shared.set_replica(Arc::new(replica));
     let synchroniser = Synchroniser::on_demand(Arc::new(shared));
-    let exchanged = Box::pin(synchroniser.sync(within)).await;
-    synchroniser.close(Duration::ZERO).await;
-    exchanged
+    Box::pin(synchroniser.sync(within)).await
+}
+
+/// Whether the file has been a node already. A file that cannot be looked at has not.
+pub(crate) fn is_node(settings: &ReplicaSettings) -> bool {
+    let there = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'dual_node')";
+    LocalFile::open(settings)
+        .ok()
+        .and_then(|file| file.connection()?.query_row(there, [], |row| row.get(0)).ok())
+        .unwrap_or(false)
 }
 
 async fn remote(session: &Session, table: &Table, catalog: &Catalog) -> Result<SidePlan> {

@@ -196,14 +196,14 @@ impl<'s> Scene<'s> {
         let theirs = self
             .database
             .execute(&format!(
-                "SELECT user_id::text, {} FROM users ORDER BY user_id",
+                "SELECT user_id::text, {} FROM users ORDER BY users.user_id",
                 selected.join(", ")
             ))
             .unwrap();
         let selected: Vec<String> =
             columns.iter().map(|name| format!("CAST({name} AS TEXT)")).collect();
         let sql = format!(
-            "SELECT CAST(user_id AS TEXT), {} FROM users ORDER BY user_id",
+            "SELECT CAST(user_id AS TEXT), {} FROM users ORDER BY users.user_id",
             selected.join(", ")
         );
         let connection = self.outsider();

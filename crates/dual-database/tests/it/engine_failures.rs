@@ -79,6 +79,7 @@ async fn reused_transaction_ids_hide_nothing() {
     let server = Server::builder().fsync(true).start().unwrap();
     let scene = Scene::on(&server);
     let node = scene.node("bot.db").await;
+    node.sync().await;
     scene.sql("INSERT INTO accounts (owner, balance) VALUES (1, 1)");
     node.sync().await;
     scene.sql("CHECKPOINT");

@@ -101,7 +101,13 @@ impl Scene<'_> {
         }
     }
 
+    /// Whether they have; not before PostgreSQL has the tables.
     pub fn is_equal(&self, node: &Node) -> bool {
+        if self.one("SELECT count(*) FROM pg_tables WHERE tablename IN ('users', 'accounts')")
+            != "2"
+        {
+            return false;
+        }
         tables().iter().all(|table| self.rows(table) == node.rows(table))
     }
 
@@ -257,6 +263,11 @@ pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within a minute: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Until the clocks of both nodes agree that it is later.
+pub async fn later() {
+    tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
 /// Fails one step once.

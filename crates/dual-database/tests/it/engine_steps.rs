@@ -4,7 +4,7 @@ use dual_database::Store;
 use dual_database::sync::engine::{Fault, Step};
 use throwaway_postgres::shared;
 
-use crate::engine_scene::{Node, Once, PATIENCE, Scene};
+use crate::engine_scene::{Node, Once, PATIENCE, Scene, later};
 
 /// A node that meets a server that knows it, with something to do for every step but those that
 /// need a refusal.
@@ -34,6 +34,7 @@ async fn run(step: Step, fault: Fault) {
     other.sync().await;
     node.set_balance(1, 10).await;
     node.script("UPDATE users SET phone_number = '+7'");
+    later().await;
     other.set_balance(1, 20).await;
     other.sync().await;
     scene.sql("UPDATE users SET real_name = 'b'");

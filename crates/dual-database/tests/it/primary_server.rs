@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dual_database::schema::users;
 use dual_database::stamp::{Stamp, Writer};
-use dual_database::store::postgres::capture::Drift;
+use dual_database::store::postgres::capture::{Drift, uninstall};
 use dual_database::store::postgres::primary::{Listener, Pool};
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::sync::Token;
@@ -314,4 +314,23 @@ async fn the_doorbell_rings_for_others_and_says_when_it_is_cut_off() {
     let cut = tokio::time::timeout(Duration::from_secs(10), listener.rung()).await.unwrap();
     assert!(cut.unwrap_err().is_unavailable());
     assert!(listener.rung().await.is_err());
+}
+
+#[tokio::test]
+async fn uninstalling_leaves_the_tables_as_they_are() {
+    let scene = Scene::on(shared().unwrap(), tables()).await;
+    scene.sql("INSERT INTO users (user_id, first_name) VALUES (1, 'a')");
+    let session = scene.session().await;
+    session.begin("uninstall").await.unwrap();
+    uninstall(&session).await.unwrap();
+    session.commit("uninstall").await.unwrap();
+    let left = "SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'dual') \
+         + (SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal) \
+         + (SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace)";
+    assert_eq!(scene.one(left), "0");
+    scene.sql("UPDATE users SET first_name = 'b'; TRUNCATE \"it's \"\"awkward\"\"\"");
+    assert_eq!(scene.one("SELECT first_name FROM users"), "b");
+    let again = scene.pool.prepare().await.unwrap();
+    assert!(!again.has_gap());
+    assert_eq!(again.found[0].adopted, 1);
 }

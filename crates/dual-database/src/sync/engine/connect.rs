@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::link::Link;
-use super::rounds::{Flow, Rounds, Stand, follow};
+use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use crate::stamp::Writer;
 use crate::store::postgres::primary::Header;
 use crate::store::sqlite::capture;
@@ -21,8 +21,9 @@ impl Rounds {
         self.file =
             self.read("read the file's identity", |content| Ok(content.node()?.file)).await?;
         let link = Link::open(&self.shared).await?;
+        let sent_ms = now_ms();
         let header = self.primary(&link).header().await?;
-        self.shared.clock().correct(header.now_ms);
+        self.shared.clock().measure(sent_ms, header.now_ms);
         self.put_link(link);
         Flow::to(Stand::Propose(header))
     }

@@ -11,9 +11,6 @@ use crate::Result;
 use crate::store::postgres::primary::{Primary, RemoteTable};
 use crate::store::postgres::{Limits, Session};
 
-/// How long a statement of the synchroniser may take: a batch is more than a call.
-const STATEMENT: Duration = Duration::from_secs(60);
-
 /// A session of the synchroniser.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -25,8 +22,7 @@ impl Link {
     /// Connects, and brings the server's tables to the declared form if additions do it. What
     /// capture may have missed changes the epoch, for every file.
     pub(super) async fn open(shared: &Shared) -> Result<Link> {
-        let limits = Limits { statement: STATEMENT.max(shared.limits.statement), ..shared.limits };
-        let session = Session::open(&shared.postgres, &limits).await?;
+        let session = Session::open(&shared.postgres, &shared.limits).await?;
         let prepared = shared.pool.prepare().await?;
         for (table, found) in prepared.tables.iter().zip(&prepared.found) {
             if !found.steps.is_empty() {
@@ -39,6 +35,11 @@ impl Link {
 
     pub(super) fn is_open(&self) -> bool {
         !self.session.is_closed()
+    }
+
+    /// How long a statement may take from here on.
+    pub(super) fn set_statement(&mut self, shared: &Shared, statement: Duration) {
+        self.session.set_limits(Limits { statement, ..shared.limits });
     }
 
     pub(super) fn primary(&self, file: Uuid) -> Primary<'_> {

@@ -1,5 +1,6 @@
 //! Entries of the conflict log.
 
+use super::rounds::now_ms;
 use crate::merge::{Conflict, RegisterId, Version, canonical_bytes};
 use crate::schema::RowId;
 use crate::store::sqlite::replica::ConflictEntry;
@@ -24,7 +25,7 @@ pub(super) fn entry(
         conflict,
         winning: winner.and_then(text),
         losing: text(loser),
-        noted_ms: crate::clock::now().as_millisecond(),
+        noted_ms: now_ms(),
         reviewed: false,
     }
 }

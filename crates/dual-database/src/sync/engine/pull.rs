@@ -6,7 +6,7 @@ use tracing::{debug, warn};
 
 use super::connect::schema_version;
 use super::quarantine::Ward;
-use super::rounds::{Flow, Rounds, Stand, follow};
+use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use crate::Result;
 use crate::merge::Tracked;
 use crate::stamp::{Stamp, Writer};
@@ -38,8 +38,9 @@ impl Rounds {
             return Flow::more();
         };
         let link = self.take_link("poll")?;
+        let sent_ms = now_ms();
         let poll = self.primary(&link).poll(snapshot, &also).await?;
-        self.shared.clock().correct(poll.header.now_ms);
+        self.shared.clock().measure(sent_ms, poll.header.now_ms);
         self.put_link(link);
         Flow::to(Stand::Apply { poll, follow: state })
     }
@@ -87,6 +88,7 @@ impl Rounds {
                     debug!(rows, "pulled");
                 }
                 self.caught_up = self.begun;
+                self.patience = self.shared.limits.statement;
                 if pending {
                     return Flow::more();
                 }
@@ -176,7 +178,7 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow) -> Result<Applied> 
     let mut node = content.node()?;
     node.follow = follow(&node.follow, event)?;
     node.horizon = node.horizon.max(header.horizon);
-    node.exchanged_ms = Some(crate::clock::now().as_millisecond());
+    node.exchanged_ms = Some(now_ms());
     content.set_node(&node)?;
     content.purge(node.horizon)?;
     Ok(Applied::Done { pending: content.is_pending()? })

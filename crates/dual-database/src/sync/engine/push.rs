@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracing::{debug, info, warn};
 
 use super::quarantine::Ward;
-use super::rounds::{Flow, Rounds, Stand, follow};
+use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use crate::Result;
 use crate::merge::Tracked;
 use crate::schema::RowId;
@@ -50,9 +50,7 @@ impl Rounds {
             .read("read what is pending", |content| {
                 let node = content.node()?;
                 let pending = match node.follow {
-                    Follow::Following { .. } => {
-                        content.pending(crate::clock::now().as_millisecond(), false)?
-                    }
+                    Follow::Following { .. } => content.pending(now_ms(), false)?,
                     Follow::Reconciling { .. } | Follow::Held { .. } => Default::default(),
                 };
                 let unsent = !content.unsent_conflicts()?.is_empty();
@@ -101,9 +99,8 @@ impl Rounds {
         let shared = self.shared.clone();
         let restamped = self
             .write("restamp", Durability::Full, move |content| {
-                let now_ms = crate::clock::now().as_millisecond();
                 let mut restamped = 0_usize;
-                for (id, mut row) in content.pending(now_ms, true)?.rows {
+                for (id, mut row) in content.pending(now_ms(), true)?.rows {
                     if !row.tracked.restamp(primary_ms, &mut *shared.clock()).is_empty() {
                         content.set_tracked(id, &row.tracked)?;
                         restamped += 1;
@@ -210,7 +207,7 @@ pub(super) fn acknowledged(
         }
     }
     // PostgreSQL's log may be lost with the server before the other side is overwritten.
-    let noted_ms = crate::clock::now().as_millisecond();
+    let noted_ms = now_ms();
     let entries: Vec<ConflictEntry> = pushed
         .conflicts
         .iter()

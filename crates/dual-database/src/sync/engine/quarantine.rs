@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::rounds::now_ms;
 use crate::Result;
 use crate::schema::RowId;
 use crate::store::sqlite::replica::{Content, Quarantined, Side};
@@ -25,7 +26,7 @@ impl Ward {
         for entry in content.quarantine()? {
             known.entry(entry.id).or_default().push(entry);
         }
-        Ok(Ward { now_ms: crate::clock::now().as_millisecond(), known })
+        Ok(Ward { now_ms: now_ms(), known })
     }
 
     /// Whether that side refuses the row.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use tracing::debug;
@@ -19,6 +19,9 @@ use crate::store::postgres::primary::{Header, Poll, Primary, Pushed};
 use crate::store::sqlite::replica::{Content, Durability, Replica};
 use crate::sync::{Event, Follow, Outcome, Token};
 use crate::{Error, Kind, Result, Store};
+
+/// The longest that a statement may come to take.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// Where a round stands: what its next step needs.
 #[derive(Debug)]
@@ -135,12 +138,17 @@ pub(super) struct Rounds {
     pub(super) held: Option<usize>,
     /// The position up to which the file was looked at.
     pub(super) looked: i64,
+    /// How long a statement may take: as long as a call's, so that a server that swallows packets
+    /// is noticed in time; more after one that has taken all of that, because what has piled up
+    /// may be a million rows.
+    pub(super) patience: Duration,
     /// When tombstones were last purged, or this process began.
     pub(super) purged: Instant,
 }
 
 impl Rounds {
     pub(super) fn new(shared: Arc<Shared>) -> Rounds {
+        let patience = shared.limits.statement;
         Rounds {
             shared,
             stand: None,
@@ -153,6 +161,7 @@ impl Rounds {
             caught_up: 0,
             held: None,
             looked: 0,
+            patience,
             purged: Instant::now(),
         }
     }
@@ -166,6 +175,7 @@ impl Rounds {
         };
         let step = stand.step();
         let fault = self.shared.hook.as_ref().map_or(Fault::None, |hook| hook.fault(step));
+        let began = Instant::now();
         let result = match fault {
             // Boxed: the layouts of all steps in one another are too deep for the compiler.
             Fault::None => self.step(stand).boxed().await,
@@ -187,6 +197,9 @@ impl Rounds {
             }
             Err(error) => {
                 debug!(%step, error = error.chain(), "a step of the exchange failed");
+                if step != Step::Connect && began.elapsed() >= self.patience {
+                    self.patience = (self.patience * 2).min(LONGEST).max(self.patience);
+                }
                 self.gave_up(step.store(), &error);
                 Advance::Failed(error)
             }
@@ -242,9 +255,11 @@ impl Rounds {
     /// Takes the connection for a step. It is put back when the step has ended well: if the
     /// caller gives up in the middle, nobody knows what the server is doing.
     pub(super) fn take_link(&mut self, operation: &'static str) -> Result<Link> {
-        self.link.take().filter(Link::is_open).ok_or_else(|| {
+        let mut link = self.link.take().filter(Link::is_open).ok_or_else(|| {
             Error::new(Kind::Unavailable(Store::Postgres), operation, "the connection has ended")
-        })
+        })?;
+        link.set_statement(&self.shared, self.patience);
+        Ok(link)
     }
 
     pub(super) fn put_link(&mut self, link: Link) {
@@ -307,6 +322,11 @@ pub(super) fn follow(state: &Follow, event: Event) -> Result<Follow> {
     state
         .next(event)
         .map_err(|impossible| Error::new(Kind::Internal, "move the cursor", impossible.to_string()))
+}
+
+/// The machine's clock, in milliseconds since 1970.
+pub(super) fn now_ms() -> i64 {
+    crate::clock::now().as_millisecond()
 }
 
 fn injected(step: Step) -> Error {

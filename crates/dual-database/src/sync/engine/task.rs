@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info};
 
-use super::rounds::{Advance, Rounds};
+use super::rounds::{Advance, Rounds, now_ms};
 use super::{Exchange, Shared};
 use crate::store::postgres::primary::Listener;
 use crate::store::sqlite::replica::{Durability, Replica};
@@ -123,13 +123,18 @@ impl Core {
     pub(super) async fn exchange(&self) -> Result<Exchange> {
         self.open().await?;
         let mark = self.rounds.lock().await.begun;
+        let mut more = 0;
         loop {
             match self.advance().await {
                 Advance::Next => {}
                 Advance::Failed(error) => return Err(error),
-                Advance::End(_) => {
+                Advance::End(outcome) => {
                     let rounds = self.rounds.lock().await;
-                    if rounds.caught_up > mark || (rounds.begun > mark && rounds.held.is_some()) {
+                    let caught_up = rounds.caught_up > mark;
+                    // What a pull has made pending is pushed too, unless there is no end of it.
+                    more += u32::from(caught_up && outcome == Outcome::More);
+                    let done = caught_up && (outcome != Outcome::More || more > AT_ONCE);
+                    if done || (rounds.begun > mark && rounds.held.is_some()) {
                         return rounds.exchange(mark).await;
                     }
                 }
@@ -268,7 +273,7 @@ impl Core {
         turn.lease_at = Instant::now() + LEASE;
         let Some(replica) = self.shared.replica() else { return };
         let number = replica.process_number().number();
-        let now_ms = crate::clock::now().as_millisecond();
+        let now_ms = now_ms();
         let take = move |lease| Lease::take(lease, number, now_ms);
         // A look first: the others must not take the write lock every second.
         let free = replica

@@ -27,7 +27,8 @@ impl Primary<'_> {
     /// As for [`crate::store::postgres::Session::query`]; unavailable if a lock is not given in
     /// time.
     pub async fn poll(&self, cursor: &Snapshot, also: &[RowId]) -> Result<Poll> {
-        let outcome = self.poll_in(cursor, also).await;
+        // Large, and nested deeply: callers need not carry it about.
+        let outcome = Box::pin(self.poll_in(cursor, also)).await;
         self.leave(OPERATION).await;
         outcome
     }

@@ -35,12 +35,12 @@ impl Primary<'_> {
         };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let parameters: [Parameter<'_>; 2] = [(&from, Type::INT8), (&limit, Type::INT8)];
-        let outcome = try_join4(
+        let outcome = Box::pin(try_join4(
             self.session.begin_snapshot(OPERATION),
             self.session.batch(OPERATION, &prologue),
             self.header_in(),
             self.rows(table, remote, &sql, &parameters, OPERATION),
-        )
+        ))
         .await;
         self.leave(OPERATION).await;
         let ((), (), header, rows) = outcome?;

@@ -28,8 +28,8 @@ pub(super) struct Committer {
 
 enum Message {
     Work(Box<dyn Job>),
-    /// A reader has found the file damaged.
-    Damaged,
+    /// A reader has found the file of that generation damaged.
+    Damaged(u64),
 }
 
 #[derive(Default)]
@@ -128,10 +128,10 @@ impl Committer {
         let held = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("dual-sqlite-write".into())
-            .spawn(move || match Station::start(place) {
+            .spawn(move || match Station::start(Arc::clone(&place)) {
                 Ok(station) => {
                     let _ = opened.send(Ok(()));
-                    Thread { station, stop: held, synchronous: None }.run(&inbox);
+                    Thread { place, station, stop: held, synchronous: None }.run(&inbox);
                 }
                 Err(error) => {
                     let _ = opened.send(Err(error));
@@ -158,9 +158,9 @@ impl Committer {
         answered.await.map_err(|_| closing(operation))?
     }
 
-    /// The file was found damaged: it is to be set aside.
-    pub(super) fn damaged(&self) {
-        let _ = self.send(Message::Damaged);
+    /// The file of that generation was found damaged: it is to be set aside.
+    pub(super) fn damaged(&self, generation: u64) {
+        let _ = self.send(Message::Damaged(generation));
     }
 
     fn send(&self, message: Message) -> Result<(), ()> {
@@ -191,6 +191,7 @@ impl std::fmt::Debug for Stop {
 
 /// What runs on the thread.
 struct Thread {
+    place: Arc<Place>,
     station: Station,
     stop: Arc<Stop>,
     /// How the connection of that generation syncs now.
@@ -205,8 +206,9 @@ impl Thread {
             for message in std::iter::once(first).chain(rest.take(GROUP - 1)) {
                 match message {
                     Message::Work(job) => jobs.push(job),
-                    Message::Damaged => {
-                        if let Err(error) = self.station.renew() {
+                    Message::Damaged(generation) => {
+                        let is_known = self.place.generation() != generation;
+                        if !is_known && let Err(error) = self.station.renew() {
                             tracing::error!(error = %error.chain(), "the damaged file stays");
                         }
                     }

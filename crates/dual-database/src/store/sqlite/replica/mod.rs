@@ -243,9 +243,10 @@ impl Replica {
         operation: &'static str,
         work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        let generation = self.generation();
         let work = match self.reader.call(operation, work).await {
             reader::Answer::Done(Err(error)) if open::is_damage(&error) => {
-                self.committer.damaged();
+                self.committer.damaged(generation);
                 self.settle(operation).await?;
                 return Err(crate::Error::new(
                     Kind::Unavailable(Side::Sqlite),

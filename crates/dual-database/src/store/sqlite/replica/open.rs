@@ -6,7 +6,7 @@ use super::super::capture::{Drift, drift, install, lacks};
 use super::super::failure::cause_of;
 use super::super::file::define_functions;
 use super::super::{Adoption, File, Found, failed, remove_if_empty, rewrite_timestamps};
-use super::place::{COMPANIONS, Identity, Place};
+use super::place::{COMPANIONS, Identity, Place, SMALLEST};
 use super::{Content, LocalTable, node, number};
 use crate::schema::quoted;
 use crate::sync::{Break, Event};
@@ -31,6 +31,12 @@ pub(super) struct Opened {
 pub(super) fn connect(place: &Place, installation: Option<u128>) -> Result<Opened> {
     let file = File::look(place.path())?;
     refuse_network(place)?;
+    let length = std::fs::metadata(place.path()).map_or(0, |found| found.len());
+    if length > 0 && length < SMALLEST {
+        let cause = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);
+        let cause = failed(OPERATION, rusqlite::Error::SqliteFailure(cause, None));
+        return Err(cause.about(place.path().display()));
+    }
     let before = Identity::of(place.path());
     let opened = attempt(place, &file, installation);
     if opened.is_err() {
@@ -224,18 +230,18 @@ fn write_ahead(place: &Place, connection: &Connection) -> rusqlite::Result<()> {
 /// work across machines.
 #[cfg(target_os = "linux")]
 fn refuse_network(place: &Place) -> Result<()> {
-    const NETWORK: [(i64, &str); 9] = [
+    // Many a local file system is a FUSE: that is no reason to refuse.
+    const NETWORK: [(i64, &str); 8] = [
         (0x6969, "NFS"),
         (0x517B, "SMB"),
         (0xFF53_4D42, "CIFS"),
         (0xFE53_4D42, "SMB2"),
         (0x0102_1997, "9p"),
-        (0x6573_5546, "FUSE"),
         (0x5346_414F, "AFS"),
         (0x00C3_6400, "Ceph"),
         (0x7375_7245, "Coda"),
     ];
-    let found = rustix::fs::statfs(place.folder())
+    let found = rustix::fs::statfs(&place.folder())
         .map_err(|cause| place.io(OPERATION, std::io::Error::from(cause)))?;
     let kind: i64 = found.f_type;
     match NETWORK.iter().find(|(magic, _)| *magic == kind) {

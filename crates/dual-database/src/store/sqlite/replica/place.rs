@@ -31,21 +31,26 @@ pub(super) enum Fate {
     Missing,
     /// There is another.
     Replaced,
-    /// It has no content any more.
+    /// It has no content any more, or next to none.
     Emptied,
 }
 
 /// What lies beside a database of SQLite under its name: write-ahead log, its index, and the
 /// journal of a rollback.
 pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// SQLite takes anything smaller for an empty database, and writes over it.
+pub(super) const SMALLEST: u64 = 512;
 const LOCK: &str = ".dual-lock";
 const SALVAGE: &str = ".dual-salvage-";
-const DAMAGED: &str = ".corrupt-";
+const DAMAGED: &str = ".dual-damaged-";
+const CORRUPT: &str = ".corrupt-";
 
 /// What the threads of an open file share.
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
+    /// The path without symbolic links, as SQLite names what lies beside the file.
+    real: Mutex<PathBuf>,
     busy: Duration,
     tables: Arc<[LocalTable]>,
     process: Uuid,
@@ -64,8 +69,10 @@ impl Identity {
 
 impl Place {
     pub(super) fn new(settings: Settings) -> Place {
+        let path = File::literal(&settings.path);
         Place {
-            path: File::literal(&settings.path),
+            real: Mutex::new(resolve(&path)),
+            path,
             busy: settings.busy,
             tables: settings.tables.iter().map(LocalTable::new).collect(),
             process: Uuid::now_v7(),
@@ -110,6 +117,7 @@ impl Place {
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
         *held = Some(identity);
+        *self.real.lock().unwrap_or_else(PoisonError::into_inner) = resolve(&self.path);
     }
 
     /// What has become of the file that was opened.
@@ -123,7 +131,7 @@ impl Place {
                 let identity = Identity { device: found.dev(), inode: found.ino() };
                 Ok(match held {
                     Some(held) if held != identity => Fate::Replaced,
-                    _ if found.len() == 0 => Fate::Emptied,
+                    _ if found.len() < SMALLEST => Fate::Emptied,
                     _ => Fate::Same,
                 })
             }
@@ -134,9 +142,12 @@ impl Place {
 
     /// A name beside the file: its own with something behind it.
     pub(super) fn beside(&self, suffix: &str) -> PathBuf {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(suffix);
-        name.into()
+        beside(&self.real(), suffix)
+    }
+
+    /// Where the file really is.
+    pub(super) fn real(&self) -> PathBuf {
+        self.real.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where a copy of what would be lost is kept.
@@ -146,10 +157,20 @@ impl Place {
 
     /// The salvages that lie beside the file and have not been merged.
     pub(super) fn salvages(&self) -> Vec<PathBuf> {
-        let Some(name) = self.path.file_name().and_then(|name| name.to_str()) else {
+        self.named(SALVAGE)
+    }
+
+    /// The damaged files that lie beside the file and from which nothing has been taken.
+    pub(super) fn damaged(&self) -> Vec<PathBuf> {
+        self.named(DAMAGED)
+    }
+
+    fn named(&self, kind: &str) -> Vec<PathBuf> {
+        let real = self.real();
+        let Some(name) = real.file_name().and_then(|name| name.to_str()) else {
             return Vec::new();
         };
-        let prefix = format!("{name}{SALVAGE}");
+        let prefix = format!("{name}{kind}");
         let Ok(entries) = std::fs::read_dir(self.folder()) else { return Vec::new() };
         let mut found: Vec<PathBuf> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
@@ -162,25 +183,39 @@ impl Place {
         found
     }
 
-    /// Moves the file with everything that belongs to it to another name; says which.
+    /// Moves the file with everything that belongs to it to another name.
     ///
     /// # Errors
     /// Those of renaming it.
-    pub(super) fn set_aside(&self) -> Result<PathBuf> {
+    pub(super) fn set_aside(&self) -> Result<()> {
         let aside = self.beside(&format!("{DAMAGED}{}", Uuid::now_v7()));
+        self.rename_all(&self.real(), &aside)?;
+        self.sync_folder();
+        Ok(())
+    }
+
+    /// Gives a damaged file from which everything has been taken its last name; says which.
+    ///
+    /// # Errors
+    /// Those of renaming it.
+    pub(super) fn put_away(&self, damaged: &Path) -> Result<PathBuf> {
+        let aside = self.beside(&format!("{CORRUPT}{}", Uuid::now_v7()));
+        self.rename_all(damaged, &aside)?;
+        Ok(aside)
+    }
+
+    fn rename_all(&self, from: &Path, to: &Path) -> Result<()> {
         let operation = "set the damaged SQLite file aside";
-        std::fs::rename(&self.path, &aside).map_err(|cause| self.io(operation, cause))?;
+        std::fs::rename(from, to).map_err(|cause| self.io(operation, cause))?;
         for companion in COMPANIONS {
-            let mut name = aside.as_os_str().to_owned();
-            name.push(companion);
-            match std::fs::rename(self.beside(companion), PathBuf::from(name)) {
+            match std::fs::rename(beside(from, companion), beside(to, companion)) {
                 Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
                     return Err(self.io(operation, cause));
                 }
                 _ => {}
             }
         }
-        Ok(aside)
+        Ok(())
     }
 
     /// Makes sure that what was done to names in the folder outlives a power cut.
@@ -191,10 +226,10 @@ impl Place {
         }
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
+    pub(super) fn folder(&self) -> PathBuf {
+        match self.real().parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.into(),
+            _ => PathBuf::from("."),
         }
     }
 
@@ -248,6 +283,27 @@ impl Place {
             .with_hint("the SQLite file and its folder must be there and writable")
             .with_source(cause)
     }
+}
+
+/// A path with something behind it.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// The path without symbolic links, as far as there is something.
+fn resolve(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        match (std::fs::canonicalize(folder), path.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            _ => path.into(),
+        }
+    })
 }
 
 /// The file is not at the path now.

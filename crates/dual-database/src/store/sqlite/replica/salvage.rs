@@ -4,7 +4,6 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::super::capture::state;
 use super::super::failed;
 use super::place::Place;
 use super::{Content, LocalRow};
@@ -23,7 +22,16 @@ pub(super) struct Report {
     pub unreadable: u64,
 }
 
-/// Takes over the pending rows and the conflict log of the file at `from`, in one transaction.
+/// How much is taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// What PostgreSQL may lack; it brings the rest.
+    Pending,
+    /// Everything: until PostgreSQL has been compared with, there is nothing else to read.
+    Whole,
+}
+
+/// Takes over the rows and the conflict log of the file at `from`, in one transaction.
 /// Repeating it changes nothing.
 ///
 /// # Errors
@@ -33,6 +41,7 @@ pub(super) fn merge(
     into: &Connection,
     from: &Path,
     installation: Option<u128>,
+    extent: Extent,
 ) -> Result<Report> {
     let wrap = |cause| failed(OPERATION, cause);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -53,7 +62,7 @@ pub(super) fn merge(
     let pushed = node.as_ref().map_or(0, |node| node.pushed);
     into.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE").map_err(wrap)?;
     let mut report = Report::default();
-    let result = rows(&theirs, &ours, pushed, &mut report).and_then(|()| {
+    let result = rows(&theirs, &ours, (extent, pushed), &mut report).and_then(|()| {
         if let Ok(entries) = theirs.conflicts(usize::MAX) {
             let entries: Vec<_> = entries.into_iter().rev().collect();
             ours.log_conflicts(&entries)?;
@@ -69,19 +78,31 @@ pub(super) fn merge(
     if !into.is_autocommit() {
         into.execute_batch("ROLLBACK").map_err(wrap)?;
     }
-    // The writing thread sets what it needs; it does not know what was set here.
-    into.execute_batch("PRAGMA synchronous = FULL").map_err(wrap)?;
     result.map(|()| report)
 }
 
-fn rows(theirs: &Content<'_>, ours: &Content<'_>, pushed: i64, report: &mut Report) -> Result<()> {
+fn rows(
+    theirs: &Content<'_>,
+    ours: &Content<'_>,
+    (extent, pushed): (Extent, i64),
+    report: &mut Report,
+) -> Result<()> {
     for (table, local) in ours.tables().iter().enumerate() {
-        let (keys, is_complete) = pending(theirs.connection(), &local.layout.sidecar, pushed);
+        let layout = &local.layout;
+        // Not by the index over `seq`, which may be what is damaged.
+        let which = match extent {
+            Extent::Whole => "1".to_owned(),
+            Extent::Pending => format!(
+                "+seq > {pushed} OR live_base IS NOT NULL OR {}",
+                layout.each(" OR ", |r| format!("{} IS NOT NULL", r.base))
+            ),
+        };
+        let (keys, is_complete) = keys(theirs.connection(), &layout.sidecar, &which);
         report.unreadable += u64::from(!is_complete);
         for key in keys {
             let id = RowId { table, key };
             match theirs.row(id) {
-                Ok(Some(row)) => report.taken += u64::from(take_over(ours, id, &row)?),
+                Ok(Some(row)) => report.taken += u64::from(take_over(ours, id, &row, pushed)?),
                 Ok(None) => {}
                 Err(_) => report.unreadable += 1,
             }
@@ -90,16 +111,15 @@ fn rows(theirs: &Content<'_>, ours: &Content<'_>, pushed: i64, report: &mut Repo
     Ok(())
 }
 
-/// The keys of the rows in which something is pending, from both ends up to where they can be
-/// read; and whether that is all of them.
-fn pending(source: &Connection, sidecar: &str, pushed: i64) -> (Vec<i64>, bool) {
+/// The keys that are wanted, from both ends up to where they can be read; and whether that is
+/// all of them.
+fn keys(source: &Connection, sidecar: &str, which: &str) -> (Vec<i64>, bool) {
     let mut keys = Vec::new();
     for order in ["ASC", "DESC"] {
-        // Not by the index over `seq`, which may be what is damaged.
-        let sql = format!("SELECT key FROM {sidecar} WHERE +seq > ?1 ORDER BY key {order}");
+        let sql = format!("SELECT key FROM {sidecar} WHERE {which} ORDER BY key {order}");
         let mut scan = || -> rusqlite::Result<()> {
             let mut look = source.prepare(&sql)?;
-            let mut rows = look.query([pushed])?;
+            let mut rows = look.query([])?;
             while let Some(row) = rows.next()? {
                 keys.push(row.get(0)?);
             }
@@ -115,27 +135,21 @@ fn pending(source: &Connection, sidecar: &str, pushed: i64) -> (Vec<i64>, bool) 
 }
 
 /// Says whether the row was lacking here.
-fn take_over(ours: &Content<'_>, id: RowId, theirs: &LocalRow) -> Result<bool> {
+fn take_over(ours: &Content<'_>, id: RowId, theirs: &LocalRow, pushed: i64) -> Result<bool> {
     if theirs.unreadable.is_some() {
         // What cannot be carried to PostgreSQL cannot be carried here either.
         return Ok(false);
     }
     let before = ours.row(id)?;
     let defaults = &ours.local(id.table)?.defaults;
-    let absorbed = absorb(before.as_ref().map(|row| &row.tracked), &theirs.tracked, defaults);
+    let own = before.as_ref().map(|row| &row.tracked);
+    let mut absorbed = absorb(own, &theirs.tracked, defaults);
     if !absorbed.changed {
         return Ok(false);
     }
+    absorbed.other_is_behind = theirs.seq > pushed || absorbed.row.bases.any();
     let other = &theirs.tracked.version;
-    ours.take(id, before.as_ref(), Some(other), &absorbed, None)?;
-    // Pending here too, whatever position it has.
-    let sql =
-        format!("UPDATE {} SET seq = ?2 WHERE key = ?1", ours.local(id.table)?.layout.sidecar);
-    let seq = match absorbed.row.bases.any() {
-        true => ours.next_seq()?,
-        false => state(ours.connection())?.seq,
-    };
-    ours.execute(OPERATION, &sql, &[&id.key, &seq])?;
+    ours.take(id, before.as_ref(), Some(other), &absorbed, theirs.surrogate)?;
     Ok(true)
 }
 

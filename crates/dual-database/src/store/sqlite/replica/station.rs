@@ -10,8 +10,9 @@ use rusqlite::backup::Backup;
 
 use super::super::failed;
 use super::open::{self, Opened};
-use super::place::{COMPANIONS, Fate, Identity, Place};
-use super::{Content, LocalTable, number, salvage};
+use super::place::{COMPANIONS, Fate, Identity, Place, beside};
+use super::salvage::{self, Extent};
+use super::{Content, LocalTable, number};
 use crate::{Error, Kind, Result, Store};
 
 #[derive(Debug)]
@@ -42,6 +43,7 @@ impl Station {
             }
             Err(error) => return Err(error),
         }
+        station.take_damaged()?;
         station.take_salvages()?;
         // From now on a file here that cannot be read is a damaged one of ours.
         if !station.place.was_ours() {
@@ -78,12 +80,14 @@ impl Station {
     /// Those of bringing it back.
     pub(super) fn ready(&mut self) -> Result<u64> {
         if self.open.is_none() {
-            let _lock = self.place.lock()?;
-            let opened = open::connect(&self.place, self.installation)?;
-            self.settle(opened);
-            self.take_salvages()?;
+            let place = Arc::clone(&self.place);
+            let _lock = place.lock()?;
+            self.reopen()?;
         } else if self.place.fate()? != Fate::Same {
             self.recover()?;
+        } else if let Some(stale) = self.salvage.take() {
+            // Somebody has put our file back.
+            let _ = std::fs::remove_file(stale);
         }
         Ok(self.place.generation())
     }
@@ -98,7 +102,8 @@ impl Station {
         let place = Arc::clone(&self.place);
         let _lock = place.lock()?;
         self.is_whole = false;
-        match place.fate()? {
+        let fate = place.fate()?;
+        match fate {
             Fate::Same => return Ok(()),
             Fate::Emptied => {
                 let message = "the file has no content any more";
@@ -106,13 +111,12 @@ impl Station {
                     Error::new(Kind::Schema(Store::Sqlite), "look at the SQLite file", message);
                 return self.make_anew(&cause);
             }
-            Fate::Missing => {
-                tracing::error!(path = %place.path().display(), "the SQLite file was deleted while open");
-            }
-            Fate::Replaced => {
-                tracing::error!(path = %place.path().display(), "the SQLite file was replaced while open");
-            }
+            Fate::Missing | Fate::Replaced => {}
         }
+        if self.salvage.is_none() {
+            tracing::error!(path = %place.path().display(), ?fate, "the SQLite file was lost while open");
+        }
+        self.remember_installation();
         let salvage = self.copy_out()?;
         if let Some(open) = &self.open {
             remove_companions(&place, open);
@@ -120,42 +124,46 @@ impl Station {
         if place.fate()? == Fate::Missing {
             self.put_back(&salvage)?;
         }
-        let opened = match open::connect(&place, self.installation) {
+        match self.reopen() {
             Err(error) if open::is_damage(&error) => {
-                let aside = place.set_aside()?;
-                tracing::error!(aside = %aside.display(), "what replaced the SQLite file is no database");
+                tracing::error!(error = %error.chain(), "what replaced the SQLite file is no database");
+                place.set_aside()?;
                 self.put_back(&salvage)?;
-                open::connect(&place, self.installation)
+                self.reopen()
             }
             other => other,
-        }?;
-        self.settle(opened);
-        self.salvage = None;
-        self.take_salvages()
+        }
     }
 
-    /// The file is damaged: it is set aside, and a new one is made with what can be read of what
-    /// was pending.
+    /// The file is damaged: it is set aside, and a new one is made with what can be read of it.
     ///
     /// # Errors
     /// Those of renaming it and of opening the new one.
     pub(super) fn renew(&mut self) -> Result<()> {
         let place = Arc::clone(&self.place);
         let _lock = place.lock()?;
-        if place.fate()? == Fate::Missing || place.fate()? == Fate::Replaced {
+        match place.fate()? {
+            Fate::Same | Fate::Emptied => {
+                let message = "SQLite reports that the file is damaged";
+                let cause = Error::new(Kind::Schema(Store::Sqlite), "use the SQLite file", message);
+                self.make_anew(&cause)
+            }
             // Another process has been faster.
-            self.open = None;
-            let opened = open::connect(&place, self.installation)?;
-            self.settle(opened);
-            return self.take_salvages();
+            Fate::Missing | Fate::Replaced => {
+                self.open = None;
+                self.reopen()
+            }
         }
-        let message = "SQLite reports that the file is damaged";
-        let cause = Error::new(Kind::Schema(Store::Sqlite), "use the SQLite file", message);
-        self.make_anew(&cause)
     }
 
-    /// Gives the number back and closes the file.
-    pub(super) fn close(self) {
+    /// Gives the number back and closes the file. One that was deleted is put back before.
+    pub(super) fn close(mut self) {
+        if self.open.is_some()
+            && self.place.fate().is_ok_and(|fate| fate != Fate::Same)
+            && let Err(error) = self.recover()
+        {
+            tracing::error!(error = %error.chain(), "the SQLite file could not be put back");
+        }
         if let Some(open) = &self.open
             && self.place.fate().is_ok_and(|fate| fate == Fate::Same)
             && open.connection.busy_timeout(Duration::from_millis(100)).is_ok()
@@ -165,41 +173,69 @@ impl Station {
         }
     }
 
+    /// Opens the file at the path, and takes over what lies beside it. With the lock held.
+    fn reopen(&mut self) -> Result<()> {
+        let opened = open::connect(&self.place, self.installation)?;
+        self.settle(opened);
+        self.salvage = None;
+        self.take_damaged()?;
+        self.take_salvages()
+    }
+
     fn settle(&mut self, opened: Opened) {
         self.place.settle(opened.identity);
-        let content = Content::new(&opened.connection, self.place.tables());
-        if let Ok(node) = content.node() {
+        self.open = Some(opened);
+        self.remember_installation();
+    }
+
+    /// It is met at PostgreSQL, while the file is open.
+    fn remember_installation(&mut self) {
+        if let Some(open) = &self.open
+            && let Ok(node) = Content::new(&open.connection, self.place.tables()).node()
+        {
             self.installation = node.installation.or(self.installation);
         }
-        self.open = Some(opened);
     }
 
     /// With the lock held.
     fn make_anew(&mut self, cause: &Error) -> Result<()> {
-        // Renamed while it is open: closing it then leaves what lies under its name alone.
-        let aside = self.place.set_aside()?;
-        self.place.sync_folder();
         tracing::error!(
             error = %cause.chain(),
-            aside = %aside.display(),
-            "the SQLite file is damaged: it was set aside and is rebuilt from PostgreSQL"
+            path = %self.place.path().display(),
+            "the SQLite file is damaged: it is set aside and rebuilt from PostgreSQL"
         );
+        // Renamed while it is open: closing it then leaves what lies under its name alone.
+        self.remember_installation();
+        self.place.set_aside()?;
         self.open = None;
-        let opened = open::connect(&self.place, self.installation)?;
-        self.settle(opened);
-        match salvage::merge(&self.place, self.connection()?, &aside, self.installation) {
-            Ok(report) => {
-                tracing::warn!(
+        self.reopen()
+    }
+
+    /// Takes over what can be read in damaged files.
+    fn take_damaged(&mut self) -> Result<()> {
+        for damaged in self.place.damaged() {
+            let merged = salvage::merge(
+                &self.place,
+                self.connection()?,
+                &damaged,
+                self.installation,
+                Extent::Whole,
+            );
+            match merged {
+                Ok(report) => tracing::warn!(
                     rows = report.taken,
                     unreadable = report.unreadable,
-                    "what was pending was salvaged"
-                );
+                    "what can be read of the damaged file was taken over"
+                ),
+                Err(error) if is_about(&error) => {
+                    tracing::error!(error = %error.chain(), "nothing can be read of the damaged file");
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => {
-                tracing::error!(error = %error.chain(), "nothing could be salvaged of the damaged file");
-            }
+            let aside = self.place.put_away(&damaged)?;
+            tracing::warn!(aside = %aside.display(), "the damaged file is kept");
         }
-        self.take_salvages()
+        Ok(())
     }
 
     /// A copy of the file that is open, write-ahead log and all, beside the path.
@@ -223,14 +259,16 @@ impl Station {
     /// Puts the copy at the path, unless somebody else has put a file there.
     fn put_back(&mut self, salvage: &Path) -> Result<()> {
         let operation = "put the SQLite file back";
+        let real = self.place.real();
         // A hard link never replaces what is there; not every file system has them.
-        match std::fs::hard_link(salvage, self.place.path()) {
+        match std::fs::hard_link(salvage, &real) {
             Ok(()) => {
                 std::fs::remove_file(salvage).map_err(|cause| self.place.io(operation, cause))?;
             }
             Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-            Err(_) => std::fs::rename(salvage, self.place.path())
-                .map_err(|cause| self.place.io(operation, cause))?,
+            Err(_) => {
+                std::fs::rename(salvage, &real).map_err(|cause| self.place.io(operation, cause))?;
+            }
         }
         self.place.sync_folder();
         self.salvage = None;
@@ -241,17 +279,20 @@ impl Station {
     /// Merges every salvage that lies beside the file.
     fn take_salvages(&mut self) -> Result<()> {
         for salvage in self.place.salvages() {
-            let merged =
-                salvage::merge(&self.place, self.connection()?, &salvage, self.installation);
+            let merged = salvage::merge(
+                &self.place,
+                self.connection()?,
+                &salvage,
+                self.installation,
+                Extent::Pending,
+            );
             match merged {
                 Ok(report) => {
                     tracing::warn!(salvage = %salvage.display(), rows = report.taken, "a salvage was merged");
-                    let mut name = salvage.as_os_str().to_owned();
-                    name.push(".merged");
-                    std::fs::rename(&salvage, PathBuf::from(name))
+                    std::fs::rename(&salvage, beside(&salvage, ".merged"))
                         .map_err(|cause| self.place.io("put a salvage away", cause))?;
                 }
-                Err(error) if matches!(error.kind(), Kind::Schema(_) | Kind::Configuration) => {
+                Err(error) if is_about(&error) => {
                     tracing::warn!(salvage = %salvage.display(), error = %error.chain(), "a salvage is left alone");
                 }
                 Err(error) => return Err(error),
@@ -259,6 +300,12 @@ impl Station {
         }
         Ok(())
     }
+}
+
+/// Whether the file that was to be merged is none of ours, or cannot be read: trying again does
+/// not help.
+fn is_about(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Schema(_) | Kind::Configuration | Kind::Internal)
 }
 
 fn copy(connection: &Connection, to: &Path) -> rusqlite::Result<()> {

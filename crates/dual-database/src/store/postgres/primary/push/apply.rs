@@ -176,7 +176,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         let mut failed = BTreeMap::new();
         let mut stack: Vec<Slice> = slices.into_iter().rev().collect();
         while let Some(slice) = stack.pop() {
-            match self.attempt(&slice).await? {
+            match Box::pin(self.attempt(&slice)).await? {
                 Attempt::Done => {}
                 Attempt::Missed(missed) => {
                     let looked = self.look_again(slice.table, &missed, &mut failed).await?;

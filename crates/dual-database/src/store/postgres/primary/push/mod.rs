@@ -108,7 +108,8 @@ impl Primary<'_> {
         batch: &[(RowId, Tracked)],
         comparison: Option<bool>,
     ) -> Result<PushEnd> {
-        match self.push_in(batch, comparison).await {
+        // Large, and nested deeply: callers need not carry it about.
+        match Box::pin(self.push_in(batch, comparison)).await {
             Ok(PushEnd::Done(pushed)) => {
                 self.session.commit(OPERATION).await?;
                 Ok(PushEnd::Done(pushed))
@@ -151,7 +152,7 @@ impl Primary<'_> {
                 self.decide_all(chunk, ground, &mut jobs, &mut pushed.gone).await?;
             }
         }
-        let applied = Applier::new(self, ground, &mut jobs).run().await?;
+        let applied = Box::pin(Applier::new(self, ground, &mut jobs).run()).await?;
         pushed.gone.extend(applied.gone);
         pushed.surrogates = applied.surrogates;
         let mut noted: Vec<Noted> = Vec::new();
