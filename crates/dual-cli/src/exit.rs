@@ -1,5 +1,6 @@
 //! The exit codes of every program here.
 
+use dual_database::sync::engine::Exchange;
 use dual_database::{Error, Kind};
 
 /// How a program ended.
@@ -22,6 +23,21 @@ impl From<Exit> for std::process::ExitCode {
 }
 
 impl Exit {
+    /// How an exchange ended. A comparison that waits for a person is no side that is away:
+    /// running the command again does not help, so that it ends as differences do.
+    #[must_use]
+    pub fn of(exchange: &Exchange) -> Exit {
+        if exchange.held.is_some() {
+            Exit::WithRejects
+        } else if exchange.pending > 0 || !exchange.caught_up {
+            Exit::OneSide
+        } else if exchange.quarantined > 0 {
+            Exit::WithRejects
+        } else {
+            Exit::Done
+        }
+    }
+
     /// The number.
     #[must_use]
     pub fn code(self) -> u8 {

@@ -10,6 +10,7 @@ pub use user::{ById, Changes, List, NewUser, Substring, User};
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 
 /// PostgreSQL and SQLite kept as one logical database.
@@ -54,7 +55,9 @@ pub struct Global {
     pub pg_db_url: Option<String>,
 
     /// The SQLite file; made if it does not exist
-    #[arg(long, global = true, value_name = "FILE", env = "DATABASE_PATH")]
+    // An empty variable is as if not set; the parser of paths would refuse it.
+    #[arg(long, global = true, value_name = "FILE", env = "DATABASE_PATH",
+          value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub sqlite_db_path: Option<PathBuf>,
 
     /// The settings file [default: dual.toml in this folder, if there is one]

@@ -1,12 +1,65 @@
 //! `dual init`.
 
-use dual_database::Result;
+use std::time::Duration;
 
+use dual_database::init::{Stores as Both, apply, plan};
+use dual_database::schema::users;
+use dual_database::store::postgres::Limits;
+use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
+use dual_database::{Error, Kind, Result};
+
+use super::stop_signal;
 use crate::arguments::Init;
 use crate::exit::Exit;
+use crate::output::{self, InitReport, message};
 use crate::settings::Stores;
 
+/// A first copy of a large table takes minutes.
+const FIRST_EXCHANGE: Duration = Duration::from_secs(60 * 60);
+/// Capturing a large table is one statement.
+const STATEMENT: Duration = Duration::from_secs(15 * 60);
+/// How long another program's lock on the file is waited for.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Shows what has to be made or joined; with `--apply` does it.
+///
+/// # Errors
+/// Those of reaching both sides; with `--apply` what stands in the way of joining, after which
+/// nothing was changed.
 pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
-    let _ = (stores, json, arguments);
-    todo!()
+    let both = Both {
+        postgres: stores.postgres.clone(),
+        limits: Limits { statement: STATEMENT, ..Limits::default() },
+        sqlite: ReplicaSettings {
+            path: stores.sqlite.path.clone(),
+            busy: BUSY,
+            tables: vec![users()].into(),
+        },
+    };
+    let work = async {
+        let plan = plan(&both).await?;
+        let exchange = if arguments.apply {
+            if let Some(refusal) = plan.refusal() {
+                return Err(refusal);
+            }
+            message("joining both sides …");
+            Some(apply(&both, FIRST_EXCHANGE).await?)
+        } else {
+            None
+        };
+        let report = InitReport { plan: &plan, exchange: exchange.as_ref() };
+        output::data(&if json { report.document() } else { report.text() });
+        Ok(report.exit())
+    };
+    tokio::select! {
+        ended = work => ended,
+        () = stop_signal() => {
+            let sentence = if arguments.apply {
+                "stopped; what was done holds, and the same command goes on"
+            } else {
+                "stopped; nothing was changed"
+            };
+            Err(Error::new(Kind::Interrupted, "make one database of both", sentence))
+        }
+    }
 }

@@ -74,7 +74,7 @@ async fn get(stores: &Stores, json: bool, user: &ById) -> Result<Exit> {
     Look::with(stores, async |database| {
         let found = database.get_user(id).await?;
         let Some(user) = &found.value else {
-            let message = format!("users, user_id {id}: not found in {}", found.source);
+            let message = format!("users {id} is not there, says {}", found.source);
             return Err(Error::new(Kind::NotFound, "get the user", message));
         };
         output::data(&output::user_found(user, &found, json));

@@ -1,6 +1,7 @@
 //! What a person or a program reads: data on stdout, messages on stderr.
 
 mod aside;
+mod init;
 mod json;
 mod list;
 mod progress;
@@ -13,6 +14,7 @@ mod users;
 mod verification;
 
 pub use aside::{conflicts_document, conflicts_text, quarantine_document, quarantine_text};
+pub use init::InitReport;
 pub use json::{LISTED as JSON_LISTED, MigrationDocument, error_document};
 pub use list::UserList;
 pub use progress::Progress;

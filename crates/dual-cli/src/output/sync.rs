@@ -39,17 +39,10 @@ impl<'a> SyncReport<'a> {
         self.exchange.as_ref().and_then(|exchange| exchange.held)
     }
 
-    /// The exit code. A comparison that waits for a person is no side that is away: running
-    /// the command again does not help, so that it ends as differences do.
+    /// The exit code.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        match &self.exchange {
-            None => Exit::OneSide,
-            Some(exchange) if exchange.held.is_some() => Exit::WithRejects,
-            Some(exchange) if exchange.pending > 0 || !exchange.caught_up => Exit::OneSide,
-            Some(exchange) if exchange.quarantined > 0 => Exit::WithRejects,
-            Some(_) => Exit::Done,
-        }
+        self.exchange.as_ref().map_or(Exit::OneSide, Exit::of)
     }
 
     fn state(&self) -> &'static str {

@@ -50,6 +50,8 @@ pub struct SidePlan {
     pub steps: Vec<String>,
     /// What only a person can change, as clauses.
     pub obstacles: Vec<String>,
+    /// What sort of obstacle the first one is: a missing right is none of the schema.
+    pub kind: Option<Kind>,
     /// What that person could do.
     pub hint: Option<String>,
 }
@@ -103,7 +105,8 @@ impl Plan {
             format!("table {table} in {store}: {}", side.obstacles.join("; "))
         };
         let message = blocked.iter().map(clause).collect::<Vec<_>>().join("; ");
-        let error = Error::new(Kind::Schema(*store), "make one database of both", message);
+        let kind = first.kind.unwrap_or(Kind::Schema(*store));
+        let error = Error::new(kind, "make one database of both", message);
         Some(
             error.with_hint(first.hint.clone().unwrap_or_else(|| {
                 "nothing was changed; see the plan with `dual init`".to_owned()
@@ -170,12 +173,14 @@ pub(crate) fn is_node(settings: &ReplicaSettings) -> bool {
 async fn remote(session: &Session, table: &Table, catalog: &Catalog) -> Result<SidePlan> {
     let plan = plan_table(table, catalog);
     let drift = capture::drift(session, &RemoteLayout::new(table, &plan.target)).await?;
+    let refusal = plan.refusal(OPERATION);
     let mut side = SidePlan {
         exists: catalog.table.is_some(),
         captured: drift == RemoteDrift::None,
         steps: plan.steps.iter().map(|step| step.what.clone()).collect(),
         obstacles: plan.obstacles.iter().map(|obstacle| obstacle.what.clone()).collect(),
-        hint: plan.refusal(OPERATION).and_then(|error| error.hint().map(str::to_owned)),
+        kind: refusal.as_ref().map(Error::kind),
+        hint: refusal.and_then(|error| error.hint().map(str::to_owned)),
     };
     if !side.captured {
         side.steps.push(format!("capture the writes to {}", plan.target));
@@ -230,6 +235,7 @@ impl LocalFile {
             }
             Err(error) => {
                 side.obstacles.push(error.message().to_owned());
+                side.kind = Some(error.kind());
                 side.hint = error.hint().map(str::to_owned);
             }
         }

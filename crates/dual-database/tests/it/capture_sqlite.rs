@@ -313,6 +313,33 @@ fn stamps_rise_above_what_they_replace_whatever_the_clock_says() {
     scene.python("UPDATE visits SET note = 'd' WHERE visit_id = 1", &[]);
 }
 
+/// A tombstone is one stamp, but PostgreSQL has what the pending delete has met until it arrives.
+#[test]
+fn a_birth_lies_above_what_the_pending_delete_has_met() {
+    let scene = Scene::new(visits(), "");
+    scene.python("INSERT INTO visits (visit_id, note) VALUES (1, 'a'), (2, 'b')", &[]);
+    let (own, other) = (Writer::new(77).unwrap(), Writer::new(5).unwrap());
+    let met = Stamp::at(scene.clock() + 3_600_000, other);
+    let set = |what: &str, key: i64| {
+        let sql = format!("UPDATE dual_side_visits SET {what} = ?1 WHERE key = ?2");
+        scene.own.execute(&sql, [met.raw(), key]).unwrap();
+    };
+    scene.python("DELETE FROM visits WHERE visit_id = 1", &[]);
+    set("b_note", 1);
+    scene.python("INSERT INTO visits (visit_id) VALUES (1)", &[]);
+    assert_eq!(scene.state()[&1].version.live.stamp, met.next(own));
+    // The same for a death, for the base of the birth itself, and for an update.
+    set("live_base", 2);
+    scene.python("DELETE FROM visits WHERE visit_id = 2", &[]);
+    assert_eq!(scene.state()[&2].version.live.stamp, met.next(own));
+    scene.python("INSERT INTO visits (visit_id) VALUES (3)", &[]);
+    set("b_guest", 3);
+    scene.python("UPDATE visits SET note = 'c' WHERE visit_id = 3", &[]);
+    assert!(scene.state()[&3].version.stamp_of(1) < met, "another column");
+    scene.python("UPDATE visits SET guest = 4 WHERE visit_id = 3", &[]);
+    assert_eq!(scene.state()[&3].version.stamp_of(0), met.next(own));
+}
+
 #[test]
 fn after_a_purge_silence_is_the_horizon() {
     let mut scene = Scene::new(visits(), "");

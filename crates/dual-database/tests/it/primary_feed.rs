@@ -329,6 +329,18 @@ fn any_text_and_any_instant_have_the_same_digest_on_both_sides() {
     });
 }
 
+/// Purges until that many are gone: transactions of other tests on the server hold it up.
+async fn purged(primary: &Primary<'_>, horizon: Stamp, count: u64) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut gone = 0;
+    while gone < count {
+        assert!(Instant::now() < deadline, "{gone} of {count}");
+        gone += primary.purge(horizon).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(gone, count);
+}
+
 #[tokio::test]
 async fn a_purge_takes_what_everybody_has_passed_and_says_so() {
     let scene = Scene::on(shared().unwrap(), vec![users(), visits()]).await;
@@ -346,20 +358,20 @@ async fn a_purge_takes_what_everybody_has_passed_and_says_so() {
     let horizon_2 = Stamp::at(primary.header().await.unwrap().now_ms + 1, Writer::POSTGRES);
     assert_eq!(primary.purge(Stamp::ADOPTED_POSTGRES).await.unwrap(), 0);
     assert_eq!(primary.header().await.unwrap().horizon, Stamp::ZERO, "nothing has happened");
-    assert_eq!(primary.purge(horizon).await.unwrap(), 2);
+    purged(&primary, horizon, 2).await;
     let after = primary.header().await.unwrap();
     assert_eq!(after.horizon, horizon);
-    assert!(header.snapshot.has_passed(after.purged.unwrap()));
+    assert!(!header.snapshot.is_new(after.purged.unwrap()));
     assert_eq!(primary.purge(horizon_2).await.unwrap(), 0, "not while it can be in progress");
     open.rollback("end").await.unwrap();
-    assert_eq!(primary.purge(horizon_2).await.unwrap(), 1);
+    purged(&primary, horizon_2, 1).await;
     let last = primary.header().await.unwrap();
     assert!(last.purged > after.purged && last.horizon == horizon_2);
     let left = state(&primary, 1).await;
     assert_eq!(left.keys().copied().collect::<Vec<_>>(), [4]);
     // A lower horizon later does not lower it.
     scene.sql("DELETE FROM visits WHERE visit_id = 4; UPDATE dual.side_visits SET stamp = 5");
-    assert_eq!(primary.purge(Stamp::from_raw(6).unwrap()).await.unwrap(), 1);
+    purged(&primary, Stamp::from_raw(6).unwrap(), 1).await;
     assert_eq!(primary.header().await.unwrap().horizon, horizon_2);
 }
 

@@ -527,3 +527,24 @@ fn any_history_of_writes_agrees_with_the_pure_code() {
         })
         .unwrap();
 }
+
+#[tokio::test]
+async fn an_acknowledged_write_is_on_the_disk_whatever_the_server_is_set_to() {
+    let scene = Scene::on(shared().unwrap(), vec![users()]).await;
+    let name = scene.database.name();
+    scene.sql(&format!("ALTER DATABASE \"{name}\" SET synchronous_commit = off"));
+    scene.pool.clear();
+    scene.sql(
+        "CREATE TABLE seen (setting text); CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN INSERT INTO seen VALUES (current_setting(''synchronous_commit'')); RETURN NULL; END'; \
+         CREATE TRIGGER look AFTER INSERT ON users EXECUTE FUNCTION look()",
+    );
+    let session = scene.session().await;
+    let primary = session.primary(FILE).unwrap();
+    let mut stamps = Stamps::of(&primary).await;
+    one(&primary, 1, new("a"), stamps.next()).await.unwrap().unwrap();
+    session.begin("outside").await.unwrap();
+    session.batch("outside", "INSERT INTO users (user_id) VALUES (2)").await.unwrap();
+    session.commit("outside").await.unwrap();
+    assert_eq!(scene.one("SELECT string_agg(setting, ',') FROM seen"), "on,on");
+}

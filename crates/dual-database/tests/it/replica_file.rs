@@ -417,6 +417,52 @@ async fn a_bad_path_is_refused_and_left_as_it_was() {
     assert!(before == after, "{:?}", names(&at("x")));
 }
 
+/// What the next test runs as another user.
+#[tokio::test]
+#[ignore = "run by a_file_of_somebody_else_is_refused"]
+async fn as_somebody_else() {
+    for path in std::env::var("DUAL_TEST_PATHS").unwrap().split(':') {
+        let error = Replica::open(settings(path, vec![visits()])).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::AccessDenied, "{path}: {}", error.chain());
+        assert!(error.hint().is_some());
+    }
+}
+
+#[test]
+fn a_file_of_somebody_else_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let [theirs, secret, fresh] =
+        ["theirs.db", "secret.db", "fresh.db"].map(|n| folder.path().join(n));
+    outside(&theirs, "CREATE TABLE other (a)");
+    outside(&secret, "CREATE TABLE other (a)");
+    mode(&theirs, 0o444);
+    mode(&secret, 0o000);
+    mode(folder.path(), 0o555);
+    let paths = [&theirs, &secret, &fresh].map(|path| path.to_str().unwrap()).join(":");
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child
+        .args(["--exact", "replica_file::as_somebody_else", "--ignored"])
+        .env("DUAL_TEST_PATHS", paths)
+        .current_dir("/");
+    // Rights do not hold root back.
+    if std::fs::metadata("/proc/self")
+        .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+    {
+        mode(folder.path(), 0o755);
+        child.uid(65_534).gid(65_534);
+    }
+    let output = child.output().unwrap();
+    mode(folder.path(), 0o755);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    assert_eq!(names(&theirs), ["secret.db", "theirs.db"]);
+}
+
 #[tokio::test]
 async fn a_locked_file_is_waited_for_and_then_refused() {
     let folder = tempfile::tempdir().unwrap();

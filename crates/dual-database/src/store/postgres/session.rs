@@ -74,6 +74,11 @@ pub enum Access {
     Write,
 }
 
+/// `BEGIN`, with a commit that a crash of the server does not lose. Not for a transaction with one
+/// snapshot: the question would take it, and a table may have to be locked before.
+const DURABLE: &str = "BEGIN; SELECT set_config('synchronous_commit', 'on', true) \
+     WHERE current_setting('synchronous_commit') = 'off'";
+
 /// The life of a session, kept in an atomic so that copies can share it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -217,13 +222,14 @@ impl Session {
         Ok(CopyOut::new(self, operation, stream))
     }
 
-    /// Begins a transaction with the limits, and with the text forms of values that COPY
+    /// Begins a transaction with the limits, durable though the server's default may be not to
+    /// wait for the disk (`synchronous_commit = off`), and with the text forms of values that COPY
     /// relies on (ISO dates, UTC, standard strings), whatever the server's defaults are.
     ///
     /// # Errors
     /// As for [`Session::batch`]; internal if one is open.
     pub async fn begin(&self, operation: &'static str) -> Result<()> {
-        self.begin_as(operation, "BEGIN").await
+        self.begin_as(operation, DURABLE).await
     }
 
     /// As [`Session::begin`], reading one snapshot throughout.
@@ -278,7 +284,7 @@ impl Session {
         self.set(State::Doubtful);
         let opening = self.opening(match access {
             Access::Read => "BEGIN READ ONLY",
-            Access::Write => "BEGIN",
+            Access::Write => DURABLE,
         });
         // The driver sends at the first poll, and joined futures are polled in their order.
         let calls = calls.iter().map(|call| self.client.query_typed(call.sql, call.parameters));

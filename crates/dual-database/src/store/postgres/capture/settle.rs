@@ -65,7 +65,7 @@ impl Layout {
     /// user's trigger has made of it is captured, above the mark. With a proposal it refuses a
     /// write that comes too late, of which then nothing stands.
     pub(super) fn settle_function(&self) -> String {
-        let stamp = |name: &str| format!("m.value -> 'columns' -> '{}'", name.replace('\'', "''"));
+        let stamp = |name: &str| format!("m.columns -> '{}'", name.replace('\'', "''"));
         let registers = self.each(",\n      ", |r| {
             let mark = stamp(r.name);
             format!(
@@ -135,9 +135,10 @@ BEGIN
       own
     FROM (SELECT CASE WHEN (m.value ->> 'alive')::boolean = (u.{key} IS NOT NULL)
       THEN (m.value ->> 'live')::bigint ELSE s.stamp END AS stamp OFFSET 0) AS w)
-  FROM jsonb_array_elements(marks) AS m
-    LEFT JOIN {target} AS u ON u.{key} = (m.value ->> 'key')::bigint
-  WHERE s.key = (m.value ->> 'key')::bigint
+  FROM (SELECT value, (value ->> 'key')::bigint AS mark_key, value -> 'columns' AS columns
+      FROM jsonb_array_elements(marks) OFFSET 0) AS m
+    LEFT JOIN {target} AS u ON u.{key} = m.mark_key
+  WHERE s.key = m.mark_key
   RETURNING s.key, nullif(befores -> s.key::text, 'null'), to_jsonb(s);
 END
 $dual$",

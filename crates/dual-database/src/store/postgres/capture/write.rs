@@ -11,14 +11,16 @@ impl Layout {
     ///
     /// All of it is by key. Rows are locked in the order of their keys before anything else, if
     /// there are several; a single one is locked by its own statement.
+    ///
+    /// It has the caller's rights and search path: the user's triggers fire within it, and may
+    /// rely on theirs.
     pub(super) fn write_function(&self) -> String {
         let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
         let columns = self.each(", ", |r| r.column.clone());
         format!(
             "CREATE FUNCTION {function}(dual_changes jsonb, dual_proposal bigint, dual_reads jsonb)
 RETURNS TABLE (row_before jsonb, row_after jsonb, row_surrogate bigint, row_values text[])
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+LANGUAGE plpgsql SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $dual$
 DECLARE
   dual_own bigint := txid_current();

@@ -241,7 +241,7 @@ fn refuse_network(place: &Place) -> Result<()> {
         (0x00C3_6400, "Ceph"),
         (0x7375_7245, "Coda"),
     ];
-    let found = rustix::fs::statfs(&place.folder())
+    let found = rustix::fs::statfs(place.folder())
         .map_err(|cause| place.io(OPERATION, std::io::Error::from(cause)))?;
     let kind: i64 = found.f_type;
     match NETWORK.iter().find(|(magic, _)| *magic == kind) {

@@ -171,7 +171,8 @@ impl Primary<'_> {
         Ok(PushEnd::Done(pushed))
     }
 
-    /// Begins: table locks, then clock and horizon.
+    /// Begins: table locks, then clock and horizon. Each statement has to see what was committed
+    /// before it, whatever the server's default is.
     async fn ground(&self, comparison: Option<bool>) -> Result<Ground> {
         let locks: Vec<String> = self
             .tables
@@ -179,7 +180,8 @@ impl Primary<'_> {
             .map(|table| format!("{}, {}", table.layout.target, table.layout.sidecar))
             .collect();
         let prologue = format!(
-            "LOCK TABLE {} IN ROW EXCLUSIVE MODE; {BY_KEY}; SET CONSTRAINTS ALL IMMEDIATE",
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE; \
+             LOCK TABLE {} IN ROW EXCLUSIVE MODE; {BY_KEY}",
             locks.join(", ")
         );
         let sql = "SELECT floor(date_part('epoch', clock_timestamp()) * 1000)::bigint, horizon \
