@@ -1,12 +1,12 @@
 //! Cursors that mean nothing any more: restored and copied stores, missing capture, the guard.
 
 use dual_database::sync::Follow;
-use dual_database::sync::engine::{Preference, Retention};
+use dual_database::sync::engine::{Fault, Preference, Retention, Step};
 use dual_database::{Kind, Store};
 use std::time::Duration;
 use throwaway_postgres::{Server, shared};
 
-use crate::engine_scene::{Node, Scene, until};
+use crate::engine_scene::{Node, Once, Scene, until};
 
 fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
@@ -67,8 +67,19 @@ async fn an_older_file_takes_what_is_newer_and_gives_what_it_had_not_pushed() {
 
 #[tokio::test]
 async fn a_copied_file_takes_an_identity_of_its_own() {
+    for fault in [Fault::None, Fault::Refused, Fault::Lost] {
+        copied(fault).await;
+    }
+}
+
+/// With a failure where the second takes other numbers.
+async fn copied(fault: Fault) {
     let scene = Scene::on(shared().unwrap());
-    let one = scene.node("one.db").await;
+    let hook = Once::new(Step::Renumber, fault);
+    let one = Node::open(&scene.database.url(), &scene.path("one.db"), |shared| {
+        shared.hook = Some(hook.clone());
+    })
+    .await;
     one.add(1, 1).await;
     one.sync().await;
     one.script(&format!("VACUUM INTO '{}'", scene.path("two.db").display()));
@@ -79,6 +90,10 @@ async fn a_copied_file_takes_an_identity_of_its_own() {
     two.script("UPDATE accounts SET note = 'two'");
     two.sync().await;
     one.script("UPDATE accounts SET balance = 2");
+    if fault != Fault::None {
+        one.try_sync().await.unwrap_err();
+        assert!(hook.has_struck());
+    }
     one.sync().await;
     two.sync().await;
     one.sync().await;
@@ -244,4 +259,57 @@ async fn a_purge_is_noticed_by_files_that_had_not_passed_it() {
     scene.assert_equal(&behind);
     assert_eq!(scene.one("SELECT count(*) FROM accounts"), "1");
     assert!(behind.losers().await.contains(&text("had not seen it go")));
+}
+
+#[tokio::test]
+async fn ranges_of_both_sides_are_compared_in_step() {
+    let scene = Scene::on(shared().unwrap());
+    scene.node("first.db").await.sync().await;
+    // More than a range on each side, in runs of different length, with gaps, to the last key.
+    scene.sql(
+        "INSERT INTO accounts (owner, balance) SELECT n, n FROM generate_series(1, 9000) AS n \
+         WHERE n % 3 <> 0 OR n BETWEEN 4000 AND 7000; \
+         INSERT INTO accounts (owner, balance) VALUES (9223372036854775807, 1), (-5, 5)",
+    );
+    let node = scene.node("bot.db").await;
+    node.script(
+        "WITH RECURSIVE k(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < 9000) \
+         INSERT INTO accounts (owner, balance) SELECT n, -n FROM k WHERE n % 3 = 0 OR n > 8000; \
+         INSERT INTO accounts (owner, balance) VALUES (-9223372036854775808, 2), (-6, 6)",
+    );
+    let exchange = node.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 0));
+    scene.assert_equal(&node);
+    assert_eq!(scene.one("SELECT count(*) FROM accounts"), "9004");
+    // Again, with nothing to do: no row is touched.
+    let seq = node.state().await.seq;
+    scene.sql("DELETE FROM dual.token");
+    node.sync().await;
+    assert_eq!(node.state().await.seq, seq);
+    scene.assert_equal(&node);
+}
+
+#[tokio::test]
+async fn holding_a_comparison_fails_and_is_done_again() {
+    for fault in [Fault::Refused, Fault::Lost] {
+        let scene = Scene::on(shared().unwrap());
+        let hook = Once::new(Step::Hold, fault);
+        let node = Node::open(&scene.database.url(), &scene.path("bot.db"), |shared| {
+            shared.hook = Some(hook.clone());
+        })
+        .await;
+        node.sync().await;
+        scene.sql(
+            "INSERT INTO accounts (owner, balance) SELECT n, n FROM generate_series(1, 200) AS n",
+        );
+        node.sync().await;
+        scene.sql(BACK_UP);
+        node.script("UPDATE accounts SET balance = 0");
+        node.sync().await;
+        scene.sql(RESTORE);
+        node.try_sync().await.unwrap_err();
+        assert!(hook.has_struck());
+        assert_eq!(node.sync().await.held, Some(200));
+        assert_eq!(scene.one("SELECT sum(balance) FROM accounts"), "20100");
+    }
 }

@@ -97,3 +97,39 @@ async fn a_clock_far_ahead_is_corrected_before_its_writes_are_pushed() {
         assert_eq!(ahead, "f");
     }
 }
+
+#[tokio::test]
+async fn a_conflict_that_a_pull_has_met_reaches_the_log_of_all() {
+    for (step, fault) in [
+        (Step::Tell, Fault::None),
+        (Step::Tell, Fault::Refused),
+        (Step::Tell, Fault::Lost),
+        (Step::Told, Fault::Refused),
+        (Step::Told, Fault::Lost),
+    ] {
+        let scene = Scene::on(shared().unwrap());
+        let hook = Once::new(step, fault);
+        let node = Node::open(&scene.database.url(), &scene.path("bot.db"), |shared| {
+            shared.hook = Some(hook.clone());
+        })
+        .await;
+        node.add(1, 1).await;
+        node.sync().await;
+        // What PostgreSQL refuses stays pending, and meets what comes from there.
+        scene.sql("ALTER TABLE accounts ADD CONSTRAINT positive CHECK (balance >= 0)");
+        node.set_balance(1, -1).await;
+        assert_eq!(node.sync().await.quarantined, 1);
+        later().await;
+        scene.sql("UPDATE accounts SET balance = 7");
+        let mut failures = 0;
+        for _ in 0..3 {
+            failures += usize::from(node.try_sync().await.is_err());
+        }
+        assert_eq!(failures, usize::from(fault != Fault::None), "{step} {fault:?}");
+        scene.assert_equal(&node);
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(scene.conflicts(), [vec![text("1"), text("7"), text("-1")]]);
+        assert_eq!(node.losers().await, [text("-1")]);
+        assert_eq!(node.sync().await.quarantined, 0);
+    }
+}

@@ -718,6 +718,7 @@ mod against_the_model {
 /// Run by hand: `cargo test --workspace --test it -- --ignored a_large_batch`.
 #[tokio::test]
 #[ignore = "minutes in an unoptimised build"]
+#[allow(clippy::print_stderr, reason = "it is run for its figures")]
 async fn a_large_batch_takes_linear_time() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     let session = scene.session().await;

@@ -25,7 +25,7 @@ impl Rounds {
         let header = self.primary(&link).header().await?;
         self.shared.clock().measure(sent_ms, header.now_ms);
         self.put_link(link);
-        Flow::to(Stand::Propose(header))
+        Flow::to(Stand::Propose(Box::new(header)))
     }
 
     /// A break goes to disk before PostgreSQL gets the token: afterwards nothing else tells of it.

@@ -223,6 +223,7 @@ impl Drop for Synchroniser {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
+            self.core.shared.health.attend(false);
         }
     }
 }

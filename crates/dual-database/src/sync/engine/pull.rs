@@ -42,7 +42,7 @@ impl Rounds {
         let poll = self.primary(&link).poll(snapshot, &also).await?;
         self.shared.clock().measure(sent_ms, poll.header.now_ms);
         self.put_link(link);
-        Flow::to(Stand::Apply { poll, follow: state })
+        Flow::to(Stand::Apply(Box::new((poll, state))))
     }
 
     /// Takes it in: all tables in one transaction, so that nobody sees half of somebody's.
@@ -200,7 +200,12 @@ pub(super) fn take_in(
     let existing = before.as_ref().map(|local| &local.tracked);
     let absorbed = Tracked::absorb(existing, &row.version, intact, &table.defaults);
     match content.take(row.id, before.as_ref(), Some(&row.version), &absorbed, row.surrogate)? {
-        Taken::Done => ward.release(content, row.id, Side::Sqlite),
+        Taken::Done => {
+            ward.release(content, row.id, Side::Sqlite)?;
+            // What PostgreSQL had refused of it has been replaced from there.
+            let settled = !absorbed.row.bases.any() && !absorbed.other_is_behind;
+            if settled { ward.release(content, row.id, Side::Postgres) } else { Ok(()) }
+        }
         Taken::Refused => Ok(()),
     }
 }

@@ -57,7 +57,11 @@ impl Rounds {
                 Ok((node, pending, content.numbers()?, unsent))
             })
             .await?;
-        self.file = node.file;
+        if node.file != self.file {
+            // Another process has given the file another identity, or it is another file.
+            self.drop_link();
+            return Flow::more();
+        }
         self.looked = node.seq;
         self.held = None;
         if !numbers.iter().all(|number| self.claimed.contains(number)) {
@@ -74,7 +78,9 @@ impl Rounds {
         }
         let batch = Batch::of(pending.rows, pending.upto);
         Flow::to(match batch.is_empty() {
-            false if batch.rows.is_empty() => Stand::Acknowledge(batch, Pushed::default()),
+            false if batch.rows.is_empty() => {
+                Stand::Acknowledge(Box::new((batch, Pushed::default())))
+            }
             false => Stand::Push(batch),
             true if unsent => Stand::Tell,
             true => Stand::Poll,
@@ -88,7 +94,7 @@ impl Rounds {
         self.put_link(link);
         Flow::to(match end {
             PushEnd::Ahead { now_ms } => Stand::Restamp { primary_ms: now_ms },
-            PushEnd::Done(pushed) => Stand::Acknowledge(batch, pushed),
+            PushEnd::Done(pushed) => Stand::Acknowledge(Box::new((batch, pushed))),
         })
     }
 
@@ -117,7 +123,7 @@ impl Rounds {
     pub(super) async fn acknowledge(&mut self, batch: Batch, pushed: Pushed) -> Result<Flow> {
         let (gone, conflicts) = (pushed.gone.len(), pushed.conflicts.len());
         let (rows, refused) = (batch.rows.len(), pushed.refused.len());
-        self.write("acknowledge", Durability::Normal, move |content| {
+        let work = move |content: &Content<'_>| {
             let ward = Ward::read(content)?;
             acknowledged(content, &ward, &batch, &pushed)?;
             let mut node = content.node()?;
@@ -126,9 +132,10 @@ impl Rounds {
             } else {
                 node.follow = follow(&node.follow, Event::Broken(Break::Missing))?;
             }
-            content.set_node(&node)
-        })
-        .await?;
+            content.set_node(&node)?;
+            Ok(!content.unsent_conflicts()?.is_empty())
+        };
+        let unsent = self.write("acknowledge", Durability::Normal, work).await?;
         if rows > 0 {
             debug!(rows, refused, conflicts, "pushed");
         }
@@ -139,7 +146,7 @@ impl Rounds {
             );
             return Flow::more();
         }
-        Flow::to(Stand::Tell)
+        Flow::to(if unsent { Stand::Tell } else { Stand::Poll })
     }
 
     /// Adds the file's own conflicts to PostgreSQL's log, where every node's are read.

@@ -27,7 +27,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) enum Stand {
     Connect,
-    Propose(Header),
+    Propose(Box<Header>),
     Rotate { seen: Option<Token>, fresh: Token },
     Confirm { fresh: Token },
     Inspect,
@@ -43,11 +43,11 @@ pub(super) enum Stand {
     Hold(Box<Comparison>),
     Push(Batch),
     Restamp { primary_ms: i64 },
-    Acknowledge(Batch, Pushed),
+    Acknowledge(Box<(Batch, Pushed)>),
     Tell,
     Told(Vec<i64>),
     Poll,
-    Apply { poll: Poll, follow: Follow },
+    Apply(Box<(Poll, Follow)>),
 }
 
 impl Stand {
@@ -70,11 +70,11 @@ impl Stand {
             Stand::Hold(_) => Step::Hold,
             Stand::Push(_) => Step::Push,
             Stand::Restamp { .. } => Step::Restamp,
-            Stand::Acknowledge(..) => Step::Acknowledge,
+            Stand::Acknowledge(_) => Step::Acknowledge,
             Stand::Tell => Step::Tell,
             Stand::Told(_) => Step::Told,
             Stand::Poll => Step::Poll,
-            Stand::Apply { .. } => Step::Apply,
+            Stand::Apply(_) => Step::Apply,
         }
     }
 }
@@ -215,7 +215,7 @@ impl Rounds {
     async fn step(&mut self, stand: Stand) -> Result<Flow> {
         match stand {
             Stand::Connect => self.connect().await,
-            Stand::Propose(header) => self.propose(header).await,
+            Stand::Propose(header) => self.propose(*header).await,
             Stand::Rotate { seen, fresh } => self.rotate(seen, fresh).await,
             Stand::Confirm { fresh } => self.confirm(fresh).await,
             Stand::Inspect => self.inspect().await,
@@ -231,11 +231,11 @@ impl Rounds {
             Stand::Hold(comparison) => self.hold(*comparison).await,
             Stand::Push(batch) => self.push(batch).await,
             Stand::Restamp { primary_ms } => self.restamp(primary_ms).await,
-            Stand::Acknowledge(batch, pushed) => self.acknowledge(batch, pushed).await,
+            Stand::Acknowledge(done) => self.acknowledge(done.0, done.1).await,
             Stand::Tell => self.tell().await,
             Stand::Told(numbers) => self.told(numbers).await,
             Stand::Poll => self.poll().await,
-            Stand::Apply { poll, follow } => self.apply(poll, follow).await,
+            Stand::Apply(polled) => self.apply(polled.0, polled.1).await,
         }
     }
 
