@@ -164,8 +164,11 @@ const COLUMNS: &str = "id,user_id,username,first_name,status,phone_number,real_n
      register_date,last_activity,redeem_date,source,referrer_id,brought_by_staff_id,\
      profile_completed,ai_concept";
 
-/// Every row as `psql` sees it.
+/// Every row as `psql` sees it; none while there is no table.
 pub fn postgres_rows(url: &str) -> String {
+    if psql(url, "SELECT to_regclass('users') IS NOT NULL") != "t" {
+        return String::new();
+    }
     psql(
         url,
         &format!(
