@@ -1,5 +1,60 @@
 //! PostgreSQL and SQLite kept as one logical database.
 //!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use dual_database::database::{UserFilter, UserPatch, Written};
+//! use dual_database::{DualDatabase, Store};
+//! use futures_util::StreamExt;
+//!
+//! # async fn example() -> dual_database::Result<()> {
+//! let db = DualDatabase::builder()
+//!     .postgres_url("postgresql://bot:secret@db.example.org/bot?sslmode=require")
+//!     .sqlite_path("users.db")
+//!     .open()
+//!     .await?;
+//!
+//! // The answer says where the write is; with one store away it is in the other one, and gets
+//! // there by itself.
+//! let anna = UserPatch::new().user_id(5_123_456_789).first_name("Anna").phone_number("+7999");
+//! match db.add_user(&anna).await? {
+//!     Written::InBoth(user) => println!("in both, number {:?}", user.id),
+//!     Written::InOne { stored_in, .. } => println!("in {stored_in}, the other one gets it"),
+//! }
+//!
+//! // A reader is told who answered, and how old the answer may be.
+//! let found = db.get_user(5_123_456_789).await?;
+//! if found.source == Store::Sqlite {
+//!     println!("PostgreSQL is away; the file has heard from it {:?} ago", found.age);
+//! }
+//!
+//! let redeemed = UserPatch::new().status("redeemed");
+//! if let Err(error) = db.update_user(7, &redeemed).await {
+//!     assert!(error.is_not_found());
+//! }
+//!
+//! // Several rows, all of it on both sides or nothing.
+//! db.transaction(async |tx| {
+//!     let bonus = tx.get_user(5_123_456_789).await?.and_then(|user| user.referrer_id);
+//!     if let Some(referrer) = bonus {
+//!         tx.update_user(referrer, &UserPatch::new().source("bonus")).await?;
+//!     }
+//!     Ok(())
+//! })
+//! .await?;
+//!
+//! // As many as there may be, in constant memory, the newest first.
+//! let mut users = std::pin::pin!(db.users(&UserFilter::new().contains("first_name", "нна")?));
+//! while let Some(user) = users.next().await {
+//!     println!("{}", user?.user_id);
+//! }
+//! db.close(Duration::from_secs(5)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Programs without async use [`blocking::DualDatabase`].
+//!
 //! The rooms, in the order in which data passes; a lower room never imports an upper one:
 //!
 //! - [`database`]: [`DualDatabase`], the calls;

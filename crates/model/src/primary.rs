@@ -360,9 +360,10 @@ impl Primary {
                     let intact = comparison.unwrap_or(true);
                     let own = self.traps.offered(row, existing, intact);
                     let merged = self.traps.merge(existing, &own);
-                    // The file may have passed this row and dropped its tombstone since: whoever is
-                    // behind has to hear of it again.
-                    let news = merged.left_is_behind || merged.version != row.version;
+                    // The file may have passed this row and dropped its tombstone since: it has to
+                    // hear of it again. (A comparison takes in every row anyway.)
+                    let beaten = comparison.is_none() && merged.version != row.version;
+                    let news = merged.left_is_behind || beaten;
                     (news.then_some(merged.version), logged)
                 }
                 None => match (unknown(row, self.data.horizon), comparison) {

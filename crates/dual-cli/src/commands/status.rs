@@ -10,11 +10,11 @@ use crate::exit::Exit;
 use crate::output;
 use crate::settings::Stores;
 
-/// Shows how both sides stand. A side that is away, or whose tables cannot be used as they
-/// are, is an answer and not a failure.
+/// Shows how both sides stand. A side that is away, or that cannot be used as it is, is an
+/// answer and not a failure.
 ///
 /// # Errors
-/// Those of opening, but for [`Kind::Schema`].
+/// Those of opening, but for [`Kind::Schema`] and [`Kind::AccessDenied`].
 pub async fn run(stores: &Stores, json: bool) -> Result<Exit> {
     let show = |status: &Status| {
         output::data(&if json {
@@ -25,28 +25,36 @@ pub async fn run(stores: &Stores, json: bool) -> Result<Exit> {
         Ok(Exit::Done)
     };
     match Look::with(stores, async |database| show(&database.status().await?)).await {
-        Err(error) => match error.kind() {
-            Kind::Schema(blocked) => show(&unopened(stores, blocked, &error).await),
-            _ => Err(error),
+        Err(error) => match blocked(&error) {
+            Some(state) => show(&without_file(stores, state).await),
+            None => Err(error),
         },
         shown => shown,
     }
 }
 
-/// What can be told of two stores that cannot be opened as one, because one needs `dual init`.
-async fn unopened(stores: &Stores, blocked: Store, error: &Error) -> Status {
-    let needs_init = || StoreState::NeedsInit { reason: error.chain() };
-    let postgres = match blocked {
-        Store::Postgres => needs_init(),
-        Store::Sqlite => match Session::open(&stores.postgres, &Limits::default()).await {
-            Ok(_) => StoreState::Up,
-            Err(error) => {
-                let hint = error.hint().map(String::from);
-                StoreState::Down { reason: error.chain(), hint }
-            }
-        },
+/// The file's state, if that is what keeps the two from being opened as one. (PostgreSQL alone
+/// never does.)
+fn blocked(error: &Error) -> Option<StoreState> {
+    let hint = error.hint().map(String::from);
+    match error.kind() {
+        Kind::Schema(Store::Sqlite) => {
+            let reason = [Some(error.chain()), hint].into_iter().flatten().collect::<Vec<_>>();
+            Some(StoreState::NeedsInit { reason: reason.join("; ") })
+        }
+        Kind::AccessDenied => Some(StoreState::Down { reason: error.chain(), hint }),
+        _ => None,
+    }
+}
+
+async fn without_file(stores: &Stores, sqlite: StoreState) -> Status {
+    let postgres = match Session::open(&stores.postgres, &Limits::default()).await {
+        Ok(_) => StoreState::Up,
+        Err(error) => {
+            let hint = error.hint().map(String::from);
+            StoreState::Down { reason: error.chain(), hint }
+        }
     };
-    let sqlite = if blocked == Store::Sqlite { needs_init() } else { StoreState::Up };
     Status {
         postgres: SideStatus { state: postgres },
         sqlite: SideStatus { state: sqlite },

@@ -113,10 +113,10 @@ fn side(text: &mut String, name: &str, side: &SidePlan) {
     };
     let _ = writeln!(text, "  {name}: {state}");
     for step in &side.steps {
-        let _ = writeln!(text, "    will {step}");
+        let _ = writeln!(text, "    + {step}");
     }
     for obstacle in &side.obstacles {
-        let _ = writeln!(text, "    in the way: {obstacle}");
+        let _ = writeln!(text, "    ! {obstacle}");
     }
     if let Some(hint) = &side.hint {
         let _ = writeln!(text, "    hint: {hint}");

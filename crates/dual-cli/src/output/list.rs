@@ -4,12 +4,12 @@ use dual_database::{Error, Result};
 use super::data;
 use super::json::{ErrorOwned, line, store_word};
 use super::table::{Columns, table};
-use super::users::{age_ms, cell};
+use super::users::{UserBody, age_ms, cell};
 use crate::exit::Exit;
 
-/// The columns that fit on a screen.
+/// The columns that fit on a screen, in their declared order.
 const SHOWN: [&str; 7] =
-    ["id", "user_id", "first_name", "username", "status", "phone_number", "register_date"];
+    ["id", "user_id", "username", "first_name", "status", "phone_number", "register_date"];
 /// So many rows are looked at before the widths of the columns are settled.
 const MEASURED: usize = 200;
 
@@ -30,15 +30,15 @@ impl UserList {
 
     /// One more.
     pub fn add(&mut self, user: &User) {
-        let document = user.to_json();
+        let body = UserBody::new(user);
         self.listed += 1;
         if self.json {
             let before = if self.listed == 1 { OPENING } else { "," };
-            data(&format!("{before}{}", line(&document).trim_end()));
+            data(&format!("{before}{}", line(&body).trim_end()));
             return;
         }
-        let cells = SHOWN.iter().map(|name| document.get(*name).map_or_else(String::new, cell));
-        let row: Vec<String> = cells.collect();
+        let shown = body.columns().filter(|(name, _)| SHOWN.contains(name));
+        let row: Vec<String> = shown.map(|(_, value)| cell(value)).collect();
         match &self.columns {
             Some(columns) => data(&columns.line(&row)),
             None => self.measured.push(row),

@@ -93,7 +93,7 @@ fn why(state: &StoreState) -> (Option<&str>, Option<&str>) {
         StoreState::Up => (None, None),
         StoreState::Down { reason, hint } => (Some(reason), hint.as_deref()),
         StoreState::NeedsInit { reason } => {
-            (Some(reason), Some("look at the plan of `dual init`, then run `dual init --apply`"))
+            (Some(reason), Some("`dual init` shows the plan and what is in its way"))
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use dual_database::Store;
 use dual_database::database::{Found, User, Written};
-use dual_database::schema;
-use serde::Serialize;
+use dual_database::schema::{self, Column};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::json::{line, store_word};
@@ -15,11 +15,33 @@ struct Stored {
     sqlite: bool,
 }
 
+/// A user with the columns in their declared order.
+pub(super) struct UserBody(Value);
+
+impl UserBody {
+    pub(super) fn new(user: &User) -> UserBody {
+        UserBody(user.to_json())
+    }
+
+    /// The columns with their values.
+    pub(super) fn columns(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        let column = |column: &Column| column.name;
+        let names: Vec<&str> = schema::users().columns().iter().map(column).collect();
+        names.into_iter().filter_map(|name| Some((name, self.0.get(name)?)))
+    }
+}
+
+impl Serialize for UserBody {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.columns())
+    }
+}
+
 #[derive(Serialize)]
 struct WrittenBody {
     version: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<Value>,
+    user: Option<UserBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<i64>,
     stored: Stored,
@@ -28,7 +50,7 @@ struct WrittenBody {
 #[derive(Serialize)]
 struct FoundBody {
     version: u8,
-    user: Value,
+    user: UserBody,
     source: &'static str,
     age_ms: Option<u64>,
 }
@@ -42,7 +64,7 @@ fn stored<T>(written: &Written<T>) -> Stored {
 pub fn user_written(written: &Written<User>, done: &str, json: bool) -> String {
     let user = written.value();
     if json {
-        let (user, stored) = (Some(user.to_json()), stored(written));
+        let (user, stored) = (Some(UserBody::new(user)), stored(written));
         return line(&WrittenBody { version: 1, user, user_id: None, stored });
     }
     format!("{}\n{}", whereabouts(written, user.user_id, done), columns_of(user))
@@ -79,7 +101,7 @@ pub fn user_found<T>(user: &User, found: &Found<T>, json: bool) -> String {
     }
     line(&FoundBody {
         version: 1,
-        user: user.to_json(),
+        user: UserBody::new(user),
         source: store_word(found.source),
         age_ms: age_ms(found),
     })
@@ -91,13 +113,10 @@ pub(super) fn age_ms<T>(found: &Found<T>) -> Option<u64> {
 
 /// Every column on a line of its own.
 fn columns_of(user: &User) -> String {
-    let document = user.to_json();
-    let users = schema::users();
-    let line = |name: &str| {
-        let value = document.get(name).map_or_else(String::new, cell);
-        format!("{}\n", format!("{name:<20}  {value}").trim_end())
+    let line = |(name, value): (&str, &Value)| {
+        format!("{}\n", format!("{name:<20}  {}", cell(value)).trim_end())
     };
-    users.columns().iter().map(|column| line(column.name)).collect()
+    UserBody::new(user).columns().map(line).collect()
 }
 
 /// A value on a terminal; nothing for NULL.

@@ -102,3 +102,94 @@ fn a_role_without_rights_is_told_the_grant() {
     );
     pair.postgres(&format!("DROP ROLE \"{role}\""));
 }
+
+#[test]
+fn a_file_of_another_installation_is_not_mixed_into_this_one() {
+    let (pair, other) = (Pair::new(), Pair::new());
+    pair.json(0, &["user", "add", r#"{"user_id": 1}"#]);
+    other.json(0, &["user", "add", r#"{"user_id": 2}"#]);
+    let url = other.database.url();
+    for words in [
+        &["user", "add", r#"{"user_id": 3}"#, "--json"][..],
+        &["init", "--apply", "--json"],
+        &["sync", "--once", "--json"],
+    ] {
+        let ran = pair.run_to(&url, words).ended(2);
+        let error = ran.json()["error"].clone();
+        assert!(error["message"].as_str().unwrap().contains("another installation"), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains("dual uninstall"), "{error}");
+    }
+    let select = "SELECT user_id FROM users";
+    assert_eq!(pair.sqlite(select), [[Some("1".into())]]);
+    assert_eq!(other.postgres(select), [[Some("2".into())]]);
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_left_alone() {
+    let pair = Pair::new();
+    pair.json(0, &["user", "add", r#"{"user_id": 1}"#]);
+    pair.sqlite("UPDATE dual_state SET format = 99");
+    for words in [&["user", "add", r#"{"user_id": 2}"#][..], &["init", "--apply"]] {
+        let error = pair.json(5, words)["error"].clone();
+        assert_eq!(error["kind"], "schema");
+        assert!(error["hint"].as_str().unwrap().contains("newer version"), "{error}");
+    }
+    let status = pair.json(0, &["status"]);
+    assert_eq!(status["sqlite"]["state"], "needs_init");
+    assert!(status["sqlite"]["reason"].as_str().unwrap().contains("format 99"), "{status}");
+    assert_eq!(status["postgres"]["state"], "up");
+    assert_eq!(pair.sqlite("SELECT user_id FROM users").len(), 1);
+}
+
+#[test]
+fn a_file_on_a_read_only_mount_is_named_with_what_to_do() {
+    let pair = Pair::new();
+    pair.json(0, &["user", "add", r#"{"user_id": 1}"#]);
+    let folder = pair.folder.path().display().to_string();
+    // A mount of its own, gone with the process; read-only binds even root.
+    let mounted = |words: &[&str]| {
+        let program = pair.command(words);
+        let output = std::process::Command::new("unshare")
+            .args([
+                "-rm",
+                "sh",
+                "-c",
+                "mount --bind \"$0\" \"$0\" && mount -o remount,ro,bind \"$0\" && exec \"$@\"",
+                &folder,
+            ])
+            .arg(program.get_program())
+            .args(program.get_args())
+            .output()
+            .unwrap();
+        Ran::of(output)
+    };
+    let error = mounted(&["user", "add", r#"{"user_id": 2}"#, "--json"]).ended(4).json();
+    assert_eq!(error["error"]["kind"], "access_denied");
+    assert!(error["error"]["hint"].as_str().unwrap().contains("writable"), "{error}");
+    let status = mounted(&["status", "--json"]).ended(0).json();
+    assert_eq!(
+        (&status["postgres"]["state"], &status["sqlite"]["state"]),
+        (&"up".into(), &"down".into())
+    );
+    assert_eq!(pair.postgres("SELECT user_id FROM users").len(), 1);
+}
+
+#[test]
+fn a_server_that_is_no_postgresql_is_away() {
+    let pair = Pair::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        use std::io::Write as _;
+        for client in listener.incoming() {
+            let _ = client.unwrap().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let url = format!("postgresql://u:hunter2@{address}/db");
+    let ran = pair.run_to(&url, &["init", "--apply", "--json"]);
+    assert!(matches!(ran.code, Some(2 | 4)), "{:?}", ran.code);
+    let error = ran.json()["error"].clone();
+    assert!(error["hint"].is_string() && !error.to_string().contains("hunter2"), "{error}");
+    assert!(!pair.path().exists());
+}

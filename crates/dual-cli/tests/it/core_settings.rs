@@ -124,3 +124,22 @@ fn a_mistyped_word_gets_a_suggestion() {
     Ran::of(dual().args(["sync", "--once", "--watch"]).output().unwrap()).ended(2);
     Ran::of(dual().arg("repair").output().unwrap()).ended(2);
 }
+
+#[test]
+fn what_is_going_on_is_told_on_stderr_if_asked() {
+    let pair = Pair::new();
+    let add = |command: &mut std::process::Command| {
+        let ran = Ran::of(command.output().unwrap()).ended(0);
+        assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+        ran.json();
+        ran.stderr
+    };
+    let words = ["user", "upsert", r#"{"user_id": 1, "first_name": "hunter2"}"#, "--json"];
+    assert_eq!(add(&mut pair.command(&words)), "");
+    let verbose = add(pair.command(&words).arg("-vv"));
+    assert!(verbose.contains("DEBUG"), "{verbose}");
+    assert!(!verbose.contains('\u{1b}'), "colours without a terminal");
+    for name in ["RUST_LOG", "DUAL_LOG"] {
+        assert!(add(pair.command(&words).env(name, "trace")).contains("DEBUG"), "{name}");
+    }
+}

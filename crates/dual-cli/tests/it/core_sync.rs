@@ -141,3 +141,33 @@ fn a_difference_that_nothing_captured_is_found_and_repaired() {
         assert_eq!(pair.json(0, &["verify"])["equal"], true);
     }
 }
+
+#[test]
+fn a_mass_loss_waits_for_a_person_and_the_service_goes_on() {
+    for (side, rows) in [("sqlite", 300), ("postgres", 100)] {
+        let pair = Pair::new();
+        pair.json(0, &["init", "--apply"]);
+        pair.postgres("INSERT INTO users (user_id) SELECT generate_series(1, 300)");
+        pair.json(0, &["sync", "--once"]);
+        // As a restore without our schema would leave it: nothing noted what went.
+        pair.postgres(
+            "DO $$ DECLARE t record; BEGIN \
+             FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass \
+             AND NOT tgisinternal LOOP EXECUTE format('DROP TRIGGER %I ON users', t.tgname); \
+             END LOOP; END $$; DELETE FROM users WHERE user_id > 100",
+        );
+        let once = pair.json(1, &["sync", "--once"]);
+        assert_eq!((&once["state"], &once["held_losses"]), (&json!("held"), &json!(200)));
+        let status = pair.json(0, &["status"]);
+        assert_eq!((&status["sync"], &status["held_losses"]), (&json!("held"), &json!(200)));
+        let text = pair.run(&["status"]).ended(0).stdout;
+        assert!(text.contains("would lose 200 rows and waits for `dual repair`"), "{text}");
+        pair.json(0, &["user", "get", "1"]);
+        assert_eq!(pair.sqlite("SELECT user_id FROM users").len(), 300);
+
+        assert_eq!(pair.json(0, &["repair", "--prefer", side])["equal"], true);
+        assert_eq!(pair.postgres("SELECT user_id FROM users").len(), rows);
+        assert_eq!(pair.sqlite("SELECT user_id FROM users").len(), rows);
+        assert_eq!(pair.json(0, &["sync", "--once"])["state"], "done");
+    }
+}

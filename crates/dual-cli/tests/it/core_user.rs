@@ -40,6 +40,8 @@ fn a_user_is_added_read_changed_and_deleted_on_both_sides() {
     for column in COLUMNS {
         assert!(user.contains_key(column), "{column}");
     }
+    let text = pair.run(&["user", "get", "5123456789", "--json"]).ended(0).stdout;
+    assert!(text.starts_with(r#"{"version":1,"user":{"id":1,"user_id":5123456789,"#), "{text}");
     assert_eq!(user["user_id"], 5_123_456_789_i64);
     assert_eq!(user["first_name"], "Пример");
     assert_eq!(user["status"], "registered");
@@ -195,7 +197,7 @@ fn lists_are_ordered_filtered_and_cut() {
     let text = pair.run(&["user", "list"]).ended(0).stdout;
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 5);
-    assert!(lines[0].starts_with("id  user_id  first_name"), "{text}");
+    assert!(lines[0].starts_with("id  user_id  username"), "{text}");
     assert!(lines[1].contains("Ганна"), "{text}");
 }
 

@@ -37,9 +37,9 @@ fn with_postgresql_away_sqlite_is_loaded_and_the_next_run_carries_it_over() {
     );
     // What the file learns in the meantime goes along.
     scene.sqlite("UPDATE users SET real_name = 'Позже' WHERE user_id = 102");
-    let document = scene.migrate(&["--json"]).ended(0).json();
-    // Every row of the file has got PostgreSQL's number.
-    assert_eq!(document["stores"]["sqlite"]["state"], "done");
+    scene.migrate(&["--json"]).ended(0);
+    // What was pending went first, and every row of the file has got PostgreSQL's number.
+    assert_eq!(scene.pending(), 0);
     assert_eq!(scene.equal().len(), 3);
     assert_eq!(scene.value(102, "real_name").as_deref(), Some("Позже"));
     assert_eq!(scene.value(101, "id").as_deref(), Some("1"));

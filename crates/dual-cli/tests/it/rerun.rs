@@ -201,11 +201,10 @@ fn ids_are_those_of_postgresql_whatever_an_old_script_left_in_the_file() {
         )
         .unwrap();
     scene.migrate(&[]).ended(0);
-    // Whom the sheet does not name keeps everything but an id that PostgreSQL gave to another.
-    let other = scene.sqlite("SELECT real_name, id < 0 FROM users WHERE user_id = 900");
-    assert_eq!(other, [[some("Чужой"), some("1")]]);
-    scene.sqlite("DELETE FROM users WHERE user_id = 900");
-    assert_eq!(scene.equal().len(), 3);
+    // Whom the sheet does not name keeps everything but the id, and reaches PostgreSQL, too.
+    assert_eq!(scene.equal().len(), 4);
+    assert_eq!(scene.value(900, "real_name"), some("Чужой"));
+    assert_eq!(scene.pending(), 0);
     // What only the file knew reached PostgreSQL with the row.
     assert_eq!(scene.value(103, "real_name"), some("Только в файле"));
     let before = scene.versions();
@@ -330,4 +329,25 @@ fn rows_that_only_sqlite_refuses_go_into_neither_database() {
     assert_eq!(rows, [(&json!(10), &json!("refused")), (&json!(17), &json!("refused"))]);
     assert!(asides[0]["reason"].as_str().unwrap().starts_with("SQLite refuses"));
     assert_eq!(scene.equal().len(), 18);
+}
+
+#[test]
+fn what_is_loaded_is_one_database_with_nothing_pending() {
+    let row = |user: i64, status: &str| bot_row("2025-07-10 12:00:05", user, status);
+    let scene = Scene::new(json!([heading(), row(101, "Купон выдан"), row(102, "Купон выдан")]));
+    scene.migrate(&[]).ended(0);
+    assert_eq!(scene.pending(), 0);
+    let stamps = "SELECT count(*) FROM dual_side_users WHERE live_base IS NOT NULL OR stamp <> 2";
+    assert_eq!(scene.sqlite(stamps)[0], [some("0")]);
+    // Writers of both sides are heard from then on, and the next run takes them along.
+    scene.postgres("UPDATE users SET real_name = 'там' WHERE user_id = 101");
+    scene.sqlite("UPDATE users SET real_name = 'здесь' WHERE user_id = 102");
+    scene.sheet(json!([heading(), row(101, "Купон выдан"), row(102, "Купон погашен")]));
+    scene.migrate(&[]).ended(0);
+    assert_eq!(scene.pending(), 0);
+    assert_eq!(scene.equal().len(), 2);
+    assert_eq!(scene.value(101, "real_name"), some("там"));
+    assert_eq!(scene.value(102, "real_name"), some("здесь"));
+    assert_eq!(scene.value(102, "status"), some("redeemed"));
+    assert_eq!(scene.postgres("SELECT count(*)::text FROM dual.conflict")[0], [some("0")]);
 }

@@ -197,6 +197,12 @@ impl Scene {
         postgres
     }
 
+    /// How many rows of the file PostgreSQL may lack.
+    pub fn pending(&self) -> i64 {
+        let sql = "SELECT count(*) FROM dual_side_users, dual_node WHERE seq > pushed";
+        self.sqlite(sql)[0][0].as_ref().unwrap().parse().unwrap()
+    }
+
     /// One column of one user, the same on both sides.
     #[track_caller]
     pub fn value(&self, user: i64, column: &str) -> Option<String> {
@@ -218,16 +224,29 @@ impl Scene {
         assert!(!self.sqlite_path().exists(), "a SQLite file was left behind");
     }
 
-    /// Everything that identifies the versions of all rows on both sides.
-    pub fn versions(&self) -> (Vec<Row>, Vec<u8>) {
+    /// Everything that identifies the versions of all rows on both sides. (What the file keeps
+    /// for itself moves with every exchange.)
+    pub fn versions(&self) -> (Vec<Row>, Vec<Row>) {
         let postgres = self.postgres(
             "SELECT xmin, cmin, ctid, u.* FROM users u UNION ALL \
              SELECT xmin, cmin, ctid, NULL, NULL, run_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL \
              FROM dual.import_run ORDER BY 5",
         );
-        // Checkpointed, so that the file itself holds everything.
-        self.sqlite("PRAGMA wal_checkpoint(TRUNCATE)");
-        (postgres, std::fs::read(self.sqlite_path()).unwrap())
+        let mut sqlite = self.sqlite(
+            "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE tbl_name NOT LIKE 'dual_%' \
+             ORDER BY 2",
+        );
+        sqlite.extend(self.sqlite("SELECT rowid, * FROM dual_import_run ORDER BY 1"));
+        // Whatever a value is, also one that is no text.
+        let columns = self.sqlite("SELECT name FROM pragma_table_info('users')");
+        let each: Vec<String> = columns
+            .iter()
+            .map(|row| format!("typeof({0}), hex({0})", row[0].as_deref().unwrap()))
+            .collect();
+        sqlite.extend(
+            self.sqlite(&format!("SELECT {} FROM users ORDER BY user_id", each.join(", "))),
+        );
+        (postgres, sqlite)
     }
 }
 

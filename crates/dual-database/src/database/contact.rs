@@ -1,5 +1,6 @@
 //! PostgreSQL as one call sees it.
 
+use tokio::sync::SemaphorePermit;
 use uuid::Uuid;
 
 use super::core::{Core, Deadline, is_verdict};
@@ -8,12 +9,14 @@ use crate::{Error, Kind, Result, Store};
 
 /// A session that one call has for itself, for one file.
 #[derive(Debug)]
-pub(super) struct Contact {
+pub(super) struct Contact<'c> {
     session: Pooled,
     file: Uuid,
+    /// Freed after the session was given back.
+    _turn: SemaphorePermit<'c>,
 }
 
-impl Contact {
+impl Contact<'_> {
     /// What the session can do.
     ///
     /// # Errors
@@ -45,7 +48,12 @@ impl Core {
         operation: &'static str,
         file: Uuid,
         deadline: Deadline,
-    ) -> Result<Contact> {
+    ) -> Result<Contact<'_>> {
+        // Not to be had in time means that there are many calls here, not that PostgreSQL fails.
+        let Some(Ok(turn)) = deadline.bound(self.turns.acquire()).await else {
+            let message = "all connections of this process were busy for the whole time-out";
+            return Err(Error::new(Kind::Unavailable(Store::Postgres), operation, message));
+        };
         let session = async {
             if self.shared.pool.tables().is_none() {
                 self.shared.pool.prepare().await?;
@@ -57,7 +65,7 @@ impl Core {
             Err(Error::new(Kind::Unavailable(Store::Postgres), operation, message))
         });
         match session {
-            Ok(session) => Ok(Contact { session, file }),
+            Ok(session) => Ok(Contact { session, file, _turn: turn }),
             Err(error) => {
                 if matches!(error.kind(), Kind::Schema(_)) {
                     self.shared.health.needs_init(Store::Postgres, &error);

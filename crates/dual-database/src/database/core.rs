@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 use tokio::time::Instant;
 
 use super::options::{Prefer, WriteMode};
@@ -18,6 +18,8 @@ use crate::{Error, Kind, Result, Store};
 #[derive(Debug)]
 pub(super) struct Core {
     pub shared: Arc<Shared>,
+    /// As many as there are sessions: calls wait for theirs in their order.
+    pub turns: Semaphore,
     /// `None` once it is closed.
     pub synchroniser: RwLock<Option<Synchroniser>>,
     pub mode: WriteMode,

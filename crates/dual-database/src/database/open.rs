@@ -4,18 +4,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 
 use super::DualDatabase;
 use super::core::Core;
 use super::options::Builder;
 use crate::schema::{Table, users};
+use crate::store::postgres::primary::Pool;
 use crate::store::postgres::{Limits, Settings};
 use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
 use crate::sync::engine::{Shared, Synchroniser};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "open the database";
+
+/// How many calls ask PostgreSQL at the same time; more wait for their turn. Those that commit
+/// together share one flush of its log.
+const SESSIONS: usize = 8;
 
 /// The settings, looked at.
 struct Checked {
@@ -38,6 +43,8 @@ impl Builder {
         let opened = Replica::open(sqlite.clone()).await;
         let mut shared = Shared::new(checked.postgres, self.limits(), sqlite);
         shared.poll = self.poll;
+        let (settings, declared) = (shared.postgres.clone(), Arc::clone(&shared.tables));
+        shared.pool = Pool::new(settings, self.limits(), declared, SESSIONS);
         match opened {
             Ok(replica) => shared.set_replica(Arc::new(replica)),
             Err(error) if is_passing(&error) => shared.health.failed(Store::Sqlite, &error),
@@ -51,6 +58,7 @@ impl Builder {
         };
         let core = Core {
             shared,
+            turns: Semaphore::new(SESSIONS),
             synchroniser: RwLock::new(Some(synchroniser)),
             mode: self.mode,
             prefer: self.prefer,
@@ -59,6 +67,10 @@ impl Builder {
         if self.background
             && let Err(error) = core.exchange(self.timeout).await
         {
+            // The file belongs to another installation: nothing may be written to either.
+            if error.is_configuration() {
+                return Err(error);
+            }
             tracing::debug!(error = error.chain(), "the first exchange has not come to its end");
         }
         Ok(DualDatabase { core: Arc::new(core) })

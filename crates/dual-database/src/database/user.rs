@@ -203,8 +203,13 @@ impl UserPatch {
         Ok(UserPatch { patch: Patch::from_json(&USERS, text)? })
     }
 
+    /// Sets the key: of a new row it has to be given.
+    #[must_use]
+    pub fn user_id(self, user_id: i64) -> UserPatch {
+        self.with("user_id", user_id.into())
+    }
+
     setters! {
-        user_id: i64,
         /// `None` for no value; taken as UTC.
         register_date: Option<DateTime>,
         /// `None` for no value; taken as UTC.

@@ -25,6 +25,7 @@ use crate::merge::Change;
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{Refused, RemoteRow, Written as Answer};
+use crate::store::postgres::sqlstate;
 use crate::store::sqlite::replica::{Content, Durability};
 use crate::{Error, Kind, Result, Store};
 
@@ -70,7 +71,7 @@ impl Core {
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
-                Ok(self.into_file(plan, answer, sent, deadline).await)
+                Ok(self.finish_in_file(plan, answer, sent, deadline).await)
             }
             Attempt::Away(cause) => self.alone(plan, cause).await,
             Attempt::Behind(cause) => self.alone_or_beside(plan, cause, look, deadline).await,
@@ -88,7 +89,7 @@ impl Core {
         let written = match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
-                self.into_file(plan, answer, sent, deadline).await
+                self.finish_in_file(plan, answer, sent, deadline).await
             }
             Attempt::Away(cause) | Attempt::Behind(cause) => {
                 return Err(cause.with_hint("nothing was written: both stores are required"));
@@ -120,7 +121,7 @@ impl Core {
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
-                Ok(self.into_file(plan, answer, sent, deadline).await)
+                Ok(self.finish_in_file(plan, answer, sent, deadline).await)
             }
             Attempt::Away(primary) | Attempt::Behind(primary) => {
                 Err(neither(plan.operation, primary, &cause))
@@ -156,7 +157,7 @@ impl Core {
         };
         let mut above = look.above;
         let mut alive = true;
-        for _ in 0..TRIES {
+        for attempt in 1..=TRIES {
             let proposal = self.propose(above);
             let changes = first_guess(plan, alive);
             let primary = match contact.primary() {
@@ -180,9 +181,11 @@ impl Core {
                 }
                 Ok(Err(Refused::Missing(id))) => return Err(not_found(plan.operation, &name(id))),
                 Ok(Err(Refused::Changed(id))) => return Err(conflict(plan.operation, &name(id))),
-                Err(cause) if cause.is_outcome_unknown() => {
+                // A defect says nothing about what was done either.
+                Err(cause) if cause.is_outcome_unknown() || cause.kind() == Kind::Internal => {
                     return Ok(Attempt::Lost { sent: Sent { changes, proposal }, cause });
                 }
+                Err(cause) if attempt < TRIES && met_another(&cause) => {}
                 Err(cause) if is_verdict(&cause) => return Err(cause),
                 Err(cause) => return Ok(Attempt::Away(cause)),
             }
@@ -193,7 +196,7 @@ impl Core {
     }
 
     /// PostgreSQL has it: the file's part.
-    async fn into_file(
+    async fn finish_in_file(
         &self,
         plan: &Arc<Plan>,
         answer: Answer,
@@ -328,7 +331,10 @@ impl Core {
                     return Ok(answer);
                 }
                 Err(error) if is_verdict(&error) => return Err(error),
-                Err(error) if error.is_unavailable() && !deadline.has_passed() => {
+                Err(error)
+                    if error.kind() == Kind::Unavailable(Store::Sqlite)
+                        && !deadline.has_passed() =>
+                {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 Err(error) => {
@@ -338,6 +344,13 @@ impl Core {
             }
         }
     }
+}
+
+/// Whether the statement was taken back because of somebody who was there at the same moment: a
+/// deadlock, a serialization failure, or a row that came or went between two looks at it (which
+/// the server cannot tell from a trigger that leaves rows out).
+fn met_another(error: &Error) -> bool {
+    sqlstate(error).is_some_and(|code| matches!(code, "40001" | "40P01" | "P0001"))
 }
 
 fn first_guess(plan: &Plan, alive: bool) -> Vec<(RowId, Change)> {

@@ -14,9 +14,11 @@ use super::report::{Report, StoreOutcome};
 use super::write::Target;
 use super::{Event, Import, Observer};
 use crate::error::Result;
-use crate::init::{Stores, exchange, is_node};
+use crate::init::{Standing, Stores, exchange, standing};
 use crate::store::postgres::primary::Pool;
-use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
+use crate::store::sqlite::capture::settle_adopted;
+use crate::store::sqlite::failed;
+use crate::store::sqlite::replica::{Content, Durability, Replica, Settings as ReplicaSettings};
 
 /// How long what was pending before the load is waited for.
 const BEFORE: Duration = Duration::from_secs(60);
@@ -29,7 +31,7 @@ impl Import {
     /// and merged with the rest when it comes back.
     pub(super) async fn settle(&self, target: &Target) {
         let stores = self.stores(target);
-        if is_node(&stores.sqlite)
+        if standing(&stores.sqlite) == Standing::Waiting
             && let Err(error) = Box::pin(exchange(&stores, BEFORE)).await
         {
             tracing::info!(error = error.chain(), "what is pending could not be exchanged first");
@@ -43,8 +45,15 @@ impl Import {
         let loaded = |outcome: &StoreOutcome| {
             !matches!(outcome, StoreOutcome::Away(_) | StoreOutcome::Planned(_))
         };
+        let unchanged = |outcome: &StoreOutcome| matches!(outcome, StoreOutcome::Unchanged(_));
+        if unchanged(&report.postgres)
+            && unchanged(&report.sqlite)
+            && standing(&stores.sqlite) == Standing::Settled
+        {
+            return;
+        }
         let done = match (loaded(&report.postgres), loaded(&report.sqlite)) {
-            (true, true) => Box::pin(exchange(&stores, AFTER)).await.map(|exchange| exchange.held),
+            (true, true) => Box::pin(first(&stores, report)).await,
             (true, false) => Box::pin(capture(&stores)).await.map(|()| None),
             (false, true) => Replica::open(stores.sqlite).await.map(|_| None),
             (false, false) => return,
@@ -70,6 +79,38 @@ impl Import {
             sqlite: ReplicaSettings { path: target.sqlite.path.clone(), busy: target.busy, tables },
         }
     }
+}
+
+/// Exchanges everything; says how many rows a person has to decide about, if that is so.
+///
+/// If the file had no rows before, each of its rows came from this load, and PostgreSQL has the
+/// same: they are not compared as what the file had for itself, which would give all of them to
+/// PostgreSQL once more.
+async fn first(stores: &Stores, report: &Report) -> Result<Option<usize>> {
+    let is_stranger = standing(&stores.sqlite) == Standing::Stranger;
+    let all_new = match (&report.postgres, &report.sqlite) {
+        (StoreOutcome::Done(_) | StoreOutcome::Unchanged(_), StoreOutcome::Done(plan)) => {
+            is_stranger && plan.updated == 0 && plan.unchanged == 0
+        }
+        _ => false,
+    };
+    if let (true, StoreOutcome::Done(plan)) = (all_new, &report.sqlite) {
+        let (replica, loaded) = (Replica::open(stores.sqlite.clone()).await?, plan.inserted);
+        let settle = move |content: &Content<'_>| {
+            let Some(local) = content.tables().first() else { return Ok(()) };
+            let count = format!("SELECT count(*) FROM {}", local.layout.sidecar());
+            let rows: i64 = content
+                .connection()
+                .query_row(&count, [], |row| row.get(0))
+                .map_err(|cause| failed("count the rows", cause))?;
+            if u64::try_from(rows).ok() == Some(loaded) {
+                settle_adopted(content.connection(), &local.layout)?;
+            }
+            Ok(())
+        };
+        replica.write("settle what was loaded", Durability::Full, settle).await?;
+    }
+    exchange(stores, AFTER).await.map(|exchange| exchange.held)
 }
 
 async fn capture(stores: &Stores) -> Result<()> {

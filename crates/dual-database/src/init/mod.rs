@@ -161,13 +161,38 @@ pub(crate) async fn exchange(stores: &Stores, within: Duration) -> Result<Exchan
     Box::pin(synchroniser.sync(within)).await
 }
 
-/// Whether the file has been a node already. A file that cannot be looked at has not.
-pub(crate) fn is_node(settings: &ReplicaSettings) -> bool {
-    let there = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'dual_node')";
-    LocalFile::open(settings)
-        .ok()
-        .and_then(|file| file.connection()?.query_row(there, [], |row| row.get(0)).ok())
-        .unwrap_or(false)
+/// How far a file is part of the database, as far as it knows itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has not met PostgreSQL, or cannot be looked at.
+    Stranger,
+    /// It is a node, and something waits to be exchanged.
+    Waiting,
+    /// It is a node and has given everything.
+    Settled,
+}
+
+/// Looks at the file and changes nothing.
+pub(crate) fn standing(settings: &ReplicaSettings) -> Standing {
+    let look = || -> Option<Standing> {
+        let file = LocalFile::open(settings).ok()?;
+        let connection = file.connection()?;
+        let there = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'dual_node')";
+        if !connection.query_row(there, [], |row| row.get(0)).ok()? {
+            return Some(Standing::Stranger);
+        }
+        let follows = "SELECT json_type(follow, '$.state.following') IS NOT NULL FROM dual_node";
+        let mut settled: bool = connection.query_row(follows, [], |row| row.get(0)).ok()?;
+        for table in settings.tables.iter() {
+            let sql = format!(
+                "SELECT EXISTS (SELECT 1 FROM {} WHERE seq > (SELECT pushed FROM dual_node))",
+                Layout::new(table).sidecar()
+            );
+            settled &= !connection.query_row(&sql, [], |row| row.get::<_, bool>(0)).ok()?;
+        }
+        Some(if settled { Standing::Settled } else { Standing::Waiting })
+    };
+    look().unwrap_or(Standing::Stranger)
 }
 
 async fn remote(session: &Session, table: &Table, catalog: &Catalog) -> Result<SidePlan> {

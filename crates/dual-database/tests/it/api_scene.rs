@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,8 +26,8 @@ pub enum Wire {
     Swallow,
     /// Connections break, and no new one comes about.
     Refuse,
-    /// The server gets what has this text in it, and the connection breaks before the answer;
-    /// then everything passes.
+    /// The server gets what has this text in it, no answer comes, and the connection breaks;
+    /// other connections pass.
     LoseAnswerTo(&'static str),
 }
 
@@ -54,12 +55,13 @@ impl Proxy {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)) else { continue };
                 let copies = [client.try_clone().unwrap(), server.try_clone().unwrap()];
                 known.lock().unwrap().extend(copies);
+                let lost = Arc::new(AtomicBool::new(false));
                 for (from, to, asks) in [
                     (client.try_clone().unwrap(), server.try_clone().unwrap(), true),
                     (server, client, false),
                 ] {
-                    let shared = Arc::clone(&shared);
-                    thread::spawn(move || forward(from, to, asks, &shared));
+                    let (shared, lost) = (Arc::clone(&shared), Arc::clone(&lost));
+                    thread::spawn(move || forward(from, to, asks, &shared, &lost));
                 }
             }
         });
@@ -80,7 +82,13 @@ impl Proxy {
     }
 }
 
-fn forward(mut from: TcpStream, mut to: TcpStream, asks: bool, wire: &Mutex<Wire>) {
+fn forward(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    asks: bool,
+    wire: &Mutex<Wire>,
+    lost: &AtomicBool,
+) {
     let mut buffer = [0; 65536];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         let bytes = &buffer[..length];
@@ -102,12 +110,18 @@ fn forward(mut from: TcpStream, mut to: TcpStream, asks: bool, wire: &Mutex<Wire
             }
         };
         if lose {
-            // The answer goes nowhere: this side is closed first, the server's a moment later.
-            let _ = from.shutdown(Shutdown::Both);
-            let _ = to.write_all(bytes);
-            thread::sleep(Duration::from_millis(300));
-            let _ = to.shutdown(Shutdown::Both);
-            return;
+            // The rest of what is asked still passes, no answer does, and soon nothing.
+            lost.store(true, Ordering::SeqCst);
+            let sockets = [from.try_clone().unwrap(), to.try_clone().unwrap()];
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(300));
+                for socket in sockets {
+                    let _ = socket.shutdown(Shutdown::Both);
+                }
+            });
+        }
+        if !asks && lost.load(Ordering::SeqCst) {
+            continue;
         }
         if to.write_all(bytes).is_err() {
             return;

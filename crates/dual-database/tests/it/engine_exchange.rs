@@ -235,6 +235,61 @@ async fn the_task_exchanges_by_itself_and_another_process_takes_over() {
     other.sync.close(PATIENCE).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn everybody_writes_at_once_and_all_end_equal() {
+    let scene = Scene::on(shared().unwrap());
+    let (url, path) = (scene.database.url(), scene.path("one.db"));
+    let one = Node::start(&url, &path).await;
+    one.sync().await;
+    let (panel, two) =
+        (Node::start(&url, &path).await, Node::start(&url, &scene.path("two.db")).await);
+    for round in 0..60_i64 {
+        let owner = round % 7;
+        scene.sql(&format!(
+            "INSERT INTO accounts (owner, balance) VALUES ({owner}, {round}) \
+             ON CONFLICT (owner) DO UPDATE SET balance = excluded.balance"
+        ));
+        one.script(&format!(
+            "INSERT OR REPLACE INTO users (user_id, first_name) VALUES ({owner}, 'r{round}')"
+        ));
+        panel.script(&format!("UPDATE accounts SET note = 'p{round}' WHERE owner = {owner}"));
+        two.script(&format!(
+            "UPDATE users SET phone_number = '{round}'; DELETE FROM accounts WHERE owner = {}",
+            round % 11
+        ));
+        scene.sql(&format!("DELETE FROM users WHERE user_id = {}", round % 5));
+        for node in [&one, &panel, &two] {
+            node.sync.ring();
+        }
+    }
+    until("all are equal", async || {
+        let pending = one.state().await.pushed < one.state().await.seq;
+        let equal = scene.is_equal(&one) && scene.is_equal(&two);
+        equal && !(pending && one.look(|content| content.is_pending()).await)
+    })
+    .await;
+    for node in [one, panel, two] {
+        assert_eq!(node.look(|content| content.quarantine()).await, []);
+        node.sync.close(PATIENCE).await;
+    }
+}
+
+#[tokio::test]
+async fn calls_that_give_up_waiting_do_not_hinder_a_long_comparison() {
+    let scene = Scene::on(shared().unwrap());
+    scene.node("first.db").await.sync().await;
+    scene.sql(
+        "INSERT INTO accounts (owner, balance) SELECT n, n FROM generate_series(1, 20000) AS n",
+    );
+    let node = scene.node("bot.db").await;
+    until("the first copy is done", async || {
+        let given_up = node.sync.sync(std::time::Duration::from_millis(30)).await;
+        given_up.is_ok_and(|exchange| exchange.caught_up)
+    })
+    .await;
+    scene.assert_equal(&node);
+}
+
 fn user(name: &str) -> Vec<Value> {
     let users = dual_database::schema::users();
     let mut values = users.defaults();

@@ -18,6 +18,7 @@ impl Rounds {
     /// Opens a connection, brings the tables to the declared form, reads the epoch.
     pub(super) async fn connect(&mut self) -> Result<Flow> {
         self.drop_link();
+        self.met = false;
         self.file =
             self.read("read the file's identity", |content| Ok(content.node()?.file)).await?;
         let link = Link::open(&self.shared).await?;
@@ -92,6 +93,7 @@ impl Rounds {
             content.set_node(&node)
         })
         .await?;
+        self.met = true;
         Flow::to(Stand::Inspect)
     }
 

@@ -1,5 +1,11 @@
 //! The synchroniser on the real stores: the rounds of `../DESIGN.md`, and the task that runs
 //! them in every process and lets the one with the lease work.
+//!
+//! - `step`, `rounds`: the steps as data, where a round stands, what a failed step leaves;
+//! - `link`, `connect`, `push`, `pull`: the steps of an ordinary round;
+//! - `plan`, `compare`: the full comparison, by ranges; `repair`: what a person decides about it;
+//! - `quarantine`, `log`: rows that are set aside, entries of the conflict log;
+//! - `task`: when rounds run, and in which process.
 
 mod compare;
 mod connect;

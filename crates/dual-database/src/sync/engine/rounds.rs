@@ -122,6 +122,9 @@ pub(super) struct Rounds {
     pub(super) shared: Arc<Shared>,
     stand: Option<Stand>,
     link: Option<Link>,
+    /// The server at the other end of it is the file's, and has the file's token: a round that
+    /// was given up before that begins with the look at the server.
+    pub(super) met: bool,
     /// The file's identity at PostgreSQL, as it was read last.
     pub(super) file: Uuid,
     /// The numbers that were claimed over this connection.
@@ -153,6 +156,7 @@ impl Rounds {
             shared,
             stand: None,
             link: None,
+            met: false,
             file: Uuid::nil(),
             claimed: BTreeSet::new(),
             signed: false,
@@ -170,7 +174,7 @@ impl Rounds {
     pub(super) async fn advance(&mut self) -> Advance {
         let stand = match self.stand.take() {
             Some(stand) => stand,
-            None if self.link.as_ref().is_some_and(Link::is_open) => Stand::Inspect,
+            None if self.met && self.link.as_ref().is_some_and(Link::is_open) => Stand::Inspect,
             None => Stand::Connect,
         };
         let step = stand.step();

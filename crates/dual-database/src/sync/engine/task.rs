@@ -105,22 +105,30 @@ impl Core {
         }
     }
 
-    /// One step of the rounds; a panic in it is an error like another.
-    async fn advance(&self) -> Advance {
-        let mut rounds = self.rounds.lock().await;
-        match AssertUnwindSafe(rounds.advance()).catch_unwind().await {
-            Ok(advance) => advance,
-            Err(_) => {
-                rounds.abandon();
-                error!("a step of the exchange panicked: it is begun again");
-                Advance::Failed(Error::new(Kind::Internal, "exchange", "a step panicked"))
+    /// One step of the rounds; a panic in it is an error like another. It goes on if the caller
+    /// gives up: calls that wait for a while and go would else begin a long comparison again and
+    /// again.
+    async fn advance(self: &Arc<Core>) -> Advance {
+        let core = self.clone();
+        let step = tokio::spawn(async move {
+            let mut rounds = core.rounds.lock().await;
+            match AssertUnwindSafe(rounds.advance()).catch_unwind().await {
+                Ok(advance) => advance,
+                Err(_) => {
+                    rounds.abandon();
+                    error!("a step of the exchange panicked: it is begun again");
+                    Advance::Failed(Error::new(Kind::Internal, "exchange", "a step panicked"))
+                }
             }
-        }
+        });
+        step.await.unwrap_or_else(|_| {
+            Advance::Failed(Error::new(Kind::Interrupted, "exchange", "the program is ending"))
+        })
     }
 
     /// Rounds until one that began after the call has exchanged everything, or a comparison
     /// waits for a person.
-    pub(super) async fn exchange(&self) -> Result<Exchange> {
+    pub(super) async fn exchange(self: &Arc<Core>) -> Result<Exchange> {
         self.open().await?;
         let mark = self.rounds.lock().await.begun;
         let mut more = 0;
@@ -170,7 +178,7 @@ impl Core {
         tokio::join!(self.listen(), self.turns());
     }
 
-    async fn turns(&self) {
+    async fn turns(self: &Arc<Core>) {
         let now = Instant::now();
         let poll = u64::try_from(self.shared.poll.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut turn = Turn {
@@ -193,7 +201,7 @@ impl Core {
     }
 
     /// Waits for a reason to run a round, and runs it.
-    async fn turn(&self, turn: &mut Turn) {
+    async fn turn(self: &Arc<Core>, turn: &mut Turn) {
         let wake = match turn.backing_off {
             true => turn.next,
             false => turn.next.min(Instant::now() + LOOK),
@@ -233,7 +241,7 @@ impl Core {
     }
 
     /// The steps of one round. The lease is renewed while it takes long.
-    async fn round(&self, turn: &mut Turn) -> Outcome {
+    async fn round(self: &Arc<Core>, turn: &mut Turn) -> Outcome {
         loop {
             match self.advance().await {
                 Advance::Next => self.lead(turn).await,

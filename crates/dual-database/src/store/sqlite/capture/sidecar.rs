@@ -63,6 +63,22 @@ pub fn renumber(connection: &Connection, writer: Writer) -> Result<()> {
         .map_err(|cause| failed("give the SQLite file a number", cause))
 }
 
+/// Takes the rows that were adopted here as what PostgreSQL has adopted: for a table whose rows
+/// all came from one load into both. Returns how many there are.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn settle_adopted(connection: &Connection, layout: &Layout) -> Result<usize> {
+    let sql = format!(
+        "UPDATE {} SET stamp = {}, seq = 0, live_base = NULL, {} WHERE stamp = {} AND live = 1",
+        layout.sidecar,
+        Stamp::ADOPTED_POSTGRES.raw(),
+        layout.each(", ", |r| format!("{} = NULL", r.base)),
+        Stamp::ADOPTED_SQLITE.raw(),
+    );
+    connection.execute(&sql, []).map_err(|cause| failed("settle adopted rows", cause))
+}
+
 /// The sidecar row of that key.
 ///
 /// # Errors
