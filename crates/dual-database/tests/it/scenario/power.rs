@@ -32,11 +32,17 @@ async fn two_hundred_kills_lose_no_acknowledged_write() {
         let first = round * 1_000_000;
         let mut child = worker(&place.url(), &place.path(), &format!("add:{first}"));
         let pipe = child.stdout.take().unwrap();
+        let (first_line, writes) = std::sync::mpsc::channel();
         let lines = std::thread::spawn(move || {
-            std::io::BufReader::new(pipe).lines().map_while(Result::ok).collect::<Vec<_>>()
+            let lines = std::io::BufReader::new(pipe).lines().map_while(Result::ok);
+            lines.inspect(|_| first_line.send(()).unwrap_or_default()).collect::<Vec<_>>()
         });
-        // Anywhere between its start and a few hundred writes; no more random than needed.
-        tokio::time::sleep(Duration::from_millis(30 + (round * 7919) % 170)).await;
+        // Every fourth is killed while it opens the file or meets PostgreSQL.
+        if round % 4 != 0 {
+            writes.recv_timeout(LIMIT).unwrap();
+        }
+        // No more random than needed.
+        tokio::time::sleep(Duration::from_millis((round * 7919) % 120)).await;
         child.kill().unwrap();
         child.wait().unwrap();
         // A line that was cut off was not acknowledged.
