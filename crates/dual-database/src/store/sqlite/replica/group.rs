@@ -177,7 +177,10 @@ impl Drop for Committer {
             interrupt.interrupt();
         }
         drop(interrupt);
-        if let Some(thread) = self.thread.take() {
+        // The last owner may be work that this very thread has dropped.
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
             let _ = thread.join();
         }
     }
