@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dual_database::merge::{Conflict, RegisterId, Tracked, overwritten};
+use dual_database::merge::{Bases, Conflict, RegisterId, Tracked, overwritten};
 use dual_database::stamp::Writer;
 use dual_database::sync::reconcile::{Guard, Unknown, loses, purgeable, unknown};
 use dual_database::sync::{
@@ -453,7 +453,7 @@ impl World {
         if !cause.primary_is_intact() && !self.traps.has(Trap::SilentReconcile) {
             for (key, row) in &poll.rows {
                 if let Some(local) = content.version(*key) {
-                    let lost = overwritten(local, &row.version);
+                    let lost = overwritten(local, &row.version, &Bases::default());
                     self.taint(*key, !lost.is_empty());
                     content.log.extend(lost.into_iter().map(|conflict| (*key, conflict)));
                 }

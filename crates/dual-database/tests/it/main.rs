@@ -29,6 +29,7 @@ mod primary_server;
 mod primary_write;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
+mod scenario;
 mod replica;
 mod replica_file;
 mod source_csv;

@@ -15,7 +15,7 @@ use super::quarantine::Ward;
 use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use super::{log, push};
 use crate::Result;
-use crate::merge::{Conflict, RegisterId, overwritten};
+use crate::merge::{Bases, Conflict, RegisterId, overwritten};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{PushEnd, Pushed, RemoteRow};
@@ -301,7 +301,7 @@ fn settle(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
             && let Some(local) = content.row(row.id)?
         {
             let own = &local.tracked.version;
-            let lost = overwritten(own, &row.version).into_iter();
+            let lost = overwritten(own, &row.version, &Bases::default()).into_iter();
             let lost = lost.map(|conflict| log::entry(row.id, conflict, Some(&row.version), own));
             content.log_conflicts(&lost.collect::<Vec<_>>())?;
         }
