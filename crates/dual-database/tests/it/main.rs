@@ -17,6 +17,7 @@ mod engine_failures;
 mod engine_quarantine;
 mod engine_scene;
 mod engine_steps;
+mod engine_two_processes;
 mod init;
 mod postgres_catalog;
 mod postgres_session;
