@@ -406,3 +406,28 @@ async fn inner_full_disk() {
     .await;
     assert!(db.verify().await.unwrap().equal);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_comes_back_while_the_file_is_away() {
+    let scene = Scene::shared("api_both_away");
+    let db = scene.open().await;
+    both(db.add_user(&named(1, "Anna")).await.unwrap());
+    let script = scene.outsider();
+    script.execute_batch("BEGIN IMMEDIATE").unwrap();
+    only(Store::Postgres, db.add_user(&named(2, "Boris")).await.unwrap());
+    scene.proxy.set(Wire::Refuse);
+    let error = db.add_user(&named(3, "Vera")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable(Store::Postgres));
+    scene.proxy.set(Wire::Pass);
+    // PostgreSQL is all that is needed.
+    eventually("PostgreSQL is used again", async || {
+        db.upsert_user(&named(4, "Olga")).await.is_ok_and(|written| written.is_in(Store::Postgres))
+    })
+    .await;
+    assert_eq!(name_of(&db, 2).await.as_deref(), Some("Boris"));
+    script.execute_batch("ROLLBACK").unwrap();
+    eventually("the file catches up", async || {
+        scene.sqlite("SELECT count(*) FROM users").as_deref() == Some("3")
+    })
+    .await;
+}

@@ -30,9 +30,9 @@ mod primary_server;
 mod primary_write;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
-mod scenario;
 mod replica;
 mod replica_file;
+mod scenario;
 mod source_csv;
 mod source_google;
 mod source_gspread;

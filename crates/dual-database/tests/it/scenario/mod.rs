@@ -6,6 +6,7 @@ mod nodes;
 mod outage;
 mod outside;
 mod power;
+mod promotion;
 mod restore;
 mod scene;
 mod sqlite_away;
