@@ -73,11 +73,8 @@ impl Rounds {
         }
         match node.follow {
             Follow::Reconciling { .. } => return Flow::to(Stand::Compare),
-            Follow::Held { losses, .. } => {
-                self.held = Some(losses);
-                return Flow::idle();
-            }
-            Follow::Following { .. } => {}
+            Follow::Held { losses, .. } => return self.wait_for_a_person(&node, losses).await,
+            Follow::Following { .. } => self.held_since = None,
         }
         let batch = Batch { generation, ..Batch::of(pending.rows, pending.upto) };
         Flow::to(match batch.is_empty() {
