@@ -6,8 +6,8 @@ mod failure;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dual_database::merge::{
-    Admission, Change, Conflict, RegisterId, Tracked, Version, admit, conflicts, overwritten,
-    written,
+    Admission, Bases, Change, Conflict, RegisterId, Tracked, Version, admit, conflicts,
+    overwritten, written,
 };
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::sync::reconcile::{Unknown, given, purgeable, risen, unknown};
@@ -354,8 +354,8 @@ impl Primary {
                 Some(existing) => {
                     let mut logged = conflicts(&row.version, &row.bases, existing);
                     if comparison == Some(false) && !self.traps.has(Trap::SilentReconcile) {
-                        logged.extend(overwritten(existing, &row.version));
-                        logged.extend(overwritten(&row.version, existing));
+                        logged.extend(overwritten(existing, &row.version, &row.bases));
+                        logged.extend(overwritten(&row.version, existing, &Bases::default()));
                     }
                     let intact = comparison.unwrap_or(true);
                     let own = self.traps.offered(row, existing, intact);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dual_database::merge::{Conflict, RegisterId, Tracked, overwritten};
+use dual_database::merge::{Bases, Conflict, RegisterId, Tracked, overwritten};
 use dual_database::stamp::Writer;
 use dual_database::sync::reconcile::{Guard, Unknown, loses, purgeable, unknown};
 use dual_database::sync::{
@@ -220,6 +220,7 @@ impl World {
             self.broken(&mut content, cause);
         }
         let fresh = Token(u128::from(self.fresh_token()));
+        let fresh = content.tokens.proposal(seen, fresh);
         content.tokens = content.tokens.propose(seen, fresh);
         self.files[file].commit(content, true);
         Step::Next(Box::new(Round::Rotate { seen, fresh }))
@@ -453,7 +454,7 @@ impl World {
         if !cause.primary_is_intact() && !self.traps.has(Trap::SilentReconcile) {
             for (key, row) in &poll.rows {
                 if let Some(local) = content.version(*key) {
-                    let lost = overwritten(local, &row.version);
+                    let lost = overwritten(local, &row.version, &Bases::default());
                     self.taint(*key, !lost.is_empty());
                     content.log.extend(lost.into_iter().map(|conflict| (*key, conflict)));
                 }

@@ -108,12 +108,13 @@ pub(crate) fn start(
     }
 }
 
-/// What `pg_ctl` looks at, too: the first line is the process, the eighth its state.
+/// What `pg_ctl` looks at, too: the first line is the process, the eighth its state. A standby
+/// takes readers in a state of its own.
 fn is_ready(data: &Path, pid: u32) -> bool {
     let Ok(text) = fs::read_to_string(data.join("postmaster.pid")) else { return false };
     let mut lines = text.lines();
     lines.next().is_some_and(|line| line.trim() == pid.to_string())
-        && lines.nth(6).is_some_and(|line| line.trim() == "ready")
+        && lines.nth(6).is_some_and(|line| matches!(line.trim(), "ready" | "standby"))
 }
 
 /// Sends a signal by name; the process is our child and not yet waited for, so that its

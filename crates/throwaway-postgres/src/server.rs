@@ -170,6 +170,49 @@ impl Server {
         wire::run(self.port(), ADMINISTRATOR, database, sql)
     }
 
+    /// A streaming replica of this running server, made by `pg_basebackup`, on a port of its own.
+    /// It follows asynchronously; `SELECT pg_promote()` makes it a primary.
+    ///
+    /// # Errors
+    /// The binaries have no `pg_basebackup` (fetched ones do not), the server has a password,
+    /// or the replica does not start.
+    pub fn standby(&self) -> Result<Server, Error> {
+        let watchdog = Watchdog::start(folder::for_server(self.account)?)?;
+        let folder = watchdog.folder();
+        let layout = Layout { data: folder.join("data"), log: folder.join("log") };
+        let standby = Server {
+            binaries: self.binaries.clone().reachable(self.account, folder)?,
+            layout,
+            account: self.account,
+            password: self.password.clone(),
+            life: Mutex::new(Life { process: None, port: 0 }),
+            databases: AtomicU64::new(0),
+            _watchdog: watchdog,
+        };
+        let mut command = Command::new(standby.binaries.program("pg_basebackup"));
+        command
+            .args([
+                "--checkpoint=fast",
+                "--wal-method=stream",
+                "--write-recovery-conf",
+                "--no-sync",
+            ])
+            .args(["--no-password", "--host=127.0.0.1", "--username", ADMINISTRATOR])
+            .arg(format!("--port={}", self.port()))
+            .arg("--pgdata")
+            .arg(&standby.layout.data)
+            .current_dir("/");
+        lend(&mut command, self.account);
+        let outcome = run_program("pg_basebackup", &mut command, INITDB_LIMIT)?;
+        if !outcome.succeeded() {
+            let log = tail(&outcome.output, 10);
+            let reason = "it could not copy the data".into();
+            return Err(Error::Server { program: "pg_basebackup", reason, log });
+        }
+        standby.first_start(None)?;
+        Ok(standby)
+    }
+
     /// Makes a database of that name and returns its URL.
     ///
     /// # Errors

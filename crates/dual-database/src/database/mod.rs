@@ -182,14 +182,17 @@ impl DualDatabase {
         self.core.exchange(within).await
     }
 
-    /// Ends it: pushes what is pending, at most for `within`. Nothing relies on it being called.
-    /// Clones of it can still read and write; what they write is exchanged when the next
-    /// process opens the file.
+    /// Ends it: pushes what is pending and closes the file, all within that time. When it
+    /// returns earlier, SQLite has let go of the file, and it can be copied or moved. Nothing
+    /// relies on it being called. Clones of it are left with PostgreSQL alone.
     pub async fn close(self, within: Duration) {
         let deadline = Deadline::after(within);
         let running = deadline.bound(async { self.core.synchroniser.write().await.take() }).await;
         if let Some(synchroniser) = running.flatten() {
             synchroniser.close(deadline.remaining()).await;
+        }
+        if let Some(replica) = self.core.shared.take_replica() {
+            let _ = deadline.bound(replica.close()).await;
         }
     }
 

@@ -94,13 +94,15 @@ pub fn conflicts(pending: &Version, bases: &Bases, found: &Version) -> Vec<Confl
 
 /// What `winner` takes from `loser` in a comparison with a server that may have lost
 /// transactions: nothing tells whether the writer of a higher stamp had seen the lower one, so
-/// every register that is overwritten is logged.
+/// every register that is overwritten is logged. Two are not: one that nobody has ever set, and
+/// one of which the winner's side remembers (`seen`, what is pending in it) that just this
+/// setting was replaced.
 #[must_use]
-pub fn overwritten(loser: &Version, winner: &Version) -> Vec<Conflict> {
+pub fn overwritten(loser: &Version, winner: &Version, seen: &Bases) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     let merged = merge(loser, winner).version;
     // On equal stamps too: a server that came back from a backup can hand one out again.
-    if merged.live.value != loser.live.value {
+    if merged.live.value != loser.live.value && seen.live != Some(loser.live.stamp) {
         let (winner, loser) = (merged.live.stamp, loser.live.stamp);
         conflicts.push(Conflict { register: RegisterId::Live, winner, loser });
     }
@@ -109,7 +111,8 @@ pub fn overwritten(loser: &Version, winner: &Version) -> Vec<Conflict> {
     }
     for (position, (own, merged_column)) in loser.columns.iter().zip(&merged.columns).enumerate() {
         let replaced = merged_column.value != own.value;
-        if replaced || !merged.live.value {
+        let known = own.stamp == Stamp::ZERO || seen.column(position) == Some(own.stamp);
+        if (replaced || !merged.live.value) && !known {
             let by = if merged.live.value { merged_column.stamp } else { merged.live.stamp };
             let register = RegisterId::Column(position);
             conflicts.push(Conflict { register, winner: by, loser: own.stamp });
@@ -203,14 +206,19 @@ mod tests {
     #[test]
     fn a_server_that_lost_transactions_overwrites_nothing_silently() {
         let ours = row(true, 0, 30);
-        assert_eq!(overwritten(&ours, &row(true, 0, 20)), []);
-        assert_eq!(overwritten(&ours, &row(true, 0, 40)), entry(COLUMN, 40, 30));
+        assert_eq!(overwritten(&ours, &row(true, 0, 20), &Bases::default()), []);
+        assert_eq!(overwritten(&ours, &row(true, 0, 40), &Bases::default()), entry(COLUMN, 40, 30));
         let mut again = row(true, 0, 30);
         again.columns[0].value = Value::Int(31);
-        assert_eq!(overwritten(&ours, &again), entry(COLUMN, 30, 30));
-        assert_eq!(overwritten(&again, &ours), []);
+        assert_eq!(overwritten(&ours, &again, &Bases::default()), entry(COLUMN, 30, 30));
+        assert_eq!(overwritten(&again, &ours, &Bases::default()), []);
         let mut both = entry(RegisterId::Live, 50, 0);
         both.extend(entry(COLUMN, 50, 30));
-        assert_eq!(overwritten(&ours, &row(false, 50, 50)), both);
+        assert_eq!(overwritten(&ours, &row(false, 50, 50), &Bases::default()), both);
+        // What it replaced it has seen.
+        let own = Bases { live: Some(at(0)), columns: vec![Some(at(30))] };
+        assert_eq!(overwritten(&ours, &row(false, 50, 50), &own), []);
+        let older = Bases { live: Some(at(0)), columns: vec![Some(at(20))] };
+        assert_eq!(overwritten(&ours, &row(false, 50, 50), &older), entry(COLUMN, 50, 30));
     }
 }

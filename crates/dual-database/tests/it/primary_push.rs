@@ -616,8 +616,8 @@ mod against_the_model {
                 Some(existing) => {
                     let mut logged = conflicts(&row.version, &row.bases, existing);
                     if comparison == Some(false) {
-                        logged.extend(overwritten(existing, &row.version));
-                        logged.extend(overwritten(&row.version, existing));
+                        logged.extend(overwritten(existing, &row.version, &row.bases));
+                        logged.extend(overwritten(&row.version, existing, &Bases::default()));
                     }
                     let own = match comparison.unwrap_or(true) {
                         true => row.against(existing),

@@ -128,6 +128,11 @@ impl Shared {
         self.replica.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Takes the open file out, so that it can be closed.
+    pub(crate) fn take_replica(&self) -> Option<Arc<Replica>> {
+        self.replica.write().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// The process's clock.
     pub fn clock(&self) -> MutexGuard<'_, StampClock<Wall>> {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner)

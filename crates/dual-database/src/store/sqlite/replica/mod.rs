@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use content::Content;
@@ -190,8 +191,12 @@ pub struct Quarantined {
 #[derive(Debug)]
 pub struct Replica {
     place: Arc<Place>,
-    committer: Committer,
+    /// Goes first: the last connection to close writes the log back into the file, which a
+    /// reading one may not.
     reader: Reader,
+    committer: Committer,
+    /// Goes last, when both threads have closed their connections.
+    open: watch::Sender<()>,
 }
 
 impl Replica {
@@ -207,7 +212,7 @@ impl Replica {
         let place = Arc::new(Place::new(settings));
         let committer = Committer::start(Arc::clone(&place)).await?;
         let reader = Reader::start(Arc::clone(&place))?;
-        Ok(Replica { place, committer, reader })
+        Ok(Replica { place, committer, reader, open: watch::Sender::new(()) })
     }
 
     /// The tables in their order.
@@ -299,6 +304,15 @@ impl Replica {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.place.generation()
+    }
+
+    /// Closes it and waits until SQLite has let go of the file: that is when the last of those
+    /// who share it has.
+    pub async fn close(self: Arc<Replica>) {
+        let mut open = self.open.subscribe();
+        // Letting go may wait for the work that is running.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+        while open.changed().await.is_ok() {}
     }
 
     /// Where it is.

@@ -1,8 +1,8 @@
 //! What becomes of one pushed row: the model's `Primary::push`, without a database.
 
 use crate::merge::{
-    Conflict, Defaults, Register, RegisterId, Tracked, Version, canonical_bytes, conflicts, merge,
-    overwritten,
+    Bases, Conflict, Defaults, Register, RegisterId, Tracked, Version, canonical_bytes, conflicts,
+    merge, overwritten,
 };
 use crate::schema::{LogicalType, RowId, Table};
 use crate::stamp::Stamp;
@@ -43,8 +43,8 @@ pub(super) fn decide(
     let found = &existing.version;
     let mut logged = conflicts(&row.version, &row.bases, found);
     if ground.comparison == Some(false) {
-        logged.extend(overwritten(found, &row.version));
-        logged.extend(overwritten(&row.version, found));
+        logged.extend(overwritten(found, &row.version, &row.bases));
+        logged.extend(overwritten(&row.version, found, &Bases::default()));
     }
     logged.sort_unstable();
     logged.dedup();

@@ -1,0 +1,13 @@
+//! What a user lives through: real servers, real files, real client programs, and a comparison
+//! of both sides that is not ours (`psql` and Python's `sqlite3`).
+
+mod gate;
+mod nodes;
+mod outage;
+mod outside;
+mod power;
+mod promotion;
+mod restore;
+mod scene;
+mod sqlite_away;
+mod transactions;
