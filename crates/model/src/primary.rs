@@ -6,8 +6,8 @@ mod failure;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dual_database::merge::{
-    Admission, Bases, Change, Conflict, RegisterId, Tracked, Version, admit, conflicts, overwritten,
-    written,
+    Admission, Bases, Change, Conflict, RegisterId, Tracked, Version, admit, conflicts,
+    overwritten, written,
 };
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::sync::reconcile::{Unknown, given, purgeable, risen, unknown};

@@ -220,6 +220,7 @@ impl World {
             self.broken(&mut content, cause);
         }
         let fresh = Token(u128::from(self.fresh_token()));
+        let fresh = content.tokens.proposal(seen, fresh);
         content.tokens = content.tokens.propose(seen, fresh);
         self.files[file].commit(content, true);
         Step::Next(Box::new(Round::Rotate { seen, fresh }))

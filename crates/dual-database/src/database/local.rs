@@ -7,7 +7,7 @@ use crate::merge::{Change, Tracked, Version, misses_none};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{LOCKED, Written};
-use crate::store::sqlite::replica::{Content, LocalRow, Node, Quarantined, Taken};
+use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Quarantined, Taken};
 use crate::sync::engine::Shared;
 use crate::sync::{Break, Follow};
 use crate::{Error, Kind, Result, Store};
@@ -92,7 +92,7 @@ pub(super) fn look(content: &Content<'_>, plan: &Plan) -> Result<Look> {
 pub(super) type Rows = Vec<Option<Record>>;
 
 /// The whole plan goes to the file alone, pending, under a stamp that is made here.
-pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Result<Rows> {
+pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Result<(Rows, Sent)> {
     let name = |id: RowId| named(&shared.tables, id);
     for (id, read) in &plan.reads {
         let row = content.row(*id)?.filter(|row| row.tracked.version.live.value);
@@ -120,7 +120,7 @@ pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Resu
     for (id, change) in &changes {
         content.change(*id, change, proposal).map_err(|error| error.about(name(*id)))?;
     }
-    rows(content, &changes)
+    Ok((rows(content, &changes)?, Sent { changes, proposal }))
 }
 
 /// Whether nobody has written to the row since it was read: every stamp is the same.
@@ -180,6 +180,18 @@ fn has_arrived(row: &Tracked, change: &Change, stamp: Stamp) -> bool {
     }
 }
 
+/// The rows, if all of that stands: the file that took it was lost before anybody could say so,
+/// and has been brought back with it.
+pub(super) fn arrived(content: &Content<'_>, sent: &Sent) -> Result<Option<Rows>> {
+    for (id, change) in &sent.changes {
+        let row = content.row(*id)?;
+        if !row.is_some_and(|row| has_arrived(&row.tracked, change, sent.proposal)) {
+            return Ok(None);
+        }
+    }
+    rows(content, &sent.changes).map(Some)
+}
+
 /// What became of PostgreSQL's answer in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direct {
@@ -187,6 +199,9 @@ pub(super) enum Direct {
     Stands,
     /// The file lacks something of what was there before: the feed brings both.
     Misses,
+    /// Something was pending that had not seen it, which is to be logged: to be done again with
+    /// FULL. After a power cut nothing else would tell of the loser.
+    Meets,
     /// The file's own table refuses a row; it is in quarantine.
     Refused,
     /// The file does not follow the server that answered: the answer proves nothing about the
@@ -195,7 +210,11 @@ pub(super) enum Direct {
 }
 
 /// Takes PostgreSQL's answer into the file, all of its rows or none.
-pub(super) fn direct(content: &Content<'_>, answer: &Written) -> Result<Direct> {
+pub(super) fn direct(
+    content: &Content<'_>,
+    answer: &Written,
+    durability: Durability,
+) -> Result<Direct> {
     let node = content.node()?;
     match &node.follow {
         Follow::Following { epoch, .. }
@@ -221,6 +240,10 @@ pub(super) fn direct(content: &Content<'_>, answer: &Written) -> Result<Direct> 
             None => return Ok(Direct::Misses),
             Some(absorbed) => taken.push((id, before, absorbed, &written.row)),
         }
+    }
+    let meets = taken.iter().any(|(_, _, absorbed, _)| !absorbed.conflicts.is_empty());
+    if meets && durability == Durability::Normal {
+        return Ok(Direct::Meets);
     }
     let mut outcome = Direct::Stands;
     for (id, before, absorbed, row) in taken {

@@ -25,7 +25,7 @@ pub enum Prefer {
     Local,
 }
 
-/// Settings of a [`DualDatabase`].
+/// Settings of a [`DualDatabase`](super::DualDatabase).
 #[derive(Clone, Debug)]
 pub struct Builder {
     pub(super) postgres_url: Option<String>,

@@ -16,7 +16,7 @@
 //! half of the time allowed; a comparison is not (it may take minutes, or wait for a person), and
 //! neither is a lock that somebody holds on the very row.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Written;
@@ -212,14 +212,18 @@ impl Core {
     ) -> Written<Rows> {
         let answer = Arc::new(answer);
         let rows: Rows = answer.rows.iter().map(|written| remote_record(&written.row)).collect();
-        let taken = {
+        let direct = |durability| {
             let answer = Arc::clone(&answer);
-            let work = move |content: &Content<'_>| local::direct(content, &answer);
-            self.change_file(plan.operation, Durability::Normal, work).await
+            let work = move |content: &Content<'_>| local::direct(content, &answer, durability);
+            self.change_file(plan.operation, durability, work)
+        };
+        let taken = match direct(Durability::Normal).await {
+            Ok(Direct::Meets) => direct(Durability::Full).await,
+            taken => taken,
         };
         let stands = match taken {
             Ok(Direct::Stands) => true,
-            Ok(Direct::Refused) => false,
+            Ok(Direct::Refused | Direct::Meets) => false,
             Ok(Direct::Misses) => self.feed_brings(plan.operation, answer.txid, deadline).await,
             Ok(Direct::OtherEpoch) => {
                 // Pending, it arrives at the server that is followed next in any case.
@@ -290,7 +294,19 @@ impl Core {
 
     async fn try_alone(&self, plan: &Arc<Plan>) -> Result<Rows> {
         let (shared, planned) = (Arc::clone(&self.shared), Arc::clone(plan));
-        let work = move |content: &Content<'_>| local::alone(content, &planned, &shared);
+        // The file can be lost after the commit: made again, it would find itself in the way.
+        let made: Arc<Mutex<Option<Sent>>> = Arc::default();
+        let work = move |content: &Content<'_>| {
+            let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(sent) = &*made
+                && let Some(rows) = local::arrived(content, sent)?
+            {
+                return Ok(rows);
+            }
+            let (rows, sent) = local::alone(content, &planned, &shared)?;
+            *made = Some(sent);
+            Ok(rows)
+        };
         let rows = self.change_file(plan.operation, Durability::Full, work).await?;
         self.ring();
         Ok(rows)

@@ -54,6 +54,8 @@ pub enum Event {
     },
     /// A person has decided.
     Approved,
+    /// The comparison is made again, with its guard: the cause may be gone.
+    Reconsidered,
     /// A full comparison has been applied on both sides.
     Reconciled {
         /// The epoch that was read in the comparison's snapshot.
@@ -137,6 +139,9 @@ impl Follow {
             (&Follow::Held { cause, followed, .. }, Event::Approved) => {
                 Ok(Follow::Reconciling { cause, approved: true, followed })
             }
+            (&Follow::Held { cause, followed, .. }, Event::Reconsidered) => {
+                Ok(Follow::Reconciling { cause, approved: false, followed })
+            }
             (Follow::Reconciling { .. }, Event::Reconciled { epoch, snapshot })
                 if epoch.token.is_some() && epoch.life.is_some() =>
             {
@@ -207,6 +212,7 @@ impl fmt::Display for ImpossibleHistory {
             Event::Broken(_) => "broken",
             Event::Held { .. } => "held",
             Event::Approved => "approved",
+            Event::Reconsidered => "reconsidered",
             Event::Reconciled { .. } => "reconciled",
         };
         write!(f, "the event `{event}` cannot happen to a cursor that is {state}")

@@ -99,6 +99,14 @@ impl Tokens {
         Tokens { current, proposed: Some(fresh) }
     }
 
+    /// The token to propose: what another process of the file has proposed and PostgreSQL has
+    /// not been seen to have, else `fresh`. Two processes that overwrote each other's proposal
+    /// would find a token at PostgreSQL that the file knows no more.
+    #[must_use]
+    pub fn proposal(&self, seen: Option<Token>, fresh: Token) -> Token {
+        self.proposed.filter(|proposed| seen != Some(*proposed)).unwrap_or(fresh)
+    }
+
     /// The tokens after PostgreSQL has confirmed that it has `set`.
     #[must_use]
     pub fn confirm(&self, set: Token) -> Tokens {
@@ -160,6 +168,10 @@ mod tests {
         assert_eq!(judge(proposed, 1), None);
         assert_eq!(judge(proposed, 2), None);
         assert_eq!(judge(confirmed, 2), None);
+        // Another process that connects meanwhile proposes the same.
+        assert_eq!(proposed.proposal(Some(Token(1)), Token(3)), Token(2));
+        assert_eq!(proposed.proposal(Some(Token(2)), Token(3)), Token(3));
+        assert_eq!(confirmed.proposal(Some(Token(2)), Token(3)), Token(3));
         // The next rotation starts from what PostgreSQL was seen to have.
         let next = proposed.propose(Some(Token(2)), Token(3));
         assert_eq!((judge(next, 2), judge(next, 3)), (None, None));

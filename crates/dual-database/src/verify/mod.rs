@@ -1,6 +1,6 @@
 //! Whether both stores have the same: every column of every living row, in canonical form.
 //!
-//! The tables are walked in parts of [`PART`] rows by key. Of each part both sides make a digest
+//! The tables are walked in parts of `PART` rows by key. Of each part both sides make a digest
 //! of the same bytes ([`crate::value::RangeHasher`]); rows are looked at, as digests of their
 //! own, only where those differ. Memory does not grow with the tables.
 //!

@@ -31,6 +31,9 @@ pub enum Wire {
     LoseAnswerTo(&'static str),
 }
 
+/// Rows as text; `None` is NULL.
+pub type Rows = Vec<Vec<Option<String>>>;
+
 /// Between the library and PostgreSQL.
 pub struct Proxy {
     port: u16,
@@ -199,7 +202,7 @@ impl<'s> Scene<'s> {
     }
 
     /// Every user, column by column, as text that both sides print alike.
-    pub fn both(&self) -> (Vec<Vec<Option<String>>>, Vec<Vec<Option<String>>>) {
+    pub fn both(&self) -> (Rows, Rows) {
         let columns: Vec<&str> =
             dual_database::schema::users().data_columns().map(|(_, column)| column.name).collect();
         let text = |name: &&str| match *name {

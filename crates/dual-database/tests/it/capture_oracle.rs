@@ -85,8 +85,7 @@ impl Oracle {
                 let most = captured(clock.1, replaced, self.writer);
                 assert!(least <= stamp && stamp <= most, "{what}: {least} {stamp} {most}");
             };
-            let replaces =
-                |change: &Change| row.map_or(Stamp::ZERO, |row| row.replaces(change));
+            let replaces = |change: &Change| row.map_or(Stamp::ZERO, |row| row.replaces(change));
             let mut expected = match &change {
                 Change::Update(columns) => {
                     let first = columns.first().map_or(Stamp::ZERO, |(at, _)| is.stamp_of(*at));

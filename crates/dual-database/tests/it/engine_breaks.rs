@@ -1,8 +1,10 @@
 //! Cursors that mean nothing any more: restored and copied stores, missing capture, the guard.
 
 use dual_database::sync::Follow;
-use dual_database::sync::engine::{Fault, Preference, Retention, Step};
+use dual_database::sync::engine::{Fault, Preference, Retention, Step, StepHook};
 use dual_database::{Kind, Store};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use throwaway_postgres::{Server, shared};
 
@@ -312,4 +314,48 @@ async fn holding_a_comparison_fails_and_is_done_again() {
         assert_eq!(node.sync().await.held, Some(200));
         assert_eq!(scene.one("SELECT sum(balance) FROM accounts"), "20100");
     }
+}
+
+/// Puts another file at the path just before a step, once.
+#[derive(Debug)]
+struct Replace {
+    step: Step,
+    files: Mutex<Option<(PathBuf, PathBuf)>>,
+}
+
+impl StepHook for Replace {
+    fn fault(&self, step: Step) -> Fault {
+        if step == self.step
+            && let Some((from, to)) = self.files.lock().unwrap().take()
+        {
+            std::fs::rename(from, to).unwrap();
+        }
+        Fault::None
+    }
+}
+
+#[tokio::test]
+async fn a_push_for_a_file_that_was_replaced_meanwhile_says_nothing_about_the_next() {
+    let scene = Scene::on(shared().unwrap());
+    let hook = Arc::new(Replace { step: Step::Acknowledge, files: Mutex::new(None) });
+    let node = Node::open(&scene.database.url(), &scene.path("bot.db"), |shared| {
+        shared.hook = Some(hook.clone());
+    })
+    .await;
+    node.add(1, 1).await;
+    node.sync().await;
+    node.script(&format!("VACUUM INTO '{}'", scene.path("backup.db").display()));
+    for _ in 0..40 {
+        node.set_balance(1, 2).await;
+    }
+    // A backup comes back while what the file had is on its way.
+    *hook.files.lock().unwrap() = Some((scene.path("backup.db"), scene.path("bot.db")));
+    node.sync().await;
+    assert!(hook.files.lock().unwrap().is_none());
+    // Its positions begin lower than those that were pushed.
+    node.add(2, 2).await;
+    let exchange = node.sync().await;
+    assert_eq!(exchange.pending, 0);
+    let rows = "SELECT string_agg(owner || '=' || balance, ',' ORDER BY owner) FROM accounts";
+    assert_eq!(scene.one(rows), "1=2,2=2");
 }

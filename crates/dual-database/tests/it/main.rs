@@ -20,6 +20,7 @@ mod engine_locks;
 mod engine_quarantine;
 mod engine_scene;
 mod engine_steps;
+mod engine_two_processes;
 mod init;
 mod postgres_catalog;
 mod postgres_session;
@@ -32,9 +33,9 @@ mod primary_server;
 mod primary_write;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
-mod scenario;
 mod replica;
 mod replica_file;
+mod scenario;
 mod source_csv;
 mod source_google;
 mod source_gspread;

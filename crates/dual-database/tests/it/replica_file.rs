@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dual_database::merge::{Change, Register, Tracked, written};
@@ -653,6 +654,33 @@ async fn closing_does_not_wait_for_what_is_running() {
     let (_folder, _) = scene.reopened();
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert!(notes(&path).is_empty());
+}
+
+#[tokio::test]
+async fn work_on_the_thread_may_be_the_last_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bot.db");
+    let replica = Arc::new(Replica::open(settings(&path, vec![visits()])).await.unwrap());
+    let last = Arc::clone(&replica);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let mut write = Box::pin(replica.write("test", Durability::Normal, move |_| {
+        let _ = wait.recv();
+        drop(last);
+        Ok(())
+    }));
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut write).await.is_err());
+    drop(write);
+    drop(replica);
+    go.send(()).unwrap();
+    // It ends in order: the number is given back.
+    let begun = Instant::now();
+    let outside = rusqlite::Connection::open(&path).unwrap();
+    outside.busy_timeout(Duration::from_secs(5)).unwrap();
+    let given_back = "SELECT heartbeat = 0 FROM dual_writer";
+    while !outside.query_row(given_back, [], |row| row.get::<_, bool>(0)).unwrap() {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

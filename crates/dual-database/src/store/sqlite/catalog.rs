@@ -129,7 +129,11 @@ impl Found {
     }
 }
 
-fn columns(connection: &Connection, schema: &str, table: &Table) -> rusqlite::Result<Vec<FoundColumn>> {
+fn columns(
+    connection: &Connection,
+    schema: &str,
+    table: &Table,
+) -> rusqlite::Result<Vec<FoundColumn>> {
     connection
         .prepare(
             "SELECT name, type, \"notnull\" AND dflt_value IS NULL AND pk = 0, hidden IN (2, 3) \

@@ -39,6 +39,8 @@ pub(super) struct Comparison {
     horizon: Stamp,
     /// The file's position as it began: what was pending up to here has been given at the end.
     upto: i64,
+    /// The generation of the file that it began with.
+    generation: u64,
     /// The first pass only counts what would be lost.
     counts: bool,
     tally: Tally,
@@ -53,13 +55,13 @@ pub(super) struct Comparison {
 impl Rounds {
     /// Reads who the server is.
     pub(super) async fn compare(&mut self) -> Result<Flow> {
-        let (node, is_empty) = self
+        let (node, is_empty, generation) = self
             .read("begin a comparison", |content| {
                 let mut is_empty = true;
                 for table in 0..content.tables().len() {
                     is_empty &= content.range(table, None, None, 1)?.is_empty();
                 }
-                Ok((content.node()?, is_empty))
+                Ok((content.node()?, is_empty, content.generation()))
             })
             .await?;
         let Follow::Reconciling { cause, approved, .. } = node.follow else {
@@ -87,6 +89,7 @@ impl Rounds {
             snapshot: header.snapshot,
             horizon: header.horizon,
             upto: node.seq,
+            generation,
             counts: asks,
             tally: Tally::default(),
             table: 0,
@@ -176,7 +179,7 @@ impl Rounds {
         let end = comparison.plan.end;
         let settled = self
             .write("compare: settle", Durability::Normal, move |content| {
-                if content.node()?.follow != comparison.state {
+                if !comparison.is_of(content)? {
                     return Ok(None);
                 }
                 settle(content, &comparison)?;
@@ -196,7 +199,7 @@ impl Rounds {
             .write("finish a comparison", Durability::Full, move |content| {
                 let mut node = content.node()?;
                 let accepted = comparison.epoch.token.is_some_and(|t| node.tokens.accept(t));
-                if node.follow != comparison.state || !accepted {
+                if !comparison.is_of(content)? || !accepted {
                     return Ok(false);
                 }
                 let Comparison { epoch, snapshot, .. } = comparison;
@@ -245,6 +248,11 @@ impl Rounds {
 }
 
 impl Comparison {
+    /// Whether the file is the one with which it began, and stands where it stood.
+    fn is_of(&self, content: &Content<'_>) -> Result<bool> {
+        Ok(content.generation() == self.generation && content.node()?.follow == self.state)
+    }
+
     /// Reads the file's part of the range and plans it; says with which key the range ends, if
     /// not with its table. Of the two sides the one with more rows decides how far it goes.
     fn look(&mut self, content: &Content<'_>) -> Result<Option<i64>> {

@@ -19,8 +19,8 @@ impl Rounds {
     pub(super) async fn connect(&mut self) -> Result<Flow> {
         self.drop_link();
         self.met = false;
-        self.file =
-            self.read("read the file's identity", |content| Ok(content.node()?.file)).await?;
+        let node = self.read("read the file's identity", |content| content.node()).await?;
+        (self.file, self.tokens) = (node.file, node.tokens);
         let link = Link::open(&self.shared).await?;
         let sent_ms = now_ms();
         let header = self.primary(&link).header().await?;
@@ -31,15 +31,20 @@ impl Rounds {
 
     /// A break goes to disk before PostgreSQL gets the token: afterwards nothing else tells of it.
     pub(super) async fn propose(&mut self, header: Header) -> Result<Flow> {
-        let asked = self.file;
+        let (asked, tokens) = (self.file, self.tokens);
         let work = move |content: &Content<'_>| {
             let mut node = content.node()?;
             if node.file != asked {
                 return Ok(None);
             }
+            // Another process of the file has rotated it since: what was read proves nothing.
+            let rotated = node.tokens != tokens;
             belongs(&node, &header)?;
             let mut seen = header.epoch.token;
             let cause = node.follow.break_at(&header.epoch, &node.tokens);
+            if cause == Some(Break::OtherFile) && rotated {
+                return Ok(None);
+            }
             if cause == Some(Break::OtherFile) {
                 node.file = Uuid::now_v7();
                 node.number = free_number(&content.numbers()?);
@@ -54,14 +59,14 @@ impl Rounds {
             if let Some(cause) = cause {
                 node.follow = follow(&node.follow, Event::Broken(cause))?;
             }
-            let fresh = Token(random());
+            let fresh = node.tokens.proposal(seen, Token(random()));
             node.tokens = node.tokens.propose(seen, fresh);
             node.installation = Some(header.epoch.installation);
             content.set_node(&node)?;
             Ok(Some((seen, fresh, cause, node.file)))
         };
         let proposed = self.write("propose a token", Durability::Full, work).await?;
-        // Another process of this file has given it another identity meanwhile.
+        // Another process of this file has given it another identity or token meanwhile.
         let Some((seen, fresh, cause, file)) = proposed else {
             self.drop_link();
             return Flow::more();

@@ -12,7 +12,7 @@ use crate::merge::Tracked;
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::primary::{Poll, RemoteRow};
 use crate::store::sqlite::replica::{Content, Durability, Side, Taken};
-use crate::sync::{Break, Event, Follow, Poll as Verdict, Snapshot, judge_poll};
+use crate::sync::{Break, Event, Follow, Poll as Verdict, Snapshot, Tokens, judge_poll};
 
 /// What applying a poll came to.
 enum Applied {
@@ -29,11 +29,13 @@ enum Applied {
 impl Rounds {
     /// Reads what is new since the cursor, and again what the file has refused.
     pub(super) async fn poll(&mut self) -> Result<Flow> {
-        let (state, also) = self
+        let (state, tokens, also) = self
             .read("read the cursor", |content| {
-                Ok((content.node()?.follow, Ward::read(content)?.due_here()))
+                let node = content.node()?;
+                Ok((node.follow, node.tokens, Ward::read(content)?.due_here()))
             })
             .await?;
+        self.tokens = tokens;
         let Follow::Following { snapshot, .. } = &state else {
             return Flow::more();
         };
@@ -48,7 +50,7 @@ impl Rounds {
 
     /// Takes it in: all tables in one transaction, so that nobody sees half of somebody's.
     pub(super) async fn apply(&mut self, poll: Poll, state: Follow) -> Result<Flow> {
-        let (rows, inspected) = (poll.rows.len(), self.inspected);
+        let (rows, inspected, tokens) = (poll.rows.len(), self.inspected, self.tokens);
         let before = state.clone();
         let cursor = poll.header.snapshot.clone();
         // A conflict that is logged here only has to be on disk before a push that knows of it:
@@ -67,7 +69,7 @@ impl Rounds {
                     {
                         return Ok(Applied::MayMeet);
                     }
-                    apply(content, &poll, &state)
+                    apply(content, &poll, &state, &tokens)
                 })
                 .await?;
             match applied {
@@ -164,7 +166,8 @@ fn meets(content: &Content<'_>) -> Result<bool> {
     Ok(content.is_pending()? || !content.quarantine()?.is_empty())
 }
 
-fn apply(content: &Content<'_>, poll: &Poll, state: &Follow) -> Result<Applied> {
+/// `tokens` are those that the file had before the poll.
+fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) -> Result<Applied> {
     let node = content.node()?;
     let Follow::Following { epoch, snapshot } = state else { return Ok(Applied::Overtaken) };
     if node.follow != *state {
@@ -183,8 +186,13 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow) -> Result<Applied> 
             header.purged,
         ),
     };
-    if let Verdict::Broken(cause) = verdict {
-        return Ok(Applied::Broken(cause));
+    match verdict {
+        // Another process of the file has rotated it since the poll.
+        Verdict::Broken(Break::OtherFile) if node.tokens != *tokens => {
+            return Ok(Applied::Overtaken);
+        }
+        Verdict::Broken(cause) => return Ok(Applied::Broken(cause)),
+        Verdict::Apply => {}
     }
     if poll.too_many {
         return Ok(Applied::Broken(Break::Backlog));

@@ -20,6 +20,9 @@ pub(super) struct Batch {
     pub(super) rows: Vec<(RowId, Tracked)>,
     /// The position up to which they were read.
     pub(super) upto: i64,
+    /// The generation of the file that they were read from: a position says nothing about
+    /// another one.
+    pub(super) generation: u64,
     /// Rows that cannot be sent: the column whose value PostgreSQL cannot hold.
     pub(super) unreadable: Vec<(RowId, usize)>,
 }
@@ -47,7 +50,7 @@ impl Rounds {
     pub(super) async fn push_read(&mut self) -> Result<Flow> {
         self.begun += 1;
         let at_once = self.shared.at_once;
-        let (node, pending, numbers, unsent) = self
+        let (node, pending, numbers, unsent, generation) = self
             .read("read what is pending", move |content| {
                 let node = content.node()?;
                 let pending = match node.follow {
@@ -56,7 +59,7 @@ impl Rounds {
                     Follow::Reconciling { .. } | Follow::Held { .. } => Some(Default::default()),
                 };
                 let unsent = !content.unsent_conflicts()?.is_empty();
-                Ok((node, pending, content.numbers()?, unsent))
+                Ok((node, pending, content.numbers()?, unsent, content.generation()))
             })
             .await?;
         if node.file != self.file {
@@ -72,18 +75,15 @@ impl Rounds {
         }
         match node.follow {
             Follow::Reconciling { .. } => return Flow::to(Stand::Compare),
-            Follow::Held { losses, .. } => {
-                self.held = Some(losses);
-                return Flow::idle();
-            }
-            Follow::Following { .. } => {}
+            Follow::Held { losses, .. } => return self.wait_for_a_person(&node, losses).await,
+            Follow::Following { .. } => self.held_since = None,
         }
         let Some(pending) = pending else {
             self.break_off(node.follow, Break::Backlog).await?;
             info!("much has changed in the file: both sides are gone through by ranges");
             return Flow::more();
         };
-        let batch = Batch::of(pending.rows, pending.upto);
+        let batch = Batch { generation, ..Batch::of(pending.rows, pending.upto) };
         Flow::to(match batch.is_empty() {
             false if batch.rows.is_empty() => {
                 Stand::Acknowledge(Box::new((batch, Pushed::default())))
@@ -132,6 +132,9 @@ impl Rounds {
         let (gone, conflicts) = (pushed.gone.len(), pushed.conflicts.len());
         let (rows, refused) = (batch.rows.len(), pushed.refused.len());
         let work = move |content: &Content<'_>| {
+            if content.generation() != batch.generation {
+                return Ok(None);
+            }
             let ward = Ward::read(content)?;
             acknowledged(content, &ward, &batch, &pushed)?;
             let mut node = content.node()?;
@@ -141,9 +144,12 @@ impl Rounds {
                 node.follow = follow(&node.follow, Event::Broken(Break::Missing))?;
             }
             content.set_node(&node)?;
-            Ok(!content.unsent_conflicts()?.is_empty())
+            Ok(Some(!content.unsent_conflicts()?.is_empty()))
         };
-        let unsent = self.write("acknowledge", Durability::Normal, work).await?;
+        // Another file is at the path meanwhile: it pushes what it has itself.
+        let Some(unsent) = self.write("acknowledge", Durability::Normal, work).await? else {
+            return Flow::more();
+        };
         if rows > 0 {
             debug!(rows, refused, conflicts, "pushed");
         }

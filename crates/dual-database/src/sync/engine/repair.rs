@@ -2,27 +2,44 @@
 //!
 //! The file's cursor is held meanwhile, so that no round takes part. Range by range one side is
 //! made to win by the stamps, and what it overwrites goes to the conflict log; then the
-//! comparison is let past the guard and does what it always does. Given up in the middle, the
-//! cursor stays held, and it can be asked for again.
+//! comparison is let past the guard and does what it always does.
+//!
+//! Nothing is held before PostgreSQL has been met, and what fails lets go. After a crash in the
+//! middle the hold (of 0 losses) falls as soon as the lease, which is nobody's meanwhile, has
+//! ended.
+
+use std::time::Instant;
 
 use tracing::info;
 
 use super::compare::RANGE;
 use super::quarantine::Ward;
-use super::rounds::{Rounds, follow};
+use super::rounds::{Advance, Flow, Rounds, follow, now_ms};
 use super::{Preference, Shared, log};
 use crate::merge::{Absorbed, Bases, Change, Conflict, Register, RegisterId, Tracked, Version};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{Range, RemoteRow};
-use crate::store::sqlite::replica::{ConflictEntry, Content, Durability, LocalRow, Side, Taken};
-use crate::sync::{Break, Event, Follow};
+use crate::store::sqlite::replica::{
+    ConflictEntry, Content, Durability, LocalRow, Node, Side, Taken,
+};
+use crate::sync::{Break, Event, Follow, Lease};
 use crate::{Error, Kind, Result};
 
+/// A hold is looked at again after so many polling intervals.
+const RECONSIDERED: u32 = 300;
+
+/// While somebody repairs, the lease is nobody's: PostgreSQL's number runs no synchroniser.
+fn nobodys_lease() -> Option<Lease> {
+    Lease::take(None, 0, now_ms())
+}
+
 impl Rounds {
-    /// Holds the cursor, makes the preferred side win, and approves the comparison.
+    /// Holds the cursor, makes the preferred side win, and approves the comparison. If it fails
+    /// the cursor is let go again, under the guard.
     pub(super) async fn repair(&mut self, prefer: Preference) -> Result<()> {
         self.abandon();
+        self.meet().await?;
         self.write("hold the cursor", Durability::Full, |content| {
             let mut node = content.node()?;
             if let Follow::Following { .. } = node.follow {
@@ -33,53 +50,112 @@ impl Rounds {
                 node.follow = Follow::Reconciling { cause, approved: false, followed };
                 node.follow = follow(&node.follow, Event::Held { losses: 0 })?;
             }
+            node.lease = nobodys_lease();
             content.set_node(&node)
         })
         .await?;
-        if prefer != Preference::Newest {
-            self.meet().await?;
-            for table in 0..self.shared.tables.len() {
-                let mut after = None;
-                loop {
-                    let link = self.take_link("repair: read PostgreSQL")?;
-                    let range = self.primary(&link).range(table, after, RANGE).await?;
-                    self.put_link(link);
-                    let shared = self.shared.clone();
-                    after = self
-                        .write("repair: settle", Durability::Normal, move |content| {
-                            settle(content, &shared, range, (table, after), prefer)
-                        })
-                        .await?;
-                    if after.is_none() {
-                        break;
-                    }
+        let settled = self.settle_all(prefer).await;
+        let event = if settled.is_ok() { Event::Approved } else { Event::Reconsidered };
+        let end = self
+            .write("let the cursor go", Durability::Full, move |content| {
+                let mut node = content.node()?;
+                node.lease = None;
+                match node.follow {
+                    // A hold that was there before waits on.
+                    Follow::Held { losses: 1.., .. } if event == Event::Reconsidered => {}
+                    _ => node.follow = follow(&node.follow, event)?,
                 }
-            }
-        }
-        self.write("approve a comparison", Durability::Full, |content| {
-            let mut node = content.node()?;
-            node.follow = follow(&node.follow, Event::Approved)?;
-            content.set_node(&node)
-        })
-        .await?;
+                content.set_node(&node)
+            })
+            .await;
+        settled.and(end)?;
         info!(?prefer, "a person has approved the comparison");
         Ok(())
     }
 
-    /// Steps of a round until PostgreSQL has been met: a held cursor ends it then.
-    async fn meet(&mut self) -> Result<()> {
-        loop {
-            match self.advance().await {
-                super::rounds::Advance::Next => {}
-                super::rounds::Advance::Failed(error) => return Err(error),
-                super::rounds::Advance::End(_) if self.held.is_some() => return Ok(()),
-                super::rounds::Advance::End(_) => {
-                    let message = "another process has let the cursor go; repeat it";
-                    return Err(Error::new(Kind::Conflict, "repair", message));
+    async fn settle_all(&mut self, prefer: Preference) -> Result<()> {
+        self.claim_all().await?;
+        if prefer == Preference::Newest {
+            return Ok(());
+        }
+        for table in 0..self.shared.tables.len() {
+            let mut after = None;
+            loop {
+                let link = self.take_link("repair: read PostgreSQL")?;
+                let range = self.primary(&link).range(table, after, RANGE).await?;
+                self.put_link(link);
+                let shared = self.shared.clone();
+                after = self
+                    .write("repair: settle", Durability::Normal, move |content| {
+                        settle(content, &shared, range, (table, after), prefer)
+                    })
+                    .await?;
+                if after.is_none() {
+                    break;
                 }
             }
         }
+        Ok(())
     }
+
+    /// Steps of a round until PostgreSQL has been met.
+    async fn meet(&mut self) -> Result<()> {
+        loop {
+            match self.advance().await {
+                Advance::Failed(error) => return Err(error),
+                Advance::Next | Advance::End(_) if self.is_linked() => {
+                    self.restart();
+                    return Ok(());
+                }
+                Advance::Next | Advance::End(_) => {}
+            }
+        }
+    }
+
+    /// Steps of a round until the numbers are claimed: a held cursor ends it then.
+    async fn claim_all(&mut self) -> Result<()> {
+        loop {
+            match self.advance().await {
+                Advance::Next => {}
+                Advance::Failed(error) => return Err(error),
+                Advance::End(_) if self.held.is_some() => return Ok(()),
+                Advance::End(_) => return Err(let_go()),
+            }
+        }
+    }
+
+    /// A comparison waits for a person; or for nobody: what is left of a repair that broke off,
+    /// and one that would lose little by now, are gone through with the guard alone.
+    pub(super) async fn wait_for_a_person(&mut self, node: &Node, losses: usize) -> Result<Flow> {
+        self.held = Some(losses);
+        let number = self.replica("wait for a person")?.process_number().number();
+        let since = *self.held_since.get_or_insert_with(Instant::now);
+        let due = match losses {
+            0 => Lease::take(node.lease, number, now_ms()).is_some(),
+            _ => since.elapsed() >= self.shared.poll * RECONSIDERED,
+        };
+        if !due {
+            return Flow::idle();
+        }
+        self.held_since = Some(Instant::now());
+        let seen = node.follow.clone();
+        self.write("reconsider a comparison", Durability::Full, move |content| {
+            let mut node = content.node()?;
+            if node.follow == seen {
+                node.follow = follow(&node.follow, Event::Reconsidered)?;
+                content.set_node(&node)?;
+            }
+            Ok(())
+        })
+        .await?;
+        self.held = None;
+        Flow::more()
+    }
+}
+
+/// Somebody else has moved the cursor in the middle of a repair.
+fn let_go() -> Error {
+    Error::new(Kind::Conflict, "repair", "another process has let the cursor go; repeat it")
 }
 
 /// One range of both sides; says with which key it ends, if not with the table.
@@ -90,10 +166,10 @@ fn settle(
     (table, after): (usize, Option<i64>),
     prefer: Preference,
 ) -> Result<Option<i64>> {
-    let Follow::Held { .. } = content.node()?.follow else {
-        let message = "another process has let the cursor go; repeat it";
-        return Err(Error::new(Kind::Conflict, "repair", message));
-    };
+    let mut node = content.node()?;
+    let Follow::Held { .. } = node.follow else { return Err(let_go()) };
+    node.lease = nobodys_lease();
+    content.set_node(&node)?;
     let mut there = range.rows;
     let last = |rows: usize, key: Option<i64>| key.filter(|_| rows >= RANGE);
     let upto = last(there.len(), there.last().map(|row| row.id.key));

@@ -18,7 +18,7 @@ use crate::stamp::Writer;
 use crate::store::postgres::primary::{Header, LOCKED, Poll, Primary, Pushed};
 use crate::store::postgres::sqlstate;
 use crate::store::sqlite::replica::{Content, Durability, Replica};
-use crate::sync::{Event, Follow, Outcome, Token};
+use crate::sync::{Event, Follow, Outcome, Token, Tokens};
 use crate::{Error, Kind, Result, Store};
 
 /// The longest that a statement may come to take.
@@ -128,6 +128,8 @@ pub(super) struct Rounds {
     pub(super) met: bool,
     /// The file's identity at PostgreSQL, as it was read last.
     pub(super) file: Uuid,
+    /// The file's tokens, as they were before PostgreSQL's was read last.
+    pub(super) tokens: Tokens,
     /// The numbers that were claimed over this connection.
     pub(super) claimed: BTreeSet<Writer>,
     /// Word was left over this connection.
@@ -140,6 +142,8 @@ pub(super) struct Rounds {
     pub(super) caught_up: u64,
     /// A comparison waits for a person.
     pub(super) held: Option<usize>,
+    /// Since when this process has not looked whether it has to.
+    pub(super) held_since: Option<Instant>,
     /// The position up to which the file was looked at.
     pub(super) looked: i64,
     /// How long a statement may take: as long as a call's, so that a server that swallows packets
@@ -161,12 +165,14 @@ impl Rounds {
             link: None,
             met: false,
             file: Uuid::nil(),
+            tokens: Tokens::default(),
             claimed: BTreeSet::new(),
             signed: false,
             inspected: None,
             begun: 0,
             caught_up: 0,
             held: None,
+            held_since: None,
             looked: 0,
             patience,
             purged: None,
@@ -179,7 +185,7 @@ impl Rounds {
         self.follow_the_file();
         let stand = match self.stand.take() {
             Some(stand) => stand,
-            None if self.met && self.link.as_ref().is_some_and(Link::is_open) => Stand::Inspect,
+            None if self.is_linked() => Stand::Inspect,
             None => Stand::Connect,
         };
         let step = stand.step();
@@ -224,6 +230,16 @@ impl Rounds {
             self.drop_link();
             self.inspected = None;
         }
+    }
+
+    /// Whether PostgreSQL has been met over the connection that is open.
+    pub(super) fn is_linked(&self) -> bool {
+        self.met && self.link.as_ref().is_some_and(Link::is_open)
+    }
+
+    /// The round goes on, or begins, with the first step after PostgreSQL has been met.
+    pub(super) fn restart(&mut self) {
+        self.stand = None;
     }
 
     /// A step that panicked leaves nothing behind it that could be trusted.

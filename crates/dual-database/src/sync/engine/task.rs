@@ -17,9 +17,11 @@ use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info};
+use uuid::Uuid;
 
 use super::rounds::{Advance, Rounds, now_ms};
 use super::{Exchange, Shared};
+use crate::health::StoreState;
 use crate::store::postgres::primary::Listener;
 use crate::store::sqlite::replica::{Durability, Replica};
 use crate::sync::{Lease, Outcome, Pace};
@@ -211,6 +213,7 @@ impl Core {
             () = self.bell.notified(), if !turn.backing_off => {}
         }
         if self.open().await.is_err() {
+            self.look_at_primary().await;
             self.after(turn, Outcome::Failed);
             return;
         }
@@ -235,9 +238,32 @@ impl Core {
         }
         self.rung.store(false, Ordering::Release);
         let outcome = self.round(turn).await;
+        if outcome == Outcome::Failed {
+            self.look_at_primary().await;
+        }
         turn.looked = self.rounds.lock().await.looked;
         turn.ended = Instant::now();
         self.after(turn, outcome);
+    }
+
+    /// Without the file no round comes to its end, and PostgreSQL would stay away for the calls
+    /// though it is all that they have. What is pending is asked for by each of them again.
+    async fn look_at_primary(&self) {
+        let Shared { health, pool, .. } = &*self.shared;
+        let is_down = |store| matches!(health.state(store), StoreState::Down { .. });
+        if !is_down(Store::Sqlite) || !is_down(Store::Postgres) {
+            return;
+        }
+        let look = async {
+            if pool.tables().is_none() {
+                pool.prepare().await?;
+            }
+            pool.get().await?.primary(Uuid::nil())?.header().await
+        };
+        match look.boxed().await {
+            Ok(_) => health.works(Store::Postgres),
+            Err(error) => health.failed(Store::Postgres, &error),
+        }
     }
 
     /// The steps of one round. The lease is renewed while it takes long.

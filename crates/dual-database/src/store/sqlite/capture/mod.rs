@@ -16,5 +16,7 @@ mod triggers;
 pub use ddl::FORMAT;
 pub use install::{Drift, drift, install, lacks, uninstall};
 pub use layout::{Layout, Unique};
-pub use sidecar::{Entry, State, changed_above, entry, put, renumber, settle, settle_adopted, state};
+pub use sidecar::{
+    Entry, State, changed_above, entry, put, renumber, settle, settle_adopted, state,
+};
 pub(super) use sidecar::{damaged, stamp};

@@ -11,11 +11,23 @@ use crate::{Error, Kind, Result};
 pub struct Content<'c> {
     connection: &'c Connection,
     tables: &'c [LocalTable],
+    generation: u64,
 }
 
 impl<'c> Content<'c> {
-    pub(super) fn new(connection: &'c Connection, tables: &'c [LocalTable]) -> Content<'c> {
-        Content { connection, tables }
+    pub(super) fn new(
+        connection: &'c Connection,
+        tables: &'c [LocalTable],
+        generation: u64,
+    ) -> Content<'c> {
+        Content { connection, tables, generation }
+    }
+
+    /// Which file it is, if it was recovered meanwhile ([`super::Replica::generation`]): what was
+    /// read in another generation says nothing about this one's positions.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The connection, for statements of other rooms.

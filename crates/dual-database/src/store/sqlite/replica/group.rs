@@ -177,7 +177,10 @@ impl Drop for Committer {
             interrupt.interrupt();
         }
         drop(interrupt);
-        if let Some(thread) = self.thread.take() {
+        // The last owner may be work that this very thread has dropped.
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
             let _ = thread.join();
         }
     }
@@ -266,7 +269,7 @@ impl Thread {
             *held = Some(handle);
         }
         connection.execute_batch("BEGIN IMMEDIATE").map_err(wrap)?;
-        let done = self.run_all(connection, jobs);
+        let done = self.run_all(connection, generation, jobs);
         let ended = match done {
             Ok(true) => connection.execute_batch("COMMIT").map_err(wrap),
             Ok(false) => Ok(()),
@@ -280,10 +283,15 @@ impl Thread {
     }
 
     /// Says whether there is something to commit.
-    fn run_all(&self, connection: &Connection, jobs: &mut [Box<dyn Job>]) -> Result<bool> {
+    fn run_all(
+        &self,
+        connection: &Connection,
+        generation: u64,
+        jobs: &mut [Box<dyn Job>],
+    ) -> Result<bool> {
         let operation = "write to the SQLite file";
         let wrap = |cause| failed(operation, cause);
-        let content = Content::new(connection, self.station.tables());
+        let content = Content::new(connection, self.station.tables(), generation);
         let mut something = false;
         for job in jobs {
             if self.stop.closing.load(Ordering::Acquire) {

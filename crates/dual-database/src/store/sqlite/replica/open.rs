@@ -127,7 +127,7 @@ fn put_away_companions(place: &Place) -> Result<()> {
 /// Everything that the file needs, in the transaction that is open.
 fn set_up(place: &Place, connection: &Connection, installation: Option<u128>) -> Result<()> {
     let wrap = |cause| failed(OPERATION, cause);
-    let content = Content::new(connection, place.tables());
+    let content = Content::new(connection, place.tables(), place.generation());
     let there = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'dual_node')";
     let is_node: bool = connection.query_row(there, [], |row| row.get(0)).map_err(wrap)?;
     if is_node {

@@ -4,8 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rusqlite::Connection;
-
 use super::super::{Owner, failed};
 use super::place::{Fate, Place};
 use super::{Content, open};
@@ -58,7 +56,8 @@ impl Reader {
                 *connection = open::reader(&place)?;
                 open.store(generation, Ordering::Relaxed);
             }
-            Ok(Answer::Done(read(operation, &place, connection, work)))
+            let content = Content::new(connection, place.tables(), generation);
+            Ok(Answer::Done(read(operation, &content, work)))
         });
         answer.await.unwrap_or_else(|error| Answer::Done(Err(error)))
     }
@@ -66,14 +65,13 @@ impl Reader {
 
 fn read<T>(
     operation: &'static str,
-    place: &Place,
-    connection: &Connection,
+    content: &Content<'_>,
     work: impl FnOnce(&Content<'_>) -> Result<T>,
 ) -> Result<T> {
     let wrap = |cause| failed(operation, cause);
+    let connection = content.connection();
     connection.execute_batch("BEGIN").map_err(wrap)?;
-    let content = Content::new(connection, place.tables());
-    let result = catch_unwind(AssertUnwindSafe(|| work(&content)))
+    let result = catch_unwind(AssertUnwindSafe(|| work(content)))
         .unwrap_or_else(|_| Err(panicked(operation)));
     if !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK").map_err(wrap)?;

@@ -47,8 +47,8 @@ pub(super) fn merge(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(from, flags).map_err(wrap)?;
     source.busy_timeout(place.busy()).map_err(wrap)?;
-    let theirs = Content::new(&source, place.tables());
-    let ours = Content::new(into, place.tables());
+    let theirs = Content::new(&source, place.tables(), place.generation());
+    let ours = Content::new(into, place.tables(), place.generation());
     // Of a damaged file the node may be what cannot be read; its rows are wanted all the same.
     let node = theirs.node();
     let other = node.as_ref().ok().and_then(|node| node.installation);

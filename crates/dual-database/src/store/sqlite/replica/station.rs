@@ -191,10 +191,14 @@ impl Station {
     /// It is met at PostgreSQL, while the file is open.
     fn remember_installation(&mut self) {
         if let Some(open) = &self.open
-            && let Ok(node) = Content::new(&open.connection, self.place.tables()).node()
+            && let Ok(node) = self.content(&open.connection).node()
         {
             self.installation = node.installation.or(self.installation);
         }
+    }
+
+    fn content<'c>(&'c self, connection: &'c Connection) -> Content<'c> {
+        Content::new(connection, self.place.tables(), self.place.generation())
     }
 
     /// With the lock held.

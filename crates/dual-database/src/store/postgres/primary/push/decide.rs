@@ -1,8 +1,8 @@
 //! What becomes of one pushed row: the model's `Primary::push`, without a database.
 
 use crate::merge::{
-    Bases, Conflict, Defaults, Register, RegisterId, Tracked, Version, canonical_bytes, conflicts, merge,
-    overwritten,
+    Bases, Conflict, Defaults, Register, RegisterId, Tracked, Version, canonical_bytes, conflicts,
+    merge, overwritten,
 };
 use crate::schema::{LogicalType, RowId, Table};
 use crate::stamp::Stamp;

@@ -1,0 +1,127 @@
+//! Two processes on one file, the second in the middle of a step of the first.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use dual_database::sync::Follow;
+use dual_database::sync::engine::{Fault, Preference, Step, StepHook};
+use throwaway_postgres::{Server, StopMode, shared};
+
+use crate::engine_scene::{Node, Scene, until};
+
+/// Lets another process of the file exchange everything before one step.
+#[derive(Debug)]
+struct Meanwhile {
+    step: Step,
+    url: String,
+    path: PathBuf,
+    armed: Mutex<bool>,
+}
+
+impl StepHook for Meanwhile {
+    fn fault(&self, step: Step) -> Fault {
+        if step == self.step && std::mem::replace(&mut *self.armed.lock().unwrap(), false) {
+            let (url, path) = (self.url.clone(), self.path.clone());
+            let other = std::thread::spawn(move || {
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async { Node::open(&url, &path, |_| {}).await.sync().await });
+            });
+            other.join().unwrap();
+        }
+        Fault::None
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_takes_the_others_token_for_another_files() {
+    for step in [Step::Propose, Step::Rotate, Step::Confirm, Step::Poll, Step::Apply] {
+        let scene = Scene::on(shared().unwrap());
+        let first = scene.node("bot.db").await;
+        first.sync().await;
+        first.add(1, 1).await;
+        first.sync().await;
+        let before = first.state().await;
+        let hook = Arc::new(Meanwhile {
+            step,
+            url: scene.database.url(),
+            path: first.path().to_owned(),
+            armed: Mutex::new(true),
+        });
+        let node = Node::open(&scene.database.url(), first.path(), |shared| {
+            shared.hook = Some(hook.clone());
+        })
+        .await;
+        node.sync().await;
+        assert!(!*hook.armed.lock().unwrap(), "{step} was never met");
+        let after = node.state().await;
+        assert_eq!((after.file, after.number), (before.file, before.number), "{step}");
+        assert!(matches!(after.follow, Follow::Following { .. }), "{step}");
+    }
+}
+
+#[tokio::test]
+async fn a_repair_that_does_not_reach_postgresql_holds_nothing() {
+    let server = Server::builder().start().unwrap();
+    let scene = Scene::on(&server);
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    node.add(1, 1).await;
+    node.sync().await;
+    server.stop(StopMode::Immediate).unwrap();
+    node.add(2, 2).await;
+    for prefer in [Preference::Postgres, Preference::Sqlite, Preference::Newest] {
+        assert!(node.sync.repair(prefer).await.unwrap_err().is_unavailable());
+        assert!(matches!(node.state().await.follow, Follow::Following { .. }), "{prefer:?}");
+    }
+    server.start().unwrap();
+    assert_eq!(node.sync().await.held, None);
+    scene.assert_equal(&node);
+}
+
+#[tokio::test]
+async fn what_a_repair_that_broke_off_held_is_let_go() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    node.add(1, 1).await;
+    node.sync().await;
+    // As a crash in the middle leaves it.
+    hold(&node, 0).await;
+    node.add(2, 2).await;
+    until("the hold has fallen", async || node.sync().await.held.is_none()).await;
+    scene.assert_equal(&node);
+}
+
+#[tokio::test]
+async fn a_hold_falls_when_little_would_be_lost_any_more() {
+    let scene = Scene::on(shared().unwrap());
+    let node = Node::open(&scene.database.url(), &scene.path("bot.db"), |shared| {
+        shared.poll = std::time::Duration::from_millis(2);
+    })
+    .await;
+    node.sync().await;
+    node.add(1, 1).await;
+    node.sync().await;
+    hold(&node, 500).await;
+    node.add(2, 2).await;
+    assert_eq!(node.sync().await.held, Some(500));
+    until("the hold has fallen", async || node.sync().await.held.is_none()).await;
+    scene.assert_equal(&node);
+}
+
+/// Holds the file's cursor.
+async fn hold(node: &Node, losses: usize) {
+    use dual_database::store::sqlite::replica::Durability;
+    use dual_database::sync::{Break, Event};
+    node.replica()
+        .write("test", Durability::Full, move |content| {
+            let mut node = content.node()?;
+            for event in [Event::Broken(Break::CaptureGap), Event::Held { losses }] {
+                node.follow = node.follow.next(event).unwrap();
+            }
+            content.set_node(&node)
+        })
+        .await
+        .unwrap();
+}
