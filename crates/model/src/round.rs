@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use dual_database::merge::{Bases, Conflict, RegisterId, Tracked, overwritten};
 use dual_database::stamp::Writer;
-use dual_database::sync::reconcile::{Guard, Unknown, loses, purgeable, unknown};
+use dual_database::sync::reconcile::{Guard, Unknown, loses, purgeable, unexplained, unknown};
 use dual_database::sync::{
-    Break, Event, Follow, Lease, Outcome, Poll as Verdict, Token, Tokens, judge_poll,
+    Break, Epoch, Event, Follow, Lease, Outcome, Poll as Verdict, Token, Tokens, judge_poll,
 };
 
 use crate::file::Content;
@@ -355,16 +355,19 @@ impl World {
     /// Decides what a full comparison will do, and whether a person has to be asked.
     fn plan(&mut self, file: usize, poll: Poll) -> Step {
         let mut content = self.files[file].now.clone();
-        let Follow::Reconciling { cause, approved, .. } = content.follow else {
+        let Follow::Reconciling { cause, approved, followed } = content.follow else {
             return Step::End(Outcome::More);
         };
         let mut rows = content.pending();
+        let same_tables = |epoch: Epoch| epoch.relations == poll.epoch.relations;
+        let anew = cause == Break::CaptureGap || !followed.is_some_and(same_tables);
         let (mut lost_here, mut lost_there) = (0, 0);
         for (key, row) in &content.rows {
             match poll.rows.get(key) {
                 Some(there) => {
-                    lost_here += usize::from(loses(&row.tracked.version, &there.version));
-                    lost_there += usize::from(loses(&there.version, &row.tracked.version));
+                    lost_here += usize::from(anew && loses(&row.tracked.version, &there.version));
+                    let kept = unexplained(&row.tracked, &there.version);
+                    lost_there += usize::from(loses(&there.version, &kept));
                     let own =
                         self.traps.offered(&row.tracked, &there.version, cause.primary_is_intact());
                     if self.traps.merge(&there.version, &own).left_is_behind {

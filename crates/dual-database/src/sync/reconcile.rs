@@ -74,6 +74,22 @@ pub fn loses(version: &Version, other: &Version) -> bool {
     version.live.value && (!merged.live.value || overwritten)
 }
 
+/// The file's row without what is pending in it on top of just what PostgreSQL has: what the
+/// file asserts against PostgreSQL although nobody wrote it since they agreed.
+#[must_use]
+pub fn unexplained(row: &Tracked, primary: &Version) -> Version {
+    let mut version = row.version.clone();
+    if row.bases.live == Some(primary.live.stamp) {
+        version.live = primary.live;
+    }
+    for (position, (own, theirs)) in version.columns.iter_mut().zip(&primary.columns).enumerate() {
+        if row.bases.column(position) == Some(theirs.stamp) {
+            *own = theirs.clone();
+        }
+    }
+    version
+}
+
 /// When a comparison waits for a person: more than a share of the rows *and* more than a
 /// number of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,5 +175,22 @@ mod tests {
         assert!(loses(&row(true, 1, 1), &row(true, 1, 2)));
         assert!(!loses(&row(true, 1, 2), &row(true, 1, 1)));
         assert!(!loses(&row(false, 1, 1), &row(true, 2, 2)));
+    }
+
+    #[test]
+    fn an_ordinary_change_is_no_loss_and_what_a_backup_lacks_is() {
+        let backup = row(true, 1, 5);
+        let pending = |base: i64, of: Version| Tracked {
+            version: of,
+            bases: Bases { live: Some(at(1)), columns: vec![Some(at(base))] },
+        };
+        let deleted = pending(5, row(false, 9, 9));
+        assert!(!loses(&backup, &unexplained(&deleted, &backup)));
+        let changed = pending(5, row(true, 1, 9));
+        assert!(!loses(&backup, &unexplained(&changed, &backup)));
+        // It was set when PostgreSQL had more than it has now.
+        let settled = Tracked::settled(row(true, 1, 9));
+        assert!(loses(&backup, &unexplained(&settled, &backup)));
+        assert!(loses(&backup, &unexplained(&pending(7, row(true, 1, 9)), &backup)));
     }
 }

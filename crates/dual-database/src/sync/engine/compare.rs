@@ -8,7 +8,7 @@
 
 use tracing::{info, warn};
 
-use super::plan::{Plan, Tally, plan};
+use super::plan::{Plan, Tally, Terms, plan};
 use super::pull::take_in;
 use super::push::acknowledged;
 use super::quarantine::Ward;
@@ -32,6 +32,8 @@ pub(super) struct Comparison {
     /// The file's state as it began; anything else ends it.
     state: Follow,
     cause: Break,
+    /// Capture or a table was made anew since the file followed.
+    anew: bool,
     /// Who answers; the token may be rotated meanwhile by another process of the file.
     epoch: Epoch,
     /// From where the file follows afterwards.
@@ -64,9 +66,10 @@ impl Rounds {
                 Ok((content.node()?, is_empty, content.generation()))
             })
             .await?;
-        let Follow::Reconciling { cause, approved, .. } = node.follow else {
+        let Follow::Reconciling { cause, approved, followed } = &node.follow else {
             return Flow::more();
         };
+        let (cause, approved, followed) = (*cause, *approved, *followed);
         let link = self.take_link("begin a comparison")?;
         let primary = self.primary(&link);
         primary.forget_future_ids().await?;
@@ -81,10 +84,13 @@ impl Rounds {
         self.put_link(link);
         info!(?cause, "comparing both sides");
         let unasked = matches!(cause, Break::FirstContact | Break::Backlog);
+        let same_tables = |epoch: Epoch| epoch.relations == header.epoch.relations;
+        let anew = cause == Break::CaptureGap || !followed.is_some_and(same_tables);
         let asks = !approved && !unasked && !is_empty;
         Flow::to(Stand::ReadThere(Box::new(Comparison {
             state: node.follow,
             cause,
+            anew,
             epoch: header.epoch,
             snapshot: header.snapshot,
             horizon: header.horizon,
@@ -271,10 +277,9 @@ impl Comparison {
         let ward = Ward::read(content)?;
         let is_pending = |id: RowId, row: &_| push::is_pending(row, id, &node, &ward);
         let intact = self.cause.primary_is_intact();
+        let terms = Terms { intact, anew: self.anew, horizon: self.horizon, seq: node.seq };
         let (plan, tally) =
-            plan(here, &self.there, intact, self.horizon, node.seq, is_pending, |id| {
-                ward.has(id, crate::Store::Sqlite)
-            });
+            plan(here, &self.there, terms, is_pending, |id| ward.has(id, crate::Store::Sqlite));
         if self.counts {
             self.tally.add(tally);
         } else {

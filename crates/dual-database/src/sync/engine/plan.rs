@@ -6,7 +6,7 @@ use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
 use crate::store::sqlite::replica::LocalRow;
-use crate::sync::reconcile::{Guard, Unknown, loses, unknown};
+use crate::sync::reconcile::{Guard, Unknown, loses, unexplained, unknown};
 
 /// What is to be done with a range.
 #[derive(Debug, Default)]
@@ -59,17 +59,33 @@ impl Tally {
     }
 }
 
-/// Plans a range of which both sides were read in the order of their keys. `seq` is the file's
-/// position as it was read, `is_refused` says which of PostgreSQL's rows the file has refused.
+/// Under which a range is planned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// PostgreSQL has lost nothing.
+    pub(super) intact: bool,
+    /// Capture, or the table itself, was made anew: what PostgreSQL has may have been stamped now
+    /// without anybody having written it now.
+    pub(super) anew: bool,
+    /// PostgreSQL's purge horizon.
+    pub(super) horizon: Stamp,
+    /// The file's position as it was read.
+    pub(super) seq: i64,
+}
+
+/// Plans a range of which both sides were read in the order of their keys. `is_refused` says
+/// which of PostgreSQL's rows the file has refused.
+///
+/// What somebody wrote is no loss: neither what is pending on top of just what PostgreSQL has,
+/// nor what PostgreSQL has that is newer. The exchange would have brought both without asking.
 pub(super) fn plan(
     here: Vec<(RowId, LocalRow)>,
     there: &[RemoteRow],
-    intact: bool,
-    horizon: Stamp,
-    seq: i64,
+    terms: Terms,
     is_pending: impl Fn(RowId, &LocalRow) -> bool,
     is_refused: impl Fn(RowId) -> bool,
 ) -> (Plan, Tally) {
+    let Terms { intact, anew, horizon, seq } = terms;
     let mut plan = Plan::default();
     let mut tally = Tally { rows_here: here.len(), rows_there: there.len(), ..Tally::default() };
     let mut give = Vec::new();
@@ -89,8 +105,9 @@ pub(super) fn plan(
             }
             continue;
         };
-        tally.lost_here += usize::from(loses(&own.version, &remote.version));
-        tally.lost_there += usize::from(loses(&remote.version, &own.version));
+        tally.lost_here += usize::from(anew && loses(&own.version, &remote.version));
+        let kept = unexplained(own, &remote.version);
+        tally.lost_there += usize::from(loses(&remote.version, &kept));
         let agrees = own.version == remote.version && row.surrogate == remote.surrogate;
         if !agrees || own.bases.any() || remote.unreadable.is_some() || is_refused(id) {
             plan.take.push(at);
