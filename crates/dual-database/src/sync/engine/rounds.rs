@@ -266,6 +266,8 @@ impl Rounds {
             self.link = None;
         }
         match error.kind() {
+            // The file belongs to another installation.
+            Kind::Configuration if store == Store::Sqlite => self.shared.leave_file(error),
             Kind::Schema(of) if of == store => self.shared.health.needs_init(store, error),
             Kind::Internal => self.shared.health.remember(store, error),
             _ => self.shared.health.failed(store, error),

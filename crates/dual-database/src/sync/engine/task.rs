@@ -23,7 +23,7 @@ use super::rounds::{Advance, Rounds, now_ms};
 use super::{Exchange, Shared};
 use crate::health::StoreState;
 use crate::store::postgres::primary::Listener;
-use crate::store::sqlite::replica::{Durability, Replica};
+use crate::store::sqlite::replica::Durability;
 use crate::sync::{Lease, Outcome, Pace};
 use crate::{Error, Kind, Result, Store};
 
@@ -157,7 +157,7 @@ impl Core {
         if self.shared.replica().is_some() {
             return Ok(());
         }
-        match Replica::open(self.shared.sqlite.clone()).await {
+        match self.shared.open_file().await {
             Ok(replica) => {
                 self.shared.set_replica(Arc::new(replica));
                 self.shared.health.works(Store::Sqlite);
@@ -250,8 +250,8 @@ impl Core {
     /// though it is all that they have. What is pending is asked for by each of them again.
     async fn look_at_primary(&self) {
         let Shared { health, pool, .. } = &*self.shared;
-        let is_down = |store| matches!(health.state(store), StoreState::Down { .. });
-        if !is_down(Store::Sqlite) || !is_down(Store::Postgres) {
+        let is_down = matches!(health.state(Store::Postgres), StoreState::Down { .. });
+        if !is_down || self.shared.state(Store::Sqlite) == StoreState::Up {
             return;
         }
         let look = async {
