@@ -4,7 +4,9 @@ use tokio::sync::SemaphorePermit;
 use uuid::Uuid;
 
 use super::core::{Core, Deadline, is_verdict};
+use super::local::{Behind, waits};
 use crate::health::StoreState;
+use crate::schema::RowId;
 use crate::store::postgres::primary::{Pooled, Primary};
 use crate::{Error, Kind, Result, Store};
 
@@ -80,6 +82,38 @@ impl Core {
                 Err(error)
             }
         }
+    }
+
+    /// Lets PostgreSQL have what is pending, in half of the time that is left, so that the other
+    /// half is left for the call. What others write meanwhile does not count, unless it is about
+    /// the rows `ids`; a comparison is not waited for.
+    ///
+    /// # Errors
+    /// Why it is behind still.
+    pub async fn catch_up(
+        &self,
+        operation: &'static str,
+        behind: Behind,
+        ids: Vec<RowId>,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let still =
+            |message: &str| Err(Error::new(Kind::Unavailable(Store::Postgres), operation, message));
+        match behind {
+            Behind::Not => return Ok(()),
+            Behind::Push => {}
+            Behind::Comparison => return still("both stores have to be compared first"),
+        }
+        let exchange = self.exchange(deadline.remaining() / 2).await?;
+        if exchange.held.is_some() {
+            return still("a comparison of both stores waits for `dual repair`");
+        }
+        if exchange.pending > 0
+            && (ids.is_empty() || self.ask_file(operation, move |c| waits(c, &ids)).await?)
+        {
+            return still("not everything could be pushed to it first");
+        }
+        Ok(())
     }
 
     /// Asks PostgreSQL once, within the time that is left. After a failure of the connection

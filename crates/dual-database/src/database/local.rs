@@ -6,8 +6,8 @@ use super::record::Record;
 use crate::merge::{Change, Tracked, Version, misses_none};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
-use crate::store::postgres::primary::Written;
-use crate::store::sqlite::replica::{Content, LocalRow, Node, Taken};
+use crate::store::postgres::primary::{LOCKED, Written};
+use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Quarantined, Taken};
 use crate::sync::engine::Shared;
 use crate::sync::{Break, Follow};
 use crate::{Error, Kind, Result, Store};
@@ -23,31 +23,76 @@ pub(super) struct Sent {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Look {
     /// Something is pending for PostgreSQL.
-    pub pending: bool,
+    pub behind: Behind,
+    /// A row that the write changes waits in the file, because somebody else has it locked there.
+    pub locked: bool,
     /// The highest stamp that the write replaces here.
     pub above: Stamp,
     /// The file's identity at PostgreSQL.
     pub file: uuid::Uuid,
 }
 
+impl Look {
+    /// The same, though PostgreSQL may be behind.
+    pub fn regardless(self) -> Look {
+        Look { behind: Behind::Not, locked: false, ..self }
+    }
+}
+
+/// How far PostgreSQL is behind the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// It lacks nothing, but for what it refuses.
+    #[default]
+    Not,
+    /// The next push gives it what it lacks.
+    Push,
+    /// Both sides have to be compared first, or a person has to decide: that may take long.
+    Comparison,
+}
+
+/// How far PostgreSQL is behind the file.
+pub(super) fn behind(content: &Content<'_>) -> Result<Behind> {
+    Ok(match content.node()?.follow {
+        _ if !content.is_pending()? => Behind::Not,
+        Follow::Following { .. } => Behind::Push,
+        Follow::Reconciling { .. } | Follow::Held { .. } => Behind::Comparison,
+    })
+}
+
+/// Whether something of these rows is pending.
+pub(super) fn waits(content: &Content<'_>, ids: &[RowId]) -> Result<bool> {
+    for id in ids {
+        if content.row(*id)?.is_some_and(|row| row.tracked.bases.any()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Looks at the rows that a plan is about.
 pub(super) fn look(content: &Content<'_>, plan: &Plan) -> Result<Look> {
     let mut above = Stamp::ZERO;
+    let mut waiting = Vec::new();
     for (id, wish) in &plan.wishes {
-        if let Some(row) = content.row(*id)?
-            && let Some(change) = wish.for_row(row.tracked.version.live.value)
-        {
+        let Some(row) = content.row(*id)? else { continue };
+        if row.tracked.bases.any() {
+            waiting.push(*id);
+        }
+        if let Some(change) = wish.for_row(row.tracked.version.live.value) {
             above = above.max(row.tracked.replaces(&change));
         }
     }
-    Ok(Look { pending: content.is_pending()?, above, file: content.node()?.file })
+    let is_locked = |entry: &Quarantined| entry.code == LOCKED && waiting.contains(&entry.id);
+    let locked = !waiting.is_empty() && content.quarantine()?.iter().any(is_locked);
+    Ok(Look { behind: behind(content)?, locked, above, file: content.node()?.file })
 }
 
 /// The rows after a write, in the order of the wishes; `None` for one that was deleted.
 pub(super) type Rows = Vec<Option<Record>>;
 
 /// The whole plan goes to the file alone, pending, under a stamp that is made here.
-pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Result<Rows> {
+pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Result<(Rows, Sent)> {
     let name = |id: RowId| named(&shared.tables, id);
     for (id, read) in &plan.reads {
         let row = content.row(*id)?.filter(|row| row.tracked.version.live.value);
@@ -75,7 +120,7 @@ pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Resu
     for (id, change) in &changes {
         content.change(*id, change, proposal).map_err(|error| error.about(name(*id)))?;
     }
-    rows(content, &changes)
+    Ok((rows(content, &changes)?, Sent { changes, proposal }))
 }
 
 /// Whether nobody has written to the row since it was read: every stamp is the same.
@@ -135,6 +180,18 @@ fn has_arrived(row: &Tracked, change: &Change, stamp: Stamp) -> bool {
     }
 }
 
+/// The rows, if all of that stands: the file that took it was lost before anybody could say so,
+/// and has been brought back with it.
+pub(super) fn arrived(content: &Content<'_>, sent: &Sent) -> Result<Option<Rows>> {
+    for (id, change) in &sent.changes {
+        let row = content.row(*id)?;
+        if !row.is_some_and(|row| has_arrived(&row.tracked, change, sent.proposal)) {
+            return Ok(None);
+        }
+    }
+    rows(content, &sent.changes).map(Some)
+}
+
 /// What became of PostgreSQL's answer in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direct {
@@ -142,6 +199,9 @@ pub(super) enum Direct {
     Stands,
     /// The file lacks something of what was there before: the feed brings both.
     Misses,
+    /// Something was pending that had not seen it, which is to be logged: to be done again with
+    /// FULL. After a power cut nothing else would tell of the loser.
+    Meets,
     /// The file's own table refuses a row; it is in quarantine.
     Refused,
     /// The file does not follow the server that answered: the answer proves nothing about the
@@ -150,7 +210,11 @@ pub(super) enum Direct {
 }
 
 /// Takes PostgreSQL's answer into the file, all of its rows or none.
-pub(super) fn direct(content: &Content<'_>, answer: &Written) -> Result<Direct> {
+pub(super) fn direct(
+    content: &Content<'_>,
+    answer: &Written,
+    durability: Durability,
+) -> Result<Direct> {
     let node = content.node()?;
     match &node.follow {
         Follow::Following { epoch, .. }
@@ -176,6 +240,10 @@ pub(super) fn direct(content: &Content<'_>, answer: &Written) -> Result<Direct> 
             None => return Ok(Direct::Misses),
             Some(absorbed) => taken.push((id, before, absorbed, &written.row)),
         }
+    }
+    let meets = taken.iter().any(|(_, _, absorbed, _)| !absorbed.conflicts.is_empty());
+    if meets && durability == Durability::Normal {
+        return Ok(Direct::Meets);
     }
     let mut outcome = Direct::Stands;
     for (id, before, absorbed, row) in taken {

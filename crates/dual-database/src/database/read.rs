@@ -10,7 +10,7 @@ use crate::{Error, Result, Store};
 
 use super::Found;
 use super::core::{Core, Deadline, neither};
-use super::local::record;
+use super::local::{behind, record};
 use super::options::Prefer;
 use super::record::Record;
 use super::write::remote_record;
@@ -153,12 +153,10 @@ impl Core {
         deadline: Deadline,
         question: impl AsyncFnOnce(Primary<'_>) -> Result<T>,
     ) -> Result<T> {
-        let look = |content: &Content<'_>| Ok((content.is_pending()?, content.node()?.file));
-        let (pending, file) = self.ask_file(operation, look).await.unwrap_or_default();
+        let look = |content: &Content<'_>| Ok((behind(content)?, content.node()?.file));
+        let (behind, file) = self.ask_file(operation, look).await.unwrap_or_default();
         self.ready(operation)?;
-        if pending {
-            self.exchange(deadline.remaining() / 2).await?;
-        }
+        self.catch_up(operation, behind, Vec::new(), deadline).await?;
         let contact = self.contact(operation, file, deadline).await?;
         self.ask(operation, deadline, question(contact.primary()?)).await
     }

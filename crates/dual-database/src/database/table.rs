@@ -15,7 +15,7 @@ use crate::schema::{RowId, Table};
 use crate::store::postgres::primary::{After, Filter};
 use crate::store::sqlite::REGISTER_DATE;
 use crate::value::Value;
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, Store};
 
 /// How many rows a stream reads at once.
 const PAGE: u64 = 2_000;
@@ -65,10 +65,15 @@ impl<'d> TableCalls<'d> {
                 .write_one("upsert a row", id, Wish::Change(Change::Insert(insert)))
                 .await
             {
-                Err(error) if error.is_already_exists() => match self.get(id.key).await?.value {
-                    Some(record) => Ok(Written::InBoth(record)),
-                    None => Err(error),
-                },
+                Err(error) if error.is_already_exists() => {
+                    let found = self.get(id.key).await?;
+                    match (found.value, found.source) {
+                        (Some(record), Store::Postgres) => Ok(Written::InBoth(record)),
+                        // It may be pending, and PostgreSQL is not there to be asked.
+                        (Some(value), stored_in) => Ok(Written::InOne { value, stored_in }),
+                        (None, _) => Err(error),
+                    }
+                }
                 written => written,
             };
         }

@@ -11,8 +11,12 @@
 //! | answer lost | takes it under the same stamp, pending | in the file |
 //! | answer lost | cannot tell, or is away | outcome unknown |
 //! | away | away | unavailable, with both causes |
+//!
+//! PostgreSQL counts as away while it is *behind*: something is pending for it. A push is waited for,
+//! half of the time allowed; a comparison is not (it may take minutes, or wait for a person), and
+//! neither is a lock that somebody holds on the very row.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Written;
@@ -117,7 +121,7 @@ impl Core {
             Err(error) => error,
         };
         // It cannot take it, or cannot tell whether the row is there.
-        let look = Look { pending: false, ..self.look(plan).await };
+        let look = self.look(plan).await.regardless();
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
@@ -145,10 +149,13 @@ impl Core {
         if let Err(cause) = self.ready(plan.operation) {
             return Ok(Attempt::Away(cause));
         }
-        // Half of the time, so that the other half is left for the write.
-        if look.pending
-            && let Err(cause) = self.exchange(deadline.remaining() / 2).await
-        {
+        if look.locked {
+            let message = "another session has the row locked";
+            let cause = Error::new(Kind::Unavailable(Store::Postgres), plan.operation, message);
+            return Ok(Attempt::Behind(cause));
+        }
+        let ids: Vec<RowId> = plan.wishes.iter().map(|(id, _)| *id).collect();
+        if let Err(cause) = self.catch_up(plan.operation, look.behind, ids, deadline).await {
             return Ok(Attempt::Behind(cause));
         }
         let contact = match self.contact(plan.operation, look.file, deadline).await {
@@ -205,14 +212,18 @@ impl Core {
     ) -> Written<Rows> {
         let answer = Arc::new(answer);
         let rows: Rows = answer.rows.iter().map(|written| remote_record(&written.row)).collect();
-        let taken = {
+        let direct = |durability| {
             let answer = Arc::clone(&answer);
-            let work = move |content: &Content<'_>| local::direct(content, &answer);
-            self.change_file(plan.operation, Durability::Normal, work).await
+            let work = move |content: &Content<'_>| local::direct(content, &answer, durability);
+            self.change_file(plan.operation, durability, work)
+        };
+        let taken = match direct(Durability::Normal).await {
+            Ok(Direct::Meets) => direct(Durability::Full).await,
+            taken => taken,
         };
         let stands = match taken {
             Ok(Direct::Stands) => true,
-            Ok(Direct::Refused) => false,
+            Ok(Direct::Refused | Direct::Meets) => false,
             Ok(Direct::Misses) => self.feed_brings(plan.operation, answer.txid, deadline).await,
             Ok(Direct::OtherEpoch) => {
                 // Pending, it arrives at the server that is followed next in any case.
@@ -270,7 +281,7 @@ impl Core {
             Err(error) if is_verdict(&error) => return Err(error),
             Err(error) => error,
         };
-        let look = Look { pending: false, ..look };
+        let look = look.regardless();
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, .. } => {
                 let rows = answer.rows.iter().map(|written| remote_record(&written.row)).collect();
@@ -283,7 +294,19 @@ impl Core {
 
     async fn try_alone(&self, plan: &Arc<Plan>) -> Result<Rows> {
         let (shared, planned) = (Arc::clone(&self.shared), Arc::clone(plan));
-        let work = move |content: &Content<'_>| local::alone(content, &planned, &shared);
+        // The file can be lost after the commit: made again, it would find itself in the way.
+        let made: Arc<Mutex<Option<Sent>>> = Arc::default();
+        let work = move |content: &Content<'_>| {
+            let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(sent) = &*made
+                && let Some(rows) = local::arrived(content, sent)?
+            {
+                return Ok(rows);
+            }
+            let (rows, sent) = local::alone(content, &planned, &shared)?;
+            *made = Some(sent);
+            Ok(rows)
+        };
         let rows = self.change_file(plan.operation, Durability::Full, work).await?;
         self.ring();
         Ok(rows)

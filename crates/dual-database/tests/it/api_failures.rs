@@ -44,6 +44,9 @@ async fn goes_on_without_postgres(db: &DualDatabase) {
     assert_eq!(error.kind(), Kind::NotFound);
     only(Store::Sqlite, in_time(db.upsert_user(&named(11, "Яна"))).await.unwrap());
     only(Store::Sqlite, in_time(db.upsert_user(&named(11, "Яна 2"))).await.unwrap());
+    // Nothing is to be set; it is in the file alone all the same.
+    let there = UserPatch::new().user_id(11);
+    only(Store::Sqlite, in_time(db.upsert_user(&there)).await.unwrap());
     only(Store::Sqlite, in_time(db.delete_user(2)).await.unwrap());
     let error = in_time(db.delete_user(2)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
@@ -430,4 +433,38 @@ async fn postgres_comes_back_while_the_file_is_away() {
         scene.sqlite("SELECT count(*) FROM users").as_deref() == Some("3")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_meets_what_a_script_has_written_meanwhile() {
+    let scene = Scene::shared("api_meets");
+    let db = scene.open().await;
+    both(db.add_user(&named(1, "Anna")).await.unwrap());
+    scene
+        .database
+        .execute(
+            "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN PERFORM pg_advisory_xact_lock_shared(7); PERFORM pg_sleep(0.5); RETURN NEW; END'; \
+             CREATE TRIGGER late BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION late()",
+        )
+        .unwrap();
+    let call = tokio::spawn({
+        let db = db.clone();
+        async move { db.update_user(1, &UserPatch::new().first_name("call")).await }
+    });
+    eventually("the call is under way", async || {
+        let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        scene.postgres(held).as_deref() != Some("0")
+    })
+    .await;
+    let script = "UPDATE users SET first_name = 'script' WHERE user_id = 1";
+    scene.outsider().execute_batch(script).unwrap();
+    both(call.await.unwrap().unwrap());
+    scene.wait_equal().await;
+    // One of them stands, and the other is in the log.
+    let stands = name_of(&db, 1).await.unwrap();
+    let log = db.conflicts(10).await.unwrap();
+    let lost = if stands == "call" { "script" } else { "call" };
+    assert!(log.iter().any(|entry| entry.losing.as_deref() == Some(lost)), "{stands}: {log:?}");
 }

@@ -280,7 +280,7 @@ async fn a_statement_that_was_stuck_loses_to_the_later_write() {
         .await
         .unwrap();
     let changes = format!(
-        "[{{\"key\": 1, \"alive\": null, \"live\": null, \"columns\": {{\"first_name\": [{}, \"W2\"]}}}}]",
+        "[{{\"key\": 1, \"alive\": null, \"s_first_name\": {}, \"v_first_name\": \"W2\"}}]",
         second.raw()
     );
     blocker

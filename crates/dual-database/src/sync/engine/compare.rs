@@ -73,9 +73,15 @@ impl Rounds {
         let sent_ms = now_ms();
         let header = primary.header().await?;
         self.shared.clock().measure(sent_ms, header.now_ms);
+        // Behind a pooler a connection outlives its server.
+        if node.follow.break_at(&header.epoch, &node.tokens).is_some() {
+            self.drop_link();
+            return Flow::more();
+        }
         self.put_link(link);
         info!(?cause, "comparing both sides");
-        let asks = !approved && cause != Break::FirstContact && !is_empty;
+        let unasked = matches!(cause, Break::FirstContact | Break::Backlog);
+        let asks = !approved && !unasked && !is_empty;
         Flow::to(Stand::ReadThere(Box::new(Comparison {
             state: node.follow,
             cause,
@@ -155,9 +161,9 @@ impl Rounds {
     pub(super) async fn give(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
         let link = self.take_link("compare: give")?;
         let intact = comparison.cause.primary_is_intact();
-        let end = self.primary(&link).push(&comparison.plan.give.rows, Some(intact)).await?;
+        let end = self.primary(&link).push(&comparison.plan.give.rows, Some(intact)).await;
         self.put_link(link);
-        match end {
+        match end? {
             PushEnd::Ahead { now_ms } => Flow::to(Stand::Restamp { primary_ms: now_ms }),
             // Purged since the range was planned.
             PushEnd::Done(pushed) if !pushed.gone.is_empty() => Flow::more(),

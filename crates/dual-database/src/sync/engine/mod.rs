@@ -45,6 +45,9 @@ use task::Core;
 /// How many calls may use PostgreSQL at once; more wait for each other.
 const SESSIONS: usize = 4;
 
+/// How many rows of a table are held in memory and merged in one transaction, unless told.
+const AT_ONCE: u32 = 50_000;
+
 /// How long tombstones are kept, and how often those that are older are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
@@ -90,6 +93,9 @@ pub struct Shared {
     pub poll: Duration,
     /// Tombstones.
     pub retention: Retention,
+    /// How many rows of a table are exchanged in one transaction at most. If more are new on a
+    /// side, both are compared by ranges.
+    pub at_once: u32,
     /// Where PostgreSQL rings the doorbell, if not at the same address: behind a pooler in
     /// transaction mode LISTEN needs a direct one.
     pub doorbell: Option<Settings>,
@@ -117,6 +123,7 @@ impl Shared {
             health: Health::default(),
             poll: Duration::from_secs(1),
             retention: Retention::default(),
+            at_once: AT_ONCE,
             doorbell: None,
             hook: None,
         }
@@ -221,11 +228,13 @@ impl Synchroniser {
         Synchroniser { core, task: Some(task) }
     }
 
-    /// Without a task: only [`Synchroniser::sync`] exchanges anything. For programs that look
-    /// and go.
+    /// Without rounds of its own: only [`Synchroniser::sync`] exchanges anything. For programs
+    /// that look and go. Its number in the file is kept alive all the same.
     #[must_use]
     pub fn on_demand(shared: Arc<Shared>) -> Synchroniser {
-        Synchroniser { core: Arc::new(Core::new(shared)), task: None }
+        let core = Arc::new(Core::new(shared));
+        let task = tokio::spawn(core.clone().live());
+        Synchroniser { core, task: Some(task) }
     }
 
     /// Something was written: push soon.

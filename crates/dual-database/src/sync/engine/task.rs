@@ -361,12 +361,23 @@ impl Core {
         }
     }
 
-    /// Keeps the process's number in the file, and follows if it was replaced.
-    async fn keep_number(&self, turn: &mut Turn) {
-        if Instant::now() < turn.heartbeat_at {
-            return;
+    /// Keeps the number of a process without rounds of its own alive, until it is aborted.
+    pub(super) async fn live(self: Arc<Core>) {
+        loop {
+            sleep(HEARTBEAT).await;
+            self.renew_number().await;
         }
-        turn.heartbeat_at = Instant::now() + HEARTBEAT;
+    }
+
+    async fn keep_number(&self, turn: &mut Turn) {
+        if Instant::now() >= turn.heartbeat_at {
+            turn.heartbeat_at = Instant::now() + HEARTBEAT;
+            self.renew_number().await;
+        }
+    }
+
+    /// Keeps the process's number in the file, and follows if it was replaced.
+    async fn renew_number(&self) {
         let Some(replica) = self.shared.replica() else { return };
         if let Err(error) = replica.heartbeat().await {
             self.shared.health.failed(Store::Sqlite, &error);

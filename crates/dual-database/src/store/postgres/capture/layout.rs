@@ -11,6 +11,8 @@ pub(in crate::store::postgres) struct Register {
     pub column: String,
     /// The sidecar's column for its stamp, quoted.
     pub stamp: String,
+    /// What a mark calls its value, quoted.
+    value: String,
     /// Its logical type.
     pub kind: LogicalType,
     default: Option<String>,
@@ -35,6 +37,7 @@ impl Layout {
             name: column.name,
             column: quoted(column.name),
             stamp: quoted(&format!("s_{}", column.name)),
+            value: quoted(&format!("v_{}", column.name)),
             kind: column.kind,
             default: column.default.as_ref().map(|value| literal(value, Dialect::Postgres)),
         };
@@ -69,6 +72,20 @@ impl Layout {
         self.registers.iter().map(piece).collect::<Vec<_>>().join(separator)
     }
 
+    /// The marks ([`super::Mark`]) in `json`, an expression, as rows `m`.
+    pub(super) fn marks(&self, json: &str) -> String {
+        let columns =
+            self.each(", ", |r| format!("{} bigint, {} {}", r.stamp, r.value, r.carried()));
+        format!(
+            "jsonb_to_recordset({json}) AS m (key bigint, alive boolean, life bigint, {columns})"
+        )
+    }
+
+    /// How `dual.before` calls the row with that key, an expression.
+    pub(super) fn kept(&self, key: &str) -> String {
+        format!("'{} ' || {key}", self.name.replace('\'', "''"))
+    }
+
     /// The highest stamp in the sidecar row `s`. `greatest` passes over NULL.
     pub(super) fn highest(&self) -> String {
         format!("greatest(s.stamp, {})", self.each(", ", |r| format!("s.{}", r.stamp)))
@@ -98,15 +115,25 @@ impl Register {
         if self.kind == LogicalType::Text { " COLLATE \"C\"" } else { "" }
     }
 
-    /// The column of the row has the value that stands in `text`, an expression.
-    pub fn is(&self, row: &str, text: &str) -> String {
-        // The server may keep in 64 bits what is declared in 32.
-        let kind = match self.kind {
+    /// The value that the mark `m` gives it.
+    pub fn marked(&self) -> String {
+        format!("m.{}", self.value)
+    }
+
+    /// The column of the row has the value that the mark `m` gives it.
+    pub fn is_marked(&self, row: &str) -> String {
+        let (name, value, collation) = (&self.column, &self.value, self.collation());
+        format!("{row}.{name} IS NOT DISTINCT FROM m.{value}{collation}")
+    }
+
+    /// The type in which its values are carried. What is declared in 32 bits may be kept in 64;
+    /// an assignment narrows it.
+    fn carried(&self) -> &'static str {
+        match self.kind {
             LogicalType::Int => LogicalType::BigInt,
             kind => kind,
-        };
-        let (name, kind, collation) = (&self.column, kind.sql(Dialect::Postgres), self.collation());
-        format!("{row}.{name} IS NOT DISTINCT FROM ({text})::{kind}{collation}")
+        }
+        .sql(Dialect::Postgres)
     }
 }
 

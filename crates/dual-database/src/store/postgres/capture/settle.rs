@@ -24,24 +24,25 @@ pub struct Mark {
 impl Mark {
     /// As the functions take it.
     pub(in crate::store::postgres) fn json(&self, table: &Table) -> serde_json::Value {
-        let columns = self.columns.iter().filter_map(|(position, stamp, value)| {
-            let column = table.columns().get(*position)?;
+        let (alive, life) = self.life.unzip();
+        let mut mark = serde_json::Map::from_iter([
+            ("key".to_owned(), json!(self.key)),
+            ("alive".to_owned(), json!(alive)),
+            ("life".to_owned(), json!(life.map(Stamp::raw))),
+        ]);
+        for (position, stamp, value) in &self.columns {
+            let Some(column) = table.columns().get(*position) else { continue };
+            mark.insert(format!("s_{}", column.name), json!(stamp.raw()));
             let value = match value {
-                Value::Null => serde_json::Value::Null,
+                Value::Null => continue,
                 Value::Bool(flag) => json!(flag),
                 Value::Int(number) => json!(number),
                 Value::Text(text) => json!(text),
                 Value::Timestamp(instant) => json!(timestamp_text(*instant)),
             };
-            Some((column.name.to_owned(), json!([stamp.raw(), value])))
-        });
-        let (alive, live) = self.life.unzip();
-        json!({
-            "key": self.key,
-            "alive": alive,
-            "live": live.map(Stamp::raw),
-            "columns": columns.collect::<serde_json::Map<_, _>>(),
-        })
+            mark.insert(format!("v_{}", column.name), value);
+        }
+        serde_json::Value::Object(mark)
     }
 }
 
@@ -65,89 +66,93 @@ impl Layout {
     /// user's trigger has made of it is captured, above the mark. With a proposal it refuses a
     /// write that comes too late, of which then nothing stands.
     pub(super) fn settle_function(&self) -> String {
-        let stamp = |name: &str| format!("m.columns -> '{}'", name.replace('\'', "''"));
         let registers = self.each(",\n      ", |r| {
-            let mark = stamp(r.name);
             format!(
                 "nullif(CASE WHEN u.{key} IS NULL THEN w.stamp
-        WHEN {mark} IS NULL THEN coalesce(s.{own}, s.stamp)
+        WHEN m.{own} IS NULL THEN coalesce(s.{own}, s.stamp)
         WHEN NOT ({is}) THEN greatest(coalesce(s.{own}, s.stamp), {next})
-        WHEN proposal IS NOT NULL AND jsonb_typeof(befores -> s.key::text) = 'null' AND {silent}
-          THEN coalesce(s.{own}, s.stamp)
-        ELSE ({mark} ->> 0)::bigint END, w.stamp)",
+        WHEN w.fresh AND {silent} THEN coalesce(s.{own}, s.stamp)
+        ELSE m.{own} END, w.stamp)",
                 key = self.key,
                 own = r.stamp,
-                next = next(&format!("({mark} ->> 0)::bigint")),
-                is = r.is("u", &format!("{mark} ->> 1")),
+                next = next(&format!("m.{}", r.stamp)),
+                is = r.is_marked("u"),
                 silent = r.silent("u"),
             )
         });
         format!(
             "CREATE FUNCTION {function}(marks jsonb, proposal bigint)
-RETURNS TABLE (row_key bigint, row_before jsonb, row_after jsonb)
+RETURNS TABLE (row_before jsonb, row_after jsonb, row_surrogate bigint, row_values text[])
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $dual$
 #variable_conflict use_variable
 DECLARE
   own bigint := txid_current();
-  images jsonb;
-  befores jsonb;
+  kept text := current_setting('dual.before', true);
+  images jsonb := '{{}}';
+  replaced bigint;
   above bigint;
-  now_ms bigint := (date_part('epoch', clock_timestamp()) * 1000)::bigint - 1577836800000;
+  now_ms bigint := (date_part('epoch', clock_timestamp()) * 1000)::bigint - {epoch};
 BEGIN
   -- What the triggers have kept; a row that they have not touched is as it was.
-  SELECT coalesce(jsonb_object_agg(line ->> 1, line -> 2 ORDER BY at DESC), '{{}}') INTO images
-  FROM (SELECT CASE WHEN at > 1 THEN image::jsonb END AS line, at
-    FROM unnest(string_to_array(current_setting('dual.before', true), E'\\n'))
-      WITH ORDINALITY AS kept (image, at)
-    WHERE split_part(current_setting('dual.before', true), ':', 1) = own::text) AS l
-  WHERE line ->> 0 = '{name}';
-  SELECT coalesce(jsonb_object_agg(m.value ->> 'key', CASE
-      WHEN images ? (m.value ->> 'key') THEN images -> (m.value ->> 'key')
-      ELSE coalesce((SELECT to_jsonb(s) FROM {sidecar} AS s
-        WHERE s.key = (m.value ->> 'key')::bigint), 'null') END), '{{}}') INTO befores
-  FROM jsonb_array_elements(marks) AS m;
-  IF proposal IS NOT NULL THEN
-    SELECT greatest(max(i.horizon), max((b.value ->> 'stamp')::bigint), max((
-        SELECT max(r.value::text::bigint) FROM jsonb_each(b.value) AS r
-        WHERE r.key LIKE 's\\_%' AND jsonb_typeof(r.value) = 'number'
-          AND (m.value ->> 'live' IS NOT NULL OR m.value -> 'columns' ? substr(r.key, 3)))))
-    INTO above
-    FROM dual.installation AS i, jsonb_array_elements(marks) AS m,
-      LATERAL (SELECT nullif(befores -> (m.value ->> 'key'), 'null') AS value) AS b;
-    IF proposal <= above THEN
-      RAISE EXCEPTION 'stale proposal, above %', above USING ERRCODE = 'DU001';
-    END IF;
-    IF (proposal >> 22) > now_ms + 60000 AND NOT (above >> 22) > now_ms + 60000 THEN
-      RAISE EXCEPTION 'proposal ahead of the clock' USING ERRCODE = 'DU002';
-    END IF;
+  IF split_part(kept, ':', 1) = own::text THEN
+    images := ('{{' || substr(kept, strpos(kept, ':') + 1) || '\"\":null}}')::jsonb;
   END IF;
-  -- The tombstone of a row that was never here.
-  INSERT INTO {sidecar} (key, live, stamp, txid)
-  SELECT (m.value ->> 'key')::bigint, false, (m.value ->> 'live')::bigint, own
-  FROM jsonb_array_elements(marks) AS m WHERE NOT (m.value ->> 'alive')::boolean
-  ON CONFLICT (key) DO NOTHING;
-  RETURN QUERY
-  UPDATE {sidecar} AS s SET (stamp, {stamps}, txid) = (
-    SELECT w.stamp,
+  IF proposal IS NOT NULL THEN
+    SELECT i.horizon INTO above FROM dual.installation AS i;
+  END IF;
+  FOR row_before, row_after, row_surrogate, row_values, replaced IN
+    UPDATE {sidecar} AS s SET (stamp, {stamps}, txid) = (
+      SELECT w.stamp,
       {registers},
       own
-    FROM (SELECT CASE WHEN (m.value ->> 'alive')::boolean = (u.{key} IS NOT NULL)
-      THEN (m.value ->> 'live')::bigint ELSE s.stamp END AS stamp OFFSET 0) AS w)
-  FROM (SELECT value, (value ->> 'key')::bigint AS mark_key, value -> 'columns' AS columns
-      FROM jsonb_array_elements(marks) OFFSET 0) AS m
-    LEFT JOIN {target} AS u ON u.{key} = m.mark_key
-  WHERE s.key = m.mark_key
-  RETURNING s.key, nullif(befores -> s.key::text, 'null'), to_jsonb(s);
+      FROM (SELECT proposal IS NOT NULL AND m.before IS NULL AS fresh,
+        CASE WHEN m.alive = (u.{key} IS NOT NULL) THEN m.life ELSE s.stamp END AS stamp OFFSET 0) AS w)
+    FROM (SELECT m.*, CASE WHEN images ? ({kept}) THEN nullif(images -> ({kept}), 'null')
+          ELSE (SELECT to_jsonb(o) FROM {sidecar} AS o WHERE o.key = m.key) END AS before
+        FROM {marks} OFFSET 0) AS m
+      CROSS JOIN LATERAL jsonb_to_record(CASE WHEN proposal IS NOT NULL THEN m.before END)
+        AS b (stamp bigint, {found})
+      LEFT JOIN {target} AS u ON u.{key} = m.key
+    WHERE s.key = m.key
+    RETURNING m.before, to_jsonb(s), u.{surrogate}, CASE WHEN u.{key} IS NOT NULL THEN ARRAY[{values}] END,
+      greatest(b.stamp, {replaced})
+  LOOP
+    above := greatest(above, replaced);
+    RETURN NEXT;
+  END LOOP;
+  IF proposal <= above THEN
+    RAISE EXCEPTION 'stale proposal, above %', above USING ERRCODE = 'DU001';
+  END IF;
+  IF (proposal >> 22) > now_ms + 60000 AND NOT (above >> 22) > now_ms + 60000 THEN
+    RAISE EXCEPTION 'proposal ahead of the clock' USING ERRCODE = 'DU002';
+  END IF;
+  -- The tombstone of a row that was never here.
+  IF marks @> '[{{\"alive\": false}}]' THEN
+    RETURN QUERY
+    INSERT INTO {sidecar} AS s (key, live, stamp, txid)
+    SELECT m.key, false, m.life, own FROM {marks} WHERE NOT m.alive
+    ON CONFLICT (key) DO NOTHING
+    RETURNING NULL::jsonb, to_jsonb(s), NULL::bigint, NULL::text[];
+  END IF;
 END
 $dual$",
             function = self.function("settle"),
-            name = self.name.replace('\'', "''"),
+            epoch = crate::stamp::EPOCH_UNIX_MS,
+            kept = self.kept("m.key"),
+            marks = self.marks("marks"),
             sidecar = self.sidecar,
             target = self.target,
             key = self.key,
+            surrogate = self.surrogate,
             stamps = self.each(", ", |r| r.stamp.clone()),
+            found = self.each(", ", |r| format!("{} bigint", r.stamp)),
+            values = self.each(", ", |r| format!("u.{}::text", r.column)),
+            replaced = self.each(",\n        ", |r| format!(
+                "CASE WHEN m.life IS NOT NULL OR m.{0} IS NOT NULL THEN b.{0} END",
+                r.stamp
+            )),
         )
     }
 }

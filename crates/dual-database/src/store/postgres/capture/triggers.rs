@@ -117,16 +117,18 @@ impl Layout {
         )
     }
 
-    /// Keeps what the sidecar has of the keys of a set, if this transaction asked for it.
+    /// Keeps what the sidecar has of the keys of a set, if this transaction asked for it: the
+    /// members of a JSON object, the latest first, because of equal names the last one counts.
     fn keep_before(&self, key: &str, from: &str) -> String {
         format!(
             "  IF split_part(current_setting('dual.before', true), ':', 1) = own::text THEN
-    PERFORM set_config('dual.before', current_setting('dual.before') || coalesce((
-      SELECT string_agg(E'\\n' || jsonb_build_array('{name}', {key},
-        (SELECT to_jsonb(s) FROM {sidecar} AS s WHERE s.key = {key}))::text, '') {from}), ''), true);
+    PERFORM set_config('dual.before', own || ':' || coalesce((
+      SELECT string_agg(to_json({kept})::text || ':' || coalesce(
+        (SELECT to_json(s)::text FROM {sidecar} AS s WHERE s.key = {key}), 'null') || ',', '') {from}), '')
+      || substr(current_setting('dual.before'), length(own::text) + 2), true);
   END IF;
 ",
-            name = self.name.replace('\'', "''"),
+            kept = self.kept(key),
             sidecar = self.sidecar,
         )
     }

@@ -1,7 +1,6 @@
 //! The function by which the library writes: one call, one transaction, nothing dynamic.
 
 use super::layout::{Layout, Register};
-use crate::schema::{Dialect, LogicalType};
 
 impl Layout {
     /// The function that does the changes of one table, given as marks
@@ -45,61 +44,54 @@ BEGIN
     END IF;
   END IF;
   IF dual_changes @> '[{{\"alive\": false}}]' THEN
-    WITH done AS (DELETE FROM {target} AS u USING jsonb_array_elements(dual_changes) AS m
-      WHERE m.value -> 'alive' = 'false' AND u.{key} = (m.value ->> 'key')::bigint
+    WITH done AS (DELETE FROM {target} AS u USING {marks}
+      WHERE NOT m.alive AND u.{key} = m.key
       RETURNING u.{key})
     {undone_delete}
   END IF;
   IF dual_changes @> '[{{\"alive\": null}}]' THEN
     WITH done AS (UPDATE {target} AS u SET {updated}
-      FROM jsonb_array_elements(dual_changes) AS m
-      WHERE m.value -> 'alive' = 'null' AND u.{key} = (m.value ->> 'key')::bigint
+      FROM {marks} WHERE m.alive IS NULL AND u.{key} = m.key
       RETURNING u.{key})
     {undone_update}
   END IF;
   IF dual_changes @> '[{{\"alive\": true}}]' THEN
     WITH done AS (INSERT INTO {target} AS u ({key}, {columns})
-      SELECT (m.value ->> 'key')::bigint, {inserted}
-      FROM jsonb_array_elements(dual_changes) AS m WHERE m.value -> 'alive' = 'true'
+      SELECT m.key, {inserted} FROM {marks} WHERE m.alive
       ON CONFLICT ({key}) DO NOTHING RETURNING u.{key})
     {undone_insert}
   END IF;
   IF dual_changes <> '[]' THEN
-    RETURN QUERY
-    SELECT w.row_before, w.row_after, u.{surrogate}::bigint,
-      CASE WHEN u.{key} IS NOT NULL THEN ARRAY[{values}] END
-    FROM {settle}(dual_changes, dual_proposal) AS w LEFT JOIN {target} AS u ON u.{key} = w.row_key;
+    RETURN QUERY SELECT * FROM {settle}(dual_changes, dual_proposal);
   END IF;
 END
 $dual$",
             function = self.function("write"),
             name = literal(self.name),
+            marks = self.marks("dual_changes"),
             settle = self.function("settle"),
-            surrogate = self.surrogate,
             stamps = self.each(", ", |r| format!("coalesce(s.{0}, s.stamp)", r.stamp)),
             updated = self.each(",\n      ", |r| format!(
-                "{} = CASE WHEN m.value -> 'columns' ? {} THEN {} ELSE u.{0} END",
+                "{} = CASE WHEN m.{} IS NOT NULL THEN {} ELSE u.{0} END",
                 r.column,
-                literal(r.name),
+                r.stamp,
                 r.marked(),
             )),
             inserted = self.each(",\n        ", Register::marked),
-            values = self.each(", ", |r| format!("u.{}::text", r.column)),
-            undone_delete = self.undone("false", "missing", "DU005"),
-            undone_update = self.undone("null", "missing", "DU005"),
-            undone_insert = self.undone("true", "exists", "DU004"),
+            undone_delete = self.undone("NOT m.alive", "missing", "DU005"),
+            undone_update = self.undone("m.alive IS NULL", "missing", "DU005"),
+            undone_insert = self.undone("m.alive", "exists", EXISTS),
         )
     }
 
     /// The rows of a kind of change on which it was not `done`: it is said why. If the table
     /// does not show why, a trigger of the user's has left the row out.
-    fn undone(&self, alive: &str, what: &str, code: &str) -> String {
-        let expected = if alive == "true" { "" } else { "NOT " };
+    fn undone(&self, these: &str, what: &str, code: &str) -> String {
+        let expected = if code == EXISTS { "" } else { "NOT " };
         format!(
-            "SELECT (m.value ->> 'key')::bigint INTO dual_wrong
-    FROM jsonb_array_elements(dual_changes) AS m
-    WHERE m.value -> 'alive' = '{alive}'
-      AND (m.value ->> 'key')::bigint NOT IN (SELECT d.{key} FROM done AS d)
+            "SELECT m.key INTO dual_wrong
+    FROM jsonb_to_recordset(dual_changes) AS m (key bigint, alive boolean)
+    WHERE {these} AND m.key NOT IN (SELECT d.{key} FROM done AS d)
     LIMIT 1;
     IF FOUND THEN
       IF {expected}EXISTS (SELECT FROM {target} AS u WHERE u.{key} = dual_wrong) THEN
@@ -114,19 +106,9 @@ $dual$",
     }
 }
 
+/// The code of an insert of a row that is there.
+const EXISTS: &str = "DU004";
+
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
-}
-
-impl Register {
-    /// The value that the mark `m` gives the column. What is declared in 32 bits may be kept in
-    /// 64; the assignment narrows it.
-    fn marked(&self) -> String {
-        let kind = match self.kind {
-            LogicalType::Int => LogicalType::BigInt,
-            kind => kind,
-        };
-        let kind = kind.sql(Dialect::Postgres);
-        format!("(m.value -> 'columns' -> {} ->> 1)::{kind}", literal(self.name))
-    }
 }

@@ -26,7 +26,8 @@ pub(super) const TABLES: [&str; 6] = [
        proposed TEXT,\n  \
        lease_holder INTEGER,\n  \
        lease_until INTEGER,\n  \
-       exchanged INTEGER\n)",
+       exchanged INTEGER,\n  \
+       tidied INTEGER\n)",
     "CREATE TABLE IF NOT EXISTS dual_writer (\n  \
        number INTEGER PRIMARY KEY,\n  \
        process TEXT NOT NULL,\n  \
@@ -117,6 +118,26 @@ impl Content<'_> {
             ],
         )
         .map(|_| ())
+    }
+
+    /// When this file last had PostgreSQL's old tombstones purged, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn tidied_ms(&self) -> Result<Option<i64>> {
+        let wrap = |cause| failed(OPERATION, cause);
+        let sql = "SELECT tidied FROM dual_node";
+        let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
+        look.query_row([], |row| row.get(0)).map_err(wrap)
+    }
+
+    /// Notes that it does so now.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn set_tidied_ms(&self, now_ms: i64) -> Result<()> {
+        let operation = "write the state of the SQLite file";
+        self.execute(operation, "UPDATE dual_node SET tidied = ?1", &[&now_ms]).map(|_| ())
     }
 
     /// Another identity and another number for the triggers: the file is a copy.
