@@ -183,10 +183,12 @@ impl Core {
     async fn turns(self: &Arc<Core>) {
         let now = Instant::now();
         let poll = u64::try_from(self.shared.poll.as_millis()).unwrap_or(u64::MAX).max(1);
+        // A file that could not be opened a moment ago is not waited for again at once.
+        let absent = self.shared.replica().is_none();
         let mut turn = Turn {
             pace: Pace::new(poll),
-            next: now,
-            backing_off: false,
+            next: if absent { now + LEASE } else { now },
+            backing_off: absent,
             at_once: 0,
             ended: now,
             lease_at: now,
