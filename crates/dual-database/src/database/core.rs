@@ -1,6 +1,7 @@
 //! What all calls of one database share: both stores, the synchroniser, the time allowed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{RwLock, Semaphore};
@@ -22,6 +23,7 @@ pub(super) struct Core {
     pub turns: Semaphore,
     /// `None` once it is closed.
     pub synchroniser: RwLock<Option<Synchroniser>>,
+    pub closed: AtomicBool,
     pub mode: WriteMode,
     pub prefer: Prefer,
     pub timeout: Duration,
@@ -57,6 +59,17 @@ impl Core {
 
     pub fn table(&self, table: usize) -> &Table {
         &self.shared.tables[table]
+    }
+
+    /// Whether calls may begin.
+    ///
+    /// # Errors
+    /// Interrupted once the database was closed, by whichever of its clones.
+    pub fn is_open(&self, operation: &'static str) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(Kind::Interrupted, operation, "the database is closed"));
+        }
+        Ok(())
     }
 
     /// The open file.
@@ -108,8 +121,7 @@ impl Core {
         let running = self.synchroniser.read().await;
         match running.as_ref() {
             Some(synchroniser) => synchroniser.sync(within).await,
-            // A clone that outlives the closing.
-            None => Synchroniser::on_demand(Arc::clone(&self.shared)).sync(within).await,
+            None => Err(Error::new(Kind::Interrupted, "exchange", "the database is closed")),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::{RwLock, Semaphore};
@@ -76,6 +77,7 @@ impl Builder {
             shared,
             turns: Semaphore::new(SESSIONS),
             synchroniser: RwLock::new(Some(synchroniser)),
+            closed: AtomicBool::new(false),
             mode: self.mode,
             prefer: self.prefer,
             timeout: self.timeout,
