@@ -126,7 +126,8 @@ async fn a_process_without_rounds_of_its_own_keeps_its_number() {
 
 /// Time and the process's highest memory so far, to be looked at.
 #[tokio::test]
-#[ignore = "a measurement"]
+#[ignore = "minutes in an unoptimised build"]
+#[allow(clippy::print_stderr, reason = "it is run for its figures")]
 async fn masses() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -137,7 +138,7 @@ async fn masses() {
         assert_eq!((exchange.pending, exchange.held, exchange.caught_up), (0, None, true));
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
-        println!("{what}: {:?}, {peak}", began.elapsed());
+        eprintln!("{what}: {:?}, {peak}", began.elapsed());
     };
     measured("nothing").await;
     scene.sql(
