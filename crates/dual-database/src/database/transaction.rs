@@ -102,8 +102,9 @@ impl Core {
 
     async fn begin(self: &Arc<Core>, ground: Ground) -> Transaction {
         let deadline = self.deadline();
-        let look =
-            self.ask_file(OPERATION, |content| Ok((content.is_pending()?, content.node()?.file)));
+        let look = self.glance(OPERATION, deadline, |content| {
+            Ok((content.is_pending()?, content.node()?.file))
+        });
         let (pending, file) = look.await.unwrap_or_default();
         // What is pending comes first, as for every write.
         let pushed = async {

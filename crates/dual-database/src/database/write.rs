@@ -67,7 +67,7 @@ impl Core {
     }
 
     async fn write_both(&self, plan: &Arc<Plan>, deadline: Deadline) -> Result<Written<Rows>> {
-        let look = self.look(plan).await;
+        let look = self.look(plan, deadline).await;
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
@@ -85,7 +85,7 @@ impl Core {
         plan: &Arc<Plan>,
         deadline: Deadline,
     ) -> Result<Written<Rows>> {
-        let look = self.look(plan).await;
+        let look = self.look(plan, deadline).await;
         let written = match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
@@ -117,7 +117,7 @@ impl Core {
             Err(error) => error,
         };
         // It cannot take it, or cannot tell whether the row is there.
-        let look = Look { pending: false, ..self.look(plan).await };
+        let look = Look { pending: false, ..self.look(plan, deadline).await };
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
@@ -131,12 +131,10 @@ impl Core {
     }
 
     /// What the file knows; nothing if it cannot be read.
-    async fn look(&self, plan: &Arc<Plan>) -> Look {
-        let Ok(replica) = self.replica(plan.operation) else { return Look::default() };
+    async fn look(&self, plan: &Arc<Plan>, deadline: Deadline) -> Look {
         let looked = Arc::clone(plan);
-        let look = replica.read(plan.operation, move |content| local::look(content, &looked)).await;
-        look.inspect_err(|error| self.shared.health.failed(Store::Sqlite, error))
-            .unwrap_or_default()
+        let look = move |content: &Content<'_>| local::look(content, &looked);
+        self.glance(plan.operation, deadline, look).await.unwrap_or_default()
     }
 
     /// # Errors

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::prepare::complete;
 use super::{Prepared, Primary, RemoteTable, prepare};
 use crate::schema::Table;
 use crate::store::postgres::{Limits, Session, Settings};
@@ -93,15 +94,21 @@ impl Pool {
 
     /// Sees to it that the server has what the tables need ([`prepare`]), and remembers what it
     /// has for the sessions that are taken from now on. On a connection of its own, which is
-    /// given more time.
+    /// given more time if something is missing: a look takes no longer than any other question.
     ///
     /// # Errors
     /// As for [`Session::open`] and [`prepare`].
     pub async fn prepare(&self) -> Result<Prepared> {
         let pool = &self.0;
-        let limits = Limits { statement: ADOPTION.max(pool.limits.statement), ..pool.limits };
-        let session = Session::open(&pool.settings, &limits).await?;
-        let prepared = prepare(&session, &pool.declared).await?;
+        let mut session = Session::open(&pool.settings, &pool.limits).await?;
+        let prepared = match complete(&session, &pool.declared).await? {
+            Some(prepared) => prepared,
+            None => {
+                let statement = ADOPTION.max(pool.limits.statement);
+                session.set_limits(Limits { statement, ..pool.limits });
+                prepare(&session, &pool.declared).await?
+            }
+        };
         pool.state().tables = Some(prepared.tables.clone());
         Ok(prepared)
     }

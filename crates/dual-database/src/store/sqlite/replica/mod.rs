@@ -315,6 +315,13 @@ impl Replica {
         while open.changed().await.is_ok() {}
     }
 
+    /// What could not be taken over of copies that lie beside the file, in sentences: writes that
+    /// were acknowledged may be there only. It is tried again whenever the file is opened.
+    #[must_use]
+    pub fn left(&self) -> Vec<String> {
+        self.place.left()
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &std::path::Path {
