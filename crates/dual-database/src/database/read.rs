@@ -2,6 +2,7 @@
 //!
 //! "Not found" in PostgreSQL is an answer. What is pending in the file is not in PostgreSQL
 //! yet: such a row is answered from the file, and before a list the two exchange what they have.
+//! A PostgreSQL that may have lost something is not asked before both have been compared.
 
 use crate::schema::RowId;
 use crate::store::postgres::primary::{After, Filter, Primary};
@@ -27,13 +28,16 @@ pub(super) struct Page {
 /// What the file answers about one row.
 struct LocalAnswer {
     row: Option<LocalRow>,
+    /// PostgreSQL may have lost it.
+    doubted: bool,
     exchanged_ms: Option<i64>,
     file: uuid::Uuid,
 }
 
 impl LocalAnswer {
-    fn is_pending(&self) -> bool {
-        self.row.as_ref().is_some_and(|row| row.tracked.bases.any())
+    /// Whether PostgreSQL may lack it.
+    fn is_nearer(&self) -> bool {
+        self.doubted || self.row.as_ref().is_some_and(|row| row.tracked.bases.any())
     }
 
     fn found(self, id: RowId, core: &Core) -> Found<Option<Record>> {
@@ -52,18 +56,19 @@ impl Core {
         let local = self.ask_file(operation, move |content| {
             let node = content.node()?;
             let (exchanged_ms, file) = (node.exchanged_ms, node.file);
-            Ok(LocalAnswer { row: content.row(id)?, exchanged_ms, file })
+            let doubted = node.follow.doubts_primary();
+            Ok(LocalAnswer { row: content.row(id)?, doubted, exchanged_ms, file })
         });
         let local = local.await;
         let file = local.as_ref().map(|local| local.file).unwrap_or_default();
         match local {
-            Ok(local) if self.prefer == Prefer::Local || local.is_pending() => {
+            Ok(local) if self.prefer == Prefer::Local || local.is_nearer() => {
                 Ok(local.found(id, self))
             }
             local => {
                 let remote = async {
                     self.ready(operation)?;
-                    let contact = self.contact(operation, file, deadline).await?;
+                    let contact = self.followed(operation, file, deadline).await?;
                     self.ask(operation, deadline, contact.primary()?.row(id)).await
                 };
                 match (remote.await, local) {
@@ -157,7 +162,7 @@ impl Core {
         let (behind, file) = self.ask_file(operation, look).await.unwrap_or_default();
         self.ready(operation)?;
         self.catch_up(operation, behind, Vec::new(), deadline).await?;
-        let contact = self.contact(operation, file, deadline).await?;
+        let contact = self.followed(operation, file, deadline).await?;
         self.ask(operation, deadline, question(contact.primary()?)).await
     }
 

@@ -254,7 +254,7 @@ impl Transaction {
         let (found, version) = match self.ground {
             Ground::Primary => {
                 let row = async {
-                    let contact = self.core.contact(operation, self.file, self.deadline).await?;
+                    let contact = self.core.followed(operation, self.file, self.deadline).await?;
                     self.core.ask(operation, self.deadline, contact.primary()?.row(id)).await
                 };
                 let row = row.await.inspect_err(|_| self.state().lost_ground = true)?;

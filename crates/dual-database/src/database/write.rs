@@ -14,7 +14,9 @@
 //!
 //! PostgreSQL counts as away while it is *behind*: something is pending for it. A push is waited for,
 //! half of the time allowed; a comparison is not (it may take minutes, or wait for a person), and
-//! neither is a lock that somebody holds on the very row.
+//! neither is a lock that somebody holds on the very row. It counts as away, too, while it is not
+//! known what it has lost: after a crash, a promotion, a restored backup, until both have been
+//! compared.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -158,7 +160,7 @@ impl Core {
         if let Err(cause) = self.catch_up(plan.operation, look.behind, ids, deadline).await {
             return Ok(Attempt::Behind(cause));
         }
-        let contact = match self.contact(plan.operation, look.file, deadline).await {
+        let contact = match self.followed(plan.operation, look.file, deadline).await {
             Ok(contact) => contact,
             Err(cause) => return Ok(Attempt::Away(cause)),
         };

@@ -205,6 +205,7 @@ impl Rounds {
                 let Comparison { epoch, snapshot, .. } = comparison;
                 node.follow = follow(&node.follow, Event::Reconciled { epoch, snapshot })?;
                 node.pushed = node.pushed.max(comparison.upto);
+                node.held_from = None;
                 node.horizon = node.horizon.max(comparison.horizon);
                 content.set_node(&node)?;
                 content.purge(node.horizon)?;
@@ -229,6 +230,7 @@ impl Rounds {
                 let same = node.follow == comparison.state;
                 if same {
                     node.follow = follow(&node.follow, Event::Held { losses })?;
+                    node.held_from.get_or_insert(node.seq);
                     content.set_node(&node)?;
                 }
                 Ok(same)
@@ -238,6 +240,7 @@ impl Rounds {
             return Flow::more();
         }
         self.held = Some(losses);
+        self.shared.health.works(crate::Store::Postgres);
         warn!(
             losses,
             "a comparison would delete or overwrite so many rows that it waits for a person: \

@@ -35,11 +35,18 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// With the moment since which each is unused, the one unused longest first.
-    idle: VecDeque<(Instant, Arc<Session>)>,
+    /// The one unused longest first.
+    idle: VecDeque<Idle>,
     tables: Option<Arc<[RemoteTable]>>,
     /// Sessions of an earlier generation are not taken back.
     generation: u64,
+}
+
+#[derive(Debug)]
+struct Idle {
+    since: Instant,
+    session: Arc<Session>,
+    is_new: bool,
 }
 
 /// A session of a [`Pool`], given back when it is dropped, unless it is in doubt.
@@ -49,6 +56,7 @@ pub struct Pooled {
     session: Arc<Session>,
     tables: Option<Arc<[RemoteTable]>>,
     generation: u64,
+    is_new: bool,
     /// Freed after the session was given back.
     _permit: OwnedSemaphorePermit,
 }
@@ -79,16 +87,16 @@ impl Pool {
         };
         let (unused, tables, generation) = {
             let mut state = pool.state();
-            state.idle.retain(|(since, session)| since.elapsed() < IDLE && !session.is_closed());
+            state.idle.retain(|idle| idle.since.elapsed() < IDLE && !idle.session.is_closed());
             // The one used last: what is not needed grows old.
-            let unused = state.idle.pop_back().map(|(_, session)| session);
+            let unused = state.idle.pop_back();
             (unused, state.tables.clone(), state.generation)
         };
-        let session = match unused {
-            Some(session) => session,
-            None => Arc::new(Session::open(&pool.settings, &pool.limits).await?),
+        let (session, is_new) = match unused {
+            Some(idle) => (idle.session, idle.is_new),
+            None => (Arc::new(Session::open(&pool.settings, &pool.limits).await?), true),
         };
-        Ok(Pooled { pool: pool.clone(), session, tables, generation, _permit: permit })
+        Ok(Pooled { pool: pool.clone(), session, tables, generation, is_new, _permit: permit })
     }
 
     /// Sees to it that the server has what the tables need ([`prepare`]), and remembers what it
@@ -128,6 +136,17 @@ impl Shared {
 }
 
 impl Pooled {
+    /// Whether nobody has looked yet which server is at its other end.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// It is the right one: as long as the session stands, it stays so.
+    pub fn confirm(&mut self) {
+        self.is_new = false;
+    }
+
     /// What can be done with it for a file.
     ///
     /// # Errors
@@ -159,7 +178,8 @@ impl Drop for Pooled {
         }
         let mut state = self.pool.state();
         if state.generation == self.generation {
-            state.idle.push_back((Instant::now(), self.session.clone()));
+            let (since, session) = (Instant::now(), self.session.clone());
+            state.idle.push_back(Idle { since, session, is_new: self.is_new });
         }
     }
 }
