@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::core::{Core, Deadline, is_verdict};
 use super::local::{Behind, waits};
+use crate::health::StoreState;
 use crate::schema::RowId;
 use crate::store::postgres::primary::{Pooled, Primary};
 use crate::store::sqlite::replica::Content;
@@ -42,7 +43,11 @@ impl Core {
     /// # Errors
     /// Why they may not.
     pub fn ready(&self, operation: &'static str) -> Result<()> {
-        if self.shared.health.is_up(Store::Postgres) {
+        let sqlite = self.shared.state(Store::Sqlite);
+        if matches!(sqlite, StoreState::NeedsInit { kind: Kind::Configuration, .. }) {
+            // It belongs to another installation: nothing of the one may meet the other.
+            Err(self.away(operation, Store::Sqlite))
+        } else if self.shared.health.is_up(Store::Postgres) {
             Ok(())
         } else {
             Err(self.away(operation, Store::Postgres))

@@ -67,6 +67,7 @@ impl Core {
     where
         W: Future<Output = Result<T>>,
     {
+        self.is_open("begin a transaction")?;
         let mut ground = match self.mode {
             WriteMode::LocalFirst => Ground::File,
             WriteMode::Both | WriteMode::RequireBoth => Ground::Primary,

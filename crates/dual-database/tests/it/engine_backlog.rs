@@ -123,3 +123,31 @@ async fn a_process_without_rounds_of_its_own_keeps_its_number() {
     })
     .await;
 }
+
+/// Time and the process's highest memory so far, to be looked at.
+#[tokio::test]
+#[ignore = "minutes in an unoptimised build"]
+#[allow(clippy::print_stderr, reason = "it is run for its figures")]
+async fn masses() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    let measured = async |what: &str| {
+        let began = std::time::Instant::now();
+        let exchange = node.sync.sync(std::time::Duration::from_secs(900)).await.unwrap();
+        assert_eq!((exchange.pending, exchange.held, exchange.caught_up), (0, None, true));
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
+        eprintln!("{what}: {:?}, {peak}", began.elapsed());
+    };
+    measured("nothing").await;
+    scene.sql(
+        "INSERT INTO accounts (owner, balance) SELECT n, n FROM generate_series(1, 200000) AS n",
+    );
+    measured("200,000 rows inserted at PostgreSQL").await;
+    scene.sql("UPDATE accounts SET note = 'all'");
+    measured("200,000 rows updated at PostgreSQL").await;
+    node.script("UPDATE accounts SET balance = -1");
+    measured("200,000 rows updated in the file").await;
+    scene.assert_equal(&node);
+}

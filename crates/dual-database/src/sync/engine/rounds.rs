@@ -283,6 +283,8 @@ impl Rounds {
         }
         match error.kind() {
             _ if is_locked(error) => self.shared.health.remember(store, error),
+            // The file belongs to another installation.
+            Kind::Configuration if store == Store::Sqlite => self.shared.leave_file(error),
             Kind::Schema(of) if of == store => self.shared.health.needs_init(store, error),
             Kind::Internal => self.shared.health.remember(store, error),
             _ => self.shared.health.failed(store, error),

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::prepare::prepared;
 use super::{Prepared, Primary, RemoteTable, prepare};
 use crate::schema::Table;
 use crate::store::postgres::{Limits, Session, Settings};
@@ -29,6 +30,8 @@ struct Shared {
     settings: Settings,
     limits: Limits,
     declared: Arc<[Table]>,
+    /// Whether what is missing on the server is made.
+    adopts: bool,
     permits: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -67,7 +70,22 @@ impl Pool {
     pub fn new(settings: Settings, limits: Limits, tables: Arc<[Table]>, size: usize) -> Pool {
         let permits = Arc::new(Semaphore::new(size.clamp(1, Semaphore::MAX_PERMITS)));
         let state = Mutex::default();
-        Pool(Arc::new(Shared { settings, limits, declared: tables, permits, state }))
+        Pool(Arc::new(Shared { settings, limits, declared: tables, adopts: true, permits, state }))
+    }
+
+    /// The same, empty, which makes nothing on the server: what is not there already cannot be
+    /// used.
+    #[must_use]
+    pub fn looking_only(&self) -> Pool {
+        let Shared { settings, limits, declared, permits, .. } = &*self.0;
+        Pool(Arc::new(Shared {
+            settings: settings.clone(),
+            limits: *limits,
+            declared: declared.clone(),
+            adopts: false,
+            permits: Arc::new(Semaphore::new(permits.available_permits())),
+            state: Mutex::default(),
+        }))
     }
 
     /// An unused session, or a new one.
@@ -104,12 +122,16 @@ impl Pool {
     /// given more time.
     ///
     /// # Errors
-    /// As for [`Session::open`] and [`prepare`].
+    /// As for [`Session::open`] and [`prepare`]; about the schema if it only looks and something
+    /// is missing.
     pub async fn prepare(&self) -> Result<Prepared> {
         let pool = &self.0;
         let limits = Limits { statement: ADOPTION.max(pool.limits.statement), ..pool.limits };
         let session = Session::open(&pool.settings, &limits).await?;
-        let prepared = prepare(&session, &pool.declared).await?;
+        let prepared = match pool.adopts {
+            true => prepare(&session, &pool.declared).await?,
+            false => prepared(&session, &pool.declared).await?,
+        };
         pool.state().tables = Some(prepared.tables.clone());
         Ok(prepared)
     }

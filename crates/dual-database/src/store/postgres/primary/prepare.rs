@@ -8,7 +8,7 @@ use crate::schema::{Table, quoted};
 use crate::store::postgres::adopt::plan_table;
 use crate::store::postgres::capture::{Drift, Layout, SCHEMA_LOCK, allowed, drift, install};
 use crate::store::postgres::{Catalog, Plan, Session};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "prepare PostgreSQL";
 
@@ -62,6 +62,22 @@ pub async fn prepare(session: &Session, tables: &[Table]) -> Result<Prepared> {
         let _ = session.rollback(OPERATION).await;
     }
     outcome
+}
+
+/// What the server has, if it has everything; nothing is changed.
+///
+/// # Errors
+/// About the schema if something is missing; else as for [`prepare`].
+pub(super) async fn prepared(session: &Session, tables: &[Table]) -> Result<Prepared> {
+    let surveys = look(session, tables).await?;
+    if !surveys.iter().all(Survey::is_done) {
+        let message = "the tables are not joined with the SQLite file yet, or not any more";
+        let error = Error::new(Kind::Schema(Store::Postgres), "look at PostgreSQL", message);
+        return Err(
+            error.with_hint("`dual init` shows what is to be done, `dual init --apply` does it")
+        );
+    }
+    Ok(finished(tables, surveys))
 }
 
 struct Survey {
