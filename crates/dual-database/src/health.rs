@@ -39,16 +39,40 @@ pub enum StoreState {
     Up,
     /// It does not, and is probed.
     Down {
+        /// What sort of failure it is.
+        kind: Kind,
         /// Why, in one sentence with its causes.
         reason: String,
         /// What a person can do.
         hint: Option<String>,
     },
-    /// Its tables are not what is declared, and additions do not mend it: `dual init`.
+    /// It is left as it is until a person has seen to it: its tables are not what is declared and
+    /// additions do not mend it, it has not been joined yet, or it belongs to another
+    /// installation.
     NeedsInit {
+        /// What sort of obstacle it is.
+        kind: Kind,
         /// What is in the way.
         reason: String,
+        /// What a person can do.
+        hint: Option<String>,
     },
+}
+
+impl StoreState {
+    /// Down for that reason.
+    #[must_use]
+    pub fn down(error: &Error) -> StoreState {
+        let hint = error.hint().map(str::to_owned);
+        StoreState::Down { kind: error.kind(), reason: error.chain(), hint }
+    }
+
+    /// In need of a person for that reason.
+    #[must_use]
+    pub fn needs_init(error: &Error) -> StoreState {
+        let hint = error.hint().map(str::to_owned);
+        StoreState::NeedsInit { kind: error.kind(), reason: error.chain(), hint }
+    }
 }
 
 /// Something that went wrong lately.
@@ -149,9 +173,7 @@ impl Health {
             return;
         }
         self.remember(store, error);
-        let state =
-            StoreState::Down { reason: error.chain(), hint: error.hint().map(str::to_owned) };
-        self.open(store, state);
+        self.open(store, StoreState::down(error));
     }
 
     /// The store can be used (for PostgreSQL: and nothing is pending for it): closes the breaker.
@@ -165,7 +187,7 @@ impl Health {
     /// The store's tables are in the way.
     pub fn needs_init(&self, store: Store, error: &Error) {
         self.remember(store, error);
-        self.open(store, StoreState::NeedsInit { reason: error.chain() });
+        self.open(store, StoreState::needs_init(error));
     }
 
     /// The last errors, the newest first.
@@ -211,7 +233,7 @@ impl Health {
     fn open(&self, store: Store, state: StoreState) {
         let text = match &state {
             StoreState::Down { reason, .. } => reason.clone(),
-            StoreState::NeedsInit { reason } => format!("needs `dual init`: {reason}"),
+            StoreState::NeedsInit { reason, .. } => format!("needs `dual init`: {reason}"),
             StoreState::Up => return,
         };
         if self.breaker(store).fail(state, Instant::now()) {
@@ -278,7 +300,7 @@ mod tests {
         for _ in 0..3 {
             health.failed(Store::Postgres, &away());
         }
-        let StoreState::Down { reason, hint } = health.state(Store::Postgres) else { panic!() };
+        let StoreState::Down { reason, hint, .. } = health.state(Store::Postgres) else { panic!() };
         assert_eq!(reason, "connect: connection refused");
         assert_eq!(hint.as_deref(), Some("start it"));
         assert_eq!(health.recent().len(), 1);
@@ -297,7 +319,7 @@ mod tests {
     fn unattended_one_call_in_a_while_is_the_probe() {
         let mut breaker = Breaker::default();
         let start = Instant::now();
-        let state = || StoreState::Down { reason: String::new(), hint: None };
+        let state = || StoreState::down(&away());
         assert!(breaker.fail(state(), start));
         assert!(!breaker.fail(state(), start));
         assert!(!breaker.admit(false, start));

@@ -6,12 +6,12 @@ use std::time::Duration;
 use dual_database::{DualDatabase, Error, Kind, Result};
 
 use crate::output::message;
-use crate::settings::Stores;
+use crate::settings::{Opening, Stores};
 
 /// What is pending is pushed at the end for at most that long.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// A command that only looks: a signal ends it at once.
+/// A command that only looks: a signal ends it at once, and nothing is made on either side.
 pub struct Look;
 
 impl Look {
@@ -23,8 +23,27 @@ impl Look {
         stores: &Stores,
         look: impl AsyncFnOnce(&DualDatabase) -> Result<T>,
     ) -> Result<T> {
+        Look::opened(stores, Opening::ToLook, look).await
+    }
+
+    /// The same, but joins what is not joined yet.
+    ///
+    /// # Errors
+    /// As for [`Look::with`].
+    pub async fn joining<T>(
+        stores: &Stores,
+        look: impl AsyncFnOnce(&DualDatabase) -> Result<T>,
+    ) -> Result<T> {
+        Look::opened(stores, Opening::ToExchange, look).await
+    }
+
+    async fn opened<T>(
+        stores: &Stores,
+        opening: Opening,
+        look: impl AsyncFnOnce(&DualDatabase) -> Result<T>,
+    ) -> Result<T> {
         let looked = async {
-            let database = stores.open(false).await?;
+            let database = stores.open(opening).await?;
             let ended = look(&database).await;
             Ok::<_, Error>((database, ended))
         };
@@ -50,7 +69,7 @@ impl Write {
         stores: &Stores,
         write: impl AsyncFnOnce(&DualDatabase) -> Result<T>,
     ) -> Result<T> {
-        let open = stores.open(true);
+        let open = stores.open(Opening::ToWrite);
         let database = tokio::select! {
             opened = open => opened?,
             () = stop_signal() => return Err(stopped("stopped; nothing was changed")),

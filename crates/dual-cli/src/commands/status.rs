@@ -36,13 +36,9 @@ pub async fn run(stores: &Stores, json: bool) -> Result<Exit> {
 /// The file's state, if that is what keeps the two from being opened as one. (PostgreSQL alone
 /// never does.)
 fn blocked(error: &Error) -> Option<StoreState> {
-    let hint = error.hint().map(String::from);
     match error.kind() {
-        Kind::Schema(Store::Sqlite) => {
-            let reason = [Some(error.chain()), hint].into_iter().flatten().collect::<Vec<_>>();
-            Some(StoreState::NeedsInit { reason: reason.join("; ") })
-        }
-        Kind::AccessDenied => Some(StoreState::Down { reason: error.chain(), hint }),
+        Kind::Schema(Store::Sqlite) => Some(StoreState::needs_init(error)),
+        Kind::AccessDenied => Some(StoreState::down(error)),
         _ => None,
     }
 }
@@ -50,10 +46,7 @@ fn blocked(error: &Error) -> Option<StoreState> {
 async fn without_file(stores: &Stores, sqlite: StoreState) -> Status {
     let postgres = match Session::open(&stores.postgres, &Limits::default()).await {
         Ok(_) => StoreState::Up,
-        Err(error) => {
-            let hint = error.hint().map(String::from);
-            StoreState::Down { reason: error.chain(), hint }
-        }
+        Err(error) => StoreState::down(&error),
     };
     Status {
         postgres: SideStatus { state: postgres },

@@ -10,7 +10,7 @@ use super::{Look, stop_signal};
 use crate::arguments::Sync;
 use crate::exit::Exit;
 use crate::output::{self, SyncReport, message};
-use crate::settings::Stores;
+use crate::settings::{Opening, Stores};
 
 /// A week's catch-up is long; a side that is away ends it at once.
 const ONCE: Duration = Duration::from_secs(60 * 60);
@@ -28,7 +28,7 @@ pub async fn run(stores: &Stores, json: bool, arguments: Sync) -> Result<Exit> {
 }
 
 async fn once(stores: &Stores, json: bool) -> Result<Exit> {
-    Look::with(stores, async |database| {
+    Look::joining(stores, async |database| {
         let exchanged = database.sync_now(ONCE).await;
         let status = database.status().await?;
         let report = match exchanged {
@@ -54,7 +54,7 @@ fn is_one_side_there(status: &Status) -> bool {
 async fn watch(stores: &Stores, json: bool) -> Result<Exit> {
     let mut stop = std::pin::pin!(stop_signal());
     let database = tokio::select! {
-        opened = stores.open(true) => opened?,
+        opened = stores.open(Opening::ToWrite) => opened?,
         () = &mut stop => return Ok(Exit::Done),
     };
     let watched = tokio::select! {

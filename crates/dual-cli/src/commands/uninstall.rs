@@ -58,7 +58,7 @@ async fn exchange(stores: &Stores) -> Result<()> {
                  change where it is",
             )
     };
-    Look::with(stores, async |database| {
+    Look::joining(stores, async |database| {
         let exchange = database
             .sync_now(EXCHANGE)
             .await

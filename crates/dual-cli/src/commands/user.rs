@@ -34,7 +34,7 @@ async fn add(stores: &Stores, json: bool, new: &NewUser) -> Result<Exit> {
     let user = patch(&new.json_object)?;
     Write::with(stores, async |database| {
         let written = database.add_user(&user).await?;
-        output::data(&output::user_written(&written, "added", json));
+        output::data(&output::user_written(database, &written, "added", json));
         Ok(exit_of(&written))
     })
     .await
@@ -44,7 +44,7 @@ async fn upsert(stores: &Stores, json: bool, new: &NewUser) -> Result<Exit> {
     let user = patch(&new.json_object)?;
     Write::with(stores, async |database| {
         let written = database.upsert_user(&user).await?;
-        output::data(&output::user_written(&written, "written", json));
+        output::data(&output::user_written(database, &written, "written", json));
         Ok(exit_of(&written))
     })
     .await
@@ -54,7 +54,7 @@ async fn update(stores: &Stores, json: bool, changes: &Changes) -> Result<Exit> 
     let patch = patch(&changes.json_object)?;
     Write::with(stores, async |database| {
         let written = database.update_user(changes.user_id, &patch).await?;
-        output::data(&output::user_written(&written, "updated", json));
+        output::data(&output::user_written(database, &written, "updated", json));
         Ok(exit_of(&written))
     })
     .await
@@ -63,7 +63,7 @@ async fn update(stores: &Stores, json: bool, changes: &Changes) -> Result<Exit> 
 async fn delete(stores: &Stores, json: bool, user: &ById) -> Result<Exit> {
     Write::with(stores, async |database| {
         let written = database.delete_user(user.user_id).await?;
-        output::data(&output::user_deleted(&written, user.user_id, json));
+        output::data(&output::user_deleted(database, &written, user.user_id, json));
         Ok(exit_of(&written))
     })
     .await

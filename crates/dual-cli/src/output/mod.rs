@@ -29,6 +29,7 @@ pub use verification::{verification_document, verification_text};
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use dual_database::Error;
 use dual_database::store::postgres::mask;
 use tracing_subscriber::EnvFilter;
@@ -75,13 +76,32 @@ pub fn usage(error: &clap::Error, json: bool) -> ExitCode {
     }
     if json {
         let text = mask(&error.render().to_string());
-        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
-        data(&error_document("configuration", first, Some(tip.unwrap_or("see --help"))));
+        let message = sentence(error, &text);
+        data(&error_document("configuration", &message, Some(tip.unwrap_or("see --help"))));
     } else {
         message(styled(error, std::io::stderr().is_terminal()).trim_end());
     }
     ExitCode::from(2)
+}
+
+/// What is wrong, on one line: the parser puts what is missing on lines of their own, and shows
+/// the help instead if it is the subcommand.
+fn sentence(error: &clap::Error, text: &str) -> String {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+    ) {
+        return "a subcommand is missing".to_owned();
+    }
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default().trim_start_matches("error: ");
+    let details: Vec<&str> =
+        lines.map_while(|line| line.strip_prefix("  ")).map(str::trim).collect();
+    match first.ends_with(':') {
+        true => format!("{first} {}", details.join(", ")),
+        false => first.to_owned(),
+    }
 }
 
 fn styled(error: &clap::Error, terminal: bool) -> String {

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
+use dual_database::Store;
 use dual_database::database::Status;
 use dual_database::health::{RecentError, StoreState};
 use serde::Serialize;
 
-use super::json::line;
+use super::json::{line, store_word};
 use super::time;
+use crate::exit::word_of;
 
 #[derive(Serialize)]
 struct Side<'a> {
@@ -72,11 +74,7 @@ fn side(state: &StoreState) -> Side<'_> {
 }
 
 fn recent(error: &RecentError) -> RecentBody<'_> {
-    RecentBody {
-        at: time(error.at_ms),
-        store: super::json::store_word(error.store),
-        message: &error.message,
-    }
+    RecentBody { at: time(error.at_ms), store: store_word(error.store), message: &error.message }
 }
 
 /// The stable word of a state.
@@ -88,12 +86,40 @@ fn word(state: &StoreState) -> &'static str {
     }
 }
 
-fn why(state: &StoreState) -> (Option<&str>, Option<&str>) {
+/// Why a store is away, for the answer of a write that the other one has alone.
+#[derive(Serialize)]
+pub(super) struct AwayBody {
+    store: &'static str,
+    kind: &'static str,
+    message: String,
+    hint: Option<String>,
+}
+
+impl AwayBody {
+    /// `None` if the store answers.
+    pub(super) fn new(store: Store, state: &StoreState) -> Option<AwayBody> {
+        let (message, hint) = why(state);
+        let kind = match state {
+            StoreState::Up => return None,
+            StoreState::Down { kind, .. } | StoreState::NeedsInit { kind, .. } => *kind,
+        };
+        Some(AwayBody {
+            store: store_word(store),
+            kind: word_of(kind),
+            message: message?.to_owned(),
+            hint: hint.map(str::to_owned),
+        })
+    }
+}
+
+pub(super) fn why(state: &StoreState) -> (Option<&str>, Option<&str>) {
     match state {
         StoreState::Up => (None, None),
-        StoreState::Down { reason, hint } => (Some(reason), hint.as_deref()),
-        StoreState::NeedsInit { reason } => {
-            (Some(reason), Some("`dual init` shows the plan and what is in its way"))
+        StoreState::Down { reason, hint, .. } => (Some(reason), hint.as_deref()),
+        StoreState::NeedsInit { reason, hint, .. } => {
+            let hint =
+                hint.as_deref().unwrap_or("`dual init` shows the plan and what is in its way");
+            (Some(reason), Some(hint))
         }
     }
 }

@@ -1,12 +1,14 @@
 //! One user, and where a write of it is.
 
-use dual_database::Store;
 use dual_database::database::{Found, User, Written};
 use dual_database::schema::{self, Column};
+use dual_database::{DualDatabase, Store};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::json::{line, store_word};
+use super::message;
+use super::state::{AwayBody, why};
 use super::table::printable;
 
 #[derive(Serialize)]
@@ -45,6 +47,8 @@ struct WrittenBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<i64>,
     stored: Stored,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    away: Option<AwayBody>,
 }
 
 #[derive(Serialize)]
@@ -61,33 +65,72 @@ fn stored<T>(written: &Written<T>) -> Stored {
 
 /// What adding and changing print: the user and where the write is.
 #[must_use]
-pub fn user_written(written: &Written<User>, done: &str, json: bool) -> String {
+pub fn user_written(
+    database: &DualDatabase,
+    written: &Written<User>,
+    done: &str,
+    json: bool,
+) -> String {
     let user = written.value();
     if json {
         let (user, stored) = (Some(UserBody::new(user)), stored(written));
-        return line(&WrittenBody { version: 1, user, user_id: None, stored });
+        let away = away(database, written);
+        return line(&WrittenBody { version: 1, user, user_id: None, stored, away });
     }
+    tell_why(database, written);
     format!("{}\n{}", whereabouts(written, user.user_id, done), columns_of(user))
 }
 
 /// What deleting prints.
 #[must_use]
-pub fn user_deleted(written: &Written<()>, user_id: i64, json: bool) -> String {
+pub fn user_deleted(
+    database: &DualDatabase,
+    written: &Written<()>,
+    user_id: i64,
+    json: bool,
+) -> String {
     if json {
         let stored = stored(written);
-        return line(&WrittenBody { version: 1, user: None, user_id: Some(user_id), stored });
+        let (user_id, away) = (Some(user_id), away(database, written));
+        return line(&WrittenBody { version: 1, user: None, user_id, stored, away });
     }
+    tell_why(database, written);
     whereabouts(written, user_id, "deleted")
+}
+
+/// The store that has not got it.
+fn missing<T>(written: &Written<T>) -> Option<Store> {
+    match written {
+        Written::InBoth(_) => None,
+        Written::InOne { stored_in: Store::Postgres, .. } => Some(Store::Sqlite),
+        Written::InOne { stored_in: Store::Sqlite, .. } => Some(Store::Postgres),
+    }
+}
+
+/// Why it has not; `None` if it answers by now.
+fn away<T>(database: &DualDatabase, written: &Written<T>) -> Option<AwayBody> {
+    let store = missing(written)?;
+    AwayBody::new(store, &database.state(store))
+}
+
+/// The same on stderr, for people.
+fn tell_why<T>(database: &DualDatabase, written: &Written<T>) {
+    if let Some(store) = missing(written) {
+        let state = database.state(store);
+        let (reason, hint) = why(&state);
+        for (label, said) in [(store.to_string(), reason), ("hint".to_owned(), hint)] {
+            if let Some(said) = said {
+                message(&format!("{label}: {said}"));
+            }
+        }
+    }
 }
 
 fn whereabouts<T>(written: &Written<T>, user_id: i64, done: &str) -> String {
     match written {
         Written::InBoth(_) => format!("user {user_id} {done} in both\n"),
         Written::InOne { stored_in, .. } => {
-            let other = match stored_in {
-                Store::Postgres => Store::Sqlite,
-                Store::Sqlite => Store::Postgres,
-            };
+            let other = missing(written).unwrap_or(*stored_in);
             format!("user {user_id} {done} in {stored_in}; {other} gets it when it is back\n")
         }
     }

@@ -17,6 +17,17 @@ pub use migration::{From, Migration};
 use crate::arguments::Global;
 use file::SettingsFile;
 
+/// What both stores are opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Nothing is made on either side.
+    ToLook,
+    /// What is not joined yet is joined; the command exchanges what it wants to.
+    ToExchange,
+    /// The same, and the synchroniser runs by itself.
+    ToWrite,
+}
+
 /// Where both stores are; both are checked as far as can be without opening them.
 #[derive(Clone, Debug)]
 pub struct Stores {
@@ -54,15 +65,16 @@ impl Stores {
         Ok(Stores { postgres_url: url, postgres, sqlite: File::look(&path)? })
     }
 
-    /// Opens both as one database. With `background` the synchroniser runs by itself.
+    /// Opens both as one database; `opening` says what for.
     ///
     /// # Errors
     /// Those of [`dual_database::database::Builder::open`].
-    pub async fn open(&self, background: bool) -> Result<DualDatabase> {
+    pub async fn open(&self, opening: Opening) -> Result<DualDatabase> {
         DualDatabase::builder()
             .postgres_url(self.postgres_url.as_str())
             .sqlite_path(&self.sqlite.path)
-            .background(background)
+            .background(opening == Opening::ToWrite)
+            .adopt(opening != Opening::ToLook)
             .open()
             .await
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::core_scene::{Pair, dual};
 use crate::scene::Ran;
@@ -52,6 +52,9 @@ fn a_password_with_special_characters_signs_in() {
     let ran = pair.run_to(&wrong, &["init", "--apply", "--json"]).ended(4);
     assert_eq!(ran.json()["error"]["kind"], "access_denied");
     assert!(!ran.stdout.contains("hunter2"));
+    let added = pair.run_to(&wrong, &["user", "add", r#"{"user_id": 2}"#, "--json"]).ended(3);
+    assert_eq!(added.json()["away"]["kind"], "access_denied");
+    assert!(!added.stdout.contains("hunter2"));
 }
 
 #[test]
@@ -100,6 +103,16 @@ fn a_role_without_rights_is_told_the_grant() {
         pair.postgres("SELECT count(*) FROM pg_namespace WHERE nspname = 'dual'")[0][0].as_deref(),
         Some("0")
     );
+    // The file has it meanwhile, and the answer says what is missing.
+    let add = ["user", "add", r#"{"user_id": 1}"#];
+    let added = pair.run_to(&url, &[&add[..], &["--json"]].concat()).ended(3).json();
+    assert_eq!(
+        (&added["away"]["store"], &added["away"]["kind"]),
+        (&json!("postgres"), &json!("access_denied"))
+    );
+    assert!(added["away"]["hint"].as_str().unwrap().contains("GRANT"), "{added}");
+    let ran = pair.run_to(&url, &["user", "delete", "1"]).ended(3);
+    assert!(ran.stderr.contains("GRANT"), "{}", ran.stderr);
     pair.postgres(&format!("DROP ROLE \"{role}\""));
 }
 
@@ -113,12 +126,21 @@ fn a_file_of_another_installation_is_not_mixed_into_this_one() {
         &["user", "add", r#"{"user_id": 3}"#, "--json"][..],
         &["init", "--apply", "--json"],
         &["sync", "--once", "--json"],
+        &["init", "--json"],
+        &["verify", "--json"],
+        &["user", "get", "1", "--json"],
+        &["user", "list", "--json"],
     ] {
         let ran = pair.run_to(&url, words).ended(2);
         let error = ran.json()["error"].clone();
         assert!(error["message"].as_str().unwrap().contains("another installation"), "{error}");
         assert!(error["hint"].as_str().unwrap().contains("dual uninstall"), "{error}");
     }
+    let status = pair.run_to(&url, &["status", "--json"]).ended(0).json();
+    assert_eq!(status["sqlite"]["state"], "needs_init");
+    assert!(status["sqlite"]["reason"].as_str().unwrap().contains("another installation"));
+    assert!(status["sqlite"]["hint"].as_str().unwrap().contains("dual uninstall"), "{status}");
+    assert_eq!(status["postgres"]["state"], "up");
     let select = "SELECT user_id FROM users";
     assert_eq!(pair.sqlite(select), [[Some("1".into())]]);
     assert_eq!(other.postgres(select), [[Some("2".into())]]);
@@ -138,6 +160,7 @@ fn a_file_of_a_newer_version_is_left_alone() {
     let status = pair.json(0, &["status"]);
     assert_eq!(status["sqlite"]["state"], "needs_init");
     assert!(status["sqlite"]["reason"].as_str().unwrap().contains("format 99"), "{status}");
+    assert!(status["sqlite"]["hint"].as_str().unwrap().contains("newer version"), "{status}");
     assert_eq!(status["postgres"]["state"], "up");
     assert_eq!(pair.sqlite("SELECT user_id FROM users").len(), 1);
 }
@@ -164,19 +187,26 @@ fn a_file_on_a_read_only_mount_is_named_with_what_to_do() {
             .unwrap();
         Ran::of(output)
     };
-    let error = mounted(&["user", "add", r#"{"user_id": 2}"#, "--json"]).ended(4).json();
-    assert_eq!(error["error"]["kind"], "access_denied");
-    assert!(error["error"]["hint"].as_str().unwrap().contains("writable"), "{error}");
+    let added = mounted(&["user", "add", r#"{"user_id": 2}"#, "--json"]).ended(3).json();
+    assert_eq!(added["stored"], json!({ "postgres": true, "sqlite": false }));
+    assert_eq!(
+        (&added["away"]["store"], &added["away"]["kind"]),
+        (&json!("sqlite"), &json!("access_denied"))
+    );
+    assert!(added["away"]["hint"].as_str().unwrap().contains("writable"), "{added}");
+    assert_eq!(mounted(&["user", "get", "2", "--json"]).ended(0).json()["source"], "postgres");
     let status = mounted(&["status", "--json"]).ended(0).json();
     assert_eq!(
         (&status["postgres"]["state"], &status["sqlite"]["state"]),
         (&"up".into(), &"down".into())
     );
-    assert_eq!(pair.postgres("SELECT user_id FROM users").len(), 1);
+    assert_eq!(pair.postgres("SELECT user_id FROM users").len(), 2);
+    pair.json(0, &["sync", "--once"]);
+    assert_eq!(pair.sqlite("SELECT user_id FROM users").len(), 2);
 }
 
 #[test]
-fn a_server_that_is_no_postgresql_is_away() {
+fn a_wrong_address_leaves_nothing_behind() {
     let pair = Pair::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -187,9 +217,24 @@ fn a_server_that_is_no_postgresql_is_away() {
         }
     });
     let url = format!("postgresql://u:hunter2@{address}/db");
-    let ran = pair.run_to(&url, &["init", "--apply", "--json"]);
-    assert!(matches!(ran.code, Some(2 | 4)), "{:?}", ran.code);
-    let error = ran.json()["error"].clone();
-    assert!(error["hint"].is_string() && !error.to_string().contains("hunter2"), "{error}");
-    assert!(!pair.path().exists());
+    let missing = pair.database.url().replace(pair.database.name(), "nowhere_at_all");
+    for url in [url, missing, format!("{}?sslmode=require", pair.database.url())] {
+        for words in
+            [&["init", "--apply"][..], &["user", "add", r#"{"user_id": 1}"#], &["user", "get", "1"]]
+        {
+            let words: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
+            let error = pair.run_to(&url, &words).ended(2).json()["error"].clone();
+            assert!(error["hint"].is_string() && !error.to_string().contains("hunter2"), "{error}");
+            assert_eq!(std::fs::read_dir(pair.folder.path()).unwrap().count(), 0, "{words:?}");
+        }
+    }
+    // A file that was there is left as it was.
+    pair.json(0, &["user", "add", r#"{"user_id": 1}"#]);
+    pair.run_to(
+        &format!("{}?sslmode=require", pair.database.url()),
+        &["user", "add", "{\"user_id\": 2}"],
+    )
+    .ended(2);
+    assert!(!pair.path().with_extension("db-wal").exists(), "the file was not closed");
+    assert_eq!(pair.sqlite("SELECT user_id FROM users").len(), 1);
 }

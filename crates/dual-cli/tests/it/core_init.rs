@@ -70,10 +70,15 @@ fn a_column_that_additions_do_not_mend_is_named_and_each_side_serves_as_it_is() 
 #[test]
 fn two_empty_sides_need_no_init() {
     let pair = Pair::new();
+    pair.json(0, &["user", "add", r#"{"user_id": 1}"#]);
     let document = pair.json(0, &["status"]);
-    assert_eq!(document["postgres"]["state"], "up");
+    assert_eq!(
+        (&document["postgres"]["state"], &document["sqlite"]["state"]),
+        (&json!("up"), &json!("up"))
+    );
     pair.json(0, &["init"]);
     pair.json(0, &["init", "--apply"]);
+    pair.json(0, &["user", "delete", "1"]);
     assert_eq!(pair.json(0, &["user", "list"])["users"], json!([]));
     assert_eq!(pair.json(0, &["verify"])["equal"], true);
 }

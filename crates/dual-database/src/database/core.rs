@@ -1,6 +1,7 @@
 //! What all calls of one database share: both stores, the synchroniser, the time allowed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{RwLock, Semaphore};
@@ -22,6 +23,7 @@ pub(super) struct Core {
     pub turns: Semaphore,
     /// `None` once it is closed.
     pub synchroniser: RwLock<Option<Synchroniser>>,
+    pub closed: AtomicBool,
     pub mode: WriteMode,
     pub prefer: Prefer,
     pub timeout: Duration,
@@ -59,6 +61,17 @@ impl Core {
         &self.shared.tables[table]
     }
 
+    /// Whether calls may begin.
+    ///
+    /// # Errors
+    /// Interrupted once the database was closed, by whichever of its clones.
+    pub fn is_open(&self, operation: &'static str) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(Kind::Interrupted, operation, "the database is closed"));
+        }
+        Ok(())
+    }
+
     /// The open file.
     ///
     /// # Errors
@@ -69,12 +82,19 @@ impl Core {
 
     /// The error for a store that the breaker, or its absence, keeps calls from.
     pub fn away(&self, operation: &'static str, store: Store) -> Error {
-        let error = |why: &str| Error::new(Kind::Unavailable(store), operation, why);
-        match self.shared.health.state(store) {
+        let state = self.shared.state(store);
+        // Trying again does not help against a wrong address.
+        let kind = match state {
+            StoreState::Down { kind: Kind::Configuration, .. } => Kind::Configuration,
+            _ => Kind::Unavailable(store),
+        };
+        let error = |why: &str| Error::new(kind, operation, why);
+        match state {
             StoreState::Up => error(&format!("{store} is not open")),
-            StoreState::Down { reason, hint: Some(hint) } => error(&reason).with_hint(hint),
-            StoreState::Down { reason, hint: None } => error(&reason),
-            StoreState::NeedsInit { reason } => error(&reason).with_hint("run `dual init`"),
+            StoreState::Down { reason, hint: Some(hint), .. } => error(&reason).with_hint(hint),
+            StoreState::Down { reason, hint: None, .. } => error(&reason),
+            StoreState::NeedsInit { kind, reason, hint } => Error::new(kind, operation, reason)
+                .with_hint(hint.unwrap_or_else(|| "run `dual init`".to_owned())),
         }
     }
 
@@ -101,8 +121,7 @@ impl Core {
         let running = self.synchroniser.read().await;
         match running.as_ref() {
             Some(synchroniser) => synchroniser.sync(within).await,
-            // A clone that outlives the closing.
-            None => Synchroniser::on_demand(Arc::clone(&self.shared)).sync(within).await,
+            None => Err(Error::new(Kind::Interrupted, "exchange", "the database is closed")),
         }
     }
 }
@@ -127,11 +146,19 @@ pub(super) fn is_verdict(error: &Error) -> bool {
 
 /// Neither store could do it: one error with both causes.
 pub(super) fn neither(operation: &'static str, postgres: Error, sqlite: &Error) -> Error {
+    // Nothing is asked of either while the file belongs to another installation.
+    if postgres.is_configuration() && postgres.message() == sqlite.message() {
+        return postgres;
+    }
     let message =
         format!("neither store can be used: {}; and {}", postgres.chain(), sqlite.chain());
     let hints: Vec<&str> = postgres.hint().into_iter().chain(sqlite.hint()).collect();
     let hint = hints.join("; ");
-    let error = Error::new(Kind::Unavailable(Store::Postgres), operation, message);
+    let kind = match postgres.is_configuration() || sqlite.is_configuration() {
+        true => Kind::Configuration,
+        false => Kind::Unavailable(Store::Postgres),
+    };
+    let error = Error::new(kind, operation, message);
     let error = error.with_source(postgres);
     if hint.is_empty() { error } else { error.with_hint(hint) }
 }

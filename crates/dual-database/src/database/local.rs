@@ -6,8 +6,8 @@ use super::record::Record;
 use crate::merge::{Change, Tracked, Version, misses_none};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
-use crate::store::postgres::primary::Written;
-use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Taken};
+use crate::store::postgres::primary::{LOCKED, Written};
+use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Quarantined, Taken};
 use crate::sync::engine::Shared;
 use crate::sync::{Break, Follow};
 use crate::{Error, Kind, Result, Store};
@@ -23,24 +23,77 @@ pub(super) struct Sent {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Look {
     /// Something is pending for PostgreSQL.
-    pub pending: bool,
+    pub behind: Behind,
+    /// A row that the write changes waits in the file, because somebody else has it locked there.
+    pub locked: bool,
     /// The highest stamp that the write replaces here.
     pub above: Stamp,
     /// The file's identity at PostgreSQL.
     pub file: uuid::Uuid,
 }
 
+impl Look {
+    /// The same, though PostgreSQL may be behind; not if it is in doubt, where it would answer
+    /// "not found" about rows that it has lost.
+    pub fn regardless(self) -> Look {
+        let behind = match self.behind {
+            Behind::Doubted => Behind::Doubted,
+            Behind::Not | Behind::Push | Behind::Comparison => Behind::Not,
+        };
+        Look { behind, locked: false, ..self }
+    }
+}
+
+/// How far PostgreSQL is behind the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// It lacks nothing, but for what it refuses.
+    #[default]
+    Not,
+    /// The next push gives it what it lacks.
+    Push,
+    /// Both sides have to be compared first, or a person has to decide: that may take long.
+    Comparison,
+    /// The same, and it may have lost what the file has: the file answers, whatever is pending.
+    Doubted,
+}
+
+/// How far PostgreSQL is behind the file.
+pub(super) fn behind(content: &Content<'_>) -> Result<Behind> {
+    Ok(match content.node()?.follow {
+        follow if follow.doubts_primary() => Behind::Doubted,
+        _ if !content.is_pending()? => Behind::Not,
+        Follow::Following { .. } => Behind::Push,
+        Follow::Reconciling { .. } | Follow::Held { .. } => Behind::Comparison,
+    })
+}
+
+/// Whether something of these rows is pending.
+pub(super) fn waits(content: &Content<'_>, ids: &[RowId]) -> Result<bool> {
+    for id in ids {
+        if content.row(*id)?.is_some_and(|row| row.tracked.bases.any()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Looks at the rows that a plan is about.
 pub(super) fn look(content: &Content<'_>, plan: &Plan) -> Result<Look> {
     let mut above = Stamp::ZERO;
+    let mut waiting = Vec::new();
     for (id, wish) in &plan.wishes {
-        if let Some(row) = content.row(*id)?
-            && let Some(change) = wish.for_row(row.tracked.version.live.value)
-        {
+        let Some(row) = content.row(*id)? else { continue };
+        if row.tracked.bases.any() {
+            waiting.push(*id);
+        }
+        if let Some(change) = wish.for_row(row.tracked.version.live.value) {
             above = above.max(row.tracked.replaces(&change));
         }
     }
-    Ok(Look { pending: content.is_pending()?, above, file: content.node()?.file })
+    let is_locked = |entry: &Quarantined| entry.code == LOCKED && waiting.contains(&entry.id);
+    let locked = !waiting.is_empty() && content.quarantine()?.iter().any(is_locked);
+    Ok(Look { behind: behind(content)?, locked, above, file: content.node()?.file })
 }
 
 /// The rows after a write, in the order of the wishes; `None` for one that was deleted.

@@ -20,6 +20,7 @@ mod verify;
 mod write;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::stream::{Stream, StreamExt};
@@ -184,9 +185,10 @@ impl DualDatabase {
 
     /// Ends it: pushes what is pending and closes the file, all within that time. When it
     /// returns earlier, SQLite has let go of the file, and it can be copied or moved. Nothing
-    /// relies on it being called. Clones of it are left with PostgreSQL alone.
+    /// relies on it being called. Calls on its clones are refused from then on.
     pub async fn close(self, within: Duration) {
         let deadline = Deadline::after(within);
+        self.core.closed.store(true, Ordering::Release);
         let running = deadline.bound(async { self.core.synchroniser.write().await.take() }).await;
         if let Some(synchroniser) = running.flatten() {
             synchroniser.close(deadline.remaining()).await;
@@ -205,8 +207,9 @@ impl Core {
     /// The position of the table of that name.
     ///
     /// # Errors
-    /// Configuration if it is not declared.
+    /// Configuration if it is not declared; interrupted once the database was closed.
     fn position(&self, name: &str) -> Result<usize> {
+        self.is_open("find a table")?;
         self.shared.tables.iter().position(|table| table.name() == name).ok_or_else(|| {
             let message = "no table of that name is declared";
             Error::new(Kind::Configuration, "find a table", message)

@@ -1,26 +1,32 @@
 //! From settings to an open database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::{RwLock, Semaphore};
 
 use super::DualDatabase;
-use super::core::Core;
+use super::core::{Core, Deadline};
 use super::options::Builder;
+use crate::health::StoreState;
 use crate::schema::{Table, users};
 use crate::store::postgres::primary::Pool;
-use crate::store::postgres::{Limits, Settings};
-use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
-use crate::sync::engine::{Shared, Synchroniser};
-use crate::{Error, Kind, Result, Store};
+use crate::store::postgres::{Limits, Session, Settings};
+use crate::store::sqlite::File;
+use crate::store::sqlite::replica::Settings as ReplicaSettings;
+use crate::sync::engine::{Shared, Synchroniser, belongs};
+use crate::{Error, Kind, Result, Store, init};
 
 const OPERATION: &str = "open the database";
 
 /// How many calls ask PostgreSQL at the same time; more wait for their turn. Those that commit
 /// together share one flush of its log.
 const SESSIONS: usize = 8;
+
+/// For how long a database is closed that could not be opened.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// The settings, looked at.
 struct Checked {
@@ -32,23 +38,34 @@ impl Builder {
     /// Opens it. PostgreSQL need not be there: it is waited for once, no longer than a call
     /// would wait.
     ///
+    /// Tables that are there already are joined if that only adds and nothing differs; else the
+    /// file is `needs_init` until `dual init --apply`, and PostgreSQL serves alone.
+    ///
     /// # Errors
-    /// Configuration (URL, path, a time out of range, not a database, another installation),
-    /// access denied (the file or its folder), schema (a newer format, a table that additions
-    /// do not mend). A store that is merely away is no error.
+    /// Configuration (URL, path, a time out of range, not a database, not PostgreSQL, another
+    /// installation; then no file was made), access denied (the file or its folder), schema (a
+    /// newer format; a table that additions do not mend, with PostgreSQL away). A store that is
+    /// merely away is no error.
     pub async fn open(self) -> Result<DualDatabase> {
         let checked = self.checked()?;
         let tables: Arc<[Table]> = Arc::from(vec![users()]);
+        let is_new = !File::look(&checked.path)?.existed;
         let sqlite = ReplicaSettings { path: checked.path, busy: self.busy, tables };
-        let opened = Replica::open(sqlite.clone()).await;
         let mut shared = Shared::new(checked.postgres, self.limits(), sqlite);
         shared.poll = self.poll;
+        shared.adopt = self.adopt;
         let (settings, declared) = (shared.postgres.clone(), Arc::clone(&shared.tables));
         shared.pool = Pool::new(settings, self.limits(), declared, SESSIONS);
-        match opened {
-            Ok(replica) => shared.set_replica(Arc::new(replica)),
-            Err(error) if is_passing(&error) => shared.health.failed(Store::Sqlite, &error),
-            Err(error) => return Err(error),
+        if !self.adopt {
+            shared.pool = shared.pool.looking_only();
+        }
+        let deadline = Deadline::after(self.timeout);
+        if is_new || !self.adopt {
+            self.meet(&shared, deadline).await?;
+        }
+        self.open_file(&shared, deadline).await?;
+        if !self.adopt {
+            self.compare_installations(&shared, deadline).await;
         }
         let shared = Arc::new(shared);
         let synchroniser = if self.background {
@@ -60,20 +77,119 @@ impl Builder {
             shared,
             turns: Semaphore::new(SESSIONS),
             synchroniser: RwLock::new(Some(synchroniser)),
+            closed: AtomicBool::new(false),
             mode: self.mode,
             prefer: self.prefer,
             timeout: self.timeout,
         };
+        let database = DualDatabase { core: Arc::new(core) };
+        let core = &database.core;
         if self.background
-            && let Err(error) = core.exchange(self.timeout).await
+            // What was found away is not waited for once more.
+            && [Store::Postgres, Store::Sqlite].map(|store| core.shared.state(store))
+                == [StoreState::Up, StoreState::Up]
+            && let Err(error) = core.exchange(deadline.remaining()).await
         {
-            // The file belongs to another installation: nothing may be written to either.
+            // A wrong address, or the file belongs to another installation: nothing may be
+            // written to either.
             if error.is_configuration() {
+                database.close(CLOSING).await;
                 return Err(error);
             }
             tracing::debug!(error = error.chain(), "the first exchange has not come to its end");
         }
-        Ok(DualDatabase { core: Arc::new(core) })
+        Ok(database)
+    }
+
+    /// Meets PostgreSQL before a file is made: an address that is wrong must leave none behind.
+    ///
+    /// # Errors
+    /// Configuration, unless this only looks. What is merely away is noted.
+    async fn meet(&self, shared: &Shared, deadline: Deadline) -> Result<()> {
+        let met = async {
+            if self.adopt {
+                Session::open(&shared.postgres, &shared.limits).await.map(drop)
+            } else {
+                shared.pool.prepare().await.map(drop)
+            }
+        };
+        let met = deadline.bound(met).await.unwrap_or_else(|| {
+            let message = "there was no connection to PostgreSQL within the time-out";
+            Err(Error::new(Kind::Unavailable(Store::Postgres), OPERATION, message))
+        });
+        match met {
+            Ok(()) => {}
+            Err(error) if error.is_configuration() && self.adopt => return Err(error),
+            Err(error) if matches!(error.kind(), Kind::Schema(_)) => {
+                shared.health.needs_init(Store::Postgres, &error);
+            }
+            Err(error) => shared.health.failed(Store::Postgres, &error),
+        }
+        Ok(())
+    }
+
+    /// Opens the file, if it may be; PostgreSQL can go on without it.
+    async fn open_file(&self, shared: &Shared, deadline: Deadline) -> Result<()> {
+        let known = !self.adopt || was_ours(&shared.sqlite.path);
+        if !known && let Some(reservation) = self.reservation(shared, deadline).await {
+            shared.leave_file(&reservation);
+            return Ok(());
+        }
+        let error = match shared.open_file().await {
+            Ok(replica) => {
+                shared.set_replica(Arc::new(replica));
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            Kind::Schema(_) if !self.adopt => shared.leave_file(&error),
+            _ if is_passing(&error) => shared.health.failed(Store::Sqlite, &error),
+            Kind::AccessDenied
+                if was_ours(&shared.sqlite.path) && !self.is_away(shared, deadline).await =>
+            {
+                shared.health.failed(Store::Sqlite, &error);
+            }
+            _ => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Why a person has to see to the file before it is joined; only asked of a PostgreSQL that
+    /// serves meanwhile.
+    async fn reservation(&self, shared: &Shared, deadline: Deadline) -> Option<Error> {
+        if shared.state(Store::Postgres) != StoreState::Up {
+            return None;
+        }
+        let stores = init::Stores {
+            postgres: shared.postgres.clone(),
+            limits: shared.limits,
+            sqlite: shared.sqlite.clone(),
+        };
+        // What cannot be looked at is judged by whoever opens it.
+        deadline.bound(init::reservation(&stores)).await?.ok()?
+    }
+
+    async fn is_away(&self, shared: &Shared, deadline: Deadline) -> bool {
+        !matches!(deadline.bound(shared.pool.prepare()).await, Some(Ok(_)))
+    }
+
+    /// A file that has met another installation is left alone.
+    async fn compare_installations(&self, shared: &Shared, deadline: Deadline) {
+        let Some(replica) = shared.replica() else { return };
+        if shared.state(Store::Postgres) != StoreState::Up {
+            return;
+        }
+        let compared = async {
+            let node = replica.read(OPERATION, |content| content.node()).await?;
+            let header = shared.pool.get().await?.primary(node.file)?.header().await?;
+            belongs(&node, &header)
+        };
+        match deadline.bound(compared).await {
+            Some(Err(error)) if error.is_configuration() => shared.leave_file(&error),
+            // Whoever needs an answer asks again.
+            Some(_) | None => {}
+        }
     }
 
     fn checked(&self) -> Result<Checked> {
@@ -112,4 +228,11 @@ impl Builder {
 /// Whether the file may be opened later by itself.
 fn is_passing(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unavailable(Store::Sqlite) | Kind::NoSpace(Store::Sqlite))
+}
+
+/// Whether a process of ours has used the file before: it lies beside its lock.
+fn was_ours(path: &Path) -> bool {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".dual-lock");
+    Path::new(&lock).exists()
 }

@@ -36,6 +36,7 @@ pub struct Builder {
     pub(super) busy: Duration,
     pub(super) poll: Duration,
     pub(super) background: bool,
+    pub(super) adopt: bool,
 }
 
 impl Default for Builder {
@@ -49,6 +50,7 @@ impl Default for Builder {
             busy: Duration::from_secs(5),
             poll: Duration::from_secs(1),
             background: true,
+            adopt: true,
         }
     }
 }
@@ -109,6 +111,15 @@ impl Builder {
     #[must_use]
     pub fn background(mut self, background: bool) -> Builder {
         self.background = background;
+        self
+    }
+
+    /// Whether what is not joined yet is joined, if that only adds (it is unless told). Without
+    /// it no table, sidecar or trigger is made on either side, and no file: a store that lacks
+    /// them is `needs_init`.
+    #[must_use]
+    pub fn adopt(mut self, adopt: bool) -> Builder {
+        self.adopt = adopt;
         self
     }
 }

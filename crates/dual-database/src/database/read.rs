@@ -2,6 +2,7 @@
 //!
 //! "Not found" in PostgreSQL is an answer. What is pending in the file is not in PostgreSQL
 //! yet: such a row is answered from the file, and before a list the two exchange what they have.
+//! A PostgreSQL that may have lost something is not asked before both have been compared.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::{Error, Kind, Result, Store};
 
 use super::Found;
 use super::core::{Core, Deadline, neither};
-use super::local::record;
+use super::local::{behind, record};
 use super::options::Prefer;
 use super::record::Record;
 use super::write::remote_record;
@@ -34,13 +35,16 @@ pub(super) struct Page {
 /// What the file answers about one row.
 struct LocalAnswer {
     row: Option<LocalRow>,
+    /// PostgreSQL may have lost it.
+    doubted: bool,
     exchanged_ms: Option<i64>,
     file: uuid::Uuid,
 }
 
 impl LocalAnswer {
-    fn is_pending(&self) -> bool {
-        self.row.as_ref().is_some_and(|row| row.tracked.bases.any())
+    /// Whether PostgreSQL may lack it.
+    fn is_nearer(&self) -> bool {
+        self.doubted || self.row.as_ref().is_some_and(|row| row.tracked.bases.any())
     }
 
     fn found(self, id: RowId, core: &Core) -> Found<Option<Record>> {
@@ -59,18 +63,19 @@ impl Core {
         let question = move |content: &Content<'_>| {
             let node = content.node()?;
             let (exchanged_ms, file) = (node.exchanged_ms, node.file);
-            Ok(LocalAnswer { row: content.row(id)?, exchanged_ms, file })
+            let doubted = node.follow.doubts_primary();
+            Ok(LocalAnswer { row: content.row(id)?, doubted, exchanged_ms, file })
         };
         let local = self.glance(operation, deadline, question).await;
         let file = local.as_ref().map(|local| local.file).unwrap_or_default();
         match local {
-            Ok(local) if self.prefer == Prefer::Local || local.is_pending() => {
+            Ok(local) if self.prefer == Prefer::Local || local.is_nearer() => {
                 Ok(local.found(id, self))
             }
             local => {
                 let remote = async {
                     self.ready(operation)?;
-                    let contact = self.contact(operation, file, deadline).await?;
+                    let contact = self.followed(operation, file, deadline).await?;
                     self.ask(operation, deadline, contact.primary()?.row(id)).await
                 };
                 match (remote.await, local) {
@@ -166,13 +171,11 @@ impl Core {
         deadline: Deadline,
         question: impl AsyncFnOnce(Primary<'_>) -> Result<T>,
     ) -> Result<T> {
-        let look = |content: &Content<'_>| Ok((content.is_pending()?, content.node()?.file));
-        let (pending, file) = self.glance(operation, deadline, look).await.unwrap_or_default();
+        let look = |content: &Content<'_>| Ok((behind(content)?, content.node()?.file));
+        let (behind, file) = self.glance(operation, deadline, look).await.unwrap_or_default();
         self.ready(operation)?;
-        if pending {
-            self.exchange(deadline.remaining() / 2).await?;
-        }
-        let contact = self.contact(operation, file, deadline).await?;
+        self.catch_up(operation, behind, Vec::new(), deadline).await?;
+        let contact = self.followed(operation, file, deadline).await?;
         self.ask(operation, deadline, question(contact.primary()?)).await
     }
 

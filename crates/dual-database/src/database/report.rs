@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::DualDatabase;
 use super::core::{Core, neither};
 use super::status::{Conflict, QuarantinedRow, SideStatus, Status};
+use crate::health::StoreState;
 use crate::merge::{RegisterId, Tracked};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
@@ -54,7 +55,7 @@ impl Core {
         }
         let remote = self.remote_status(operation, local.as_ref().map(|local| &local.node)).await;
         let remote = remote.ok();
-        let side = |store| SideStatus { state: self.shared.health.state(store) };
+        let side = |store| SideStatus { state: self.shared.state(store) };
         let follow = local.as_ref().map(|local| &local.node.follow);
         let (sync, held_losses) = match follow {
             Some(Follow::Following { .. }) => ("following", None),
@@ -82,6 +83,10 @@ impl Core {
     }
 
     async fn remote_status(&self, operation: &'static str, node: Option<&Node>) -> Result<Remote> {
+        // Who opened it only to look has just met PostgreSQL.
+        if !self.shared.adopt && self.shared.state(Store::Postgres) != StoreState::Up {
+            return Err(self.away(operation, Store::Postgres));
+        }
         let deadline = self.deadline();
         let file = node.map(|node| node.file).unwrap_or_default();
         let contact = self.contact(operation, file, deadline).await?;
@@ -223,6 +228,12 @@ impl DualDatabase {
     /// None that matters: a store that does not answer is `down` in the answer.
     pub async fn status(&self) -> Result<Status> {
         Ok(self.core.status().await)
+    }
+
+    /// How a store stands as the calls so far have found it; asks nobody.
+    #[must_use]
+    pub fn state(&self, store: Store) -> StoreState {
+        self.core.shared.state(store)
     }
 
     /// The conflict log, the newest first.

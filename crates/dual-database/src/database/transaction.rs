@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::core::{Core, Deadline};
-use super::local::record;
+use super::local::{behind, record};
 use super::plan::{Plan, Wish, already_exists, named, not_found};
 use super::record::{Patch, Record};
 use super::table::{wish_to_add, wish_to_update};
@@ -67,6 +67,7 @@ impl Core {
     where
         W: Future<Output = Result<T>>,
     {
+        self.is_open("begin a transaction")?;
         let mut ground = match self.mode {
             WriteMode::LocalFirst => Ground::File,
             WriteMode::Both | WriteMode::RequireBoth => Ground::Primary,
@@ -102,17 +103,13 @@ impl Core {
 
     async fn begin(self: &Arc<Core>, ground: Ground) -> Transaction {
         let deadline = self.deadline();
-        let look = self.glance(OPERATION, deadline, |content| {
-            Ok((content.is_pending()?, content.node()?.file))
-        });
-        let (pending, file) = look.await.unwrap_or_default();
+        let look = self
+            .glance(OPERATION, deadline, |content| Ok((behind(content)?, content.node()?.file)));
+        let (behind, file) = look.await.unwrap_or_default();
         // What is pending comes first, as for every write.
         let pushed = async {
             self.ready(OPERATION)?;
-            if pending {
-                self.exchange(deadline.remaining() / 2).await?;
-            }
-            Ok::<_, Error>(())
+            self.catch_up(OPERATION, behind, Vec::new(), deadline).await
         };
         let ground = match ground {
             Ground::Primary if pushed.await.is_ok() => Ground::Primary,
@@ -259,7 +256,7 @@ impl Transaction {
         let (found, version) = match self.ground {
             Ground::Primary => {
                 let row = async {
-                    let contact = self.core.contact(operation, self.file, self.deadline).await?;
+                    let contact = self.core.followed(operation, self.file, self.deadline).await?;
                     self.core.ask(operation, self.deadline, contact.primary()?.row(id)).await
                 };
                 let row = row.await.inspect_err(|_| self.state().lost_ground = true)?;

@@ -11,6 +11,12 @@
 //! | answer lost | takes it under the same stamp, pending | in the file |
 //! | answer lost | cannot tell, or is away | outcome unknown |
 //! | away | away | unavailable, with both causes |
+//!
+//! PostgreSQL counts as away while it is *behind*: something is pending for it. A push is waited for,
+//! half of the time allowed; a comparison is not (it may take minutes, or wait for a person), and
+//! neither is a lock that somebody holds on the very row. It counts as away, too, while it is not
+//! known what it has lost: after a crash, a promotion, a restored backup, until both have been
+//! compared.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -117,7 +123,7 @@ impl Core {
             Err(error) => error,
         };
         // It cannot take it, or cannot tell whether the row is there.
-        let look = Look { pending: false, ..self.look(plan, deadline).await };
+        let look = self.look(plan, deadline).await.regardless();
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
@@ -143,13 +149,16 @@ impl Core {
         if let Err(cause) = self.ready(plan.operation) {
             return Ok(Attempt::Away(cause));
         }
-        // Half of the time, so that the other half is left for the write.
-        if look.pending
-            && let Err(cause) = self.exchange(deadline.remaining() / 2).await
-        {
+        if look.locked {
+            let message = "another session has the row locked";
+            let cause = Error::new(Kind::Unavailable(Store::Postgres), plan.operation, message);
             return Ok(Attempt::Behind(cause));
         }
-        let contact = match self.contact(plan.operation, look.file, deadline).await {
+        let ids: Vec<RowId> = plan.wishes.iter().map(|(id, _)| *id).collect();
+        if let Err(cause) = self.catch_up(plan.operation, look.behind, ids, deadline).await {
+            return Ok(Attempt::Behind(cause));
+        }
+        let contact = match self.followed(plan.operation, look.file, deadline).await {
             Ok(contact) => contact,
             Err(cause) => return Ok(Attempt::Away(cause)),
         };
@@ -272,7 +281,7 @@ impl Core {
             Err(error) if is_verdict(&error) => return Err(error),
             Err(error) => error,
         };
-        let look = Look { pending: false, ..look };
+        let look = look.regardless();
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, .. } => {
                 let rows = answer.rows.iter().map(|written| remote_record(&written.row)).collect();

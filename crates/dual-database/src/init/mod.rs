@@ -24,7 +24,7 @@ use crate::store::postgres::{Catalog, Limits, Session, Settings, capture, plan_t
 use crate::store::sqlite::capture::{Drift, Layout};
 use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
 use crate::store::sqlite::{Adoption, File, Found, define_functions, failed};
-use crate::sync::engine::{Exchange, Shared, Synchroniser};
+use crate::sync::engine::{Exchange, Shared, Synchroniser, other_installation};
 
 const OPERATION: &str = "plan the first start";
 
@@ -118,11 +118,15 @@ impl Plan {
 /// Looks at both sides and changes nothing.
 ///
 /// # Errors
-/// Those of reaching PostgreSQL and of reading the file: both are needed.
+/// Those of reaching PostgreSQL and of reading the file: both are needed. Configuration if the
+/// file belongs to another installation.
 pub async fn plan(stores: &Stores) -> Result<Plan> {
     let session = Session::open(&stores.postgres, &stores.limits).await?;
     session.begin_snapshot(OPERATION).await?;
     let file = LocalFile::open(&stores.sqlite)?;
+    if is_elsewhere(&session, &file).await? {
+        return Err(other_installation());
+    }
     let mut tables = Vec::new();
     for table in stores.sqlite.tables.iter() {
         let catalog = Catalog::read(&session, table).await?;
@@ -161,6 +165,93 @@ pub(crate) async fn exchange(stores: &Stores, within: Duration) -> Result<Exchan
     Box::pin(synchroniser.sync(within)).await
 }
 
+/// Whether the file is joined as it stands: its tables are as declared, and captured.
+///
+/// # Errors
+/// About the schema if it is not, or if there is none; those of reading it.
+pub(crate) fn joined(settings: &ReplicaSettings) -> Result<()> {
+    let file = LocalFile::open(settings)?;
+    let wants = |message: &str| {
+        let error = Error::new(Kind::Schema(Store::Sqlite), "look at the SQLite file", message);
+        Err(error.with_hint("`dual init` shows what is to be done, `dual init --apply` does it"))
+    };
+    if file.0.is_none() {
+        return wants("the file is not there yet");
+    }
+    for table in settings.tables.iter() {
+        let (side, _) = file.look(table)?;
+        if let Some(obstacle) = side.obstacles.first() {
+            return wants(obstacle);
+        }
+        if !side.captured || !side.steps.is_empty() {
+            return wants("it is not joined with PostgreSQL yet, or not any more");
+        }
+    }
+    Ok(())
+}
+
+/// Why a person should see the plan before the file, in which there are tables already, is
+/// joined: something is in the way there, or the columns or rows of both sides differ. `None`
+/// if the file is joined, or if joining it only adds.
+///
+/// # Errors
+/// Those of [`plan`].
+pub(crate) async fn reservation(stores: &Stores) -> Result<Option<Error>> {
+    let is_known = match LocalFile::open(&stores.sqlite)?.connection() {
+        None => true,
+        Some(connection) => has_node(&connection)?,
+    };
+    if is_known {
+        return Ok(None);
+    }
+    let plan = plan(stores).await?;
+    let alters = |side: &SidePlan| side.steps.iter().any(|step| step.contains("column"));
+    let reason = plan.tables.iter().find_map(|table| {
+        let TablePlan { table: name, postgres, sqlite, rows } = table;
+        let different = rows.as_ref().map_or(0, |rows| rows.different);
+        if let Some(obstacle) = sqlite.obstacles.first() {
+            Some(obstacle.clone())
+        } else if !(postgres.exists && sqlite.exists) {
+            None
+        } else if alters(postgres) || alters(sqlite) {
+            Some(format!("{name} has not the same columns on both sides"))
+        } else {
+            (different > 0).then(|| format!("{different} rows of {name} differ on both sides"))
+        }
+    });
+    Ok(reason.map(|reason| {
+        Error::new(Kind::Schema(Store::Sqlite), "join both sides", reason).with_hint(
+            "`dual init` shows what would become of them, `dual init --apply` joins them",
+        )
+    }))
+}
+
+fn has_node(connection: &Connection) -> Result<bool> {
+    let there = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'dual_node')";
+    connection.query_row(there, [], |row| row.get(0)).map_err(|cause| failed(OPERATION, cause))
+}
+
+/// Whether the file has met another installation than this server's.
+async fn is_elsewhere(session: &Session, file: &LocalFile) -> Result<bool> {
+    let here: Option<String> = match file.connection().as_deref() {
+        Some(connection) if has_node(connection)? => connection
+            .query_row("SELECT installation FROM dual_node", [], |row| row.get(0))
+            .map_err(|cause| failed(OPERATION, cause))?,
+        _ => None,
+    };
+    let Some(here) = here else { return Ok(false) };
+    let there = "SELECT to_regclass('dual.installation') IS NOT NULL";
+    let rows = session.query(OPERATION, there, &[]).await?;
+    if !rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+        // It joins whatever it finds first only if it has never met anybody.
+        return Ok(true);
+    }
+    let rows = session.query(OPERATION, "SELECT id::text FROM dual.installation", &[]).await?;
+    let id = rows.first().and_then(|row| row.try_get::<_, String>(0).ok());
+    let id = id.and_then(|text| uuid::Uuid::parse_str(&text).ok());
+    Ok(id.is_some_and(|id| id.as_u128().to_string() != here))
+}
+
 /// How far a file is part of the database, as far as it knows itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -177,8 +268,7 @@ pub(crate) fn standing(settings: &ReplicaSettings) -> Standing {
     let look = || -> Option<Standing> {
         let file = LocalFile::open(settings).ok()?;
         let connection = file.connection()?;
-        let there = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'dual_node')";
-        if !connection.query_row(there, [], |row| row.get(0)).ok()? {
+        if !has_node(&connection).ok()? {
             return Some(Standing::Stranger);
         }
         let follows = "SELECT json_type(follow, '$.state.following') IS NOT NULL FROM dual_node";

@@ -48,6 +48,9 @@ pub enum Break {
     Missing,
     /// Triggers were missing, or a table was altered without them.
     CaptureGap,
+    /// So much is new on one side that it is not carried in one transaction: both are gone
+    /// through by ranges instead. Nothing is suspected of anything, and nobody is asked.
+    Backlog,
 }
 
 impl Break {
@@ -58,7 +61,7 @@ impl Break {
     #[must_use]
     pub fn primary_is_intact(self) -> bool {
         match self {
-            Break::OtherFile | Break::Purged => true,
+            Break::OtherFile | Break::Purged | Break::Backlog => true,
             Break::FirstContact | Break::OtherPrimary | Break::Missing | Break::CaptureGap => false,
         }
     }

@@ -5,15 +5,18 @@
 
 mod api_calls;
 mod api_failures;
+mod api_locks;
 mod api_open;
 mod api_scene;
 mod api_transactions;
 mod capture_oracle;
 mod capture_postgres;
 mod capture_sqlite;
+mod engine_backlog;
 mod engine_breaks;
 mod engine_exchange;
 mod engine_failures;
+mod engine_locks;
 mod engine_quarantine;
 mod engine_scene;
 mod engine_steps;

@@ -343,6 +343,10 @@ async fn the_servers_limits_hold_within_a_transaction_only() {
     let settings = Settings::parse(&database.url()).unwrap();
     let session = Session::open(&settings, &limits).await.unwrap();
     session.begin("begin").await.unwrap();
+    // A program that is stopped in the middle holds its locks no longer than that.
+    let rows =
+        session.query("look", "SHOW idle_in_transaction_session_timeout", &[]).await.unwrap();
+    assert_eq!(rows[0].try_get::<_, &str>(0).unwrap(), "10s");
     let error = session.batch("wait", "SELECT pg_sleep(60)").await.unwrap_err();
     assert_says(&error, AWAY, &["57014"]);
     session.rollback("rollback").await.unwrap();

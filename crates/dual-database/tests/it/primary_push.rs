@@ -113,11 +113,15 @@ async fn merges(server: &'static Server) {
     let row = state(&primary, 0).await[&1].clone();
     assert_eq!((&row.version, row.surrogate), (&later.version, Some(1)));
     let stale = file.note(&known, "stale", 5);
-    let pushed = push(&primary, &[(id(1), stale)]).await;
+    let pushed = push(&primary, &[(id(1), stale.clone())]).await;
     let lost = Conflict { register: RegisterId::Column(1), winner: file.at(10), loser: file.at(5) };
     let told = vec![(id(1), lost, Some("later".to_owned()), Some("stale".to_owned()))];
     assert_eq!(pushed.conflicts, told);
-    assert_eq!(state(&primary, 0).await[&1], row);
+    // It stands, and the file hears of it, perhaps again; in a comparison it takes every row in.
+    let again = state(&primary, 0).await[&1].clone();
+    assert_eq!((&again.version, again.txid > row.txid), (&row.version, true));
+    primary.push(&[(id(1), stale)], Some(true)).await.unwrap();
+    assert_eq!(state(&primary, 0).await[&1], again);
     let logged = primary.conflicts(9).await.unwrap();
     assert_eq!((logged.len(), logged[0].conflict), (1, lost));
     assert!(!logged[0].reviewed && logged[0].noted_ms >= file.now_ms);
@@ -440,7 +444,7 @@ async fn unique_values_are_exchanged_and_who_finds_his_taken_cedes_it() {
     assert_eq!(after[&21].version, now[&21].version);
     // Pushed again, because the answer was lost: the same stands, nothing is logged twice.
     push(&primary, &batch[..1]).await;
-    assert_eq!(state(&primary, 0).await[&20], after[&20]);
+    assert_eq!(state(&primary, 0).await[&20].version, after[&20].version);
     assert_eq!(primary.unreviewed_count().await.unwrap(), 2);
     // Ids come from the sequence, so that the next client finds a free one.
     scene.sql("INSERT INTO guests (guest, name, badge) VALUES (7000, 'innocent', 7000)");
@@ -473,7 +477,7 @@ async fn a_key_that_somebody_inserts_meanwhile_is_merged() {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_not_given_is_no_row_s_fault() {
+async fn a_row_that_is_locked_is_left_out_and_a_locked_table_is_no_row_s_fault() {
     let scene = Scene::on(shared().unwrap(), vec![visits()]).await;
     let mut session = client(&scene.database).await;
     session.set_limits(Limits { lock: Duration::from_millis(50), ..Limits::default() });
@@ -487,12 +491,19 @@ async fn a_lock_that_is_not_given_is_no_row_s_fault() {
     let mut row = batch[0].1.clone();
     row.acknowledge(&row.version.clone());
     let blocked = [(id(1), file.note(&row, "later", 9)), batch[1].clone()];
+    assert_eq!(refused(&push(&primary, &blocked).await), [(1, "55P03")]);
+    other.commit("end").await.unwrap();
+    let rows = state(&primary, 0).await;
+    assert_eq!((rows.len(), &rows[&1].version.columns[1].value), (2, &text("a")));
+    other.begin("begin").await.unwrap();
+    other.batch("lock", "LOCK TABLE visits IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let error = primary.push(&blocked, None).await.unwrap_err();
     assert!(is_retryable(&error) && error.is_unavailable(), "{error}");
+    assert!(!session.in_transaction());
     other.commit("end").await.unwrap();
-    assert_eq!(state(&primary, 0).await.len(), 1, "nothing stands");
+    assert_eq!(state(&primary, 0).await[&1].version, rows[&1].version, "nothing stands");
     assert_eq!(refused(&push(&primary, &blocked).await), []);
-    assert_eq!(state(&primary, 0).await.len(), 2);
+    assert_eq!(state(&primary, 0).await[&1].version.columns[1].value, text("later"));
 }
 
 /// What a user's trigger makes of a row is newer than what was pushed.

@@ -21,6 +21,10 @@ use crate::{Error, Result};
 /// prepared statement, which would not survive a pooler.
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
+/// See [`Limits::idle`].
+const IDLE: Duration = Duration::from_secs(10);
+const MASSES: Duration = Duration::from_secs(60);
+
 /// How long is waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -53,6 +57,17 @@ impl Limits {
             return Duration::MAX;
         }
         self.statement.saturating_add(self.grace)
+    }
+
+    /// How long the server leaves a transaction open in which nothing happens: a program that was
+    /// stopped, or a network that was cut, must not hold its locks. Time enough for what is done
+    /// between two statements of a transaction; more for those that move masses of rows.
+    fn idle(&self) -> Duration {
+        match self.statement {
+            Duration::ZERO => Duration::ZERO,
+            statement if statement > MASSES => statement,
+            _ => IDLE,
+        }
     }
 }
 
@@ -255,10 +270,12 @@ impl Session {
     fn opening(&self, begin: &str) -> String {
         format!(
             "{begin}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
+             SET LOCAL idle_in_transaction_session_timeout = {}; \
              SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL timezone = 'UTC'; \
              SET LOCAL standard_conforming_strings = on; SET LOCAL extra_float_digits = 3",
             milliseconds(self.limits.statement),
             milliseconds(self.limits.lock),
+            milliseconds(self.limits.idle()),
         )
     }
 

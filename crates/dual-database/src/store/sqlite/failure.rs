@@ -25,6 +25,10 @@ pub(super) fn code_of(error: &Error) -> Option<i32> {
 pub fn failed(operation: &'static str, cause: rusqlite::Error) -> Error {
     let code = cause.sqlite_error_code();
     let message = match &cause {
+        // The path is told once, and by whoever knows it.
+        rusqlite::Error::SqliteFailure(_, Some(_)) if code == Some(ErrorCode::CannotOpen) => {
+            "unable to open database file".to_owned()
+        }
         rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
         // Its own Display adds the SQL text; the position in it helps nobody.
         rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),

@@ -73,9 +73,15 @@ impl Rounds {
         let sent_ms = now_ms();
         let header = primary.header().await?;
         self.shared.clock().measure(sent_ms, header.now_ms);
+        // Behind a pooler a connection outlives its server.
+        if node.follow.break_at(&header.epoch, &node.tokens).is_some() {
+            self.drop_link();
+            return Flow::more();
+        }
         self.put_link(link);
         info!(?cause, "comparing both sides");
-        let asks = !approved && cause != Break::FirstContact && !is_empty;
+        let unasked = matches!(cause, Break::FirstContact | Break::Backlog);
+        let asks = !approved && !unasked && !is_empty;
         Flow::to(Stand::ReadThere(Box::new(Comparison {
             state: node.follow,
             cause,
@@ -155,9 +161,9 @@ impl Rounds {
     pub(super) async fn give(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
         let link = self.take_link("compare: give")?;
         let intact = comparison.cause.primary_is_intact();
-        let end = self.primary(&link).push(&comparison.plan.give.rows, Some(intact)).await?;
+        let end = self.primary(&link).push(&comparison.plan.give.rows, Some(intact)).await;
         self.put_link(link);
-        match end {
+        match end? {
             PushEnd::Ahead { now_ms } => Flow::to(Stand::Restamp { primary_ms: now_ms }),
             // Purged since the range was planned.
             PushEnd::Done(pushed) if !pushed.gone.is_empty() => Flow::more(),
@@ -199,6 +205,7 @@ impl Rounds {
                 let Comparison { epoch, snapshot, .. } = comparison;
                 node.follow = follow(&node.follow, Event::Reconciled { epoch, snapshot })?;
                 node.pushed = node.pushed.max(comparison.upto);
+                node.held_from = None;
                 node.horizon = node.horizon.max(comparison.horizon);
                 content.set_node(&node)?;
                 content.purge(node.horizon)?;
@@ -223,6 +230,7 @@ impl Rounds {
                 let same = node.follow == comparison.state;
                 if same {
                     node.follow = follow(&node.follow, Event::Held { losses })?;
+                    node.held_from.get_or_insert(node.seq);
                     content.set_node(&node)?;
                 }
                 Ok(same)
@@ -232,6 +240,7 @@ impl Rounds {
             return Flow::more();
         }
         self.held = Some(losses);
+        self.shared.health.works(crate::Store::Postgres);
         warn!(
             losses,
             "a comparison would delete or overwrite so many rows that it waits for a person: \

@@ -42,7 +42,7 @@ impl Rounds {
             belongs(&node, &header)?;
             let mut seen = header.epoch.token;
             let cause = node.follow.break_at(&header.epoch, &node.tokens);
-            if cause == Some(Break::OtherFile) && rotated {
+            if cause.is_some() && rotated {
                 return Ok(None);
             }
             if cause == Some(Break::OtherFile) {
@@ -189,19 +189,29 @@ fn reinstall(content: &Content<'_>) -> Result<usize> {
 }
 
 /// A file that has met another installation is not mixed into this one.
-fn belongs(node: &Node, header: &Header) -> Result<()> {
+///
+/// # Errors
+/// [`other_installation`].
+pub(crate) fn belongs(node: &Node, header: &Header) -> Result<()> {
     match node.installation {
-        Some(installation) if installation != header.epoch.installation => Err(Error::new(
-            Kind::Configuration,
-            "meet PostgreSQL",
-            "the SQLite file belongs to another installation than this PostgreSQL database",
-        )
-        .with_hint(
-            "check both addresses; to begin anew with this database, choose another SQLite path, \
-             or `dual uninstall` on the file first",
-        )),
+        Some(installation) if installation != header.epoch.installation => {
+            Err(other_installation())
+        }
         _ => Ok(()),
     }
+}
+
+/// The file has met another installation.
+pub(crate) fn other_installation() -> Error {
+    Error::new(
+        Kind::Configuration,
+        "meet PostgreSQL",
+        "the SQLite file belongs to another installation than this PostgreSQL database",
+    )
+    .with_hint(
+        "check both addresses; to begin anew with this database, choose another SQLite path, \
+         or `dual uninstall` on the file first",
+    )
 }
 
 /// A number that nobody in the file has; whether somebody else has it says PostgreSQL.

@@ -33,6 +33,11 @@ impl Link {
         Ok(Link { session, tables: prepared.tables })
     }
 
+    /// No transaction is open.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_open() && !self.session.in_transaction()
+    }
+
     pub(super) fn is_open(&self) -> bool {
         !self.session.is_closed()
     }

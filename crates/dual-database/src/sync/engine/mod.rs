@@ -20,9 +20,10 @@ mod rounds;
 mod step;
 mod task;
 
+pub(crate) use connect::{belongs, other_installation};
 pub use step::{Fault, Step, StepHook};
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -31,18 +32,21 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use crate::clock::Wall;
-use crate::health::Health;
+use crate::health::{Health, StoreState};
 use crate::schema::Table;
 use crate::stamp::{StampClock, Writer};
 use crate::store::postgres::primary::Pool;
 use crate::store::postgres::{Limits, Settings};
 use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
-use crate::{Error, Kind, Result, Store};
+use crate::{Error, Kind, Result, Store, init};
 
 use task::Core;
 
 /// How many calls may use PostgreSQL at once; more wait for each other.
 const SESSIONS: usize = 4;
+
+/// How many rows of a table are held in memory and merged in one transaction, unless told.
+const AT_ONCE: u32 = 50_000;
 
 /// How long tombstones are kept, and how often those that are older are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +81,10 @@ pub struct Shared {
     pub sqlite: ReplicaSettings,
     /// The open file; `None` while it cannot be opened. Set by [`Shared::set_replica`].
     pub replica: RwLock<Option<Arc<Replica>>>,
+    /// Whether what is not joined yet is joined: tables, sidecars and triggers are made.
+    pub adopt: bool,
+    /// Why the file is left alone until the next start. Set by [`Shared::leave_file`].
+    pub(crate) left: OnceLock<StoreState>,
     /// From which everything written here is stamped.
     pub clock: Mutex<StampClock<Wall>>,
     /// Which store answers.
@@ -85,6 +93,9 @@ pub struct Shared {
     pub poll: Duration,
     /// Tombstones.
     pub retention: Retention,
+    /// How many rows of a table are exchanged in one transaction at most. If more are new on a
+    /// side, both are compared by ranges.
+    pub at_once: u32,
     /// Where PostgreSQL rings the doorbell, if not at the same address: behind a pooler in
     /// transaction mode LISTEN needs a direct one.
     pub doorbell: Option<Settings>,
@@ -106,10 +117,13 @@ impl Shared {
             pool,
             sqlite,
             replica: RwLock::new(None),
+            adopt: true,
+            left: OnceLock::new(),
             clock: Mutex::new(StampClock::new(Wall, number.unwrap_or(Writer::MAX))),
             health: Health::default(),
             poll: Duration::from_secs(1),
             retention: Retention::default(),
+            at_once: AT_ONCE,
             doorbell: None,
             hook: None,
         }
@@ -122,9 +136,44 @@ impl Shared {
         *self.replica.write().unwrap_or_else(PoisonError::into_inner) = Some(replica);
     }
 
-    /// The open file.
+    /// Opens the file, and makes it if that is wanted; it is to be given to
+    /// [`Shared::set_replica`].
+    ///
+    /// # Errors
+    /// Those of [`Replica::open`]; about the schema if it is not joined and is not to be; why it
+    /// is left alone.
+    pub(crate) async fn open_file(&self) -> Result<Replica> {
+        if let Some(StoreState::NeedsInit { kind, reason, .. }) = self.left.get() {
+            return Err(Error::new(*kind, "open the SQLite file", reason.clone()));
+        }
+        if !self.adopt {
+            init::joined(&self.sqlite)?;
+        }
+        Replica::open(self.sqlite.clone()).await
+    }
+
+    /// From now on the file is neither read nor written by this process: a person has to see to
+    /// it first.
+    pub(crate) fn leave_file(&self, why: &Error) {
+        self.health.needs_init(Store::Sqlite, why);
+        let _ = self.left.set(StoreState::needs_init(why));
+    }
+
+    /// How a store stands for the calls.
+    #[must_use]
+    pub fn state(&self, store: Store) -> StoreState {
+        match self.left.get() {
+            Some(left) if store == Store::Sqlite => left.clone(),
+            _ => self.health.state(store),
+        }
+    }
+
+    /// The open file, unless it is left alone.
     #[must_use]
     pub fn replica(&self) -> Option<Arc<Replica>> {
+        if self.left.get().is_some() {
+            return None;
+        }
         self.replica.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -179,11 +228,13 @@ impl Synchroniser {
         Synchroniser { core, task: Some(task) }
     }
 
-    /// Without a task: only [`Synchroniser::sync`] exchanges anything. For programs that look
-    /// and go.
+    /// Without rounds of its own: only [`Synchroniser::sync`] exchanges anything. For programs
+    /// that look and go. Its number in the file is kept alive all the same.
     #[must_use]
     pub fn on_demand(shared: Arc<Shared>) -> Synchroniser {
-        Synchroniser { core: Arc::new(Core::new(shared)), task: None }
+        let core = Arc::new(Core::new(shared));
+        let task = tokio::spawn(core.clone().live());
+        Synchroniser { core, task: Some(task) }
     }
 
     /// Something was written: push soon.
@@ -222,11 +273,18 @@ impl Synchroniser {
             // It ends at its next wait; what it was doing is as after a crash.
             let _ = timeout_at(until, task).await;
         }
-        let left = until.saturating_duration_since(Instant::now());
-        if let Err(error) = self.sync(left).await {
-            debug!(error = error.chain(), "not everything was exchanged before the end");
+        // What a call has just found away is not waited for again.
+        let up = |store| self.core.shared.state(store) == StoreState::Up;
+        if up(Store::Postgres) && up(Store::Sqlite) {
+            let left = until.saturating_duration_since(Instant::now());
+            if let Err(error) = self.sync(left).await {
+                debug!(error = error.chain(), "not everything was exchanged before the end");
+            }
         }
-        let _ = timeout_at(until, self.core.step_down()).await;
+        if up(Store::Sqlite) {
+            let _ = timeout_at(until, self.core.step_down()).await;
+        }
+        self.core.shared.health.attend(false);
     }
 }
 

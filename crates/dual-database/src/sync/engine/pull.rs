@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::connect::schema_version;
 use super::quarantine::Ward;
@@ -41,7 +41,8 @@ impl Rounds {
         };
         let link = self.take_link("poll")?;
         let sent_ms = now_ms();
-        let poll = self.primary(&link).poll(snapshot, &also).await?;
+        let most = Some(self.shared.at_once);
+        let poll = self.primary(&link).poll_at_most(snapshot, &also, most).await?;
         self.shared.clock().measure(sent_ms, poll.header.now_ms);
         self.put_link(link);
         Flow::to(Stand::Apply(Box::new((poll, state))))
@@ -80,6 +81,10 @@ impl Rounds {
             Applied::Overtaken | Applied::MayMeet => Flow::more(),
             Applied::Broken(cause) => {
                 self.break_off(before, cause).await?;
+                if cause == Break::Backlog {
+                    info!("much has changed at PostgreSQL: both sides are gone through by ranges");
+                    return Flow::more();
+                }
                 warn!(?cause, "the cursor means nothing any more: both sides will be compared");
                 // The next connection takes another identity, if it has to, and another token.
                 self.drop_link();
@@ -104,7 +109,7 @@ impl Rounds {
 
     /// On disk before anything is done about it: capture that is installed again on PostgreSQL
     /// shows no gap any more.
-    async fn break_off(&self, state: Follow, cause: Break) -> Result<()> {
+    pub(super) async fn break_off(&self, state: Follow, cause: Break) -> Result<()> {
         self.write("note a break", Durability::Full, move |content| {
             let mut node = content.node()?;
             if node.follow == state {
@@ -127,12 +132,22 @@ impl Rounds {
         Ok(())
     }
 
-    /// Once in a while the tombstones go that are older than what is kept.
+    /// Once in a while the tombstones go that are older than what is kept. It takes a look at
+    /// every row of the sidecars, so the file remembers when: programs come and go.
     async fn purge(&mut self) -> Result<()> {
-        if self.purged.elapsed() < self.shared.retention.every {
+        let every = self.shared.retention.every;
+        if self.purged.is_some_and(|then| then.elapsed() < every) {
             return Ok(());
         }
-        self.purged = std::time::Instant::now();
+        self.purged = Some(std::time::Instant::now());
+        let (now_ms, every) = (now_ms(), i64::try_from(every.as_millis()).unwrap_or(i64::MAX));
+        // A moment in the future was noted before the clock was set back.
+        let recently = move |then: i64| (0..every).contains(&(now_ms - then));
+        if self.read("purge", |content| content.tidied_ms()).await?.is_some_and(recently) {
+            return Ok(());
+        }
+        self.write("purge", Durability::Normal, move |content| content.set_tidied_ms(now_ms))
+            .await?;
         let keep = i64::try_from(self.shared.retention.keep.as_millis()).unwrap_or(i64::MAX);
         let now = self.shared.clock().unix_ms();
         let horizon = Stamp::at(now.saturating_sub(keep), Writer::POSTGRES);
@@ -178,6 +193,9 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) ->
         }
         Verdict::Broken(cause) => return Ok(Applied::Broken(cause)),
         Verdict::Apply => {}
+    }
+    if poll.too_many {
+        return Ok(Applied::Broken(Break::Backlog));
     }
     let ward = Ward::read(content)?;
     poll.rows.iter().try_for_each(|row| take_in(content, &ward, row, true))?;

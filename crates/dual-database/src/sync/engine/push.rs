@@ -49,12 +49,14 @@ impl Rounds {
     /// waited for.
     pub(super) async fn push_read(&mut self) -> Result<Flow> {
         self.begun += 1;
+        let at_once = self.shared.at_once;
         let (node, pending, numbers, unsent, generation) = self
-            .read("read what is pending", |content| {
+            .read("read what is pending", move |content| {
                 let node = content.node()?;
                 let pending = match node.follow {
-                    Follow::Following { .. } => content.pending(now_ms(), false)?,
-                    Follow::Reconciling { .. } | Follow::Held { .. } => Default::default(),
+                    Follow::Following { .. } if content.exceeds(at_once)? => None,
+                    Follow::Following { .. } => Some(content.pending(now_ms(), false)?),
+                    Follow::Reconciling { .. } | Follow::Held { .. } => Some(Default::default()),
                 };
                 let unsent = !content.unsent_conflicts()?.is_empty();
                 Ok((node, pending, content.numbers()?, unsent, content.generation()))
@@ -76,6 +78,11 @@ impl Rounds {
             Follow::Held { losses, .. } => return self.wait_for_a_person(&node, losses).await,
             Follow::Following { .. } => self.held_since = None,
         }
+        let Some(pending) = pending else {
+            self.break_off(node.follow, Break::Backlog).await?;
+            info!("much has changed in the file: both sides are gone through by ranges");
+            return Flow::more();
+        };
         let batch = Batch { generation, ..Batch::of(pending.rows, pending.upto) };
         Flow::to(match batch.is_empty() {
             false if batch.rows.is_empty() => {
@@ -90,8 +97,9 @@ impl Rounds {
     /// Merges it at PostgreSQL, in one transaction.
     pub(super) async fn push(&mut self, batch: Batch) -> Result<Flow> {
         let link = self.take_link("push")?;
-        let end = self.primary(&link).push(&batch.rows, None).await?;
+        let end = self.primary(&link).push(&batch.rows, None).await;
         self.put_link(link);
+        let end = end?;
         Flow::to(match end {
             PushEnd::Ahead { now_ms } => Stand::Restamp { primary_ms: now_ms },
             PushEnd::Done(pushed) => Stand::Acknowledge(Box::new((batch, pushed))),

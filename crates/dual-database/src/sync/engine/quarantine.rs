@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::rounds::now_ms;
 use crate::Result;
 use crate::schema::RowId;
+use crate::store::postgres::primary::LOCKED;
 use crate::store::sqlite::replica::{Content, Quarantined, Side};
 
 /// The code of a value that the other side's type cannot hold.
@@ -12,6 +13,9 @@ pub(super) const UNREADABLE: &str = "unreadable";
 
 /// The first pause before a row is tried again by itself, and the longest, in milliseconds.
 const RETRY_MS: (i64, i64) = (30_000, 3_600_000);
+
+/// The same for one that somebody else has locked for a while.
+const LOCKED_MS: (i64, i64) = (1_000, 15_000);
 
 /// The quarantine as a transaction found it.
 #[derive(Debug)]
@@ -56,7 +60,8 @@ impl Ward {
         reason: String,
     ) -> Result<()> {
         let since_ms = self.entry(id, refused_by).map_or(self.now_ms, |entry| entry.since_ms);
-        let pause = (self.now_ms - since_ms).clamp(RETRY_MS.0, RETRY_MS.1);
+        let (least, most) = if code == LOCKED { LOCKED_MS } else { RETRY_MS };
+        let pause = (self.now_ms - since_ms).clamp(least, most);
         content.set_aside(&Quarantined {
             id,
             refused_by,

@@ -15,7 +15,8 @@ use super::push::Batch;
 use super::step::{Fault, Step};
 use super::{Exchange, Shared};
 use crate::stamp::Writer;
-use crate::store::postgres::primary::{Header, Poll, Primary, Pushed};
+use crate::store::postgres::primary::{Header, LOCKED, Poll, Primary, Pushed};
+use crate::store::postgres::sqlstate;
 use crate::store::sqlite::replica::{Content, Durability, Replica};
 use crate::sync::{Event, Follow, Outcome, Token, Tokens};
 use crate::{Error, Kind, Result, Store};
@@ -149,8 +150,10 @@ pub(super) struct Rounds {
     /// is noticed in time; more after one that has taken all of that, because what has piled up
     /// may be a million rows.
     pub(super) patience: Duration,
-    /// When tombstones were last purged, or this process began.
-    pub(super) purged: Instant,
+    /// When this process last looked for tombstones to purge.
+    pub(super) purged: Option<Instant>,
+    /// The file is the one that was read: it was not lost and brought back since.
+    generation: u64,
 }
 
 impl Rounds {
@@ -172,12 +175,14 @@ impl Rounds {
             held_since: None,
             looked: 0,
             patience,
-            purged: Instant::now(),
+            purged: None,
+            generation: 0,
         }
     }
 
     /// One step. Given up in the middle, it leaves both sides as a crash would.
     pub(super) async fn advance(&mut self) -> Advance {
+        self.follow_the_file();
         let stand = match self.stand.take() {
             Some(stand) => stand,
             None if self.is_linked() => Stand::Inspect,
@@ -213,6 +218,17 @@ impl Rounds {
                 self.gave_up(step.store(), &error);
                 Advance::Failed(error)
             }
+        }
+    }
+
+    /// What was known of a file that was lost and brought back is read again: its position may
+    /// have gone back, and its token with it.
+    fn follow_the_file(&mut self) {
+        let generation = self.shared.replica().map_or(self.generation, |file| file.generation());
+        if std::mem::replace(&mut self.generation, generation) != generation {
+            self.stand = None;
+            self.drop_link();
+            self.inspected = None;
         }
     }
 
@@ -261,11 +277,14 @@ impl Rounds {
 
     /// What the failure means for the store and for the connection.
     fn gave_up(&mut self, store: Store, error: &Error) {
-        if store == Store::Postgres {
-            // After any failure there it is not worth knowing what state the session is in.
+        // After any other failure there it is not worth knowing what state the session is in.
+        if store == Store::Postgres && !is_locked(error) {
             self.link = None;
         }
         match error.kind() {
+            _ if is_locked(error) => self.shared.health.remember(store, error),
+            // The file belongs to another installation.
+            Kind::Configuration if store == Store::Sqlite => self.shared.leave_file(error),
             Kind::Schema(of) if of == store => self.shared.health.needs_init(store, error),
             Kind::Internal => self.shared.health.remember(store, error),
             _ => self.shared.health.failed(store, error),
@@ -282,8 +301,9 @@ impl Rounds {
         Ok(link)
     }
 
+    /// Puts it back; not with a transaction that could not be ended, whose locks would stay.
     pub(super) fn put_link(&mut self, link: Link) {
-        self.link = Some(link);
+        self.link = Some(link).filter(Link::is_settled);
     }
 
     pub(super) fn drop_link(&mut self) {
@@ -347,6 +367,11 @@ pub(super) fn follow(state: &Follow, event: Event) -> Result<Follow> {
 /// The machine's clock, in milliseconds since 1970.
 pub(super) fn now_ms() -> i64 {
     crate::clock::now().as_millisecond()
+}
+
+/// Whether somebody's lock is in the way: on a table, or where it cannot be told on what.
+fn is_locked(error: &Error) -> bool {
+    sqlstate(error) == Some(LOCKED)
 }
 
 fn injected(step: Step) -> Error {

@@ -23,7 +23,7 @@ use super::rounds::{Advance, Rounds, now_ms};
 use super::{Exchange, Shared};
 use crate::health::StoreState;
 use crate::store::postgres::primary::Listener;
-use crate::store::sqlite::replica::{Durability, Replica};
+use crate::store::sqlite::replica::Durability;
 use crate::sync::{Lease, Outcome, Pace};
 use crate::{Error, Kind, Result, Store};
 
@@ -164,7 +164,7 @@ impl Core {
         if self.shared.replica().is_some() {
             return Ok(());
         }
-        match Replica::open(self.shared.sqlite.clone()).await {
+        match self.shared.open_file().await {
             Ok(replica) => {
                 self.shared.set_replica(Arc::new(replica));
                 self.shared.health.works(Store::Sqlite);
@@ -190,10 +190,12 @@ impl Core {
     async fn turns(self: &Arc<Core>) {
         let now = Instant::now();
         let poll = u64::try_from(self.shared.poll.as_millis()).unwrap_or(u64::MAX).max(1);
+        // A file that could not be opened a moment ago is not waited for again at once.
+        let absent = self.shared.replica().is_none();
         let mut turn = Turn {
             pace: Pace::new(poll),
-            next: now,
-            backing_off: false,
+            next: if absent { now + LEASE } else { now },
+            backing_off: absent,
             at_once: 0,
             ended: now,
             lease_at: now,
@@ -257,8 +259,8 @@ impl Core {
     /// though it is all that they have. What is pending is asked for by each of them again.
     async fn look_at_primary(&self) {
         let Shared { health, pool, .. } = &*self.shared;
-        let is_down = |store| matches!(health.state(store), StoreState::Down { .. });
-        if !is_down(Store::Sqlite) || !is_down(Store::Postgres) {
+        let is_down = matches!(health.state(Store::Postgres), StoreState::Down { .. });
+        if !is_down || self.shared.state(Store::Sqlite) == StoreState::Up {
             return;
         }
         let look = async {
@@ -368,12 +370,23 @@ impl Core {
         }
     }
 
-    /// Keeps the process's number in the file, and follows if it was replaced.
-    async fn keep_number(&self, turn: &mut Turn) {
-        if Instant::now() < turn.heartbeat_at {
-            return;
+    /// Keeps the number of a process without rounds of its own alive, until it is aborted.
+    pub(super) async fn live(self: Arc<Core>) {
+        loop {
+            sleep(HEARTBEAT).await;
+            self.renew_number().await;
         }
-        turn.heartbeat_at = Instant::now() + HEARTBEAT;
+    }
+
+    async fn keep_number(&self, turn: &mut Turn) {
+        if Instant::now() >= turn.heartbeat_at {
+            turn.heartbeat_at = Instant::now() + HEARTBEAT;
+            self.renew_number().await;
+        }
+    }
+
+    /// Keeps the process's number in the file, and follows if it was replaced.
+    async fn renew_number(&self) {
         let Some(replica) = self.shared.replica() else { return };
         if let Err(error) = replica.heartbeat().await {
             self.shared.health.failed(Store::Sqlite, &error);

@@ -1,9 +1,9 @@
 //! Reading the feed: what is new since a cursor, in one snapshot.
 
-use futures_util::future::{try_join_all, try_join4};
+use futures_util::future::{try_join, try_join_all, try_join4};
 use tokio_postgres::types::Type;
 
-use super::row::{BY_KEY, column};
+use super::row::{BY_KEY, column, unexpected};
 use super::{Poll, Primary, RemoteRow, RemoteTable};
 use crate::Result;
 use crate::schema::RowId;
@@ -27,8 +27,22 @@ impl Primary<'_> {
     /// As for [`crate::store::postgres::Session::query`]; unavailable if a lock is not given in
     /// time.
     pub async fn poll(&self, cursor: &Snapshot, also: &[RowId]) -> Result<Poll> {
+        self.poll_at_most(cursor, also, None).await
+    }
+
+    /// As [`Primary::poll`]; but if more than `most` rows of a table are new, none is read
+    /// ([`Poll::too_many`]).
+    ///
+    /// # Errors
+    /// As for [`Primary::poll`].
+    pub async fn poll_at_most(
+        &self,
+        cursor: &Snapshot,
+        also: &[RowId],
+        most: Option<u32>,
+    ) -> Result<Poll> {
         // Large, and nested deeply: callers need not carry it about.
-        let outcome = Box::pin(self.poll_in(cursor, also)).await;
+        let outcome = Box::pin(self.poll_in(cursor, also, most)).await;
         self.leave(OPERATION).await;
         outcome
     }
@@ -40,24 +54,27 @@ impl Primary<'_> {
         }
     }
 
-    async fn poll_in(&self, cursor: &Snapshot, also: &[RowId]) -> Result<Poll> {
+    async fn poll_in(&self, cursor: &Snapshot, also: &[RowId], most: Option<u32>) -> Result<Poll> {
         let session = self.session;
         let prologue = format!("{}; {BY_KEY}", locked(self.tables));
         let drifts = try_join_all(self.tables.iter().map(|table| self.drift_of(table)));
+        let excess =
+            try_join_all(self.tables.iter().map(|table| self.exceeds(table, cursor, most)));
         // Sent at once, answered in this order.
-        let ((), (), header, drifts) = try_join4(
+        let ((), (), header, (drifts, excess)) = try_join4(
             session.begin_snapshot(OPERATION),
             session.batch(OPERATION, &prologue),
             self.header_in(),
-            drifts,
+            try_join(drifts, excess),
         )
         .await?;
         let drift: Vec<_> =
             drifts.into_iter().enumerate().filter(|(_, drift)| *drift != Drift::None).collect();
         let drifted = |table: usize| drift.iter().any(|(other, _)| *other == table);
-        let whole = (0..self.tables.len()).filter(|table| !drifted(*table));
+        let too_many = excess.contains(&true);
+        let whole = (0..self.tables.len()).filter(|table| !too_many && !drifted(*table));
         let rows = try_join_all(whole.map(|table| self.changed(table, cursor, also))).await?;
-        Ok(Poll { header, rows: rows.into_iter().flatten().collect(), drift })
+        Ok(Poll { header, rows: rows.into_iter().flatten().collect(), too_many, drift })
     }
 
     async fn changed(
@@ -67,8 +84,7 @@ impl Primary<'_> {
         also: &[RowId],
     ) -> Result<Vec<RemoteRow>> {
         let Some(table) = self.tables.get(at) else { return Ok(Vec::new()) };
-        let xmax = number(cursor.xmax());
-        let open: Vec<i64> = cursor.in_progress().iter().copied().map(number).collect();
+        let (xmax, open) = (number(cursor.xmax()), in_progress(cursor));
         let keys: Vec<i64> = also.iter().filter(|id| id.table == at).map(|id| id.key).collect();
         let mut sql = format!("{} WHERE s.txid >= $1 OR s.txid = ANY ($2)", table.select());
         let mut parameters: Vec<Parameter<'_>> =
@@ -78,6 +94,25 @@ impl Primary<'_> {
             parameters.push((&keys, Type::INT8_ARRAY));
         }
         self.rows(at, table, &sql, &parameters, OPERATION).await
+    }
+
+    /// Whether more than `most` rows are new. Costs no more than counting so many.
+    async fn exceeds(
+        &self,
+        table: &RemoteTable,
+        cursor: &Snapshot,
+        most: Option<u32>,
+    ) -> Result<bool> {
+        let Some(most) = most.map(i64::from) else { return Ok(false) };
+        let (xmax, open) = (number(cursor.xmax()), in_progress(cursor));
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM {} WHERE txid >= $1 OR txid = ANY ($2) OFFSET $3)",
+            table.layout.sidecar()
+        );
+        let parameters: [Parameter<'_>; 3] =
+            [(&xmax, Type::INT8), (&open, Type::INT8_ARRAY), (&most, Type::INT8)];
+        let rows = self.session.query(OPERATION, &sql, &parameters).await?;
+        column(rows.first().ok_or_else(|| unexpected(OPERATION))?, 0, OPERATION)
     }
 
     /// Runs a statement that begins with [`RemoteTable::select`].
@@ -122,6 +157,10 @@ impl Primary<'_> {
 pub(super) fn locked(tables: &[RemoteTable]) -> String {
     let targets: Vec<&str> = tables.iter().map(|table| table.layout.target.as_str()).collect();
     format!("LOCK TABLE {} IN ACCESS SHARE MODE", targets.join(", "))
+}
+
+fn in_progress(cursor: &Snapshot) -> Vec<i64> {
+    cursor.in_progress().iter().copied().map(number).collect()
 }
 
 fn number(txid: u64) -> i64 {

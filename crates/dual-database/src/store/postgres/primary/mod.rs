@@ -33,6 +33,7 @@ pub(crate) use digest::digest_of;
 pub use doorbell::Listener;
 pub use pool::{Pool, Pooled};
 pub use prepare::{Found, Prepared, prepare};
+pub use push::LOCKED;
 
 /// A table with what stands beside it on the server.
 #[derive(Clone, Debug)]
@@ -93,6 +94,8 @@ pub struct Poll {
     pub header: Header,
     /// What is new, and what was asked for by key.
     pub rows: Vec<RemoteRow>,
+    /// More is new than was wanted at once, and nothing of it was read.
+    pub too_many: bool,
     /// The tables whose capture is not as installed.
     pub drift: Vec<(usize, Drift)>,
 }
@@ -111,7 +114,8 @@ pub struct Range {
 pub struct Pushed {
     /// Rows that were there once and are not: their tombstones may have been purged.
     pub gone: Vec<RowId>,
-    /// Rows that were refused: SQLSTATE (or `unreadable`) and reason, without values.
+    /// Rows that were refused: SQLSTATE (or `unreadable`; [`LOCKED`]: another session has the row)
+    /// and reason, without values.
     pub refused: Vec<(RowId, String, String)>,
     /// Conflicts with the winning and the losing value as canonical text; they are in
     /// PostgreSQL's log already.

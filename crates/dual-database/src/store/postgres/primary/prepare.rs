@@ -8,7 +8,7 @@ use crate::schema::{Table, quoted};
 use crate::store::postgres::adopt::plan_table;
 use crate::store::postgres::capture::{Drift, Layout, SCHEMA_LOCK, allowed, drift, install};
 use crate::store::postgres::{Catalog, Plan, Session};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "prepare PostgreSQL";
 
@@ -71,6 +71,13 @@ pub async fn prepare(session: &Session, tables: &[Table]) -> Result<Prepared> {
 pub(super) async fn complete(session: &Session, tables: &[Table]) -> Result<Option<Prepared>> {
     let surveys = look(session, tables).await?;
     Ok(surveys.iter().all(Survey::is_done).then(|| finished(tables, surveys)))
+}
+
+/// Something is missing, and is not to be made.
+pub(super) fn not_joined() -> Error {
+    let message = "the tables are not joined with the SQLite file yet, or not any more";
+    Error::new(Kind::Schema(Store::Postgres), "look at PostgreSQL", message)
+        .with_hint("`dual init` shows what is to be done, `dual init --apply` does it")
 }
 
 struct Survey {

@@ -29,6 +29,43 @@ pub struct Layout {
     pub(in crate::store::sqlite) key: String,
     pub(in crate::store::sqlite) surrogate: String,
     pub(in crate::store::sqlite) registers: Vec<Register>,
+    pub(super) statements: Statements,
+}
+
+/// What is said for each row, so it is put together once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Statements {
+    /// The data columns of the row with the key `?1`.
+    pub values: String,
+    /// The sidecar's rows, up to `WHERE`: key, live, stamp, seq, live_base; for each column its
+    /// stamp and base.
+    pub entries: String,
+    /// A sidecar row as given: key, live, stamp, seq, live_base, the stamps and bases.
+    pub put: String,
+}
+
+impl Statements {
+    fn new(layout: &Layout) -> Statements {
+        let sidecar = &layout.sidecar;
+        Statements {
+            values: format!(
+                "SELECT {} FROM {} WHERE {} = ?1",
+                layout.each(", ", |r| r.column.clone()),
+                layout.target,
+                layout.key
+            ),
+            entries: format!(
+                "SELECT key, live, stamp, seq, live_base, {} FROM {sidecar}",
+                layout.each(", ", |r| format!("coalesce({}, stamp), {}", r.stamp, r.base)),
+            ),
+            put: format!(
+                "INSERT OR REPLACE INTO {sidecar} (key, live, stamp, seq, live_base, {}) \
+                 VALUES ({})",
+                layout.each(", ", |r| format!("{}, {}", r.stamp, r.base)),
+                vec!["?"; 5 + 2 * layout.registers.len()].join(", "),
+            ),
+        }
+    }
 }
 
 impl Layout {
@@ -42,7 +79,7 @@ impl Layout {
             default: column.default.as_ref().map(|value| literal(value, Dialect::Sqlite)),
         };
         let data = table.columns().iter().filter(|column| column.role == Role::Data);
-        Layout {
+        let mut layout = Layout {
             name: table.name(),
             target: quoted(table.name()),
             sidecar: quoted(&format!("dual_side_{}", table.name())),
@@ -50,7 +87,10 @@ impl Layout {
             key: quoted(table.key().name),
             surrogate: quoted(table.surrogate().name),
             registers: data.map(register).collect(),
-        }
+            statements: Statements::default(),
+        };
+        layout.statements = Statements::new(&layout);
+        layout
     }
 
     /// The sidecar's quoted name.

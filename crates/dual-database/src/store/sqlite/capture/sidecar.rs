@@ -113,14 +113,8 @@ pub fn settle(
     let operation = "set the stamps of a write";
     let wrap = |cause| failed(operation, cause);
     let key = wanted.key;
-    let select = format!(
-        "SELECT {} FROM {} WHERE {} = ?1",
-        layout.each(", ", |r| r.column.clone()),
-        layout.target,
-        layout.key
-    );
     let row = connection
-        .prepare_cached(&select)
+        .prepare_cached(&layout.statements.values)
         .and_then(|mut look| {
             let read = look.query_row([key], |row| {
                 let pairs = table.data_columns().zip(values).enumerate();
@@ -178,14 +172,8 @@ pub fn put(connection: &Connection, layout: &Layout, entry: &Entry) -> Result<()
         numbers.push((*stamp != entry.live.stamp).then_some(stamp.raw()));
         numbers.push(entry.bases.column(at).map(Stamp::raw));
     }
-    let sql = format!(
-        "INSERT OR REPLACE INTO {} (key, live, stamp, seq, live_base, {}) VALUES ({})",
-        layout.sidecar,
-        layout.each(", ", |r| format!("{}, {}", r.stamp, r.base)),
-        vec!["?"; numbers.len()].join(", "),
-    );
     connection
-        .prepare_cached(&sql)
+        .prepare_cached(&layout.statements.put)
         .and_then(|mut put| put.execute(params_from_iter(numbers)))
         .map(|_| ())
         .map_err(|cause| failed("write the sidecar", cause))
@@ -193,11 +181,7 @@ pub fn put(connection: &Connection, layout: &Layout, entry: &Entry) -> Result<()
 
 fn read(connection: &Connection, layout: &Layout, which: &str, value: i64) -> Result<Vec<Entry>> {
     let operation = "read the sidecar";
-    let sql = format!(
-        "SELECT key, live, stamp, seq, live_base, {} FROM {} WHERE {which}",
-        layout.each(", ", |r| format!("coalesce({}, stamp), {}", r.stamp, r.base)),
-        layout.sidecar,
-    );
+    let sql = format!("{} WHERE {which}", layout.statements.entries);
     let wrap = |cause| failed(operation, cause);
     let mut statement = connection.prepare_cached(&sql).map_err(wrap)?;
     let mut rows = statement.query([value]).map_err(wrap)?;

@@ -42,6 +42,7 @@ enum Cause {
     Purged,
     Missing,
     CaptureGap,
+    Backlog,
 }
 
 /// The cursor as text.
@@ -147,6 +148,7 @@ fn kept(cause: Break) -> Cause {
         Break::Purged => Cause::Purged,
         Break::Missing => Cause::Missing,
         Break::CaptureGap => Cause::CaptureGap,
+        Break::Backlog => Cause::Backlog,
     }
 }
 
@@ -158,6 +160,7 @@ fn broken(cause: Cause) -> Break {
         Cause::Purged => Break::Purged,
         Cause::Missing => Break::Missing,
         Cause::CaptureGap => Break::CaptureGap,
+        Cause::Backlog => Break::Backlog,
     }
 }
 
@@ -190,6 +193,7 @@ mod tests {
             Break::Purged,
             Break::Missing,
             Break::CaptureGap,
+            Break::Backlog,
         ];
         let held = causes.into_iter().flat_map(|cause| {
             [

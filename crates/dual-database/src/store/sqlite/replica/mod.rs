@@ -128,6 +128,9 @@ pub struct Node {
     pub lease: Option<Lease>,
     /// When both sides last exchanged everything, in milliseconds since 1970.
     pub exchanged_ms: Option<i64>,
+    /// The position at which a person was asked; `None` once both sides have been compared. What
+    /// was written since is not part of what the person decides about.
+    pub held_from: Option<i64>,
 }
 
 /// What is to be pushed.

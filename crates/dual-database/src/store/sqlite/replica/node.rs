@@ -26,7 +26,9 @@ pub(super) const TABLES: [&str; 6] = [
        proposed TEXT,\n  \
        lease_holder INTEGER,\n  \
        lease_until INTEGER,\n  \
-       exchanged INTEGER\n)",
+       exchanged INTEGER,\n  \
+       held INTEGER,\n  \
+       tidied INTEGER\n)",
     "CREATE TABLE IF NOT EXISTS dual_writer (\n  \
        number INTEGER PRIMARY KEY,\n  \
        process TEXT NOT NULL,\n  \
@@ -64,7 +66,7 @@ impl Content<'_> {
     pub fn node(&self) -> Result<Node> {
         let state = state(self.connection())?;
         let sql = "SELECT file, installation, pushed, follow, token, proposed, lease_holder, \
-                   lease_until, exchanged FROM dual_node";
+                   lease_until, exchanged, held FROM dual_node";
         let wrap = |cause| failed(OPERATION, cause);
         let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
         let mut rows = look.query([]).map_err(wrap)?;
@@ -89,6 +91,7 @@ impl Content<'_> {
                 .zip(number(7)?)
                 .map(|(holder, until_unix_ms)| Lease { holder, until_unix_ms }),
             exchanged_ms: number(8)?,
+            held_from: number(9)?,
         })
     }
 
@@ -104,7 +107,7 @@ impl Content<'_> {
         self.execute(
             operation,
             "UPDATE dual_node SET installation = ?1, pushed = ?2, follow = ?3, token = ?4, \
-             proposed = ?5, lease_holder = ?6, lease_until = ?7, exchanged = ?8",
+             proposed = ?5, lease_holder = ?6, lease_until = ?7, exchanged = ?8, held = ?9",
             &[
                 &node.installation.map(|number| number.to_string()),
                 &node.pushed,
@@ -114,9 +117,30 @@ impl Content<'_> {
                 &node.lease.map(|lease| lease.holder),
                 &node.lease.map(|lease| lease.until_unix_ms),
                 &node.exchanged_ms,
+                &node.held_from,
             ],
         )
         .map(|_| ())
+    }
+
+    /// When this file last had PostgreSQL's old tombstones purged, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn tidied_ms(&self) -> Result<Option<i64>> {
+        let wrap = |cause| failed(OPERATION, cause);
+        let sql = "SELECT tidied FROM dual_node";
+        let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
+        look.query_row([], |row| row.get(0)).map_err(wrap)
+    }
+
+    /// Notes that it does so now.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn set_tidied_ms(&self, now_ms: i64) -> Result<()> {
+        let operation = "write the state of the SQLite file";
+        self.execute(operation, "UPDATE dual_node SET tidied = ?1", &[&now_ms]).map(|_| ())
     }
 
     /// Another identity and another number for the triggers: the file is a copy.

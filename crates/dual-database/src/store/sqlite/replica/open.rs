@@ -1,5 +1,6 @@
 //! Opening the file: bringing it to the declared form, capture, WAL.
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::super::capture::{Drift, drift, install, lacks};
@@ -77,6 +78,8 @@ pub(super) fn is_damage(error: &Error) -> bool {
 fn prepare(place: &Place, connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(place.busy())?;
     connection.set_prepared_statement_cache_capacity(256);
+    // Else a statement is planned again for each value that is bound: two thirds of a catch-up.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     define_functions(connection)?;
     // As in the user's own clients, whose default it is: PostgreSQL's cascades arrive as rows,
     // and rows arrive in the order of their keys, not in that of their references.

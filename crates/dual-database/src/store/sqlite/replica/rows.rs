@@ -77,6 +77,20 @@ impl Content<'_> {
         Ok(sum)
     }
 
+    /// Whether more than `most` rows of a table are pending.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn exceeds(&self, most: u32) -> Result<bool> {
+        for local in self.tables() {
+            let sql = format!("SELECT EXISTS (SELECT 1 {} LIMIT 1 OFFSET {most})", waiting(local));
+            if self.how_many(&sql, local)? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// What is to be pushed: rows above `pushed`, and the due ones of the quarantine (all of
     /// them with `all`). `now_ms` by this machine's clock. Rows that cannot be carried are among
     /// them, for the caller to set aside.

@@ -8,7 +8,7 @@ use futures_util::future::{try_join, try_join_all};
 use super::decide::{Ground, Verdict, decide, text};
 use super::statements::{CHUNK, Parked, marks, parked, statements};
 use super::unique::{Unique, units};
-use super::{Job, OPERATION};
+use super::{HELD, Job, LOCKED, OPERATION, is_locked};
 use crate::merge::{Conflict, Register, RegisterId};
 use crate::schema::RowId;
 use crate::stamp::{Writer, captured};
@@ -24,6 +24,10 @@ const UNIQUE_VIOLATION: &str = "23505";
 
 /// How often a row that somebody else inserts at the same time is looked at again.
 const LOOKS: usize = 3;
+
+/// How often a lock is waited for in search of the rows that are locked; then those that are
+/// still together are left out together.
+const LOCK_WAITS: usize = 32;
 
 /// How often what may have failed for want of another row is tried again.
 const RETRIES: usize = 6;
@@ -76,6 +80,7 @@ pub(super) struct Applier<'a, 's, 'b> {
     /// The unique indexes of a table, once one of them has mattered.
     uniques: BTreeMap<usize, Vec<Unique>>,
     looks: BTreeMap<usize, usize>,
+    lock_waits: usize,
     applied: Applied,
 }
 
@@ -86,7 +91,8 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         jobs: &'a mut Vec<Job<'b>>,
     ) -> Applier<'a, 's, 'b> {
         let (uniques, looks) = (BTreeMap::new(), BTreeMap::new());
-        Applier { primary, ground, jobs, uniques, looks, applied: Applied::default() }
+        let applied = Applied::default();
+        Applier { primary, ground, jobs, uniques, looks, lock_waits: 0, applied }
     }
 
     /// Writes everything that the server takes.
@@ -190,8 +196,12 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                 Attempt::Refused(refusal) => {
                     let fresh = refusal.code == UNIQUE_VIOLATION
                         && !self.uniques.contains_key(&slice.table);
+                    let locked = refusal.code == LOCKED;
+                    self.lock_waits += usize::from(locked);
                     if fresh {
                         self.regroup(slice, &mut stack).await?;
+                    } else if locked && self.lock_waits > LOCK_WAITS {
+                        failed.extend(slice.jobs().into_iter().map(|at| (at, refusal.clone())));
                     } else {
                         divide(slice, refusal, &mut stack, &mut failed);
                     }
@@ -243,7 +253,12 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                 failed.insert(*at, suppressed());
                 continue;
             }
-            let found = self.primary.locked_rows(table, &[job.id.key]).await?;
+            let leaves = self.ground.leaves_locked;
+            let (found, held) = self.primary.locked_rows(table, &[job.id.key], leaves).await?;
+            if !held.is_empty() {
+                failed.insert(*at, locked());
+                continue;
+            }
             job.existing = found.into_iter().next();
             let existing = job.existing.as_ref();
             match decide(job.id, job.pushed, existing, self.ground, &remote.defaults) {
@@ -256,6 +271,9 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                         left.insert(*at);
                     }
                     (job.version, job.noted) = (version, noted);
+                }
+                Verdict::Beats(noted) => {
+                    (job.version, job.beats, job.noted) = (None, true, noted);
                 }
             }
         }
@@ -300,6 +318,10 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                 self.applied.surrogates.extend(told);
                 session.batch(OPERATION, "RELEASE SAVEPOINT dual_push").await?;
                 Ok(Attempt::Done)
+            }
+            Err(error) if self.ground.leaves_locked && is_locked(&error) => {
+                self.take_back().await?;
+                Ok(Attempt::Refused(locked()))
             }
             Err(error) => match refusal(&error) {
                 Some(refusal) => {
@@ -433,6 +455,10 @@ fn refusal(error: &Error) -> Option<Refusal> {
         reason: server.to_string(),
         constraint: server.constraint.clone(),
     })
+}
+
+fn locked() -> Refusal {
+    Refusal { code: LOCKED.into(), reason: HELD.into(), constraint: None }
 }
 
 fn suppressed() -> Refusal {

@@ -20,6 +20,8 @@ pub(super) struct Ground {
     pub horizon: Stamp,
     /// In a full comparison: whether the server still has what it acknowledged.
     pub comparison: Option<bool>,
+    /// Rows that somebody else has locked are left out; they are waited for if not.
+    pub leaves_locked: bool,
 }
 
 /// What becomes of a row.
@@ -29,6 +31,9 @@ pub(super) enum Verdict {
     Gone,
     /// It stands as that version; `None`: nothing has to be written.
     Stands(Option<Version>, Vec<Noted>),
+    /// It stands as it is, and the file lacks something of it: the feed has to bring it, perhaps
+    /// again.
+    Beats(Vec<Noted>),
 }
 
 /// Decides about a row, given what the server has.
@@ -53,9 +58,17 @@ pub(super) fn decide(
     let merged = merge(found, &own);
     let noted =
         logged.iter().map(|one| noted(id, *one, &merged.version, [&row.version, found])).collect();
-    let written = merged.left_is_behind.then(|| whole(merged.version, defaults));
+    let version = whole(merged.version, defaults);
     // What a dead row has besides its death is nothing that could be behind.
-    Verdict::Stands(written.filter(|version| version != found), noted)
+    if merged.left_is_behind && version != *found {
+        return Verdict::Stands(Some(version), noted);
+    }
+    // The file may have passed this row, and dropped its tombstone since. (A comparison takes
+    // every row in.)
+    match ground.comparison.is_none() && version != whole(row.version.clone(), defaults) {
+        true => Verdict::Beats(noted),
+        false => Verdict::Stands(None, noted),
+    }
 }
 
 fn decide_unknown(id: RowId, row: &Tracked, ground: Ground, defaults: &Defaults) -> Verdict {

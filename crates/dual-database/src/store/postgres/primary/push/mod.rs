@@ -10,12 +10,19 @@
 //! 3. [`decide`] says what becomes of each: the model's `push`.
 //! 4. [`apply`] writes, set by set, and gives the captured rows the merged stamps. What a
 //!    constraint refuses is found by halving, under savepoints; the rest stands.
-//! 5. Conflicts are logged in the same transaction, and it is committed.
+//! 5. Rows that stand as they are though the file lacks something of them get a new transaction id.
+//! 6. Conflicts are logged in the same transaction, and it is committed.
+//!
+//! A lock of somebody else's is waited for only a moment; then the batch goes again without the
+//! rows that are locked, which are refused as such: one row is not to delay the others for as
+//! long as somebody leaves his transaction open.
 
 mod apply;
 mod decide;
 mod statements;
 mod unique;
+
+use std::collections::BTreeSet;
 
 use futures_util::future::{try_join, try_join3};
 use tokio_postgres::types::Type;
@@ -26,12 +33,23 @@ use self::statements::CHUNK;
 use super::conflicts::Noted;
 use super::row::{BY_KEY, column, unexpected};
 use super::{Primary, PushEnd, Pushed, RemoteRow};
-use crate::Result;
 use crate::merge::{Tracked, Version};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
+use crate::store::postgres::{Parameter, sqlstate};
+use crate::{Error, Result};
 
 const OPERATION: &str = "push to PostgreSQL";
+
+/// The SQLSTATE of a row that is left out because another session has it locked.
+pub const LOCKED: &str = "55P03";
+
+/// Why, for people.
+const HELD: &str = "locked by another session";
+
+/// How long a lock on a row is waited for, in milliseconds: at first, and where the rows that
+/// are known to be locked are left out.
+const LOCK_MS: [u32; 2] = [500, 100];
 
 /// A row that is to be written, and what is known of it.
 pub(super) struct Job<'b> {
@@ -40,6 +58,8 @@ pub(super) struct Job<'b> {
     existing: Option<RemoteRow>,
     /// What has to stand; `None`: as it is.
     version: Option<Version>,
+    /// The file lacks something of what stands.
+    beats: bool,
     noted: Vec<Noted>,
 }
 
@@ -97,19 +117,27 @@ impl Primary<'_> {
     /// A row that takes a unique value which somebody else holds leaves that column empty if it
     /// may be (under a stamp of PostgreSQL's above its own, and logged as a conflict), and is
     /// refused if not. New rows get their surrogate from PostgreSQL. A row of which the server
-    /// lacks nothing is not touched. Constraints are checked at once, deferred ones too.
+    /// lacks nothing is not touched, unless the file lacks something of it: then the feed brings
+    /// it again (not in a comparison). Constraints are checked at once, deferred ones too.
+    ///
+    /// A row that another session has locked is refused with [`LOCKED`], after a moment.
     ///
     /// # Errors
     /// As for [`crate::store::postgres::Session::commit`]. One that
-    /// [`crate::store::postgres::is_retryable`] calls so (a deadlock, a lock that was not given
-    /// in time) says nothing about any row; nothing stands.
+    /// [`crate::store::postgres::is_retryable`] calls so (a deadlock, a lock on a whole table that
+    /// was not given in time) says nothing about any row; nothing stands.
     pub async fn push(
         &self,
         batch: &[(RowId, Tracked)],
         comparison: Option<bool>,
     ) -> Result<PushEnd> {
         // Large, and nested deeply: callers need not carry it about.
-        match Box::pin(self.push_in(batch, comparison)).await {
+        let mut end = Box::pin(self.push_in(batch, comparison, false)).await;
+        if end.as_ref().is_err_and(is_locked) {
+            self.session.rollback(OPERATION).await?;
+            end = Box::pin(self.push_in(batch, comparison, true)).await;
+        }
+        match end {
             Ok(PushEnd::Done(pushed)) => {
                 self.session.commit(OPERATION).await?;
                 Ok(PushEnd::Done(pushed))
@@ -126,8 +154,9 @@ impl Primary<'_> {
         &self,
         batch: &[(RowId, Tracked)],
         comparison: Option<bool>,
+        leaves_locked: bool,
     ) -> Result<PushEnd> {
-        let ground = self.ground(comparison).await?;
+        let ground = self.ground(comparison, leaves_locked).await?;
         if batch.iter().any(|(_, row)| row.is_refused_as_ahead(ground.now_ms)) {
             return Ok(PushEnd::Ahead { now_ms: ground.now_ms });
         }
@@ -149,12 +178,13 @@ impl Primary<'_> {
         let mut jobs = Vec::with_capacity(rows.len());
         for part in rows.chunk_by(|(one, _), (other, _)| one.table == other.table) {
             for chunk in part.chunks(CHUNK) {
-                self.decide_all(chunk, ground, &mut jobs, &mut pushed.gone).await?;
+                self.decide_all(chunk, ground, &mut jobs, &mut pushed).await?;
             }
         }
         let applied = Box::pin(Applier::new(self, ground, &mut jobs).run()).await?;
         pushed.gone.extend(applied.gone);
         pushed.surrogates = applied.surrogates;
+        let passed_over = self.tell_again(&jobs).await?;
         let mut noted: Vec<Noted> = Vec::new();
         for (at, job) in jobs.into_iter().enumerate() {
             match applied.refused.get(&at) {
@@ -162,6 +192,7 @@ impl Primary<'_> {
                     let (code, reason) = (refusal.code.clone(), refusal.reason.clone());
                     pushed.refused.push((job.id, code, reason));
                 }
+                None if passed_over.contains(&job.id) => pushed.refused.push(locked(job.id)),
                 None => noted.extend(job.noted),
             }
         }
@@ -173,7 +204,7 @@ impl Primary<'_> {
 
     /// Begins: table locks, then clock and horizon. Each statement has to see what was committed
     /// before it, whatever the server's default is.
-    async fn ground(&self, comparison: Option<bool>) -> Result<Ground> {
+    async fn ground(&self, comparison: Option<bool>, leaves_locked: bool) -> Result<Ground> {
         let locks: Vec<String> = self
             .tables
             .iter()
@@ -181,8 +212,9 @@ impl Primary<'_> {
             .collect();
         let prologue = format!(
             "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE; \
-             LOCK TABLE {} IN ROW EXCLUSIVE MODE; {BY_KEY}",
-            locks.join(", ")
+             LOCK TABLE {} IN ROW EXCLUSIVE MODE; SET LOCAL lock_timeout = {}; {BY_KEY}",
+            locks.join(", "),
+            LOCK_MS[usize::from(leaves_locked)],
         );
         let sql = "SELECT floor(date_part('epoch', clock_timestamp()) * 1000)::bigint, horizon \
                    FROM dual.installation";
@@ -199,6 +231,7 @@ impl Primary<'_> {
             now_ms: column(row, 0, OPERATION)?,
             horizon: horizon.ok_or_else(|| unexpected(OPERATION))?,
             comparison,
+            leaves_locked,
         })
     }
 
@@ -207,44 +240,111 @@ impl Primary<'_> {
         rows: &[&'b (RowId, Tracked)],
         ground: Ground,
         jobs: &mut Vec<Job<'b>>,
-        gone: &mut Vec<RowId>,
+        pushed: &mut Pushed,
     ) -> Result<()> {
         let Some(table) = rows.first().map(|(id, _)| id.table) else { return Ok(()) };
         let Some(remote) = self.tables.get(table) else { return Ok(()) };
         let keys: Vec<i64> = rows.iter().map(|(id, _)| id.key).collect();
-        let found = self.locked_rows(table, &keys).await?;
+        let (found, held) = self.locked_rows(table, &keys, ground.leaves_locked).await?;
         let mut found = found.into_iter().peekable();
         for (id, tracked) in rows.iter().copied() {
             while found.next_if(|row| row.id < *id).is_some() {}
             let existing = found.next_if(|row| row.id == *id);
+            if held.contains(id) {
+                pushed.refused.push(locked(*id));
+                continue;
+            }
+            let job = Job {
+                id: *id,
+                pushed: tracked,
+                existing: None,
+                version: None,
+                beats: false,
+                noted: Vec::new(),
+            };
             match decide(*id, tracked, existing.as_ref(), ground, &remote.defaults) {
-                Verdict::Gone => gone.push(*id),
+                Verdict::Gone => pushed.gone.push(*id),
                 Verdict::Stands(None, noted) if noted.is_empty() => {}
                 Verdict::Stands(version, noted) => {
-                    jobs.push(Job { id: *id, pushed: tracked, existing, version, noted });
+                    jobs.push(Job { existing, version, noted, ..job });
                 }
+                Verdict::Beats(noted) => jobs.push(Job { existing, beats: true, noted, ..job }),
             }
         }
         Ok(())
     }
 
+    /// Rows that stand as they are, and of which the file lacks something, are new again. Says
+    /// which could not be marked, because somebody else is changing them.
+    async fn tell_again(&self, jobs: &[Job<'_>]) -> Result<BTreeSet<RowId>> {
+        let beat = jobs.iter().filter(|job| job.beats).map(|job| job.id);
+        let mut left: BTreeSet<RowId> = beat.collect();
+        let all: Vec<RowId> = left.iter().copied().collect();
+        for part in all.chunk_by(|one, other| one.table == other.table) {
+            let Some(table) = part.first().and_then(|id| self.tables.get(id.table)) else {
+                continue;
+            };
+            let sql = format!(
+                "UPDATE {sidecar} SET txid = txid_current() WHERE key IN (SELECT key \
+                 FROM {sidecar} WHERE key = ANY ($1) ORDER BY key FOR UPDATE SKIP LOCKED) \
+                 RETURNING key",
+                sidecar = table.layout.sidecar
+            );
+            for chunk in part.chunks(CHUNK) {
+                let keys: Vec<i64> = chunk.iter().map(|id| id.key).collect();
+                let parameters: [Parameter<'_>; 1] = [(&keys, Type::INT8_ARRAY)];
+                let told = self.session.query(OPERATION, &sql, &parameters).await?;
+                let told: BTreeSet<i64> =
+                    told.iter().map(|row| column(row, 0, OPERATION)).collect::<Result<_>>()?;
+                chunk.iter().filter(|id| told.contains(&id.key)).for_each(|id| {
+                    left.remove(id);
+                });
+            }
+        }
+        Ok(left)
+    }
+
     /// Locks the data rows in key order, then, in a statement that begins when all locks are
-    /// held, reads them with their stamps, in key order.
-    async fn locked_rows(&self, at: usize, keys: &[i64]) -> Result<Vec<RemoteRow>> {
-        let Some(table) = self.tables.get(at) else { return Ok(Vec::new()) };
+    /// held, reads them with their stamps, in key order. Says besides which of them somebody else
+    /// holds, if those are not waited for.
+    async fn locked_rows(
+        &self,
+        at: usize,
+        keys: &[i64],
+        leaves_locked: bool,
+    ) -> Result<(Vec<RemoteRow>, BTreeSet<RowId>)> {
+        let Some(table) = self.tables.get(at) else { return Ok(Default::default()) };
         let lock = format!(
-            "SELECT FROM {target} AS u WHERE u.{key} = ANY ($1) ORDER BY u.{key} FOR UPDATE",
+            "SELECT u.{key}::bigint FROM {target} AS u WHERE u.{key} = ANY ($1) \
+             ORDER BY u.{key} FOR UPDATE{skip}",
             target = table.layout.target,
             key = table.layout.key,
+            skip = if leaves_locked { " SKIP LOCKED" } else { "" },
         );
         let read = format!("{} WHERE s.key = ANY ($1) ORDER BY s.key", table.select());
         let keys = keys.to_vec();
         let parameters = [(&keys as &(dyn tokio_postgres::types::ToSql + Sync), Type::INT8_ARRAY)];
-        let (_, rows) = try_join(
+        let (ours, rows) = try_join(
             self.session.query(OPERATION, &lock, &parameters),
             self.rows(at, table, &read, &parameters, OPERATION),
         )
         .await?;
-        Ok(rows)
+        let ours: BTreeSet<i64> =
+            ours.iter().map(|row| column(row, 0, OPERATION)).collect::<Result<_>>()?;
+        // A row that has come between the two statements is looked at the next time, too.
+        let held = |row: &&RemoteRow| row.surrogate.is_some() && !ours.contains(&row.id.key);
+        let held = rows.iter().filter(|row| leaves_locked && held(row)).map(|row| row.id);
+        let held = held.collect();
+        Ok((rows, held))
     }
+}
+
+/// Whether the error says that a lock was not given in time.
+fn is_locked(error: &Error) -> bool {
+    sqlstate(error) == Some(LOCKED)
+}
+
+/// A row that is refused because another session has it locked.
+fn locked(id: RowId) -> (RowId, String, String) {
+    (id, LOCKED.to_owned(), HELD.to_owned())
 }

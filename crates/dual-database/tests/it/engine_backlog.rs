@@ -1,0 +1,153 @@
+//! More is new than is carried in one transaction.
+
+use std::sync::{Arc, Mutex};
+
+use dual_database::sync::Follow;
+use dual_database::sync::engine::{Fault, Step, StepHook};
+use dual_database::value::Value;
+use throwaway_postgres::shared;
+
+use crate::engine_scene::{Node, Scene, until};
+
+/// Remembers which steps were made.
+#[derive(Debug, Default)]
+struct Seen(Mutex<Vec<Step>>);
+
+impl Seen {
+    fn take(&self) -> Vec<Step> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl StepHook for Seen {
+    fn fault(&self, step: Step) -> Fault {
+        self.0.lock().unwrap().push(step);
+        Fault::None
+    }
+}
+
+async fn node(scene: &Scene<'_>) -> (Node, Arc<Seen>) {
+    let seen = Arc::new(Seen::default());
+    let hook = seen.clone();
+    let node = Node::open(&scene.database.url(), &scene.path("bot.db"), |shared| {
+        shared.hook = Some(hook);
+        shared.at_once = 1_000;
+    })
+    .await;
+    node.sync().await;
+    (node, seen)
+}
+
+#[tokio::test]
+async fn a_mass_of_changes_is_gone_through_by_ranges_and_nobody_is_asked() {
+    let scene = Scene::on(shared().unwrap());
+    let (node, seen) = node(&scene).await;
+    scene.sql(
+        "INSERT INTO accounts (owner, balance) SELECT n, n FROM generate_series(1, 1000) AS n",
+    );
+    seen.take();
+    node.sync().await;
+    assert!(!seen.take().contains(&Step::Compare), "so many are polled");
+    scene.sql("INSERT INTO accounts (owner) VALUES (1001); UPDATE accounts SET note = 'all'");
+    let exchange = node.sync().await;
+    assert_eq!((exchange.pending, exchange.held, exchange.caught_up), (0, None, true));
+    assert!(seen.take().contains(&Step::Compare));
+    scene.assert_equal(&node);
+    // The same on the file's side, with changes on the other meanwhile.
+    node.script("UPDATE accounts SET balance = -1");
+    scene.sql("UPDATE accounts SET note = 'some' WHERE owner % 2 = 0");
+    let exchange = node.sync().await;
+    assert_eq!((exchange.pending, exchange.held, exchange.caught_up), (0, None, true));
+    let steps = seen.take();
+    assert!(steps.contains(&Step::Give) && !steps.contains(&Step::Push), "{steps:?}");
+    assert!(matches!(node.state().await.follow, Follow::Following { .. }));
+    assert_eq!(
+        scene.one(
+            "SELECT sum(balance) || ' ' || count(*) FILTER (WHERE note = 'some') FROM accounts"
+        ),
+        "-1001 500"
+    );
+    assert_eq!(scene.conflicts().len(), 0);
+    scene.assert_equal(&node);
+}
+
+#[tokio::test]
+async fn a_file_that_was_lost_and_brought_back_is_met_anew() {
+    let scene = Scene::on(shared().unwrap());
+    let (node, seen) = node(&scene).await;
+    node.add(1, 1).await;
+    node.sync().await;
+    let before = node.replica().generation();
+    for ending in ["", "-wal", "-shm"] {
+        let mut path = node.path().as_os_str().to_owned();
+        path.push(ending);
+        let _ = std::fs::remove_file(path);
+    }
+    scene.sql("UPDATE accounts SET balance = 2");
+    until("the file is missed and brought back", async || {
+        let _ = node.replica().read("test", |content| content.node()).await;
+        node.replica().generation() != before
+    })
+    .await;
+    seen.take();
+    node.sync().await;
+    assert_eq!(seen.take().first(), Some(&Step::Connect));
+    let balances = node.look(|content| {
+        let rows = content.range(1, None, None, 10)?.into_iter();
+        Ok(rows.map(|(_, row)| row.tracked.version.columns[0].value.clone()).collect::<Vec<_>>())
+    });
+    assert_eq!(balances.await, [Value::Int(2)]);
+}
+
+#[tokio::test]
+async fn the_file_remembers_when_tombstones_were_purged() {
+    let scene = Scene::on(shared().unwrap());
+    scene.node("bot.db").await.sync().await;
+    for noted in ["(SELECT tidied FROM dual_node)", "tidied - 3700000", "tidied + 100000000"] {
+        let node = scene.node("bot.db").await;
+        let before: i64 = node.one(&format!("SELECT {noted} FROM dual_node"));
+        node.script(&format!("UPDATE dual_node SET tidied = {before}"));
+        node.sync().await;
+        let after: i64 = node.one("SELECT tidied FROM dual_node");
+        assert_eq!(after == before, noted.starts_with('('), "{noted}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_without_rounds_of_its_own_keeps_its_number() {
+    let scene = Scene::on(shared().unwrap());
+    let (node, _) = node(&scene).await;
+    node.script("UPDATE dual_writer SET heartbeat = 1");
+    until("it says that it lives", async || {
+        node.one::<i64>("SELECT min(heartbeat) FROM dual_writer") > 1
+    })
+    .await;
+}
+
+/// Time and the process's highest memory so far, to be looked at.
+#[tokio::test]
+#[ignore = "minutes in an unoptimised build"]
+#[allow(clippy::print_stderr, reason = "it is run for its figures")]
+async fn masses() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    let measured = async |what: &str| {
+        let began = std::time::Instant::now();
+        let exchange = node.sync.sync(std::time::Duration::from_secs(900)).await.unwrap();
+        assert_eq!((exchange.pending, exchange.held, exchange.caught_up), (0, None, true));
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
+        eprintln!("{what}: {:?}, {peak}", began.elapsed());
+    };
+    measured("nothing").await;
+    scene.sql(
+        "INSERT INTO accounts (owner, balance) SELECT n, n FROM generate_series(1, 200000) AS n",
+    );
+    measured("200,000 rows inserted at PostgreSQL").await;
+    scene.sql("UPDATE accounts SET note = 'all'");
+    measured("200,000 rows updated at PostgreSQL").await;
+    node.script("UPDATE accounts SET balance = -1");
+    measured("200,000 rows updated in the file").await;
+    scene.assert_equal(&node);
+}
