@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::schema::quoted;
+use crate::schema::users;
 use crate::store::postgres::{self, Limits, Session, Settings};
+use crate::store::sqlite::capture::{self, Layout};
 use crate::store::sqlite::{File, failed};
 use crate::{Error, Kind, Result};
 
@@ -20,7 +21,7 @@ pub struct Uninstalled {
     pub sqlite: Result<()>,
 }
 
-/// Drops schema `dual` in PostgreSQL, and what begins with `dual_` in the file. What was still
+/// Drops schema `dual` in PostgreSQL, and what stands beside the tables in the file. What was still
 /// pending is forgotten: exchange before. No program may have the two open as one database, or
 /// it installs everything again.
 pub async fn uninstall(
@@ -56,22 +57,9 @@ fn from_file(path: &Path, busy: Duration) -> Result<()> {
     let wrap = |cause| failed(operation, cause).about(file.path.display());
     let mut connection = Connection::open(&file.path).map_err(wrap)?;
     connection.busy_timeout(busy).map_err(wrap)?;
-    let drops = |connection: &Connection| {
-        // Triggers first: they stand on the user's tables.
-        let mut ours = connection.prepare(
-            "SELECT upper(type), name FROM sqlite_master WHERE type IN ('index', 'table', 'trigger') \
-             AND substr(name, 1, 5) = 'dual_' ORDER BY type DESC",
-        )?;
-        ours.query_map([], |row| {
-            let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);
-            Ok(format!("DROP {kind} IF EXISTS {};\n", quoted(&name)))
-        })?
-        .collect::<rusqlite::Result<String>>()
-    };
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrap)?;
-    let statements = drops(&transaction).map_err(wrap)?;
-    transaction.execute_batch(&statements).map_err(wrap)?;
+    capture::uninstall(&transaction, &[Layout::new(&users())])?;
     transaction.commit().map_err(wrap)?;
     drop(connection);
     let lock = PathBuf::from(format!("{}.dual-lock", file.path.display()));

@@ -8,6 +8,8 @@ use super::local::{Behind, waits};
 use crate::health::StoreState;
 use crate::schema::RowId;
 use crate::store::postgres::primary::{Pooled, Primary};
+use crate::store::sqlite::replica::Content;
+use crate::sync::Epoch;
 use crate::{Error, Kind, Result, Store};
 
 /// A session that one call has for itself, for one file.
@@ -27,6 +29,12 @@ impl Contact<'_> {
     pub fn primary(&self) -> Result<Primary<'_>> {
         self.session.primary(self.file)
     }
+}
+
+/// What a call says whose server is not to be asked.
+fn in_doubt(operation: &'static str) -> Error {
+    let message = "it is not the server that the file has followed: both are compared first";
+    Error::new(Kind::Unavailable(Store::Postgres), operation, message)
 }
 
 impl Core {
@@ -84,6 +92,39 @@ impl Core {
         }
     }
 
+    /// A session with the PostgreSQL that the file follows. Who is at the other end of a new one
+    /// is looked at once: a server that was promoted or restored may have lost what was
+    /// acknowledged, and the synchroniser may not have met it yet.
+    ///
+    /// # Errors
+    /// As for [`Core::contact`]; unavailable if both have to be compared first.
+    pub async fn followed(
+        &self,
+        operation: &'static str,
+        file: Uuid,
+        deadline: Deadline,
+    ) -> Result<Contact<'_>> {
+        let mut contact = self.contact(operation, file, deadline).await?;
+        if contact.session.is_new() {
+            let epoch = self.ask(operation, deadline, contact.primary()?.header()).await?.epoch;
+            if !self.trusts(operation, epoch).await {
+                self.ring();
+                self.exchange(deadline.remaining() / 2).await?;
+                if !self.trusts(operation, epoch).await {
+                    return Err(in_doubt(operation));
+                }
+            }
+            contact.session.confirm();
+        }
+        Ok(contact)
+    }
+
+    /// Whether the file says so; a file that cannot be asked has nothing to set against it.
+    async fn trusts(&self, operation: &'static str, seen: Epoch) -> bool {
+        let look = move |content: &Content<'_>| Ok(content.node()?.follow.trusts(&seen));
+        self.ask_file(operation, look).await.unwrap_or(true)
+    }
+
     /// Lets PostgreSQL have what is pending, in half of the time that is left, so that the other
     /// half is left for the call. What others write meanwhile does not count, unless it is about
     /// the rows `ids`; a comparison is not waited for.
@@ -102,7 +143,9 @@ impl Core {
         match behind {
             Behind::Not => return Ok(()),
             Behind::Push => {}
-            Behind::Comparison => return still("both stores have to be compared first"),
+            Behind::Comparison | Behind::Doubted => {
+                return still("both stores have to be compared first");
+            }
         }
         let exchange = self.exchange(deadline.remaining() / 2).await?;
         if exchange.held.is_some() {

@@ -33,9 +33,14 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// The same, though PostgreSQL may be behind.
+    /// The same, though PostgreSQL may be behind; not if it is in doubt, where it would answer
+    /// "not found" about rows that it has lost.
     pub fn regardless(self) -> Look {
-        Look { behind: Behind::Not, locked: false, ..self }
+        let behind = match self.behind {
+            Behind::Doubted => Behind::Doubted,
+            Behind::Not | Behind::Push | Behind::Comparison => Behind::Not,
+        };
+        Look { behind, locked: false, ..self }
     }
 }
 
@@ -49,11 +54,14 @@ pub(super) enum Behind {
     Push,
     /// Both sides have to be compared first, or a person has to decide: that may take long.
     Comparison,
+    /// The same, and it may have lost what the file has: the file answers, whatever is pending.
+    Doubted,
 }
 
 /// How far PostgreSQL is behind the file.
 pub(super) fn behind(content: &Content<'_>) -> Result<Behind> {
     Ok(match content.node()?.follow {
+        follow if follow.doubts_primary() => Behind::Doubted,
         _ if !content.is_pending()? => Behind::Not,
         Follow::Following { .. } => Behind::Push,
         Follow::Reconciling { .. } | Follow::Held { .. } => Behind::Comparison,

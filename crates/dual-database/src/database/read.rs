@@ -2,11 +2,16 @@
 //!
 //! "Not found" in PostgreSQL is an answer. What is pending in the file is not in PostgreSQL
 //! yet: such a row is answered from the file, and before a list the two exchange what they have.
+//! A PostgreSQL that may have lost something is not asked before both have been compared.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::health::StoreState;
 use crate::schema::RowId;
 use crate::store::postgres::primary::{After, Filter, Primary};
 use crate::store::sqlite::replica::{Content, ListedRow, LocalRow};
-use crate::{Error, Result, Store};
+use crate::{Error, Kind, Result, Store};
 
 use super::Found;
 use super::core::{Core, Deadline, neither};
@@ -14,6 +19,9 @@ use super::local::{behind, record};
 use super::options::Prefer;
 use super::record::Record;
 use super::write::remote_record;
+
+/// How long a file that fails is looked at, for what is pending there.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// Which part of a table.
 #[derive(Clone, Debug)]
@@ -27,13 +35,16 @@ pub(super) struct Page {
 /// What the file answers about one row.
 struct LocalAnswer {
     row: Option<LocalRow>,
+    /// PostgreSQL may have lost it.
+    doubted: bool,
     exchanged_ms: Option<i64>,
     file: uuid::Uuid,
 }
 
 impl LocalAnswer {
-    fn is_pending(&self) -> bool {
-        self.row.as_ref().is_some_and(|row| row.tracked.bases.any())
+    /// Whether PostgreSQL may lack it.
+    fn is_nearer(&self) -> bool {
+        self.doubted || self.row.as_ref().is_some_and(|row| row.tracked.bases.any())
     }
 
     fn found(self, id: RowId, core: &Core) -> Found<Option<Record>> {
@@ -49,21 +60,22 @@ impl Core {
     /// Unavailable with both causes if neither store answers.
     pub async fn get(&self, operation: &'static str, id: RowId) -> Result<Found<Option<Record>>> {
         let deadline = self.deadline();
-        let local = self.ask_file(operation, move |content| {
+        let question = move |content: &Content<'_>| {
             let node = content.node()?;
             let (exchanged_ms, file) = (node.exchanged_ms, node.file);
-            Ok(LocalAnswer { row: content.row(id)?, exchanged_ms, file })
-        });
-        let local = local.await;
+            let doubted = node.follow.doubts_primary();
+            Ok(LocalAnswer { row: content.row(id)?, doubted, exchanged_ms, file })
+        };
+        let local = self.glance(operation, deadline, question).await;
         let file = local.as_ref().map(|local| local.file).unwrap_or_default();
         match local {
-            Ok(local) if self.prefer == Prefer::Local || local.is_pending() => {
+            Ok(local) if self.prefer == Prefer::Local || local.is_nearer() => {
                 Ok(local.found(id, self))
             }
             local => {
                 let remote = async {
                     self.ready(operation)?;
-                    let contact = self.contact(operation, file, deadline).await?;
+                    let contact = self.followed(operation, file, deadline).await?;
                     self.ask(operation, deadline, contact.primary()?.row(id)).await
                 };
                 match (remote.await, local) {
@@ -72,7 +84,11 @@ impl Core {
                         Ok(Found { value, source: Store::Postgres, age: None })
                     }
                     (Err(_), Ok(local)) => Ok(local.found(id, self)),
-                    (Err(primary), Err(file)) => Err(neither(operation, primary, &file)),
+                    // It may need more time than a glance has.
+                    (Err(primary), Err(_)) => match self.ask_file(operation, question).await {
+                        Ok(local) => Ok(local.found(id, self)),
+                        Err(file) => Err(neither(operation, primary, &file)),
+                    },
                 }
             }
         }
@@ -120,11 +136,13 @@ impl Core {
         remote: impl AsyncFnOnce(Primary<'_>) -> Result<T>,
     ) -> Result<Found<T>> {
         let deadline = self.deadline();
-        let from_file = self.ask_file(operation, move |content| {
-            Ok((local(content)?, content.node()?.exchanged_ms))
-        });
+        let question =
+            move |content: &Content<'_>| Ok((local(content)?, content.node()?.exchanged_ms));
         let from_file = async {
-            let (value, exchanged_ms) = from_file.await?;
+            let (value, exchanged_ms) = match self.prefer {
+                Prefer::Local => self.glance(operation, deadline, question).await?,
+                Prefer::Postgres => self.ask_file(operation, question).await?,
+            };
             Ok(self.found_in_file(value, exchanged_ms))
         };
         let from_primary = async {
@@ -154,36 +172,90 @@ impl Core {
         question: impl AsyncFnOnce(Primary<'_>) -> Result<T>,
     ) -> Result<T> {
         let look = |content: &Content<'_>| Ok((behind(content)?, content.node()?.file));
-        let (behind, file) = self.ask_file(operation, look).await.unwrap_or_default();
+        let (behind, file) = self.glance(operation, deadline, look).await.unwrap_or_default();
         self.ready(operation)?;
         self.catch_up(operation, behind, Vec::new(), deadline).await?;
-        let contact = self.contact(operation, file, deadline).await?;
+        let contact = self.followed(operation, file, deadline).await?;
         self.ask(operation, deadline, question(contact.primary()?)).await
     }
 
+    /// A look into the file before PostgreSQL is asked. Half of the time is left for that; a file
+    /// that is known to fail gets next to none.
+    ///
+    /// # Errors
+    /// As for [`Core::ask_file`].
+    pub async fn glance<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        deadline: Deadline,
+        question: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match self.shared.health.state(Store::Sqlite) {
+            StoreState::Up => {
+                let within = deadline.remaining() / 2;
+                self.tell(self.ask_file_within(operation, within, question).await)
+            }
+            // What it fails with is known.
+            StoreState::Down { .. } | StoreState::NeedsInit { .. } => {
+                self.ask_file_within(operation, GLANCE, question).await
+            }
+        }
+    }
+
     /// A read transaction on the file.
+    ///
+    /// # Errors
+    /// What the question answers; unavailable if the file does not answer in the time that a call
+    /// has.
     pub async fn ask_file<T: Send + 'static>(
         &self,
         operation: &'static str,
         question: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let replica = self.replica(operation)?;
-        let answer = replica.read(operation, question).await;
-        answer.inspect_err(|error: &Error| {
+        self.tell(self.ask_file_within(operation, self.timeout, question).await)
+    }
+
+    /// Lets the breaker know of a failure of the file.
+    fn tell<T>(&self, answer: Result<T>) -> Result<T> {
+        answer.inspect_err(|error| {
             if !super::core::is_verdict(error) {
                 self.shared.health.failed(Store::Sqlite, error);
             }
         })
     }
 
+    async fn ask_file_within<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        within: Duration,
+        question: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let replica = self.replica(operation)?;
+        // What nobody waits for any more must not keep the reading thread busy.
+        let wanted = Arc::new(());
+        let waiting = Arc::downgrade(&wanted);
+        let answer = replica.read(operation, move |content| match waiting.strong_count() {
+            0 => Err(silent(operation)),
+            _ => question(content),
+        });
+        let answer = tokio::time::timeout(within, answer).await;
+        drop(wanted);
+        answer.unwrap_or_else(|_| Err(silent(operation)))
+    }
+
     /// An answer of the file with its age.
     pub fn found_in_file<T>(&self, value: T, exchanged_ms: Option<i64>) -> Found<T> {
         let now_ms = crate::clock::now().as_millisecond();
-        let age = exchanged_ms.map(|then| {
-            std::time::Duration::from_millis(now_ms.saturating_sub(then).max(0) as u64)
-        });
+        let age = exchanged_ms
+            .map(|then| Duration::from_millis(now_ms.saturating_sub(then).max(0) as u64));
         Found { value, source: Store::Sqlite, age }
     }
+}
+
+fn silent(operation: &'static str) -> Error {
+    let message = "the SQLite file has not answered in time";
+    Error::new(Kind::Unavailable(Store::Sqlite), operation, message)
+        .with_hint("another process may hold it, or its disk hangs")
 }
 
 fn listed_record(row: ListedRow) -> Record {

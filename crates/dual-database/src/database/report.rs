@@ -12,7 +12,7 @@ use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
 use crate::store::sqlite::replica::{ConflictEntry, Durability, Node, register_name};
 use crate::sync::Follow;
-use crate::{Result, Store};
+use crate::{Error, Kind, Result, Store};
 
 /// How many changed rows are compared one by one before their number is told.
 const LOOKED_AT: u64 = 1_000;
@@ -46,6 +46,13 @@ impl Core {
             })
             .await
             .ok();
+        if let Ok(replica) = self.replica(operation) {
+            for left in replica.left() {
+                let error =
+                    Error::new(Kind::Schema(Store::Sqlite), "merge a salvaged SQLite file", left);
+                self.shared.health.remember(Store::Sqlite, &error);
+            }
+        }
         let remote = self.remote_status(operation, local.as_ref().map(|local| &local.node)).await;
         let remote = remote.ok();
         let side = |store| SideStatus { state: self.shared.state(store) };

@@ -103,7 +103,8 @@ impl Core {
 
     async fn begin(self: &Arc<Core>, ground: Ground) -> Transaction {
         let deadline = self.deadline();
-        let look = self.ask_file(OPERATION, |content| Ok((behind(content)?, content.node()?.file)));
+        let look = self
+            .glance(OPERATION, deadline, |content| Ok((behind(content)?, content.node()?.file)));
         let (behind, file) = look.await.unwrap_or_default();
         // What is pending comes first, as for every write.
         let pushed = async {
@@ -255,7 +256,7 @@ impl Transaction {
         let (found, version) = match self.ground {
             Ground::Primary => {
                 let row = async {
-                    let contact = self.core.contact(operation, self.file, self.deadline).await?;
+                    let contact = self.core.followed(operation, self.file, self.deadline).await?;
                     self.core.ask(operation, self.deadline, contact.primary()?.row(id)).await
                 };
                 let row = row.await.inspect_err(|_| self.state().lost_ground = true)?;

@@ -14,7 +14,9 @@
 //!
 //! PostgreSQL counts as away while it is *behind*: something is pending for it. A push is waited for,
 //! half of the time allowed; a comparison is not (it may take minutes, or wait for a person), and
-//! neither is a lock that somebody holds on the very row.
+//! neither is a lock that somebody holds on the very row. It counts as away, too, while it is not
+//! known what it has lost: after a crash, a promotion, a restored backup, until both have been
+//! compared.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -71,7 +73,7 @@ impl Core {
     }
 
     async fn write_both(&self, plan: &Arc<Plan>, deadline: Deadline) -> Result<Written<Rows>> {
-        let look = self.look(plan).await;
+        let look = self.look(plan, deadline).await;
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
@@ -89,7 +91,7 @@ impl Core {
         plan: &Arc<Plan>,
         deadline: Deadline,
     ) -> Result<Written<Rows>> {
-        let look = self.look(plan).await;
+        let look = self.look(plan, deadline).await;
         let written = match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
@@ -121,7 +123,7 @@ impl Core {
             Err(error) => error,
         };
         // It cannot take it, or cannot tell whether the row is there.
-        let look = self.look(plan).await.regardless();
+        let look = self.look(plan, deadline).await.regardless();
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
@@ -135,12 +137,10 @@ impl Core {
     }
 
     /// What the file knows; nothing if it cannot be read.
-    async fn look(&self, plan: &Arc<Plan>) -> Look {
-        let Ok(replica) = self.replica(plan.operation) else { return Look::default() };
+    async fn look(&self, plan: &Arc<Plan>, deadline: Deadline) -> Look {
         let looked = Arc::clone(plan);
-        let look = replica.read(plan.operation, move |content| local::look(content, &looked)).await;
-        look.inspect_err(|error| self.shared.health.failed(Store::Sqlite, error))
-            .unwrap_or_default()
+        let look = move |content: &Content<'_>| local::look(content, &looked);
+        self.glance(plan.operation, deadline, look).await.unwrap_or_default()
     }
 
     /// # Errors
@@ -158,7 +158,7 @@ impl Core {
         if let Err(cause) = self.catch_up(plan.operation, look.behind, ids, deadline).await {
             return Ok(Attempt::Behind(cause));
         }
-        let contact = match self.contact(plan.operation, look.file, deadline).await {
+        let contact = match self.followed(plan.operation, look.file, deadline).await {
             Ok(contact) => contact,
             Err(cause) => return Ok(Attempt::Away(cause)),
         };

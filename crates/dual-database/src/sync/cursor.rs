@@ -81,6 +81,29 @@ impl Follow {
         Follow::Reconciling { cause: Break::FirstContact, approved: false, followed: None }
     }
 
+    /// Whether PostgreSQL may lack what it had when it was followed: until both sides have been
+    /// compared the file knows better, and "not found" there is no answer.
+    #[must_use]
+    pub fn doubts_primary(&self) -> bool {
+        match self {
+            Follow::Following { .. } => false,
+            Follow::Reconciling { cause, followed, .. } | Follow::Held { cause, followed, .. } => {
+                followed.is_some() && !cause.primary_is_intact()
+            }
+        }
+    }
+
+    /// Whether the server that a call has `seen` is the one that is followed, or nothing is known
+    /// of another one that could have had more. The token does not count: another process of the
+    /// file may have rotated it.
+    #[must_use]
+    pub fn trusts(&self, seen: &Epoch) -> bool {
+        match self {
+            Follow::Following { epoch, .. } => Epoch { token: epoch.token, ..*seen } == *epoch,
+            Follow::Reconciling { .. } | Follow::Held { .. } => !self.doubts_primary(),
+        }
+    }
+
     /// What a new connection finds broken, from the epoch that it has `seen`.
     ///
     /// A file that has a comparison before it still knows which history it followed: a server
@@ -282,6 +305,23 @@ mod tests {
         let lost =
             Follow::Reconciling { cause: Break::OtherPrimary, approved: false, followed: None };
         assert_eq!(lost.next(Event::Broken(Break::Purged)), Ok(lost));
+    }
+
+    #[test]
+    fn a_server_that_may_have_lost_something_is_doubted() {
+        let follows = following("10:12:10");
+        assert!(!follows.doubts_primary() && follows.trusts(&epoch(1)));
+        assert!(follows.trusts(&Epoch { token: None, ..epoch(1) }));
+        assert!(!follows.trusts(&epoch(2)));
+        assert!(!follows.trusts(&Epoch { life: None, ..epoch(1) }));
+        let lost = follows.next(Event::Broken(Break::OtherPrimary)).unwrap();
+        let held = lost.next(Event::Held { losses: 101 }).unwrap();
+        for state in [lost, held] {
+            assert!(state.doubts_primary() && !state.trusts(&epoch(2)));
+        }
+        let copied = follows.next(Event::Broken(Break::OtherFile)).unwrap();
+        assert!(!copied.doubts_primary() && copied.trusts(&epoch(2)));
+        assert!(!Follow::new().doubts_primary() && Follow::new().trusts(&epoch(2)));
     }
 
     #[test]

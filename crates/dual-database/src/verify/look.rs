@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::part::{Digest, Rows};
+use super::part::{Digests, Rows};
 use super::{NAMED, TableDifference};
 
 /// A row that changes from look to look is looked at so often: somebody is writing it all the
@@ -10,7 +10,7 @@ use super::{NAMED, TableDifference};
 const MOST: usize = 10;
 
 /// What PostgreSQL and the file have of a key where they differ.
-type Difference = (Option<Digest>, Option<Digest>);
+type Difference = (Option<Digests>, Option<Digests>);
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -30,13 +30,15 @@ impl Looks {
     pub(super) fn look(&mut self, there: &Rows, here: &Rows, set_aside: &BTreeSet<i64>) -> bool {
         let mut differences = BTreeMap::<i64, Difference>::new();
         for (key, digest) in &there.digests {
-            differences.entry(*key).or_default().0 = Some(*digest);
+            differences.entry(*key).or_default().0 = Some(digest.clone());
         }
         for (key, digest) in &here.digests {
-            differences.entry(*key).or_default().1 = Some(*digest);
+            differences.entry(*key).or_default().1 = Some(digest.clone());
         }
         differences.retain(|key, (there, here)| there != here && !set_aside.contains(key));
-        let stood = |key: &i64, difference: &Difference| self.last.get(key) == Some(difference);
+        let stood = |key: &i64, now: &Difference| {
+            self.last.get(key).is_some_and(|before| stands(before, now))
+        };
         self.stands = differences.clone();
         self.stands.retain(|key, difference| stood(key, difference));
         self.last = differences;
@@ -61,12 +63,25 @@ impl Looks {
     }
 }
 
+/// Whether it is the same in both looks: that one side lacks the row, or what a column has, while
+/// somebody may be writing the others.
+fn stands(before: &Difference, now: &Difference) -> bool {
+    let ((Some(there), Some(here)), (Some(there_now), Some(here_now))) = (before, now) else {
+        return before == now;
+    };
+    let columns = there.iter().zip(here).zip(there_now.iter().zip(here_now));
+    columns.into_iter().any(|(before, now)| before == now && now.0 != now.1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn rows(rows: &[(i64, u8)]) -> Rows {
-        Rows { digests: rows.iter().map(|(key, byte)| (*key, [*byte; 32])).collect(), nameless: 0 }
+        Rows {
+            digests: rows.iter().map(|(key, byte)| (*key, vec![[0; 32], [*byte; 32]])).collect(),
+            nameless: 0,
+        }
     }
 
     fn counted(looks: &Looks) -> (u64, u64, u64, Vec<i64>) {
@@ -95,6 +110,18 @@ mod tests {
         }
         assert!(last);
         assert_eq!(counted(&looks), (0, 0, 0, vec![]));
+    }
+
+    #[test]
+    fn a_column_that_differs_for_good_counts_though_another_is_written_all_the_time() {
+        let mut looks = Looks::default();
+        let row = |lasting: u8, written: u8| Rows {
+            digests: vec![(1, vec![[lasting; 32], [written; 32]])],
+            nameless: 0,
+        };
+        assert!(!looks.look(&row(1, 3), &row(2, 2), &BTreeSet::new()));
+        assert!(looks.look(&row(1, 4), &row(2, 3), &BTreeSet::new()));
+        assert_eq!(counted(&looks), (1, 0, 0, vec![1]));
     }
 
     #[test]

@@ -5,9 +5,9 @@
 //! own, only where those differ. Memory does not grow with the tables.
 //!
 //! Both sides are never seen at one moment, and others write meanwhile. So a difference counts
-//! only if it stands: the same contents on both sides in two looks, between which everything
-//! that the first had seen was exchanged. One that changes from look to look is a row that is
-//! being written, not one that was forgotten.
+//! only if it stands: the same contents of a column on both sides in two looks, between which
+//! everything that the first had seen was exchanged. One that changes from look to look is being
+//! written, not forgotten.
 //!
 //! Rows in quarantine are left out and counted. A value that cannot be carried equals nothing.
 

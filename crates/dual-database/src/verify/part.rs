@@ -15,8 +15,8 @@ use crate::value::{RangeDigest, RangeHasher, row_digest};
 
 const OPERATION: &str = "compare a part of a table in the SQLite file";
 
-/// The digest of a row.
-pub(super) type Digest = [u8; 32];
+/// The digests of a row's columns, in the order of the declaration.
+pub(super) type Digests = Vec<[u8; 32]>;
 
 /// Rows with keys above `after` and up to `upto` (`None`: to the end).
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Part {
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     /// By key.
-    pub digests: Vec<(i64, Digest)>,
+    pub digests: Vec<(i64, Digests)>,
     /// Rows whose key is no whole number.
     pub nameless: u64,
 }
@@ -71,7 +71,7 @@ impl<'a> Sides<'a> {
         let here = self
             .file(move |content| {
                 let mut hasher = RangeHasher::default();
-                each(content, part, |_, digest| hasher.digested(&digest))?;
+                each(content, part, |_, texts| hasher.row_of(texts.iter().map(Option::as_deref)))?;
                 Ok(hasher.finish())
             })
             .await?;
@@ -83,12 +83,13 @@ impl<'a> Sides<'a> {
         let part = *part;
         let session = self.pool.get().await?;
         let primary = session.primary(self.file)?;
-        let digests = primary.row_digests(part.table, part.after, part.upto).await?;
+        let digests = primary.column_digests(part.table, part.after, part.upto).await?;
         let here = self
             .file(move |content| {
                 let mut rows = Rows::default();
-                each(content, part, |key, digest| match key {
-                    Some(key) => rows.digests.push((key, digest)),
+                let digest = |text: &Option<Vec<u8>>| row_digest([text.as_deref()]);
+                each(content, part, |key, texts| match key {
+                    Some(key) => rows.digests.push((key, texts.iter().map(digest).collect())),
                     None => rows.nameless += 1,
                 })?;
                 Ok(rows)
@@ -136,11 +137,15 @@ fn key_after(
     rows.next().map_err(wrap)?.map(|row| row.get(0)).transpose().map_err(wrap)
 }
 
-/// Tells key and digest of each row of the part, in the order of the keys.
+/// Tells key and canonical texts of each row of the part, in the order of the keys.
 ///
 /// The table itself is read, not its sidecar: a row that came while there were no triggers counts
 /// too. What cannot be carried becomes bytes that are no UTF-8, which no row of PostgreSQL has.
-fn each(content: &Content<'_>, part: Part, mut row: impl FnMut(Option<i64>, Digest)) -> Result<()> {
+fn each(
+    content: &Content<'_>,
+    part: Part,
+    mut row: impl FnMut(Option<i64>, &[Option<Vec<u8>>]),
+) -> Result<()> {
     let wrap = |cause| failed(OPERATION, cause);
     let table = &local(content, part.table)?.table;
     let (name, key) = (quoted(table.name()), quoted(table.key().name));
@@ -172,7 +177,7 @@ fn each(content: &Content<'_>, part: Part, mut row: impl FnMut(Option<i64>, Dige
             ValueRef::Integer(key) => Some(key),
             _ => None,
         };
-        row(named, row_digest(texts.iter().map(Option::as_deref)));
+        row(named, &texts);
     }
     Ok(())
 }

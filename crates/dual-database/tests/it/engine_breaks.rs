@@ -120,6 +120,7 @@ async fn with_losses(server: &'static Server) -> (Scene<'static>, Node) {
     // Somebody restored a backup on purpose: what the file has is newer.
     scene.sql(BACK_UP);
     node.script("UPDATE accounts SET balance = balance + 1000");
+    node.script("INSERT INTO accounts (owner, balance, note) VALUES (998, 0, 'lost')");
     node.sync().await;
     scene.sql(RESTORE);
     let exchange = node.sync().await;
@@ -150,14 +151,18 @@ async fn a_mass_loss_waits_for_a_person_and_service_goes_on() {
 #[tokio::test]
 async fn a_person_may_prefer_postgresql() {
     let (scene, node) = with_losses(shared().unwrap()).await;
+    node.set_note(1, "since then").await;
     node.sync.repair(Preference::Postgres).await.unwrap();
     let exchange = node.sync().await;
     assert_eq!((exchange.held, exchange.pending), (None, 0));
     scene.assert_equal(&node);
-    assert_eq!(scene.one("SELECT sum(balance) FROM accounts"), "45150");
+    // What was written after the person was asked is not part of what was decided against.
+    assert_eq!(scene.one("SELECT sum(balance) FROM accounts"), (45_150 + 999).to_string());
+    assert_eq!(scene.one("SELECT balance || note FROM accounts WHERE owner = 1"), "1since then");
     assert_eq!(scene.one("SELECT count(*) FROM dual.conflict WHERE losing = '1001'"), "1");
-    // What was only in the file was decided against, too.
-    assert_eq!(scene.one("SELECT count(*) FROM dual.conflict WHERE losing = '999'"), "1");
+    // What was only in the file is.
+    assert_eq!(scene.one("SELECT count(*) FROM accounts WHERE owner = 998"), "0");
+    assert_eq!(scene.one("SELECT count(*) FROM dual.conflict WHERE losing = 'lost'"), "1");
     node.set_balance(1, 7).await;
     node.sync().await;
     scene.assert_equal(&node);

@@ -40,4 +40,5 @@ mod source_csv;
 mod source_google;
 mod source_gspread;
 mod source_scripted;
+mod uninstall;
 mod verify;

@@ -402,3 +402,12 @@ async fn missing_rights_come_with_their_grant() {
     drop(session);
     database.execute(&format!("DROP OWNED BY {user}; DROP ROLE {user}")).unwrap();
 }
+
+#[tokio::test]
+async fn a_question_that_is_given_up_takes_its_session_with_it() {
+    let database = shared().unwrap().database("given_up").unwrap();
+    let session = open(&database.url()).await.unwrap();
+    let sleeps = session.query("sleep", "SELECT pg_sleep(30)", &[]);
+    assert!(tokio::time::timeout(Duration::from_millis(100), sleeps).await.is_err());
+    assert!(session.is_closed(), "the next one would wait behind it");
+}

@@ -10,6 +10,7 @@ use dual_database::store::postgres::{Limits, Settings};
 use dual_database::sync::Token;
 use dual_database::{Kind, Store};
 use throwaway_postgres::{Server, StopMode, Version, shared, shared_with};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
 use crate::primary_scene::{FILE, Scene, limits, pool, tables};
@@ -333,4 +334,45 @@ async fn uninstalling_leaves_the_tables_as_they_are() {
     let again = scene.pool.prepare().await.unwrap();
     assert!(!again.has_gap());
     assert_eq!(again.found[0].adopted, 1);
+}
+
+/// Passes everything to the server until somebody begins to look, then nothing.
+async fn silent_at_a_look(server_port: u16) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = tokio::net::TcpStream::connect(("127.0.0.1", server_port)).await.unwrap();
+        let (mut asked, mut answered) = ([0; 8192], [0; 8192]);
+        loop {
+            tokio::select! {
+                length = client.read(&mut asked) => {
+                    let part = &asked[..length.unwrap()];
+                    if part.windows(15).any(|text| text == b"REPEATABLE READ") {
+                        std::future::pending::<()>().await;
+                    }
+                    server.write_all(part).await.unwrap();
+                }
+                length = server.read(&mut answered) => {
+                    client.write_all(&answered[..length.unwrap()]).await.unwrap();
+                }
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_at_the_first_look_is_not_waited_for_as_for_an_adoption() {
+    let scene = Scene::on(shared().unwrap(), vec![users()]).await;
+    let url = scene.database.url();
+    let (head, rest) = url.rsplit_once(':').unwrap();
+    let (port, name) = rest.split_once('/').unwrap();
+    let port = silent_at_a_look(port.parse().unwrap()).await;
+    let settings = Settings::parse(&format!("{head}:{port}/{name}")).unwrap();
+    let limits = Limits { statement: Duration::from_secs(1), ..limits() };
+    let pool = Pool::new(settings, limits, vec![users()].into(), 1);
+    let looked = tokio::time::timeout(Duration::from_secs(20), pool.prepare()).await;
+    let error = looked.expect("it does not wait for as long as an adoption takes").unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable(Store::Postgres), "{}", error.chain());
 }

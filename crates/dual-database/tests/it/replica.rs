@@ -599,3 +599,18 @@ mod rules {
         });
     }
 }
+
+#[tokio::test]
+async fn entries_about_other_tables_do_not_hide_what_is_to_be_sent() {
+    let scene = Scene::new().await;
+    scene.outside(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
+         INSERT INTO dual_conflict (name, key, register, winner, loser, noted, reviewed, sent)
+         SELECT CASE WHEN i IN (1, 1500) THEN 'visits' ELSE 'gone' END, i, 'note', 2, 1, 0, 0, 0
+         FROM n",
+    );
+    let (unsent, newest) =
+        scene.go(|content| Ok((content.unsent_conflicts()?, content.conflicts(2)?))).await;
+    assert_eq!(unsent.iter().map(|(_, entry)| entry.id.key).collect::<Vec<_>>(), [1, 1500]);
+    assert_eq!(newest.iter().map(|entry| entry.id.key).collect::<Vec<_>>(), [1500, 1]);
+}

@@ -139,6 +139,34 @@ async fn an_older_backup_gets_what_was_pending() {
 }
 
 #[tokio::test]
+async fn what_the_new_file_refuses_waits_in_the_salvage() {
+    let scene = Scene::new().await;
+    scene.insert(1, "old").await;
+    settle(&scene).await;
+    let backup = scene.path.with_extension("backup");
+    let copy = "a = sqlite3.connect(path); b = sqlite3.connect(other); a.backup(b)\n\
+         b.execute(\"CREATE TRIGGER no BEFORE INSERT ON visits WHEN new.note = 'bad' \
+         BEGIN SELECT RAISE(ABORT, 'no'); END\"); b.close(); a.close()";
+    python(copy, &scene.path, &backup);
+    scene.insert(2, "bad").await;
+    scene.insert(3, "good").await;
+    std::fs::rename(&backup, &scene.path).unwrap();
+    scene.note(1).await;
+    assert_eq!(notes(&scene.path), [(1, "old".into()), (3, "good".into())]);
+    assert!(has(&scene.path, "salvage") && !has(&scene.path, ".merged"));
+    let left = scene.replica.left();
+    assert!(left.len() == 1 && left[0].contains("1 rows are refused"), "{left:?}");
+    // Deleted and purged, what was taken does not come back with the rest.
+    scene.outside("DELETE FROM visits WHERE visit_id = 3");
+    scene.outside("DELETE FROM dual_side_visits WHERE key = 3; DROP TRIGGER no");
+    let (_folder, path) = scene.reopened();
+    let replica = Replica::open(settings(&path, vec![visits()])).await.unwrap();
+    assert_eq!(notes(&path), [(1, "old".into()), (2, "bad".into())]);
+    assert!(has(&path, ".merged"), "{:?}", names(&path));
+    assert!(replica.left().is_empty());
+}
+
+#[tokio::test]
 async fn a_foreign_file_is_refused_and_ours_is_kept() {
     let scene = Scene::new().await;
     scene.insert(1, "ours").await;

@@ -402,7 +402,8 @@ impl Session {
     }
 
     /// One wait within the limit. Whether it fails or its caller gives it up, an open
-    /// transaction stays in doubt.
+    /// transaction stays in doubt. Given up outside of one, the statement may still run: nobody
+    /// else is to wait behind it.
     async fn run<T>(
         &self,
         operation: &'static str,
@@ -415,7 +416,10 @@ impl Session {
         if before == State::InTransaction {
             self.set(State::Doubtful);
         }
-        let answer = self.wait(operation, work).await?;
+        let mut running = Running { session: self, is_alone: before == State::Idle };
+        let answer = self.wait(operation, work).await;
+        running.is_alone = false;
+        let answer = answer?;
         if before == State::InTransaction {
             self.set(State::InTransaction);
         }
@@ -484,6 +488,21 @@ impl Session {
 
     fn set(&self, state: State) {
         self.state.store(state as u8, Ordering::Release);
+    }
+}
+
+/// A statement that is waited for.
+struct Running<'s> {
+    session: &'s Session,
+    /// No transaction is open, and there is no answer yet.
+    is_alone: bool,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.is_alone {
+            self.session.kill();
+        }
     }
 }
 

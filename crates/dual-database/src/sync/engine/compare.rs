@@ -211,6 +211,7 @@ impl Rounds {
                 let Comparison { epoch, snapshot, .. } = comparison;
                 node.follow = follow(&node.follow, Event::Reconciled { epoch, snapshot })?;
                 node.pushed = node.pushed.max(comparison.upto);
+                node.held_from = None;
                 node.horizon = node.horizon.max(comparison.horizon);
                 content.set_node(&node)?;
                 content.purge(node.horizon)?;
@@ -235,6 +236,7 @@ impl Rounds {
                 let same = node.follow == comparison.state;
                 if same {
                     node.follow = follow(&node.follow, Event::Held { losses })?;
+                    node.held_from.get_or_insert(node.seq);
                     content.set_node(&node)?;
                 }
                 Ok(same)
@@ -244,6 +246,7 @@ impl Rounds {
             return Flow::more();
         }
         self.held = Some(losses);
+        self.shared.health.works(crate::Store::Postgres);
         warn!(
             losses,
             "a comparison would delete or overwrite so many rows that it waits for a person: \

@@ -165,8 +165,11 @@ impl Rounds {
 
     /// Adds the file's own conflicts to PostgreSQL's log, where every node's are read.
     pub(super) async fn tell(&mut self) -> Result<Flow> {
-        let unsent =
-            self.read("read the conflict log", |content| content.unsent_conflicts()).await?;
+        let (unsent, generation) = self
+            .read("read the conflict log", |content| {
+                Ok((content.unsent_conflicts()?, content.generation()))
+            })
+            .await?;
         if unsent.is_empty() {
             return Flow::to(Stand::Poll);
         }
@@ -175,12 +178,16 @@ impl Rounds {
         self.primary(&link).add_conflicts(&entries).await?;
         self.put_link(link);
         info!(conflicts = numbers.len(), "conflicts were logged");
-        Flow::to(Stand::Told(numbers))
+        Flow::to(Stand::Told { numbers, generation })
     }
 
-    /// Notes that it has them.
-    pub(super) async fn told(&mut self, numbers: Vec<i64>) -> Result<Flow> {
+    /// Notes that it has them. In a file that is at the path since, the numbers are those of other
+    /// entries.
+    pub(super) async fn told(&mut self, numbers: Vec<i64>, generation: u64) -> Result<Flow> {
         self.write("note told conflicts", Durability::Normal, move |content| {
+            if content.generation() != generation {
+                return Ok(());
+            }
             content.conflicts_sent(&numbers)
         })
         .await?;

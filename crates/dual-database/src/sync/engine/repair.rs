@@ -50,6 +50,7 @@ impl Rounds {
                 node.follow = Follow::Reconciling { cause, approved: false, followed };
                 node.follow = follow(&node.follow, Event::Held { losses: 0 })?;
             }
+            node.held_from.get_or_insert(node.seq);
             node.lease = nobodys_lease();
             content.set_node(&node)
         })
@@ -128,6 +129,8 @@ impl Rounds {
     /// and one that would lose little by now, are gone through with the guard alone.
     pub(super) async fn wait_for_a_person(&mut self, node: &Node, losses: usize) -> Result<Flow> {
         self.held = Some(losses);
+        // It answers; what keeps calls from it is the cursor, which says why.
+        self.shared.health.works(crate::Store::Postgres);
         let number = self.replica("wait for a person")?.process_number().number();
         let since = *self.held_since.get_or_insert_with(Instant::now);
         let due = match losses {
@@ -182,12 +185,15 @@ fn settle(
         there.retain(|row| row.id.key <= end);
         here.retain(|(id, _)| id.key <= end);
     }
+    let from = node.held_from.unwrap_or(i64::MAX);
     let ward = Ward::read(content)?;
     let horizon = range.header.horizon;
     let mut theirs = there.into_iter().peekable();
     let one = |id: RowId, local: Option<&LocalRow>, remote: Option<&RemoteRow>| match prefer {
         Preference::Sqlite => stamp_above(content, shared, id, local, remote, horizon),
-        Preference::Postgres | Preference::Newest => take_as_is(content, &ward, id, local, remote),
+        Preference::Postgres | Preference::Newest => {
+            take_as_is(content, &ward, id, local, remote, from)
+        }
     };
     for (id, local) in here {
         while let Some(remote) = theirs.next_if(|remote| remote.id < id) {
@@ -200,14 +206,26 @@ fn settle(
     Ok(end)
 }
 
-/// The file's row becomes PostgreSQL's, stamps and all.
+/// The file's row becomes PostgreSQL's, stamps and all, but for what was written since the file's
+/// position `from`, when the person was asked.
 fn take_as_is(
     content: &Content<'_>,
     ward: &Ward,
     id: RowId,
     local: Option<&LocalRow>,
     remote: Option<&RemoteRow>,
+    from: i64,
 ) -> Result<()> {
+    let later = local.filter(|local| local.seq > from && local.tracked.bases.any());
+    if let Some(local) = later {
+        let lives = |version: &Version| version.live.value;
+        let remote = remote.filter(|remote| lives(&remote.version));
+        let is_part = local.tracked.bases.live.is_none() && lives(&local.tracked.version);
+        // A birth, a death and a row that is nowhere else stay as a whole.
+        if !is_part || local.unreadable.is_some() || remote.is_none() {
+            return Ok(());
+        }
+    }
     let Some(remote) = remote else {
         if let Some(local) = local {
             lose(content, id, &local.tracked.version, None, Stamp::ZERO)?;
@@ -219,19 +237,42 @@ fn take_as_is(
         return ward.unreadable(content, id, Side::Sqlite, column);
     }
     let own = local.map(|local| &local.tracked);
-    let settled = Tracked::settled(remote.version.clone());
+    let settled = match later {
+        Some(local) => with_pending(remote.version.clone(), &local.tracked),
+        None => Tracked::settled(remote.version.clone()),
+    };
     if own == Some(&settled) && local.is_some_and(|local| local.surrogate == remote.surrogate) {
         return Ok(());
     }
     if let Some(own) = own {
         lose(content, id, &own.version, Some(&remote.version), Stamp::ZERO)?;
     }
-    let absorbed =
-        Absorbed { row: settled, changed: true, other_is_behind: false, conflicts: Vec::new() };
+    let absorbed = Absorbed {
+        row: settled,
+        changed: true,
+        other_is_behind: later.is_some(),
+        conflicts: Vec::new(),
+    };
     if content.take(id, local, Some(&remote.version), &absorbed, remote.surrogate)? == Taken::Done {
         ward.release(content, id, Side::Postgres)?;
     }
     Ok(())
+}
+
+/// PostgreSQL's row with what is pending in the file's, where that is newer.
+fn with_pending(theirs: Version, own: &Tracked) -> Tracked {
+    let mut row = Tracked::settled(theirs);
+    row.bases.columns = vec![None; row.version.columns.len()];
+    for (at, column) in own.version.columns.iter().enumerate() {
+        let base = own.bases.column(at);
+        if let (Some(_), Some(there)) = (base, row.version.columns.get_mut(at))
+            && column.stamp > there.stamp
+        {
+            there.clone_from(column);
+            row.bases.columns[at] = base;
+        }
+    }
+    row
 }
 
 /// The file's row gets stamps above PostgreSQL's and is pending as a whole; what only

@@ -46,7 +46,7 @@ pub(super) enum Stand {
     Restamp { primary_ms: i64 },
     Acknowledge(Box<(Batch, Pushed)>),
     Tell,
-    Told(Vec<i64>),
+    Told { numbers: Vec<i64>, generation: u64 },
     Poll,
     Apply(Box<(Poll, Follow)>),
 }
@@ -73,7 +73,7 @@ impl Stand {
             Stand::Restamp { .. } => Step::Restamp,
             Stand::Acknowledge(_) => Step::Acknowledge,
             Stand::Tell => Step::Tell,
-            Stand::Told(_) => Step::Told,
+            Stand::Told { .. } => Step::Told,
             Stand::Poll => Step::Poll,
             Stand::Apply(_) => Step::Apply,
         }
@@ -269,7 +269,7 @@ impl Rounds {
             Stand::Restamp { primary_ms } => self.restamp(primary_ms).await,
             Stand::Acknowledge(done) => self.acknowledge(done.0, done.1).await,
             Stand::Tell => self.tell().await,
-            Stand::Told(numbers) => self.told(numbers).await,
+            Stand::Told { numbers, generation } => self.told(numbers, generation).await,
             Stand::Poll => self.poll().await,
             Stand::Apply(polled) => self.apply(polled.0, polled.1).await,
         }

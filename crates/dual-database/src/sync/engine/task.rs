@@ -86,6 +86,13 @@ impl Core {
     /// Listens to PostgreSQL's doorbell for as long as it is up. It only saves waiting: a server
     /// or a pooler that never rings is polled.
     async fn listen(&self) {
+        while AssertUnwindSafe(self.hear()).catch_unwind().await.is_err() {
+            error!("listening to the doorbell panicked: it goes on");
+            sleep(LEASE).await;
+        }
+    }
+
+    async fn hear(&self) {
         let settings = self.shared.doorbell.as_ref().unwrap_or(&self.shared.postgres);
         let mut pace = Pace::new(1_000);
         loop {

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 
 use super::row::{BY_KEY, column, unexpected};
 use super::{Primary, RemoteTable};
-use crate::schema::{LogicalType, quoted};
+use crate::schema::{Column, LogicalType, quoted};
 use crate::store::postgres::Parameter;
 use crate::value::RangeDigest;
 use crate::{Error, Kind, Result};
@@ -50,17 +50,17 @@ impl Primary<'_> {
 }
 
 impl Primary<'_> {
-    /// Key and [`crate::value::row_digest`] of each living row with a key above `after` and up
-    /// to `upto`, in key order.
+    /// Key and, for each column, the [`crate::value::row_digest`] of it alone, of each living row
+    /// with a key above `after` and up to `upto`, in key order.
     ///
     /// # Errors
     /// As for [`Primary::range_digest`].
-    pub async fn row_digests(
+    pub async fn column_digests(
         &self,
         table: usize,
         after: Option<i64>,
         upto: Option<i64>,
-    ) -> Result<Vec<(i64, [u8; 32])>> {
+    ) -> Result<Vec<(i64, Vec<[u8; 32]>)>> {
         let Some(remote) = self.tables.get(table) else {
             return Err(Error::new(Kind::Internal, OPERATION, "no such table"));
         };
@@ -68,16 +68,16 @@ impl Primary<'_> {
         let sql = format!(
             "SELECT u.{key}::bigint, {} FROM {target} AS u \
              WHERE ($1 IS NULL OR u.{key} > $1) AND ($2 IS NULL OR u.{key} <= $2) ORDER BY u.{key}",
-            remote.row_digest()
+            remote.column_digests()
         );
         let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&upto, Type::INT8)];
         self.session.begin(OPERATION).await?;
         let answer = self.session.query(OPERATION, &sql, &parameters).await;
         self.leave(OPERATION).await;
-        let read = |row: &tokio_postgres::Row| -> Result<(i64, [u8; 32])> {
-            let digest: Vec<u8> = column(row, 1, OPERATION)?;
-            let digest = digest.try_into().map_err(|_| unexpected(OPERATION))?;
-            Ok((column(row, 0, OPERATION)?, digest))
+        let read = |row: &tokio_postgres::Row| -> Result<(i64, Vec<[u8; 32]>)> {
+            let digests: Vec<u8> = column(row, 1, OPERATION)?;
+            let digests = digests.as_chunks().0.to_vec();
+            Ok((column(row, 0, OPERATION)?, digests))
         };
         answer?.iter().map(read).collect()
     }
@@ -114,6 +114,14 @@ impl RemoteTable {
     fn row_digest(&self) -> String {
         let columns = self.table.columns().iter();
         digest_of(columns.map(|column| (column.kind, format!("u.{}", quoted(column.name)))))
+    }
+
+    /// Those of all columns, one after the other.
+    fn column_digests(&self) -> String {
+        let columns = self.table.columns().iter();
+        let digest =
+            |column: &Column| digest_of([(column.kind, format!("u.{}", quoted(column.name)))]);
+        columns.map(digest).collect::<Vec<_>>().join(" || ")
     }
 
     fn digest(&self) -> String {

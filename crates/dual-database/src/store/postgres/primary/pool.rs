@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::prepare::prepared;
+use super::prepare::{complete, not_joined};
 use super::{Prepared, Primary, RemoteTable, prepare};
 use crate::schema::Table;
 use crate::store::postgres::{Limits, Session, Settings};
@@ -38,11 +38,18 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// With the moment since which each is unused, the one unused longest first.
-    idle: VecDeque<(Instant, Arc<Session>)>,
+    /// The one unused longest first.
+    idle: VecDeque<Idle>,
     tables: Option<Arc<[RemoteTable]>>,
     /// Sessions of an earlier generation are not taken back.
     generation: u64,
+}
+
+#[derive(Debug)]
+struct Idle {
+    since: Instant,
+    session: Arc<Session>,
+    is_new: bool,
 }
 
 /// A session of a [`Pool`], given back when it is dropped, unless it is in doubt.
@@ -52,6 +59,7 @@ pub struct Pooled {
     session: Arc<Session>,
     tables: Option<Arc<[RemoteTable]>>,
     generation: u64,
+    is_new: bool,
     /// Freed after the session was given back.
     _permit: OwnedSemaphorePermit,
 }
@@ -97,32 +105,36 @@ impl Pool {
         };
         let (unused, tables, generation) = {
             let mut state = pool.state();
-            state.idle.retain(|(since, session)| since.elapsed() < IDLE && !session.is_closed());
+            state.idle.retain(|idle| idle.since.elapsed() < IDLE && !idle.session.is_closed());
             // The one used last: what is not needed grows old.
-            let unused = state.idle.pop_back().map(|(_, session)| session);
+            let unused = state.idle.pop_back();
             (unused, state.tables.clone(), state.generation)
         };
-        let session = match unused {
-            Some(session) => session,
-            None => Arc::new(Session::open(&pool.settings, &pool.limits).await?),
+        let (session, is_new) = match unused {
+            Some(idle) => (idle.session, idle.is_new),
+            None => (Arc::new(Session::open(&pool.settings, &pool.limits).await?), true),
         };
-        Ok(Pooled { pool: pool.clone(), session, tables, generation, _permit: permit })
+        Ok(Pooled { pool: pool.clone(), session, tables, generation, is_new, _permit: permit })
     }
 
     /// Sees to it that the server has what the tables need ([`prepare`]), and remembers what it
     /// has for the sessions that are taken from now on. On a connection of its own, which is
-    /// given more time.
+    /// given more time if something is missing: a look takes no longer than any other question.
     ///
     /// # Errors
     /// As for [`Session::open`] and [`prepare`]; about the schema if it only looks and something
     /// is missing.
     pub async fn prepare(&self) -> Result<Prepared> {
         let pool = &self.0;
-        let limits = Limits { statement: ADOPTION.max(pool.limits.statement), ..pool.limits };
-        let session = Session::open(&pool.settings, &limits).await?;
-        let prepared = match pool.adopts {
-            true => prepare(&session, &pool.declared).await?,
-            false => prepared(&session, &pool.declared).await?,
+        let mut session = Session::open(&pool.settings, &pool.limits).await?;
+        let prepared = match complete(&session, &pool.declared).await? {
+            Some(prepared) => prepared,
+            None if !pool.adopts => return Err(not_joined()),
+            None => {
+                let statement = ADOPTION.max(pool.limits.statement);
+                session.set_limits(Limits { statement, ..pool.limits });
+                prepare(&session, &pool.declared).await?
+            }
         };
         pool.state().tables = Some(prepared.tables.clone());
         Ok(prepared)
@@ -150,6 +162,17 @@ impl Shared {
 }
 
 impl Pooled {
+    /// Whether nobody has looked yet which server is at its other end.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// It is the right one: as long as the session stands, it stays so.
+    pub fn confirm(&mut self) {
+        self.is_new = false;
+    }
+
     /// What can be done with it for a file.
     ///
     /// # Errors
@@ -181,7 +204,8 @@ impl Drop for Pooled {
         }
         let mut state = self.pool.state();
         if state.generation == self.generation {
-            state.idle.push_back((Instant::now(), self.session.clone()));
+            let (since, session) = (Instant::now(), self.session.clone());
+            state.idle.push_back(Idle { since, session, is_new: self.is_new });
         }
     }
 }

@@ -64,20 +64,20 @@ pub async fn prepare(session: &Session, tables: &[Table]) -> Result<Prepared> {
     outcome
 }
 
-/// What the server has, if it has everything; nothing is changed.
+/// What the server has, if nothing is missing; nothing is changed.
 ///
 /// # Errors
-/// About the schema if something is missing; else as for [`prepare`].
-pub(super) async fn prepared(session: &Session, tables: &[Table]) -> Result<Prepared> {
+/// As for [`prepare`].
+pub(super) async fn complete(session: &Session, tables: &[Table]) -> Result<Option<Prepared>> {
     let surveys = look(session, tables).await?;
-    if !surveys.iter().all(Survey::is_done) {
-        let message = "the tables are not joined with the SQLite file yet, or not any more";
-        let error = Error::new(Kind::Schema(Store::Postgres), "look at PostgreSQL", message);
-        return Err(
-            error.with_hint("`dual init` shows what is to be done, `dual init --apply` does it")
-        );
-    }
-    Ok(finished(tables, surveys))
+    Ok(surveys.iter().all(Survey::is_done).then(|| finished(tables, surveys)))
+}
+
+/// Something is missing, and is not to be made.
+pub(super) fn not_joined() -> Error {
+    let message = "the tables are not joined with the SQLite file yet, or not any more";
+    Error::new(Kind::Schema(Store::Postgres), "look at PostgreSQL", message)
+        .with_hint("`dual init` shows what is to be done, `dual init --apply` does it")
 }
 
 struct Survey {

@@ -1,6 +1,7 @@
 //! The tables that stand beside the user's, and what fills them. Pure text.
 
 use super::layout::Layout;
+use super::triggers::trigger_names;
 use crate::stamp::Stamp;
 
 /// The version of everything whose name begins with `dual_`.
@@ -24,9 +25,29 @@ pub const COMMON: [&str; 2] = [
        columns TEXT NOT NULL\n)",
 ];
 
-/// What is not of one table but of the file: that of the node too.
-pub(super) const OF_THE_FILE: [&str; 6] =
-    ["dual_state", "dual_tracked", "dual_node", "dual_writer", "dual_conflict", "dual_quarantine"];
+/// What is not of one table but of the file: that of the node and of an import too.
+pub(super) const OF_THE_FILE: [&str; 7] = [
+    "dual_state",
+    "dual_tracked",
+    "dual_node",
+    "dual_writer",
+    "dual_conflict",
+    "dual_quarantine",
+    "dual_import_run",
+];
+
+/// What takes everything away that stands beside the table of that name.
+pub(super) fn drops_of(table: &str) -> Vec<String> {
+    let drop =
+        |what: &str, name: &str| format!("DROP {what} IF EXISTS {}", crate::schema::quoted(name));
+    // Triggers first: they stand on the user's table.
+    let mut drops: Vec<String> =
+        trigger_names(table).iter().map(|name| drop("TRIGGER", name)).collect();
+    drops.push(drop("TABLE", &format!("dual_side_{table}")));
+    drops.push(drop("TABLE", &format!("dual_look_{table}")));
+    drops.push(drop("INDEX", &format!("dual_{table}_surrogate")));
+    drops
+}
 
 impl Layout {
     /// The sidecar, its index and the list of keys to look at again.
@@ -86,11 +107,7 @@ impl Layout {
     /// What takes everything of this table away.
     #[must_use]
     pub fn drops(&self) -> Vec<String> {
-        let mut drops = self.drop_triggers();
-        drops.push(format!("DROP TABLE IF EXISTS {}", self.sidecar));
-        drops.push(format!("DROP TABLE IF EXISTS {}", self.look));
-        drops.push(format!("DROP INDEX IF EXISTS {}", self.surrogate_index()));
-        drops
+        drops_of(self.name)
     }
 
     /// The index over a surrogate that the table does not index itself.

@@ -4,7 +4,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::ddl::{COMMON, FORMAT, OF_THE_FILE};
+use super::ddl::{COMMON, FORMAT, OF_THE_FILE, drops_of};
 use super::layout::{Layout, Unique};
 use crate::stamp::Writer;
 use crate::store::sqlite::failed;
@@ -104,16 +104,27 @@ pub fn lacks(connection: &Connection, layout: &Layout) -> Result<bool> {
     Ok(!layout.additions(has).is_empty())
 }
 
-/// Takes everything of these tables, and of the file, away. What stays is the user's tables.
+/// Takes everything of these tables, of those that were ever installed, and of the file, away.
+/// What stays is the user's, whatever it is called.
 ///
 /// # Errors
 /// Those of [`failed`].
 pub fn uninstall(connection: &Connection, layouts: &[Layout]) -> Result<()> {
+    let wrap = |cause| failed("uninstall capture from SQLite", cause);
     let mut statements: Vec<String> = layouts.iter().flat_map(Layout::drops).collect();
+    statements.extend(installed(connection).map_err(wrap)?.iter().flat_map(|name| drops_of(name)));
     statements.extend(OF_THE_FILE.map(|t| format!("DROP TABLE IF EXISTS {t}")));
-    connection
-        .execute_batch(&statements.join(";"))
-        .map_err(|cause| failed("uninstall capture from SQLite", cause))
+    connection.execute_batch(&statements.join(";")).map_err(wrap)
+}
+
+/// The names of the tables that capture was installed for.
+fn installed(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'dual_tracked'";
+    if !connection.prepare(there)?.exists([])? {
+        return Ok(Vec::new());
+    }
+    let mut look = connection.prepare("SELECT name FROM dual_tracked")?;
+    look.query_map([], |row| row.get(0))?.collect()
 }
 
 /// Whether there is an installation, of a format that is known.

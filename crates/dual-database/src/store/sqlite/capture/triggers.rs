@@ -6,10 +6,15 @@ use super::layout::{Layout, Unique, moment};
 const NAMES: [&str; 8] =
     ["inserting", "inserted", "updating", "updated", "rekeyed", "deleted", "looked_i", "looked_u"];
 
+/// The names of the triggers of a table.
+pub(super) fn trigger_names(table: &str) -> Vec<String> {
+    NAMES.iter().map(|what| format!("dual_{table}_{what}")).collect()
+}
+
 impl Layout {
     /// The triggers' names, unquoted.
     pub(super) fn trigger_names(&self) -> Vec<String> {
-        NAMES.iter().map(|what| format!("dual_{}_{what}", self.name)).collect()
+        trigger_names(self.name)
     }
 
     /// The triggers. `unique` are the table's unique indexes besides the key's, `rowid` among

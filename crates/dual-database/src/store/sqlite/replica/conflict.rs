@@ -51,8 +51,7 @@ impl Content<'_> {
     /// # Errors
     /// Those of [`failed`].
     pub fn conflicts(&self, limit: usize) -> Result<Vec<ConflictEntry>> {
-        let sql = format!("SELECT {COLUMNS} FROM dual_conflict ORDER BY number DESC LIMIT ?1");
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let sql = format!("SELECT {COLUMNS} FROM dual_conflict ORDER BY number DESC");
         Ok(self.entries(&sql, limit)?.into_iter().map(|(_, entry)| entry).collect())
     }
 
@@ -62,8 +61,7 @@ impl Content<'_> {
     /// # Errors
     /// Those of [`failed`].
     pub fn unsent_conflicts(&self) -> Result<Vec<(i64, ConflictEntry)>> {
-        let sql =
-            format!("SELECT {COLUMNS} FROM dual_conflict WHERE sent = 0 ORDER BY number LIMIT ?1");
+        let sql = format!("SELECT {COLUMNS} FROM dual_conflict WHERE sent = 0 ORDER BY number");
         self.entries(&sql, 1_000)
     }
 
@@ -97,12 +95,16 @@ impl Content<'_> {
         Ok(self.execute(OPERATION, sql, &[])? as u64)
     }
 
-    fn entries(&self, sql: &str, limit: i64) -> Result<Vec<(i64, ConflictEntry)>> {
+    /// At most so many of those that are about what is declared: others do not count, or they
+    /// would stand in the way of what comes after them.
+    fn entries(&self, sql: &str, limit: usize) -> Result<Vec<(i64, ConflictEntry)>> {
         let wrap = |cause| failed(OPERATION, cause);
         let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
-        let mut rows = look.query([limit]).map_err(wrap)?;
+        let mut rows = look.query([]).map_err(wrap)?;
         let mut entries = Vec::new();
-        while let Some(row) = rows.next().map_err(wrap)? {
+        while entries.len() < limit
+            && let Some(row) = rows.next().map_err(wrap)?
+        {
             entries.extend(self.entry(row).map_err(wrap)?);
         }
         Ok(entries)

@@ -1,6 +1,6 @@
 //! Lists of living rows, in the order and with the filters that PostgreSQL's have.
 
-use rusqlite::types::Value as Stored;
+use rusqlite::types::{Value as Stored, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
 use super::super::{failed, from_sqlite, to_sqlite};
@@ -70,7 +70,11 @@ fn rows(
     let mut statement = Statement::new(table);
     statement.filter(filter);
     if let Some(after) = after {
-        statement.go_on(after);
+        let order = match after.order.is_null() {
+            true => unreadable_order(connection, &statement, after.key)?,
+            false => Some(to_sqlite(&after.order)),
+        };
+        statement.go_on(after.key, order);
     }
     let columns: Vec<String> =
         table.columns().iter().map(|column| format!("u.{}", quoted(column.name))).collect();
@@ -103,6 +107,32 @@ fn rows(
         listed.push(record);
     }
     Ok(listed)
+}
+
+/// What the row of that key is really ordered by, though it reads as NULL because its column's
+/// type cannot hold it.
+fn unreadable_order(
+    connection: &Connection,
+    statement: &Statement<'_>,
+    key: i64,
+) -> rusqlite::Result<Option<Stored>> {
+    let Some((order, column)) = statement.order.as_ref().zip(statement.table.column(REGISTER_DATE))
+    else {
+        return Ok(None);
+    };
+    let table = quoted(statement.table.name());
+    let sql = format!("SELECT {order} FROM {table} AS u WHERE {} = ?1", statement.key);
+    let mut prepared = connection.prepare_cached(&sql)?;
+    let mut found = prepared.query([key])?;
+    let Some(row) = found.next()? else { return Ok(None) };
+    let stored = row.get_ref(0)?;
+    Ok(from_sqlite(column.kind, stored).is_err().then(|| match stored {
+        ValueRef::Null => Stored::Null,
+        ValueRef::Integer(number) => Stored::Integer(number),
+        ValueRef::Real(number) => Stored::Real(number),
+        ValueRef::Text(text) => Stored::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Blob(bytes) => Stored::Blob(bytes.to_vec()),
+    }))
 }
 
 /// Conditions with their values; names come from the declaration only.
@@ -155,15 +185,15 @@ impl<'t> Statement<'t> {
         }
     }
 
-    /// Only what comes after that row.
-    fn go_on(&mut self, after: &After) {
-        let key = self.bind(Stored::Integer(after.key));
+    /// Only what comes after the row of that key, which is ordered by `value`.
+    fn go_on(&mut self, key: i64, value: Option<Stored>) {
+        let key = self.bind(Stored::Integer(key));
         let own = self.key.clone();
-        let condition = match &self.order.clone() {
-            None => format!("{own} < {key}"),
-            Some(order) if after.order.is_null() => format!("({order} IS NULL AND {own} < {key})"),
-            Some(order) => {
-                let value = self.bind(to_sqlite(&after.order));
+        let condition = match (self.order.clone(), value) {
+            (None, _) => format!("{own} < {key}"),
+            (Some(order), None) => format!("({order} IS NULL AND {own} < {key})"),
+            (Some(order), Some(value)) => {
+                let value = self.bind(value);
                 format!(
                     "({order} IS NULL OR {order} < {value} OR ({order} = {value} AND {own} < {key}))"
                 )
@@ -219,6 +249,21 @@ mod tests {
             }
             assert_eq!(seen, [4, 3, 1, 5, 2], "pages of {size}");
         }
+    }
+
+    #[test]
+    fn a_page_goes_on_after_a_date_that_is_none() {
+        let file = file();
+        let sql = "INSERT INTO users (user_id, register_date) VALUES (6, 'soon'), (7, 'soon')";
+        file.execute_batch(sql).unwrap();
+        let (mut seen, mut after) = (Vec::new(), None);
+        while let Some(row) =
+            rows(&file, &users(), &Filter::default(), after.as_ref(), 1).unwrap().pop()
+        {
+            after = Some(After { order: row.values[6].clone(), key: row.key });
+            seen.push(row.key);
+        }
+        assert_eq!(seen, [7, 6, 4, 3, 1, 5, 2]);
     }
 
     #[test]

@@ -128,6 +128,9 @@ pub struct Node {
     pub lease: Option<Lease>,
     /// When both sides last exchanged everything, in milliseconds since 1970.
     pub exchanged_ms: Option<i64>,
+    /// The position at which a person was asked; `None` once both sides have been compared. What
+    /// was written since is not part of what the person decides about.
+    pub held_from: Option<i64>,
 }
 
 /// What is to be pushed.
@@ -313,6 +316,13 @@ impl Replica {
         // Letting go may wait for the work that is running.
         let _ = tokio::task::spawn_blocking(move || drop(self)).await;
         while open.changed().await.is_ok() {}
+    }
+
+    /// What could not be taken over of copies that lie beside the file, in sentences: writes that
+    /// were acknowledged may be there only. It is tried again whenever the file is opened.
+    #[must_use]
+    pub fn left(&self) -> Vec<String> {
+        self.place.left()
     }
 
     /// Where it is.

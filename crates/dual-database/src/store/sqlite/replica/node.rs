@@ -27,6 +27,7 @@ pub(super) const TABLES: [&str; 6] = [
        lease_holder INTEGER,\n  \
        lease_until INTEGER,\n  \
        exchanged INTEGER,\n  \
+       held INTEGER,\n  \
        tidied INTEGER\n)",
     "CREATE TABLE IF NOT EXISTS dual_writer (\n  \
        number INTEGER PRIMARY KEY,\n  \
@@ -65,7 +66,7 @@ impl Content<'_> {
     pub fn node(&self) -> Result<Node> {
         let state = state(self.connection())?;
         let sql = "SELECT file, installation, pushed, follow, token, proposed, lease_holder, \
-                   lease_until, exchanged FROM dual_node";
+                   lease_until, exchanged, held FROM dual_node";
         let wrap = |cause| failed(OPERATION, cause);
         let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
         let mut rows = look.query([]).map_err(wrap)?;
@@ -90,6 +91,7 @@ impl Content<'_> {
                 .zip(number(7)?)
                 .map(|(holder, until_unix_ms)| Lease { holder, until_unix_ms }),
             exchanged_ms: number(8)?,
+            held_from: number(9)?,
         })
     }
 
@@ -105,7 +107,7 @@ impl Content<'_> {
         self.execute(
             operation,
             "UPDATE dual_node SET installation = ?1, pushed = ?2, follow = ?3, token = ?4, \
-             proposed = ?5, lease_holder = ?6, lease_until = ?7, exchanged = ?8",
+             proposed = ?5, lease_holder = ?6, lease_until = ?7, exchanged = ?8, held = ?9",
             &[
                 &node.installation.map(|number| number.to_string()),
                 &node.pushed,
@@ -115,6 +117,7 @@ impl Content<'_> {
                 &node.lease.map(|lease| lease.holder),
                 &node.lease.map(|lease| lease.until_unix_ms),
                 &node.exchanged_ms,
+                &node.held_from,
             ],
         )
         .map(|_| ())

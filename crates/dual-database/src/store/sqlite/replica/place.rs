@@ -57,6 +57,8 @@ pub(super) struct Place {
     number: AtomicU16,
     generation: AtomicU64,
     identity: Mutex<Option<Identity>>,
+    /// What could not be taken over of files that lie beside this one, in sentences.
+    left: Mutex<Vec<String>>,
 }
 
 impl Identity {
@@ -79,6 +81,7 @@ impl Place {
             number: AtomicU16::new(0),
             generation: AtomicU64::new(0),
             identity: Mutex::new(None),
+            left: Mutex::default(),
         }
     }
 
@@ -150,6 +153,20 @@ impl Place {
         self.real.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What could not be taken over, in sentences.
+    pub(super) fn left(&self) -> Vec<String> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Something could not be taken over; `None`: it is tried again from the start.
+    pub(super) fn set_left(&self, sentence: Option<String>) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        match sentence {
+            Some(sentence) => left.push(sentence),
+            None => left.clear(),
+        }
+    }
+
     /// Where a copy of what would be lost is kept.
     pub(super) fn salvage(&self) -> PathBuf {
         self.beside(&format!("{SALVAGE}{}", Uuid::now_v7()))
@@ -204,9 +221,9 @@ impl Place {
         Ok(aside)
     }
 
+    /// The log first: a program that finds it without its file plays it into a new one.
     fn rename_all(&self, from: &Path, to: &Path) -> Result<()> {
         let operation = "set the damaged SQLite file aside";
-        std::fs::rename(from, to).map_err(|cause| self.io(operation, cause))?;
         for companion in COMPANIONS {
             match std::fs::rename(beside(from, companion), beside(to, companion)) {
                 Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
@@ -215,7 +232,7 @@ impl Place {
                 _ => {}
             }
         }
-        Ok(())
+        std::fs::rename(from, to).map_err(|cause| self.io(operation, cause))
     }
 
     /// Makes sure that what was done to names in the folder outlives a power cut.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::super::failed;
 use super::place::Place;
-use super::{Content, LocalRow};
+use super::{Content, LocalRow, Taken};
 use crate::merge::{Absorbed, Bases, Conflict, Defaults, RegisterId, Tracked, merge as merged};
 use crate::schema::RowId;
 use crate::{Error, Kind, Result, Store};
@@ -18,8 +18,27 @@ const OPERATION: &str = "merge a salvaged SQLite file";
 pub(super) struct Report {
     /// Rows that were taken over.
     pub taken: u64,
-    /// Rows that could not be read.
+    /// Rows that could not be read, or that hold what cannot be carried.
     pub unreadable: u64,
+    /// Rows that the file's own table refuses; they are in its quarantine.
+    pub refused: u64,
+}
+
+impl Report {
+    /// Nothing is left that only the other file has.
+    pub(super) fn is_complete(self) -> bool {
+        self.unreadable == 0 && self.refused == 0
+    }
+}
+
+/// What became of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Taken,
+    /// It was there already.
+    Known,
+    Unreadable,
+    Refused,
 }
 
 /// How much is taken over.
@@ -32,7 +51,8 @@ pub(super) enum Extent {
 }
 
 /// Takes over the rows and the conflict log of the file at `from`, in one transaction.
-/// Repeating it changes nothing.
+/// Repeating it changes nothing. If something pending is left, what was taken is forgotten there:
+/// tried again much later, it would come back after it was deleted and purged.
 ///
 /// # Errors
 /// About the schema if it is none of ours; else those of [`failed`].
@@ -62,7 +82,10 @@ pub(super) fn merge(
     let pushed = node.as_ref().map_or(0, |node| node.pushed);
     into.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE").map_err(wrap)?;
     let mut report = Report::default();
-    let result = rows(&theirs, &ours, (extent, pushed), &mut report).and_then(|()| {
+    let mut settled = Vec::new();
+    let read = rows(&theirs, &ours, (extent, pushed), &mut report);
+    let result = read.and_then(|ids| {
+        settled = ids;
         if let Ok(entries) = theirs.conflicts(usize::MAX) {
             let entries: Vec<_> = entries.into_iter().rev().collect();
             ours.log_conflicts(&entries)?;
@@ -78,15 +101,35 @@ pub(super) fn merge(
     if !into.is_autocommit() {
         into.execute_batch("ROLLBACK").map_err(wrap)?;
     }
+    if result.is_ok()
+        && extent == Extent::Pending
+        && !report.is_complete()
+        && let Err(cause) = forget(&theirs, &settled)
+    {
+        tracing::warn!(%cause, "what was taken of a salvage could not be forgotten in it");
+    }
     result.map(|()| report)
 }
 
+fn forget(theirs: &Content<'_>, settled: &[RowId]) -> rusqlite::Result<()> {
+    let transaction = theirs.connection().unchecked_transaction()?;
+    for id in settled {
+        if let Some(local) = theirs.tables().get(id.table) {
+            let sql = format!("DELETE FROM {} WHERE key = ?1", local.layout.sidecar);
+            transaction.prepare_cached(&sql)?.execute([id.key])?;
+        }
+    }
+    transaction.commit()
+}
+
+/// Says which rows are settled.
 fn rows(
     theirs: &Content<'_>,
     ours: &Content<'_>,
     (extent, pushed): (Extent, i64),
     report: &mut Report,
-) -> Result<()> {
+) -> Result<Vec<RowId>> {
+    let mut settled = Vec::new();
     for (table, local) in ours.tables().iter().enumerate() {
         let layout = &local.layout;
         // Not by the index over `seq`, which may be what is damaged.
@@ -101,14 +144,23 @@ fn rows(
         report.unreadable += u64::from(!is_complete);
         for key in keys {
             let id = RowId { table, key };
-            match theirs.row(id) {
-                Ok(Some(row)) => report.taken += u64::from(take_over(ours, id, &row, pushed)?),
-                Ok(None) => {}
-                Err(_) => report.unreadable += 1,
+            let outcome = match theirs.row(id) {
+                Ok(Some(row)) => take_over(ours, id, &row, pushed)?,
+                Ok(None) => Outcome::Known,
+                Err(_) => Outcome::Unreadable,
+            };
+            match outcome {
+                Outcome::Taken => report.taken += 1,
+                Outcome::Known => {}
+                Outcome::Unreadable => report.unreadable += 1,
+                Outcome::Refused => report.refused += 1,
+            }
+            if matches!(outcome, Outcome::Taken | Outcome::Known) {
+                settled.push(id);
             }
         }
     }
-    Ok(())
+    Ok(settled)
 }
 
 /// The keys that are wanted, from both ends up to where they can be read; and whether that is
@@ -134,23 +186,24 @@ fn keys(source: &Connection, sidecar: &str, which: &str) -> (Vec<i64>, bool) {
     (keys, false)
 }
 
-/// Says whether the row was lacking here.
-fn take_over(ours: &Content<'_>, id: RowId, theirs: &LocalRow, pushed: i64) -> Result<bool> {
+fn take_over(ours: &Content<'_>, id: RowId, theirs: &LocalRow, pushed: i64) -> Result<Outcome> {
     if theirs.unreadable.is_some() {
         // What cannot be carried to PostgreSQL cannot be carried here either.
-        return Ok(false);
+        return Ok(Outcome::Unreadable);
     }
     let before = ours.row(id)?;
     let defaults = &ours.local(id.table)?.defaults;
     let own = before.as_ref().map(|row| &row.tracked);
     let mut absorbed = absorb(own, &theirs.tracked, defaults);
     if !absorbed.changed {
-        return Ok(false);
+        return Ok(Outcome::Known);
     }
     absorbed.other_is_behind = theirs.seq > pushed || absorbed.row.bases.any();
     let other = &theirs.tracked.version;
-    ours.take(id, before.as_ref(), Some(other), &absorbed, theirs.surrogate)?;
-    Ok(true)
+    Ok(match ours.take(id, before.as_ref(), Some(other), &absorbed, theirs.surrogate)? {
+        Taken::Done => Outcome::Taken,
+        Taken::Refused => Outcome::Refused,
+    })
 }
 
 /// Both rows as one: for each register the higher stamp with what is pending about it. Where a

@@ -217,7 +217,9 @@ impl Station {
 
     /// Takes over what can be read in damaged files.
     fn take_damaged(&mut self) -> Result<()> {
+        self.place.set_left(None);
         for damaged in self.place.damaged() {
+            let mut refused = 0;
             let merged = salvage::merge(
                 &self.place,
                 self.connection()?,
@@ -226,11 +228,15 @@ impl Station {
                 Extent::Whole,
             );
             match merged {
-                Ok(report) => tracing::warn!(
-                    rows = report.taken,
-                    unreadable = report.unreadable,
-                    "what can be read of the damaged file was taken over"
-                ),
+                Ok(report) => {
+                    refused = report.refused;
+                    tracing::warn!(
+                        rows = report.taken,
+                        unreadable = report.unreadable,
+                        refused,
+                        "what can be read of the damaged file was taken over"
+                    );
+                }
                 Err(error) if is_about(&error) => {
                     tracing::error!(error = %error.chain(), "nothing can be read of the damaged file");
                 }
@@ -238,6 +244,10 @@ impl Station {
             }
             let aside = self.place.put_away(&damaged)?;
             tracing::warn!(aside = %aside.display(), "the damaged file is kept");
+            if refused > 0 {
+                let rows = format!("{}: {refused} rows are refused by the table", aside.display());
+                self.place.set_left(Some(rows));
+            }
         }
         Ok(())
     }
@@ -280,7 +290,8 @@ impl Station {
         Ok(())
     }
 
-    /// Merges every salvage that lies beside the file.
+    /// Merges every salvage that lies beside the file. One of which something is left stays as it
+    /// is, to be tried again at the next opening: what is pending in it is nowhere else.
     fn take_salvages(&mut self) -> Result<()> {
         for salvage in self.place.salvages() {
             let merged = salvage::merge(
@@ -291,6 +302,16 @@ impl Station {
                 Extent::Pending,
             );
             match merged {
+                Ok(report) if !report.is_complete() => {
+                    let sentence = format!(
+                        "{}: {} rows are refused by the table, {} cannot be read",
+                        salvage.display(),
+                        report.refused,
+                        report.unreadable
+                    );
+                    tracing::error!(rows = report.taken, left = sentence, "a salvage stays");
+                    self.place.set_left(Some(sentence));
+                }
                 Ok(report) => {
                     tracing::warn!(salvage = %salvage.display(), rows = report.taken, "a salvage was merged");
                     std::fs::rename(&salvage, beside(&salvage, ".merged"))
@@ -298,6 +319,8 @@ impl Station {
                 }
                 Err(error) if is_about(&error) => {
                     tracing::warn!(salvage = %salvage.display(), error = %error.chain(), "a salvage is left alone");
+                    let sentence = format!("{}: {}", salvage.display(), error.message());
+                    self.place.set_left(Some(sentence));
                 }
                 Err(error) => return Err(error),
             }
