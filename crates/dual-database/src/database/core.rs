@@ -11,8 +11,9 @@ use super::options::{Prefer, WriteMode};
 use crate::health::StoreState;
 use crate::schema::Table;
 use crate::stamp::Stamp;
-use crate::store::sqlite::replica::Replica;
+use crate::store::sqlite::replica::{Content, Durability, Replica};
 use crate::sync::engine::{Exchange, Shared, Synchroniser};
+use crate::sync::{Event, Follow};
 use crate::{Error, Kind, Result, Store};
 
 /// An open database, shared by its clones.
@@ -110,6 +111,30 @@ impl Core {
             && let Some(synchroniser) = running.as_ref()
         {
             synchroniser.ring();
+        }
+    }
+
+    /// What has been set aside, or waits for a person, is due at once. If the file cannot be
+    /// asked, the exchange says so.
+    pub async fn look_again(&self) {
+        let operation = "look again at what waits";
+        let Ok(replica) = self.replica(operation) else { return };
+        let work = |content: &Content<'_>| {
+            content.retry_all()?;
+            let mut node = content.node()?;
+            // Holder 0: somebody is repairing.
+            let is_free = node.lease.is_none_or(|lease| lease.holder != 0);
+            if is_free
+                && matches!(node.follow, Follow::Held { losses: 1.., .. })
+                && let Ok(next) = node.follow.next(Event::Reconsidered)
+            {
+                node.follow = next;
+                content.set_node(&node)?;
+            }
+            Ok(())
+        };
+        if let Err(error) = replica.write(operation, Durability::Full, work).await {
+            tracing::debug!(error = error.chain(), "what waits is not looked at again");
         }
     }
 

@@ -175,11 +175,13 @@ impl DualDatabase {
         self.core.transaction(work).await
     }
 
-    /// Exchanges what is pending, at most for `within`.
+    /// Exchanges what is pending, at most for `within`. Rows in quarantine are tried again, and a
+    /// comparison that waits for a person is made again, in case it would lose little by now.
     ///
     /// # Errors
     /// Unavailable if a side does not answer or time is up.
     pub async fn sync_now(&self, within: Duration) -> Result<Exchange> {
+        self.core.look_again().await;
         self.core.exchange(within).await
     }
 

@@ -120,7 +120,9 @@ async fn a_crash_that_reuses_transaction_ids_hides_nothing() {
 async fn many_ordinary_changes_around_a_crash_need_nobody() {
     let scene = Scene::new();
     let db = scene.open().await;
-    scene.psql("INSERT INTO users (user_id, first_name) SELECT n, 'до' FROM generate_series(1, 1000) AS n");
+    scene.psql(
+        "INSERT INTO users (user_id, first_name) SELECT n, 'до' FROM generate_series(1, 1000) AS n",
+    );
     scene.until_equal(&db).await;
     scene.psql("UPDATE users SET status = 'vip' WHERE user_id BETWEEN 300 AND 499; DELETE FROM users WHERE user_id > 900");
     scene.server.stop(StopMode::Immediate).unwrap();
@@ -129,7 +131,12 @@ async fn many_ordinary_changes_around_a_crash_need_nobody() {
     scene.until_equal(&db).await;
     assert_eq!(scene.psql("SELECT count(*) FROM users"), "599");
     assert_eq!(scene.psql("SELECT count(*) FROM users WHERE status = 'old script'"), "299");
-    assert_eq!(scene.sqlite("print(db.execute(\"SELECT count(*) FROM users WHERE status = 'vip'\").fetchone()[0])"), "200");
+    assert_eq!(
+        scene.sqlite(
+            "print(db.execute(\"SELECT count(*) FROM users WHERE status = 'vip'\").fetchone()[0])"
+        ),
+        "200"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

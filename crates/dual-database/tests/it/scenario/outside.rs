@@ -114,6 +114,21 @@ async fn a_row_that_the_other_side_refuses_is_set_aside_and_released() {
     assert_eq!(place.psql("SELECT referrer_id FROM users WHERE user_id = 50"), "7");
 }
 
+/// What PostgreSQL's rule refuses is tried again as soon as a person asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_a_rule_refused_goes_when_the_rule_has_gone() {
+    let place = Place::new();
+    let db = place.open().await;
+    let _ = db.add_user(&named(1, "наш")).await.unwrap();
+    place.psql("ALTER TABLE users ADD CONSTRAINT known CHECK (status IN ('registered'))");
+    place.sqlite("db.execute(\"UPDATE users SET status = 'vip' WHERE user_id = 1\")");
+    until(|| async { db.quarantine().await.unwrap().len() == 1 }).await;
+    place.psql("ALTER TABLE users DROP CONSTRAINT known");
+    let exchange = db.sync_now(super::scene::LIMIT).await.unwrap();
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 0));
+    assert_eq!(place.psql("SELECT status FROM users"), "vip");
+}
+
 /// PostgreSQL 12 and 18 as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_and_the_newest_server() {

@@ -55,6 +55,14 @@ impl Content<'_> {
         Ok(())
     }
 
+    /// Everything that waits becomes due: a person asks for it.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn retry_all(&self) -> Result<()> {
+        self.execute(OPERATION, "UPDATE dual_quarantine SET retry = 0", &[]).map(|_| ())
+    }
+
     /// The quarantine, the oldest first. Rows of tables that are no longer declared are left out.
     ///
     /// # Errors
