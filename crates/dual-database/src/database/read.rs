@@ -215,10 +215,11 @@ impl Core {
         self.tell(self.ask_file_within(operation, self.timeout, question).await)
     }
 
-    /// Lets the breaker know of a failure of the file.
+    /// Lets the breaker know of a failure of the file. Of one that is not open it knows better
+    /// why.
     fn tell<T>(&self, answer: Result<T>) -> Result<T> {
         answer.inspect_err(|error| {
-            if !super::core::is_verdict(error) {
+            if self.shared.replica().is_some() && !super::core::is_verdict(error) {
                 self.shared.health.failed(Store::Sqlite, error);
             }
         })
