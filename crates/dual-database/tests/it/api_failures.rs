@@ -250,6 +250,9 @@ async fn both_are_required() {
     let db = scene.builder().write_mode(WriteMode::RequireBoth).open().await.unwrap();
     both(db.add_user(&named(1, "Anna")).await.unwrap());
     scene.proxy.set(Wire::Refuse);
+    // A write that is sent before the loss is noticed may have been executed.
+    let notices = async || db.get_user(1).await.unwrap().source == Store::Sqlite;
+    eventually("the loss is noticed", notices).await;
     for error in [
         db.add_user(&named(2, "x")).await.unwrap_err(),
         db.update_user(1, &named(1, "x")).await.unwrap_err(),
@@ -419,6 +422,9 @@ async fn postgres_comes_back_while_the_file_is_away() {
     script.execute_batch("BEGIN IMMEDIATE").unwrap();
     only(Store::Postgres, db.add_user(&named(2, "Boris")).await.unwrap());
     scene.proxy.set(Wire::Refuse);
+    // A write that is sent before the loss is noticed may have been executed.
+    let notices = async || db.get_user(1).await.unwrap().source == Store::Sqlite;
+    eventually("the loss is noticed", notices).await;
     let error = db.add_user(&named(3, "Vera")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable(Store::Postgres));
     scene.proxy.set(Wire::Pass);
