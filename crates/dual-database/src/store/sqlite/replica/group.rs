@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, InterruptHandle};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::super::failed;
 use super::place::{Fate, Place, moved};
@@ -24,6 +24,8 @@ pub(super) struct Committer {
     jobs: Option<mpsc::Sender<Message>>,
     stop: Arc<Stop>,
     thread: Option<JoinHandle<()>>,
+    /// Its sender is the thread's, and goes when the connection is closed.
+    open: watch::Receiver<()>,
 }
 
 enum Message {
@@ -126,12 +128,14 @@ impl Committer {
         let (jobs, inbox) = mpsc::channel();
         let (opened, answer) = oneshot::channel();
         let held = Arc::clone(&stop);
+        let (is_open, open) = watch::channel(());
         let thread = std::thread::Builder::new()
             .name("dual-sqlite-write".into())
             .spawn(move || match Station::start(Arc::clone(&place)) {
                 Ok(station) => {
                     let _ = opened.send(Ok(()));
                     Thread { place, station, stop: held, synchronous: None }.run(&inbox);
+                    drop(is_open);
                 }
                 Err(error) => {
                     let _ = opened.send(Err(error));
@@ -140,7 +144,7 @@ impl Committer {
             .map_err(|cause| {
                 Error::new(Kind::Internal, operation, "no thread to be had").with_source(cause)
             })?;
-        let committer = Committer { jobs: Some(jobs), stop, thread: Some(thread) };
+        let committer = Committer { jobs: Some(jobs), stop, thread: Some(thread), open };
         answer.await.map_err(|_| closing(operation))??;
         Ok(committer)
     }
@@ -156,6 +160,11 @@ impl Committer {
         let ticket = Ticket { operation, durability, work: Some(work), result: None, answer };
         self.send(Message::Work(Box::new(ticket))).map_err(|()| closing(operation))?;
         answered.await.map_err(|_| closing(operation))?
+    }
+
+    /// Ends when the thread has closed its connection.
+    pub(super) fn open(&self) -> watch::Receiver<()> {
+        self.open.clone()
     }
 
     /// The file of that generation was found damaged: it is to be set aside.

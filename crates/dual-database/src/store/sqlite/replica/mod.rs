@@ -28,7 +28,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use content::Content;
@@ -198,8 +197,6 @@ pub struct Replica {
     /// reading one may not.
     reader: Reader,
     committer: Committer,
-    /// Goes last, when both threads have closed their connections.
-    open: watch::Sender<()>,
 }
 
 impl Replica {
@@ -215,7 +212,7 @@ impl Replica {
         let place = Arc::new(Place::new(settings));
         let committer = Committer::start(Arc::clone(&place)).await?;
         let reader = Reader::start(Arc::clone(&place))?;
-        Ok(Replica { place, committer, reader, open: watch::Sender::new(()) })
+        Ok(Replica { place, committer, reader })
     }
 
     /// The tables in their order.
@@ -312,7 +309,7 @@ impl Replica {
     /// Closes it and waits until SQLite has let go of the file: that is when the last of those
     /// who share it has.
     pub async fn close(self: Arc<Replica>) {
-        let mut open = self.open.subscribe();
+        let mut open = self.committer.open();
         // Letting go may wait for the work that is running.
         let _ = tokio::task::spawn_blocking(move || drop(self)).await;
         while open.changed().await.is_ok() {}
