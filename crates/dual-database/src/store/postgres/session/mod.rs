@@ -1,15 +1,20 @@
 //! One connection on which no wait is endless.
 
+mod limits;
+mod transact;
+
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
-use futures_util::future::{join_all, join3};
+pub use limits::Limits;
+use limits::milliseconds;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
+use transact::DURABLE;
+pub use transact::{Access, Call};
 
 use super::connect::{Connected, connect};
 use super::copy::{CopyIn, CopyOut};
@@ -20,79 +25,6 @@ use crate::{Error, Result};
 /// A parameter of a statement with its type. Giving the type saves a round trip and a named
 /// prepared statement, which would not survive a pooler.
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
-
-/// See [`Limits::idle`].
-const IDLE: Duration = Duration::from_secs(10);
-const MASSES: Duration = Duration::from_secs(60);
-
-/// How long is waited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// For each address of a host: connection, TLS, password and the look at the server.
-    pub connect: Duration,
-    /// For one statement, in the server. A COPY counts as one statement. Zero: no limit.
-    pub statement: Duration,
-    /// For a lock, in the server.
-    pub lock: Duration,
-    /// By how much a wait here is longer than the server's own limit, so that the server, which
-    /// can say why, is heard first.
-    pub grace: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            connect: Duration::from_secs(10),
-            statement: Duration::from_secs(30),
-            lock: Duration::from_secs(10),
-            grace: Duration::from_secs(5),
-        }
-    }
-}
-
-impl Limits {
-    /// How long an answer is waited for; then the server or the network is taken for dead.
-    pub(super) fn answer(&self) -> Duration {
-        if self.statement.is_zero() {
-            return Duration::MAX;
-        }
-        self.statement.saturating_add(self.grace)
-    }
-
-    /// How long the server leaves a transaction open in which nothing happens: a program that was
-    /// stopped, or a network that was cut, must not hold its locks. Time enough for what is done
-    /// between two statements of a transaction; more for those that move masses of rows.
-    fn idle(&self) -> Duration {
-        match self.statement {
-            Duration::ZERO => Duration::ZERO,
-            statement if statement > MASSES => statement,
-            _ => IDLE,
-        }
-    }
-}
-
-/// One statement of [`Session::transact`].
-#[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
-    /// The statement.
-    pub sql: &'a str,
-    /// Its parameters.
-    pub parameters: &'a [Parameter<'a>],
-}
-
-/// What a [`Session::transact`] is allowed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Nothing changes: a lost answer is no more than that.
-    Read,
-    /// It may have been committed though its answer was lost.
-    Write,
-}
-
-/// `BEGIN`, with a commit that a crash of the server does not lose. Not for a transaction with one
-/// snapshot: the question would take it, and a table may have to be locked before.
-const DURABLE: &str = "BEGIN; SELECT set_config('synchronous_commit', 'on', true) \
-     WHERE current_setting('synchronous_commit') = 'off'";
 
 /// The life of a session, kept in an atomic so that copies can share it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -279,71 +211,6 @@ impl Session {
         )
     }
 
-    /// A whole transaction in one round trip: everything is sent at once. If a statement fails,
-    /// nothing was done, and the error is that of the first that did. Returns the rows of each.
-    ///
-    /// # Errors
-    /// As for [`Session::query`] and [`Session::commit`]. An answer that was lost after a
-    /// [`Access::Write`] was sent is [`crate::Kind::OutcomeUnknown`]; unavailable means that
-    /// nothing reached the server.
-    pub async fn transact(
-        &self,
-        operation: &'static str,
-        access: Access,
-        calls: &[Call<'_>],
-    ) -> Result<Vec<Vec<Row>>> {
-        if self.in_transaction() {
-            return misuse(operation, "a transaction is open already");
-        }
-        if self.is_closed() {
-            return Err(self.gone(operation));
-        }
-        self.set(State::Doubtful);
-        let opening = self.opening(match access {
-            Access::Read => "BEGIN READ ONLY",
-            Access::Write => DURABLE,
-        });
-        // The driver sends at the first poll, and joined futures are polled in their order.
-        let calls = calls.iter().map(|call| self.client.query_typed(call.sql, call.parameters));
-        // Boxed, as above.
-        let all = Box::pin(join3(
-            self.client.batch_execute(&opening),
-            join_all(calls),
-            self.client.batch_execute("COMMIT"),
-        ));
-        let limit = self.limits.answer();
-        let lost = |failure| match access {
-            Access::Read => failure,
-            Access::Write => commit_unknown(operation, failure),
-        };
-        let Ok((begun, answers, committed)) = tokio::time::timeout(limit, all).await else {
-            self.kill();
-            return Err(lost(self.peer.silent(operation, limit)));
-        };
-        let answers = begun.and_then(|()| answers.into_iter().collect());
-        match (answers, committed) {
-            (Ok(rows), Ok(())) => {
-                self.set(State::Idle);
-                Ok(rows)
-            }
-            // Nothing was done, whatever was answered to the rest.
-            (Err(error), _) | (_, Err(error)) if !leaves_commit_open(&error) => {
-                let failure = self.failed(operation, &error);
-                if self.client.is_closed() {
-                    self.kill()
-                } else {
-                    self.set(State::Idle)
-                }
-                Err(failure)
-            }
-            (Err(error), _) | (_, Err(error)) => {
-                let failure = self.failed(operation, &error);
-                self.kill();
-                Err(lost(failure))
-            }
-        }
-    }
-
     /// Waits until the server has sent a notification since the last call, or the connection
     /// has ended.
     pub(super) async fn rung(&self) {
@@ -510,9 +377,4 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// As the server takes it: zero means "no limit" there, and so it does here.
-fn milliseconds(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

@@ -1,0 +1,98 @@
+//! A whole transaction in one round trip.
+
+use futures_util::future::{join_all, join3};
+use tokio_postgres::Row;
+
+use super::{Parameter, Session, State};
+use crate::Result;
+use crate::store::postgres::failure::{commit_unknown, leaves_commit_open, misuse};
+
+/// One statement of [`Session::transact`].
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The statement.
+    pub sql: &'a str,
+    /// Its parameters.
+    pub parameters: &'a [Parameter<'a>],
+}
+
+/// What a [`Session::transact`] is allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing changes: a lost answer is no more than that.
+    Read,
+    /// It may have been committed though its answer was lost.
+    Write,
+}
+
+/// `BEGIN`, with a commit that a crash of the server does not lose. Not for a transaction with one
+/// snapshot: the question would take it, and a table may have to be locked before.
+pub(super) const DURABLE: &str = "BEGIN; SELECT set_config('synchronous_commit', 'on', true) \
+     WHERE current_setting('synchronous_commit') = 'off'";
+
+impl Session {
+    /// A whole transaction in one round trip: everything is sent at once. If a statement fails,
+    /// nothing was done, and the error is that of the first that did. Returns the rows of each.
+    ///
+    /// # Errors
+    /// As for [`Session::query`] and [`Session::commit`]. An answer that was lost after a
+    /// [`Access::Write`] was sent is [`crate::Kind::OutcomeUnknown`]; unavailable means that
+    /// nothing reached the server.
+    pub async fn transact(
+        &self,
+        operation: &'static str,
+        access: Access,
+        calls: &[Call<'_>],
+    ) -> Result<Vec<Vec<Row>>> {
+        if self.in_transaction() {
+            return misuse(operation, "a transaction is open already");
+        }
+        if self.is_closed() {
+            return Err(self.gone(operation));
+        }
+        self.set(State::Doubtful);
+        let opening = self.opening(match access {
+            Access::Read => "BEGIN READ ONLY",
+            Access::Write => DURABLE,
+        });
+        // The driver sends at the first poll, and joined futures are polled in their order.
+        let calls = calls.iter().map(|call| self.client.query_typed(call.sql, call.parameters));
+        // Boxed, as above.
+        let all = Box::pin(join3(
+            self.client.batch_execute(&opening),
+            join_all(calls),
+            self.client.batch_execute("COMMIT"),
+        ));
+        let limit = self.limits.answer();
+        let lost = |failure| match access {
+            Access::Read => failure,
+            Access::Write => commit_unknown(operation, failure),
+        };
+        let Ok((begun, answers, committed)) = tokio::time::timeout(limit, all).await else {
+            self.kill();
+            return Err(lost(self.peer.silent(operation, limit)));
+        };
+        let answers = begun.and_then(|()| answers.into_iter().collect());
+        match (answers, committed) {
+            (Ok(rows), Ok(())) => {
+                self.set(State::Idle);
+                Ok(rows)
+            }
+            // Nothing was done, whatever was answered to the rest.
+            (Err(error), _) | (_, Err(error)) if !leaves_commit_open(&error) => {
+                let failure = self.failed(operation, &error);
+                if self.client.is_closed() {
+                    self.kill()
+                } else {
+                    self.set(State::Idle)
+                }
+                Err(failure)
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                let failure = self.failed(operation, &error);
+                self.kill();
+                Err(lost(failure))
+            }
+        }
+    }
+}
