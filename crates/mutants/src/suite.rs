@@ -104,7 +104,7 @@ impl Suite {
         limit: Duration,
     ) -> Outcome<Vec<String>> {
         let mut child = self
-            .cargo(target)
+            .test(target)
             .args(["--", "--format=pretty"])
             .args(filters)
             .stdout(Stdio::piped())
