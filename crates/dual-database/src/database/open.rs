@@ -55,6 +55,7 @@ impl Builder {
         let mut shared = Shared::new(checked.postgres, self.limits(), sqlite);
         shared.poll = self.poll;
         shared.adopt = self.adopt;
+        shared.hook = self.hook.clone();
         let (settings, declared) = (shared.postgres.clone(), Arc::clone(&shared.tables));
         shared.pool = Pool::new(settings, self.limits(), declared, SESSIONS);
         if !self.adopt {

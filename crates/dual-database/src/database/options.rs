@@ -1,7 +1,10 @@
 //! How a database is opened.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::sync::engine::StepHook;
 
 /// When a write is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +40,7 @@ pub struct Builder {
     pub(super) poll: Duration,
     pub(super) background: bool,
     pub(super) adopt: bool,
+    pub(super) hook: Option<Arc<dyn StepHook>>,
 }
 
 impl Default for Builder {
@@ -51,6 +55,7 @@ impl Default for Builder {
             poll: Duration::from_secs(1),
             background: true,
             adopt: true,
+            hook: None,
         }
     }
 }
@@ -120,6 +125,14 @@ impl Builder {
     #[must_use]
     pub fn adopt(mut self, adopt: bool) -> Builder {
         self.adopt = adopt;
+        self
+    }
+
+    /// For tests: what happens to each step of calls and rounds.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn step_hook(mut self, hook: Arc<dyn StepHook>) -> Builder {
+        self.hook = Some(hook);
         self
     }
 }

@@ -189,7 +189,7 @@ impl Core {
     pub async fn review_conflicts(&self) -> Result<u64> {
         let operation = "review the conflicts";
         let local =
-            self.change_file(operation, Durability::Full, |content| content.review_conflicts());
+            self.change_file(operation, None, Durability::Full, |content| content.review_conflicts());
         let remote = async {
             self.ready(operation)?;
             let deadline = self.deadline();

@@ -34,6 +34,7 @@ use crate::stamp::Stamp;
 use crate::store::postgres::primary::{Refused, RemoteRow, Written as Answer};
 use crate::store::postgres::sqlstate;
 use crate::store::sqlite::replica::{Content, Durability};
+use crate::sync::engine::{Step, hooked};
 use crate::{Error, Kind, Result, Store};
 
 /// How often a proposal that came too low, or an upsert that met a race, is made again. Other
@@ -158,9 +159,12 @@ impl Core {
 
     /// What the file knows; nothing if it cannot be read.
     async fn look(&self, plan: &Arc<Plan>, deadline: Deadline) -> Look {
-        let looked = Arc::clone(plan);
-        let look = move |content: &Content<'_>| local::look(content, &looked);
-        self.glance(plan.operation, deadline, look).await.unwrap_or_default()
+        let look = || {
+            let looked = Arc::clone(plan);
+            let look = move |content: &Content<'_>| local::look(content, &looked);
+            self.glance(plan.operation, deadline, look)
+        };
+        hooked(self.shared.hook.as_ref(), Step::Look, look).await.unwrap_or_default()
     }
 
     /// # Errors
@@ -191,7 +195,8 @@ impl Core {
                 Ok(primary) => primary,
                 Err(cause) => return Ok(Attempt::Away(cause)),
             };
-            let question = primary.write(&changes, proposal, &plan.reads);
+            let question = || primary.write(&changes, proposal, &plan.reads);
+            let question = hooked(self.shared.hook.as_ref(), Step::Ask, question);
             let name = |id: RowId| named(&self.shared.tables, id);
             match self.ask(plan.operation, deadline, question).await {
                 Ok(Ok(answer)) => return Ok(Attempt::Done { answer, changes, proposal }),
@@ -238,7 +243,7 @@ impl Core {
         let direct = |durability| {
             let answer = Arc::clone(&answer);
             let work = move |content: &Content<'_>| local::direct(content, &answer, durability);
-            self.change_file(plan.operation, durability, work)
+            self.change_file(plan.operation, Some(Step::Take), durability, work)
         };
         let taken = match direct(Durability::Normal).await {
             Ok(Direct::Meets) => direct(Durability::Full).await,
@@ -257,7 +262,8 @@ impl Core {
                 let reads = previous(&answer);
                 let work =
                     move |content: &Content<'_>| local::alone_as_sent(content, &sent, &reads);
-                let taken = self.change_file(plan.operation, Durability::Full, work).await;
+                let step = Some(Step::Resume);
+                let taken = self.change_file(plan.operation, step, Durability::Full, work).await;
                 self.ring();
                 matches!(taken, Ok(Some(_)))
             }
@@ -330,7 +336,8 @@ impl Core {
             *made = Some(sent);
             Ok(rows)
         };
-        let rows = self.change_file(plan.operation, Durability::Full, work).await?;
+        let step = Some(Step::Alone);
+        let rows = self.change_file(plan.operation, step, Durability::Full, work).await?;
         self.ring();
         Ok(rows)
     }
@@ -344,7 +351,8 @@ impl Core {
     ) -> Result<Written<Rows>> {
         let reads = plan.reads.clone();
         let work = move |content: &Content<'_>| local::alone_as_sent(content, &sent, &reads);
-        let taken = self.change_file(plan.operation, Durability::Full, work).await;
+        let step = Some(Step::Resume);
+        let taken = self.change_file(plan.operation, step, Durability::Full, work).await;
         self.ring();
         match taken {
             Ok(Some(rows)) => Ok(in_file(rows)),
@@ -361,6 +369,7 @@ impl Core {
     pub async fn change_file<T: Send + 'static>(
         &self,
         operation: &'static str,
+        step: Option<Step>,
         durability: Durability,
         work: impl Fn(&Content<'_>) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
@@ -370,8 +379,15 @@ impl Core {
         let deadline = Deadline::after(Duration::from_secs(1));
         loop {
             let replica = self.replica(operation)?;
-            let again = work.clone();
-            match replica.write(operation, durability, move |content| again(content)).await {
+            let write = || {
+                let again = work.clone();
+                replica.write(operation, durability, move |content| again(content))
+            };
+            let written = match step {
+                Some(step) => hooked(self.shared.hook.as_ref(), step, write).await,
+                None => write().await,
+            };
+            match written {
                 Ok(answer) => {
                     self.shared.health.works(Store::Sqlite);
                     return Ok(answer);

@@ -30,6 +30,7 @@ use staging::Staging;
 use crate::error::{Error, Kind, Result, Store};
 use crate::schema::Table;
 use crate::store::sqlite::{File, remove_if_empty};
+use crate::sync::engine::StepHook;
 
 /// What an import is doing, told as it happens; a program prints it.
 #[derive(Debug)]
@@ -155,6 +156,7 @@ pub struct Import {
     warnings: Vec<String>,
     /// Dropped after the staging's connection, so that the file is closed by then.
     empty_file: Mutex<Option<EmptyFile>>,
+    hook: Option<Arc<dyn StepHook>>,
 }
 
 #[derive(Debug)]
@@ -212,6 +214,7 @@ impl Import {
             layouts: summary.layouts.into_iter().map(|one| (one.layout, one.rows)).collect(),
             warnings: summary.warnings,
             empty_file: Mutex::new(None),
+            hook: None,
         };
         for warning in &import.warnings {
             observer.event(Event::Warning(warning));
@@ -239,6 +242,14 @@ impl Import {
         let rows = self.staging.problem_rows(DISPLAYED).await?;
         let displayed = source.displayed(&rows, observer).await;
         self.staging.note_displayed(displayed).await
+    }
+
+    /// For tests: what happens to each step of the second phase.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn step_hook(mut self, hook: Arc<dyn StepHook>) -> Import {
+        self.hook = Some(hook);
+        self
     }
 
     /// The source, for a person.

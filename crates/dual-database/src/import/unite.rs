@@ -19,6 +19,7 @@ use crate::store::postgres::primary::Pool;
 use crate::store::sqlite::capture::settle_adopted;
 use crate::store::sqlite::failed;
 use crate::store::sqlite::replica::{Content, Durability, Replica, Settings as ReplicaSettings};
+use crate::sync::engine::{Step, hooked_once};
 
 /// How long what was pending before the load is waited for.
 const BEFORE: Duration = Duration::from_secs(60);
@@ -32,7 +33,7 @@ impl Import {
     pub(super) async fn settle(&self, target: &Target) {
         let stores = self.stores(target);
         if standing(&stores.sqlite) == Standing::Waiting
-            && let Err(error) = Box::pin(exchange(&stores, BEFORE)).await
+            && let Err(error) = self.exchanged(Step::ImportSettle, exchange(&stores, BEFORE)).await
         {
             tracing::info!(error = error.chain(), "what is pending could not be exchanged first");
         }
@@ -53,7 +54,7 @@ impl Import {
             return;
         }
         let done = match (loaded(&report.postgres), loaded(&report.sqlite)) {
-            (true, true) => Box::pin(first(&stores, report)).await,
+            (true, true) => self.exchanged(Step::ImportUnite, first(&stores, report)).await,
             (true, false) => Box::pin(capture(&stores)).await.map(|()| None),
             (false, true) => Replica::open(stores.sqlite).await.map(|_| None),
             (false, false) => return,
@@ -69,6 +70,10 @@ impl Import {
                 error.chain()
             ))),
         }
+    }
+
+    async fn exchanged<T>(&self, step: Step, work: impl Future<Output = Result<T>>) -> Result<T> {
+        hooked_once(self.hook.as_ref(), step, Box::pin(work)).await
     }
 
     fn stores(&self, target: &Target) -> Stores {

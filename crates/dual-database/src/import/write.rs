@@ -10,6 +10,7 @@ use super::{Event, Import, MaxRejects, Observer};
 use crate::error::{Error, Kind, Result, Store};
 use crate::store::postgres::{Limits, Settings};
 use crate::store::sqlite::File;
+use crate::sync::engine::{Step, hooked_once};
 
 /// Where an import writes to.
 #[derive(Clone, Debug)]
@@ -155,33 +156,38 @@ impl Import {
         observer: &dyn Observer,
     ) -> Result<Attempt<'_>> {
         let WriteOptions { dry_run, recreate_tables, max_rejects } = options;
+        let hook = self.hook.as_ref();
         // Before anything else, so that a wrong path or a file in use costs no copying.
         if reach.1 {
-            SqliteLoad::attach(&self.staging, &target.sqlite, dry_run, target.busy).await?;
+            let attach = SqliteLoad::attach(&self.staging, &target.sqlite, dry_run, target.busy);
+            hooked_once(hook, Step::ImportAttach, attach).await?;
         }
         let mut postgres = None;
         if reach.0 {
-            let mut load =
-                PostgresLoad::begin(&target.postgres, &target.limits, &self.staging.table, options)
-                    .await?;
+            let begin =
+                PostgresLoad::begin(&target.postgres, &target.limits, &self.staging.table, options);
+            let mut load = hooked_once(hook, Step::ImportBegin, begin).await?;
             self.staging.reject_too_long(load.length_limits()).await?;
             self.check_rejects(max_rejects).await?;
             // A table that is replaced keeps nothing, on neither side.
             let complete = reach.1 && !recreate_tables;
-            let unfit = load.copy(&self.staging, complete, observer).await?;
-            let plan = load.compare().await?;
+            let copy = load.copy(&self.staging, complete, observer);
+            let unfit = hooked_once(hook, Step::ImportCopy, copy).await?;
+            let plan = hooked_once(hook, Step::ImportCompare, load.compare()).await?;
             load.refuse_unfit(&unfit).await?;
             if !dry_run {
-                load.issue(&self.staging).await?;
+                hooked_once(hook, Step::ImportIssue, load.issue(&self.staging)).await?;
                 if reach.1 {
-                    load.complete(&self.staging).await?;
+                    let complete = load.complete(&self.staging);
+                    hooked_once(hook, Step::ImportComplete, complete).await?;
                 }
             }
             postgres = Some((load, plan));
         }
         let mut sqlite = None;
         if reach.1 {
-            let (load, plan) = SqliteLoad::begin(&self.staging, recreate_tables).await?;
+            let begin = SqliteLoad::begin(&self.staging, recreate_tables);
+            let (load, plan) = hooked_once(hook, Step::ImportBeginHere, begin).await?;
             if postgres.is_none() && !dry_run {
                 load.issue_provisional().await?;
             }
@@ -208,13 +214,18 @@ impl Import {
             let mark = Mark { run_id: run_id.to_string(), source: self.source.clone() };
             let write_postgres = async {
                 match &postgres {
-                    Some((load, plan)) => load.write(&mark, plan).await,
+                    Some((load, plan)) => {
+                        hooked_once(hook, Step::ImportWrite, load.write(&mark, plan)).await
+                    }
                     None => Ok(Vec::new()),
                 }
             };
             let write_sqlite = async {
                 match &sqlite {
-                    Some((load, compared)) => load.write(mark.clone(), &compared.plan).await,
+                    Some((load, compared)) => {
+                        let write = load.write(mark.clone(), &compared.plan);
+                        hooked_once(hook, Step::ImportWriteHere, write).await
+                    }
                     None => Ok(Vec::new()),
                 }
             };
@@ -267,13 +278,15 @@ impl Import {
                 Error::new(Kind::Internal, "import", "a store that is away gave no reason")
             }))
         };
+        let there = |commit| hooked_once(self.hook.as_ref(), Step::ImportCommit, commit);
+        let here = |commit| hooked_once(self.hook.as_ref(), Step::ImportCommitHere, commit);
         let postgres = match prepared.postgres {
             None => absent(postgres_away),
             Some((load, plan)) if !prepared.changed => {
                 load.rollback().await;
                 untouched(plan)
             }
-            Some((load, plan)) => match load.commit(target, &run_id).await {
+            Some((load, plan)) => match there(load.commit(target, &run_id)).await {
                 Ok(()) => ended(plan),
                 Err(error) if matches!(error.kind(), Kind::OutcomeUnknown(_)) => {
                     StoreOutcome::Unknown(plan, error)
@@ -290,7 +303,7 @@ impl Import {
                 load.rollback().await?;
                 untouched(plan)
             }
-            Some((load, plan)) => match load.commit().await {
+            Some((load, plan)) => match here(load.commit()).await {
                 Ok(()) => ended(plan),
                 // PostgreSQL has it all: the next run completes SQLite.
                 Err(error) if prepared_has(&postgres) => StoreOutcome::Away(error),

@@ -12,7 +12,7 @@ use dual_database::sync::engine::{Fault, Step, StepHook};
 use dual_database::{Kind, Store};
 use throwaway_postgres::shared;
 
-use crate::api_scene::{Scene as Api, both, named};
+use crate::api_scene::{Scene as Api, both, named, only};
 use crate::engine_scene::{Node, Scene as Engine};
 use crate::replica::{Scene as File, id, note, now, outside};
 use crate::scenario::power;
@@ -70,6 +70,35 @@ fn a_write_that_the_file_alone_has_is_on_the_disk() {
     worker.kill().unwrap();
     worker.wait().unwrap();
     assert!(during >= 49, "50 writes were acknowledged, {during} times the log was synced");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_is_committed_before_it_is_answered_whoever_shares_its_transaction() {
+    let scene = File::new().await;
+    let wait = |ms| std::thread::sleep(Duration::from_millis(ms));
+    // While the first one takes its time, the others gather.
+    let first = scene.replica.write("test", Durability::Normal, move |_| {
+        wait(300);
+        Ok(())
+    });
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let work = |content: &Content<'_>| content.change(id(1), &note("answered"), now());
+        scene.replica.write("test", Durability::Normal, work).await.unwrap();
+        let outside = rusqlite::Connection::open(&scene.path).unwrap();
+        let count = outside.query_row("SELECT count(*) FROM visits", [], |row| row.get(0));
+        assert_eq!(count, Ok(1_i64));
+    };
+    let third = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let work = move |_: &Content<'_>| {
+            wait(500);
+            Ok(())
+        };
+        scene.replica.write("test", Durability::Normal, work).await.unwrap();
+    };
+    let (first, (), ()) = tokio::join!(first, second, third);
+    first.unwrap();
 }
 
 /// Lets something happen to the file after a write has been done and before it is answered.
@@ -168,6 +197,46 @@ impl StepHook for Before {
         }
         Fault::None
     }
+}
+
+/// Keeps PostgreSQL's news from the file.
+#[derive(Debug)]
+struct NoNews;
+
+impl StepHook for NoNews {
+    fn fault(&self, step: Step) -> Fault {
+        if step == Step::Poll { Fault::Refused } else { Fault::None }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_computed_from_more_than_the_file_has_is_not_half_taken() {
+    let scene = Api::shared("acknowledged_half");
+    let first = scene.open().await;
+    first.sync_now(Duration::from_secs(10)).await.unwrap();
+    for user_id in 1..=3 {
+        both(first.add_user(&named(user_id, "x").referrer_id(100)).await.unwrap());
+    }
+    first.close(Duration::from_secs(10)).await;
+    let db = scene.builder().background(false).step_hook(Arc::new(NoNews)).open().await.unwrap();
+    // Fifty from the third to the first, of which the file does not hear; then ten to the second.
+    scene.postgres(
+        "UPDATE users SET referrer_id = referrer_id + (2 - user_id) * 50 WHERE user_id <> 2",
+    );
+    let moved = db.transaction(async |tx| {
+        for (user_id, by) in [(1, -10), (2, 10)] {
+            let user = tx.get_user(user_id).await?;
+            let has = user.and_then(|user| user.referrer_id).unwrap_or(0);
+            tx.update_user(user_id, &UserPatch::new().referrer_id(has + by)).await?;
+        }
+        Ok(())
+    });
+    only(Store::Postgres, moved.await.unwrap());
+    let balances =
+        "SELECT group_concat(referrer_id) FROM (SELECT referrer_id FROM users ORDER BY user_id)";
+    assert_eq!(scene.sqlite(balances).as_deref(), Some("100,100,100"));
+    let balances = "SELECT string_agg(referrer_id::text, ',' ORDER BY user_id) FROM users";
+    assert_eq!(scene.postgres(balances).as_deref(), Some("140,110,50"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

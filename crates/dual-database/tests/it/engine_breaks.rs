@@ -221,6 +221,23 @@ async fn missing_triggers_are_put_back_and_what_they_missed_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_changed_in_the_file_while_its_triggers_were_gone_is_found() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.add(1, 1).await;
+    node.set_note(1, "a").await;
+    node.sync().await;
+    let drops: String = node.one(
+        "SELECT group_concat('DROP TRIGGER \"' || name || '\"', '; ') FROM sqlite_schema \
+         WHERE type = 'trigger' AND tbl_name = 'accounts'",
+    );
+    node.script(&format!("{drops}; UPDATE accounts SET note = 'z'"));
+    node.sync().await;
+    scene.assert_equal(&node);
+    assert_eq!(scene.one("SELECT note FROM accounts"), "z");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_another_installation_is_not_mixed_in() {
     let (scene, elsewhere) = (Scene::on(shared().unwrap()), Scene::on(shared().unwrap()));
     let node = scene.node("bot.db").await;

@@ -57,14 +57,14 @@ async fn run(step: Step, fault: Fault) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_is_refused_once() {
-    for step in Step::ALL {
+    for step in Step::ROUND {
         run(*step, Fault::Refused).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_steps_answer_is_lost_once() {
-    for step in Step::ALL {
+    for step in Step::ROUND {
         run(*step, Fault::Lost).await;
     }
 }

@@ -41,5 +41,6 @@ mod source_csv;
 mod source_google;
 mod source_gspread;
 mod source_scripted;
+mod steps;
 mod uninstall;
 mod verify;

@@ -27,7 +27,7 @@ use crate::sync::{Break, Epoch, Event, Follow, Snapshot};
 pub(super) const RANGE: usize = 2_000;
 
 /// A comparison under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Comparison {
     /// The file's state as it began; anything else ends it.
     state: Follow,

@@ -22,6 +22,7 @@ mod task;
 
 pub(crate) use connect::{belongs, other_installation};
 pub use step::{Fault, Step, StepHook};
+pub(crate) use step::{hooked, hooked_once};
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -99,7 +100,7 @@ pub struct Shared {
     /// Where PostgreSQL rings the doorbell, if not at the same address: behind a pooler in
     /// transaction mode LISTEN needs a direct one.
     pub doorbell: Option<Settings>,
-    /// For tests: what happens to each step of a round.
+    /// For tests: what happens to each step.
     pub hook: Option<Arc<dyn StepHook>>,
 }
 
@@ -149,7 +150,7 @@ impl Shared {
         if !self.adopt {
             init::joined(&self.sqlite)?;
         }
-        Replica::open(self.sqlite.clone()).await
+        hooked(self.hook.as_ref(), Step::Open, || Replica::open(self.sqlite.clone())).await
     }
 
     /// From now on the file is neither read nor written by this process: a person has to see to

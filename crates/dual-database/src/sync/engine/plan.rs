@@ -9,7 +9,7 @@ use crate::store::sqlite::replica::LocalRow;
 use crate::sync::reconcile::{Guard, Unknown, loses, unexplained, unknown};
 
 /// What is to be done with a range.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
     /// For PostgreSQL.
     pub(super) give: Batch,

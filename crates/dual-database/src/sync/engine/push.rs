@@ -14,7 +14,7 @@ use crate::store::sqlite::replica::{ConflictEntry, Content, Durability, LocalRow
 use crate::sync::{Break, Event, Follow};
 
 /// Rows on their way to PostgreSQL.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Batch {
     /// As they were read.
     pub(super) rows: Vec<(RowId, Tracked)>,

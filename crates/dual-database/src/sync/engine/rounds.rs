@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::compare::Comparison;
 use super::link::Link;
 use super::push::Batch;
-use super::step::{Fault, Step};
+use super::step::{Fault, Step, injected};
 use super::{Exchange, Shared};
 use crate::stamp::Writer;
 use crate::store::postgres::primary::{Header, LOCKED, Poll, Primary, Pushed};
@@ -25,7 +25,7 @@ use crate::{Error, Kind, Result, Store};
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// Where a round stands: what its next step needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Stand {
     Connect,
     Propose(Box<Header>),
@@ -189,14 +189,24 @@ impl Rounds {
             None => Stand::Connect,
         };
         let step = stand.step();
-        let fault = self.shared.hook.as_ref().map_or(Fault::None, |hook| hook.fault(step));
+        let hook = self.shared.hook.clone();
+        let fault = hook.as_ref().map_or(Fault::None, |hook| hook.fault(step));
         let began = Instant::now();
-        let result = match fault {
-            // Boxed: the layouts of all steps in one another are too deep for the compiler.
-            Fault::None => self.step(stand).boxed().await,
-            Fault::Refused => Err(injected(step)),
-            Fault::Lost => self.step(stand).boxed().await.and(Err(injected(step))),
+        // Boxed: the layouts of all steps in one another are too deep for the compiler.
+        let mut result = match fault {
+            Fault::None | Fault::Lost => self.step(stand).boxed().await,
+            Fault::Refused => Err(injected(step, fault)),
+            Fault::Twice => match self.step(stand.clone()).boxed().await {
+                Ok(_) => self.step(stand).boxed().await,
+                failed => failed,
+            },
         };
+        if let Some(hook) = hook.filter(|_| fault != Fault::Refused) {
+            hook.done(step);
+        }
+        if fault == Fault::Lost {
+            result = result.and(Err(injected(step, fault)));
+        }
         match result {
             Ok(flow) => {
                 if step.store() == Store::Sqlite {
@@ -372,8 +382,4 @@ pub(super) fn now_ms() -> i64 {
 /// Whether somebody's lock is in the way: on a table, or where it cannot be told on what.
 fn is_locked(error: &Error) -> bool {
     sqlstate(error) == Some(LOCKED)
-}
-
-fn injected(step: Step) -> Error {
-    Error::new(Kind::Unavailable(step.store()), step.name(), "a test says so")
 }

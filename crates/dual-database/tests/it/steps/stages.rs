@@ -1,0 +1,245 @@
+//! What the processes do in each stage.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use dual_database::DualDatabase;
+use dual_database::database::{Builder, RepairPreference, Transaction, UserPatch};
+use dual_database::schema::{Dialect, users};
+use dual_database::sync::engine::{Step, StepHook};
+
+use super::strike::{Blow, Ledger, Strike};
+use super::{LIMIT, Place, Stage, import};
+use crate::scenario::scene::{named, open_with, psql, setting, sqlite};
+
+/// Nobody listens there.
+const NOBODY: &str = "postgresql://nobody@127.0.0.1:1/nothing";
+
+/// A file as an old program has left it.
+fn old_file(place: &Place) {
+    let table = users().create_statement(Dialect::Sqlite, "users");
+    let file = rusqlite::Connection::open(place.file()).unwrap();
+    file.execute_batch(&table).unwrap();
+    file.execute("INSERT INTO users (user_id, first_name) VALUES (2, 'old')", []).unwrap();
+}
+
+/// What is there before the process.
+pub fn prepare(stage: Stage, place: &Place) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let met = |file: &Path, rows: &[(i64, &str)]| {
+        runtime.block_on(async {
+            let db = open_with(&place.url(), file).open().await.unwrap();
+            for (key, name) in rows {
+                assert!(matches!(db.add_user(&named(*key, name)).await, Ok(_)));
+            }
+            db.sync_now(LIMIT).await.unwrap();
+            db.close(LIMIT).await;
+        });
+    };
+    let other = place.folder.path().join("other.db");
+    match stage {
+        Stage::Ordinary | Stage::Unheard => {
+            met(&other, &[(3, "there")]);
+            old_file(place);
+        }
+        Stage::Alone => old_file(place),
+        Stage::Ahead | Stage::Numbered => met(&other, &[(3, "there")]),
+        Stage::Held => {
+            met(&place.file(), &[(3, "there")]);
+            place.psql(
+                "INSERT INTO users (user_id, first_name) SELECT n, 'x' FROM generate_series(100, 300) AS n",
+            );
+            met(&place.file(), &[]);
+            place.psql("UPDATE users SET first_name = 'restored'; DELETE FROM dual.token");
+            sqlite(&place.file(), "db.execute(\"UPDATE users SET first_name = 'here'\")");
+        }
+        Stage::Met => {
+            met(&place.file(), &[(30, "x")]);
+            place.psql("ALTER TABLE users ADD CONSTRAINT fine CHECK (first_name <> 'bad')");
+        }
+        Stage::Import => {
+            met(&place.file(), &[(40, "old")]);
+            sqlite(&place.file(), "db.execute(\"UPDATE users SET first_name = 'newer'\")");
+            import::write_csv(place.folder.path());
+        }
+    }
+}
+
+/// The process that [`Place::process`] starts.
+#[test]
+#[ignore = "run by the tests of the steps, in a process of its own"]
+fn inner_process() {
+    let variable = |name: &str| std::env::var(name).unwrap();
+    let folder = PathBuf::from(variable("FOLDER"));
+    let ledger = Ledger::in_folder(&folder);
+    let stage = Stage::ALL.into_iter().find(|it| format!("{it:?}") == variable("STAGE")).unwrap();
+    let steps = [Step::ROUND, Step::CALL, Step::IMPORT].concat();
+    let step = steps.into_iter().find(|step| format!("{step:?}") == variable("STEP"));
+    let blow = Blow::ALL.into_iter().find(|blow| format!("{blow:?}") == variable("BLOW"));
+    let hook = step
+        .zip(blow)
+        .map(|(step, blow)| Arc::new(Strike::new(step, blow, ledger.clone())) as Arc<dyn StepHook>);
+    let (url, file) = (variable("URL"), folder.join("users.db"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        if stage == Stage::Import {
+            return import::process(&url, &file, &ledger, hook).await;
+        }
+        let struck = hook.is_some();
+        let at = if stage == Stage::Alone && struck { NOBODY } else { &url };
+        let mut builder = open_with(at, &file);
+        if let Some(hook) = hook {
+            builder = builder.step_hook(hook);
+        }
+        let process = Process { url, file, ledger };
+        match (stage, struck) {
+            (Stage::Held, _) => process.decides(builder).await,
+            (_, false) => process.goes_on(builder).await,
+            (Stage::Alone, true) => drop(process.writes(builder).await),
+            (Stage::Ordinary | Stage::Unheard, true) => process.everybody_writes(builder).await,
+            (Stage::Ahead, true) => process.is_ahead(builder).await,
+            (Stage::Numbered, true) => process.is_numbered(builder).await,
+            (Stage::Met, true) => process.meets(builder).await,
+            (Stage::Import, true) => {}
+        }
+    });
+}
+
+struct Process {
+    url: String,
+    file: PathBuf,
+    ledger: Ledger,
+}
+
+impl Process {
+    /// Until nothing is left to do.
+    async fn until_quiet(&self, db: &DualDatabase) {
+        let began = Instant::now();
+        while !db.sync_now(LIMIT).await.is_ok_and(|done| {
+            done.caught_up && done.pending == 0 && done.quarantined == 0 && done.held.is_none()
+        }) {
+            assert!(began.elapsed() < LIMIT, "it does not become quiet: {:?}", db.status().await);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn end(&self, db: DualDatabase) {
+        self.until_quiet(&db).await;
+        assert!(db.verify().await.unwrap().equal);
+        db.close(LIMIT).await;
+    }
+
+    async fn goes_on(&self, builder: Builder) {
+        self.end(builder.open().await.unwrap()).await;
+    }
+
+    async fn adds(&self, db: &DualDatabase, key: i64, name: &str) {
+        self.ledger.note(&format!("try {key}"));
+        match db.add_user(&named(key, name)).await {
+            Ok(_) => self.ledger.note(&format!("has {key} {name}")),
+            Err(error) => self.ledger.note(&format!("failed: {}", error.chain())),
+        }
+    }
+
+    async fn renames(&self, db: &DualDatabase, key: i64, name: &str) {
+        self.ledger.note(&format!("try {key}"));
+        match db.update_user(key, &setting("first_name", name)).await {
+            Ok(_) => self.ledger.note(&format!("has {key} {name}")),
+            Err(error) => self.ledger.note(&format!("failed: {}", error.chain())),
+        }
+    }
+
+    async fn counts(&self, db: &DualDatabase) {
+        self.ledger.note("counting");
+        let count = async |tx: Transaction| {
+            let user = tx.get_user(11).await?;
+            let count = user.and_then(|user| user.referrer_id).unwrap_or(0) + 1;
+            tx.update_user(11, &UserPatch::new().referrer_id(count)).await.map(drop)
+        };
+        match db.transaction(count).await {
+            Ok(_) => self.ledger.note("counted"),
+            Err(error) => self.ledger.note(&format!("failed: {}", error.chain())),
+        }
+    }
+
+    async fn writes(&self, builder: Builder) -> DualDatabase {
+        let db = builder.open().await.unwrap();
+        for key in 10..14 {
+            self.adds(&db, key, "new").await;
+        }
+        self.renames(&db, 10, "other").await;
+        for _ in 0..3 {
+            self.counts(&db).await;
+        }
+        self.ledger.note("try 12");
+        match db.delete_user(12).await {
+            Ok(_) => self.ledger.note("gone 12"),
+            Err(error) => self.ledger.note(&format!("failed: {}", error.chain())),
+        }
+        db
+    }
+
+    async fn everybody_writes(&self, builder: Builder) {
+        let db = self.writes(builder).await;
+        sqlite(
+            &self.file,
+            "db.execute(\"INSERT INTO users (user_id, first_name) VALUES (20, 'script')\")",
+        );
+        self.ledger.note("has 20 script");
+        psql(&self.url, "UPDATE users SET first_name = 'psql' WHERE user_id = 3");
+        self.ledger.note("has 3 psql");
+        self.until_quiet(&db).await;
+        self.renames(&db, 13, "last").await;
+        self.counts(&db).await;
+        self.end(db).await;
+    }
+
+    async fn is_ahead(&self, builder: Builder) {
+        let db = builder.background(false).open().await.unwrap();
+        let two_hours_ahead = "db.execute(\"INSERT INTO users (user_id, first_name) VALUES (20, 'ahead')\")\n\
+             db.execute('UPDATE dual_side_users SET stamp = stamp + (7200000 << 22) WHERE key = 20')";
+        sqlite(&self.file, two_hours_ahead);
+        self.ledger.note("has 20 ahead");
+        self.end(db).await;
+    }
+
+    async fn is_numbered(&self, builder: Builder) {
+        let db = builder.background(false).open().await.unwrap();
+        let numbers = "print(*[n for (n,) in db.execute('SELECT writer FROM dual_state UNION SELECT number FROM dual_writer')], sep=',')";
+        let numbers = sqlite(&self.file, numbers);
+        psql(
+            &self.url,
+            &format!(
+                "INSERT INTO dual.writer (number, file) SELECT n, '00000000-0000-0000-0000-000000000001' \
+                 FROM unnest(ARRAY[{numbers}]) AS n"
+            ),
+        );
+        self.adds(&db, 10, "new").await;
+        self.end(db).await;
+    }
+
+    async fn decides(&self, builder: Builder) {
+        let db = builder.open().await.unwrap();
+        let began = Instant::now();
+        while db.status().await.unwrap().sync != "held" {
+            assert!(began.elapsed() < LIMIT, "it is not held: {:?}", db.status().await);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        db.repair(RepairPreference::Newest).await.unwrap();
+        self.end(db).await;
+    }
+
+    async fn meets(&self, builder: Builder) {
+        let db = builder.open().await.unwrap();
+        sqlite(&self.file, "db.execute(\"UPDATE users SET first_name = 'bad'\")");
+        let began = Instant::now();
+        while db.status().await.unwrap().quarantined != Some(1) {
+            assert!(began.elapsed() < LIMIT, "it is not set aside: {:?}", db.status().await);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        psql(&self.url, "UPDATE users SET first_name = 'good'");
+        self.ledger.note("has 30 good");
+        self.end(db).await;
+    }
+}
