@@ -57,7 +57,7 @@ impl World {
             .collect();
         silent.into_iter().for_each(|file| self.start(file));
         for _ in 0..12 {
-            self.now += 5_000;
+            self.pass(5_000);
             for index in 0..PROCESSES {
                 let event = crate::history::Event::Round { process: index };
                 self.happen(&event);

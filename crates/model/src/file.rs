@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dual_database::merge::{Absorbed, Change, Tracked, Version};
 use dual_database::stamp::{Stamp, StampClock, Writer};
 use dual_database::sync::{Follow, Lease, Tokens};
+use dual_database::value::Value;
 
 use crate::process::Wall;
 use crate::rules::{Key, defaults};
@@ -33,6 +34,8 @@ pub struct Content {
     pub log: Log,
     pub quarantine: BTreeSet<Key>,
     pub lease: Option<Lease>,
+    /// Capture is not as it was installed.
+    pub drifted: bool,
 }
 
 impl Content {
@@ -122,6 +125,8 @@ pub struct File {
     pub blocked: bool,
     /// Its machine's clock against the true time, in milliseconds.
     pub skew: i64,
+    /// What it gains in a thousand.
+    pub rate: i64,
 }
 
 impl File {
@@ -140,8 +145,9 @@ impl File {
             log: Log::new(),
             quarantine: BTreeSet::new(),
             lease: None,
+            drifted: false,
         };
-        File { synced: now.clone(), backup: None, now, blocked: false, skew }
+        File { synced: now.clone(), backup: None, now, blocked: false, skew, rate: 0 }
     }
 
     /// Commits: with `synchronous=FULL` everything so far survives a power cut.
@@ -169,6 +175,20 @@ impl File {
     /// A file manager puts a copy of another file here.
     pub fn replace_by(&mut self, other: &Content) {
         self.commit(other.clone(), true);
+    }
+
+    /// A change past the triggers, which are gone.
+    pub fn drift(&mut self, key: Key, column: usize, value: &Value, truth: &mut Truth) {
+        let mut content = self.now.clone();
+        let Some(row) = content.rows.get_mut(&key).filter(|row| row.tracked.version.live.value)
+        else {
+            return;
+        };
+        if !self.blocked {
+            truth.drifted(key, column, &mut row.tracked.version, value);
+            content.drifted = true;
+            self.commit(content, true);
+        }
     }
 
     /// A transaction of an outside client, with the file's triggers.

@@ -17,6 +17,8 @@ pub enum Fault {
     Lost,
     /// The caller has gone when it is executed.
     Delayed,
+    /// It arrives twice: a step at once, a statement of a call again later.
+    Twice,
 }
 
 /// One thing that happens. What does not apply at that moment does nothing.
@@ -83,6 +85,12 @@ pub enum Event {
     FileCopy { from: usize, to: usize },
     /// The clock of the file's machine is set.
     ClockJump { file: usize, skew: i64 },
+    /// It gains, or loses, so many of a thousand milliseconds.
+    ClockDrift { file: usize, rate: i64 },
+    /// PostgreSQL's clock is set.
+    PrimaryClockJump { skew: i64 },
+    /// Somebody takes the triggers away and changes a row past them: in a file, or at PostgreSQL.
+    SchemaDrift { file: Option<usize>, key: Key, column: usize, value: Value },
 }
 
 const FILES: usize = 3;
@@ -148,6 +156,7 @@ impl Draw {
             1 => Fault::Refused,
             2 => Fault::Lost,
             3 => Fault::Delayed,
+            4 => Fault::Twice,
             _ => Fault::None,
         }
     }
@@ -244,7 +253,7 @@ pub fn generate(seed: u64) -> Vec<Event> {
 fn rare(draw: &mut Draw, events: &mut Vec<Event>, has: impl Fn(u32) -> bool) {
     let (process, file) = (draw.process(), draw.file());
     let coin = draw.rng.once_in(2);
-    let event = match draw.rng.below(14) {
+    let event = match draw.rng.below(17) {
         0 if has(5) => Event::Kill { process },
         1 if has(5) => Event::Start { process },
         2 if has(6) => Event::Stop { process, stop: coin },
@@ -277,6 +286,16 @@ fn rare(draw: &mut Draw, events: &mut Vec<Event>, has: impl Fn(u32) -> bool) {
                 events.push(Event::Wait(400));
                 Event::Purge
             }
+        }
+        14 if has(13) && coin => Event::ClockDrift { file, rate: draw.rng.range(-100, 100) },
+        14 if has(13) => {
+            let wild = draw.rng.once_in(3);
+            let skew = if wild { draw.rng.range(-50_000, 50_000) } else { draw.rng.range(-30, 30) };
+            Event::PrimaryClockJump { skew }
+        }
+        15 if has(15) => {
+            let (key, column, value) = (draw.key(), draw.rng.index(3), draw.value());
+            Event::SchemaDrift { file: coin.then_some(file), key, column, value }
         }
         _ => Event::Wait(1),
     };

@@ -12,6 +12,7 @@ use dual_database::merge::{
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::sync::reconcile::{Unknown, given, purgeable, risen, unknown};
 use dual_database::sync::{Epoch, Snapshot, Token};
+use dual_database::value::Value;
 
 use crate::rules::{Key, USERS, defaults, is_bad};
 use crate::trap::{Trap, Traps};
@@ -38,6 +39,8 @@ pub struct Durable {
     /// the purge forgets them with everything else.
     pub buried: BTreeSet<OpId>,
     last_committed: u64,
+    /// Capture is not as it was installed.
+    pub drifted: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -82,6 +85,7 @@ pub struct Poll {
     pub horizon: Stamp,
     pub purged: Option<u64>,
     pub rows: BTreeMap<Key, Row>,
+    pub drifted: bool,
 }
 
 /// What one pushed batch did.
@@ -116,6 +120,8 @@ pub struct Primary {
     pub up: bool,
     /// Milliseconds by its own clock.
     pub now: i64,
+    /// That against the true time.
+    pub skew: i64,
     pub accepts_bad: bool,
     traps: Traps,
 }
@@ -140,6 +146,7 @@ impl Primary {
             incarnation: 1,
             up: true,
             now: 0,
+            skew: 0,
             accepts_bad: false,
             traps,
         }
@@ -220,6 +227,25 @@ impl Primary {
         }
         let overlay = own.and_then(|txid| self.open.get(&txid));
         overlay.and_then(|open| open.overlay.get(&key)).or_else(|| self.version(key)).cloned()
+    }
+
+    /// A change past the triggers, which are gone.
+    pub fn drift(&mut self, key: Key, column: usize, value: &Value, truth: &mut Truth) {
+        if !self.up || self.locked(key, None) {
+            return;
+        }
+        let Some(row) = self.data.rows.get_mut(&key).filter(|row| row.version.live.value) else {
+            return;
+        };
+        truth.drifted(key, column, &mut row.version, value);
+        self.data.drifted = true;
+    }
+
+    /// Puts capture back as it was: that changes the epoch, for every file.
+    pub fn prepare(&mut self) {
+        if std::mem::take(&mut self.data.drifted) {
+            self.relations += 1;
+        }
     }
 
     /// TRUNCATE of the users: waits for everybody who has touched the table.
@@ -317,6 +343,7 @@ impl Primary {
             snapshot: Snapshot::new(self.next_txid, self.open.keys().copied().collect()),
             horizon: self.data.horizon,
             purged: self.data.purged,
+            drifted: self.data.drifted,
             rows: self
                 .data
                 .rows
@@ -397,7 +424,12 @@ impl Primary {
             }
             pushed.conflicts.extend(logged.iter().map(|conflict| (*key, *conflict)));
             self.log(*key, logged);
-            if let Some(version) = merged {
+            if let Some(mut version) = merged {
+                if self.traps.has(Trap::PushByServerClock) {
+                    version.live.stamp = self.traps.captured(self.now, version.highest(), number);
+                    let stamp = version.live.stamp;
+                    version.columns.iter_mut().for_each(|column| column.stamp = stamp);
+                }
                 if existing.is_none() && version.live.stamp != row.version.live.stamp {
                     pushed.raised.push((*key, row.version.clone(), version.live.stamp));
                 }

@@ -40,7 +40,7 @@ pub enum Call {
 }
 
 /// A batch on its way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     pub rows: BTreeMap<Key, Tracked>,
     pub upto: u64,
@@ -48,7 +48,7 @@ pub struct Batch {
 }
 
 /// Where a round of the synchroniser stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Round {
     Connect,
     Rotate {

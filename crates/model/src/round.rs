@@ -66,6 +66,9 @@ impl World {
         } else if !remote && self.files[file].blocked {
             Step::End(Outcome::Failed)
         } else {
+            if fault == Fault::Twice {
+                drop(self.step(index, file, round.clone()));
+            }
             self.step(index, file, round)
         };
         let step = if remote && matches!(fault, Fault::Lost | Fault::Delayed) {
@@ -197,6 +200,9 @@ impl World {
     /// Reads the epoch and proposes another token. A break goes to disk before PostgreSQL gets
     /// the token.
     fn connect(&mut self, index: usize, file: usize) -> Step {
+        if !self.traps.has(Trap::DriftUnnoticed) {
+            self.primary.prepare();
+        }
         let mut content = self.files[file].now.clone();
         let epoch = self.primary.epoch(content.id);
         let process = &mut self.processes[index];
@@ -245,6 +251,11 @@ impl World {
 
     fn push_read(&mut self, file: usize) -> Step {
         let mut content = self.files[file].now.clone();
+        if content.drifted && !self.traps.has(Trap::DriftUnnoticed) {
+            content.drifted = false;
+            self.broken(&mut content, Break::CaptureGap);
+            self.files[file].commit(content.clone(), true);
+        }
         match content.follow {
             Follow::Reconciling { .. } => return Step::Next(Box::new(Round::Compare)),
             Follow::Held { .. } => return Step::End(Outcome::Idle),
@@ -307,12 +318,18 @@ impl World {
         let Follow::Following { epoch, snapshot } = follow else {
             return Step::End(Outcome::More);
         };
-        if content.follow != *follow {
+        let drifted = content.drifted && !self.traps.has(Trap::DriftUnnoticed);
+        if content.follow != *follow || drifted {
             return Step::End(Outcome::More);
         }
         let seen = self.traps.seen_epoch(poll.epoch, &content.tokens);
         let purged = poll.purged.filter(|_| !self.traps.has(Trap::PurgeUnnoticed));
-        match judge_poll(epoch, snapshot, &content.tokens, &seen, &poll.snapshot, purged) {
+        let verdict = if poll.drifted && !self.traps.has(Trap::DriftUnnoticed) {
+            Verdict::Broken(Break::CaptureGap)
+        } else {
+            judge_poll(epoch, snapshot, &content.tokens, &seen, &poll.snapshot, purged)
+        };
+        match verdict {
             Verdict::Broken(cause) => {
                 self.broken(&mut content, cause);
                 self.files[file].commit(content, true);

@@ -43,6 +43,9 @@ impl Traps {
             let plus_one = Stamp::from_raw(replaced.raw().saturating_add(1));
             return Stamp::at(now, writer).max(plus_one.unwrap_or(replaced));
         }
+        if self.has(Trap::ClockAlone) {
+            return Stamp::at(now, writer);
+        }
         captured(now, replaced, writer)
     }
 

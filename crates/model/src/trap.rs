@@ -86,6 +86,12 @@ traps! {
     StaleOffset = "stale-offset",
     /// PostgreSQL counts as up although something is pending.
     WriteBeforePush = "write-before-push",
+    /// Nobody looks whether the triggers are there.
+    DriftUnnoticed = "drift-unnoticed",
+    /// A trigger stamps by its clock, whatever it replaces.
+    ClockAlone = "clock-alone",
+    /// PostgreSQL gives what is pushed a stamp of its own.
+    PushByServerClock = "push-by-server-clock",
 }
 
 impl std::str::FromStr for Trap {

@@ -177,6 +177,18 @@ impl Truth {
         }
     }
 
+    /// Somebody has set a column past the triggers: under the stamp that it has.
+    pub fn drifted(&mut self, key: Key, column: usize, version: &mut Version, value: &Value) {
+        let register = RegisterId::Column(column);
+        let seen = self.in_version(key, version, register).into_iter().collect();
+        let Some(set) = version.columns.get_mut(column) else { return };
+        set.value = value.clone();
+        let (op, write, stamp) = (self.ops.len(), self.new_write(), set.stamp);
+        let (value, destroyed, void) = (value.clone(), false, false);
+        self.ops.push(Op { key, register, write, stamp, value, seen, destroyed, void });
+        self.by_stamp.entry((key, register, stamp)).or_default().insert(op);
+    }
+
     /// The write that `version` shows in that register has got another stamp.
     pub fn restamped(&mut self, key: Key, register: RegisterId, version: &Version, new: Stamp) {
         let ops = self.in_version(key, version, register);

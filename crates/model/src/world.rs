@@ -132,8 +132,14 @@ impl World {
         self.tainted.extend([BANK_A[0], BANK_B[0]]);
     }
 
+    /// Time passes, for each clock in its own way.
+    pub fn pass(&mut self, ms: i64) {
+        self.now += ms;
+        self.files.iter_mut().for_each(|file| file.skew += ms * file.rate / 1_000);
+    }
+
     fn set_clocks(&mut self) {
-        self.primary.now = self.now;
+        self.primary.now = self.now + self.primary.skew;
         for process in &mut self.processes {
             let skew = self.files[process.file].skew;
             process.clock.clock_mut().0 = self.now + skew;
@@ -160,7 +166,7 @@ impl World {
         self.truth.excuse(before.difference(&after).copied(), but_synced);
         self.truth.excuse(logged.difference(&still_logged).copied(), but_synced);
         // Nothing that follows happens in the same millisecond as what was lost.
-        self.now += 50;
+        self.pass(50);
     }
 
     pub fn accounted(&self) -> std::collections::HashSet<usize> {
@@ -196,7 +202,7 @@ impl World {
     pub fn happen(&mut self, event: &Event) {
         self.set_clocks();
         match event {
-            Event::Wait(ms) => self.now += ms,
+            Event::Wait(ms) => self.pass(*ms),
             Event::Call { process, key, change, fault } => {
                 self.call(*process, *key, change, *fault)
             }
@@ -232,7 +238,7 @@ impl World {
             Event::ScriptTransfer { from, amount } => self.script_transfer(*from, *amount),
             Event::RunLate => self.primary.run_late(&mut self.truth),
             Event::Purge => {
-                let horizon = Stamp::at(self.now - RETENTION_MS, Writer::POSTGRES);
+                let horizon = Stamp::at(self.primary.now - RETENTION_MS, Writer::POSTGRES);
                 self.primary.purge(horizon, &self.truth);
             }
             Event::Kill { process } => self.processes[*process].kill(),
@@ -266,6 +272,14 @@ impl World {
                 self.destroy(false, |world| world.files[*to].replace_by(&content));
             }
             Event::ClockJump { file, skew } => self.files[*file].skew = *skew,
+            Event::ClockDrift { file, rate } => self.files[*file].rate = *rate,
+            Event::PrimaryClockJump { skew } => self.primary.skew = *skew,
+            Event::SchemaDrift { file: None, key, column, value } => {
+                self.primary.drift(*key, *column, value, &mut self.truth);
+            }
+            Event::SchemaDrift { file: Some(file), key, column, value } => {
+                self.files[*file].drift(*key, *column, value, &mut self.truth);
+            }
         }
         self.check_always();
     }

@@ -68,6 +68,9 @@ impl World {
             }
             match self.primary.execute(&statement, &mut self.truth) {
                 Ok(answer) if fault != Fault::Lost => {
+                    if fault == Fault::Twice {
+                        self.primary.late.push(statement.clone());
+                    }
                     let epoch = self.primary.epoch(content.id);
                     process.call = Some(Call::Answered { write, statement, answer, epoch });
                     return;
