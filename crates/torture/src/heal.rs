@@ -1,0 +1,182 @@
+//! After the faults: everything is whole again, nobody writes, and both sides become equal by
+//! themselves; then what was delivered is delivered once more.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::crew::lock;
+use crate::dump::{Dump, differences};
+use crate::shell;
+use crate::world::World;
+
+/// How long quiet may take. It bounds a failure, not a success.
+const LIMIT: Duration = Duration::from_secs(240);
+/// How long a comparison waits for a person before one comes.
+const PERSON: Duration = Duration::from_secs(3);
+
+/// What quiet has brought.
+#[derive(Debug, Default)]
+pub struct Quiet {
+    /// How long both sides took to become equal.
+    pub after: Option<Duration>,
+    /// The end of PostgreSQL.
+    pub postgres: Dump,
+    /// The ends of the files.
+    pub files: Vec<Dump>,
+    /// What is wrong.
+    pub violations: Vec<String>,
+}
+
+/// Heals, waits for quiet, delivers again.
+pub fn heal(world: &World) -> Quiet {
+    let mut quiet = Quiet::default();
+    {
+        let mut servers = lock(&world.servers);
+        if let Err(error) = servers.ensure_primary() {
+            quiet.violations.push(format!("torture: PostgreSQL does not start: {error}"));
+        }
+        // A replica is not needed for quiet.
+        let _ = servers.ensure_standby();
+        world.lead(&servers);
+    }
+    for member in &world.crew {
+        world.start(member);
+        member.order("idle");
+    }
+    let start = Instant::now();
+    let mut held = None;
+    let differing = loop {
+        let found = compare(world);
+        if let Some((postgres, files, differing)) = found {
+            (quiet.postgres, quiet.files) = (postgres, files);
+            if differing.is_empty() && drained(world) {
+                quiet.after = Some(start.elapsed());
+                break Vec::new();
+            }
+            if start.elapsed() > LIMIT {
+                break differing;
+            }
+        } else if start.elapsed() > LIMIT {
+            break vec!["a store cannot be read".into()];
+        }
+        if world.nodes.iter().any(|node| is_held(world, node.number)) {
+            let since = *held.get_or_insert_with(Instant::now);
+            if since.elapsed() > PERSON {
+                approve(world);
+                held = None;
+            }
+        } else {
+            held = None;
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    };
+    if quiet.after.is_none() {
+        let (some, all) = (differing.iter().take(20), differing.len());
+        quiet.violations.push(format!("(b, f) not equal after {LIMIT:?}: {all} differences"));
+        quiet.violations.extend(some.map(|line| format!("(b) {line}")));
+        if differing.is_empty() {
+            quiet.violations.push("(f) equal, but something stays pending".into());
+        }
+    } else {
+        verify(world, &mut quiet);
+        deliver_again(world, &mut quiet);
+    }
+    quiet
+}
+
+type Compared = (Dump, Vec<Dump>, Vec<String>);
+
+fn compare(world: &World) -> Option<Compared> {
+    let postgres = Dump::of_postgres(world.port())?;
+    let mut files = Vec::new();
+    let mut differing = Vec::new();
+    for node in &world.nodes {
+        let file = Dump::of_file(&node.file)?;
+        differing.extend(differences(&postgres, &file, node));
+        files.push(file);
+    }
+    Some((postgres, files, differing))
+}
+
+fn asked(world: &World, node: usize, sql: &str) -> Option<String> {
+    let answer = shell::sqlite(&world.nodes[node].file, "-list", sql).ok()?;
+    answer.ok.then(|| answer.out.trim().to_owned())
+}
+
+/// Nothing is pending but what is in quarantine.
+fn drained(world: &World) -> bool {
+    let sql = "SELECT count(*) FROM dual_side_users AS s WHERE s.seq > (SELECT pushed FROM \
+               dual_node) AND NOT EXISTS (SELECT 1 FROM dual_quarantine AS q WHERE q.key = s.key);";
+    (0..world.nodes.len()).all(|node| asked(world, node, sql).as_deref() == Some("0"))
+}
+
+fn is_held(world: &World, node: usize) -> bool {
+    asked(world, node, "SELECT follow LIKE '%\"held\"%' FROM dual_node;").as_deref() == Some("1")
+}
+
+/// A person lets comparisons that wait go on.
+pub fn approve(world: &World) {
+    for node in &world.nodes {
+        if is_held(world, node.number) {
+            world.repairs.fetch_add(1, Ordering::SeqCst);
+            let _ = dual(world, node.number, &["repair", "--prefer", "newest", "--json"]);
+        }
+    }
+}
+
+/// The program `dual`, directly at PostgreSQL.
+fn dual(world: &World, node: usize, words: &[&str]) -> std::io::Result<shell::Answer> {
+    let mut command = Command::new(std::env::current_exe()?);
+    let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", world.port());
+    command.arg0("dual").args(words).env("DATABASE_URL", url);
+    command.env("DATABASE_PATH", &world.nodes[node].file);
+    shell::run(&mut command, "")
+}
+
+/// The product's own comparison has to agree with the one made here.
+fn verify(world: &World, quiet: &mut Quiet) {
+    for node in 0..world.nodes.len() {
+        let agrees = dual(world, node, &["verify", "--json"])
+            .is_ok_and(|answer| answer.out.contains("\"equal\":true"));
+        if !agrees {
+            quiet.violations.push(format!("(b) `dual verify` finds node {node} different"));
+        }
+    }
+}
+
+/// Everything is pushed once more, and everything is polled once more: nothing may change.
+fn deliver_again(world: &World, quiet: &mut Quiet) {
+    for member in &world.crew {
+        member.end();
+    }
+    let conflicts = quiet.postgres.conflicts;
+    for node in 0..world.nodes.len() {
+        // The cursor goes back to before the first transaction of this server.
+        let forget = "UPDATE dual_node SET pushed = 0, follow = json_set(follow, \
+                      '$.state.following.snapshot', '3:3:');";
+        if asked(world, node, forget).is_none() {
+            quiet.violations.push(format!("torture: node {node} cannot be set back"));
+        }
+        let synced = dual(world, node, &["sync", "--once", "--json"]);
+        if !synced.as_ref().is_ok_and(|answer| {
+            answer.out.contains("\"state\":\"done\"") || answer.out.contains("\"quarantined\"")
+        }) {
+            quiet.violations.push(format!("(c) node {node} does not synchronise again: {synced:?}"));
+        }
+    }
+    let Some((postgres, files, differing)) = compare(world) else {
+        quiet.violations.push("(c) a store cannot be read after the second delivery".into());
+        return;
+    };
+    quiet.violations.extend(differing.into_iter().map(|line| format!("(c) {line}")));
+    if postgres.rows != quiet.postgres.rows {
+        quiet.violations.push("(c) the second delivery has changed PostgreSQL".into());
+    }
+    if postgres.conflicts != conflicts {
+        let now = postgres.conflicts;
+        quiet.violations.push(format!("(c) the second delivery took conflicts from {conflicts} to {now}"));
+    }
+    (quiet.postgres, quiet.files) = (postgres, files);
+}
