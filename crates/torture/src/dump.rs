@@ -124,24 +124,30 @@ fn canonical(row: &Map<String, Value>) -> Row {
 
 /// Where a file differs from PostgreSQL, rows in quarantine excepted.
 pub fn differences(postgres: &Dump, file: &Dump, node: &Node) -> Vec<String> {
-    let keys: BTreeSet<i64> = postgres.rows.keys().chain(file.rows.keys()).copied().collect();
     let set_aside: BTreeSet<i64> = file.quarantine.iter().copied().collect();
-    keys.difference(&set_aside)
-        .filter_map(|key| {
-            let (there, here) = (postgres.rows.get(key), file.rows.get(key));
-            let node = node.number;
-            match (there, here) {
-                (Some(there), Some(here)) if there == here => None,
-                (Some(there), Some(here)) => {
-                    let columns = there.iter().filter(|(name, value)| here.get(*name) != Some(value));
-                    let columns: Vec<String> = columns
-                        .map(|(name, value)| format!("{name}: {value:?} and {:?}", here.get(name)))
-                        .collect();
-                    Some(format!("row {key}, PostgreSQL and node {node}: {}", columns.join(", ")))
-                }
-                (Some(_), None) => Some(format!("row {key} is not at node {node}")),
-                _ => Some(format!("row {key} is at node {node} only")),
-            }
-        })
-        .collect()
+    let without = |dump: &Dump| {
+        let mut dump = dump.clone();
+        dump.rows.retain(|key, _| !set_aside.contains(key));
+        dump
+    };
+    let names = ["PostgreSQL", &format!("node {}", node.number)];
+    rows_that_differ(&without(postgres), &without(file), names)
+}
+
+/// The rows in which two dumps differ.
+pub fn rows_that_differ(one: &Dump, two: &Dump, names: [&str; 2]) -> Vec<String> {
+    let keys: BTreeSet<i64> = one.rows.keys().chain(two.rows.keys()).copied().collect();
+    let differ = |key: &i64| match (one.rows.get(key), two.rows.get(key)) {
+        (Some(one), Some(two)) if one == two => None,
+        (Some(one), Some(two)) => {
+            let columns = one.iter().filter(|(name, value)| two.get(*name) != Some(value));
+            let columns: Vec<String> = columns
+                .map(|(name, value)| format!("{name} {value:?} and {:?}", two.get(name).unwrap_or(&None)))
+                .collect();
+            Some(format!("row {key}, {} and {}: {}", names[0], names[1], columns.join(", ")))
+        }
+        (Some(_), None) => Some(format!("row {key} is not in {}", names[1])),
+        _ => Some(format!("row {key} is in {} only", names[1])),
+    };
+    keys.iter().filter_map(differ).collect()
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::crew::lock;
-use crate::dump::{Dump, differences};
+use crate::dump::{Dump, differences, rows_that_differ};
 use crate::shell;
 use crate::world::World;
 
@@ -81,6 +81,7 @@ pub fn heal(world: &World) -> Quiet {
         }
     } else {
         verify(world, &mut quiet);
+        world.watched.store(false, Ordering::SeqCst);
         deliver_again(world, &mut quiet);
     }
     quiet
@@ -171,9 +172,9 @@ fn deliver_again(world: &World, quiet: &mut Quiet) {
         return;
     };
     quiet.violations.extend(differing.into_iter().map(|line| format!("(c) {line}")));
-    if postgres.rows != quiet.postgres.rows {
-        quiet.violations.push("(c) the second delivery has changed PostgreSQL".into());
-    }
+    let changed = rows_that_differ(&quiet.postgres, &postgres, ["before", "after"]);
+    let changed = changed.into_iter().take(20);
+    quiet.violations.extend(changed.map(|line| format!("(c) delivered again: {line}")));
     if postgres.conflicts != conflicts {
         let now = postgres.conflicts;
         quiet.violations.push(format!("(c) the second delivery took conflicts from {conflicts} to {now}"));
