@@ -34,6 +34,7 @@ pub struct Life {
     child: Option<Child>,
     incarnations: u32,
     idle: bool,
+    retired: bool,
     /// How often the process has ended without being asked to.
     pub deaths: Vec<String>,
     /// Its highest memory, in kilobytes.
@@ -79,7 +80,7 @@ impl Member {
     /// The program cannot be started.
     pub fn start(&self, yard: &Yard, nodes: &[Node]) -> io::Result<()> {
         let mut life = lock(&self.life);
-        if life.child.is_some() {
+        if life.child.is_some() || life.retired {
             return Ok(());
         }
         let node = &nodes[self.node];
@@ -148,10 +149,11 @@ impl Member {
         }
     }
 
-    /// Asks it to end, and waits for it.
+    /// Asks it to end for good, and waits for it.
     pub fn end(&self) {
         self.order("end");
         let mut life = lock(&self.life);
+        life.retired = true;
         if let Some(mut child) = life.child.take() {
             drop(child.stdin.take());
             let _ = crate::shell::wait(&mut child, std::time::Duration::from_secs(20));

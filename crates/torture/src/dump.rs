@@ -113,7 +113,8 @@ fn canonical(row: &Map<String, Value>) -> Row {
         Value::Bool(flag) => Some(u8::from(*flag).to_string()),
         Value::String(text) if name.ends_with("_date") || name == "last_activity" => {
             let text = text.replace('T', " ");
-            let short = text.contains('.').then(|| text.trim_end_matches('0').trim_end_matches('.'));
+            let short =
+                text.contains('.').then(|| text.trim_end_matches('0').trim_end_matches('.'));
             Some(short.unwrap_or(&text).to_owned())
         }
         Value::String(text) => Some(text.clone()),
@@ -142,7 +143,9 @@ pub fn rows_that_differ(one: &Dump, two: &Dump, names: [&str; 2]) -> Vec<String>
         (Some(one), Some(two)) => {
             let columns = one.iter().filter(|(name, value)| two.get(*name) != Some(value));
             let columns: Vec<String> = columns
-                .map(|(name, value)| format!("{name} {value:?} and {:?}", two.get(name).unwrap_or(&None)))
+                .map(|(name, value)| {
+                    format!("{name} {value:?} and {:?}", two.get(name).unwrap_or(&None))
+                })
                 .collect();
             Some(format!("row {key}, {} and {}: {}", names[0], names[1], columns.join(", ")))
         }

@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 use crate::crew::lock;
 use crate::dump::{Dump, differences, rows_that_differ};
 use crate::shell;
+use crate::worker::at_rest;
 use crate::world::World;
 
 /// How long quiet may take. It bounds a failure, not a success.
 const LIMIT: Duration = Duration::from_secs(240);
+/// How long calls may go on after the last fault.
+const REST: Duration = Duration::from_secs(60);
 /// How long a comparison waits for a person before one comes.
 const PERSON: Duration = Duration::from_secs(3);
 
@@ -29,7 +32,7 @@ pub struct Quiet {
     pub violations: Vec<String>,
 }
 
-/// Heals, waits for quiet, delivers again.
+/// Heals and waits for quiet.
 pub fn heal(world: &World) -> Quiet {
     let mut quiet = Quiet::default();
     {
@@ -45,6 +48,7 @@ pub fn heal(world: &World) -> Quiet {
         world.start(member);
         member.order("idle");
     }
+    wait_for_rest(world, &mut quiet);
     let start = Instant::now();
     let mut held = None;
     let differing = loop {
@@ -81,10 +85,33 @@ pub fn heal(world: &World) -> Quiet {
         }
     } else {
         verify(world, &mut quiet);
-        world.watched.store(false, Ordering::SeqCst);
-        deliver_again(world, &mut quiet);
     }
     quiet
+}
+
+/// Nobody writes any more: no worker, and no program that a worker had started.
+fn wait_for_rest(world: &World, quiet: &mut Quiet) {
+    let ledgers = world.folder.join("ledgers");
+    let start = Instant::now();
+    let rests = |number| at_rest(&ledgers, number).exists();
+    while start.elapsed() < REST {
+        let working = world.crew.iter().any(|member| !rests(member.number));
+        if !working && !has_programs(world) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    quiet.violations.push(format!("(j) a call is under way {REST:?} after the last fault"));
+}
+
+fn has_programs(world: &World) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    let folder = world.folder.as_os_str().as_encoded_bytes();
+    processes.flatten().any(|process| {
+        let read = |name| std::fs::read(process.path().join(name)).unwrap_or_default();
+        read("cmdline").starts_with(b"dual\0")
+            && read("environ").windows(folder.len()).any(|window| window == folder)
+    })
 }
 
 type Compared = (Dump, Vec<Dump>, Vec<String>);
@@ -148,10 +175,8 @@ fn verify(world: &World, quiet: &mut Quiet) {
 }
 
 /// Everything is pushed once more, and everything is polled once more: nothing may change.
-fn deliver_again(world: &World, quiet: &mut Quiet) {
-    for member in &world.crew {
-        member.end();
-    }
+/// Nobody else has the files open any more.
+pub fn deliver_again(world: &World, quiet: &mut Quiet) {
     let conflicts = quiet.postgres.conflicts;
     for node in 0..world.nodes.len() {
         // The cursor goes back to before the first transaction of this server.
@@ -164,7 +189,9 @@ fn deliver_again(world: &World, quiet: &mut Quiet) {
         if !synced.as_ref().is_ok_and(|answer| {
             answer.out.contains("\"state\":\"done\"") || answer.out.contains("\"quarantined\"")
         }) {
-            quiet.violations.push(format!("(c) node {node} does not synchronise again: {synced:?}"));
+            quiet
+                .violations
+                .push(format!("(c) node {node} does not synchronise again: {synced:?}"));
         }
     }
     let Some((postgres, files, differing)) = compare(world) else {
@@ -177,7 +204,9 @@ fn deliver_again(world: &World, quiet: &mut Quiet) {
     quiet.violations.extend(changed.map(|line| format!("(c) delivered again: {line}")));
     if postgres.conflicts != conflicts {
         let now = postgres.conflicts;
-        quiet.violations.push(format!("(c) the second delivery took conflicts from {conflicts} to {now}"));
+        quiet
+            .violations
+            .push(format!("(c) the second delivery took conflicts from {conflicts} to {now}"));
     }
     (quiet.postgres, quiet.files) = (postgres, files);
 }

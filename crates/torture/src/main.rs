@@ -71,7 +71,11 @@ fn main() -> ExitCode {
         let mut out = std::io::stdout();
         let _ = out.write_all(report.text().as_bytes());
         if !report.violations.is_empty() {
-            let _ = writeln!(out, "again: torture run --seed {}, or torture replay FOLDER", report.seed);
+            let _ = writeln!(
+                out,
+                "again: torture run --seed {}, or torture replay FOLDER",
+                report.seed
+            );
         }
         report.violations.is_empty()
     }))

@@ -175,7 +175,9 @@ fn count(world: &World, ledger: &Ledger) {
 }
 
 fn processed(report: &str) -> Outcome {
-    let line = report.lines().find_map(|line| line.strip_prefix("number of transactions actually processed: "));
+    let line = report
+        .lines()
+        .find_map(|line| line.strip_prefix("number of transactions actually processed: "));
     let number = line.and_then(|text| text.split('/').next()?.trim().parse().ok());
     match number {
         Some(times) => Outcome::Counted { times },

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::check;
 use crate::crew::lock;
-use crate::heal::{approve, heal};
+use crate::heal::{approve, deliver_again, heal};
 use crate::ledger::Book;
 use crate::options::Options;
 use crate::report::Report;
@@ -64,7 +64,8 @@ pub fn replay(folder: &Path, times: u32) -> io::Result<Report> {
 fn follow(plan: Plan) -> io::Result<Report> {
     let folder = folder_of(&plan.options)?;
     fs::write(folder.join("schedule.json"), serde_json::to_vec_pretty(&plan)?)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let world = Arc::new(runtime.block_on(World::make(plan.options.clone(), folder.clone()))?);
     begin(&world)?;
     let observers = observer::start(&world)?;
@@ -72,9 +73,14 @@ fn follow(plan: Plan) -> io::Result<Report> {
     let person = {
         let world = Arc::clone(&world);
         std::thread::spawn(move || {
-            while world.open.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_secs(8));
-                approve(&world);
+            for second in 1_u64.. {
+                std::thread::sleep(Duration::from_secs(1));
+                if !world.open.load(Ordering::SeqCst) {
+                    return;
+                }
+                if second % 8 == 0 {
+                    approve(&world);
+                }
             }
         })
     };
@@ -83,12 +89,15 @@ fn follow(plan: Plan) -> io::Result<Report> {
     for thread in writers.into_iter().chain([person]) {
         let _ = thread.join();
     }
-    let quiet = heal(&world);
+    let mut quiet = heal(&world);
     world.watched.store(false, Ordering::SeqCst);
     for thread in observers {
         let _ = thread.join();
     }
     world.crew.iter().for_each(|member| member.end());
+    if quiet.after.is_some() {
+        deliver_again(&world, &mut quiet);
+    }
     let _ = quiet.postgres.write(&folder.join("postgres.dump"));
     for (node, file) in quiet.files.iter().enumerate() {
         let _ = file.write(&folder.join(format!("node{node}.dump")));
@@ -131,7 +140,9 @@ fn begin(world: &World) -> io::Result<()> {
 fn folder_of(options: &Options) -> io::Result<PathBuf> {
     let folder = match &options.folder {
         Some(folder) => folder.clone(),
-        None => std::env::temp_dir().join(format!("torture-{}-{}", options.seed, std::process::id())),
+        None => {
+            std::env::temp_dir().join(format!("torture-{}-{}", options.seed, std::process::id()))
+        }
     };
     fs::create_dir_all(&folder)?;
     folder.canonicalize()

@@ -59,6 +59,19 @@ nemeses! {
 }
 
 impl Nemesis {
+    /// Whether a node's file cannot be used, or not by everybody, while it lasts.
+    pub fn touches_file(self) -> bool {
+        matches!(
+            self,
+            Nemesis::FullDisk
+                | Nemesis::ReadOnly
+                | Nemesis::LockedFile
+                | Nemesis::DeleteFile
+                | Nemesis::CorruptPage
+                | Nemesis::RestoreFile
+        )
+    }
+
     /// Whether a durable store can lose something by it that it alone had. One of these waits
     /// until the one before is recovered from: two at once may lose what both stores had.
     pub fn destroys(self) -> bool {

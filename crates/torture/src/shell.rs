@@ -25,12 +25,10 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The program cannot be started.
 pub fn psql(port: u16, sql: &str) -> io::Result<Answer> {
     let mut command = Command::new("psql");
-    command
-        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d"])
-        .arg(format!(
-            "host=127.0.0.1 port={port} user=postgres dbname=postgres connect_timeout=2 \
+    command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d"]).arg(format!(
+        "host=127.0.0.1 port={port} user=postgres dbname=postgres connect_timeout=2 \
              options='-c statement_timeout=5000'"
-        ));
+    ));
     run(&mut command, sql)
 }
 
@@ -56,11 +54,8 @@ pub fn sqlite_command(file: &Path, mode: &str) -> Command {
 /// # Errors
 /// It cannot be started.
 pub fn run(command: &mut Command, input: &str) -> io::Result<Answer> {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program that has ended early says why.
         let _ = stdin.write_all(input.as_bytes());

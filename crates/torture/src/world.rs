@@ -61,8 +61,9 @@ impl World {
         let mut crew = Vec::new();
         for node in 0..nodes.len() {
             for which in 0..options.workers_per_node {
-                // The last node's last worker writes to the file first.
-                let local = node + 1 == nodes.len() && which + 1 == options.workers_per_node;
+                // In every other run the last node's last worker writes to the file first.
+                let last = node + 1 == nodes.len() && which + 1 == options.workers_per_node;
+                let local = last && options.seed.is_multiple_of(2);
                 let manner = if local && which > 0 { Manner::Local } else { Manner::Library };
                 crew.push(Member::new(crew.len() as i64 + 1, node, manner));
             }

@@ -24,7 +24,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
             && xmax < was
             && !case.losses.doubt(before, t)
         {
-            findings.violates(format!("(g) node {node}: the cursor fell from {was} to {xmax} at {t}"));
+            findings
+                .violates(format!("(g) node {node}: the cursor fell from {was} to {xmax} at {t}"));
         }
     }
 }

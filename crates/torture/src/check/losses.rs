@@ -8,12 +8,16 @@
 use std::collections::BTreeMap;
 
 use crate::ledger::{Book, Entry, Op, Outcome};
+use crate::schedule::Nemesis;
 
 /// How long before a worker's SIGKILL a deleted file may have been held by it alone, in
 /// microseconds: after that it was put back.
 const PUT_BACK: u64 = 15_000_000;
 /// How long an outside program may write into a file after it was deleted, in microseconds.
 const INTO_THE_DELETED: u64 = 5_000_000;
+
+/// How long after a fault of the file a process may go on without it, in microseconds.
+const REOPENED: u64 = 10_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Home {
@@ -38,6 +42,8 @@ pub struct Losses {
     happenings: Vec<(u64, Happening)>,
     /// From a destruction until it was recovered from.
     doubts: Vec<(u64, u64)>,
+    /// When the file of a node could perhaps not be read.
+    unreadable: Vec<(u64, u64, usize)>,
     /// Times and places in which nothing captured what outsiders wrote.
     gaps: Vec<(u64, u64, Home)>,
 }
@@ -66,7 +72,8 @@ impl Losses {
                     }
                 }
                 Entry::Fault { nemesis, target, t0, .. }
-                    if matches!(nemesis.as_str(), "kill-worker" | "read-only") && target != "nobody" =>
+                    if matches!(nemesis.as_str(), "kill-worker" | "read-only")
+                        && target != "nobody" =>
                 {
                     kills.push((*t0, target.clone()));
                 }
@@ -82,6 +89,11 @@ impl Losses {
             if nemesis == "drop-triggers" && target != "nobody" {
                 losses.gaps.push((*t0, *t1, home));
             }
+            let touches =
+                Nemesis::ALL.iter().any(|known| known.name() == nemesis && known.touches_file());
+            if let (true, Home::File(node)) = (touches, home) {
+                losses.unreadable.push((*t0, t1 + REOPENED, node));
+            }
             let Some(from) = *lost_from else { continue };
             if nemesis == "delete-file" {
                 let lost = Happening::Lost { home, from, outsiders: true };
@@ -90,7 +102,9 @@ impl Losses {
                     (*t0..t1 + PUT_BACK).contains(at) && victim.ends_with(target.as_str())
                 });
                 if let Some((at, _)) = held {
-                    losses.happenings.push((*at, Happening::Lost { home, from: 0, outsiders: false }));
+                    losses
+                        .happenings
+                        .push((*at, Happening::Lost { home, from: 0, outsiders: false }));
                 }
             } else {
                 losses.happenings.push((*t1, Happening::Lost { home, from, outsiders: false }));
@@ -113,16 +127,21 @@ impl Losses {
             _ => vec![Home::Postgres],
         };
         let is_outsider = op.who.starts_with("sqlite3") || op.who.starts_with("p");
-        if is_outsider && self.gaps.iter().any(|(from, to, home)| {
-            homes.contains(home) && op.t1 >= *from && op.t0 <= *to
-        }) {
+        if is_outsider
+            && self
+                .gaps
+                .iter()
+                .any(|(from, to, home)| homes.contains(home) && op.t1 >= *from && op.t0 <= *to)
+        {
             return true;
         }
         let mut homes: BTreeMap<Home, u64> = homes.into_iter().map(|home| (home, op.t1)).collect();
         let later = self.happenings.partition_point(|(at, _)| *at < op.t0);
         for (at, happening) in &self.happenings[later..] {
             match happening {
-                Happening::Pushed(node) if homes.contains_key(&Home::File(*node)) && *at > op.t1 => {
+                Happening::Pushed(node)
+                    if homes.contains_key(&Home::File(*node)) && *at > op.t1 =>
+                {
                     homes.entry(Home::Postgres).or_insert(*at);
                 }
                 Happening::Pulled(node) if homes.contains_key(&Home::Postgres) && *at > op.t1 => {
@@ -142,9 +161,21 @@ impl Losses {
         false
     }
 
+    /// Whether the file of the node could perhaps not be read at some moment in between.
+    pub fn unreadable(&self, node: Option<usize>, t0: u64, t1: u64) -> bool {
+        let at = |(from, to, of): &(u64, u64, usize)| Some(*of) == node && t0 <= *to && t1 >= *from;
+        self.unreadable.iter().any(at)
+    }
+
     /// Whether a store was destroyed, and not yet recovered from, at some moment in between.
     pub fn doubt(&self, t0: u64, t1: u64) -> bool {
         self.doubts.iter().any(|(from, to)| t0 <= *to && t1 >= *from)
+    }
+
+    /// Whether anything was destroyed between those moments.
+    pub fn destroyed_between(&self, t0: u64, t1: u64) -> bool {
+        let lost = |happening: &Happening| matches!(happening, Happening::Lost { .. });
+        self.happenings.iter().any(|(at, what)| (t0..=t1).contains(at) && lost(what))
     }
 
     /// Whether anything was destroyed after that moment.

@@ -32,7 +32,8 @@ fn possible<'o>(ops: impl Iterator<Item = &'o Op>) -> Possible {
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     for (key, ops) in &case.by_key {
-        let Some(node) = ops[0].node.filter(|_| matches!(ops[0].wish, Wish::Refused | Wish::Correct))
+        let Some(node) =
+            ops[0].node.filter(|_| matches!(ops[0].wish, Wish::Refused | Wish::Correct))
         else {
             continue;
         };

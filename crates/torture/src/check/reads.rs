@@ -40,7 +40,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         _ => 0,
     });
     for entry in reads {
-        let (Entry::Read { t0, t1, key, late, .. } | Entry::Unread { t0, t1, key, late, .. }) = entry
+        let (Entry::Read { t0, t1, key, late, .. } | Entry::Unread { t0, t1, key, late, .. }) =
+            entry
         else {
             continue;
         };
@@ -55,18 +56,22 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         for (column, value) in [("real_name", real), ("username", user)] {
             let seen = value.as_deref().and_then(number).unwrap_or(0);
             // What was deleted meanwhile begins again.
-            let Some(least) = least(case, *key, *t0, *from, column) else {
+            let Some(least) = least(case, case.writes(*key), (*t0, *t1), *from, column) else {
                 read.remove(&(*key, *from, column));
                 continue;
             };
             let before = read.get(&(*key, *from, column)).filter(|(_, at)| {
                 !case.writes(*key).any(|op| op.wish == Wish::Delete && op.t1 > *at && op.t0 < *t1)
+                    && !case.losses.destroyed_between(*at, *t1)
             });
             let before = before.map_or(0, |(seen, _)| *seen);
             if seen >= least.max(before) {
                 read.insert((*key, *from, column), (seen, *t1));
-            } else if in_doubt {
-                findings.excuse("reads while both sides were compared after a loss");
+            } else if in_doubt
+                || (seen >= before && is_excused(case, *key, (*t0, *t1), *from, column, seen))
+            {
+                findings
+                    .excuse("reads of what only a destroyed store had, or before it was compared");
             } else {
                 let what = if seen < least { "own writes" } else { "monotonic reads" };
                 let ops: Vec<&Op> = case.writes(*key).filter(|op| op.t0 < *t1).collect();
@@ -81,6 +86,19 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     }
 }
 
+/// Whether only writes whose stores were destroyed are missing.
+fn is_excused(
+    case: &Case<'_>,
+    key: i64,
+    time: (u64, u64),
+    from: Place,
+    column: &str,
+    seen: u64,
+) -> bool {
+    let writes = case.lenient(key);
+    least(case, writes.iter(), time, from, column).is_none_or(|least| seen >= least)
+}
+
 fn is_worker(who: &str) -> bool {
     who.strip_prefix('w').is_some_and(|number| number.parse::<u32>().is_ok())
 }
@@ -92,13 +110,22 @@ fn number(text: &str) -> Option<u64> {
 
 /// The least that a read from that store may show: what the last write that is known to be there
 /// has set. `None` if anything goes, because a delete or an unknown outcome came after it.
-fn least(case: &Case<'_>, key: i64, t0: u64, from: Place, column: &str) -> Option<u64> {
+fn least<'o>(
+    case: &Case<'_>,
+    writes: impl Iterator<Item = &'o Op>,
+    (t0, t1): (u64, u64),
+    from: Place,
+    column: &str,
+) -> Option<u64> {
     let mut least = Some(0);
-    for op in case.writes(key).take_while(|op| op.t0 < t0) {
+    for op in writes.take_while(|op| op.t0 < t0) {
         let is_there = match op.outcome {
             Outcome::Both => op.t1 <= t0,
             Outcome::Postgres => op.t1 <= t0 && from == Place::Postgres,
-            // What is pending is shown, whoever is asked.
+            // What is pending is shown, whoever is asked, unless the file cannot be.
+            Outcome::Sqlite if from == Place::Postgres => {
+                op.t1 <= t0 && !case.losses.unreadable(op.node, t0, t1)
+            }
             Outcome::Sqlite => op.t1 <= t0,
             Outcome::Unknown { .. } => false,
             _ => continue,

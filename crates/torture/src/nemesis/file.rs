@@ -77,7 +77,7 @@ pub(super) fn forbid(world: &World, event: &Event) -> Result<Done, Skipped> {
 pub(super) fn lock_file(world: &World, event: &Event) -> Result<Done, Skipped> {
     let node = node(world, event);
     let Ok(_guard) = node.trouble.try_lock() else { return Err(BUSY) };
-    let kind = if event.choice % 3 == 0 { "EXCLUSIVE" } else { "IMMEDIATE" };
+    let kind = if event.choice.is_multiple_of(3) { "EXCLUSIVE" } else { "IMMEDIATE" };
     let mut child = shell::sqlite_command(&node.file, "-list")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -100,7 +100,7 @@ pub(super) fn delete(world: &World, event: &Event) -> Result<Done, Skipped> {
     let Ok(_guard) = node.trouble.try_lock() else { return Err(BUSY) };
     let lost_from = now().saturating_sub(MARGIN);
     fs::remove_file(&node.file).map_err(|_| "there is no file")?;
-    let all = event.choice % 2 == 0;
+    let all = event.choice.is_multiple_of(2);
     if all {
         for end in ["-wal", "-shm"] {
             let _ = fs::remove_file(beside(&node.file, end));
@@ -143,8 +143,7 @@ fn wreck(path: &Path, choice: u64) -> std::io::Result<u64> {
 pub(super) fn restore(world: &World, event: &Event) -> Result<Done, Skipped> {
     let node = node(world, event);
     let Ok(_guard) = node.trouble.try_lock() else { return Err(BUSY) };
-    let members: Vec<_> =
-        world.crew.iter().filter(|member| member.node == node.number).collect();
+    let members: Vec<_> = world.crew.iter().filter(|member| member.node == node.number).collect();
     let guards: Vec<_> =
         members.iter().filter_map(|member| member.trouble.try_lock().ok()).collect();
     if guards.len() < members.len() {

@@ -32,7 +32,7 @@ pub(super) fn disturb(world: &World, event: &Event) -> Result<Done, Skipped> {
             let rate = Flow::Throttle(500 + (choice % 20_000) as u32);
             (mode.up, mode.down) = (rate, rate);
         }
-        Nemesis::CutMessage if choice % 2 == 0 => mode.up = Flow::Cut,
+        Nemesis::CutMessage if choice.is_multiple_of(2) => mode.up = Flow::Cut,
         Nemesis::CutMessage => mode.down = Flow::Cut,
         Nemesis::CutCommit => mode.cut_commit = true,
         _ => mode.broken += 1,

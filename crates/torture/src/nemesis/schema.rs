@@ -28,7 +28,7 @@ pub(super) fn add_column(world: &World, event: &Event) -> Result<Done, Skipped> 
     let node = event.pick(world.nodes.len());
     let name = format!("drift_{}", event.at_ms);
     let sql = format!("ALTER TABLE users ADD COLUMN {name} text;");
-    if event.choice % 2 == 0 {
+    if event.choice.is_multiple_of(2) {
         on_postgres(world, &sql)?;
         return Ok(Done::to("PostgreSQL"));
     }
@@ -52,11 +52,13 @@ pub(super) fn add_constraint(world: &World, event: &Event) -> Result<Done, Skipp
 }
 
 pub(super) fn drop_triggers(world: &World, event: &Event) -> Result<Done, Skipped> {
-    let on_server = event.choice % 2 == 0;
+    let on_server = event.choice.is_multiple_of(2);
     let node = event.pick(world.nodes.len());
     let target = if on_server { "PostgreSQL".to_owned() } else { format!("node {node}") };
     let list = match on_server {
-        true => "SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass AND NOT tgisinternal;",
+        true => {
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass AND NOT tgisinternal;"
+        }
         false => "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'users';",
     };
     let run = |sql: &str| {

@@ -49,13 +49,9 @@ async fn open(shop: &Shop, db: &DualDatabase, first: i64) -> bool {
         Ok(())
     });
     let outcome = call(shop, first, Wish::Transfer { to: first, amount: 0 }, opened).await;
-    matches!(
-        outcome,
-        Outcome::Both | Outcome::Postgres | Outcome::Sqlite | Outcome::AlreadyExists
-    )
+    matches!(outcome, Outcome::Both | Outcome::Postgres | Outcome::Sqlite | Outcome::AlreadyExists)
 }
 
 fn missing() -> Error {
     Error::new(Kind::NotFound, "transfer", "an account is not there")
 }
-

@@ -3,11 +3,14 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tokio::sync::oneshot::Receiver;
+
+use std::sync::atomic::Ordering;
 
 use super::{OWNED, SPACE, Shop};
 use crate::ledger::{Entry, Outcome, Wish, now};
@@ -19,7 +22,7 @@ pub(super) fn work(shop: &Shop, mut end: Receiver<()>) -> io::Result<()> {
     let mut count = 0;
     shop.ledger.write(&Entry::Ready { t: now() });
     while end.try_recv().is_err_and(|why| why == tokio::sync::oneshot::error::TryRecvError::Empty) {
-        std::thread::sleep(shop.pause().max(std::time::Duration::from_millis(200)));
+        std::thread::sleep(shop.pause().max(Duration::from_millis(400)));
         if !shop.works() {
             continue;
         }
@@ -42,10 +45,12 @@ pub(super) fn work(shop: &Shop, mut end: Receiver<()>) -> io::Result<()> {
                 (Wish::Upsert { real: Some(text), user: None }, vec!["upsert".into(), row])
             }
         };
+        shop.calls.fetch_add(1, Ordering::SeqCst);
         let n = shop.ledger.start(key, wish);
         let before = shop.machine.late();
         let outcome = run(shop, &words)?;
-        shop.ledger.end(n, outcome, shop.machine.late() - before);
+        shop.ledger.end(n, outcome, shop.machine.late().saturating_sub(before));
+        shop.calls.fetch_sub(1, Ordering::SeqCst);
     }
     Ok(())
 }

@@ -7,9 +7,9 @@ mod machine;
 mod owner;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -77,6 +77,8 @@ struct Shop {
     ledger: Ledger,
     machine: Machine,
     idle: AtomicBool,
+    /// Calls that have not been answered.
+    calls: AtomicUsize,
 }
 
 impl Shop {
@@ -85,8 +87,20 @@ impl Shop {
         Duration::from_secs_f64(1.0 / f64::from(self.options.rate.max(1)))
     }
 
+    /// Waits until no call is left, and says so by a file.
+    fn rest(&self) {
+        self.idle.store(true, Ordering::SeqCst);
+        let mut quiet = 0;
+        while quiet < 5 {
+            std::thread::sleep(Duration::from_millis(100));
+            quiet = if self.calls.load(Ordering::SeqCst) == 0 { quiet + 1 } else { 0 };
+        }
+        // Whoever waits for it waits in vain if it cannot be made.
+        let _ = std::fs::write(at_rest(&self.options.ledgers, self.options.number), "");
+    }
+
     fn works(&self) -> bool {
-        !self.idle.load(Ordering::Relaxed)
+        !self.idle.load(Ordering::SeqCst)
     }
 
     /// A text that nobody else writes, with a number that grows: of two by one worker the later
@@ -97,6 +111,11 @@ impl Shop {
     }
 }
 
+/// The file that says that the worker of that number has no call under way, and makes none.
+pub fn at_rest(ledgers: &Path, number: i64) -> PathBuf {
+    ledgers.with_file_name("logs").join(format!("w{number}.rests"))
+}
+
 /// Runs until its standard input ends or says so.
 ///
 /// # Errors
@@ -105,13 +124,17 @@ pub fn run(options: Options) -> io::Result<()> {
     let who = format!("w{}", options.number);
     let ledger = Ledger::create(&options.ledgers, &who, Some(options.node), options.incarnation)?;
     let idle = AtomicBool::new(options.idle);
-    let shop = Arc::new(Shop { options, ledger, machine: Machine::watch(), idle });
+    let calls = AtomicUsize::new(0);
+    let shop = Arc::new(Shop { options, ledger, machine: Machine::watch(), idle, calls });
     let orders = Arc::clone(&shop);
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
+        if !orders.works() {
+            orders.rest();
+        }
         for order in io::stdin().lines().map_while(Result::ok) {
             match order.split_once(' ').unwrap_or((&order, "")) {
-                ("idle", _) => orders.idle.store(true, Ordering::Relaxed),
+                ("idle", _) => orders.rest(),
                 ("clock", by) => dual_database::clock::shift(by.parse().unwrap_or(0)),
                 _ => break,
             }
@@ -195,6 +218,7 @@ async fn call<T>(
     wish: crate::ledger::Wish,
     call: impl Future<Output = dual_database::Result<Written<T>>>,
 ) -> Outcome {
+    shop.calls.fetch_add(1, Ordering::SeqCst);
     let n = shop.ledger.start(key, wish);
     let before = shop.machine.late();
     let outcome = match call.await {
@@ -203,7 +227,8 @@ async fn call<T>(
         Ok(Written::InOne { stored_in: Store::Sqlite, .. }) => Outcome::Sqlite,
         Err(error) => told(&error),
     };
-    shop.ledger.end(n, outcome.clone(), shop.machine.late() - before);
+    shop.ledger.end(n, outcome.clone(), shop.machine.late().saturating_sub(before));
+    shop.calls.fetch_sub(1, Ordering::SeqCst);
     outcome
 }
 

@@ -113,7 +113,7 @@ async fn look(shop: &Shop, db: &DualDatabase, key: i64) {
     let t0 = now();
     let before = shop.machine.late();
     let found = db.get_user(key).await;
-    let (t1, late) = (now(), shop.machine.late() - before);
+    let (t1, late) = (now(), shop.machine.late().saturating_sub(before));
     shop.ledger.write(&match found {
         Ok(found) => {
             let from = match found.source {
