@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::node::Node;
@@ -18,7 +19,7 @@ const COLUMNS: &str = "id, user_id, username, first_name, status, phone_number, 
     brought_by_staff_id, profile_completed, ai_concept";
 
 /// A store's rows by their keys.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Dump {
     /// The rows.
     pub rows: BTreeMap<i64, Row>,

@@ -6,6 +6,8 @@ use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::crew::lock;
 use crate::dump::{Dump, differences, rows_that_differ};
 use crate::shell;
@@ -20,7 +22,7 @@ const REST: Duration = Duration::from_secs(60);
 const PERSON: Duration = Duration::from_secs(3);
 
 /// What quiet has brought.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Quiet {
     /// How long both sides took to become equal.
     pub after: Option<Duration>,

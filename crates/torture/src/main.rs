@@ -49,6 +49,11 @@ enum Task {
         #[arg(long, default_value_t = 5)]
         times: u32,
     },
+    /// Look through the ledgers and dumps of a folder once more
+    Check {
+        /// The folder of a run
+        folder: PathBuf,
+    },
     /// A process that uses the product; started by `run`
     #[command(hide = true)]
     Worker(worker::Options),
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
     let ran = match arguments.command {
         Task::Worker(options) => return code(worker::run(options).map(|()| true)),
         Task::Run(options) => in_own_namespace().and_then(|()| run::run(options)),
+        Task::Check { folder } => run::check_again(&folder),
         Task::Replay { folder, times } => {
             in_own_namespace().and_then(|()| run::replay(&folder, times))
         }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::check;
+use crate::check::{Findings, check};
 use crate::crew::lock;
-use crate::heal::{approve, deliver_again, heal};
+use crate::heal::{Quiet, approve, deliver_again, heal};
 use crate::ledger::Book;
 use crate::options::Options;
 use crate::report::Report;
@@ -103,17 +103,31 @@ fn follow(plan: Plan) -> io::Result<Report> {
         let _ = file.write(&folder.join(format!("node{node}.dump")));
     }
     fs::write(folder.join("postgres.log"), lock(&world.servers).primary().log())?;
-    let book = Book::read(&folder.join("ledgers"))?;
-    let findings = if quiet.files.len() == world.nodes.len() {
-        check(&book, &quiet.postgres, &quiet.files)
-    } else {
-        Default::default()
-    };
-    let mut report = Report::of(&plan.options, &book, &quiet, findings);
+    fs::write(folder.join("quiet.json"), serde_json::to_vec(&quiet)?)?;
+    let mut report = judge(&plan.options, &folder, &quiet)?;
     report.add_processes(&world, &folder);
     fs::write(folder.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
     fs::write(folder.join("report.txt"), report.text())?;
     Ok(report)
+}
+
+/// Checks the ledgers and dumps of a folder once more.
+///
+/// # Errors
+/// They cannot be read.
+pub fn check_again(folder: &Path) -> io::Result<Report> {
+    let plan: Plan = serde_json::from_slice(&fs::read(folder.join("schedule.json"))?)?;
+    let quiet: Quiet = serde_json::from_slice(&fs::read(folder.join("quiet.json"))?)?;
+    judge(&plan.options, folder, &quiet)
+}
+
+fn judge(options: &Options, folder: &Path, quiet: &Quiet) -> io::Result<Report> {
+    let book = Book::read(&folder.join("ledgers"))?;
+    let findings = match quiet.files.is_empty() {
+        false => check(&book, &quiet.postgres, &quiet.files),
+        true => Findings::default(),
+    };
+    Ok(Report::of(options, &book, quiet, findings))
 }
 
 /// The first worker joins both stores; then PostgreSQL's table gets a rule that the files'
