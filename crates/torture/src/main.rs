@@ -62,7 +62,7 @@ enum Task {
 fn main() -> ExitCode {
     // Under that name it is the product's own program.
     if std::env::args_os().next().is_some_and(|name| name == "dual") {
-        return dual_cli::dual();
+        return dual_cli::dual(std::env::args_os()).into();
     }
     let arguments = Arguments::parse();
     let ran = match arguments.command {

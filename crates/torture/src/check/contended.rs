@@ -6,7 +6,6 @@ use crate::ledger::{Op, Wish};
 use crate::worker::CONTENDED;
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
-    let losers = case.losers();
     for key in 1..=CONTENDED {
         let ops = case.by_key.get(&key).map(Vec::as_slice).unwrap_or_default();
         let row = case.postgres.rows.get(&key);
@@ -21,7 +20,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         };
         // Those that began after the one that stands had been answered.
         for op in ops.iter().filter(|op| op.is_acknowledged() && op.t0 > winner.t1) {
-            if value(op).is_some_and(|text| losers.contains(text.as_str())) {
+            if case.has_lost(op) {
                 findings.checked("(a) superseded, in the conflict log", 1);
             } else if case.losses.excuse(op) {
                 findings.excuse("writes to rows of many writers whose only store was destroyed");

@@ -11,7 +11,7 @@ mod reads;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dump::Dump;
-use crate::ledger::{Book, Op, Outcome};
+use crate::ledger::{Book, Op, Outcome, Wish};
 use losses::Losses;
 
 /// What was found.
@@ -48,6 +48,8 @@ pub(crate) struct Case<'a> {
     files: &'a [Dump],
     losses: Losses,
     by_key: BTreeMap<i64, Vec<&'a Op>>,
+    /// The values in all conflict logs that do not stand.
+    losers: BTreeSet<&'a str>,
 }
 
 /// Checks everything.
@@ -56,7 +58,9 @@ pub fn check(book: &Book, postgres: &Dump, files: &[Dump]) -> Findings {
     for op in &book.ops {
         by_key.entry(op.key).or_default().push(op);
     }
-    let case = Case { book, postgres, files, losses: Losses::of(book), by_key };
+    let dumps = files.iter().chain([postgres]);
+    let losers = dumps.flat_map(|dump| dump.losers.iter().map(String::as_str)).collect();
+    let case = Case { book, postgres, files, losses: Losses::of(book), by_key, losers };
     let mut findings = Findings::default();
     owned::check(&case, &mut findings);
     contended::check(&case, &mut findings);
@@ -68,21 +72,36 @@ pub fn check(book: &Book, postgres: &Dump, files: &[Dump]) -> Findings {
 }
 
 impl Case<'_> {
-    /// The writes of a key, with those that a destroyed store alone had taken for unknown.
+    /// The writes of a key, with those taken for unknown that have lost to another one by the
+    /// conflict log.
+    fn logged(&self, key: i64) -> Vec<Op> {
+        self.softened(key, |op| self.has_lost(op))
+    }
+
+    /// As [`Case::logged`], and with those that a destroyed store alone had.
     fn lenient(&self, key: i64) -> Vec<Op> {
+        self.softened(key, |op| self.has_lost(op) || self.losses.excuse(op))
+    }
+
+    fn softened(&self, key: i64, is_soft: impl Fn(&Op) -> bool) -> Vec<Op> {
         let soften = |op: &&Op| {
             let mut op = (*op).clone();
-            if op.is_acknowledged() && self.losses.excuse(&op) {
-                op.outcome = Outcome::Unknown { why: "its store was destroyed".into() };
+            if op.is_acknowledged() && is_soft(&op) {
+                op.outcome = Outcome::Unknown { why: "superseded, or its store destroyed".into() };
             }
             op
         };
         self.by_key.get(&key).into_iter().flatten().map(soften).collect()
     }
 
-    fn losers(&self) -> BTreeSet<&str> {
-        let all = self.files.iter().chain([self.postgres]);
-        all.flat_map(|dump| dump.losers.iter().map(String::as_str)).collect()
+    fn has_lost(&self, op: &Op) -> bool {
+        let lost =
+            |text: &Option<String>| text.as_deref().is_some_and(|text| self.losers.contains(text));
+        match &op.wish {
+            Wish::Upsert { real, user } | Wish::Update { real, user } => lost(real) || lost(user),
+            Wish::Add { real, .. } => self.losers.contains(real.as_str()),
+            _ => false,
+        }
     }
 }
 

@@ -115,6 +115,10 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         if fits(ops.iter().copied(), row) {
             continue;
         }
+        if fits(case.logged(*key).iter(), row) {
+            findings.checked("(a) superseded, in the conflict log", 1);
+            continue;
+        }
         if fits(case.lenient(*key).iter(), row) {
             findings.excuse("rows of one writer whose only store was destroyed");
             continue;
