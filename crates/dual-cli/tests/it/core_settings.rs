@@ -143,3 +143,39 @@ fn what_is_going_on_is_told_on_stderr_if_asked() {
         assert!(add(pair.command(&words).env(name, "trace")).contains("DEBUG"), "{name}");
     }
 }
+
+/// A file of settings that is none is refused as such, and its secrets stay in it.
+#[test]
+fn a_file_of_settings_of_any_bytes_is_no_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let toml = folder.path().join("dual.toml");
+    let good = "pg_db_url = \"postgresql://user:geheim-9@127.0.0.1:1/db\"\nsqlite_db_path = \"users.db\"\n";
+    let mut texts: Vec<Vec<u8>> = vec![
+        b"\xff\xfe\x00".to_vec(),
+        b"pg_db_url = 5".to_vec(),
+        b"pg_db_url = [\"a\"]".to_vec(),
+        b"[pg_db_url]\na = 1".to_vec(),
+        b"unknown = true".to_vec(),
+        b"pg_db_url = \"\"\npg_db_url = \"\"".to_vec(),
+        "[".repeat(5_000).into_bytes(),
+        format!("{good}poll = 1e999").into_bytes(),
+    ];
+    texts.extend((0..good.len()).step_by(9).map(|end| good.as_bytes()[..end].to_vec()));
+    texts.extend((1..good.len()).step_by(9).map(|at| {
+        let mut bytes = good.as_bytes().to_vec();
+        bytes[at] ^= 0x15;
+        bytes
+    }));
+    for text in texts {
+        std::fs::write(&toml, &text).unwrap();
+        let mut command = dual();
+        command.arg("--config").arg(&toml).arg("status").current_dir(folder.path());
+        let output = command.output().unwrap();
+        let shown = String::from_utf8_lossy(&text);
+        let code = output.status.code();
+        assert!(code.is_some_and(|code| code <= 5), "{shown}: {code:?}");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!said.contains("panicked") && !said.contains("geheim-9"), "{shown}\n{said}");
+    }
+}

@@ -242,7 +242,20 @@ impl Tracked {
     /// pending in it lies too far ahead.
     #[must_use]
     pub fn is_refused_as_ahead(&self, primary_unix_ms: i64) -> bool {
-        self.pending().any(|(_, stamp, base)| refused_as_ahead(stamp, base, primary_unix_ms))
+        self.highest_bases()
+            .into_iter()
+            .any(|(stamp, base)| refused_as_ahead(stamp, base, primary_unix_ms))
+    }
+
+    /// The stamps that are pending, each with the highest that it replaced. Registers that share
+    /// a stamp are judged together: they get one again, and it has to lie above all of that.
+    fn highest_bases(&self) -> BTreeMap<Stamp, Stamp> {
+        let mut bases = BTreeMap::<Stamp, Stamp>::new();
+        for (_, stamp, base) in self.pending() {
+            let highest = bases.entry(stamp).or_default();
+            *highest = base.max(*highest);
+        }
+        bases
     }
 
     /// Gives new stamps to what PostgreSQL has refused as too far ahead, by the clock that it
@@ -253,15 +266,10 @@ impl Tracked {
         primary_unix_ms: i64,
         clock: &mut StampClock<C>,
     ) -> Vec<(RegisterId, Stamp, Stamp)> {
-        let mut bases = BTreeMap::<Stamp, Stamp>::new();
-        for (_, stamp, base) in self.pending() {
-            if refused_as_ahead(stamp, base, primary_unix_ms) {
-                let highest = bases.entry(stamp).or_default();
-                *highest = base.max(*highest);
-            }
-        }
-        let fresh: BTreeMap<Stamp, Stamp> = bases
+        let fresh: BTreeMap<Stamp, Stamp> = self
+            .highest_bases()
             .into_iter()
+            .filter(|(stamp, base)| refused_as_ahead(*stamp, *base, primary_unix_ms))
             .map(|(old, base)| (old, clock.restamp(base, primary_unix_ms)))
             .collect();
         let restamped: Vec<_> = self
@@ -367,6 +375,28 @@ mod tests {
         let met = Tracked::absorb(Some(&deleted), &theirs, true, &Defaults::default()).row;
         assert_eq!((met.version.live.value, met.version.highest()), (false, at(5)));
         assert_eq!(met.replaces(&Change::Insert(Vec::new())), at(9));
+    }
+
+    #[test]
+    fn what_shares_a_stamp_is_restamped_above_all_that_it_replaced_or_not_at_all() {
+        struct At(i64);
+        impl Clock for At {
+            fn unix_ms(&self) -> i64 {
+                self.0
+            }
+        }
+        // PostgreSQL's clock was once 78 s ahead of what it shows now, and gave that to a column.
+        let now = 1_700_000_000_000;
+        let mut row = born(155_000);
+        row.bases.columns[0] = Some(at(78_000));
+        let mut clock = StampClock::new(At(now), Writer::MAX);
+        assert!(!row.is_refused_as_ahead(now) && row.clone().restamp(now, &mut clock).is_empty());
+        // Within what it takes, the new stamp lies above it.
+        row.bases.columns[0] = Some(at(59_000));
+        assert!(row.is_refused_as_ahead(now));
+        assert_eq!(row.restamp(now, &mut clock).len(), 3);
+        assert!(row.version.live.stamp > at(59_000) && !row.is_refused_as_ahead(now));
+        assert!(row.version.columns.iter().all(|column| column.stamp == row.version.live.stamp));
     }
 
     #[test]

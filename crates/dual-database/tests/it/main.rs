@@ -22,6 +22,7 @@ mod engine_quarantine;
 mod engine_scene;
 mod engine_steps;
 mod engine_two_processes;
+mod foreign_bytes;
 mod init;
 mod postgres_catalog;
 mod postgres_session;

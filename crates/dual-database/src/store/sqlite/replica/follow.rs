@@ -206,6 +206,22 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(
+            text in "\\PC{0,60}", at in 0usize..200, put in "[-0-9a-z:,\"{}]{0,3}",
+        ) {
+            let mut damaged = write(&following()).unwrap();
+            let at = at.min(damaged.len());
+            damaged.replace_range(at..(at + put.len()).min(damaged.len()), &put);
+            for text in [text, damaged] {
+                if let Err(error) = read(&text) {
+                    proptest::prop_assert_eq!(error.kind(), Kind::Schema(Store::Sqlite));
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_is_none_is_refused() {
         let text = write(&following()).unwrap();
