@@ -15,10 +15,14 @@ const EVENTS: [(&str, &str); 5] = [
     ("truncated", "AFTER TRUNCATE ON {t} FOR EACH STATEMENT"),
 ];
 
+/// As many triggers the table has of ours.
+pub(super) const TRIGGERS: usize = EVENTS.len();
+
 /// What every capture begins with: nothing if the transaction has written nothing (asking for
-/// its id would use one up), else the moment of the transaction.
+/// its id would use one up) or `put` sets the stamps itself, else the moment of the transaction.
 const MOMENT: &str = "  own := txid_current_if_assigned();
-  IF own IS NULL THEN
+  IF own IS NULL
+    OR pg_trigger_depth() = 1 AND current_setting('dual.put', true) = own::text THEN
     RETURN NULL;
   END IF;
   kept := current_setting('dual.moment', true);
@@ -32,14 +36,12 @@ const MOMENT: &str = "  own := txid_current_if_assigned();
   END IF;
 ";
 
-/// The doorbell. Notifying takes a lock that serialises commits, so only one transaction of
-/// each second of moments does it; one that stays open silences its own second only.
-const RING: &str =
-    "  IF FOUND AND pg_try_advisory_xact_lock(1685414252, (moment >> 32)::integer) THEN
-    PERFORM pg_notify('dual', '');
-  END IF;
-  RETURN NULL;
-";
+/// Whether the doorbell is to be rung. Notifying takes a lock that serialises commits, so only
+/// one transaction of each second of moments does it; one that stays open silences its own second
+/// only.
+pub(super) fn ring(moment: &str) -> String {
+    format!("pg_try_advisory_xact_lock(1685414252, ({moment} >> 32)::integer)")
+}
 
 impl Layout {
     /// The functions that the triggers call, each one statement, in the order of creation.
@@ -53,13 +55,19 @@ impl Layout {
             self.trigger_function("truncated", &self.truncate_body()),
             self.settle_function(),
             self.write_function(),
+            self.put_function(),
+            self.get_function(),
         ]
     }
 
     /// The functions with the types of their arguments.
     fn signatures(&self) -> Vec<String> {
         let called = EVENTS.iter().map(|(what, _)| format!("{}()", self.function(what)));
-        let ours = [("write", "jsonb, bigint, jsonb"), ("settle", "jsonb, bigint")]
+        let put = "bigint, boolean, boolean[], text[], bigint, uuid, text[]";
+        let several = [("write", "jsonb, bigint, jsonb"), ("settle", "jsonb, bigint")];
+        let ours = several
+            .into_iter()
+            .chain([("put", put), ("get", "bigint, text")])
             .map(|(what, arguments)| format!("{}({arguments})", self.function(what)));
         called.chain(ours).collect()
     }
@@ -112,7 +120,9 @@ impl Layout {
              SET search_path = pg_catalog, pg_temp SET enable_seqscan = off\n\
              SET enable_nestloop = off SET jit = off AS $dual$\n\
              #variable_conflict use_variable\nDECLARE\n  own bigint;\n  kept text;\n  moment bigint;\n\
-             BEGIN\n{MOMENT}{body}{RING}END\n$dual$",
+             BEGIN\n{MOMENT}{body}  IF FOUND AND {rings} THEN\n    PERFORM pg_notify('dual', '');\n  \
+             END IF;\n  RETURN NULL;\nEND\n$dual$",
+            rings = ring("moment"),
             function = self.function(what),
         )
     }
