@@ -49,8 +49,8 @@ $dual$",
     ///
     /// It does in a few statements by key what `write` and `settle` do, as long as nobody else has
     /// a trigger on the table. Then nothing can have made another row of it between the statement
-    /// and its capture, so the capture of that one statement stays out of it and the stamps are
-    /// set here: the sidecar row is looked at once the data row is ours, which nobody passes.
+    /// and its capture, so capture leaves that row out and the stamps are set here: the sidecar row
+    /// is looked at once the data row is ours, which nobody passes.
     pub(super) fn put_function(&self) -> String {
         let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
         let (registers, above) = (self.each(", ", |r| r.stamp.clone()), next("dual_proposal"));
@@ -79,7 +79,7 @@ BEGIN
       dual_alive AS alive, CASE WHEN dual_alive IS NOT NULL THEN dual_proposal END AS life,
       {marks}) AS m), dual_proposal, '[]') AS w;
   ELSE
-    dual_set := set_config('dual.put', dual_own::text, true);
+    dual_set := set_config('dual.put', dual_own || {mine} || dual_key, true);
     IF dual_alive THEN
       INSERT INTO {target} AS u ({key}, {columns})
       VALUES (dual_key, {given})
@@ -145,6 +145,7 @@ $dual$",
             adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
             oid = literal_text(target),
             name = literal_text(self.name),
+            mine = literal_text(&format!(":{}:", self.name)),
             surrogate = self.surrogate,
             columns = self.each(", ", |r| r.column.clone()),
             values = self.each(", ", |r| format!("u.{}::text", r.column)),
