@@ -90,7 +90,8 @@ impl Primary<'_> {
     }
 
     /// Sets the file's token if it is still the one `seen`; the server's own if it has none.
-    /// False if another process was faster.
+    /// False if another process was faster, unless with the same token: processes of one file
+    /// propose the same, and of many that begin at once each would else begin again.
     ///
     /// # Errors
     /// As for [`crate::store::postgres::Session::commit`].
@@ -110,13 +111,15 @@ impl Primary<'_> {
             Call {
                 sql: "INSERT INTO dual.token (file, token) \
                       VALUES ($1::text::uuid, $2::text::uuid) \
-                      ON CONFLICT (file) DO NOTHING RETURNING true",
+                      ON CONFLICT (file) DO UPDATE SET token = excluded.token \
+                      WHERE token.token = excluded.token RETURNING true",
                 parameters: &both,
             }
         } else {
             Call {
                 sql: "UPDATE dual.token SET token = $2::text::uuid \
-                      WHERE file = $1::text::uuid AND token = $3::text::uuid RETURNING true",
+                      WHERE file = $1::text::uuid \
+                      AND token IN ($3::text::uuid, $2::text::uuid) RETURNING true",
                 parameters: &three,
             }
         };
@@ -135,6 +138,19 @@ impl Primary<'_> {
         let session = self.session;
         let file = self.file.to_string();
         let wanted: Vec<i32> = numbers.iter().map(|writer| writer.number().into()).collect();
+        // As nearly always: a process takes over the number of one that is gone. Nobody gives
+        // back what it has claimed, so there is nothing to lock.
+        let held = session
+            .query(
+                operation,
+                "SELECT FROM unnest($1) AS n WHERE NOT EXISTS (SELECT FROM dual.writer AS w \
+                 WHERE w.number = n AND w.file = $2::text::uuid)",
+                &[(&wanted, Type::INT4_ARRAY), (&file, Type::TEXT)],
+            )
+            .await?;
+        if held.is_empty() {
+            return Ok(Vec::new());
+        }
         session.begin(operation).await?;
         // Nobody else may take what is found to be free.
         session.batch(operation, "LOCK TABLE dual.writer IN SHARE ROW EXCLUSIVE MODE").await?;
