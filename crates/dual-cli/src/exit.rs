@@ -16,12 +16,6 @@ pub enum Exit {
     BrokenOff,
 }
 
-impl From<Exit> for std::process::ExitCode {
-    fn from(exit: Exit) -> Self {
-        std::process::ExitCode::from(exit.code())
-    }
-}
-
 impl Exit {
     /// How an exchange ended. A comparison that waits for a person is no side that is away:
     /// running the command again does not help, so that it ends as differences do.

@@ -9,7 +9,6 @@ pub mod output;
 pub mod settings;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use arguments::{Command, Dual, DualMigrate, Global};
 use clap::Parser;
@@ -17,23 +16,26 @@ use dual_database::{Error, Kind, Result};
 use exit::Exit;
 use settings::Stores;
 
-/// The program `dual`, with the process's arguments.
+/// The program `dual`: runs it with these words, its own name first, and gives its exit code.
 #[must_use]
-pub fn dual() -> ExitCode {
-    run::<Dual>(|arguments| (arguments.global, arguments.command))
+pub fn dual(words: impl IntoIterator<Item = OsString>) -> u8 {
+    run::<Dual>(words, |arguments| (arguments.global, arguments.command))
 }
 
 /// The program `dual_migrate`: the same job as `dual migrate`, with the flags that people have
 /// in their scripts.
 #[must_use]
-pub fn dual_migrate() -> ExitCode {
-    run::<DualMigrate>(|arguments| {
+pub fn dual_migrate(words: impl IntoIterator<Item = OsString>) -> u8 {
+    run::<DualMigrate>(words, |arguments| {
         (arguments.global, Command::Migrate(Box::new(arguments.migrate)))
     })
 }
 
-fn run<A: Parser>(parts: impl FnOnce(A) -> (Global, Command)) -> ExitCode {
-    let words: Vec<OsString> = std::env::args_os().collect();
+fn run<A: Parser>(
+    words: impl IntoIterator<Item = OsString>,
+    parts: impl FnOnce(A) -> (Global, Command),
+) -> u8 {
+    let words: Vec<OsString> = words.into_iter().collect();
     let json = words.iter().any(|word| word == "--json");
     let (global, command) = match A::try_parse_from(words) {
         Ok(arguments) => parts(arguments),
@@ -52,7 +54,7 @@ fn run<A: Parser>(parts: impl FnOnce(A) -> (Global, Command)) -> ExitCode {
     // A blocking read (a prompt, a file) must not hold the end of the program.
     runtime.shutdown_background();
     match ended {
-        Ok(code) => code.into(),
+        Ok(end) => end.code(),
         Err(error) => output::error(&error, json),
     }
 }

@@ -1,5 +1,5 @@
 //! `dual`: PostgreSQL and SQLite kept as one logical database.
 
 fn main() -> std::process::ExitCode {
-    dual_cli::dual()
+    dual_cli::dual(std::env::args_os()).into()
 }

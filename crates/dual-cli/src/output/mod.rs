@@ -27,7 +27,6 @@ pub use users::{user_deleted, user_found, user_written};
 pub use verification::{verification_document, verification_text};
 
 use std::io::{IsTerminal as _, Write as _};
-use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use dual_database::Error;
@@ -51,9 +50,9 @@ pub fn message(text: &str) {
 
 /// Shows an error with its causes and its hint, and gives the exit code for it.
 #[must_use]
-pub fn error(error: &Error, json: bool) -> ExitCode {
+pub fn error(error: &Error, json: bool) -> u8 {
     tell(error, json);
-    ExitCode::from(exit::code_of(error))
+    exit::code_of(error)
 }
 
 fn tell(error: &Error, json: bool) {
@@ -69,10 +68,10 @@ fn tell(error: &Error, json: bool) {
 
 /// Shows what the argument parser says: help on stdout with 0, anything wrong with 2.
 #[must_use]
-pub fn usage(error: &clap::Error, json: bool) -> ExitCode {
+pub fn usage(error: &clap::Error, json: bool) -> u8 {
     if !error.use_stderr() {
         data(&styled(error, std::io::stdout().is_terminal()));
-        return ExitCode::SUCCESS;
+        return 0;
     }
     if json {
         let text = mask(&error.render().to_string());
@@ -82,7 +81,7 @@ pub fn usage(error: &clap::Error, json: bool) -> ExitCode {
     } else {
         message(styled(error, std::io::stderr().is_terminal()).trim_end());
     }
-    ExitCode::from(2)
+    2
 }
 
 /// What is wrong, on one line: the parser puts what is missing on lines of their own, and shows

@@ -58,7 +58,10 @@ pub fn summary(
                 _ => "does not have these rows yet",
             };
             let _ = writeln!(text, "\n{name} {state}: {}", error.chain());
-            let _ = writeln!(text, "run the same command again when it is back");
+            let _ = writeln!(
+                text,
+                "when it is back, `dual sync --once` carries them over; the same command again does, too"
+            );
         }
     }
     if dry_run {

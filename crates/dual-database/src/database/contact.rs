@@ -65,7 +65,7 @@ impl Core {
         deadline: Deadline,
     ) -> Result<Contact<'_>> {
         // Not to be had in time means that there are many calls here, not that PostgreSQL fails.
-        let Some(Ok(turn)) = deadline.bound(self.turns.acquire()).await else {
+        let Some(Ok(turn)) = deadline.bound(self.sessions.acquire()).await else {
             let message = "all connections of this process were busy for the whole time-out";
             return Err(Error::new(Kind::Unavailable(Store::Postgres), operation, message));
         };

@@ -8,6 +8,7 @@ use tokio::sync::{RwLock, Semaphore};
 use tokio::time::Instant;
 
 use super::options::{Prefer, WriteMode};
+use super::turns::Turns;
 use crate::health::StoreState;
 use crate::schema::Table;
 use crate::stamp::Stamp;
@@ -21,7 +22,8 @@ use crate::{Error, Kind, Result, Store};
 pub(super) struct Core {
     pub shared: Arc<Shared>,
     /// As many as there are sessions: calls wait for theirs in their order.
-    pub turns: Semaphore,
+    pub sessions: Semaphore,
+    pub turns: Turns,
     /// `None` once it is closed.
     pub synchroniser: RwLock<Option<Synchroniser>>,
     pub closed: AtomicBool,

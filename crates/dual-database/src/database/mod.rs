@@ -15,6 +15,7 @@ mod report;
 mod status;
 mod table;
 mod transaction;
+mod turns;
 mod user;
 mod verify;
 mod write;

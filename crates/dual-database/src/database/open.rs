@@ -10,6 +10,7 @@ use tokio::sync::{RwLock, Semaphore};
 use super::DualDatabase;
 use super::core::{Core, Deadline};
 use super::options::Builder;
+use super::turns::Turns;
 use crate::health::StoreState;
 use crate::schema::{Table, users};
 use crate::store::postgres::primary::Pool;
@@ -75,7 +76,8 @@ impl Builder {
         };
         let core = Core {
             shared,
-            turns: Semaphore::new(SESSIONS),
+            sessions: Semaphore::new(SESSIONS),
+            turns: Turns::new(),
             synchroniser: RwLock::new(Some(synchroniser)),
             closed: AtomicBool::new(false),
             mode: self.mode,

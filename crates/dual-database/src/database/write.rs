@@ -27,6 +27,7 @@ use super::local::{self, Direct, Look, Rows, Sent};
 use super::options::WriteMode;
 use super::plan::{Plan, Wish, already_exists, conflict, named, not_found};
 use super::record::Record;
+use super::turns::Turn;
 use crate::merge::Change;
 use crate::schema::RowId;
 use crate::stamp::Stamp;
@@ -35,8 +36,9 @@ use crate::store::postgres::sqlstate;
 use crate::store::sqlite::replica::{Content, Durability};
 use crate::{Error, Kind, Result, Store};
 
-/// How often a proposal that came too low, or an upsert that met a race, is made again.
-const TRIES: usize = 4;
+/// How often a proposal that came too low, or an upsert that met a race, is made again. Other
+/// processes that change the same row all the time let one of them through each time.
+const TRIES: usize = 30;
 
 /// What became of a plan at PostgreSQL.
 enum Attempt {
@@ -73,6 +75,10 @@ impl Core {
     }
 
     async fn write_both(&self, plan: &Arc<Plan>, deadline: Deadline) -> Result<Written<Rows>> {
+        let _turn = match self.turn(plan, deadline).await {
+            Ok(turn) => turn,
+            Err(cause) => return self.alone(plan, cause).await,
+        };
         let look = self.look(plan, deadline).await;
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
@@ -91,6 +97,8 @@ impl Core {
         plan: &Arc<Plan>,
         deadline: Deadline,
     ) -> Result<Written<Rows>> {
+        let hint = "nothing was written: both stores are required";
+        let _turn = self.turn(plan, deadline).await.map_err(|cause| cause.with_hint(hint))?;
         let look = self.look(plan, deadline).await;
         let written = match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
@@ -98,7 +106,7 @@ impl Core {
                 self.finish_in_file(plan, answer, sent, deadline).await
             }
             Attempt::Away(cause) | Attempt::Behind(cause) => {
-                return Err(cause.with_hint("nothing was written: both stores are required"));
+                return Err(cause.with_hint(hint));
             }
             Attempt::Lost { sent, cause } => self.alone_after_loss(plan, sent, cause).await?,
         };
@@ -134,6 +142,18 @@ impl Core {
             }
             Attempt::Lost { sent, cause } => self.alone_after_loss(plan, sent, cause).await,
         }
+    }
+
+    /// The rows of the plan, until the turn is dropped.
+    ///
+    /// # Errors
+    /// Unavailable if other calls of this process changed them for the whole time-out.
+    async fn turn(&self, plan: &Plan, deadline: Deadline) -> Result<Turn<'_>> {
+        let ids = plan.wishes.iter().map(|(id, _)| *id);
+        deadline.bound(self.turns.take(ids)).await.ok_or_else(|| {
+            let message = "other calls of this process changed the row for the whole time-out";
+            Error::new(Kind::Unavailable(Store::Postgres), plan.operation, message)
+        })
     }
 
     /// What the file knows; nothing if it cannot be read.
@@ -175,7 +195,10 @@ impl Core {
             let name = |id: RowId| named(&self.shared.tables, id);
             match self.ask(plan.operation, deadline, question).await {
                 Ok(Ok(answer)) => return Ok(Attempt::Done { answer, changes, proposal }),
-                Ok(Err(Refused::Stale { above: found })) => above = above.max(found),
+                Ok(Err(Refused::Stale { above: found })) if !deadline.has_passed() => {
+                    above = above.max(found);
+                }
+                Ok(Err(Refused::Stale { .. })) => break,
                 Ok(Err(Refused::Ahead)) => {
                     let message = "the write lies too far ahead of PostgreSQL's clock";
                     let kind = Kind::Unavailable(Store::Postgres);

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 
 use super::api_scene::{Scene, both, eventually, name_of, named, only};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn one_row_through_its_life() {
     let scene = Scene::shared("api_life");
     let db = scene.open().await;
@@ -48,7 +48,7 @@ async fn one_row_through_its_life() {
     db.close(Duration::from_secs(5)).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_column_reaches_no_store() {
     let scene = Scene::shared("api_names");
     let db = scene.open().await;
@@ -65,7 +65,7 @@ async fn what_is_no_column_reaches_no_store() {
     assert!(db.table("nobody").unwrap_err().is_configuration());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_by_a_constraint_leaves_both_as_they_were() {
     let scene = Scene::shared("api_check");
     let db = scene.open().await;
@@ -84,7 +84,7 @@ async fn a_refusal_by_a_constraint_leaves_both_as_they_were() {
     assert_eq!((theirs.len(), &theirs), (1, &ours));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_counts_filters_and_streams_agree_on_both_sides() {
     let scene = Scene::shared("api_lists");
     let db = scene.open().await;
@@ -148,7 +148,7 @@ async fn lists_counts_filters_and_streams_agree_on_both_sides() {
     assert_eq!(lists[0], lists[1]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_others_write_is_seen_and_awaited() {
     let scene = Scene::shared("api_outside");
     let db = scene.open().await;
@@ -167,7 +167,7 @@ async fn what_others_write_is_seen_and_awaited() {
     scene.wait_equal().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn local_first_answers_after_the_file() {
     let scene = Scene::shared("api_local_first");
     let db = scene.builder().write_mode(WriteMode::LocalFirst).open().await.unwrap();
@@ -200,19 +200,21 @@ async fn a_thousand_callers_at_once() {
     let differing: Vec<_> = theirs.iter().zip(&ours).filter(|(one, other)| one != other).collect();
     assert_eq!((ours.len(), differing), (1000, vec![]));
     // Everybody wants the same row.
-    let calls = (0..50).map(|at| {
+    let calls = (0..200).map(|at| {
         let db = db.clone();
         let patch = UserPatch::new().user_id(5000).set("status", format!("{at}")).unwrap();
         tokio::spawn(async move { db.upsert_user(&patch).await })
     });
     for call in calls.collect::<Vec<_>>() {
-        let _ = call.await.unwrap().unwrap();
+        both(call.await.unwrap().unwrap());
     }
+    // One after the other: nobody overwrote what was pending.
+    assert_eq!(db.status().await.unwrap().conflicts, Some(0));
     scene.wait_equal().await;
     assert_eq!(scene.postgres("SELECT count(*)::text FROM users").as_deref(), Some("1001"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn status_tells_how_both_stand() {
     let scene = Scene::shared("api_status");
     let db = scene.open().await;

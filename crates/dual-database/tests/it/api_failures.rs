@@ -81,7 +81,7 @@ async fn everything_arrived(scene: &Scene<'_>, db: &DualDatabase) {
     both(db.add_user(&named(12, "Zoe")).await.unwrap());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn postgres_refuses_connections() {
     let scene = Scene::shared("api_refused");
     let db = scene.open().await;
@@ -92,7 +92,7 @@ async fn postgres_refuses_connections() {
     everything_arrived(&scene, &db).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn postgres_swallows_packets() {
     let scene = Scene::shared("api_swallowed");
     let db = scene.open().await;
@@ -104,7 +104,7 @@ async fn postgres_swallows_packets() {
     everything_arrived(&scene, &db).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn postgres_crashes_and_comes_back() {
     let server = throwaway_postgres::Server::builder().start().unwrap();
     let scene = Scene::on(&server, "api_crash");
@@ -116,7 +116,7 @@ async fn postgres_crashes_and_comes_back() {
     everything_arrived(&scene, &db).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_first_start_without_postgres() {
     let scene = Scene::shared("api_first_start");
     scene.proxy.set(Wire::Refuse);
@@ -133,7 +133,7 @@ async fn a_first_start_without_postgres() {
     assert!(db.get_user(1).await.unwrap().value.is_some());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_lost_is_no_lost_write_and_no_second_one() {
     let scene = Scene::shared("api_lost_answer");
     let db = scene.open().await;
@@ -164,7 +164,7 @@ async fn an_answer_that_is_lost_is_no_lost_write_and_no_second_one() {
     assert!(there().is_none_or(|name| name == "Unbekannt"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_late_statement_loses_to_what_came_after_it() {
     let scene = Scene::shared("api_late");
     let db = scene.open().await;
@@ -206,7 +206,7 @@ async fn a_late_statement_loses_to_what_came_after_it() {
     assert_eq!(there.as_deref(), Some("second held"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_file_is_locked() {
     let scene = Scene::shared("api_locked");
     let db = scene.open().await;
@@ -244,7 +244,7 @@ async fn the_file_is_locked() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn both_are_required() {
     let scene = Scene::shared("api_require");
     let db = scene.builder().write_mode(WriteMode::RequireBoth).open().await.unwrap();
@@ -273,7 +273,7 @@ async fn both_are_required() {
     assert_eq!(scene.both().0.len(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_file_is_deleted_or_replaced_while_it_is_open() {
     let scene = Scene::shared("api_deleted");
     let db = scene.open().await;
@@ -288,7 +288,7 @@ async fn the_file_is_deleted_or_replaced_while_it_is_open() {
     db.close(Duration::from_secs(5)).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_file_first_if_that_is_preferred() {
     let scene = Scene::shared("api_prefer_local");
     let db = scene.builder().prefer(Prefer::Local).open().await.unwrap();
@@ -298,7 +298,7 @@ async fn the_file_first_if_that_is_preferred() {
     assert!(found.age.is_some_and(|age| age < Duration::from_secs(60)));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn half_of_a_transfer_is_never_seen_in_the_file() {
     let scene = Scene::shared("api_half");
     let db = scene.open().await;
@@ -332,7 +332,7 @@ async fn half_of_a_transfer_is_never_seen_in_the_file() {
     scene.wait_equal().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_listens() {
     let scene = Scene::shared("api_nobody");
     let db = DualDatabase::builder()
@@ -373,7 +373,7 @@ fn the_disk_is_full() {
     on_a_small_disk("api_failures::inner_full_disk", &[("URL", &scene.database.url())]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by `the_disk_is_full` on a disk of its own"]
 async fn inner_full_disk() {
     let folder = std::path::PathBuf::from(std::env::var("SMALL_DISK").unwrap());

@@ -15,7 +15,7 @@ async fn psql(scene: &Scene<'_>, sql: &str) -> Session {
     session
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_locked_row_delays_nothing_else() {
     let scene = Scene::shared("api_locked_row");
     let db = scene.open().await;
@@ -50,7 +50,7 @@ async fn a_locked_row_delays_nothing_else() {
     assert_eq!(scene.postgres(sql).as_deref(), Some("Anna 2 here"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn while_a_person_is_waited_for_calls_do_not_wait() {
     let scene = Scene::shared("api_held");
     let db = scene.open().await;

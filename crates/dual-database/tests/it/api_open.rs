@@ -7,7 +7,7 @@ use dual_database::{DualDatabase, Kind, Store};
 
 use super::api_scene::{Scene, both, eventually, named, only};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_settings_are_told_apart_and_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("users.db");
@@ -35,7 +35,7 @@ async fn bad_settings_are_told_apart_and_change_nothing() {
     assert_eq!(left.len(), 1, "{left:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn opening_again_finds_everything_and_brings_what_was_left() {
     let scene = Scene::shared("api_again");
     let db = scene.open().await;
@@ -53,7 +53,7 @@ async fn opening_again_finds_everything_and_brings_what_was_left() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_background_only_what_is_asked_for_is_exchanged() {
     let scene = Scene::shared("api_quiet");
     let first = scene.open().await;
@@ -69,7 +69,7 @@ async fn without_a_background_only_what_is_asked_for_is_exchanged() {
     both(db.add_user(&named(2, "Boris")).await.unwrap());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn closing_is_bounded_and_a_dropped_call_loses_nothing() {
     let scene = Scene::shared("api_close");
     let db = scene.open().await;

@@ -31,7 +31,7 @@ fn sum(scene: &Scene<'_>) -> (Option<String>, Option<String>) {
     )
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn all_of_it_or_nothing() {
     let scene = Scene::shared("api_tx");
     let db = scene.open().await;
@@ -112,7 +112,7 @@ async fn nobody_overwrites_what_another_has_read() {
     assert_eq!(sum(&scene), (Some("300".into()), Some("300".into())));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_outside_change_makes_it_run_again() {
     let scene = Scene::shared("api_tx_again");
     let db = scene.open().await;
@@ -153,7 +153,7 @@ async fn an_outside_change_makes_it_run_again() {
     scene.wait_equal().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn on_the_file_while_postgres_is_away() {
     let scene = Scene::shared("api_tx_away");
     let db = scene.open().await;
@@ -202,7 +202,7 @@ async fn on_the_file_while_postgres_is_away() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn in_every_mode_and_from_a_task() {
     let scene = Scene::shared("api_tx_modes");
     let db = scene.open().await;

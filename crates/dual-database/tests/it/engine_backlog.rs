@@ -38,7 +38,7 @@ async fn node(scene: &Scene<'_>) -> (Node, Arc<Seen>) {
     (node, seen)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mass_of_changes_is_gone_through_by_ranges_and_nobody_is_asked() {
     let scene = Scene::on(shared().unwrap());
     let (node, seen) = node(&scene).await;
@@ -71,7 +71,7 @@ async fn a_mass_of_changes_is_gone_through_by_ranges_and_nobody_is_asked() {
     scene.assert_equal(&node);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_lost_and_brought_back_is_met_anew() {
     let scene = Scene::on(shared().unwrap());
     let (node, seen) = node(&scene).await;
@@ -99,7 +99,7 @@ async fn a_file_that_was_lost_and_brought_back_is_met_anew() {
     assert_eq!(balances.await, [Value::Int(2)]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_file_remembers_when_tombstones_were_purged() {
     let scene = Scene::on(shared().unwrap());
     scene.node("bot.db").await.sync().await;
@@ -113,7 +113,7 @@ async fn the_file_remembers_when_tombstones_were_purged() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_process_without_rounds_of_its_own_keeps_its_number() {
     let scene = Scene::on(shared().unwrap());
     let (node, _) = node(&scene).await;
@@ -125,7 +125,7 @@ async fn a_process_without_rounds_of_its_own_keeps_its_number() {
 }
 
 /// Time and the process's highest memory so far, to be looked at.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "minutes in an unoptimised build"]
 #[allow(clippy::print_stderr, reason = "it is run for its figures")]
 async fn masses() {

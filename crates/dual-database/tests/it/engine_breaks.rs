@@ -23,7 +23,7 @@ const RESTORE: &str = "SET LOCAL session_replication_role = replica; \
     DELETE FROM dual.side_accounts; INSERT INTO dual.side_accounts TABLE backup.side; \
     DELETE FROM dual.token";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restored_server_gets_back_what_it_has_lost() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -45,7 +45,7 @@ async fn a_restored_server_gets_back_what_it_has_lost() {
     assert_eq!(scene.one("SELECT note FROM accounts WHERE owner = 1"), "after");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_older_file_takes_what_is_newer_and_gives_what_it_had_not_pushed() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -67,7 +67,7 @@ async fn an_older_file_takes_what_is_newer_and_gives_what_it_had_not_pushed() {
     assert_eq!(scene.conflicts(), Vec::<Vec<_>>::new());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_copied_file_takes_an_identity_of_its_own() {
     for fault in [Fault::None, Fault::Refused, Fault::Lost] {
         copied(fault).await;
@@ -129,7 +129,7 @@ async fn with_losses(server: &'static Server) -> (Scene<'static>, Node) {
     (scene, node)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mass_loss_waits_for_a_person_and_service_goes_on() {
     let (scene, node) = with_losses(shared().unwrap()).await;
     assert_eq!(scene.one("SELECT sum(balance) FROM accounts"), "45150");
@@ -148,7 +148,7 @@ async fn a_mass_loss_waits_for_a_person_and_service_goes_on() {
     assert_eq!(scene.one("SELECT count(losing) FROM dual.conflict"), "300");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_person_may_prefer_postgresql() {
     let (scene, node) = with_losses(shared().unwrap()).await;
     node.set_note(1, "since then").await;
@@ -169,7 +169,7 @@ async fn a_person_may_prefer_postgresql() {
     assert_eq!(scene.one("SELECT balance FROM accounts WHERE owner = 1"), "7");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_person_may_prefer_the_file() {
     let (scene, node) = with_losses(shared().unwrap()).await;
     scene.sql("UPDATE accounts SET balance = -1 WHERE owner = 2; INSERT INTO accounts (owner, balance) VALUES (5000, 5); DELETE FROM accounts WHERE owner = 3");
@@ -185,7 +185,7 @@ async fn a_person_may_prefer_the_file() {
     assert_eq!(scene.one("SELECT count(*) FROM dual.conflict WHERE losing = '5'"), "2");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn missing_triggers_are_put_back_and_what_they_missed_is_found() {
     let scene = Scene::on(shared().unwrap());
     let (node, other) = (scene.node("bot.db").await, scene.node("other.db").await);
@@ -220,7 +220,7 @@ async fn missing_triggers_are_put_back_and_what_they_missed_is_found() {
     scene.assert_equal(&node);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_another_installation_is_not_mixed_in() {
     let (scene, elsewhere) = (Scene::on(shared().unwrap()), Scene::on(shared().unwrap()));
     let node = scene.node("bot.db").await;
@@ -241,7 +241,7 @@ async fn a_file_of_another_installation_is_not_mixed_in() {
     scene.assert_equal(&node);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_purge_is_noticed_by_files_that_had_not_passed_it() {
     let scene = Scene::on(shared().unwrap());
     let purging = Node::open(&scene.database.url(), &scene.path("one.db"), |shared| {
@@ -268,7 +268,7 @@ async fn a_purge_is_noticed_by_files_that_had_not_passed_it() {
     assert!(behind.losers().await.contains(&text("had not seen it go")));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn ranges_of_both_sides_are_compared_in_step() {
     let scene = Scene::on(shared().unwrap());
     scene.node("first.db").await.sync().await;
@@ -296,7 +296,7 @@ async fn ranges_of_both_sides_are_compared_in_step() {
     scene.assert_equal(&node);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn holding_a_comparison_fails_and_is_done_again() {
     for fault in [Fault::Refused, Fault::Lost] {
         let scene = Scene::on(shared().unwrap());
@@ -339,7 +339,7 @@ impl StepHook for Replace {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_push_for_a_file_that_was_replaced_meanwhile_says_nothing_about_the_next() {
     let scene = Scene::on(shared().unwrap());
     let hook = Arc::new(Replace { step: Step::Acknowledge, files: Mutex::new(None) });

@@ -10,7 +10,7 @@ use crate::engine_scene::{Node, PATIENCE, Scene, later, until};
 
 const DONE: Exchange = Exchange { pending: 0, quarantined: 0, caught_up: true, held: None };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn empty_sides_become_one_and_every_kind_of_write_crosses() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -41,7 +41,7 @@ async fn empty_sides_become_one_and_every_kind_of_write_crosses() {
     assert_eq!(scene.conflicts(), Vec::<Vec<_>>::new());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_equal_is_not_written_again() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -59,7 +59,7 @@ async fn what_is_equal_is_not_written_again() {
     assert_eq!(node.state().await.seq, seq);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn adopted_rows_of_both_sides_are_joined_and_the_losers_logged() {
     let scene = Scene::on(shared().unwrap());
     // Both tables exist before anybody knows of the other.
@@ -87,7 +87,7 @@ async fn adopted_rows_of_both_sides_are_joined_and_the_losers_logged() {
     assert_eq!(losers, [entry("11"), entry("ours")]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_first_start_without_postgresql_keeps_everything_for_later() {
     let server = throwaway_postgres::Server::builder().start().unwrap();
     let scene = Scene::on(&server);
@@ -110,7 +110,7 @@ async fn a_first_start_without_postgresql_keeps_everything_for_later() {
     node.sync.close(PATIENCE).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_change_different_columns_and_the_same_one() {
     let scene = Scene::on(shared().unwrap());
     let (one, two) = (scene.node("one.db").await, scene.node("two.db").await);
@@ -141,7 +141,7 @@ async fn two_nodes_change_different_columns_and_the_same_one() {
     assert_eq!(scene.conflicts(), [vec![text("1"), text("2"), text("1")]]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_over_two_tables_is_never_half_visible() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -179,7 +179,7 @@ async fn a_transaction_over_two_tables_is_never_half_visible() {
     scene.assert_equal(&node);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_left_open_delays_nobody_and_is_not_missed() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -203,7 +203,7 @@ async fn a_transaction_left_open_delays_nobody_and_is_not_missed() {
     driving.await.unwrap().unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_task_exchanges_by_itself_and_another_process_takes_over() {
     let scene = Scene::on(shared().unwrap());
     let (url, path) = (scene.database.url(), scene.path("bot.db"));
@@ -274,7 +274,7 @@ async fn everybody_writes_at_once_and_all_end_equal() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_that_give_up_waiting_do_not_hinder_a_long_comparison() {
     let scene = Scene::on(shared().unwrap());
     scene.node("first.db").await.sync().await;

@@ -12,7 +12,7 @@ async fn arrives(scene: &Scene<'_>, node: &Node) {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn everything_arrives_by_itself_after_postgresql_was_away() {
     let server = Server::builder().start().unwrap();
     let scene = Scene::on(&server);
@@ -47,7 +47,7 @@ async fn everything_arrives_by_itself_after_postgresql_was_away() {
     node.sync.close(PATIENCE).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_swallows_packets_is_noticed_in_time() {
     let server = Server::builder().start().unwrap();
     let scene = Scene::on(&server);
@@ -74,7 +74,7 @@ fn signal(pid: &str, signal: &str) {
     assert!(std::process::Command::new("kill").args([signal, pid]).status().unwrap().success());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn reused_transaction_ids_hide_nothing() {
     let server = Server::builder().fsync(true).start().unwrap();
     let scene = Scene::on(&server);
@@ -110,7 +110,7 @@ async fn reused_transaction_ids_hide_nothing() {
     assert_eq!(node.one::<i64>("SELECT count(*) FROM accounts"), 4);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_locked_file_is_waited_for() {
     let scene = Scene::on(throwaway_postgres::shared().unwrap());
     let node = Node::start(&scene.database.url(), &scene.path("bot.db")).await;

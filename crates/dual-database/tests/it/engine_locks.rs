@@ -21,7 +21,7 @@ async fn all_arrives(scene: &Scene<'_>, node: &Node) {
     scene.assert_equal(node);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_locked_row_waits_alone() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -55,7 +55,7 @@ async fn a_locked_row_waits_alone() {
     assert_eq!(scene.one("SELECT balance || note FROM accounts WHERE owner = 2"), "200psql");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_somebody_is_inserting_waits_alone() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -82,7 +82,7 @@ async fn a_key_that_somebody_is_inserting_waits_alone() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_locked_table_keeps_everything_pending_and_postgresql_up() {
     let scene = Scene::on(shared().unwrap());
     let node = Node::open(&scene.database.url(), &scene.path("bot.db"), |shared| {

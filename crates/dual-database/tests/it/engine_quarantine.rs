@@ -5,7 +5,7 @@ use throwaway_postgres::shared;
 
 use crate::engine_scene::Scene;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_postgresql_refuses_waits_and_leaves_when_the_rule_goes() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -40,7 +40,7 @@ async fn a_row_that_postgresql_refuses_waits_and_leaves_when_the_rule_goes() {
     scene.assert_equal(&node);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_the_file_refuses_waits_and_is_asked_for_again() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -57,7 +57,7 @@ async fn a_row_that_the_file_refuses_waits_and_is_asked_for_again() {
     scene.assert_equal(&node);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_the_other_side_cannot_hold_is_set_aside_with_its_row() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;

@@ -55,21 +55,21 @@ async fn run(step: Step, fault: Fault) {
     assert!(node.shared.health.is_up(Store::Postgres) && node.shared.health.is_up(Store::Sqlite));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn each_step_is_refused_once() {
     for step in Step::ALL {
         run(*step, Fault::Refused).await;
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn each_steps_answer_is_lost_once() {
     for step in Step::ALL {
         run(*step, Fault::Lost).await;
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_far_ahead_is_corrected_before_its_writes_are_pushed() {
     for fault in [Fault::None, Fault::Refused, Fault::Lost] {
         let scene = Scene::on(shared().unwrap());
@@ -98,7 +98,7 @@ async fn a_clock_far_ahead_is_corrected_before_its_writes_are_pushed() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_that_a_pull_has_met_reaches_the_log_of_all() {
     for (step, fault) in [
         (Step::Tell, Fault::None),

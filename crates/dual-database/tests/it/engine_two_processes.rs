@@ -60,7 +60,7 @@ async fn neither_takes_the_others_token_for_another_files() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repair_that_does_not_reach_postgresql_holds_nothing() {
     let server = Server::builder().start().unwrap();
     let scene = Scene::on(&server);
@@ -79,7 +79,7 @@ async fn a_repair_that_does_not_reach_postgresql_holds_nothing() {
     scene.assert_equal(&node);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_repair_that_broke_off_held_is_let_go() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -93,7 +93,7 @@ async fn what_a_repair_that_broke_off_held_is_let_go() {
     scene.assert_equal(&node);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hold_falls_when_little_would_be_lost_any_more() {
     let scene = Scene::on(shared().unwrap());
     let node = Node::open(&scene.database.url(), &scene.path("bot.db"), |shared| {

@@ -24,7 +24,7 @@ fn script(scene: &Scene<'_>, sql: &str) {
     rusqlite::Connection::open(scene.path("bot.db")).unwrap().execute_batch(sql).unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_there() {
     let scene = Scene::on(shared().unwrap());
     let stores = stores(&scene);
@@ -42,7 +42,7 @@ async fn nothing_is_there() {
     assert!(plan(&stores).await.unwrap().is_done());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn drifted_schemas_and_rows_on_both_sides() {
     let scene = Scene::on(shared().unwrap());
     let stores = stores(&scene);
@@ -84,7 +84,7 @@ async fn drifted_schemas_and_rows_on_both_sides() {
     assert_eq!((rows.different, rows.only_postgres, rows.only_sqlite), (0, 0, 0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_obstacle_leaves_both_sides_as_they_are() {
     let scene = Scene::on(shared().unwrap());
     let stores = stores(&scene);

@@ -3,6 +3,7 @@
 // The lint's own exception covers test functions, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod acknowledged;
 mod api_calls;
 mod api_failures;
 mod api_locks;

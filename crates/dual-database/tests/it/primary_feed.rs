@@ -100,19 +100,19 @@ async fn follows(server: &'static Server) {
     assert_eq!((again.rows[0].unreadable, again.rows[0].surrogate), (Some(0), None));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_poll_reads_what_is_new_and_what_is_asked_for() {
     follows(shared().unwrap()).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_poll_reads_the_same_on_12_and_18() {
     for version in OLDEST_AND_NEWEST {
         follows(shared_with(&Version::exact(version)).unwrap()).await;
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_poll_names_the_table_that_has_drifted_and_reads_the_others() {
     let scene = Scene::on(shared().unwrap(), vec![users(), visits()]).await;
     let session = scene.session().await;
@@ -137,7 +137,7 @@ async fn a_poll_names_the_table_that_has_drifted_and_reads_the_others() {
 }
 
 /// `open_transaction_scan.py`, and the transaction that commits after a thousand others.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_open_transaction_hides_nothing_and_delays_nothing() {
     let scene = Scene::on(shared().unwrap(), vec![visits()]).await;
     let session = scene.session().await;
@@ -173,7 +173,7 @@ async fn an_open_transaction_hides_nothing_and_delays_nothing() {
 
 /// `truncate_mvcc.py`: a snapshot that is older than a TRUNCATE sees the sidecar as it was and
 /// no rows.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_truncate_is_never_seen_by_half() {
     let scene = Scene::on(shared().unwrap(), vec![visits()]).await;
     let session = scene.session().await;
@@ -205,7 +205,7 @@ async fn a_truncate_is_never_seen_by_half() {
     assert_eq!(rows.len(), 3);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_poll_that_has_to_wait_too_long_says_so_and_leaves_the_session_usable() {
     let scene = Scene::on(shared().unwrap(), vec![visits()]).await;
     let mut session = client(&scene.database).await;
@@ -220,7 +220,7 @@ async fn a_poll_that_has_to_wait_too_long_says_so_and_leaves_the_session_usable(
     assert_eq!(keys(&primary.poll(&"1:1:".parse().unwrap(), &[]).await.unwrap()), []);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn ranges_go_through_every_key_once() {
     let scene = Scene::on(shared().unwrap(), tables()).await;
     let session = scene.session().await;
@@ -290,12 +290,12 @@ async fn digests(server: &'static Server) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn digests_are_made_of_the_documented_bytes() {
     digests(shared().unwrap()).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn digests_are_the_same_on_12_and_18() {
     for version in OLDEST_AND_NEWEST {
         digests(shared_with(&Version::exact(version)).unwrap()).await;
@@ -341,7 +341,7 @@ async fn purged(primary: &Primary<'_>, horizon: Stamp, count: u64) {
     assert_eq!(gone, count);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_purge_takes_what_everybody_has_passed_and_says_so() {
     let scene = Scene::on(shared().unwrap(), vec![users(), visits()]).await;
     let session = scene.session().await;
@@ -375,7 +375,7 @@ async fn a_purge_takes_what_everybody_has_passed_and_says_so() {
     assert_eq!(primary.header().await.unwrap().horizon, horizon_2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn ids_of_another_history_are_forgotten() {
     let scene = Scene::on(shared().unwrap(), vec![visits()]).await;
     let session = scene.session().await;
@@ -396,7 +396,7 @@ async fn ids_of_another_history_are_forgotten() {
     assert_eq!(primary.header().await.unwrap().purged, Some(5));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_conflict_log_takes_an_entry_once() {
     let scene = Scene::on(shared().unwrap(), vec![users(), visits()]).await;
     let session = scene.session().await;

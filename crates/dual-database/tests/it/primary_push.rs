@@ -155,19 +155,19 @@ async fn merges(server: &'static Server) {
     assert_eq!(state(&primary, 0).await[&77].version, lost.version);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_push_leaves_the_merged_version_and_touches_nothing_else() {
     merges(shared().unwrap()).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_push_does_the_same_on_12_and_18() {
     for version in OLDEST_AND_NEWEST {
         merges(shared_with(&throwaway_postgres::Version::exact(version)).unwrap()).await;
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_lies_ahead_of_the_servers_clock_is_refused_with_the_whole_batch() {
     let scene = Scene::on(shared().unwrap(), vec![visits()]).await;
     let session = scene.session().await;
@@ -180,7 +180,7 @@ async fn what_lies_ahead_of_the_servers_clock_is_refused_with_the_whole_batch() 
 }
 
 /// `read_committed_merge.py`: stamps that were read before the lock was given are stale.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_waited_for_a_lock_merges_with_what_it_finds_then() {
     let scene = Scene::on(shared().unwrap(), vec![visits()]).await;
     let session = scene.session().await;
@@ -209,7 +209,7 @@ async fn a_push_that_waited_for_a_lock_merges_with_what_it_finds_then() {
 
 /// `skip_by_origin.py`: psql sets one column, then a push another one; its transaction is that of
 /// the push now.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_others_did_to_a_row_that_was_pushed_then_comes_with_the_feed() {
     let scene = Scene::on(shared().unwrap(), vec![visits()]).await;
     let session = scene.session().await;
@@ -229,7 +229,7 @@ async fn what_others_did_to_a_row_that_was_pushed_then_comes_with_the_feed() {
 }
 
 /// `stamp_zero.py`: a new life owes nothing to the old one, on either side.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_has_the_old_life_gives_nothing_of_it_to_the_new() {
     let scene = Scene::on(shared().unwrap(), vec![visits()]).await;
     let session = scene.session().await;
@@ -372,12 +372,12 @@ async fn refuses(server: &'static Server) {
     assert!(!state(&primary, 0).await[&2_300].version.live.value);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_constraint_refuses_single_rows_and_the_rest_goes_on() {
     refuses(shared().unwrap()).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn single_rows_are_refused_on_12_and_18_too() {
     for version in OLDEST_AND_NEWEST {
         refuses(shared_with(&throwaway_postgres::Version::exact(version)).unwrap()).await;
@@ -385,7 +385,7 @@ async fn single_rows_are_refused_on_12_and_18_too() {
 }
 
 /// `unique_swap_and_ids.sql`
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn unique_values_are_exchanged_and_who_finds_his_taken_cedes_it() {
     let scene = Scene::on(shared().unwrap(), strict()).await;
     let session = scene.session().await;
@@ -450,7 +450,7 @@ async fn unique_values_are_exchanged_and_who_finds_his_taken_cedes_it() {
     scene.sql("INSERT INTO guests (guest, name, badge) VALUES (7000, 'innocent', 7000)");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_somebody_inserts_meanwhile_is_merged() {
     let scene = Scene::on(shared().unwrap(), vec![visits()]).await;
     let session = scene.session().await;
@@ -476,7 +476,7 @@ async fn a_key_that_somebody_inserts_meanwhile_is_merged() {
     assert_eq!(rows[&1].version, batch[0].1.version);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_locked_is_left_out_and_a_locked_table_is_no_row_s_fault() {
     let scene = Scene::on(shared().unwrap(), vec![visits()]).await;
     let mut session = client(&scene.database).await;
@@ -507,7 +507,7 @@ async fn a_row_that_is_locked_is_left_out_and_a_locked_table_is_no_row_s_fault()
 }
 
 /// What a user's trigger makes of a row is newer than what was pushed.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_users_trigger_that_rewrites_a_value_is_told_by_the_feed() {
     let scene = Scene::on(shared().unwrap(), vec![visits()]).await;
     let session = scene.session().await;
@@ -528,7 +528,7 @@ async fn a_users_trigger_that_rewrites_a_value_is_told_by_the_feed() {
 }
 
 /// The wide built-in table.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn users_of_many_shapes_arrive_as_they_are() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     let session = scene.session().await;
@@ -727,7 +727,7 @@ mod against_the_model {
 }
 
 /// Run by hand: `cargo test --workspace --test it -- --ignored a_large_batch`.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "minutes in an unoptimised build"]
 #[allow(clippy::print_stderr, reason = "it is run for its figures")]
 async fn a_large_batch_takes_linear_time() {

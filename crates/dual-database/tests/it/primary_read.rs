@@ -34,7 +34,7 @@ async fn found(primary: &Primary<'_>, filter: Filter) -> Vec<i64> {
     keys
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_are_ordered_and_paged_whatever_stands_in_them() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     scene.sql(
@@ -65,7 +65,7 @@ async fn lists_are_ordered_and_paged_whatever_stands_in_them() {
     assert_eq!(keys(&primary.list(0, &Filter::default(), None, 0).await.unwrap()), NONE);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn filters_go_by_code_point_and_name_no_column_of_the_callers() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     scene.sql(
@@ -108,7 +108,7 @@ async fn filters_go_by_code_point_and_name_no_column_of_the_callers() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_collation_that_ignores_case_does_not() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     scene.sql(
@@ -125,7 +125,7 @@ async fn a_collation_that_ignores_case_does_not() {
     assert_eq!(found(&primary, contains).await, [2]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn dead_unknown_and_unreadable_rows() {
     let scene = Scene::on(shared().unwrap(), tables()).await;
     scene.sql("INSERT INTO users (user_id) VALUES (1)");

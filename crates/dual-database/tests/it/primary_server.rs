@@ -52,19 +52,19 @@ async fn first_contact(server: &'static Server) {
     assert_eq!(scene.one("SELECT count(*) FROM dual.node"), "1");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_contact_is_repeatable_and_says_who_the_server_is() {
     first_contact(shared().unwrap()).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_contact_with_the_oldest_and_the_newest_version() {
     for version in OLDEST_AND_NEWEST {
         first_contact(shared_with(&Version::exact(version)).unwrap()).await;
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn several_nodes_make_first_contact_at_once() {
     let database = shared().unwrap().database("contact").unwrap();
     let pools: Vec<Pool> = (0..4).map(|_| pool(&database.url(), tables())).collect();
@@ -79,7 +79,7 @@ async fn several_nodes_make_first_contact_at_once() {
     assert_eq!(made.count(), 1, "{all:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_are_there_are_adopted_and_missing_triggers_are_a_gap() {
     let database = shared().unwrap().database("adopt").unwrap();
     database.execute("CREATE TABLE users (user_id bigint PRIMARY KEY, first_name text)").unwrap();
@@ -118,7 +118,7 @@ async fn rows_that_are_there_are_adopted_and_missing_triggers_are_a_gap() {
     assert_eq!(before, relations().await, "a sequence that was set is no other history");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_the_way_is_said_and_nothing_is_changed() {
     let database = shared().unwrap().database("obstacles").unwrap();
     let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'dual'";
@@ -142,7 +142,7 @@ async fn what_is_in_the_way_is_said_and_nothing_is_changed() {
     assert_eq!(error.kind(), Kind::Schema(Store::Postgres), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_role_without_rights_is_told_which_grant() {
     let database = shared().unwrap().database("rights").unwrap();
     let role = format!("plain_{}", database.name());
@@ -192,7 +192,7 @@ async fn a_role_without_rights_is_told_which_grant() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plain_role_can_do_everything_once_it_may_make_a_schema() {
     let database = shared().unwrap().database("plain").unwrap();
     let role = format!("plain_{}", database.name());
@@ -215,7 +215,7 @@ async fn a_plain_role_can_do_everything_once_it_may_make_a_schema() {
     database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_of_other_files_are_replaced() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     let session = scene.session().await;
@@ -237,7 +237,7 @@ async fn numbers_of_other_files_are_replaced() {
     assert_eq!(error.kind(), Kind::Configuration);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_empties_the_tokens() {
     let server = Server::builder().start().unwrap();
     let database = server.database("crash").unwrap();
@@ -256,7 +256,7 @@ async fn a_crash_empties_the_tokens() {
     assert_eq!((epoch.token, epoch.life), (None, None));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_used_again_unless_they_are_in_doubt() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     let pid = async |session: &dual_database::store::postgres::primary::Pooled| -> i32 {
@@ -288,7 +288,7 @@ async fn sessions_are_used_again_unless_they_are_in_doubt() {
     assert_ne!(pid(&session).await, gone);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn who_finds_all_sessions_busy_waits_but_not_for_ever() {
     let database = shared().unwrap().database("busy").unwrap();
     let limits = Limits { connect: Duration::from_millis(300), ..limits() };
@@ -300,7 +300,7 @@ async fn who_finds_all_sessions_busy_waits_but_not_for_ever() {
     later.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_doorbell_rings_for_others_and_says_when_it_is_cut_off() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     let settings = Settings::parse(&scene.database.url()).unwrap();
@@ -320,7 +320,7 @@ async fn the_doorbell_rings_for_others_and_says_when_it_is_cut_off() {
     assert!(listener.rung().await.is_err());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn uninstalling_leaves_the_tables_as_they_are() {
     let scene = Scene::on(shared().unwrap(), tables()).await;
     scene.sql("INSERT INTO users (user_id, first_name) VALUES (1, 'a')");
@@ -365,7 +365,7 @@ async fn silent_at_a_look(server_port: u16) -> u16 {
     port
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_falls_silent_at_the_first_look_is_not_waited_for_as_for_an_adoption() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     let url = scene.database.url();

@@ -113,19 +113,19 @@ async fn life_of_a_row(server: &'static Server) {
     assert_eq!(scene.one(txids), "0");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_life_of_a_row() {
     life_of_a_row(shared().unwrap()).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_life_of_a_row_in_the_oldest_and_the_newest_version() {
     for version in OLDEST_AND_NEWEST {
         life_of_a_row(shared_with(&Release::exact(version)).unwrap()).await;
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn several_tables_and_rows_are_one_transaction() {
     let scene = Scene::on(shared().unwrap(), tables()).await;
     let session = scene.session().await;
@@ -193,7 +193,7 @@ async fn several_tables_and_rows_are_one_transaction() {
     assert!(error.message().contains("users_phone_number_idx"), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_refuses_leaves_nothing_and_shows_no_value() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     scene.sql("ALTER TABLE users ADD CHECK (first_name <> 'secret')");
@@ -227,7 +227,7 @@ async fn what_the_server_refuses_leaves_nothing_and_shows_no_value() {
     assert!(register.stamp > stamp);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn proposals_that_come_late_or_from_the_future_are_refused() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     let session = scene.session().await;
@@ -248,7 +248,7 @@ async fn proposals_that_come_late_or_from_the_future_are_refused() {
 
 /// `late_statement.py`: the client gives up on a statement that waits for a lock, writes again,
 /// and the statement is executed after that.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_was_stuck_loses_to_the_later_write() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     let session = scene.session().await;
@@ -293,7 +293,7 @@ async fn a_statement_that_was_stuck_loses_to_the_later_write() {
     assert_eq!(scene.one("SELECT first_name FROM users"), "W2");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_waits_too_long_is_over_on_the_server_as_well() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     let limits = Limits {
@@ -327,7 +327,7 @@ fn signal(backend: i32, signal: &str) {
     assert!(done.unwrap().success());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_not_the_same_as_a_refusal() {
     let server = Server::builder().start().unwrap();
     let database = server.database("lost").unwrap();
@@ -371,7 +371,7 @@ async fn a_lost_answer_is_not_the_same_as_a_refusal() {
 
 /// `half_a_transfer.py`: the answer tells what was there before, so that a file which has not
 /// seen somebody's transaction does not take half of it.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_answer_shows_whether_the_file_misses_something() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     let session = scene.session().await;
@@ -401,7 +401,7 @@ async fn the_answer_shows_whether_the_file_misses_something() {
     assert_eq!(again.unwrap_err(), Refused::Changed(user(1)));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn two_transactions_in_opposite_order_do_not_deadlock() {
     let scene = Scene::on(shared().unwrap(), tables()).await;
     let session = scene.session().await;
@@ -528,7 +528,7 @@ fn any_history_of_writes_agrees_with_the_pure_code() {
         .unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledged_write_is_on_the_disk_whatever_the_server_is_set_to() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     let name = scene.database.name();

@@ -129,7 +129,7 @@ fn pull(content: &Content<'_>, key: i64, there: &Version, surrogate: i64) -> Res
     content.take(id(key), before.as_ref(), Some(there), &absorbed, Some(surrogate))
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_captured_under_its_own_stamp() {
     let scene = Scene::new().await;
     let stamp = now();
@@ -167,7 +167,7 @@ async fn a_change_is_captured_under_its_own_stamp() {
     assert!(missing.unwrap_err().is_not_found());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_pending_is_what_has_changed_since_it_was_pushed() {
     let scene = Scene::new().await;
     scene.insert(1, "a").await;
@@ -206,7 +206,7 @@ async fn what_is_pending_is_what_has_changed_since_it_was_pushed() {
     assert_eq!((pending.rows[0].0.key, pending.rows[0].1.surrogate), (1, Some(31)));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pull_writes_the_row_with_its_conflicts_and_postgresqls_number() {
     let scene = Scene::new().await;
     scene.insert(1, "mine").await;
@@ -252,7 +252,7 @@ async fn a_pull_writes_the_row_with_its_conflicts_and_postgresqls_number() {
     assert_eq!(about.winning, None);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_table_refuses_is_set_aside_and_the_rest_goes_on() {
     let scene = Scene::new().await;
     scene.outside("CREATE UNIQUE INDEX one_guest ON visits (guest)");
@@ -283,7 +283,7 @@ async fn what_the_table_refuses_is_set_aside_and_the_rest_goes_on() {
     assert!(scene.go(|content| content.quarantine()).await.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn quarantined_rows_come_when_they_are_due() {
     let scene = Scene::new().await;
     scene.insert(1, "a").await;
@@ -317,7 +317,7 @@ async fn quarantined_rows_come_when_they_are_due() {
     assert_eq!(due(0, false).await, [2]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_carried_is_said() {
     let scene = Scene::new().await;
     scene.outside("INSERT INTO visits (visit_id, note, guest) VALUES (1, 'a', 'no number')");
@@ -338,7 +338,7 @@ async fn what_cannot_be_carried_is_said() {
     assert!(scene.row(1).await.unwrap().unreadable.is_some());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn ranges_purges_and_forgetting() {
     let scene = Scene::new().await;
     for key in 1..=9 {
@@ -372,7 +372,7 @@ async fn ranges_purges_and_forgetting() {
     assert_eq!(scene.note(3).await, None);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_node_and_the_numbers_are_kept() {
     let scene = Scene::new().await;
     let node = scene
@@ -423,7 +423,7 @@ async fn the_node_and_the_numbers_are_kept() {
     assert_eq!(broken.kind(), Kind::Schema(Store::Sqlite));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failing_caller_fails_alone_and_a_panic_harms_nobody() {
     let scene = Arc::new(Scene::new().await);
     let calls = (0..100i64).map(|key| {
@@ -600,7 +600,7 @@ mod rules {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn entries_about_other_tables_do_not_hide_what_is_to_be_sent() {
     let scene = Scene::new().await;
     scene.outside(

@@ -67,7 +67,7 @@ async fn settle(scene: &Scene) {
         .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_file_comes_back_with_everything() {
     for also in ["", "-wal", "-shm"] {
         let scene = Scene::new().await;
@@ -90,7 +90,7 @@ async fn a_deleted_file_comes_back_with_everything() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_and_the_end_notice_it_too() {
     let scene = Scene::new().await;
     scene.insert(1, "a").await;
@@ -102,7 +102,7 @@ async fn a_reader_and_the_end_notice_it_too() {
     assert_eq!(notes(&path), [(1, "a".into())]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_older_backup_gets_what_was_pending() {
     let scene = Scene::new().await;
     scene.insert(1, "old").await;
@@ -138,7 +138,7 @@ async fn an_older_backup_gets_what_was_pending() {
     assert_eq!(scene.go(|content| content.node()).await.installation, Some(7));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_new_file_refuses_waits_in_the_salvage() {
     let scene = Scene::new().await;
     scene.insert(1, "old").await;
@@ -166,7 +166,7 @@ async fn what_the_new_file_refuses_waits_in_the_salvage() {
     assert!(replica.left().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_file_is_refused_and_ours_is_kept() {
     let scene = Scene::new().await;
     scene.insert(1, "ours").await;
@@ -184,7 +184,10 @@ async fn a_foreign_file_is_refused_and_ours_is_kept() {
         .await;
     let (folder, other) = foreign.reopened();
     let own = scene.path.with_extension("own");
-    python("os.rename(path, path + '.own'); shutil.copy(other, path)", &scene.path, &other);
+    // In one step: what is missing for a moment is brought back at once.
+    let exchange = "shutil.copy(other, path + '.new'); os.link(path, path + '.own'); \
+         os.replace(path + '.new', path)";
+    python(exchange, &scene.path, &other);
     for _ in 0..2 {
         let refused = scene.replica.write("test", Durability::Normal, |_| Ok(())).await;
         let error = refused.unwrap_err();
@@ -202,7 +205,7 @@ async fn a_foreign_file_is_refused_and_ours_is_kept() {
     drop((folder, own));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_database_is_set_aside_and_one_of_ours_is_put_back() {
     let scene = Scene::new().await;
     scene.insert(1, "ours").await;
@@ -228,7 +231,7 @@ async fn what_is_no_database_is_set_aside_and_one_of_ours_is_put_back() {
     };
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_is_set_aside_and_what_can_be_read_goes_on() {
     let scene = Scene::new().await;
     for key in 1..400 {
@@ -271,7 +274,7 @@ async fn a_damaged_file_is_set_aside_and_what_can_be_read_goes_on() {
     assert_ne!(node.file, name);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_finds_the_damage_once() {
     let scene = Scene::new().await;
     scene.insert(1, "a").await;
@@ -297,7 +300,7 @@ async fn a_reader_finds_the_damage_once() {
     assert_eq!(notes(&scene.path), [(2, "b".into())]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_emptied_file_and_one_damaged_while_closed() {
     let scene = Scene::new().await;
     scene.insert(1, "a").await;
@@ -329,7 +332,7 @@ async fn write(replica: &Replica, key: i64) -> dual_database::Result<()> {
     replica.write("test", Durability::Normal, work).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn two_processes_survive_the_loss_of_their_file_together() {
     let scene = Scene::new().await;
     let other = Replica::open(settings(&scene.path, vec![visits()])).await.unwrap();
@@ -352,7 +355,7 @@ async fn two_processes_survive_the_loss_of_their_file_together() {
     });
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_script_that_opens_and_closes_it_all_the_time_loses_nothing() {
     let scene = Scene::new().await;
     let script = "import sqlite3, sys\nwhile True:\n  c = sqlite3.connect(sys.argv[1], timeout=10)\n  \
@@ -376,7 +379,7 @@ async fn a_script_that_opens_and_closes_it_all_the_time_loses_nothing() {
     assert_eq!(scene.replica.generation(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_but_sqlite_has_the_file_open() {
     let scene = Scene::new().await;
     scene.insert(1, "a").await;
@@ -401,7 +404,7 @@ async fn nothing_but_sqlite_has_the_file_open() {
     assert!(!left.into_iter().any(|target| target.starts_with(path.parent().unwrap())));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_path_is_refused_and_left_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -447,7 +450,7 @@ async fn a_bad_path_is_refused_and_left_as_it_was() {
 }
 
 /// What the next test runs as another user.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by a_file_of_somebody_else_is_refused"]
 async fn as_somebody_else() {
     for path in std::env::var("DUAL_TEST_PATHS").unwrap().split(':') {
@@ -492,7 +495,7 @@ fn a_file_of_somebody_else_is_refused() {
     assert_eq!(names(&theirs), ["secret.db", "theirs.db"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_locked_file_is_waited_for_and_then_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bot.db");
@@ -536,7 +539,7 @@ async fn a_locked_file_is_waited_for_and_then_refused() {
     replica.write("test", Durability::Normal, |_| Ok(())).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_fails_the_group_and_nothing_else() {
     let scene = Scene::new().await;
     let pages: i64 = scene
@@ -571,7 +574,7 @@ async fn a_full_disk_fails_the_group_and_nothing_else() {
     scene.insert(key, "fits").await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drifted_table_is_adopted_by_additions() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bot.db");
@@ -616,7 +619,7 @@ async fn a_drifted_table_is_adopted_by_additions() {
     assert_eq!(node.follow, Follow::new());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn capture_that_was_gone_is_mended_and_the_sides_are_compared() {
     let scene = Scene::new().await;
     for key in 1..=3 {
@@ -665,7 +668,7 @@ async fn capture_that_was_gone_is_mended_and_the_sides_are_compared() {
     assert_eq!(rows[3].1.tracked.version.highest(), Stamp::ADOPTED_SQLITE);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn closing_does_not_wait_for_what_is_running() {
     let scene = Scene::new().await;
     let Scene { replica, path, .. } = &scene;
@@ -684,7 +687,7 @@ async fn closing_does_not_wait_for_what_is_running() {
     assert!(notes(&path).is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn work_on_the_thread_may_be_the_last_owner() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bot.db");
@@ -711,7 +714,7 @@ async fn work_on_the_thread_may_be_the_last_owner() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_behind_a_link_is_kept_where_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let real = folder.path().join("data").join("real.db");

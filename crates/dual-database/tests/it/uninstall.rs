@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use crate::capture_oracle::visits;
 use crate::replica::{outside, settings};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_the_users_stays_whatever_it_is_called() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bot.db");

@@ -24,7 +24,7 @@ async fn verify(pool: &Pool, node: &Node) -> Result<Verification> {
     compare(pool, &node.replica(), exchange).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn equal_stores_are_equal_in_every_type_and_across_parts() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -46,7 +46,7 @@ async fn equal_stores_are_equal_in_every_type_and_across_parts() {
     assert_eq!(counts, [("users", 4, 4), ("accounts", 12_001, 12_001)]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_changed_past_the_triggers_is_found_on_either_side() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -70,7 +70,7 @@ async fn what_was_changed_past_the_triggers_is_found_on_either_side() {
     assert!(found.tables[0].is_equal());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_file_cannot_give_equals_nothing() {
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
@@ -85,7 +85,7 @@ async fn what_a_file_cannot_give_equals_nothing() {
     assert!(found.equal);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_side_that_is_away_is_an_error_and_no_answer() {
     let server = Server::builder().start().unwrap();
     let scene = Scene::on(&server);
@@ -97,7 +97,7 @@ async fn a_side_that_is_away_is_an_error_and_no_answer() {
     assert_eq!(error.kind(), Kind::Unavailable(Store::Postgres), "{}", error.chain());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn writers_on_both_sides_are_no_differences() {
     let scene = Scene::on(shared().unwrap());
     let node = Node::start(&scene.database.url(), &scene.path("bot.db")).await;

@@ -19,7 +19,8 @@ pub fn worker(url: &str, path: &Path, what: &str) -> Child {
         .unwrap()
 }
 
-fn program() -> PathBuf {
+/// Where it is, built with the tests.
+pub fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.parent().unwrap().parent().unwrap().join("examples").join("worker")
 }

@@ -1,0 +1,211 @@
+"""What the calls answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import List, Optional, TypedDict
+
+from ._errors import DualDatabaseError
+
+
+class User(TypedDict):
+    """A user: a plain dictionary of the 16 columns. Timestamps have no zone and are in UTC."""
+
+    #: PostgreSQL's number; negative while it is provisional, ``None`` while there is none.
+    id: Optional[int]
+    user_id: int
+    username: Optional[str]
+    first_name: Optional[str]
+    status: Optional[str]
+    phone_number: Optional[str]
+    real_name: Optional[str]
+    birth_date: Optional[str]
+    register_date: Optional[datetime]
+    last_activity: Optional[datetime]
+    redeem_date: Optional[datetime]
+    source: Optional[str]
+    referrer_id: Optional[int]
+    brought_by_staff_id: Optional[int]
+    profile_completed: Optional[bool]
+    ai_concept: Optional[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What became of a write. It is true if it was done, and equal to ``True`` then."""
+
+    #: The user as it is now; ``None`` after a delete, a transaction, and if nothing was done.
+    #: (Not in the ``repr``, which may get into a log.)
+    user: Optional[User] = field(repr=False)
+    #: Whether PostgreSQL has it.
+    in_postgres: bool
+    #: Whether the SQLite file has it.
+    in_sqlite: bool
+    #: Why it was not done: :class:`AlreadyExistsError` or :class:`NotFoundError`.
+    error: Optional[DualDatabaseError] = None
+
+    @property
+    def in_both(self) -> bool:
+        """Whether both stores have it."""
+        return self.in_postgres and self.in_sqlite
+
+    @property
+    def pending(self) -> Optional[str]:
+        """The store that gets it by itself later: ``"postgres"``, ``"sqlite"``, or ``None``."""
+        if not self or self.in_both:
+            return None
+        return "sqlite" if self.in_postgres else "postgres"
+
+    def __bool__(self) -> bool:
+        return self.in_postgres or self.in_sqlite
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, bool):
+            return bool(self) is other
+        if isinstance(other, Written):
+            return (self.user, self.in_postgres, self.in_sqlite, self.error) == (
+                other.user,
+                other.in_postgres,
+                other.in_sqlite,
+                other.error,
+            )
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(bool(self))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A user that was looked for, and who answered. It is true if there is one."""
+
+    #: The user; ``None`` if there is none.
+    user: Optional[User]
+    #: Who answered: ``"postgres"`` or ``"sqlite"``.
+    source: str
+    #: How many seconds ago the file last heard everything from PostgreSQL; ``None`` if
+    #: PostgreSQL answered, or if they never met.
+    age: Optional[float]
+
+    def __bool__(self) -> bool:
+        return self.user is not None
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Where an exchange left things."""
+
+    #: Rows that PostgreSQL lacks still.
+    pending: int
+    #: Rows that one side refuses.
+    quarantined: int
+    #: The file has caught up with what PostgreSQL had.
+    caught_up: bool
+    #: A comparison waits for a person: so many rows would be lost. See ``repair``.
+    held: Optional[int]
+
+
+@dataclass(frozen=True)
+class StoreStatus:
+    """How one store stands."""
+
+    #: ``"up"``, ``"down"`` or ``"needs_init"``.
+    state: str
+    #: Why it is not up.
+    reason: Optional[str]
+    #: What a person can do.
+    hint: Optional[str]
+
+
+@dataclass(frozen=True)
+class RecentError:
+    """Something that went wrong lately."""
+
+    at: Optional[datetime]
+    store: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """How both stores stand. Numbers are ``None`` if the store that knows cannot be asked."""
+
+    postgres: StoreStatus
+    sqlite: StoreStatus
+    #: Rows that PostgreSQL lacks.
+    pending_to_postgres: Optional[int]
+    #: Rows that the file lacks.
+    pending_to_sqlite: Optional[int]
+    #: Conflicts that nobody has reviewed.
+    conflicts: Optional[int]
+    #: Rows that one side refuses.
+    quarantined: Optional[int]
+    #: Seconds since both last exchanged everything.
+    last_sync_age: Optional[float]
+    #: ``"following"``, ``"converging"``, or ``"held"`` (a comparison waits for ``repair``).
+    sync: str
+    #: Rows that would be lost, while it is held.
+    held_losses: Optional[int]
+    #: The size of the write-ahead log beside the file, in bytes.
+    wal_bytes: Optional[int]
+    #: What went wrong lately, the newest first.
+    recent_errors: List[RecentError]
+
+
+@dataclass(frozen=True)
+class TableDifference:
+    """What a comparison found in one table."""
+
+    table: str
+    rows_postgres: int
+    rows_sqlite: int
+    different: int
+    only_postgres: int
+    only_sqlite: int
+    quarantined: int
+    #: The first keys that differ, at most 20.
+    keys: List[int]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a comparison of both stores found. It is true if they are equal."""
+
+    equal: bool
+    tables: List[TableDifference]
+
+    def __bool__(self) -> bool:
+        return self.equal
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """An entry of the conflict log: two people changed the same column of the same user."""
+
+    table: str
+    key: int
+    #: The column; ``"(row)"`` for a birth or a delete.
+    column: str
+    #: The value that stands, as text.
+    winning: Optional[str]
+    #: The value that does not, as text.
+    losing: Optional[str]
+    winner_at: Optional[datetime]
+    loser_at: Optional[datetime]
+    noted_at: Optional[datetime]
+    reviewed: bool
+
+
+@dataclass(frozen=True)
+class QuarantinedRow:
+    """A row that one side refuses. It is tried again by itself."""
+
+    table: str
+    key: int
+    #: ``"postgres"`` or ``"sqlite"``.
+    refused_by: str
+    #: The SQLSTATE, SQLite's extended code, or ``unreadable``.
+    code: str
+    reason: str
+    since: Optional[datetime]

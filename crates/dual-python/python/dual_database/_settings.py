@@ -1,0 +1,62 @@
+"""Settings, looked at before anything is opened."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Optional, Union
+
+from . import _native
+from ._errors import ConfigurationError, InvalidTypeError
+
+Path = Union[str, "os.PathLike[str]"]
+
+_NUMBERS = ("timeout", "busy_timeout", "poll_interval")
+_FLAGS = ("background", "adopt")
+
+
+def opening(
+    pg_url: Optional[str], sqlite_path: Optional[Path], settings: Dict[str, Any]
+) -> _native.Call:
+    """The opening of a database with these settings, prepared."""
+    if pg_url is None:
+        raise ConfigurationError(
+            "no PostgreSQL URL is given",
+            "give pg_url=, such as postgresql://user:password@host/database",
+        )
+    if sqlite_path is None:
+        raise ConfigurationError(
+            "no path of the SQLite file is given", "give sqlite_path=, such as users.db"
+        )
+    if not isinstance(pg_url, str):
+        raise InvalidTypeError(f"pg_url: text is wanted, not {type(pg_url).__name__}")
+    path = os.fspath(sqlite_path) if isinstance(sqlite_path, os.PathLike) else sqlite_path
+    if not isinstance(path, str):
+        raise InvalidTypeError(f"sqlite_path: a path is wanted, not {type(path).__name__}")
+    for name in _NUMBERS:
+        if isinstance(settings[name], bool) or not isinstance(settings[name], (int, float)):
+            raise InvalidTypeError(f"{name}: a number of seconds is wanted")
+    for name in _FLAGS:
+        if not isinstance(settings[name], bool):
+            raise InvalidTypeError(f"{name}: True or False is wanted")
+    for name in ("prefer", "write_mode"):
+        if not isinstance(settings[name], str):
+            raise InvalidTypeError(f"{name}: text is wanted")
+    try:
+        pg_url.encode()
+        # A name of a file that is no valid text comes from `os.listdir` in this form.
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise ConfigurationError("the URL or the path is no valid text") from None
+    return _native.open(pg_url, path, **settings)
+
+
+def from_environment() -> Dict[str, Any]:
+    """Where both stores are, as the environment says it."""
+    found = {"pg_url": os.environ.get("DATABASE_URL"), "sqlite_path": os.environ.get("DATABASE_PATH")}
+    if not found["pg_url"]:
+        raise ConfigurationError(
+            "DATABASE_URL is not set", "set it to postgresql://user:password@host/database"
+        )
+    if not found["sqlite_path"]:
+        raise ConfigurationError("DATABASE_PATH is not set", "set it to the SQLite file")
+    return found

@@ -1,0 +1,318 @@
+//! What can be called on an open database. Every method prepares a [`Call`].
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dual_database::database::{Builder, Prefer, RepairPreference, User, WriteMode};
+use dual_database::{DualDatabase, Result};
+use futures_util::stream::{Stream, StreamExt as _};
+use pyo3::prelude::*;
+use pyo3::types::PyInt;
+use tokio::sync::Semaphore;
+
+use crate::call::Call;
+use crate::home::{Home, Kept};
+use crate::transaction::Transaction;
+use crate::{answers, failure, values};
+
+/// How many calls the library is given at the same time. More wait here, where no time is
+/// counted yet, instead of there, where a call that has waited too long goes to the file.
+const AT_ONCE: usize = 64;
+
+/// How many users an iteration holds.
+const PAGE: usize = 500;
+
+/// An open database.
+#[pyclass(frozen, module = "dual_database._native")]
+pub struct Database {
+    inner: Kept<DualDatabase>,
+    turns: Arc<Semaphore>,
+    is_open: Mutex<bool>,
+}
+
+/// Prepares the opening of a database.
+#[pyfunction]
+#[pyo3(signature = (pg_url, sqlite_path, *, prefer, write_mode, timeout, busy_timeout, poll_interval, background, adopt))]
+#[expect(clippy::too_many_arguments, reason = "one keyword for each setting")]
+pub fn open(
+    py: Python<'_>,
+    pg_url: String,
+    sqlite_path: PathBuf,
+    prefer: &str,
+    write_mode: &str,
+    timeout: f64,
+    busy_timeout: f64,
+    poll_interval: f64,
+    background: bool,
+    adopt: bool,
+) -> PyResult<Call> {
+    let prefer = match prefer {
+        "postgres" => Prefer::Postgres,
+        "local" => Prefer::Local,
+        _ => return Err(unknown(py, "prefer", "\"postgres\" or \"local\"")),
+    };
+    let mode = match write_mode {
+        "both" => WriteMode::Both,
+        "local_first" => WriteMode::LocalFirst,
+        "require_both" => WriteMode::RequireBoth,
+        _ => {
+            let known = "\"both\", \"local_first\" or \"require_both\"";
+            return Err(unknown(py, "write_mode", known));
+        }
+    };
+    let builder = Builder::default()
+        .postgres_url(pg_url)
+        .sqlite_path(sqlite_path)
+        .prefer(prefer)
+        .write_mode(mode)
+        .timeout(seconds(py, "timeout", timeout)?)
+        .busy_timeout(seconds(py, "busy_timeout", busy_timeout)?)
+        .poll_interval(seconds(py, "poll_interval", poll_interval)?)
+        .background(background)
+        .adopt(adopt);
+    let home = Home::of_process(py)?;
+    Ok(Call::new(home, builder.open(), move |py, opened| {
+        home.opened();
+        let database = Database {
+            inner: Kept::new(home, opened),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            is_open: Mutex::new(true),
+        };
+        Ok(Py::new(py, database)?.into_any())
+    }))
+}
+
+#[pymethods]
+impl Database {
+    fn add_user(&self, py: Python<'_>, user_data: &Bound<'_, PyAny>) -> PyResult<Call> {
+        let patch = values::patch(user_data)?;
+        let work = async move |db: DualDatabase| answers::with_user(db.add_user(&patch).await);
+        self.call(py, work, |py, done| answers::written(py, &done))
+    }
+
+    fn upsert_user(&self, py: Python<'_>, user_data: &Bound<'_, PyAny>) -> PyResult<Call> {
+        let patch = values::patch(user_data)?;
+        let work = async move |db: DualDatabase| answers::with_user(db.upsert_user(&patch).await);
+        self.call(py, work, |py, done| answers::written(py, &done))
+    }
+
+    fn update_user(
+        &self,
+        py: Python<'_>,
+        user_id: &Bound<'_, PyAny>,
+        update_data: &Bound<'_, PyAny>,
+    ) -> PyResult<Call> {
+        let (key, patch) = (values::key(user_id)?, values::patch(update_data)?);
+        let work =
+            async move |db: DualDatabase| answers::with_user(db.update_user(key, &patch).await);
+        self.call(py, work, |py, done| answers::written(py, &done))
+    }
+
+    fn delete_user(&self, py: Python<'_>, user_id: &Bound<'_, PyAny>) -> PyResult<Call> {
+        let key = values::key(user_id)?;
+        let work = async move |db: DualDatabase| db.delete_user(key).await;
+        self.call(py, work, |py, done| answers::written(py, &answers::without_user(done)))
+    }
+
+    fn get_user(&self, py: Python<'_>, user_id: &Bound<'_, PyAny>) -> PyResult<Call> {
+        let key = values::key(user_id)?;
+        let work = async move |db: DualDatabase| db.get_user(key).await;
+        self.call(py, work, |py, found| answers::user(py, found.value.as_ref()))
+    }
+
+    fn find_user(&self, py: Python<'_>, user_id: &Bound<'_, PyAny>) -> PyResult<Call> {
+        let key = values::key(user_id)?;
+        let work = async move |db: DualDatabase| db.get_user(key).await;
+        self.call(py, work, |py, found| answers::found(py, &found))
+    }
+
+    fn get_all_users(
+        &self,
+        py: Python<'_>,
+        limit: Option<&Bound<'_, PyAny>>,
+        equal: Option<&Bound<'_, PyAny>>,
+        contains: Option<&Bound<'_, PyAny>>,
+        since: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Call> {
+        let filter = values::filter(equal, contains, since)?;
+        let limit = limit.map(|limit| whole(limit, "limit")).transpose()?;
+        let work = async move |db: DualDatabase| db.find_users(&filter, limit).await;
+        self.call(py, work, |py, found| answers::user_list(py, &found.value))
+    }
+
+    fn count_users(
+        &self,
+        py: Python<'_>,
+        equal: Option<&Bound<'_, PyAny>>,
+        contains: Option<&Bound<'_, PyAny>>,
+        since: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Call> {
+        let filter = values::filter(equal, contains, since)?;
+        let work = async move |db: DualDatabase| db.count_users(&filter).await;
+        self.call(py, work, |py, found| Ok(found.value.into_pyobject(py)?.into_any().unbind()))
+    }
+
+    fn users(
+        &self,
+        py: Python<'_>,
+        equal: Option<&Bound<'_, PyAny>>,
+        contains: Option<&Bound<'_, PyAny>>,
+        since: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Users> {
+        let filter = values::filter(equal, contains, since)?;
+        let stream: UserStream = Box::pin(self.opened(py)?.users(&filter));
+        Ok(Users { stream: Kept::new(self.inner.home, Arc::new(tokio::sync::Mutex::new(stream))) })
+    }
+
+    fn begin(&self, py: Python<'_>) -> PyResult<Transaction> {
+        Ok(Transaction::begin(self.inner.home, self.opened(py)?.clone()))
+    }
+
+    fn status(&self, py: Python<'_>) -> PyResult<Call> {
+        let work = async move |db: DualDatabase| db.status().await;
+        self.call(py, work, |py, found| answers::status(py, &found))
+    }
+
+    fn verify(&self, py: Python<'_>) -> PyResult<Call> {
+        let work = async move |db: DualDatabase| db.verify().await;
+        self.call(py, work, |py, found| answers::verification(py, &found))
+    }
+
+    fn repair(&self, py: Python<'_>, prefer: &str) -> PyResult<Call> {
+        let prefer = match prefer {
+            "newest" => RepairPreference::Newest,
+            "postgres" => RepairPreference::Postgres,
+            "sqlite" => RepairPreference::Sqlite,
+            _ => return Err(unknown(py, "prefer", "\"newest\", \"postgres\" or \"sqlite\"")),
+        };
+        let work = async move |db: DualDatabase| db.repair(prefer).await;
+        self.call(py, work, |py, found| answers::verification(py, &found))
+    }
+
+    fn sync_now(&self, py: Python<'_>, timeout: f64) -> PyResult<Call> {
+        let within = seconds(py, "timeout", timeout)?;
+        let work = async move |db: DualDatabase| db.sync_now(within).await;
+        self.call(py, work, |py, done| answers::exchange(py, &done))
+    }
+
+    fn conflicts(&self, py: Python<'_>, limit: &Bound<'_, PyAny>) -> PyResult<Call> {
+        let limit = usize::try_from(whole(limit, "limit")?).unwrap_or(usize::MAX);
+        let work = async move |db: DualDatabase| db.conflicts(limit).await;
+        self.call(py, work, |py, found| answers::conflicts(py, &found))
+    }
+
+    fn review_conflicts(&self, py: Python<'_>) -> PyResult<Call> {
+        let work = async move |db: DualDatabase| db.review_conflicts().await;
+        self.call(py, work, |py, count| Ok(count.into_pyobject(py)?.into_any().unbind()))
+    }
+
+    fn quarantine(&self, py: Python<'_>) -> PyResult<Call> {
+        let work = async move |db: DualDatabase| db.quarantine().await;
+        self.call(py, work, |py, found| answers::quarantine(py, &found))
+    }
+
+    /// Closes it; the second time there is nothing to be done.
+    fn close(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<Call>> {
+        let within = seconds(py, "timeout", timeout)?;
+        let home = self.inner.home;
+        home.check(py)?;
+        let was_open = std::mem::replace(
+            &mut *self.is_open.lock().unwrap_or_else(PoisonError::into_inner),
+            false,
+        );
+        let (true, Some(db)) = (was_open, self.inner.get(py)?.cloned()) else { return Ok(None) };
+        // Spawned, so that it comes to its end also if nobody waits for it any more.
+        let work = async move {
+            let _ = home.runtime.spawn(db.close(within)).await;
+            Ok(())
+        };
+        Ok(Some(Call::new(home, work, move |py, ()| {
+            home.closed();
+            Ok(py.None())
+        })))
+    }
+}
+
+impl Database {
+    fn opened(&self, py: Python<'_>) -> PyResult<&DualDatabase> {
+        let db = self.inner.get(py)?;
+        let is_open = *self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
+        match db {
+            Some(db) if is_open => Ok(db),
+            _ => Err(failure::closed(py, "the database is closed")),
+        }
+    }
+
+    fn call<T, W, A>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(DualDatabase) -> W + Send + 'static,
+        answer: A,
+    ) -> PyResult<Call>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T>> + Send + 'static,
+        A: FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+    {
+        let (db, turns) = (self.opened(py)?.clone(), Arc::clone(&self.turns));
+        let work = async move {
+            // Never closed: without a permit it would be as good.
+            let _turn = turns.acquire().await;
+            work(db).await
+        };
+        Ok(Call::new(self.inner.home, work, answer))
+    }
+}
+
+type UserStream = Pin<Box<dyn Stream<Item = Result<User>> + Send>>;
+
+/// An iteration over users, a page at a time.
+#[pyclass(frozen, module = "dual_database._native")]
+pub struct Users {
+    stream: Kept<Arc<tokio::sync::Mutex<UserStream>>>,
+}
+
+#[pymethods]
+impl Users {
+    /// Prepares the next page: a list, empty at the end.
+    fn next_page(&self, py: Python<'_>) -> PyResult<Call> {
+        let Some(stream) = self.stream.get(py)?.cloned() else {
+            return Err(failure::closed(py, "the iteration has ended"));
+        };
+        let work = async move {
+            let mut stream = stream.lock().await;
+            let mut page = Vec::new();
+            while page.len() < PAGE
+                && let Some(user) = stream.next().await
+            {
+                page.push(user?);
+            }
+            Ok(page)
+        };
+        Ok(Call::new(self.stream.home, work, |py, page: Vec<User>| answers::user_list(py, &page)))
+    }
+}
+
+fn seconds(py: Python<'_>, name: &str, seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| {
+        let message = format!("{name} is no number of seconds that can be waited");
+        failure::configuration(py, &message, "give a number, such as 5")
+    })
+}
+
+fn unknown(py: Python<'_>, name: &str, known: &str) -> PyErr {
+    failure::configuration(py, &format!("{name} is unknown"), &format!("give {known}"))
+}
+
+fn whole(number: &Bound<'_, PyAny>, name: &str) -> PyResult<u64> {
+    let py = number.py();
+    if !number.is_instance_of::<PyInt>() {
+        return Err(failure::wrong_type(py, &format!("{name}: a whole number is wanted"), None));
+    }
+    number.extract().map_err(|_| {
+        let message = format!("{name}: a whole number from 0 on, of 64 bits, is wanted");
+        failure::invalid(py, &message, None)
+    })
+}
