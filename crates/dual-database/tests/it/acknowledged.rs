@@ -137,11 +137,16 @@ async fn a_write_into_a_file_that_was_replaced_is_not_acknowledged_unseen() {
     assert_eq!(scene.note(2).await.as_deref(), Some("meanwhile"));
 }
 
+/// Time enough for a busy machine: nothing here is about time.
+fn calm(scene: &Api<'_>) -> dual_database::database::Builder {
+    scene.builder().timeout(Duration::from_secs(20)).busy_timeout(Duration::from_secs(5))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_before_a_write_is_at_postgresql_when_it_is_there() {
     let scene = Api::shared("acknowledged_order");
-    let db = scene.builder().background(false).open().await.unwrap();
-    db.sync_now(Duration::from_secs(10)).await.unwrap();
+    let db = calm(&scene).background(false).open().await.unwrap();
+    db.sync_now(Duration::from_secs(60)).await.unwrap();
     for user_id in [1, 2] {
         both(db.add_user(&named(user_id, "x")).await.unwrap());
     }
@@ -154,9 +159,9 @@ async fn what_came_before_a_write_is_at_postgresql_when_it_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_deleted_at_postgresql_is_not_found_though_the_file_has_him() {
     let scene = Api::shared("acknowledged_deleted");
-    let db = scene.builder().background(false).open().await.unwrap();
+    let db = calm(&scene).background(false).open().await.unwrap();
+    db.sync_now(Duration::from_secs(60)).await.unwrap();
     both(db.add_user(&named(1, "x")).await.unwrap());
-    db.sync_now(Duration::from_secs(10)).await.unwrap();
     scene.postgres("DELETE FROM users");
     assert_eq!(scene.sqlite("SELECT count(*) FROM users").as_deref(), Some("1"));
     assert_eq!(db.get_user(1).await.unwrap().value, None);
@@ -212,13 +217,13 @@ impl StepHook for NoNews {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_computed_from_more_than_the_file_has_is_not_half_taken() {
     let scene = Api::shared("acknowledged_half");
-    let first = scene.open().await;
-    first.sync_now(Duration::from_secs(10)).await.unwrap();
+    let first = calm(&scene).open().await.unwrap();
+    first.sync_now(Duration::from_secs(60)).await.unwrap();
     for user_id in 1..=3 {
         both(first.add_user(&named(user_id, "x").referrer_id(100)).await.unwrap());
     }
     first.close(Duration::from_secs(10)).await;
-    let db = scene.builder().background(false).step_hook(Arc::new(NoNews)).open().await.unwrap();
+    let db = calm(&scene).background(false).step_hook(Arc::new(NoNews)).open().await.unwrap();
     // Fifty from the third to the first, of which the file does not hear; then ten to the second.
     scene.postgres(
         "UPDATE users SET referrer_id = referrer_id + (2 - user_id) * 50 WHERE user_id <> 2",
