@@ -14,7 +14,6 @@ fn rare(trap: Trap) -> u64 {
         Trap::NoRelations => 800,
         Trap::HorizonByHighest => 900,
         Trap::WriteBeforePush => 2_800,
-        Trap::StaleOffset => 4_600,
         Trap::OldLifeCounts => 4_200,
         Trap::AnswerAfterFeed => 5_900,
         Trap::PlusOne => 6_400,
@@ -22,6 +21,7 @@ fn rare(trap: Trap) -> u64 {
         Trap::LateAcknowledgement => 29_400,
         Trap::NoLife => 33_000,
         Trap::RefusedStaysSettled => 65_600,
+        Trap::StaleOffset => 79_000,
         _ => 0,
     }
 }
