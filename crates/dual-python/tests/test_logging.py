@@ -39,6 +39,7 @@ def test_it_goes_to_logging_in_the_level_that_was_set(
     assert not caplog.records
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_handler_may_call_the_database_and_may_fail(offline: DualDatabase, path: Path) -> None:
     seen = []
 

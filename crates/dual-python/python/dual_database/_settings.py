@@ -54,8 +54,9 @@ def opening(pg_url: Optional[str], path: str, settings: Dict[str, Any]) -> _nati
         os.fsencode(path)
     except UnicodeEncodeError:
         raise ConfigurationError("the URL or the path is no valid text") from None
+    call = _native.open(pg_url, path, **settings)
     _guard.check(path)
-    return _native.open(pg_url, path, **settings)
+    return call
 
 
 def from_environment() -> Dict[str, Any]:
