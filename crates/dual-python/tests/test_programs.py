@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import List
 
@@ -80,12 +79,12 @@ def test_a_signal_ends_it_as_it_ends_the_program(url: str, path: Path, number: i
     stores = ["--pg-db-url", url, "--sqlite-db-path", str(path)]
     watch = subprocess.Popen(
         [sys.executable, "-m", "dual_database", *stores, "sync", "--watch"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )
-    assert watch.stdout is not None and watch.stdout.readline()
-    time.sleep(0.2)
+    # It tells its state, and listens from before that on.
+    assert watch.stderr is not None and b"PostgreSQL up" in watch.stderr.readline()
     watch.send_signal(number)
-    out, messages = watch.communicate(timeout=60)
+    _, messages = watch.communicate(timeout=60)
     assert watch.returncode == 0 and b"Traceback" not in messages, (watch.returncode, messages)
 
 

@@ -59,3 +59,12 @@ def test_every_public_name_is_documented() -> None:
         for member, value in vars(found).items():
             if callable(value) and not member.startswith("_"):
                 assert value.__doc__, f"{name}.{member}"
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    for document in ("python.md", "python.ru.md"):
+        text = (HERE.parents[2] / "docs" / document).read_text("utf-8")
+        for name in set(dual_database.__all__) - {"__version__"}:
+            assert f"`{name}" in text, (document, name)
+        for name in dir(dual_database.DualDatabase):
+            assert name.startswith("_") or f"{name}(" in text, (document, name)
