@@ -57,9 +57,11 @@ async fn watch(stores: &Stores, json: bool) -> Result<Exit> {
         opened = stores.open(Opening::ToWrite) => opened?,
         () = &mut stop => return Ok(Exit::Done),
     };
+    let mut told = String::new();
     let watched = tokio::select! {
-        failed = tell_changes(&database) => failed,
-        () = &mut stop => Ok(()),
+        failed = tell_changes(&database, &mut told) => failed,
+        // What has changed since the last look is told, too.
+        () = &mut stop => tell_change(&database, &mut told).await,
     };
     if json && let Ok(status) = database.status().await {
         output::data(&output::status_document(&status));
@@ -68,14 +70,18 @@ async fn watch(stores: &Stores, json: bool) -> Result<Exit> {
     watched.map(|()| Exit::Done)
 }
 
-async fn tell_changes(database: &DualDatabase) -> Result<()> {
-    let mut told = String::new();
+async fn tell_changes(database: &DualDatabase, told: &mut String) -> Result<()> {
     loop {
-        let now = output::state_line(&database.status().await?);
-        if now != told {
-            message(&now);
-            told = now;
-        }
+        tell_change(database, told).await?;
         tokio::time::sleep(LOOK).await;
     }
+}
+
+async fn tell_change(database: &DualDatabase, told: &mut String) -> Result<()> {
+    let now = output::state_line(&database.status().await?);
+    if now != *told {
+        message(&now);
+        *told = now;
+    }
+    Ok(())
 }

@@ -184,7 +184,10 @@ async fn a_foreign_file_is_refused_and_ours_is_kept() {
         .await;
     let (folder, other) = foreign.reopened();
     let own = scene.path.with_extension("own");
-    python("os.rename(path, path + '.own'); shutil.copy(other, path)", &scene.path, &other);
+    // In one step: what is missing for a moment is brought back at once.
+    let exchange = "shutil.copy(other, path + '.new'); os.link(path, path + '.own'); \
+         os.replace(path + '.new', path)";
+    python(exchange, &scene.path, &other);
     for _ in 0..2 {
         let refused = scene.replica.write("test", Durability::Normal, |_| Ok(())).await;
         let error = refused.unwrap_err();

@@ -1,0 +1,76 @@
+//! (e) No transfer is half visible: the sum of a bank is the same in every look at either store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Case, Findings};
+use crate::ledger::{Entry, Wish};
+use crate::outside::COUNTERS;
+use crate::worker::{ACCOUNTS, BANK, DEPOSIT, SPACE};
+
+const SUM: i64 = ACCOUNTS * DEPOSIT;
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
+    let opened: BTreeMap<i64, u64> = case
+        .book
+        .ops
+        .iter()
+        .filter(|op| matches!(op.wish, Wish::Transfer { amount: 0, .. }) && op.is_acknowledged())
+        .map(|op| (op.key / SPACE, op.t1))
+        .collect();
+    let mut told = BTreeSet::new();
+    for (_, _, entry) in &case.book.rest {
+        let Entry::Sum { t0, t1, store, bank, rows, sum, following } = entry else { continue };
+        if *rows == ACCOUNTS && *sum == SUM {
+            findings.checked("(e) sums of banks", 1);
+        } else if !following || case.losses.doubt(*t0, *t1) {
+            findings.excuse("sums while both sides were compared after a loss");
+        } else if told.insert((store.clone(), *bank)) {
+            findings.violates(format!(
+                "(e) bank {bank} was {sum} in {rows} accounts at {t0}..{t1} in {store}"
+            ));
+        }
+    }
+    for bank in opened.keys() {
+        let first = bank * SPACE + BANK;
+        let accounts = case.postgres.rows.range(first..first + ACCOUNTS);
+        let held = |row: &crate::dump::Row| row.get("referrer_id")?.as_ref()?.parse::<i64>().ok();
+        let sum: i64 = accounts.filter_map(|(_, row)| held(row)).sum();
+        let ops = (first..first + ACCOUNTS).flat_map(|key| case.by_key.get(&key)).flatten();
+        findings.checked("(e) banks at the end", 1);
+        if sum == SUM {
+            continue;
+        }
+        if ops.into_iter().any(|op| op.is_acknowledged() && case.losses.excuse(op)) {
+            findings.excuse("banks with a transfer whose only store was destroyed");
+        } else {
+            findings.violates(format!("(e) bank {bank} holds {sum} at the end"));
+        }
+    }
+    counters(case, findings);
+}
+
+/// (a) Increments: PostgreSQL has at least those that it has acknowledged.
+fn counters(case: &Case<'_>, findings: &mut Findings) {
+    let rows = case.postgres.rows.range(COUNTERS..COUNTERS + SPACE);
+    let held = |row: &crate::dump::Row| row.get("referrer_id")?.as_ref()?.parse::<u64>().ok();
+    let sum: u64 = rows.filter_map(|(_, row)| held(row)).sum();
+    let ops = case.by_key.get(&COUNTERS).map(Vec::as_slice).unwrap_or_default();
+    let (mut least, mut most) = (0, 0);
+    for op in ops {
+        if let Wish::Count { times } = op.wish {
+            most += times;
+        }
+        if let crate::ledger::Outcome::Counted { times } = op.outcome {
+            least += times;
+        }
+    }
+    findings.checked("(a) increments by pgbench", least);
+    if (least..=most).contains(&sum) {
+        return;
+    }
+    if sum < least && ops.iter().any(|op| op.is_acknowledged() && case.losses.excuse(op)) {
+        findings.excuse("increments that only a destroyed PostgreSQL had");
+    } else {
+        findings.violates(format!("(a) counters hold {sum}, not {least} to {most}"));
+    }
+}

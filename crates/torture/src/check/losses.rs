@@ -1,0 +1,186 @@
+//! Which acknowledged writes may be gone: those that only a destroyed store had.
+//!
+//! A write begins in the stores that its answer names. It is known to have reached another one
+//! once the product has said, after the write, that nothing is pending for it. A destruction
+//! takes a store away from what has reached it since the backup that came back. A write that is
+//! left in no store is excused; every other one is not.
+
+use std::collections::BTreeMap;
+
+use crate::ledger::{Book, Entry, Op, Outcome};
+use crate::schedule::Nemesis;
+
+/// How long before a worker's SIGKILL a deleted file may have been held by it alone, in
+/// microseconds: after that it was put back.
+const PUT_BACK: u64 = 15_000_000;
+/// How long an outside program may write into a file after it was deleted, in microseconds.
+const INTO_THE_DELETED: u64 = 5_000_000;
+
+/// How long after a fault of the file a process may go on without it, in microseconds.
+const REOPENED: u64 = 10_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Home {
+    Postgres,
+    File(usize),
+}
+
+#[derive(Clone, Debug)]
+enum Happening {
+    /// The file had nothing pending for PostgreSQL.
+    Pushed(usize),
+    /// PostgreSQL had nothing pending for the file.
+    Pulled(usize),
+    /// A store lost what it had got since then; only from that sort of writers.
+    Lost { home: Home, from: u64, outsiders: bool },
+}
+
+/// What was destroyed when, and what had been exchanged by then.
+#[derive(Debug, Default)]
+pub struct Losses {
+    /// In the order of time.
+    happenings: Vec<(u64, Happening)>,
+    /// From a destruction until it was recovered from.
+    doubts: Vec<(u64, u64)>,
+    /// When the file of a node could perhaps not be read.
+    unreadable: Vec<(u64, u64, usize)>,
+    /// Times and places in which nothing captured what outsiders wrote.
+    gaps: Vec<(u64, u64, Home)>,
+}
+
+impl Losses {
+    /// From the ledgers.
+    pub fn of(book: &Book) -> Losses {
+        let mut losses = Losses::default();
+        let mut kills: Vec<(u64, String)> = Vec::new();
+        let mut quiet: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+        for (who, node, entry) in &book.rest {
+            match entry {
+                Entry::Status { t0, to_postgres, to_sqlite, sync, up, .. } => {
+                    let Some(node) = *node else { continue };
+                    if sync != "following" || !up {
+                        continue;
+                    }
+                    if *to_postgres == Some(0) {
+                        losses.happenings.push((*t0, Happening::Pushed(node)));
+                        if who.starts_with("observer") {
+                            quiet.entry(node).or_default().push(*t0);
+                        }
+                    }
+                    if *to_sqlite == Some(0) {
+                        losses.happenings.push((*t0, Happening::Pulled(node)));
+                    }
+                }
+                Entry::Fault { nemesis, target, t0, .. }
+                    if matches!(nemesis.as_str(), "kill-worker" | "read-only")
+                        && target != "nobody" =>
+                {
+                    kills.push((*t0, target.clone()));
+                }
+                _ => {}
+            }
+        }
+        for (_, _, entry) in &book.rest {
+            let Entry::Fault { nemesis, target, t0, t1, lost_from, .. } = entry else { continue };
+            let home = match target.strip_prefix("node ") {
+                Some(node) => node.parse().map_or(Home::Postgres, Home::File),
+                None => Home::Postgres,
+            };
+            if nemesis == "drop-triggers" && target != "nobody" {
+                losses.gaps.push((*t0, *t1, home));
+            }
+            let touches =
+                Nemesis::ALL.iter().any(|known| known.name() == nemesis && known.touches_file());
+            if let (true, Home::File(node)) = (touches, home) {
+                losses.unreadable.push((*t0, t1 + REOPENED, node));
+            }
+            let Some(from) = *lost_from else { continue };
+            if nemesis == "delete-file" {
+                let lost = Happening::Lost { home, from, outsiders: true };
+                losses.happenings.push((t1 + INTO_THE_DELETED, lost));
+                let held = kills.iter().find(|(at, victim)| {
+                    (*t0..t1 + PUT_BACK).contains(at) && victim.ends_with(target.as_str())
+                });
+                if let Some((at, _)) = held {
+                    losses
+                        .happenings
+                        .push((*at, Happening::Lost { home, from: 0, outsiders: false }));
+                }
+            } else {
+                losses.happenings.push((*t1, Happening::Lost { home, from, outsiders: false }));
+            }
+            // Recovered from once every file has had nothing pending, and follows.
+            let ends = quiet.values().map(|times| times.iter().find(|at| **at > t1 + 3_000_000));
+            let end = ends.map(|end| end.copied().unwrap_or(u64::MAX)).max().unwrap_or(u64::MAX);
+            losses.doubts.push((from.max(t0.saturating_sub(1_000_000)), end));
+        }
+        losses.happenings.sort_by_key(|(at, _)| *at);
+        losses
+    }
+
+    /// Whether only destroyed stores had it.
+    pub fn excuse(&self, op: &Op) -> bool {
+        let file = op.node.map(Home::File);
+        let homes: Vec<Home> = match op.outcome {
+            Outcome::Both => file.into_iter().chain([Home::Postgres]).collect(),
+            Outcome::Sqlite => file.into_iter().collect(),
+            _ => vec![Home::Postgres],
+        };
+        let is_outsider = op.who.starts_with("sqlite3") || op.who.starts_with("p");
+        if is_outsider
+            && self
+                .gaps
+                .iter()
+                .any(|(from, to, home)| homes.contains(home) && op.t1 >= *from && op.t0 <= *to)
+        {
+            return true;
+        }
+        let mut homes: BTreeMap<Home, u64> = homes.into_iter().map(|home| (home, op.t1)).collect();
+        let later = self.happenings.partition_point(|(at, _)| *at < op.t0);
+        for (at, happening) in &self.happenings[later..] {
+            match happening {
+                Happening::Pushed(node)
+                    if homes.contains_key(&Home::File(*node)) && *at > op.t1 =>
+                {
+                    homes.entry(Home::Postgres).or_insert(*at);
+                }
+                Happening::Pulled(node) if homes.contains_key(&Home::Postgres) && *at > op.t1 => {
+                    homes.entry(Home::File(*node)).or_insert(*at);
+                }
+                Happening::Lost { home, from, outsiders } => {
+                    if (!outsiders || is_outsider) && homes.get(home).is_some_and(|at| at >= from) {
+                        homes.remove(home);
+                    }
+                }
+                Happening::Pushed(_) | Happening::Pulled(_) => {}
+            }
+            if homes.is_empty() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether the file of the node could perhaps not be read at some moment in between.
+    pub fn unreadable(&self, node: Option<usize>, t0: u64, t1: u64) -> bool {
+        let at = |(from, to, of): &(u64, u64, usize)| Some(*of) == node && t0 <= *to && t1 >= *from;
+        self.unreadable.iter().any(at)
+    }
+
+    /// Whether a store was destroyed, and not yet recovered from, at some moment in between.
+    pub fn doubt(&self, t0: u64, t1: u64) -> bool {
+        self.doubts.iter().any(|(from, to)| t0 <= *to && t1 >= *from)
+    }
+
+    /// Whether anything was destroyed between those moments.
+    pub fn destroyed_between(&self, t0: u64, t1: u64) -> bool {
+        let lost = |happening: &Happening| matches!(happening, Happening::Lost { .. });
+        self.happenings.iter().any(|(at, what)| (t0..=t1).contains(at) && lost(what))
+    }
+
+    /// Whether anything was destroyed after that moment.
+    pub fn destroyed_after(&self, t: u64) -> bool {
+        let lost = |happening: &Happening| matches!(happening, Happening::Lost { .. });
+        self.happenings.iter().any(|(at, happening)| *at >= t && lost(happening))
+    }
+}

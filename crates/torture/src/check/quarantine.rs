@@ -1,0 +1,64 @@
+//! (i) A row that PostgreSQL refuses is in the quarantine of its file, once; a corrected one is
+//! not.
+
+use super::{Case, Findings, story};
+use crate::ledger::{Op, Outcome, Wish};
+
+/// What the last writes allow: refused, accepted, or not there.
+#[derive(Debug, Default)]
+struct Possible {
+    refused: bool,
+    accepted: bool,
+    absent: bool,
+}
+
+fn possible<'o>(ops: impl Iterator<Item = &'o Op>) -> Possible {
+    let mut possible = Possible { absent: true, ..Possible::default() };
+    for op in ops {
+        let done = op.is_acknowledged();
+        if !done && !matches!(op.outcome, Outcome::Unknown { .. }) {
+            continue;
+        }
+        if done {
+            possible = Possible::default();
+        }
+        match op.wish {
+            Wish::Refused => possible.refused = true,
+            _ => possible.accepted = true,
+        }
+    }
+    possible
+}
+
+pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
+    for (key, ops) in &case.by_key {
+        let Some(node) =
+            ops[0].node.filter(|_| matches!(ops[0].wish, Wish::Refused | Wish::Correct))
+        else {
+            continue;
+        };
+        findings.checked("(i) rows that PostgreSQL may refuse", 1);
+        let listed = case.files[node].quarantine.iter().filter(|aside| *aside == key).count();
+        let here = case.files[node].rows.contains_key(key);
+        let fits = |possible: &Possible| match (listed, case.postgres.rows.contains_key(key)) {
+            (1, false) => possible.refused && here,
+            // It was accepted before; what is refused is a later write to it.
+            (1, true) => possible.refused,
+            (0, true) => possible.accepted,
+            (0, false) => possible.absent && !here,
+            _ => false,
+        };
+        if fits(&possible(ops.iter().copied())) {
+            continue;
+        }
+        if fits(&possible(case.lenient(*key).iter())) {
+            findings.excuse("refused rows whose only store was destroyed");
+            continue;
+        }
+        findings.violates(format!(
+            "(i) row {key} is {listed} times in quarantine, at PostgreSQL: {}, in the file: {here}{}",
+            case.postgres.rows.contains_key(key),
+            story(ops)
+        ));
+    }
+}

@@ -1,0 +1,214 @@
+//! After the faults: everything is whole again, nobody writes, and both sides become equal by
+//! themselves; then what was delivered is delivered once more.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::crew::lock;
+use crate::dump::{Dump, differences, rows_that_differ};
+use crate::shell;
+use crate::worker::at_rest;
+use crate::world::World;
+
+/// How long quiet may take. It bounds a failure, not a success.
+const LIMIT: Duration = Duration::from_secs(240);
+/// How long calls may go on after the last fault.
+const REST: Duration = Duration::from_secs(60);
+/// How long a comparison waits for a person before one comes.
+const PERSON: Duration = Duration::from_secs(3);
+
+/// What quiet has brought.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Quiet {
+    /// How long both sides took to become equal.
+    pub after: Option<Duration>,
+    /// The end of PostgreSQL.
+    pub postgres: Dump,
+    /// The ends of the files.
+    pub files: Vec<Dump>,
+    /// What is wrong.
+    pub violations: Vec<String>,
+}
+
+/// Heals and waits for quiet.
+pub fn heal(world: &World) -> Quiet {
+    let mut quiet = Quiet::default();
+    {
+        let mut servers = lock(&world.servers);
+        if let Err(error) = servers.ensure_primary() {
+            quiet.violations.push(format!("torture: PostgreSQL does not start: {error}"));
+        }
+        // A replica is not needed for quiet.
+        let _ = servers.ensure_standby();
+        world.lead(&servers);
+    }
+    for member in &world.crew {
+        world.start(member);
+        member.order("idle");
+    }
+    wait_for_rest(world, &mut quiet);
+    let start = Instant::now();
+    let mut held = None;
+    let differing = loop {
+        let found = compare(world);
+        if let Some((postgres, files, differing)) = found {
+            (quiet.postgres, quiet.files) = (postgres, files);
+            if differing.is_empty() && drained(world) {
+                quiet.after = Some(start.elapsed());
+                break Vec::new();
+            }
+            if start.elapsed() > LIMIT {
+                break differing;
+            }
+        } else if start.elapsed() > LIMIT {
+            break vec!["a store cannot be read".into()];
+        }
+        if world.nodes.iter().any(|node| is_held(world, node.number)) {
+            let since = *held.get_or_insert_with(Instant::now);
+            if since.elapsed() > PERSON {
+                approve(world);
+                held = None;
+            }
+        } else {
+            held = None;
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    };
+    if quiet.after.is_none() {
+        let (some, all) = (differing.iter().take(20), differing.len());
+        quiet.violations.push(format!("(b, f) not equal after {LIMIT:?}: {all} differences"));
+        quiet.violations.extend(some.map(|line| format!("(b) {line}")));
+        if differing.is_empty() {
+            quiet.violations.push("(f) equal, but something stays pending".into());
+        }
+    } else {
+        verify(world, &mut quiet);
+    }
+    quiet
+}
+
+/// Nobody writes any more: no worker, and no program that a worker had started.
+fn wait_for_rest(world: &World, quiet: &mut Quiet) {
+    let ledgers = world.folder.join("ledgers");
+    let start = Instant::now();
+    let rests = |number| at_rest(&ledgers, number).exists();
+    while start.elapsed() < REST {
+        let working = world.crew.iter().any(|member| !rests(member.number));
+        if !working && !has_programs(world) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    quiet.violations.push(format!("(j) a call is under way {REST:?} after the last fault"));
+}
+
+fn has_programs(world: &World) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    let folder = world.folder.as_os_str().as_encoded_bytes();
+    processes.flatten().any(|process| {
+        let read = |name| std::fs::read(process.path().join(name)).unwrap_or_default();
+        read("cmdline").starts_with(b"dual\0")
+            && read("environ").windows(folder.len()).any(|window| window == folder)
+    })
+}
+
+type Compared = (Dump, Vec<Dump>, Vec<String>);
+
+fn compare(world: &World) -> Option<Compared> {
+    let postgres = Dump::of_postgres(world.port())?;
+    let mut files = Vec::new();
+    let mut differing = Vec::new();
+    for node in &world.nodes {
+        let file = Dump::of_file(&node.file)?;
+        differing.extend(differences(&postgres, &file, node));
+        files.push(file);
+    }
+    Some((postgres, files, differing))
+}
+
+fn asked(world: &World, node: usize, sql: &str) -> Option<String> {
+    let answer = shell::sqlite(&world.nodes[node].file, "-list", sql).ok()?;
+    answer.ok.then(|| answer.out.trim().to_owned())
+}
+
+/// Nothing is pending but what is in quarantine.
+fn drained(world: &World) -> bool {
+    let sql = "SELECT count(*) FROM dual_side_users AS s WHERE s.seq > (SELECT pushed FROM \
+               dual_node) AND NOT EXISTS (SELECT 1 FROM dual_quarantine AS q WHERE q.key = s.key);";
+    (0..world.nodes.len()).all(|node| asked(world, node, sql).as_deref() == Some("0"))
+}
+
+fn is_held(world: &World, node: usize) -> bool {
+    asked(world, node, "SELECT follow LIKE '%\"held\"%' FROM dual_node;").as_deref() == Some("1")
+}
+
+/// A person lets comparisons that wait go on.
+pub fn approve(world: &World) {
+    for node in &world.nodes {
+        if is_held(world, node.number) {
+            world.repairs.fetch_add(1, Ordering::SeqCst);
+            let _ = dual(world, node.number, &["repair", "--prefer", "newest", "--json"]);
+        }
+    }
+}
+
+/// The program `dual`, directly at PostgreSQL.
+fn dual(world: &World, node: usize, words: &[&str]) -> std::io::Result<shell::Answer> {
+    let mut command = Command::new(std::env::current_exe()?);
+    let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", world.port());
+    command.arg0("dual").args(words).env("DATABASE_URL", url);
+    command.env("DATABASE_PATH", &world.nodes[node].file);
+    shell::run(&mut command, "")
+}
+
+/// The product's own comparison has to agree with the one made here.
+fn verify(world: &World, quiet: &mut Quiet) {
+    for node in 0..world.nodes.len() {
+        let agrees = dual(world, node, &["verify", "--json"])
+            .is_ok_and(|answer| answer.out.contains("\"equal\":true"));
+        if !agrees {
+            quiet.violations.push(format!("(b) `dual verify` finds node {node} different"));
+        }
+    }
+}
+
+/// Everything is pushed once more, and everything is polled once more: nothing may change.
+/// Nobody else has the files open any more.
+pub fn deliver_again(world: &World, quiet: &mut Quiet) {
+    let conflicts = quiet.postgres.conflicts;
+    for node in 0..world.nodes.len() {
+        // The cursor goes back to before the first transaction of this server.
+        let forget = "UPDATE dual_node SET pushed = 0, follow = json_set(follow, \
+                      '$.state.following.snapshot', '3:3:');";
+        if asked(world, node, forget).is_none() {
+            quiet.violations.push(format!("torture: node {node} cannot be set back"));
+        }
+        let synced = dual(world, node, &["sync", "--once", "--json"]);
+        if !synced.as_ref().is_ok_and(|answer| {
+            answer.out.contains("\"state\":\"done\"") || answer.out.contains("\"quarantined\"")
+        }) {
+            quiet
+                .violations
+                .push(format!("(c) node {node} does not synchronise again: {synced:?}"));
+        }
+    }
+    let Some((postgres, files, differing)) = compare(world) else {
+        quiet.violations.push("(c) a store cannot be read after the second delivery".into());
+        return;
+    };
+    quiet.violations.extend(differing.into_iter().map(|line| format!("(c) {line}")));
+    let changed = rows_that_differ(&quiet.postgres, &postgres, ["before", "after"]);
+    let changed = changed.into_iter().take(20);
+    quiet.violations.extend(changed.map(|line| format!("(c) delivered again: {line}")));
+    if postgres.conflicts != conflicts {
+        let now = postgres.conflicts;
+        quiet
+            .violations
+            .push(format!("(c) the second delivery took conflicts from {conflicts} to {now}"));
+    }
+    (quiet.postgres, quiet.files) = (postgres, files);
+}

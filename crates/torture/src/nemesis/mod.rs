@@ -1,0 +1,110 @@
+//! What is done to the world. A fault ends by itself; one that finds its target under another
+//! fault of its sort is left out.
+
+mod file;
+mod network;
+mod postgres;
+mod process;
+mod schema;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::ledger::now;
+use crate::schedule::{Event, Nemesis};
+use crate::world::World;
+
+/// What became of a fault.
+pub(crate) struct Done {
+    /// Whom it hit.
+    target: String,
+    /// What a store had got since then, and nobody else, may be lost.
+    lost_from: Option<u64>,
+    /// What else is to be known.
+    note: Option<String>,
+}
+
+impl Done {
+    fn to(target: impl Into<String>) -> Done {
+        Done { target: target.into(), lost_from: None, note: None }
+    }
+}
+
+/// Why a fault was left out.
+pub(crate) type Skipped = &'static str;
+
+/// Inflicts the schedule; returns when the last fault has ended.
+pub fn inflict_all(world: &Arc<World>, events: &[Event]) {
+    let start = Instant::now();
+    let mut running: Vec<JoinHandle<()>> = Vec::new();
+    for event in events {
+        let due = Duration::from_millis(event.at_ms).saturating_sub(start.elapsed());
+        std::thread::sleep(due);
+        running.retain(|thread| !thread.is_finished());
+        let (world, event) = (Arc::clone(world), event.clone());
+        running.push(std::thread::spawn(move || inflict(&world, &event)));
+    }
+    let left = world.options.duration.saturating_sub(start.elapsed());
+    std::thread::sleep(left);
+    for thread in running {
+        // A panic in it shows on standard error, and its fault stays.
+        let _ = thread.join();
+    }
+}
+
+fn inflict(world: &World, event: &Event) {
+    let t0 = now();
+    let name = event.nemesis.name();
+    let destroying = event.nemesis.destroys().then(|| world.destroying.try_lock());
+    let outcome = match destroying {
+        Some(Err(_)) => Err("another store is just being destroyed"),
+        Some(Ok(_)) if world.destroyed.load(Ordering::SeqCst) != 0 => {
+            Err("the one before is not recovered from")
+        }
+        _ => strike(world, event),
+    };
+    match outcome {
+        Ok(done) => {
+            world.inflicted(name, done.target, t0, done.lost_from, done.note);
+            if event.nemesis.destroys() {
+                world.destroyed.store(now(), Ordering::SeqCst);
+            }
+        }
+        Err(why) => world.inflicted(name, "nobody".into(), t0, None, Some(why.into())),
+    }
+}
+
+fn strike(world: &World, event: &Event) -> Result<Done, Skipped> {
+    match event.nemesis {
+        Nemesis::KillWorker => process::kill(world, event),
+        Nemesis::StopWorker => process::stop(world, event),
+        Nemesis::ClockJump => process::set_clock(world, event),
+        Nemesis::KillPostgres => postgres::kill(world, event),
+        Nemesis::StopPostgres => postgres::stop(world, event),
+        Nemesis::RestartPostgres => postgres::restart(world, event),
+        Nemesis::Failover => postgres::fail_over(world, event),
+        Nemesis::RestorePostgres => postgres::restore(world, event),
+        Nemesis::Refuse
+        | Nemesis::Reset
+        | Nemesis::HoldToServer
+        | Nemesis::HoldToClient
+        | Nemesis::SwallowToServer
+        | Nemesis::SwallowToClient
+        | Nemesis::HalfOpen
+        | Nemesis::Slow
+        | Nemesis::Throttle
+        | Nemesis::CutMessage
+        | Nemesis::CutCommit => network::disturb(world, event),
+        Nemesis::FullDisk => file::fill(world, event),
+        Nemesis::ReadOnly => file::forbid(world, event),
+        Nemesis::LockedFile => file::lock_file(world, event),
+        Nemesis::DeleteFile => file::delete(world, event),
+        Nemesis::CorruptPage => file::corrupt(world, event),
+        Nemesis::RestoreFile => file::restore(world, event),
+        Nemesis::AddColumn => schema::add_column(world, event),
+        Nemesis::DropTriggers => schema::drop_triggers(world, event),
+        Nemesis::AddConstraint => schema::add_constraint(world, event),
+    }
+}

@@ -1,0 +1,84 @@
+//! A node: a folder on a small disk of its own, a file in it, and a way to each server.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use crate::proxy::{Mode, Proxy};
+
+/// The size of a node's disk. What is salvaged lies beside the file.
+const DISK: &str = "size=256m";
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    /// Which one.
+    pub number: usize,
+    /// The folder of the file.
+    pub folder: PathBuf,
+    /// The file.
+    pub file: PathBuf,
+    /// The ways to both servers.
+    pub ways: [Proxy; 2],
+    /// Whether the folder is a disk of its own, which can be filled.
+    pub has_disk: bool,
+    /// Held by the fault that the file is under.
+    pub trouble: Mutex<()>,
+    /// Held by the fault that the network is under.
+    pub network: Mutex<()>,
+}
+
+impl Node {
+    /// A node in that folder.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or no port is free.
+    pub async fn new(number: usize, run: &Path, ports: [u16; 2]) -> io::Result<Node> {
+        let folder = run.join(format!("node{number}"));
+        fs::create_dir_all(&folder)?;
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", DISK, "tmpfs"])
+            .arg(&folder)
+            .stderr(std::process::Stdio::null())
+            .status();
+        Ok(Node {
+            number,
+            file: folder.join("users.db"),
+            folder,
+            ways: [Proxy::start(ports[0]).await?, Proxy::start(ports[1]).await?],
+            has_disk: mounted.is_ok_and(|status| status.success()),
+            trouble: Mutex::new(()),
+            network: Mutex::new(()),
+        })
+    }
+
+    /// PostgreSQL's URL by the node's own ways; every other node insists on TLS.
+    pub fn url(&self) -> String {
+        let [one, two] = [&self.ways[0], &self.ways[1]].map(Proxy::port);
+        let tls = if self.number % 2 == 1 { "require" } else { "disable" };
+        format!(
+            "postgresql://postgres@127.0.0.1:{one},127.0.0.1:{two}/postgres\
+             ?target_session_attrs=read-write&sslmode={tls}"
+        )
+    }
+
+    /// Changes both ways.
+    pub fn set(&self, change: impl Fn(&mut Mode)) {
+        for way in &self.ways {
+            way.set(&change);
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.has_disk {
+            // What is on it is kept beside the report.
+            let kept = self.folder.with_extension("files");
+            let _ = Command::new("cp").arg("-a").arg(&self.folder).arg(kept).status();
+            let _ = Command::new("umount").arg("--lazy").arg(&self.folder).status();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A run from its beginning to its report.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Findings, check};
+use crate::crew::lock;
+use crate::heal::{Quiet, approve, deliver_again, heal};
+use crate::ledger::Book;
+use crate::options::Options;
+use crate::report::Report;
+use crate::schedule::{Event, draw};
+use crate::shell;
+use crate::worker::Manner;
+use crate::world::World;
+use crate::{nemesis, observer, outside};
+
+/// How long the first copy may take.
+const BEGINNING: Duration = Duration::from_secs(90);
+
+/// What is needed to do it again.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// The options.
+    pub options: Options,
+    /// The schedule.
+    pub events: Vec<Event>,
+}
+
+/// Runs what the options say.
+///
+/// # Errors
+/// Something cannot be started: that is no violation.
+pub fn run(options: Options) -> io::Result<Report> {
+    let events = draw(&options);
+    follow(Plan { options, events })
+}
+
+/// Runs a recorded schedule until a violation shows, at most so often.
+///
+/// # Errors
+/// As for [`run`]; the folder holds no schedule.
+pub fn replay(folder: &Path, times: u32) -> io::Result<Report> {
+    let text = fs::read_to_string(folder.join("schedule.json"))?;
+    let mut last = Report::default();
+    for attempt in 1..=times {
+        let mut plan: Plan = serde_json::from_str(&text)?;
+        plan.options.folder = Some(folder.join(format!("replay-{attempt}")));
+        last = follow(plan)?;
+        if !last.violations.is_empty() {
+            return Ok(last);
+        }
+    }
+    Ok(last)
+}
+
+/// Follows a plan.
+fn follow(plan: Plan) -> io::Result<Report> {
+    let folder = folder_of(&plan.options)?;
+    fs::write(folder.join("schedule.json"), serde_json::to_vec_pretty(&plan)?)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let world = Arc::new(runtime.block_on(World::make(plan.options.clone(), folder.clone()))?);
+    begin(&world)?;
+    let observers = observer::start(&world)?;
+    let writers = outside::start(&world)?;
+    let person = {
+        let world = Arc::clone(&world);
+        std::thread::spawn(move || {
+            for second in 1_u64.. {
+                std::thread::sleep(Duration::from_secs(1));
+                if !world.open.load(Ordering::SeqCst) {
+                    return;
+                }
+                if second % 8 == 0 {
+                    approve(&world);
+                }
+            }
+        })
+    };
+    nemesis::inflict_all(&world, &plan.events);
+    world.open.store(false, Ordering::SeqCst);
+    for thread in writers.into_iter().chain([person]) {
+        let _ = thread.join();
+    }
+    let mut quiet = heal(&world);
+    world.watched.store(false, Ordering::SeqCst);
+    for thread in observers {
+        let _ = thread.join();
+    }
+    world.crew.iter().for_each(|member| member.end());
+    if quiet.after.is_some() {
+        deliver_again(&world, &mut quiet);
+    }
+    let _ = quiet.postgres.write(&folder.join("postgres.dump"));
+    for (node, file) in quiet.files.iter().enumerate() {
+        let _ = file.write(&folder.join(format!("node{node}.dump")));
+    }
+    fs::write(folder.join("postgres.log"), lock(&world.servers).primary().log())?;
+    fs::write(folder.join("quiet.json"), serde_json::to_vec(&quiet)?)?;
+    let mut report = judge(&plan.options, &folder, &quiet)?;
+    report.add_processes(&world, &folder);
+    fs::write(folder.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
+    fs::write(folder.join("report.txt"), report.text())?;
+    Ok(report)
+}
+
+/// Checks the ledgers and dumps of a folder once more.
+///
+/// # Errors
+/// They cannot be read.
+pub fn check_again(folder: &Path) -> io::Result<Report> {
+    let plan: Plan = serde_json::from_slice(&fs::read(folder.join("schedule.json"))?)?;
+    let quiet: Quiet = serde_json::from_slice(&fs::read(folder.join("quiet.json"))?)?;
+    judge(&plan.options, folder, &quiet)
+}
+
+fn judge(options: &Options, folder: &Path, quiet: &Quiet) -> io::Result<Report> {
+    let book = Book::read(&folder.join("ledgers"))?;
+    let findings = match quiet.files.is_empty() {
+        false => check(&book, &quiet.postgres, &quiet.files),
+        true => Findings::default(),
+    };
+    Ok(Report::of(options, &book, quiet, findings))
+}
+
+/// The first worker joins both stores; then PostgreSQL's table gets a rule that the files'
+/// tables do not have, and the others come.
+fn begin(world: &World) -> io::Result<()> {
+    let Some(first) = world.crew.iter().find(|member| member.manner == Manner::Library) else {
+        return Ok(());
+    };
+    world.start(first);
+    let start = Instant::now();
+    let rule = "ALTER TABLE users ADD CONSTRAINT rule CHECK (phone_number <> 'refused');";
+    while !shell::psql(world.port(), rule)?.ok {
+        if start.elapsed() > BEGINNING {
+            return Err(io::Error::other("no worker has made the table; see the folder logs"));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    for member in &world.crew {
+        world.start(member);
+    }
+    Ok(())
+}
+
+fn folder_of(options: &Options) -> io::Result<PathBuf> {
+    let folder = match &options.folder {
+        Some(folder) => folder.clone(),
+        None => {
+            std::env::temp_dir().join(format!("torture-{}-{}", options.seed, std::process::id()))
+        }
+    };
+    fs::create_dir_all(&folder)?;
+    folder.canonicalize()
+}

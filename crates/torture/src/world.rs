@@ -1,0 +1,133 @@
+//! Everything that runs: servers, nodes, workers; and the ledger of what was done to them.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+
+use crate::crew::{Member, Yard, lock};
+use crate::ledger::{Entry, Ledger, now};
+use crate::node::Node;
+use crate::options::Options;
+use crate::servers::Servers;
+use crate::worker::Manner;
+
+/// The world of a run.
+#[derive(Debug)]
+pub struct World {
+    /// What the run is to be like.
+    pub options: Options,
+    /// Where everything is kept.
+    pub folder: PathBuf,
+    /// PostgreSQL; held by the fault that it is under.
+    pub servers: Mutex<Servers>,
+    /// The port of the server that takes writes, for those who do not go through a proxy.
+    pub port: AtomicU16,
+    /// The nodes.
+    pub nodes: Vec<Node>,
+    /// The workers.
+    pub crew: Vec<Member>,
+    /// Where workers are started.
+    pub yard: Yard,
+    /// What was done to them.
+    pub ledger: Ledger,
+    /// Writers from outside go on.
+    pub open: AtomicBool,
+    /// Observers go on.
+    pub watched: AtomicBool,
+    /// When the last fault that may destroy something ended; 0 once it is recovered from.
+    pub destroyed: AtomicU64,
+    /// Held by the one that is being inflicted.
+    pub destroying: Mutex<()>,
+    /// How often a comparison that waited for a person was let go on.
+    pub repairs: AtomicU64,
+}
+
+impl World {
+    /// Servers, nodes and ways; no worker runs yet.
+    ///
+    /// # Errors
+    /// Something cannot be started.
+    pub async fn make(options: Options, folder: PathBuf) -> io::Result<World> {
+        for room in ["ledgers", "logs"] {
+            std::fs::create_dir_all(folder.join(room))?;
+        }
+        let (certificate, key) = certificate(&folder)?;
+        let servers = Servers::start(&certificate, &key).map_err(io::Error::other)?;
+        let mut nodes = Vec::new();
+        for number in 0..options.nodes as usize {
+            nodes.push(Node::new(number, &folder, servers.ports()).await?);
+        }
+        let mut crew = Vec::new();
+        for node in 0..nodes.len() {
+            for which in 0..options.workers_per_node {
+                // In every other run the last node's last worker writes to the file first.
+                let last = node + 1 == nodes.len() && which + 1 == options.workers_per_node;
+                let local = last && options.seed.is_multiple_of(2);
+                let manner = if local && which > 0 { Manner::Local } else { Manner::Library };
+                crew.push(Member::new(crew.len() as i64 + 1, node, manner));
+            }
+        }
+        crew.push(Member::new(crew.len() as i64 + 1, 0, Manner::Command));
+        Ok(World {
+            yard: Yard::new(&options, &folder),
+            ledger: Ledger::create(&folder.join("ledgers"), "nemesis", None, 0)?,
+            port: AtomicU16::new(servers.primary().port()),
+            servers: Mutex::new(servers),
+            options,
+            folder,
+            nodes,
+            crew,
+            open: AtomicBool::new(true),
+            watched: AtomicBool::new(true),
+            destroyed: AtomicU64::new(0),
+            destroying: Mutex::new(()),
+            repairs: AtomicU64::new(0),
+        })
+    }
+
+    /// The port of the server that takes writes.
+    pub fn port(&self) -> u16 {
+        self.port.load(Ordering::SeqCst)
+    }
+
+    /// Where the servers are now, for everybody.
+    pub fn lead(&self, servers: &Servers) {
+        let ports = servers.ports();
+        self.port.store(ports[0], Ordering::SeqCst);
+        for node in &self.nodes {
+            for (way, port) in node.ways.iter().zip(ports) {
+                way.lead_to(port);
+            }
+        }
+    }
+
+    /// Starts the worker, again and again if the program cannot be started.
+    pub fn start(&self, member: &Member) {
+        if let Err(error) = member.start(&self.yard, &self.nodes) {
+            lock(&member.life).deaths.push(format!("w{} does not start: {error}", member.number));
+        }
+    }
+
+    /// Notes a fault that has ended.
+    pub fn inflicted(
+        &self,
+        nemesis: &str,
+        target: String,
+        t0: u64,
+        lost_from: Option<u64>,
+        note: Option<String>,
+    ) {
+        let nemesis = nemesis.into();
+        self.ledger.write(&Entry::Fault { nemesis, target, t0, t1: now(), lost_from, note });
+    }
+}
+
+fn certificate(folder: &std::path::Path) -> io::Result<(PathBuf, PathBuf)> {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()])
+        .map_err(io::Error::other)?;
+    let paths = (folder.join("server.crt"), folder.join("server.key"));
+    std::fs::write(&paths.0, made.cert.pem())?;
+    std::fs::write(&paths.1, made.signing_key.serialize_pem())?;
+    Ok(paths)
+}
