@@ -100,6 +100,8 @@ pub enum Entry {
     },
     /// A sum over a bank, in one snapshot of one store.
     Sum { t0: u64, t1: u64, store: String, bank: i64, rows: i64, sum: i64, following: bool },
+    /// Rows that a file has set aside because somebody has them locked at PostgreSQL.
+    Locked { t: u64, node: usize, rows: u64 },
     /// Where a file's cursor stands.
     Cursor { t: u64, node: usize, epoch: String, xmax: u64 },
     /// A fault, from its beginning to its end. `lost_from`: what its store alone got since then

@@ -27,6 +27,7 @@ struct Look {
     epoch: String,
     xmax: u64,
     pending: u64,
+    locked: u64,
     sums: Vec<(i64, i64, i64)>,
 }
 
@@ -108,19 +109,21 @@ fn look_at(node: &Node) -> Option<Look> {
     let sql = format!(
         "BEGIN; SELECT follow FROM dual_node; SELECT count(*) FROM dual_side_users AS s \
          WHERE s.seq > (SELECT pushed FROM dual_node) AND NOT EXISTS (SELECT 1 FROM \
-         dual_quarantine AS q WHERE q.key = s.key); {}; COMMIT;",
+         dual_quarantine AS q WHERE q.key = s.key); \
+         SELECT count(*) FROM dual_quarantine WHERE code = '55P03'; {}; COMMIT;",
         sums()
     );
     let answer = shell::sqlite(&node.file, "-list", &sql).ok().filter(|answer| answer.ok)?;
     let mut lines = answer.out.lines();
     let state = serde_json::from_str::<Value>(lines.next()?).ok()?["state"].take();
     let pending = lines.next()?.parse().ok()?;
+    let locked = lines.next()?.parse().ok()?;
     let following = &state["following"];
     let snapshot = following["snapshot"].as_str().unwrap_or_default();
     let xmax = snapshot.split(':').nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
     let (epoch, following) = (following["epoch"].to_string(), following.is_object());
     let sums = lines.filter_map(parts).collect();
-    Some(Look { following, epoch, xmax, pending, sums })
+    Some(Look { following, epoch, xmax, pending, locked, sums })
 }
 
 fn note(ledger: &Ledger, node: usize, t0: u64, look: &Look) {
@@ -137,6 +140,9 @@ fn note(ledger: &Ledger, node: usize, t0: u64, look: &Look) {
         up: true,
         wal: None,
     });
+    if look.locked > 0 {
+        ledger.write(&Entry::Locked { t: t0, node, rows: look.locked });
+    }
     if look.following {
         let epoch = look.epoch.clone();
         ledger.write(&Entry::Cursor { t: t0, node, epoch, xmax: look.xmax });

@@ -112,7 +112,7 @@ pub fn draw(options: &Options) -> Vec<Event> {
         return events;
     }
     loop {
-        at_ms += random.random_range(300..4_000_u64);
+        at_ms += random.random_range(500..7_000_u64);
         let nemesis = options.nemeses.0[random.random_range(0..options.nemeses.0.len())];
         // Most are short: what is begun and ended in quick succession finds the most.
         let lasts_ms = match random.random_range(0..10_u32) {

@@ -121,6 +121,11 @@ pub fn at_rest(ledgers: &Path, number: i64) -> PathBuf {
 /// # Errors
 /// The ledger cannot be made.
 pub fn run(options: Options) -> io::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter("dual_database=debug")
+        .with_ansi(false)
+        .with_writer(io::stderr)
+        .init();
     let who = format!("w{}", options.number);
     let ledger = Ledger::create(&options.ledgers, &who, Some(options.node), options.incarnation)?;
     let idle = AtomicBool::new(options.idle);

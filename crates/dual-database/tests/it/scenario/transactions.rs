@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use dual_database::Store;
+use dual_database::database::{UserPatch, WriteMode};
+use dual_database::{DualDatabase, Store};
 
 use super::scene::{LIMIT, Place, is_in_both, named, setting, until};
 
@@ -144,4 +145,53 @@ async fn no_half_of_a_transfer_is_ever_seen() {
     stop.store(true, std::sync::atomic::Ordering::SeqCst);
     assert!(watcher.join().unwrap() > 0);
     assert_eq!(place.psql("SELECT sum(referrer_id) FROM users"), "300");
+}
+
+/// Two processes of one file push at once, and the first one is stuck in the middle of it, its
+/// rows locked: the second one must not push the other half of what the two have written.
+/// (`torture` seed 6: a worker was stopped while it pushed.)
+#[tokio::test(flavor = "multi_thread")]
+async fn no_half_of_a_transfer_is_pushed_beside_a_push_that_is_stuck() {
+    let place = Place::new();
+    let open = async || {
+        let builder = place.builder().timeout(Duration::from_secs(6));
+        builder.write_mode(WriteMode::LocalFirst).open().await.unwrap()
+    };
+    let (db, other) = (open().await, open().await);
+    for id in 1..=3 {
+        let account = named(id, "счёт").set("referrer_id", 100_i64).unwrap();
+        let _ = db.add_user(&account).await.unwrap();
+    }
+    place.until_equal(&db).await;
+    // The first session that changes row 1 takes long.
+    place.psql(
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF pg_try_advisory_lock(4711) THEN PERFORM pg_sleep(3); END IF; RETURN NEW; END $$; \
+         CREATE TRIGGER dawdle BEFORE UPDATE ON users FOR EACH ROW WHEN (OLD.user_id = 1) \
+         EXECUTE FUNCTION dawdle();",
+    );
+    let transfer = async |db: &DualDatabase, from: i64, to: i64| {
+        let moved = db.transaction(async |tx| {
+            for (id, by) in [(from, -10), (to, 10)] {
+                let account = tx.get_user(id).await?.unwrap();
+                let holds = account.referrer_id.unwrap_or_default();
+                tx.update_user(id, &UserPatch::new().referrer_id(holds + by)).await?;
+            }
+            Ok(())
+        });
+        let _ = moved.await.unwrap();
+    };
+    transfer(&db, 1, 2).await;
+    until(|| async {
+        place.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1"
+    })
+    .await;
+    transfer(&other, 2, 3).await;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(4) {
+        assert_eq!(place.psql("SELECT sum(referrer_id) FROM users"), "300");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    place.until_equal(&db).await;
+    assert_eq!(place.psql("SELECT referrer_id FROM users ORDER BY user_id"), "90\n100\n110");
 }

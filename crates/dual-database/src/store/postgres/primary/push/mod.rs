@@ -1,6 +1,6 @@
 //! Merging what a file pushes: one transaction for the whole batch.
 //!
-//! 1. Tables are locked as writers lock them, so that no purge and no change of capture comes in
+//! 1. The processes of one file take turns. Tables are locked as writers lock them, so that no purge and no change of capture comes in
 //!    between; then the server's clock and the purge horizon are read. What lies too far ahead
 //!    of that clock is refused, the batch with it.
 //! 2. In parts, in the order of table and key: the data rows are locked in one statement, read
@@ -210,9 +210,13 @@ impl Primary<'_> {
             .iter()
             .map(|table| format!("{}, {}", table.layout.target, table.layout.sidecar))
             .collect();
+        // Whatever writes through this file waits its turn: beside a push that is stuck another
+        // process would push the half of a transaction whose other rows the first one has locked.
+        let (_, file) = self.file.as_u64_pair();
         let prologue = format!(
             "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE; \
-             LOCK TABLE {} IN ROW EXCLUSIVE MODE; SET LOCAL lock_timeout = {}; {BY_KEY}",
+             SELECT pg_advisory_xact_lock({}); LOCK TABLE {} IN ROW EXCLUSIVE MODE; SET LOCAL lock_timeout = {}; {BY_KEY}",
+            file.cast_signed(),
             locks.join(", "),
             LOCK_MS[usize::from(leaves_locked)],
         );
