@@ -117,8 +117,7 @@ pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Resu
             return Err(if alive || knows_all(&content.node()?) {
                 refusal(plan.operation, &name(*id), alive)
             } else {
-                let message = format!("{} is not in the file, which is not complete", name(*id));
-                Error::new(Kind::Unavailable(Store::Postgres), plan.operation, message)
+                incomplete(plan.operation, &name(*id))
             });
         };
         above = above.max(row.map_or(Stamp::ZERO, |row| row.tracked.replaces(&change)));
@@ -274,9 +273,23 @@ pub(super) fn has_passed(node: &Node, txid: u64) -> bool {
 
 /// Whether a row that the file lacks is not there at all: the first copy has been made, or
 /// there has never been a PostgreSQL to copy from.
-fn knows_all(node: &Node) -> bool {
-    let copying = matches!(node.follow, Follow::Reconciling { cause: Break::FirstContact, .. });
-    !copying || node.installation.is_none()
+pub(super) fn knows_all(node: &Node) -> bool {
+    match node.follow {
+        Follow::Following { .. } => true,
+        Follow::Reconciling { cause, .. } | Follow::Held { cause, .. } => match cause {
+            Break::FirstContact => node.installation.is_none(),
+            Break::Rebuilt => false,
+            _ => true,
+        },
+    }
+}
+
+/// What a call gets that the file alone would have to answer, if it does not know.
+pub(super) fn incomplete(operation: &'static str, what: &str) -> Error {
+    let message = format!("{what} is not in the file, which is not complete");
+    Error::new(Kind::Unavailable(Store::Postgres), operation, message).with_hint(
+        "the file is new, or was made anew, and gets what it lacks when PostgreSQL can be reached",
+    )
 }
 
 fn rows(content: &Content<'_>, changes: &[(RowId, Change)]) -> Result<Rows> {

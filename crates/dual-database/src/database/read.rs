@@ -15,8 +15,9 @@ use crate::{Error, Kind, Result, Store};
 
 use super::Found;
 use super::core::{Core, Deadline, neither};
-use super::local::{behind, record};
+use super::local::{behind, incomplete, knows_all, record};
 use super::options::Prefer;
+use super::plan::named;
 use super::record::Record;
 use super::write::remote_record;
 
@@ -35,6 +36,8 @@ pub(super) struct Page {
 /// What the file answers about one row.
 struct LocalAnswer {
     row: Option<LocalRow>,
+    /// If it has none, there is none.
+    knows: bool,
     /// PostgreSQL may have lost it.
     doubted: bool,
     exchanged_ms: Option<i64>,
@@ -45,6 +48,10 @@ impl LocalAnswer {
     /// Whether PostgreSQL may lack it.
     fn is_nearer(&self) -> bool {
         self.doubted || self.row.as_ref().is_some_and(|row| row.tracked.bases.any())
+    }
+
+    fn knows(&self) -> bool {
+        self.knows || self.row.is_some()
     }
 
     fn found(self, id: RowId, core: &Core) -> Found<Option<Record>> {
@@ -64,12 +71,13 @@ impl Core {
             let node = content.node()?;
             let (exchanged_ms, file) = (node.exchanged_ms, node.file);
             let doubted = node.follow.doubts_primary();
-            Ok(LocalAnswer { row: content.row(id)?, doubted, exchanged_ms, file })
+            let knows = knows_all(&node);
+            Ok(LocalAnswer { row: content.row(id)?, knows, doubted, exchanged_ms, file })
         };
         let local = self.glance(operation, deadline, question).await;
         let file = local.as_ref().map(|local| local.file).unwrap_or_default();
         match local {
-            Ok(local) if self.prefer == Prefer::Local || local.is_nearer() => {
+            Ok(local) if local.knows() && (self.prefer == Prefer::Local || local.is_nearer()) => {
                 Ok(local.found(id, self))
             }
             local => {
@@ -83,15 +91,22 @@ impl Core {
                         let value = row.as_ref().and_then(remote_record);
                         Ok(Found { value, source: Store::Postgres, age: None })
                     }
-                    (Err(_), Ok(local)) => Ok(local.found(id, self)),
+                    (Err(_), Ok(local)) if local.knows() => Ok(local.found(id, self)),
+                    (Err(primary), Ok(_)) => Err(self.unknown(operation, id, primary)),
                     // It may need more time than a glance has.
                     (Err(primary), Err(_)) => match self.ask_file(operation, question).await {
-                        Ok(local) => Ok(local.found(id, self)),
+                        Ok(local) if local.knows() => Ok(local.found(id, self)),
+                        Ok(_) => Err(self.unknown(operation, id, primary)),
                         Err(file) => Err(neither(operation, primary, &file)),
                     },
                 }
             }
         }
+    }
+
+    /// Neither PostgreSQL nor the file can say whether there is such a row.
+    fn unknown(&self, operation: &'static str, id: RowId, primary: Error) -> Error {
+        incomplete(operation, &named(&self.shared.tables, id)).with_source(primary)
     }
 
     /// A part of a table, the newest first.
@@ -136,13 +151,17 @@ impl Core {
         remote: impl AsyncFnOnce(Primary<'_>) -> Result<T>,
     ) -> Result<Found<T>> {
         let deadline = self.deadline();
-        let question =
-            move |content: &Content<'_>| Ok((local(content)?, content.node()?.exchanged_ms));
+        let question = move |content: &Content<'_>| {
+            let node = content.node()?;
+            let value = knows_all(&node).then(|| local(content)).transpose()?;
+            Ok((value, node.exchanged_ms))
+        };
         let from_file = async {
             let (value, exchanged_ms) = match self.prefer {
                 Prefer::Local => self.glance(operation, deadline, question).await?,
                 Prefer::Postgres => self.ask_file(operation, question).await?,
             };
+            let value = value.ok_or_else(|| incomplete(operation, "a part of the table"))?;
             Ok(self.found_in_file(value, exchanged_ms))
         };
         let from_primary = async {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::core::{Core, Deadline};
-use super::local::{behind, record};
+use super::local::{behind, incomplete, knows_all, record};
 use super::plan::{Plan, Wish, already_exists, named, not_found};
 use super::record::{Patch, Record};
 use super::table::{wish_to_add, wish_to_update};
@@ -16,6 +16,7 @@ use super::write::remote_record;
 use super::{WriteMode, Written};
 use crate::merge::{Change, Version};
 use crate::schema::RowId;
+use crate::store::sqlite::replica::Content;
 use crate::{Error, Result};
 
 const OPERATION: &str = "commit a transaction";
@@ -264,7 +265,13 @@ impl Transaction {
                 (found, row.map(|row| row.version))
             }
             Ground::File => {
-                let row = self.core.ask_file(operation, move |content| content.row(id)).await?;
+                let look = move |content: &Content<'_>| {
+                    Ok((content.row(id)?, knows_all(&content.node()?)))
+                };
+                let (row, knows) = self.core.ask_file(operation, look).await?;
+                if row.is_none() && !knows {
+                    return Err(incomplete(operation, &named(&self.core.shared.tables, id)));
+                }
                 let version = row.as_ref().map(|row| row.tracked.version.clone());
                 (row.and_then(|row| record(id, row)), version)
             }

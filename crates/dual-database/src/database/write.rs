@@ -376,6 +376,10 @@ impl Core {
                     self.shared.health.works(Store::Sqlite);
                     return Ok(answer);
                 }
+                // The file is well, but cannot tell what only PostgreSQL knows.
+                Err(error) if error.kind() == Kind::Unavailable(Store::Postgres) => {
+                    return Err(error);
+                }
                 Err(error) if is_verdict(&error) => return Err(error),
                 Err(error)
                     if error.kind() == Kind::Unavailable(Store::Sqlite)

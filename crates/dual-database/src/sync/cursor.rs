@@ -81,6 +81,12 @@ impl Follow {
         Follow::Reconciling { cause: Break::FirstContact, approved: false, followed: None }
     }
 
+    /// A file that stands where one was lost.
+    #[must_use]
+    pub fn rebuilt() -> Follow {
+        Follow::Reconciling { cause: Break::Rebuilt, approved: false, followed: None }
+    }
+
     /// Whether PostgreSQL may lack what it had when it was followed: until both sides have been
     /// compared the file knows better, and "not found" there is no answer.
     #[must_use]

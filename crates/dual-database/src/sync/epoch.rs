@@ -36,6 +36,9 @@ pub struct Epoch {
 pub enum Break {
     /// Never exchanged anything.
     FirstContact,
+    /// Made anew in the place of a file that was lost or damaged. Nothing was exchanged since,
+    /// and what it does not have may have been there.
+    Rebuilt,
     /// PostgreSQL has another token: this file is a copy, or was restored from one. It takes
     /// a new number.
     OtherFile,
@@ -62,7 +65,11 @@ impl Break {
     pub fn primary_is_intact(self) -> bool {
         match self {
             Break::OtherFile | Break::Purged | Break::Backlog => true,
-            Break::FirstContact | Break::OtherPrimary | Break::Missing | Break::CaptureGap => false,
+            Break::FirstContact
+            | Break::Rebuilt
+            | Break::OtherPrimary
+            | Break::Missing
+            | Break::CaptureGap => false,
         }
     }
 }

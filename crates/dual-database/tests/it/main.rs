@@ -28,6 +28,7 @@ mod postgres_session;
 mod postgres_tls;
 mod primary_feed;
 mod primary_push;
+mod primary_put;
 mod primary_read;
 mod primary_scene;
 mod primary_server;

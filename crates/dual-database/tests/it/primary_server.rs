@@ -36,6 +36,9 @@ async fn first_contact(server: &'static Server) {
     assert!(!primary.rotate(None, Token(6)).await.unwrap());
     assert!(primary.rotate(Some(Token(5)), Token(6)).await.unwrap());
     assert!(!primary.rotate(Some(Token(5)), Token(7)).await.unwrap());
+    // Another process of the file has set the same.
+    assert!(primary.rotate(Some(Token(5)), Token(6)).await.unwrap());
+    assert!(primary.rotate(None, Token(6)).await.unwrap());
     let after = primary.header().await.unwrap();
     assert_eq!((after.epoch.token, after.epoch.life), (Some(Token(6)), Some(Token(5))));
     assert_eq!(after.epoch.relations, header.epoch.relations);

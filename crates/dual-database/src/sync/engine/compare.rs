@@ -83,7 +83,7 @@ impl Rounds {
         }
         self.put_link(link);
         info!(?cause, "comparing both sides");
-        let unasked = matches!(cause, Break::FirstContact | Break::Backlog);
+        let unasked = matches!(cause, Break::FirstContact | Break::Rebuilt | Break::Backlog);
         let same_tables = |epoch: Epoch| epoch.relations == header.epoch.relations;
         let anew = cause == Break::CaptureGap || !followed.is_some_and(same_tables);
         let asks = !approved && !unasked && !is_empty;

@@ -102,8 +102,10 @@ impl Core {
                 loop {
                     listener.rung().await?;
                     pace = pace.next(Outcome::Idle, 0).0;
-                    self.news.store(true, Ordering::Release);
-                    self.bell.notify_one();
+                    // Every write rings, our own among them: one wakes the task until it has looked.
+                    if !self.news.swap(true, Ordering::AcqRel) {
+                        self.bell.notify_one();
+                    }
                 }
             };
             let Err::<(), _>(error) = heard.await else { return };

@@ -1,6 +1,9 @@
 //! The file is locked, deleted, replaced, damaged; somebody opens and closes it all the time.
 
+use std::time::Duration;
+
 use dual_database::Store;
+use dual_database::database::{Prefer, UserFilter};
 
 use super::scene::{LIMIT, Place, Scene, is_in_both, named, python, setting, sqlite_rows, until};
 
@@ -132,4 +135,53 @@ async fn a_script_that_opens_and_closes_the_file_all_the_time() {
     scene.until_equal(&db).await;
     assert_eq!(acknowledged.len(), 149);
     assert_eq!(scene.psql("SELECT count(*) FROM users"), "450");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_lost_while_postgresql_is_away_does_not_say_that_users_are_not_there() {
+    let scene = Scene::new();
+    let db = scene.open().await;
+    for id in 1..=3 {
+        let _ = db.add_user(&named(id, "до")).await.unwrap();
+    }
+    scene.until_equal(&db).await;
+    db.close(LIMIT).await;
+    scene.server.stop(throwaway_postgres::StopMode::Immediate).unwrap();
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{end}", scene.path().display()));
+    }
+    for prefer in [Prefer::Postgres, Prefer::Local] {
+        let db = scene.builder().prefer(prefer).open().await.unwrap();
+        let unknown = db.get_user(1).await.unwrap_err();
+        assert!(unknown.is_unavailable() && unknown.hint().is_some(), "{unknown:?}");
+        let unknown = db.update_user(1, &setting("status", "vip")).await.unwrap_err();
+        assert!(unknown.is_unavailable(), "{unknown:?}");
+        assert!(db.delete_user(2).await.unwrap_err().is_unavailable());
+        assert!(db.get_all_users(Some(10)).await.unwrap_err().is_unavailable());
+        assert!(db.count_users(&UserFilter::new()).await.unwrap_err().is_unavailable());
+        let read = db.transaction(async |tx| tx.get_user(1).await.map(|_| ())).await;
+        assert!(read.unwrap_err().is_unavailable());
+        // What is there is there, and a newcomer can come.
+        let id = if prefer == Prefer::Postgres { 11 } else { 12 };
+        assert!(db.add_user(&named(id, "новый")).await.unwrap().is_in(Store::Sqlite));
+        assert!(db.get_user(id).await.unwrap().value.is_some());
+        assert!(db.update_user(id, &setting("status", "vip")).await.unwrap().is_in(Store::Sqlite));
+        db.close(Duration::ZERO).await;
+    }
+    scene.server.start().unwrap();
+    let db = scene.open().await;
+    scene.until_equal(&db).await;
+    assert_eq!(scene.psql("SELECT count(*) FROM users"), "5");
+    scene.server.stop(throwaway_postgres::StopMode::Immediate).unwrap();
+    assert!(db.get_user(4).await.unwrap().value.is_none(), "it is complete again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_never_met_postgresql_knows_who_is_in_it() {
+    let scene = Scene::new();
+    scene.server.stop(throwaway_postgres::StopMode::Immediate).unwrap();
+    let db = scene.open().await;
+    assert!(db.get_user(1).await.unwrap().value.is_none());
+    assert!(db.update_user(1, &setting("status", "vip")).await.unwrap_err().is_not_found());
+    assert!(db.add_user(&named(1, "новый")).await.unwrap().is_in(Store::Sqlite));
 }

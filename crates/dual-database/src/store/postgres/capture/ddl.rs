@@ -3,7 +3,7 @@
 use super::layout::{Layout, next};
 
 /// The version of everything in the schema `dual`.
-pub const FORMAT: i32 = 1;
+pub const FORMAT: i32 = 2;
 
 /// What every installation has, whatever its tables: each statement can be repeated.
 ///
@@ -51,33 +51,32 @@ pub const COMMON: [&str; 10] = [
     "REVOKE ALL ON FUNCTION dual.header(uuid, text[]) FROM PUBLIC",
 ];
 
-/// What every look at the server tells, in one snapshot: `file` asks, `relations` are functions
+/// What every look at the server tells, in one snapshot, as text (`primary/epoch.rs`): `file` asks, `relations` are functions
 /// (a name with parentheses) and tables whose object ids belong to the epoch. No row without an
 /// installation.
 ///
 /// A function, because its plan is kept for the session, and because on a standby it has to
 /// refuse before it touches an unlogged table.
 const HEADER: &str = "CREATE FUNCTION dual.header(file uuid, relations text[])
-RETURNS TABLE (token text, life text, timeline text, system bigint, database oid,
-  relation_ids bigint[], installation text, snapshot text, now_ms bigint, horizon bigint,
-  purged bigint)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $dual$
+RETURNS SETOF text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $dual$
 BEGIN
   IF pg_is_in_recovery() THEN
     RAISE EXCEPTION 'the server is in recovery' USING ERRCODE = '25006';
   END IF;
-  RETURN QUERY SELECT
+  RETURN QUERY SELECT ARRAY[
     (SELECT t.token::text FROM dual.token AS t WHERE t.file = header.file),
     (SELECT t.token::text FROM dual.token AS t
       WHERE t.file = '00000000-0000-0000-0000-000000000000'),
     left(pg_walfile_name(pg_current_wal_lsn()), 8),
-    (SELECT c.system_identifier FROM pg_control_system() AS c),
-    (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()),
-    ARRAY(SELECT coalesce(CASE WHEN r.name LIKE '%()' THEN to_regprocedure(r.name)::oid
-        ELSE to_regclass(r.name)::oid END, 0)::bigint
-      FROM unnest(relations) WITH ORDINALITY AS r (name, at) ORDER BY r.at),
+    (SELECT c.system_identifier::text FROM pg_control_system() AS c),
+    (SELECT d.oid::text FROM pg_database AS d WHERE d.datname = current_database()),
+    (SELECT string_agg(coalesce(CASE WHEN r.name LIKE '%()' THEN to_regprocedure(r.name)::oid
+        ELSE to_regclass(r.name)::oid END, 0)::text, ' ' ORDER BY r.at)
+      FROM unnest(relations) WITH ORDINALITY AS r (name, at)),
     i.id::text, txid_current_snapshot()::text,
-    floor(date_part('epoch', clock_timestamp()) * 1000)::bigint, i.horizon, i.purged
+    floor(date_part('epoch', clock_timestamp()) * 1000)::bigint::text, i.horizon::text,
+    i.purged::text]
   FROM dual.installation AS i;
 END
 $dual$";

@@ -12,7 +12,7 @@ pub(in crate::store::postgres) struct Register {
     /// The sidecar's column for its stamp, quoted.
     pub stamp: String,
     /// What a mark calls its value, quoted.
-    value: String,
+    pub(super) value: String,
     /// Its logical type.
     pub kind: LogicalType,
     default: Option<String>,
@@ -111,7 +111,7 @@ impl Register {
         }
     }
 
-    fn collation(&self) -> &'static str {
+    pub(super) fn collation(&self) -> &'static str {
         if self.kind == LogicalType::Text { " COLLATE \"C\"" } else { "" }
     }
 
@@ -128,13 +128,18 @@ impl Register {
 
     /// The type in which its values are carried. What is declared in 32 bits may be kept in 64;
     /// an assignment narrows it.
-    fn carried(&self) -> &'static str {
+    pub(super) fn carried(&self) -> &'static str {
         match self.kind {
             LogicalType::Int => LogicalType::BigInt,
             kind => kind,
         }
         .sql(Dialect::Postgres)
     }
+}
+
+/// The text as a literal.
+pub(super) fn literal_text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// `stamp::Stamp::next` for the writer 0, as an expression.

@@ -12,6 +12,7 @@ mod ddl;
 mod install;
 mod layout;
 mod settle;
+mod single;
 mod triggers;
 mod write;
 

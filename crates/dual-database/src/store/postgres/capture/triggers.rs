@@ -1,6 +1,6 @@
 //! The trigger functions and triggers of a tracked table. Pure: text from a [`Layout`].
 
-use super::layout::{Layout, next};
+use super::layout::{Layout, literal_text, next};
 
 /// The event that a trigger answers: its name, its clause, whether it is for each row.
 const EVENTS: [(&str, &str); 5] = [
@@ -15,13 +15,19 @@ const EVENTS: [(&str, &str); 5] = [
     ("truncated", "AFTER TRUNCATE ON {t} FOR EACH STATEMENT"),
 ];
 
+/// As many triggers the table has of ours.
+pub(super) const TRIGGERS: usize = EVENTS.len();
+
 /// What every capture begins with: nothing if the transaction has written nothing (asking for
-/// its id would use one up), else the moment of the transaction.
-const MOMENT: &str = "  own := txid_current_if_assigned();
+/// its id would use one up).
+const BEGUN: &str = "  own := txid_current_if_assigned();
   IF own IS NULL THEN
     RETURN NULL;
   END IF;
-  kept := current_setting('dual.moment', true);
+";
+
+/// The moment of the transaction.
+const MOMENT: &str = "  kept := current_setting('dual.moment', true);
   IF split_part(kept, ':', 1) = own::text THEN
     moment := split_part(kept, ':', 2)::bigint;
   ELSE
@@ -32,34 +38,38 @@ const MOMENT: &str = "  own := txid_current_if_assigned();
   END IF;
 ";
 
-/// The doorbell. Notifying takes a lock that serialises commits, so only one transaction of
-/// each second of moments does it; one that stays open silences its own second only.
-const RING: &str =
-    "  IF FOUND AND pg_try_advisory_xact_lock(1685414252, (moment >> 32)::integer) THEN
-    PERFORM pg_notify('dual', '');
-  END IF;
-  RETURN NULL;
-";
+/// Whether the doorbell is to be rung. Notifying takes a lock that serialises commits, so only
+/// one transaction of each second of moments does it; one that stays open silences its own second
+/// only.
+pub(super) fn ring(moment: &str) -> String {
+    format!("pg_try_advisory_xact_lock(1685414252, ({moment} >> 32)::integer)")
+}
 
 impl Layout {
     /// The functions that the triggers call, each one statement, in the order of creation.
     #[must_use]
     pub fn functions(&self) -> Vec<String> {
         vec![
-            self.trigger_function("inserted", &self.insert_body()),
-            self.trigger_function("updated", &self.update_body()),
-            self.trigger_function("rekeyed", &self.rekey_body()),
-            self.trigger_function("deleted", &self.delete_body()),
-            self.trigger_function("truncated", &self.truncate_body()),
+            self.trigger_function("inserted", Some("dual_new"), &self.insert_body()),
+            self.trigger_function("updated", Some("dual_new"), &self.update_body()),
+            self.trigger_function("rekeyed", None, &self.rekey_body()),
+            self.trigger_function("deleted", Some("dual_old"), &self.delete_body()),
+            self.trigger_function("truncated", None, &self.truncate_body()),
             self.settle_function(),
             self.write_function(),
+            self.put_function(),
+            self.get_function(),
         ]
     }
 
     /// The functions with the types of their arguments.
     fn signatures(&self) -> Vec<String> {
         let called = EVENTS.iter().map(|(what, _)| format!("{}()", self.function(what)));
-        let ours = [("write", "jsonb, bigint, jsonb"), ("settle", "jsonb, bigint")]
+        let put = "bigint, boolean, boolean[], text[], bigint, uuid, text[]";
+        let several = [("write", "jsonb, bigint, jsonb"), ("settle", "jsonb, bigint")];
+        let ours = several
+            .into_iter()
+            .chain([("put", put), ("get", "bigint, text")])
             .map(|(what, arguments)| format!("{}({arguments})", self.function(what)));
         called.chain(ours).collect()
     }
@@ -103,7 +113,8 @@ impl Layout {
         EVENTS.iter().map(|(what, _)| format!("dual_{what}")).collect()
     }
 
-    fn trigger_function(&self, what: &str, body: &str) -> String {
+    fn trigger_function(&self, what: &str, rows: Option<&str>, body: &str) -> String {
+        let mine = rows.map(|rows| self.mine(rows)).unwrap_or_default();
         // A plan is kept for the session and no table here is ever surely analysed: the
         // settings leave it no way but by key, no matter how large things were when it was made.
         format!(
@@ -112,8 +123,26 @@ impl Layout {
              SET search_path = pg_catalog, pg_temp SET enable_seqscan = off\n\
              SET enable_nestloop = off SET jit = off AS $dual$\n\
              #variable_conflict use_variable\nDECLARE\n  own bigint;\n  kept text;\n  moment bigint;\n\
-             BEGIN\n{MOMENT}{body}{RING}END\n$dual$",
+             \x20 mine bigint;\nBEGIN\n{BEGUN}{mine}{MOMENT}{body}  IF FOUND AND {rings} THEN\n    PERFORM pg_notify('dual', '');\n  \
+             END IF;\n  RETURN NULL;\nEND\n$dual$",
+            rings = ring("moment"),
             function = self.function(what),
+        )
+    }
+
+    /// Of the row that `put` is writing it sets the stamps itself. (What cascades from it is
+    /// captured together with it, as if it were the same statement.)
+    fn mine(&self, rows: &str) -> String {
+        let (prefix, key) = (literal_text(&format!(":{}:", self.name)), &self.key);
+        format!(
+            "  kept := own || {prefix};
+  IF left(current_setting('dual.put', true), length(kept)) = kept THEN
+    mine := substr(current_setting('dual.put'), length(kept) + 1)::bigint;
+    IF NOT EXISTS (SELECT FROM {rows} AS r WHERE r.{key} IS DISTINCT FROM mine) THEN
+      RETURN NULL;
+    END IF;
+  END IF;
+",
         )
     }
 
@@ -177,13 +206,20 @@ impl Layout {
 
     fn insert_body(&self) -> String {
         let key = format!("n.{}", self.key);
-        let birth = self.birth(&key, "n", " FROM dual_new AS n, dual.installation AS i");
+        let birth = self.birth(
+            &key,
+            "n",
+            &format!(
+                " FROM dual_new AS n, dual.installation AS i WHERE {key} IS DISTINCT FROM mine"
+            ),
+        );
         format!("{}{birth}", self.keep_before(&key, "FROM dual_new AS n"))
     }
 
     fn delete_body(&self) -> String {
         let key = format!("o.{}", self.key);
-        let death = self.death(&key, " FROM dual_old AS o");
+        let death =
+            self.death(&key, &format!(" FROM dual_old AS o WHERE {key} IS DISTINCT FROM mine"));
         format!("{}{death}", self.keep_before(&key, "FROM dual_old AS o"))
     }
 
@@ -210,8 +246,8 @@ impl Layout {
     {set},
     own
   FROM dual_old AS o JOIN dual_new AS n ON n.{key} = o.{key}
-  WHERE o.{surrogate} IS DISTINCT FROM n.{surrogate}
-    OR {differs}
+  WHERE n.{key} IS DISTINCT FROM mine AND (o.{surrogate} IS DISTINCT FROM n.{surrogate}
+    OR {differs})
   ON CONFLICT (key) DO UPDATE SET txid = own,
     {raised}
   WHERE s.live;

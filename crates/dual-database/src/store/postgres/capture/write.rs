@@ -1,6 +1,7 @@
-//! The function by which the library writes: one call, one transaction, nothing dynamic.
+//! The function by which the library writes several rows: one call for a table, nothing dynamic.
 
-use super::layout::{Layout, Register};
+use super::layout::{Layout, Register, literal_text};
+use super::single::{EXISTS, MISSING};
 
 impl Layout {
     /// The function that does the changes of one table, given as marks
@@ -67,7 +68,7 @@ BEGIN
 END
 $dual$",
             function = self.function("write"),
-            name = literal(self.name),
+            name = literal_text(self.name),
             marks = self.marks("dual_changes"),
             settle = self.function("settle"),
             stamps = self.each(", ", |r| format!("coalesce(s.{0}, s.stamp)", r.stamp)),
@@ -78,8 +79,8 @@ $dual$",
                 r.marked(),
             )),
             inserted = self.each(",\n        ", Register::marked),
-            undone_delete = self.undone("NOT m.alive", "missing", "DU005"),
-            undone_update = self.undone("m.alive IS NULL", "missing", "DU005"),
+            undone_delete = self.undone("NOT m.alive", "missing", MISSING),
+            undone_update = self.undone("m.alive IS NULL", "missing", MISSING),
             undone_insert = self.undone("m.alive", "exists", EXISTS),
         )
     }
@@ -99,16 +100,9 @@ $dual$",
       END IF;
       RAISE EXCEPTION 'a trigger has left the row out' USING ERRCODE = 'P0001';
     END IF;",
-            name = literal(self.name),
+            name = literal_text(self.name),
             key = self.key,
             target = self.target,
         )
     }
-}
-
-/// The code of an insert of a row that is there.
-const EXISTS: &str = "DU004";
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }

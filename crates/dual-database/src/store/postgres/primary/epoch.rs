@@ -1,29 +1,34 @@
 //! Who the server is: the header of every look at it, the tokens, the numbers of writers.
 
+use std::str::FromStr;
+
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSqlOwned, Type};
 use uuid::Uuid;
 
+use super::row::Text;
 use super::{Header, Primary};
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::{Access, Call, Parameter};
 use crate::sync::{Epoch, Snapshot, Token};
 use crate::{Error, Kind, Result, Store};
 
-/// One row, its columns as [`Header::read`] takes them. `$1` is the file as text, `$2` what
-/// [`Primary::relations`] says.
-pub(super) const HEADER: &str = "SELECT token, life, timeline, system, database, relation_ids, \
-     installation, snapshot, now_ms, horizon, purged FROM dual.header($1::text::uuid, $2)";
+/// One value, as [`Header::read`] takes it; none without an installation. `$1` is the file as
+/// text, `$2` what [`Primary::relations`] says.
+pub(super) const HEADER: &str = "SELECT dual.header($1::text::uuid, $2)";
+
+/// How many texts there are in a header.
+pub(super) const HEADER_TEXTS: usize = 11;
 
 const OPERATION: &str = "look at PostgreSQL's state";
 
 impl Header {
-    /// Reads the answer to [`HEADER`].
+    /// Reads the answer to [`HEADER`], texts in the order of `dual.header`.
     ///
     /// # Errors
     /// About the schema if there is no installation; internal if the answer has another form.
-    pub(super) fn read(rows: &[Row], relations: &[String]) -> Result<Header> {
-        let Some(row) = rows.first() else {
+    pub(super) fn read(answer: Option<&[Text]>, relations: &[String]) -> Result<Header> {
+        let Some(texts) = answer else {
             return Err(Error::new(
                 Kind::Schema(Store::Postgres),
                 OPERATION,
@@ -31,28 +36,26 @@ impl Header {
             )
             .with_hint("run `dual init --apply`"));
         };
-        let token = |index| -> Result<Option<Token>> {
-            let text: Option<String> = get(row, index)?;
-            text.map(|text| uuid(&text).map(|uuid| Token(uuid.as_u128()))).transpose()
-        };
-        let ids: Vec<i64> = get(row, 5)?;
-        let snapshot: String = get(row, 7)?;
-        let purged: Option<i64> = get(row, 10)?;
+        let text = |at: usize| texts.get(at).and_then(Option::as_deref);
+        let token = |at| text(at).map(|text| Ok(Token(uuid(text)?.as_u128()))).transpose();
+        let ids: Result<Vec<i64>> =
+            text(5).unwrap_or_default().split_whitespace().map(|id| number(Some(id))).collect();
+        let timeline = text(2).and_then(|digits| u32::from_str_radix(digits, 16).ok());
         let epoch = Epoch {
             token: token(0)?,
             life: token(1)?,
-            timeline: u32::from_str_radix(&get::<String>(row, 2)?, 16).map_err(|_| unexpected())?,
-            system: get::<i64>(row, 3)?.cast_unsigned(),
-            database: get(row, 4)?,
-            relations: digest(relations, &ids),
-            installation: uuid(&get::<String>(row, 6)?)?.as_u128(),
+            timeline: timeline.ok_or_else(unexpected)?,
+            system: number::<i64>(text(3))?.cast_unsigned(),
+            database: number(text(4))?,
+            relations: digest(relations, &ids?),
+            installation: uuid(text(6).unwrap_or_default())?.as_u128(),
         };
         Ok(Header {
             epoch,
-            snapshot: snapshot.parse::<Snapshot>().map_err(|_| unexpected())?,
-            now_ms: get(row, 8)?,
-            horizon: Stamp::from_raw(get(row, 9)?).ok_or_else(unexpected)?,
-            purged: purged.map(|txid| u64::try_from(txid).map_err(|_| unexpected())).transpose()?,
+            snapshot: number::<Snapshot>(text(7))?,
+            now_ms: number(text(8))?,
+            horizon: Stamp::from_raw(number(text(9))?).ok_or_else(unexpected)?,
+            purged: text(10).map(|txid| number(Some(txid))).transpose()?,
         })
     }
 }
@@ -82,11 +85,13 @@ impl Primary<'_> {
         let file = self.file.to_string();
         let parameters: [Parameter<'_>; 2] = [(&file, Type::TEXT), (&relations, Type::TEXT_ARRAY)];
         let rows = self.session.query(OPERATION, HEADER, &parameters).await?;
-        Header::read(&rows, &relations)
+        let answer: Option<Vec<Text>> = rows.first().map(|row| get(row, 0)).transpose()?;
+        Header::read(answer.as_deref(), &relations)
     }
 
     /// Sets the file's token if it is still the one `seen`; the server's own if it has none.
-    /// False if another process was faster.
+    /// False if another process was faster, unless with the same token: processes of one file
+    /// propose the same, and of many that begin at once each would else begin again.
     ///
     /// # Errors
     /// As for [`crate::store::postgres::Session::commit`].
@@ -106,13 +111,15 @@ impl Primary<'_> {
             Call {
                 sql: "INSERT INTO dual.token (file, token) \
                       VALUES ($1::text::uuid, $2::text::uuid) \
-                      ON CONFLICT (file) DO NOTHING RETURNING true",
+                      ON CONFLICT (file) DO UPDATE SET token = excluded.token \
+                      WHERE token.token = excluded.token RETURNING true",
                 parameters: &both,
             }
         } else {
             Call {
                 sql: "UPDATE dual.token SET token = $2::text::uuid \
-                      WHERE file = $1::text::uuid AND token = $3::text::uuid RETURNING true",
+                      WHERE file = $1::text::uuid \
+                      AND token IN ($3::text::uuid, $2::text::uuid) RETURNING true",
                 parameters: &three,
             }
         };
@@ -131,6 +138,19 @@ impl Primary<'_> {
         let session = self.session;
         let file = self.file.to_string();
         let wanted: Vec<i32> = numbers.iter().map(|writer| writer.number().into()).collect();
+        // As nearly always: a process takes over the number of one that is gone. Nobody gives
+        // back what it has claimed, so there is nothing to lock.
+        let held = session
+            .query(
+                operation,
+                "SELECT FROM unnest($1) AS n WHERE NOT EXISTS (SELECT FROM dual.writer AS w \
+                 WHERE w.number = n AND w.file = $2::text::uuid)",
+                &[(&wanted, Type::INT4_ARRAY), (&file, Type::TEXT)],
+            )
+            .await?;
+        if held.is_empty() {
+            return Ok(Vec::new());
+        }
         session.begin(operation).await?;
         // Nobody else may take what is found to be free.
         session.batch(operation, "LOCK TABLE dual.writer IN SHARE ROW EXCLUSIVE MODE").await?;
@@ -169,7 +189,7 @@ impl Primary<'_> {
                 .with_hint("delete the rows of files that are gone from dual.writer"));
         }
         session.commit(operation).await?;
-        foreign.iter().zip(&free).map(|(old, new)| Ok((number(old)?, number(new)?))).collect()
+        foreign.iter().zip(&free).map(|(old, new)| Ok((writer(old)?, writer(new)?))).collect()
     }
 
     /// Leaves word on the server, for people, of when the file was here and how far it is.
@@ -198,9 +218,13 @@ fn digest(names: &[String], ids: &[i64]) -> u64 {
     })
 }
 
-fn number(row: &Row) -> Result<Writer> {
+fn writer(row: &Row) -> Result<Writer> {
     let number: i32 = get(row, 0)?;
     u16::try_from(number).ok().and_then(Writer::new).ok_or_else(unexpected)
+}
+
+fn number<T: FromStr>(text: Option<&str>) -> Result<T> {
+    text.and_then(|text| text.parse().ok()).ok_or_else(unexpected)
 }
 
 fn uuid(text: &str) -> Result<Uuid> {

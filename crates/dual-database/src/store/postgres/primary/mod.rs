@@ -13,6 +13,7 @@ mod pool;
 mod prepare;
 mod purge;
 mod push;
+mod put;
 mod range;
 mod read;
 mod row;

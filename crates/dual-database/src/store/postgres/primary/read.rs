@@ -4,7 +4,7 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::row::{column, unexpected};
+use super::row::{Text, column, unexpected};
 use super::{After, Filter, Primary, RemoteRow, RemoteTable};
 use crate::schema::{Column, Dialect, LogicalType, RowId, quoted};
 use crate::store::postgres::{Access, Call, Parameter};
@@ -23,11 +23,14 @@ impl Primary<'_> {
     /// As for [`crate::store::postgres::Session::query`].
     pub async fn row(&self, id: RowId) -> Result<Option<RemoteRow>> {
         let remote = self.table(id.table)?;
-        let mut question = Question::default();
-        let key = question.parameter(id.key.to_string(), LogicalType::BigInt);
-        question.sql = format!("{} WHERE s.key = {key}", remote.select());
-        let rows = self.ask(&question).await?;
-        rows.first().map(|row| remote.decode(id.table, row, 0, OPERATION)).transpose()
+        let sql = format!("SELECT {}($1, $2)", remote.layout.function("get"));
+        let patience = self.session.patience();
+        let parameters: [Parameter<'_>; 2] = [(&id.key, Type::INT8), (&patience, Type::TEXT)];
+        // A statement of its own: it waits for nothing but a lock, for which it has a limit.
+        let rows = self.session.query(OPERATION, &sql, &parameters).await?;
+        let texts: Option<Vec<Text>> =
+            column(rows.first().ok_or_else(|| unexpected(OPERATION))?, 0, OPERATION)?;
+        texts.map(|texts| remote.decode_texts(id, &texts, OPERATION)).transpose()
     }
 
     /// Living rows, newest first (`register_date DESC NULLS LAST, key DESC`; without such a
@@ -185,7 +188,7 @@ fn of_kind(column: &Column, kind: LogicalType) -> Result<&Column> {
 }
 
 /// The value as PostgreSQL reads it; `None` for NULL.
-fn text_of(value: &Value) -> Option<String> {
+pub(super) fn text_of(value: &Value) -> Option<String> {
     Some(match value {
         Value::Null => return None,
         Value::Bool(flag) => flag.to_string(),

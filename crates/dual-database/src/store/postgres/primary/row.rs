@@ -16,6 +16,9 @@ use crate::{Error, Kind, Result};
 pub(super) const BY_KEY: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
      SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
 
+/// A value as the server writes it; `None`: NULL.
+pub(super) type Text = Option<String>;
+
 /// What is read of a row, before it is judged.
 #[derive(Clone, Debug)]
 pub(super) struct Parts {
@@ -34,7 +37,7 @@ pub(super) struct Parts {
     /// The surrogate, if the table has it.
     pub surrogate: Option<i64>,
     /// The data columns as `column::text`, under ISO dates and UTC.
-    pub values: Vec<Option<String>>,
+    pub values: Vec<Text>,
 }
 
 impl RemoteTable {
@@ -85,6 +88,33 @@ impl RemoteTable {
             values: column(row, at + 7, operation)?,
         };
         self.judge(table, parts, operation)
+    }
+
+    /// Reads what the function `get` gave.
+    ///
+    /// # Errors
+    /// Internal if the server answers in another form.
+    pub(super) fn decode_texts(
+        &self,
+        id: RowId,
+        texts: &[Text],
+        operation: &'static str,
+    ) -> Result<RemoteRow> {
+        let columns = self.layout.registers.len();
+        let text = |at: usize| texts.get(at).and_then(Option::as_deref);
+        let number = |at| text(at).and_then(|text| text.parse::<i64>().ok());
+        let needed = |at| number(at).ok_or_else(|| unexpected(operation));
+        let parts = Parts {
+            key: id.key,
+            live: text(0) == Some("true"),
+            stamp: needed(1)?,
+            txid: needed(2)?,
+            present: text(3) == Some("true"),
+            surrogate: number(4),
+            stamps: (5..5 + columns).map(needed).collect::<Result<_>>()?,
+            values: texts.iter().skip(5 + columns).cloned().collect(),
+        };
+        self.judge(id.table, parts, operation)
     }
 
     /// The row that was read. What cannot be carried is NULL here and `unreadable`; so is a row

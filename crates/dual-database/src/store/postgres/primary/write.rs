@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::epoch::HEADER;
-use super::row::{Parts, column, unexpected};
+use super::row::{Parts, Text, column, unexpected};
 use super::{Header, Primary, Refused, RemoteTable, Written, WrittenRow};
 use crate::merge::{Admission, Change, Register, Version};
 use crate::schema::RowId;
@@ -47,6 +47,18 @@ impl Primary<'_> {
         proposal: Stamp,
         reads: &[(RowId, Option<Version>)],
     ) -> Result<Result<Written, Refused>> {
+        match (changes, reads) {
+            ([(id, change)], []) => self.put(*id, change, proposal).await,
+            _ => self.write_several(changes, proposal, reads).await,
+        }
+    }
+
+    async fn write_several(
+        &self,
+        changes: &[(RowId, Change)],
+        proposal: Stamp,
+        reads: &[(RowId, Option<Version>)],
+    ) -> Result<Result<Written, Refused>> {
         let steps = self.steps(changes, proposal, reads)?;
         let (file, relations, proposal) = (self.file.to_string(), self.relations(), proposal.raw());
         let parameters: Vec<[Parameter<'_>; 3]> = steps
@@ -60,26 +72,28 @@ impl Primary<'_> {
         let mut calls: Vec<Call<'_>> =
             steps_sent.map(|(step, parameters)| Call { sql: &step.sql, parameters }).collect();
         calls.push(Call { sql: HEADER, parameters: &header });
-        let mut attempt = 1;
-        let mut answers = loop {
-            match self.session.transact(OPERATION, Access::Write, &calls).await {
-                Ok(answers) => break answers,
-                Err(error) => match self.refused(&error) {
-                    Some(refused) => return Ok(Err(refused)),
-                    None if attempt < ATTEMPTS
-                        && matches!(sqlstate(&error), Some("40001" | "40P01")) =>
-                    {
-                        attempt += 1;
-                    }
-                    None => return Err(error),
-                },
-            }
+        let mut answers = match self.send(&calls).await? {
+            Ok(answers) => answers,
+            Err(refused) => return Ok(Err(refused)),
         };
-        let header = Header::read(&answers.pop().unwrap_or_default(), &relations)?;
+        let header: Option<Vec<Text>> = answers
+            .pop()
+            .and_then(|rows| rows.first().map(|row| column(row, 0, OPERATION)))
+            .transpose()?;
+        let header = Header::read(header.as_deref(), &relations)?;
         let mut written = BTreeMap::new();
         for (step, rows) in steps.iter().zip(&answers) {
             for row in rows {
-                let row = self.written(step.table, row)?;
+                let before: Option<String> = column(row, 0, OPERATION)?;
+                let after: String = column(row, 1, OPERATION)?;
+                let values: Option<Vec<Text>> = column(row, 3, OPERATION)?;
+                let row = self.written(
+                    step.table,
+                    before.as_deref(),
+                    &after,
+                    column(row, 2, OPERATION)?,
+                    values.unwrap_or_default(),
+                )?;
                 written.insert(row.row.id, row);
             }
         }
@@ -88,6 +102,24 @@ impl Primary<'_> {
         let rows = rows.ok_or_else(|| unexpected(OPERATION))?;
         let txid = rows.first().map_or(0, |row| row.row.txid);
         Ok(Ok(Written { rows, txid, epoch: header.epoch }))
+    }
+
+    /// Sends the calls as one transaction, again if the server ended it for the sake of another.
+    pub(super) async fn send(&self, calls: &[Call<'_>]) -> Result<Result<Vec<Vec<Row>>, Refused>> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.session.transact(OPERATION, Access::Write, calls).await {
+                Ok(answers) => return Ok(Ok(answers)),
+                Err(error) => error,
+            };
+            if let Some(refused) = self.refused(&error) {
+                return Ok(Err(refused));
+            }
+            if attempt == ATTEMPTS || !matches!(sqlstate(&error), Some("40001" | "40P01")) {
+                return Err(error);
+            }
+            attempt += 1;
+        }
     }
 
     /// The calls in their order. Where several tables are concerned, all rows are locked and
@@ -186,25 +218,31 @@ impl Primary<'_> {
         Ok(Mark { key: id.key, life, columns }.json(table))
     }
 
-    /// A row of the answer.
-    fn written(&self, table: usize, row: &Row) -> Result<WrittenRow> {
+    /// A row of the answer: its sidecar row before and after, and its values, none of a row that
+    /// is gone.
+    pub(super) fn written(
+        &self,
+        table: usize,
+        before: Option<&str>,
+        after: &str,
+        surrogate: Option<i64>,
+        values: Vec<Text>,
+    ) -> Result<WrittenRow> {
         let remote = self.table(table)?;
         let entry =
             |text: &str| entry_of(&remote.layout, text).ok_or_else(|| unexpected(OPERATION));
-        let before: Option<String> = column(row, 0, OPERATION)?;
-        let after = entry(&column::<String>(row, 1, OPERATION)?)?;
-        let values: Option<Vec<Option<String>>> = column(row, 3, OPERATION)?;
+        let after = entry(after)?;
         let parts = Parts {
             key: after.key,
             live: after.live,
             stamp: after.stamp.raw(),
             txid: i64::try_from(after.txid).map_err(|_| unexpected(OPERATION))?,
             stamps: after.columns.iter().map(|stamp| stamp.raw()).collect(),
-            present: values.is_some(),
-            surrogate: column(row, 2, OPERATION)?,
-            values: values.unwrap_or_default(),
+            present: !values.is_empty(),
+            surrogate,
+            values,
         };
-        let previous = before.as_deref().map(entry).transpose()?.map(stamps_of);
+        let previous = before.map(entry).transpose()?.map(stamps_of);
         Ok(WrittenRow { previous, row: remote.judge(table, parts, OPERATION)? })
     }
 

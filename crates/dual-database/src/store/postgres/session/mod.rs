@@ -99,6 +99,12 @@ impl Session {
         &self.peer.address
     }
 
+    /// How long a statement may wait for a lock, as the server takes it in `lock_timeout`.
+    #[must_use]
+    pub fn patience(&self) -> String {
+        milliseconds(self.limits.lock).to_string()
+    }
+
     /// Other limits for what follows; those of a transaction that is open stay on the server.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;

@@ -37,6 +37,7 @@ struct KeptEpoch {
 #[serde(rename_all = "snake_case")]
 enum Cause {
     FirstContact,
+    Rebuilt,
     OtherFile,
     OtherPrimary,
     Purged,
@@ -143,6 +144,7 @@ fn read_epoch(kept: KeptEpoch) -> Result<Epoch> {
 fn kept(cause: Break) -> Cause {
     match cause {
         Break::FirstContact => Cause::FirstContact,
+        Break::Rebuilt => Cause::Rebuilt,
         Break::OtherFile => Cause::OtherFile,
         Break::OtherPrimary => Cause::OtherPrimary,
         Break::Purged => Cause::Purged,
@@ -155,6 +157,7 @@ fn kept(cause: Break) -> Cause {
 fn broken(cause: Cause) -> Break {
     match cause {
         Cause::FirstContact => Break::FirstContact,
+        Cause::Rebuilt => Break::Rebuilt,
         Cause::OtherFile => Break::OtherFile,
         Cause::OtherPrimary => Break::OtherPrimary,
         Cause::Purged => Break::Purged,
@@ -188,6 +191,7 @@ mod tests {
     fn every_state_comes_back() {
         let causes = [
             Break::FirstContact,
+            Break::Rebuilt,
             Break::OtherFile,
             Break::OtherPrimary,
             Break::Purged,

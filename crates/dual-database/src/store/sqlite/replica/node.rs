@@ -154,19 +154,19 @@ impl Content<'_> {
     }
 }
 
-/// The tables and the row of a file that has none; nothing where there is one. Says whether it
-/// is new.
-pub(super) fn install(connection: &Connection) -> Result<bool> {
+/// The tables and the row of a file that has none, which begins as `follow`; nothing where there
+/// is one.
+pub(super) fn install(connection: &Connection, begins: &Follow) -> Result<()> {
     let operation = "install the state of the SQLite file";
     let wrap = |cause| failed(operation, cause);
     TABLES.iter().try_for_each(|sql| connection.execute_batch(sql)).map_err(wrap)?;
-    let follow = follow::write(&Follow::new())?;
-    let rows = connection
+    let follow = follow::write(begins)?;
+    connection
         .execute(
             "INSERT INTO dual_node (one, file, pushed, purged, follow) \
              SELECT 1, ?1, 0, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM dual_node)",
             (Uuid::now_v7().to_string(), Stamp::ZERO.raw(), follow),
         )
         .map_err(wrap)?;
-    Ok(rows > 0)
+    Ok(())
 }

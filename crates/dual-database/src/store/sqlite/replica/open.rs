@@ -10,7 +10,7 @@ use super::super::{Adoption, File, Found, failed, remove_if_empty, rewrite_times
 use super::place::{COMPANIONS, Identity, Place, SMALLEST};
 use super::{Content, LocalTable, node, number};
 use crate::schema::quoted;
-use crate::sync::{Break, Event};
+use crate::sync::{Break, Event, Follow};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "open the SQLite file";
@@ -148,7 +148,9 @@ fn set_up(place: &Place, connection: &Connection, installation: Option<u128>) ->
     for local in place.tables() {
         mended |= track(connection, local)?;
     }
-    node::install(connection)?;
+    // A file of ours was here before, which followed PostgreSQL perhaps.
+    let begins = if place.was_ours() { Follow::rebuilt() } else { Follow::new() };
+    node::install(connection, &begins)?;
     if mended && is_node {
         let mut node = content.node()?;
         if let Ok(follow) = node.follow.next(Event::Broken(Break::CaptureGap)) {

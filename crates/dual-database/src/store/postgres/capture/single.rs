@@ -1,0 +1,209 @@
+//! The functions for one row, which is what most calls are about: read it, write it. They take and
+//! return arrays of text, because what a statement costs before it does anything grows with the
+//! number of its columns, and one without a FROM is the cheapest there is.
+
+use super::layout::{Layout, Register, literal_text, next};
+use super::triggers::{TRIGGERS, ring};
+
+/// The code of an insert of a row that is there.
+pub(super) const EXISTS: &str = "DU004";
+/// The code of a change of a row that is not there.
+pub(super) const MISSING: &str = "DU005";
+
+/// One plan for the life of a session, made for no values, and by key whatever the tables' size was
+/// when it was made. (What a function sets by an assignment costs a tenth of a `PERFORM`.)
+const PLANS: &str =
+    "SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off";
+
+impl Layout {
+    /// The function that reads a row with its sidecar: NULL for a key never seen, else what
+    /// [`Layout::row_texts`] lists. It waits for a lock no longer than `dual_patience`, a number of
+    /// milliseconds.
+    pub(super) fn get_function(&self) -> String {
+        let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
+        format!(
+            "CREATE FUNCTION {function}(dual_key bigint, dual_patience text)
+RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+{PLANS} SET datestyle = 'ISO, YMD' AS $dual$
+DECLARE
+  dual_set text;
+BEGIN
+  dual_set := set_config('lock_timeout', dual_patience, true);
+  RETURN (SELECT ARRAY[s.live::text, s.stamp::text, s.txid::text,
+      (u.{key} IS NOT NULL)::text, u.{surrogate}::text,
+      {stamps},
+      {values}]
+    FROM {sidecar} AS s LEFT JOIN {target} AS u ON u.{key} = s.key WHERE s.key = dual_key);
+END
+$dual$",
+            function = self.function("get"),
+            surrogate = self.surrogate,
+            stamps = self.each(", ", |r| format!("coalesce(s.{}, s.stamp)::text", r.stamp)),
+            values = self.each(", ", |r| format!("u.{}::text", r.column)),
+        )
+    }
+
+    /// The function that writes one row under a proposed stamp: `dual_alive` true inserts, false
+    /// deletes, NULL updates the columns that are `dual_marked`. It answers the sidecar row before
+    /// and after, the surrogate, the header ([`super::ddl`]) and the values, all as text.
+    ///
+    /// It does in a few statements by key what `write` and `settle` do, as long as nobody else has
+    /// a trigger on the table. Then nothing can have made another row of it between the statement
+    /// and its capture, so capture leaves that row out and the stamps are set here: the sidecar row
+    /// is looked at once the data row is ours, which nobody passes.
+    pub(super) fn put_function(&self) -> String {
+        let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
+        let (registers, above) = (self.each(", ", |r| r.stamp.clone()), next("dual_proposal"));
+        format!(
+            "CREATE FUNCTION {function}(dual_key bigint, dual_alive boolean, dual_marked boolean[],
+  dual_values text[], dual_proposal bigint, dual_file uuid, dual_relations text[])
+RETURNS text[] LANGUAGE plpgsql
+{PLANS} SET datestyle = 'ISO, YMD' AS $dual$
+DECLARE
+  dual_set text;
+  dual_own bigint := txid_current();
+  dual_now bigint := (date_part('epoch', clock_timestamp()) * 1000)::bigint - {epoch};
+  dual_before text;
+  dual_after text;
+  dual_surrogate text;
+  dual_left text[];
+  dual_stamps bigint[];
+  dual_above bigint;
+  dual_horizon bigint;
+BEGIN
+  IF (SELECT count(*) FROM pg_catalog.pg_trigger AS t
+      WHERE t.tgrelid = {oid}::regclass AND NOT t.tgisinternal) <> {TRIGGERS} THEN
+    SELECT w.row_before::text, w.row_after::text, w.row_surrogate::text, w.row_values
+    INTO dual_before, dual_after, dual_surrogate, dual_left
+    FROM {write}((SELECT jsonb_build_array(to_jsonb(m)) FROM (SELECT dual_key AS key,
+      dual_alive AS alive, CASE WHEN dual_alive IS NOT NULL THEN dual_proposal END AS life,
+      {marks}) AS m), dual_proposal, '[]') AS w;
+  ELSE
+    dual_set := set_config('dual.put', dual_own || {mine} || dual_key, true);
+    IF dual_alive THEN
+      INSERT INTO {target} AS u ({key}, {columns})
+      VALUES (dual_key, {given})
+      ON CONFLICT ({key}) DO NOTHING
+      RETURNING u.{surrogate}::text, ARRAY[{values}], ARRAY[{born}]
+      INTO dual_surrogate, dual_left, dual_stamps;
+    ELSIF NOT dual_alive THEN
+      DELETE FROM {target} AS u WHERE u.{key} = dual_key;
+    ELSE
+      UPDATE {target} AS u SET {updated}
+      WHERE u.{key} = dual_key
+      RETURNING u.{surrogate}::text, ARRAY[{values}], ARRAY[{changed}]
+      INTO dual_surrogate, dual_left, dual_stamps;
+    END IF;
+    IF NOT FOUND THEN
+      IF dual_alive THEN
+        RAISE EXCEPTION 'row exists in %, key %', {name}, dual_key USING ERRCODE = '{EXISTS}';
+      END IF;
+      RAISE EXCEPTION 'row missing in %, key %', {name}, dual_key USING ERRCODE = '{MISSING}';
+    END IF;
+    dual_set := set_config('dual.put', '', true);
+    SELECT i.horizon, to_json(s)::text, greatest(i.horizon, s.stamp,
+      {replaced})
+    INTO dual_horizon, dual_before, dual_above
+    FROM dual.installation AS i LEFT JOIN {sidecar} AS s ON s.key = dual_key;
+    IF dual_proposal <= dual_above THEN
+      RAISE EXCEPTION 'stale proposal, above %', dual_above USING ERRCODE = 'DU001';
+    END IF;
+    IF (dual_proposal >> 22) > dual_now + 60000 AND NOT (dual_above >> 22) > dual_now + 60000 THEN
+      RAISE EXCEPTION 'proposal ahead of the clock' USING ERRCODE = 'DU002';
+    END IF;
+    IF dual_alive THEN
+      INSERT INTO {sidecar} AS s (key, live, stamp, txid, {registers})
+      VALUES (dual_key, true, dual_proposal, dual_own, {inserted})
+      ON CONFLICT (key) DO UPDATE SET live = true, stamp = dual_proposal, txid = dual_own,
+        {excluded}
+      RETURNING to_json(s)::text INTO dual_after;
+    ELSIF NOT dual_alive THEN
+      INSERT INTO {sidecar} AS s (key, live, stamp, txid)
+      VALUES (dual_key, false, dual_proposal, dual_own)
+      ON CONFLICT (key) DO UPDATE SET live = false, stamp = dual_proposal, txid = dual_own,
+        {null}
+      RETURNING to_json(s)::text INTO dual_after;
+    ELSE
+      INSERT INTO {sidecar} AS s (key, live, stamp, txid, {registers})
+      VALUES (dual_key, true, {adopted}, dual_own, {marked})
+      ON CONFLICT (key) DO UPDATE SET txid = dual_own,
+        {kept}
+      RETURNING to_json(s)::text INTO dual_after;
+    END IF;
+    IF {rings} THEN
+      PERFORM pg_notify('dual', '');
+    END IF;
+  END IF;
+  RETURN (SELECT ARRAY[dual_before, dual_after, dual_surrogate] || h.header || dual_left
+    FROM dual.header(dual_file, dual_relations) AS h (header));
+END
+$dual$",
+            function = self.function("put"),
+            rings = ring("dual_proposal"),
+            write = self.function("write"),
+            epoch = crate::stamp::EPOCH_UNIX_MS,
+            adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
+            oid = literal_text(target),
+            name = literal_text(self.name),
+            mine = literal_text(&format!(":{}:", self.name)),
+            surrogate = self.surrogate,
+            columns = self.each(", ", |r| r.column.clone()),
+            values = self.each(", ", |r| format!("u.{}::text", r.column)),
+            marks = self.numbered(",\n      ", |at, r| format!(
+                "CASE WHEN dual_marked[{at}] THEN dual_proposal END AS {}, dual_values[{at}] AS {}",
+                r.stamp, r.value,
+            )),
+            given = self.numbered(", ", |at, r| r.given(at)),
+            updated = self.numbered(",\n        ", |at, r| format!(
+                "{0} = CASE WHEN dual_marked[{at}] THEN {1} ELSE u.{0} END",
+                r.column,
+                r.given(at),
+            )),
+            born = self.numbered(",\n        ", |at, r| format!(
+                "CASE WHEN NOT ({}) THEN {above} WHEN {} THEN 0 ELSE dual_proposal END",
+                r.is_given(at),
+                r.silent("u"),
+            )),
+            changed = self.numbered(",\n        ", |at, r| format!(
+                "CASE WHEN {} THEN dual_proposal ELSE {above} END",
+                r.is_given(at),
+            )),
+            replaced = self.numbered(",\n      ", |at, r| format!(
+                "CASE WHEN dual_alive IS NOT NULL OR dual_marked[{at}] THEN s.{} END",
+                r.stamp,
+            )),
+            inserted = self.numbered(",\n        ", |at, _| format!(
+                "CASE WHEN dual_stamps[{at}] > 0 THEN nullif(dual_stamps[{at}], dual_proposal) \
+                 WHEN dual_before IS NULL THEN dual_horizon END",
+            )),
+            excluded = self.each(", ", |r| format!("{0} = excluded.{0}", r.stamp)),
+            null = self.each(", ", |r| format!("{} = NULL", r.stamp)),
+            marked = self.numbered(", ", |at, _| format!(
+                "CASE WHEN dual_marked[{at}] THEN dual_stamps[{at}] END"
+            )),
+            kept = self.numbered(",\n        ", |at, r| format!(
+                "{0} = CASE WHEN dual_marked[{at}] THEN dual_stamps[{at}] ELSE s.{0} END",
+                r.stamp,
+            )),
+        )
+    }
+
+    /// One piece of text for each register and its position, counted from one, joined.
+    fn numbered(&self, separator: &str, piece: impl Fn(usize, &Register) -> String) -> String {
+        let pieces = self.registers.iter().enumerate().map(|(at, r)| piece(at + 1, r));
+        pieces.collect::<Vec<_>>().join(separator)
+    }
+}
+
+impl Register {
+    /// The value that `put` is given for the register of that position.
+    fn given(&self, at: usize) -> String {
+        format!("dual_values[{at}]::{}", self.carried())
+    }
+
+    /// The row has that value.
+    fn is_given(&self, at: usize) -> String {
+        let (name, value, collation) = (&self.column, self.given(at), self.collation());
+        format!("u.{name} IS NOT DISTINCT FROM ({value}){collation}")
+    }
+}
