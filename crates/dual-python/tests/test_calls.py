@@ -359,8 +359,12 @@ def test_a_file_that_is_open_past_it_is_not_opened(url: str, path: Path) -> None
     with pytest.raises(FileInUseError):
         DualDatabase(url, path)
     other.close()
-    with DualDatabase(url, path) as first, DualDatabase(url, path) as second:
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    with DualDatabase(url, link) as first, DualDatabase(url, path) as second:
         assert first.add_user({"user_id": 1}) and second.get_user(1)
+        with pytest.raises(FileInUseError):
+            open(f"{path}-wal", "rb")
 
 
 def test_what_was_pending_is_pushed_when_a_program_ends(url: str, path: Path) -> None:
