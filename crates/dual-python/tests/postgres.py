@@ -38,7 +38,8 @@ def programs() -> str:
 class Server:
     """One server with a folder of its own, on a port of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, fsync: bool = False) -> None:
+        self._fsync = "on" if fsync else "off"
         self._bin = programs()
         self._folder = tempfile.mkdtemp(prefix="dual-python-pg-")
         self._account = self._unprivileged()
@@ -81,7 +82,7 @@ class Server:
     def start(self) -> None:
         data = os.path.join(self._folder, "data")
         words = [self._bin + "/postgres", "-D", data, "-p", str(self.port), "-k", self._folder]
-        for setting in ("listen_addresses=127.0.0.1", "fsync=off", "max_connections=200"):
+        for setting in ("listen_addresses=127.0.0.1", f"fsync={self._fsync}", "max_connections=200"):
             words += ["-c", setting]
         log = open(os.path.join(self._folder, "log"), "ab")
         with log:
@@ -153,9 +154,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Server]:
+def running(fsync: bool = False) -> Iterator[Server]:
     """A server for a `with` block."""
-    server = Server()
+    server = Server(fsync)
     try:
         server.start()
         yield server
