@@ -130,8 +130,8 @@ def test_ten_thousand_coroutines(url: str, path: Path) -> None:
 
             gaps = await ticks(all_of_it())
             assert len(done) == 10_000 and all(done)
-            # The start of ten thousand coroutines is one turn of the loop; the rest is short.
-            assert sorted(gaps)[-2] < 1.0, sorted(gaps)[-5:]
+            # The start of ten thousand coroutines is one turn of the loop; no other comes near.
+            assert sorted(gaps)[-2] < sum(gaps) / 4, sorted(gaps)[-5:]
             assert await db.count_users() == 2001
             assert (await db.sync_now(60)).pending == 0 and await db.verify()
 

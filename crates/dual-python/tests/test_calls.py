@@ -122,7 +122,7 @@ def test_local_reads_and_modes(url: str, path: Path) -> None:
 
 def test_require_both_says_what_one_store_lacks(server: postgres.Server, path: Path) -> None:
     url = server.database()
-    with DualDatabase(url, path, write_mode="require_both", timeout=1.0) as db:
+    with DualDatabase(url, path, write_mode="require_both") as db:
         assert db.add_user({"user_id": 5}).in_both
         server.stop()
         with pytest.raises(ConnectionError) as raised:
@@ -137,7 +137,7 @@ def test_require_both_says_what_one_store_lacks(server: postgres.Server, path: P
 
 def test_postgresql_away_and_back(server: postgres.Server, path: Path) -> None:
     url = server.database()
-    with DualDatabase(url, path, timeout=1.0) as db:
+    with DualDatabase(url, path) as db:
         assert db.add_user({"user_id": 1}).in_both
         server.stop()
         answer = db.add_user({"user_id": 2})
@@ -159,7 +159,7 @@ def test_postgresql_away_and_back(server: postgres.Server, path: Path) -> None:
 
 def test_a_frozen_postgresql_is_noticed(server: postgres.Server, path: Path) -> None:
     url = server.database()
-    with DualDatabase(url, path, timeout=1.0) as db:
+    with DualDatabase(url, path, timeout=3.0) as db:
         assert db.add_user({"user_id": 1}).in_both
         server.freeze()
         assert db.add_user({"user_id": 2}).pending == "postgres"
@@ -231,7 +231,7 @@ def test_a_transaction_that_met_somebody_else(db: DualDatabase, url: str) -> Non
 
 def test_a_transaction_goes_on_when_postgresql_goes(server: postgres.Server, path: Path) -> None:
     url = server.database()
-    with DualDatabase(url, path, timeout=1.0) as db:
+    with DualDatabase(url, path) as db:
         db.add_user({"user_id": 1, "referrer_id": 5})
         db.add_user({"user_id": 2})
         with db.transaction() as tx:
@@ -300,7 +300,7 @@ def test_from_env(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ConfigurationError, match="DATABASE_PATH"):
         DualDatabase.from_env()
     monkeypatch.setenv("DATABASE_PATH", str(path))
-    with DualDatabase.from_env(timeout=2.0) as db:
+    with DualDatabase.from_env(timeout=20.0) as db:
         assert db.add_user({"user_id": 1}).in_both
 
 
@@ -359,8 +359,12 @@ def test_a_file_that_is_open_past_it_is_not_opened(url: str, path: Path) -> None
     with pytest.raises(FileInUseError):
         DualDatabase(url, path)
     other.close()
-    with DualDatabase(url, path) as first, DualDatabase(url, path) as second:
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    with DualDatabase(url, link) as first, DualDatabase(url, path) as second:
         assert first.add_user({"user_id": 1}) and second.get_user(1)
+        with pytest.raises(FileInUseError):
+            open(f"{path}-wal", "rb")
 
 
 def test_what_was_pending_is_pushed_when_a_program_ends(url: str, path: Path) -> None:

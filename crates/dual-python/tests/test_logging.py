@@ -19,7 +19,7 @@ def test_it_goes_to_logging_in_the_level_that_was_set(
 ) -> None:
     url = server.database()
     caplog.set_level(logging.DEBUG, logger="dual_database")
-    with DualDatabase(url, path, timeout=1.0) as db:
+    with DualDatabase(url, path) as db:
         db.add_user({"user_id": 1, "first_name": "hunter2"})
         server.stop()
         db.add_user({"user_id": 2, "phone_number": "hunter2"})
@@ -33,7 +33,7 @@ def test_it_goes_to_logging_in_the_level_that_was_set(
     caplog.clear()
     caplog.set_level(logging.ERROR, logger="dual_database")
     server.stop()
-    with DualDatabase(url, path, timeout=1.0) as db:
+    with DualDatabase(url, path) as db:
         db.add_user({"user_id": 3})
         assert db.status().postgres.state == "down"
     assert not caplog.records

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import dual_database
 
 HERE = Path(__file__).resolve().parent
@@ -45,6 +47,7 @@ def test_the_package_itself_is_clean(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.skipif(sys.version_info < (3, 9), reason="the last mypy for 3.8 trips over `typing`")
 def test_the_stub_is_what_runs(tmp_path: Path) -> None:
     done = checked(tmp_path, "mypy.stubtest", "dual_database")
     assert done.returncode == 0, done.stdout

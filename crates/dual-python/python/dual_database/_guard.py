@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ._errors import ConfigurationError, FileInUseError
 
@@ -23,15 +23,13 @@ _BESIDE = ("", "-wal", "-shm", "-journal")
 #: How often each path is open, and in which process.
 _open: Dict[str, int] = {}
 _process: Optional[int] = None
-#: What was ever opened here: a descriptor that is left of it is ours.
-_known: Set[Identity] = set()
 _watching = False
 
 
 def check(path: str) -> None:
     """Refuses a file that something else in this process has open."""
     identity = _identity(path)
-    if identity is None or identity in _known and _process == os.getpid():
+    if identity is None or _is_open(identity) is not None:
         return
     for name in os.listdir("/dev/fd"):
         try:
@@ -51,10 +49,10 @@ def watch(path: str) -> None:
     if _process != os.getpid():
         # What the parent of a fork has open is no danger here: locks are a process's own.
         _open.clear()
-        _known.clear()
         _process = os.getpid()
+    # What lies beside the file is named after it, not after a link to it.
+    path = os.path.realpath(path)
     _open[path] = _open.get(path, 0) + 1
-    _known.update(_identities(path))
     if not _watching:
         _watching = True
         sys.addaudithook(_audit)
@@ -62,6 +60,7 @@ def watch(path: str) -> None:
 
 def unwatch(path: str) -> None:
     """It was closed."""
+    path = os.path.realpath(path)
     if _process != os.getpid() or path not in _open:
         return
     _open[path] -= 1
@@ -70,7 +69,7 @@ def unwatch(path: str) -> None:
 
 
 def _audit(event: str, arguments: Tuple[Any, ...]) -> None:
-    if event not in ("open", "sqlite3.connect") or not _open or _process != os.getpid():
+    if event not in ("open", "sqlite3.connect") or not _open:
         return
     named = arguments[0]
     try:
@@ -81,15 +80,20 @@ def _audit(event: str, arguments: Tuple[Any, ...]) -> None:
     if event == "sqlite3.connect" and name.startswith("file:"):
         name = name[len("file:") :].split("?")[0]
     identity = _identity(name)
-    if identity is None:
-        return
-    for path in list(_open):
-        if identity in _identities(path):
-            raise FileInUseError(
-                f"{path} is open as a database; opening it past that in the same process "
-                "could lose data",
-                "use the calls of the database, or another process; a copy is made by backup()",
-            )
+    path = None if identity is None else _is_open(identity)
+    if path is not None:
+        raise FileInUseError(
+            f"{path} is open as a database; opening it past that in the same process "
+            "could lose data",
+            "use the calls of the database, or another process; a copy is made by backup()",
+        )
+
+
+def _is_open(identity: Identity) -> Optional[str]:
+    """The path of the open database that this file belongs to."""
+    if _process != os.getpid():
+        return None
+    return next((path for path in list(_open) if identity in _identities(path)), None)
 
 
 def _identities(path: str) -> Iterator[Identity]:
