@@ -19,6 +19,13 @@ import psycopg
 
 PATIENCE = 60.0
 
+#: A frozen server hears nothing before it is woken; it takes some seconds to end its processes.
+_WATCHDOG = """
+read -r line
+[ "$line" = stopped ] && exit
+kill -QUIT "$0"; kill -CONT "$0"; sleep 7; rm -rf -- "$1"
+"""
+
 
 def programs() -> str:
     """The folder with `initdb` and `postgres`."""
@@ -92,8 +99,7 @@ class Server:
             )
         # Ends the server if this process ends in any way: its end of the pipe is closed then.
         self._watchdog = subprocess.Popen(
-            ["sh", "-c", 'read -r line; [ "$line" = stopped ] || kill -QUIT "$0"',
-             str(self._process.pid)],
+            ["sh", "-c", _WATCHDOG, str(self._process.pid), self._folder],
             stdin=subprocess.PIPE, start_new_session=True,
         )
         until = time.monotonic() + PATIENCE
