@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dual_database::database::{Builder, Prefer, RepairPreference, User, WriteMode};
@@ -29,7 +30,7 @@ const PAGE: usize = 500;
 pub struct Database {
     inner: Kept<DualDatabase>,
     turns: Arc<Semaphore>,
-    is_open: Mutex<bool>,
+    is_open: Arc<AtomicBool>,
 }
 
 /// Prepares the opening of a database.
@@ -78,7 +79,7 @@ pub fn open(
         let database = Database {
             inner: Kept::new(home, opened),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
-            is_open: Mutex::new(true),
+            is_open: Arc::new(AtomicBool::new(true)),
         };
         Ok(Py::new(py, database)?.into_any())
     }))
@@ -162,8 +163,9 @@ impl Database {
         since: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Users> {
         let filter = values::filter(equal, contains, since)?;
-        let stream: UserStream = Box::pin(self.opened(py)?.users(&filter));
-        Ok(Users { stream: Kept::new(self.inner.home, Arc::new(tokio::sync::Mutex::new(stream))) })
+        let stream: UserStream = Box::pin(self.opened(py)?.users(&filter).fuse());
+        let stream = Kept::new(self.inner.home, Arc::new(tokio::sync::Mutex::new(stream)));
+        Ok(Users { stream, is_open: Arc::clone(&self.is_open) })
     }
 
     fn begin(&self, py: Python<'_>) -> PyResult<Transaction> {
@@ -218,10 +220,7 @@ impl Database {
         let within = seconds(py, "timeout", timeout)?;
         let home = self.inner.home;
         home.check(py)?;
-        let was_open = std::mem::replace(
-            &mut *self.is_open.lock().unwrap_or_else(PoisonError::into_inner),
-            false,
-        );
+        let was_open = self.is_open.swap(false, Ordering::AcqRel);
         let (true, Some(db)) = (was_open, self.inner.get(py)?.cloned()) else { return Ok(None) };
         // Spawned, so that it comes to its end also if nobody waits for it any more.
         let work = async move {
@@ -238,9 +237,8 @@ impl Database {
 impl Database {
     fn opened(&self, py: Python<'_>) -> PyResult<&DualDatabase> {
         let db = self.inner.get(py)?;
-        let is_open = *self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
         match db {
-            Some(db) if is_open => Ok(db),
+            Some(db) if self.is_open.load(Ordering::Acquire) => Ok(db),
             _ => Err(failure::closed(py, "the database is closed")),
         }
     }
@@ -272,14 +270,17 @@ type UserStream = Pin<Box<dyn Stream<Item = Result<User>> + Send>>;
 #[pyclass(frozen, module = "dual_database._native")]
 pub struct Users {
     stream: Kept<Arc<tokio::sync::Mutex<UserStream>>>,
+    /// Whether its database is.
+    is_open: Arc<AtomicBool>,
 }
 
 #[pymethods]
 impl Users {
     /// Prepares the next page: a list, empty at the end.
     fn next_page(&self, py: Python<'_>) -> PyResult<Call> {
-        let Some(stream) = self.stream.get(py)?.cloned() else {
-            return Err(failure::closed(py, "the iteration has ended"));
+        let stream = self.stream.get(py)?.cloned();
+        let (Some(stream), true) = (stream, self.is_open.load(Ordering::Acquire)) else {
+            return Err(failure::closed(py, "the database is closed"));
         };
         let work = async move {
             let mut stream = stream.lock().await;

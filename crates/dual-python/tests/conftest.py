@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
+import json
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
@@ -15,6 +18,12 @@ import dual_database
 from dual_database import DualDatabase
 
 import postgres
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """A shell lets what it runs in the background ignore Ctrl-C, and Python keeps it so."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -67,14 +76,19 @@ def in_postgres(url: str) -> List[Dict[str, Any]]:
         return connection.execute("SELECT * FROM users ORDER BY user_id").fetchall()
 
 
+_READ = """
+import json, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.row_factory = sqlite3.Row
+print(json.dumps([dict(row) for row in connection.execute(sys.argv[2])]))
+"""
+
+
 def in_sqlite(path: Path) -> List[Dict[str, Any]]:
-    """The users that the file has, as Python's own SQLite sees them."""
-    connection = sqlite3.connect(path)
-    connection.row_factory = sqlite3.Row
-    try:
-        return [dict(row) for row in connection.execute("SELECT * FROM users ORDER BY user_id")]
-    finally:
-        connection.close()
+    """The users that the file has, as Python's own SQLite sees them, in another process."""
+    statement = "SELECT * FROM users ORDER BY user_id"
+    out = subprocess.check_output([sys.executable, "-c", _READ, str(path), statement])
+    return json.loads(out)
 
 
 def eventually(condition: Callable[[], Any], within: float = 60.0) -> Any:

@@ -19,6 +19,13 @@ import psycopg
 
 PATIENCE = 60.0
 
+#: A frozen server hears nothing before it is woken; it takes some seconds to end its processes.
+_WATCHDOG = """
+read -r line
+[ "$line" = stopped ] && exit
+kill -QUIT "$0"; kill -CONT "$0"; sleep 7; rm -rf -- "$1"
+"""
+
 
 def programs() -> str:
     """The folder with `initdb` and `postgres`."""
@@ -38,7 +45,8 @@ def programs() -> str:
 class Server:
     """One server with a folder of its own, on a port of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, fsync: bool = False) -> None:
+        self._fsync = "on" if fsync else "off"
         self._bin = programs()
         self._folder = tempfile.mkdtemp(prefix="dual-python-pg-")
         self._account = self._unprivileged()
@@ -81,7 +89,7 @@ class Server:
     def start(self) -> None:
         data = os.path.join(self._folder, "data")
         words = [self._bin + "/postgres", "-D", data, "-p", str(self.port), "-k", self._folder]
-        for setting in ("listen_addresses=127.0.0.1", "fsync=off", "max_connections=200"):
+        for setting in ("listen_addresses=127.0.0.1", f"fsync={self._fsync}", "max_connections=200"):
             words += ["-c", setting]
         log = open(os.path.join(self._folder, "log"), "ab")
         with log:
@@ -91,8 +99,7 @@ class Server:
             )
         # Ends the server if this process ends in any way: its end of the pipe is closed then.
         self._watchdog = subprocess.Popen(
-            ["sh", "-c", 'read -r line; [ "$line" = stopped ] || kill -QUIT "$0"',
-             str(self._process.pid)],
+            ["sh", "-c", _WATCHDOG, str(self._process.pid), self._folder],
             stdin=subprocess.PIPE, start_new_session=True,
         )
         until = time.monotonic() + PATIENCE
@@ -153,9 +160,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Server]:
+def running(fsync: bool = False) -> Iterator[Server]:
     """A server for a `with` block."""
-    server = Server()
+    server = Server(fsync)
     try:
         server.start()
         yield server

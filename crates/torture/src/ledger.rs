@@ -40,6 +40,19 @@ pub enum Wish {
     Correct,
 }
 
+impl Wish {
+    /// Whether it sets `real_name`, and whether `username`; `None` for what is of other rows.
+    pub fn names(&self) -> Option<[bool; 2]> {
+        match self {
+            Wish::Add { .. } | Wish::Delete => Some([true; 2]),
+            Wish::Upsert { real, user } | Wish::Update { real, user } => {
+                Some([real.is_some(), user.is_some()])
+            }
+            Wish::Transfer { .. } | Wish::Count { .. } | Wish::Refused | Wish::Correct => None,
+        }
+    }
+}
+
 /// What a writer was told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

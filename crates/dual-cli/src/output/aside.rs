@@ -82,7 +82,7 @@ pub fn conflicts_text(conflicts: &[Conflict], reviewed: Option<u64>) -> String {
 #[derive(Serialize)]
 struct QuarantinedBody<'a> {
     table: &'static str,
-    key: i64,
+    key: Option<i64>,
     refused_by: &'static str,
     code: &'a str,
     reason: &'a str,
@@ -125,7 +125,7 @@ pub fn quarantine_text(rows: &[QuarantinedRow]) -> String {
         vec![
             time(one.since_ms),
             one.table.into(),
-            one.key.to_string(),
+            one.key.map_or_else(|| "-".to_owned(), |key| key.to_string()),
             one.refused_by.to_string(),
             one.code.clone(),
             printable(&one.reason),

@@ -7,10 +7,10 @@ use super::core::{Core, neither};
 use super::status::{Conflict, QuarantinedRow, SideStatus, Status};
 use crate::health::StoreState;
 use crate::merge::{RegisterId, Tracked};
-use crate::schema::RowId;
+use crate::schema::{RowId, quoted};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
-use crate::store::sqlite::replica::{ConflictEntry, Durability, Node, register_name};
+use crate::store::sqlite::replica::{ConflictEntry, Content, Durability, Node, register_name};
 use crate::sync::Follow;
 use crate::{Error, Kind, Result, Store};
 
@@ -40,7 +40,7 @@ impl Core {
                 Ok(Local {
                     node: content.node()?,
                     pending: content.pending_count()?,
-                    quarantined: content.quarantine()?.len() as u64,
+                    quarantined: (content.quarantine()?.len() + content.keyless()?.len()) as u64,
                     conflicts: content.unreviewed_conflicts()?,
                 })
             })
@@ -208,16 +208,34 @@ impl Core {
     /// # Errors
     /// Unavailable if the file does not answer.
     pub async fn quarantine(&self) -> Result<Vec<QuarantinedRow>> {
-        let rows = self.ask_file("read the quarantine", |content| content.quarantine()).await?;
+        let question = |content: &Content<'_>| Ok((content.quarantine()?, content.keyless()?));
+        let (rows, keyless) = self.ask_file("read the quarantine", question).await?;
+        let now_ms = crate::clock::now().as_millisecond();
+        let nameless = keyless.into_iter().map(|(table, surrogate)| {
+            let table = self.table(table);
+            let surrogate = surrogate.map_or("?".to_owned(), |number| number.to_string());
+            QuarantinedRow {
+                table: table.name(),
+                key: None,
+                refused_by: Store::Postgres,
+                code: "unreadable".to_owned(),
+                reason: format!(
+                    "{} is no whole number in the row whose {} is {surrogate}",
+                    quoted(table.key().name),
+                    quoted(table.surrogate().name),
+                ),
+                since_ms: now_ms,
+            }
+        });
         let shown = rows.into_iter().map(|row| QuarantinedRow {
             table: self.table(row.id.table).name(),
-            key: row.id.key,
+            key: Some(row.id.key),
             refused_by: row.refused_by,
             code: row.code,
             reason: row.reason,
             since_ms: row.since_ms,
         });
-        Ok(shown.collect())
+        Ok(shown.chain(nameless).collect())
     }
 }
 

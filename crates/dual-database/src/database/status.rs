@@ -66,14 +66,14 @@ pub struct Conflict {
 pub struct QuarantinedRow {
     /// The table.
     pub table: &'static str,
-    /// The row's key.
-    pub key: i64,
+    /// The row's key; `None` if it is no whole number, in the file only.
+    pub key: Option<i64>,
     /// Who refuses it.
     pub refused_by: crate::Store,
     /// The SQLSTATE, SQLite's extended code, or `unreadable`.
     pub code: String,
     /// Why, without values.
     pub reason: String,
-    /// Since when, in milliseconds since 1970.
+    /// Since when, in milliseconds since 1970; of a row without a key the moment of this look.
     pub since_ms: i64,
 }

@@ -49,7 +49,7 @@ impl Looks {
 
     /// Adds what stands.
     pub(super) fn count(&self, found: &mut TableDifference) {
-        found.only_sqlite += self.nameless;
+        found.quarantined += self.nameless;
         for (key, difference) in &self.stands {
             match difference {
                 (Some(_), Some(_)) => found.different += 1,

@@ -90,7 +90,7 @@ pub async fn compare<E: Future<Output = Result<()>>>(
                 None => break,
             }
         }
-        found.quarantined = u64::try_from(sides.set_aside(at).await?.len()).unwrap_or(u64::MAX);
+        found.quarantined += u64::try_from(sides.set_aside(at).await?.len()).unwrap_or(u64::MAX);
         tables.push(found);
     }
     Ok(Verification { equal: tables.iter().all(TableDifference::is_equal), tables })

@@ -202,7 +202,8 @@ class QuarantinedRow:
     """A row that one side refuses. It is tried again by itself."""
 
     table: str
-    key: int
+    #: ``None`` if it is no whole number, in the file only.
+    key: Optional[int]
     #: ``"postgres"`` or ``"sqlite"``.
     refused_by: str
     #: The SQLSTATE, SQLite's extended code, or ``unreadable``.

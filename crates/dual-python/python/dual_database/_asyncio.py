@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from types import TracebackType
 from typing import Any, AsyncIterator, Awaitable, Callable, List, Mapping, Optional, Type, TypeVar
 
-from . import _native
+from . import _guard, _native
 from ._answers import (
     Conflict,
     Exchange,
@@ -20,7 +21,7 @@ from ._answers import (
 from ._database import TRIES, Conditions, not_done, rolled_back
 from ._errors import AlreadyExistsError, ClosedError, ConflictError, NotFoundError
 from ._parting import remember
-from ._settings import Path, from_environment, opening
+from ._settings import Path, from_environment, located, opening
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="AsyncDualDatabase")
@@ -75,7 +76,8 @@ class AsyncDualDatabase:
             "background": background,
             "adopt": adopt,
         }
-        self._stores = (pg_url, sqlite_path)
+        self._pg_url = pg_url
+        self._path = located(sqlite_path)
         self._strict = strict
         self._native: Optional[_native.Database] = None
         self._opening: Optional[asyncio.Task[_native.Database]] = None
@@ -220,6 +222,15 @@ class AsyncDualDatabase:
         )
         return rows
 
+    async def backup(self, path: Path) -> None:
+        """See :meth:`DualDatabase.backup`."""
+        target = located(path)
+        command = _guard.copying(self._path, target)
+        process = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
+        _, messages = await process.communicate()
+        done = subprocess.CompletedProcess(command, process.returncode or 0, b"", messages)
+        _guard.copied(target, done)
+
     async def close(self, timeout: float = 5.0) -> None:
         """See :meth:`DualDatabase.close`."""
         self._closed = True
@@ -229,6 +240,7 @@ class AsyncDualDatabase:
         call = self._closing(timeout)
         if call is not None:
             await self._waiting.answer(call)
+            _guard.unwatch(self._path)
 
     async def __aenter__(self: Self) -> Self:
         return await self.open()
@@ -256,9 +268,10 @@ class AsyncDualDatabase:
 
     async def _open(self) -> _native.Database:
         native: _native.Database = await self._waiting.answer(
-            opening(*self._stores, self._settings)
+            opening(self._pg_url, self._path, self._settings)
         )
         self._native = native
+        _guard.watch(self._path)
         remember(self)
         return native
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from types import TracebackType
 from typing import Any, Callable, Iterator, List, Mapping, Optional, Type, TypeVar
 
-from . import _native
+from . import _guard, _native
 from ._answers import (
     Conflict,
     Exchange,
@@ -18,7 +19,7 @@ from ._answers import (
 )
 from ._errors import AlreadyExistsError, ConflictError, ForkedError, NotFoundError
 from ._parting import remember
-from ._settings import Path, from_environment, opening
+from ._settings import Path, from_environment, located, opening
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="DualDatabase")
@@ -79,7 +80,9 @@ class DualDatabase:
             "adopt": adopt,
         }
         self._strict = strict
-        self._native: _native.Database = opening(pg_url, sqlite_path, settings).wait()
+        self._path = located(sqlite_path)
+        self._native: _native.Database = opening(pg_url, self._path, settings).wait()
+        _guard.watch(self._path)
         remember(self)
 
     @classmethod
@@ -265,6 +268,16 @@ class DualDatabase:
         rows: List[QuarantinedRow] = self._native.quarantine().wait()
         return rows
 
+    def backup(self, path: Path) -> None:
+        """Copies the SQLite file as it is at one moment to a new file, in another process: this
+        one must not open it past the database.
+
+        :raises FileInUseError: it could not be copied.
+        """
+        target = located(path)
+        command = _guard.copying(self._path, target)
+        _guard.copied(target, subprocess.run(command, stderr=subprocess.PIPE, check=False))
+
     def close(self, timeout: float = 5.0) -> None:
         """Pushes what is pending, for at most ``timeout`` seconds, and closes the file. A second
         call does nothing; other calls raise :class:`ClosedError` from then on. Nothing relies on
@@ -272,6 +285,7 @@ class DualDatabase:
         call = self._closing(timeout)
         if call is not None:
             call.wait()
+            _guard.unwatch(self._path)
 
     def __enter__(self: Self) -> Self:
         return self

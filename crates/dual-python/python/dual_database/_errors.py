@@ -86,6 +86,10 @@ class ClosedError(DualDatabaseError, RuntimeError):
     """The database, the transaction or the iteration was closed."""
 
 
+class FileInUseError(DualDatabaseError, RuntimeError):
+    """This process opens the SQLite file past the database, which could lose data."""
+
+
 class ForkedError(DualDatabaseError, RuntimeError):
     """A database was used, or opened, in the child of the process that has it open."""
 

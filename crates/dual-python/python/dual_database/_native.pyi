@@ -3,6 +3,19 @@
 import asyncio
 from typing import Any, Optional, Sequence, final
 
+__all__ = [
+    "__version__",
+    "Call",
+    "Mailbox",
+    "Database",
+    "Users",
+    "Transaction",
+    "open",
+    "flush_log",
+    "dual",
+    "dual_migrate",
+]
+
 __version__: str
 
 @final

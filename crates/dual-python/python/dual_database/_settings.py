@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Optional, Union
 
-from . import _native
+from . import _guard, _native
 from ._errors import ConfigurationError, InvalidTypeError
 
 Path = Union[str, "os.PathLike[str]"]
@@ -14,27 +14,34 @@ _NUMBERS = ("timeout", "busy_timeout", "poll_interval")
 _FLAGS = ("background", "adopt")
 
 
-def opening(
-    pg_url: Optional[str], sqlite_path: Optional[Path], settings: Dict[str, Any]
-) -> _native.Call:
+def located(sqlite_path: Optional[Path]) -> str:
+    """The absolute path of the file."""
+    if sqlite_path is None:
+        raise ConfigurationError(
+            "no path of the SQLite file is given", "give sqlite_path=, such as users.db"
+        )
+    path = os.fspath(sqlite_path) if isinstance(sqlite_path, os.PathLike) else sqlite_path
+    if not isinstance(path, str):
+        raise InvalidTypeError(f"sqlite_path: a path is wanted, not {type(path).__name__}")
+    if not path:
+        raise ConfigurationError("the path of the SQLite file is empty", "give one, such as users.db")
+    return os.path.abspath(path)
+
+
+def opening(pg_url: Optional[str], path: str, settings: Dict[str, Any]) -> _native.Call:
     """The opening of a database with these settings, prepared."""
     if pg_url is None:
         raise ConfigurationError(
             "no PostgreSQL URL is given",
             "give pg_url=, such as postgresql://user:password@host/database",
         )
-    if sqlite_path is None:
-        raise ConfigurationError(
-            "no path of the SQLite file is given", "give sqlite_path=, such as users.db"
-        )
     if not isinstance(pg_url, str):
         raise InvalidTypeError(f"pg_url: text is wanted, not {type(pg_url).__name__}")
-    path = os.fspath(sqlite_path) if isinstance(sqlite_path, os.PathLike) else sqlite_path
-    if not isinstance(path, str):
-        raise InvalidTypeError(f"sqlite_path: a path is wanted, not {type(path).__name__}")
     for name in _NUMBERS:
         if isinstance(settings[name], bool) or not isinstance(settings[name], (int, float)):
             raise InvalidTypeError(f"{name}: a number of seconds is wanted")
+        if isinstance(settings[name], int) and settings[name].bit_length() > 64:
+            raise ConfigurationError(f"{name} is out of range", "give 0.1 to 300")
     for name in _FLAGS:
         if not isinstance(settings[name], bool):
             raise InvalidTypeError(f"{name}: True or False is wanted")
@@ -43,11 +50,13 @@ def opening(
             raise InvalidTypeError(f"{name}: text is wanted")
     try:
         pg_url.encode()
-        # A name of a file that is no valid text comes from `os.listdir` in this form.
+        # The name of a file may be no valid text; `os.listdir` gives it in a form of its own.
         os.fsencode(path)
     except UnicodeEncodeError:
         raise ConfigurationError("the URL or the path is no valid text") from None
-    return _native.open(pg_url, path, **settings)
+    call = _native.open(pg_url, path, **settings)
+    _guard.check(path)
+    return call
 
 
 def from_environment() -> Dict[str, Any]:

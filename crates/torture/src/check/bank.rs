@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, Findings};
-use crate::ledger::{Entry, Wish};
+use crate::ledger::{Entry, Op, Outcome, Wish};
 use crate::outside::COUNTERS;
 use crate::worker::{ACCOUNTS, BANK, DEPOSIT, SPACE};
 
@@ -17,6 +17,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         .filter(|op| matches!(op.wish, Wish::Transfer { amount: 0, .. }) && op.is_acknowledged())
         .map(|op| (op.key / SPACE, op.t1))
         .collect();
+    let split: BTreeMap<i64, u64> = opened.keys().filter_map(|bank| split(case, *bank)).collect();
+    let is_split = |bank, at| split.get(bank).is_some_and(|since| at >= *since);
     let mut told = BTreeSet::new();
     for (_, _, entry) in &case.book.rest {
         let Entry::Sum { t0, t1, store, bank, rows, sum, following } = entry else { continue };
@@ -24,6 +26,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
             findings.checked("(e) sums of banks", 1);
         } else if !following || case.losses.doubt(*t0, *t1) {
             findings.excuse("sums while both sides were compared after a loss");
+        } else if is_split(bank, *t1) {
+            findings.excuse("sums of banks that were written on both sides at a time");
         } else if told.insert((store.clone(), *bank)) {
             findings.violates(format!(
                 "(e) bank {bank} was {sum} in {rows} accounts at {t0}..{t1} in {store}"
@@ -40,13 +44,37 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         if sum == SUM {
             continue;
         }
-        if ops.into_iter().any(|op| op.is_acknowledged() && case.losses.excuse(op)) {
+        if is_split(bank, u64::MAX) {
+            findings.excuse("banks that were written on both sides at a time");
+        } else if ops.into_iter().any(|op| op.is_acknowledged() && case.losses.excuse(op)) {
             findings.excuse("banks with a transfer whose only store was destroyed");
         } else {
             findings.violates(format!("(e) bank {bank} holds {sum} at the end"));
         }
     }
     counters(case, findings);
+}
+
+/// Since when the sum of a bank says nothing: a transfer that PostgreSQL alone had was followed by
+/// one in the file that lacked it, or the other way round. The two are in conflict.
+fn split(case: &Case<'_>, bank: i64) -> Option<(i64, u64)> {
+    let first = bank * SPACE + BANK;
+    let ops = (first..first + ACCOUNTS).flat_map(|key| case.by_key.get(&key)).flatten();
+    let mut ops: Vec<&Op> = ops.filter(|op| op.is_acknowledged()).copied().collect();
+    ops.sort_by_key(|op| op.t0);
+    let mut last: BTreeMap<bool, &Op> = BTreeMap::new();
+    for op in ops {
+        let in_file = op.outcome == Outcome::Sqlite;
+        if last.get(&!in_file).is_some_and(|before| case.losses.apart(before, op)) {
+            return Some((bank, op.t0));
+        }
+        if op.outcome == Outcome::Both {
+            last.clear();
+        } else {
+            last.insert(in_file, op);
+        }
+    }
+    None
 }
 
 /// (a) Increments: PostgreSQL has at least those that it has acknowledged.
@@ -60,7 +88,7 @@ fn counters(case: &Case<'_>, findings: &mut Findings) {
         if let Wish::Count { times } = op.wish {
             most += times;
         }
-        if let crate::ledger::Outcome::Counted { times } = op.outcome {
+        if let Outcome::Counted { times } = op.outcome {
             least += times;
         }
     }

@@ -2,7 +2,7 @@
 //! acknowledged and does not stand was followed by a later write or is in the conflict log.
 
 use super::{Case, Findings, story};
-use crate::ledger::{Op, Wish};
+use crate::ledger::{Op, Outcome, Wish};
 use crate::worker::CONTENDED;
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
@@ -20,7 +20,11 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         };
         // Those that began after the one that stands had been answered.
         for op in ops.iter().filter(|op| op.is_acknowledged() && op.t0 > winner.t1) {
-            if case.has_lost(op) {
+            // What stood in one store and was replaced there is in no log, but what replaced it is.
+            let replaces = |later: &&&Op| {
+                later.t0 >= op.t0 && (later.node == op.node || op.outcome != Outcome::Sqlite)
+            };
+            if ops.iter().filter(replaces).any(|later| case.has_lost(later)) {
                 findings.checked("(a) superseded, in the conflict log", 1);
             } else if case.losses.excuse(op) {
                 findings.excuse("writes to rows of many writers whose only store was destroyed");

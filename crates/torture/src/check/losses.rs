@@ -161,6 +161,29 @@ impl Losses {
         false
     }
 
+    /// Whether two writes of one writer, answered by different stores, were made on both sides at
+    /// a time: the store of the second one is not known to have had the first.
+    pub fn apart(&self, one: &Op, two: &Op) -> bool {
+        let Some(node) = one.node else { return false };
+        let has_passed = |what: &Happening| match (&one.outcome, &two.outcome) {
+            (Outcome::Postgres, Outcome::Sqlite) => {
+                matches!(what, Happening::Pulled(of) if *of == node)
+            }
+            (Outcome::Sqlite, Outcome::Postgres) => {
+                matches!(what, Happening::Pushed(of) if *of == node)
+            }
+            _ => true,
+        };
+        if matches!(
+            (&one.outcome, &two.outcome),
+            (Outcome::Postgres, Outcome::Sqlite) | (Outcome::Sqlite, Outcome::Postgres)
+        ) {
+            let between = |at: &u64| (one.t1..two.t0).contains(at);
+            return !self.happenings.iter().any(|(at, what)| between(at) && has_passed(what));
+        }
+        false
+    }
+
     /// Whether the file of the node could perhaps not be read at some moment in between.
     pub fn unreadable(&self, node: Option<usize>, t0: u64, t1: u64) -> bool {
         let at = |(from, to, of): &(u64, u64, usize)| Some(*of) == node && t0 <= *to && t1 >= *from;

@@ -72,22 +72,23 @@ pub fn check(book: &Book, postgres: &Dump, files: &[Dump]) -> Findings {
 }
 
 impl Case<'_> {
-    /// The writes of a key, with those taken for unknown that have lost to another one by the
-    /// conflict log.
+    /// The writes of a key, with those marked that have lost to another one by the conflict log.
     fn logged(&self, key: i64) -> Vec<Op> {
-        self.softened(key, |op| self.has_lost(op))
+        self.softened(key, |_| false)
     }
 
-    /// As [`Case::logged`], and with those that a destroyed store alone had.
+    /// As [`Case::logged`], and with those taken for unknown that a destroyed store alone had.
     fn lenient(&self, key: i64) -> Vec<Op> {
-        self.softened(key, |op| self.has_lost(op) || self.losses.excuse(op))
+        self.softened(key, |op| self.losses.excuse(op))
     }
 
-    fn softened(&self, key: i64, is_soft: impl Fn(&Op) -> bool) -> Vec<Op> {
+    fn softened(&self, key: i64, is_gone: impl Fn(&Op) -> bool) -> Vec<Op> {
         let soften = |op: &&Op| {
             let mut op = (*op).clone();
-            if op.is_acknowledged() && is_soft(&op) {
-                op.outcome = Outcome::Unknown { why: "superseded, or its store destroyed".into() };
+            if op.is_acknowledged() && self.has_lost(&op) {
+                op.outcome = Outcome::Unknown { why: SUPERSEDED.into() };
+            } else if op.is_acknowledged() && is_gone(&op) {
+                op.outcome = Outcome::Unknown { why: "its store was destroyed".into() };
             }
             op
         };
@@ -103,6 +104,14 @@ impl Case<'_> {
             _ => false,
         }
     }
+}
+
+/// Why an acknowledged write counts for nothing: another one stands, and the log has both. What
+/// it had replaced itself is in no log.
+const SUPERSEDED: &str = "superseded";
+
+pub(crate) fn is_superseded(op: &Op) -> bool {
+    matches!(&op.outcome, Outcome::Unknown { why } if why == SUPERSEDED)
 }
 
 /// The last writes of a key, for a person.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Case, Findings, story};
+use super::{Case, Findings, is_superseded, story};
 use crate::dump::Row;
 use crate::ledger::{Op, Outcome, Wish};
 use crate::worker::{OWNED, SPACE};
@@ -16,17 +16,34 @@ struct Possible {
     user: BTreeSet<Option<String>>,
     /// A delete may arrive yet.
     dying: bool,
+    /// Of both columns: by the conflict log another write stands than the last acknowledged one,
+    /// and what that one had replaced is in no log.
+    lost: [bool; 2],
 }
 
 impl Possible {
     fn nothing() -> Possible {
         let none = || BTreeSet::from([None]);
-        Possible { alive: BTreeSet::from([false]), real: none(), user: none(), dying: false }
+        Possible {
+            alive: BTreeSet::from([false]),
+            real: none(),
+            user: none(),
+            dying: false,
+            lost: [false; 2],
+        }
     }
 
     fn take(&mut self, op: &Op) {
         let done = op.is_acknowledged();
         let unknown = matches!(op.outcome, Outcome::Unknown { .. });
+        if let (true, Some(names)) = (done || is_superseded(op), op.wish.names()) {
+            for (lost, _) in self.lost.iter_mut().zip(names).filter(|(_, named)| *named) {
+                *lost = !done;
+            }
+            if !done {
+                self.alive = BTreeSet::from([true, false]);
+            }
+        }
         if !done && !unknown {
             return;
         }
@@ -95,7 +112,9 @@ impl Possible {
         let is = |set: &BTreeSet<Option<String>>, column| {
             set.contains(&row.get(column).cloned().flatten())
         };
-        self.alive.contains(&true) && is(&self.real, "real_name") && is(&self.user, "username")
+        self.alive.contains(&true)
+            && (self.lost[0] || is(&self.real, "real_name"))
+            && (self.lost[1] || is(&self.user, "username"))
     }
 }
 

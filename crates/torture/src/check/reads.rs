@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Case, Findings, story};
+use super::{Case, Findings, is_superseded, story};
 use crate::ledger::{Entry, Op, Outcome, Place, Wish};
 use crate::options::TIMEOUT;
 
@@ -68,7 +68,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
             if seen >= least.max(before) {
                 read.insert((*key, *from, column), (seen, *t1));
             } else if in_doubt
-                || (seen >= before && is_excused(case, *key, (*t0, *t1), *from, column, seen))
+                || is_excused(case, *key, (*t0, *t1), (*from, column), (seen, before))
             {
                 findings
                     .excuse("reads of what only a destroyed store had, or before it was compared");
@@ -86,17 +86,18 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     }
 }
 
-/// Whether only writes whose stores were destroyed are missing.
+/// Whether only writes are missing whose stores were destroyed, or that have lost to others by the
+/// conflict log.
 fn is_excused(
     case: &Case<'_>,
     key: i64,
     time: (u64, u64),
-    from: Place,
-    column: &str,
-    seen: u64,
+    (from, column): (Place, &str),
+    (seen, before): (u64, u64),
 ) -> bool {
     let writes = case.lenient(key);
-    least(case, writes.iter(), time, from, column).is_none_or(|least| seen >= least)
+    let least = least(case, writes.iter(), time, from, column);
+    least.is_none_or(|least| seen >= least.max(before))
 }
 
 fn is_worker(who: &str) -> bool {
@@ -127,6 +128,10 @@ fn least<'o>(
                 op.t1 <= t0 && !case.losses.unreadable(op.node, t0, t1)
             }
             Outcome::Sqlite => op.t1 <= t0,
+            Outcome::Unknown { .. } if is_superseded(op) => {
+                least = None;
+                continue;
+            }
             Outcome::Unknown { .. } => false,
             _ => continue,
         };

@@ -6,7 +6,7 @@
 //! The state is not kept between two ranges: after a failure it is begun again, and what is
 //! equal by then costs no write.
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::plan::{Plan, Tally, Terms, plan};
 use super::pull::take_in;
@@ -114,6 +114,7 @@ impl Rounds {
         let header = range.header;
         let same = Epoch { token: comparison.epoch.token, ..header.epoch } == comparison.epoch;
         if !same || !header.snapshot.follows(&comparison.snapshot) {
+            debug!(same, "the server is another one than when the comparison began");
             self.drop_link();
             return Flow::more();
         }
@@ -172,7 +173,10 @@ impl Rounds {
         match end? {
             PushEnd::Ahead { now_ms } => Flow::to(Stand::Restamp { primary_ms: now_ms }),
             // Purged since the range was planned.
-            PushEnd::Done(pushed) if !pushed.gone.is_empty() => Flow::more(),
+            PushEnd::Done(pushed) if !pushed.gone.is_empty() => {
+                debug!(rows = pushed.gone.len(), "a comparison met a purge, and begins again");
+                Flow::more()
+            }
             PushEnd::Done(pushed) => {
                 comparison.pushed = pushed;
                 Flow::to(Stand::Settle(comparison))
@@ -194,7 +198,10 @@ impl Rounds {
             .await?;
         match settled {
             Some(comparison) => self.next_range(comparison, end),
-            None => Flow::more(),
+            None => {
+                debug!("the file has moved on during a comparison");
+                Flow::more()
+            }
         }
     }
 
@@ -222,7 +229,9 @@ impl Rounds {
             let Tally { rows_here, rows_there, given, taken, .. } = tally;
             info!(?cause, rows_here, rows_there, given, taken, "both sides have been compared");
         } else {
-            self.drop_link();
+            // The connection stays: to meet the server again would set another token, and make
+            // the end of the other process's comparison impossible as it made this one's.
+            debug!("the file has moved on, or its token, before a comparison ended");
         }
         Flow::more()
     }

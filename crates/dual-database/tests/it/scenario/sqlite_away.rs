@@ -185,3 +185,25 @@ async fn a_file_that_never_met_postgresql_knows_who_is_in_it() {
     assert!(db.update_user(1, &setting("status", "vip")).await.unwrap_err().is_not_found());
     assert!(db.add_user(&named(1, "новый")).await.unwrap().is_in(Store::Sqlite));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_whose_key_is_no_whole_number_is_listed_and_hinders_nobody() {
+    let place = Place::new();
+    let db = place.open().await;
+    let _ = db.add_user(&named(1, "с номером")).await.unwrap();
+    place.sqlite(
+        "db.execute(\"INSERT INTO users (user_id, first_name) VALUES ('abc', 'без номера')\")",
+    );
+    place
+        .sqlite("db.execute(\"INSERT INTO users (user_id, first_name) VALUES (2, 'со стороны')\")");
+    until(|| async { place.psql("SELECT count(*) FROM users") == "2" }).await;
+    let listed = db.quarantine().await.unwrap();
+    assert_eq!(listed.iter().map(|row| row.key).collect::<Vec<_>>(), [None], "{listed:?}");
+    assert!(listed[0].reason.contains("no whole number"), "{listed:?}");
+    assert_eq!(db.status().await.unwrap().quarantined, Some(1));
+    let verified = db.verify().await.unwrap();
+    assert!(verified.equal, "{verified:?}");
+    assert_eq!(verified.tables[0].quarantined, 1);
+    place.sqlite("db.execute(\"DELETE FROM users WHERE user_id = 'abc'\")");
+    assert!(db.quarantine().await.unwrap().is_empty());
+}

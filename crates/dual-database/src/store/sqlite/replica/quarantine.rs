@@ -3,7 +3,7 @@
 use super::super::failed;
 use super::{Content, Quarantined, Side};
 use crate::Result;
-use crate::schema::RowId;
+use crate::schema::{RowId, quoted};
 
 const OPERATION: &str = "use the quarantine of the SQLite file";
 
@@ -61,6 +61,32 @@ impl Content<'_> {
     /// Those of [`failed`].
     pub fn retry_all(&self) -> Result<()> {
         self.execute(OPERATION, "UPDATE dual_quarantine SET retry = 0", &[]).map(|_| ())
+    }
+
+    /// The rows whose key is no whole number, as table and surrogate: capture has no name for them
+    /// and nothing can be exchanged about them, so they are no entries but looked for. Found by the
+    /// key's index: texts, blobs and NULL.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn keyless(&self) -> Result<Vec<(usize, Option<i64>)>> {
+        let wrap = |cause| failed(OPERATION, cause);
+        let mut found = Vec::new();
+        for (at, local) in self.tables().iter().enumerate() {
+            let table = &local.table;
+            let key = quoted(table.key().name);
+            let sql = format!(
+                "SELECT {} FROM {} WHERE {key} >= '' OR {key} IS NULL",
+                quoted(table.surrogate().name),
+                quoted(table.name()),
+            );
+            let mut look = self.connection().prepare_cached(&sql).map_err(wrap)?;
+            let rows = look.query_map([], |row| Ok(row.get_ref(0)?.as_i64().ok())).map_err(wrap)?;
+            for surrogate in rows {
+                found.push((at, surrogate.map_err(wrap)?));
+            }
+        }
+        Ok(found)
     }
 
     /// The quarantine, the oldest first. Rows of tables that are no longer declared are left out.
