@@ -188,8 +188,8 @@ impl Core {
     /// Unavailable if neither store answers.
     pub async fn review_conflicts(&self) -> Result<u64> {
         let operation = "review the conflicts";
-        let local =
-            self.change_file(operation, None, Durability::Full, |content| content.review_conflicts());
+        let local = self
+            .change_file(operation, None, Durability::Full, |content| content.review_conflicts());
         let remote = async {
             self.ready(operation)?;
             let deadline = self.deadline();

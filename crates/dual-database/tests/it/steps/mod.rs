@@ -202,11 +202,10 @@ fn expected(ledger: &[String]) -> BTreeMap<i64, Option<String>> {
     expected
 }
 
-/// Each of these steps with that blow; says how many there were.
+/// Each of these steps with that blow.
 fn all_survive(steps: &[Step], blow: Blow) {
     let survive = |step: &&Step| std::panic::catch_unwind(|| survives(**step, blow)).is_err();
     let failed: Vec<&Step> = steps.iter().filter(survive).collect();
-    println!("{} steps: {blow:?}", steps.len());
     assert!(failed.is_empty(), "{blow:?}: {failed:?}");
 }
 

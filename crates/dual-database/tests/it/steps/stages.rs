@@ -31,7 +31,7 @@ pub fn prepare(stage: Stage, place: &Place) {
         runtime.block_on(async {
             let db = open_with(&place.url(), file).open().await.unwrap();
             for (key, name) in rows {
-                assert!(matches!(db.add_user(&named(*key, name)).await, Ok(_)));
+                assert!(db.add_user(&named(*key, name)).await.is_ok());
             }
             db.sync_now(LIMIT).await.unwrap();
             db.close(LIMIT).await;
