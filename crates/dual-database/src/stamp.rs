@@ -107,6 +107,12 @@ impl Stamp {
         Stamp((tick << WRITER_BITS) | i64::from(writer.0))
     }
 
+    /// The bound above which this stamp, and nothing older, counts as unseen; of no use as a stamp.
+    #[must_use]
+    pub fn just_below(self) -> Stamp {
+        Stamp((self.0 - 1).max(0))
+    }
+
     /// Milliseconds since 1970.
     #[must_use]
     pub fn unix_ms(self) -> i64 {

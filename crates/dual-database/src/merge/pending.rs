@@ -301,19 +301,23 @@ impl Tracked {
     /// PostgreSQL has lost something of the row and could not take it back: what it lacks, given
     /// what it has, is pending from here on; of a row that it does not know, everything is.
     /// (Settled, what it lacks would neither be offered again nor meet a conflict.)
+    ///
+    /// Nothing tells whether the writers of what it lacks had seen what it has instead: somebody
+    /// else may have given that back to it. So that counts as unseen, also against a base that
+    /// lies above it, which PostgreSQL has lost too.
     pub fn repend(&mut self, primary: Option<&Version>) {
-        let lacks = |base: &mut Option<Stamp>, ours: Stamp, theirs: Option<Stamp>| {
-            if theirs.is_none_or(|theirs| theirs < ours) {
-                // Here too a base that is known already says more.
-                base.get_or_insert(theirs.unwrap_or_default());
+        let lacks = |base: &mut Option<Stamp>, ours: Stamp, theirs: Stamp| {
+            let seen = base.is_some_and(|base| base <= theirs);
+            if !seen && (primary.is_none() || theirs < ours) {
+                *base = Some(theirs.just_below());
             }
         };
         let columns = self.version.columns.len();
         self.bases.columns.resize(columns.max(self.bases.columns.len()), None);
-        let theirs = primary.map(|row| row.live.stamp);
+        let theirs = primary.map_or(Stamp::ZERO, |row| row.live.stamp);
         lacks(&mut self.bases.live, self.version.live.stamp, theirs);
         for (position, base) in self.bases.columns.iter_mut().enumerate() {
-            let theirs = primary.map(|row| row.stamp_of(position));
+            let theirs = primary.map_or(Stamp::ZERO, |row| row.stamp_of(position));
             lacks(base, self.version.stamp_of(position), theirs);
         }
     }
@@ -344,6 +348,27 @@ mod tests {
     fn born(ms: i64) -> Tracked {
         let change = Change::Insert(vec![Value::Int(1), Value::Null]);
         Tracked::changed(None, &change, at(ms), Stamp::ZERO, &Defaults::default())
+    }
+
+    #[test]
+    fn what_a_loss_left_at_postgresql_counts_as_unseen_by_a_row_that_is_refused() {
+        let row = |value: i64, ms: i64| Version {
+            live: Register { stamp: at(0), value: true },
+            columns: vec![Register { stamp: at(ms), value: Value::Int(value) }],
+        };
+        // PostgreSQL has lost 2, and got back from another file 1, which nobody here has seen.
+        let there = row(1, 10);
+        let mut refused = update(&Tracked::settled(row(2, 20)), 3, 30);
+        refused.repend(Some(&there));
+        let logged = conflicts(&refused.version, &refused.bases, &there);
+        assert_eq!(logged.len(), 1, "{refused:?}");
+        let mut settled = Tracked::settled(row(2, 20));
+        settled.repend(Some(&there));
+        assert_eq!(conflicts(&settled.version, &settled.bases, &there).len(), 1);
+        // What it is known to have replaced is still that.
+        let mut seen = update(&Tracked::settled(row(1, 10)), 3, 30);
+        seen.repend(Some(&there));
+        assert!(conflicts(&seen.version, &seen.bases, &there).is_empty());
     }
 
     #[test]
@@ -394,9 +419,10 @@ mod tests {
         // Within what it takes, the new stamp lies above it.
         row.bases.columns[0] = Some(at(59_000));
         assert!(row.is_refused_as_ahead(now));
-        assert_eq!(row.restamp(now, &mut clock).len(), 3);
+        // The second column, about which the insert said nothing, has no stamp.
+        assert_eq!(row.restamp(now, &mut clock).len(), 2);
         assert!(row.version.live.stamp > at(59_000) && !row.is_refused_as_ahead(now));
-        assert!(row.version.columns.iter().all(|column| column.stamp == row.version.live.stamp));
+        assert_eq!(row.version.stamp_of(0), row.version.live.stamp);
     }
 
     #[test]

@@ -60,6 +60,7 @@ fn every_mistake_is_noticed() {
 #[test]
 fn a_seed_that_once_broke_a_promise_keeps_it() {
     assert_eq!(run(29_914, None).violation, None);
+    assert_eq!(run(38_000, None).violation, None);
 }
 
 #[test]
