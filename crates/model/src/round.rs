@@ -104,7 +104,9 @@ impl World {
                     return Step::End(Outcome::More);
                 }
                 token.insert_entry(fresh);
-                self.primary.tokens.entry(LIFE).or_insert(fresh);
+                // Not the file's: a copy of the file can give that one again.
+                let life = Token(self.fresh_token().into());
+                self.primary.tokens.entry(LIFE).or_insert(life);
                 Step::Next(Box::new(Round::Confirm { fresh }))
             }
             Round::Confirm { fresh } => {

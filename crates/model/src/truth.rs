@@ -35,8 +35,8 @@ pub struct Truth {
     pub ops: Vec<Op>,
     acknowledged: HashSet<WriteId>,
     writes: usize,
-    /// Writes whose caller was told that the file has them on disk.
-    synced: HashSet<WriteId>,
+    /// Writes whose caller was told that this file has them on disk.
+    synced: HashSet<(usize, WriteId)>,
     by_write: HashMap<(WriteId, Key, RegisterId), OpId>,
     by_stamp: HashMap<(Key, RegisterId, Stamp), BTreeSet<OpId>>,
 }
@@ -58,22 +58,28 @@ impl Truth {
     }
 
     /// The caller was told that the file has it on disk.
-    pub fn is_synced(&mut self, write: WriteId) {
-        self.synced.insert(write);
+    pub fn is_synced(&mut self, file: usize, write: WriteId) {
+        self.synced.insert((file, write));
+    }
+
+    /// The file was replaced by another one, with all that it had on disk.
+    pub fn is_replaced(&mut self, replaced: usize) {
+        self.synced.retain(|(file, _)| *file != replaced);
     }
 
     /// Excuses deletes whose purge a server has lost: of the delete itself it, or the file that
     /// has heard of the purge, keeps nothing. Retention is longer than any server lags.
     pub fn excuse_buried(&mut self, deaths: impl Iterator<Item = OpId>) {
         let gone = self.superseded(deaths);
-        self.excuse(gone.into_iter(), false);
+        self.excuse(gone.into_iter(), None);
     }
 
-    /// Excuses writes of which a destroyed store had the only trace.
-    pub fn excuse(&mut self, ops: impl Iterator<Item = OpId>, but_synced: bool) {
+    /// Excuses writes of which a destroyed store had the only trace, but for those that `disk`, a
+    /// file that has lost what was not on its disk, has to have there.
+    pub fn excuse(&mut self, ops: impl Iterator<Item = OpId>, disk: Option<usize>) {
         for op in ops {
             if let Some(op) = self.ops.get_mut(op) {
-                op.destroyed |= !(but_synced && self.synced.contains(&op.write));
+                op.destroyed |= !disk.is_some_and(|file| self.synced.contains(&(file, op.write)));
             }
         }
     }

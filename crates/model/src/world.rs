@@ -157,14 +157,14 @@ impl World {
     }
 
     /// Does something that destroys a store's state, and excuses what had no other trace.
-    fn destroy(&mut self, but_synced: bool, how: impl FnOnce(&mut World)) {
+    fn destroy(&mut self, disk: Option<usize>, how: impl FnOnce(&mut World)) {
         let (before, logged) = (self.accounted(), self.logged());
         let buried = self.primary.data.buried.clone();
         how(self);
         self.truth.excuse_buried(buried.difference(&self.primary.data.buried).copied());
         let (after, still_logged) = (self.accounted(), self.logged());
-        self.truth.excuse(before.difference(&after).copied(), but_synced);
-        self.truth.excuse(logged.difference(&still_logged).copied(), but_synced);
+        self.truth.excuse(before.difference(&after).copied(), disk);
+        self.truth.excuse(logged.difference(&still_logged).copied(), disk);
         // Nothing that follows happens in the same millisecond as what was lost.
         self.pass(50);
     }
@@ -249,27 +249,29 @@ impl World {
             Event::Replicate => self.primary.replicate(),
             Event::FailOver => {
                 self.taint_all();
-                self.destroy(false, |world| world.primary.fail_over());
+                self.destroy(None, |world| world.primary.fail_over());
             }
             Event::BackUp => self.primary.back_up(),
             Event::Restore { kind } => {
                 self.taint_all();
-                self.destroy(false, |world| world.primary.restore(*kind));
+                self.destroy(None, |world| world.primary.restore(*kind));
             }
             Event::Block { file, block } => self.files[*file].blocked = *block,
             Event::PowerCut { file } => {
                 self.kill_all_of(*file);
-                self.destroy(true, |world| world.files[*file].power_cut());
+                self.destroy(Some(*file), |world| world.files[*file].power_cut());
             }
             Event::FileBackUp { file } => self.files[*file].back_up(),
             Event::FileRestore { file } => {
                 self.kill_all_of(*file);
-                self.destroy(false, |world| world.files[*file].restore());
+                self.destroy(None, |world| world.files[*file].restore());
+                self.truth.is_replaced(*file);
             }
             Event::FileCopy { from, to } => {
                 self.kill_all_of(*to);
                 let content = self.files[*from].now.clone();
-                self.destroy(false, |world| world.files[*to].replace_by(&content));
+                self.destroy(None, |world| world.files[*to].replace_by(&content));
+                self.truth.is_replaced(*to);
             }
             Event::ClockJump { file, skew } => self.files[*file].skew = *skew,
             Event::ClockDrift { file, rate } => self.files[*file].rate = *rate,

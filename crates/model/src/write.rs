@@ -219,7 +219,7 @@ impl World {
             }
         }
         self.truth.acknowledge(write);
-        self.truth.is_synced(write);
+        self.truth.is_synced(file, write);
         let process = &mut self.processes[index];
         process.armed = true;
         if self.traps.has(Trap::AckBeforeCommit) {

@@ -56,11 +56,12 @@ fn every_mistake_is_noticed() {
     assert_eq!(missed, Vec::<&str>::new());
 }
 
-/// Registers of one stamp were judged apart while PostgreSQL's clock went back.
+/// By the corrections 30 to 32 of the protocol.
 #[test]
-fn a_seed_that_once_broke_a_promise_keeps_it() {
+fn seeds_that_once_broke_a_promise_keep_it() {
     assert_eq!(run(29_914, None).violation, None);
     assert_eq!(run(38_000, None).violation, None);
+    assert_eq!(run(290_049, None).violation, None);
 }
 
 #[test]

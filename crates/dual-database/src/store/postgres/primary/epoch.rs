@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use rand::random;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSqlOwned, Type};
 use uuid::Uuid;
@@ -99,10 +100,13 @@ impl Primary<'_> {
         let operation = "set the file's token on PostgreSQL";
         let text = |token: Token| Uuid::from_u128(token.0).to_string();
         let (file, fresh, seen) = (self.file.to_string(), text(fresh), seen.map(text));
+        // Not the file's: that one is written down, and a copy of the file can give it once more
+        // to a server that was restored meanwhile.
+        let own_life = text(Token(random()));
         let life = Call {
             sql: "INSERT INTO dual.token (file, token) VALUES ($1::text::uuid, $2::text::uuid) \
                   ON CONFLICT (file) DO NOTHING",
-            parameters: &[(&Uuid::nil().to_string(), Type::TEXT), (&fresh, Type::TEXT)],
+            parameters: &[(&Uuid::nil().to_string(), Type::TEXT), (&own_life, Type::TEXT)],
         };
         let both: [Parameter<'_>; 2] = [(&file, Type::TEXT), (&fresh, Type::TEXT)];
         let three: [Parameter<'_>; 3] =
