@@ -270,7 +270,7 @@ async fn a_damaged_file_is_set_aside_and_what_can_be_read_goes_on() {
     assert!(has(&scene.path, ".corrupt-") && !has(&scene.path, "damaged"));
     assert!(notes(&scene.path).iter().any(|(_, text)| text == "after"));
     let node = scene.go(|content| content.node()).await;
-    assert_eq!((node.follow, node.installation), (Follow::new(), Some(7)));
+    assert_eq!((node.follow, node.installation), (Follow::rebuilt(), Some(7)));
     assert_ne!(node.file, name);
 }
 
