@@ -22,4 +22,5 @@ pub use catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights, Sequen
 pub use copy::{CopyIn, CopyOut};
 pub use failure::{ServerError, is_retryable, sqlstate};
 pub use session::{Access, Call, Limits, Parameter, Session};
+use session::{both, every};
 pub use url::{RootCertificates, Settings, SslMode, mask};

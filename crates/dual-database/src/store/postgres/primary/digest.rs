@@ -1,12 +1,11 @@
 //! Digests of parts of a table, to be compared with those of the other side.
 
-use futures_util::future::try_join3;
 use tokio_postgres::types::Type;
 
 use super::row::{BY_KEY, column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::schema::{Column, LogicalType, quoted};
-use crate::store::postgres::Parameter;
+use crate::store::postgres::{Parameter, both};
 use crate::value::RangeDigest;
 use crate::{Error, Kind, Result};
 
@@ -31,14 +30,13 @@ impl Primary<'_> {
         };
         let sql = remote.digest();
         let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&upto, Type::INT8)];
-        let answer = try_join3(
-            self.session.begin(OPERATION),
-            self.session.batch(OPERATION, BY_KEY),
+        let answer = both(
+            both(self.session.begin(OPERATION), self.session.batch(OPERATION, BY_KEY)),
             self.session.query(OPERATION, &sql, &parameters),
         );
         let answer = answer.await;
         self.leave(OPERATION).await;
-        let ((), (), rows) = answer?;
+        let (_, rows) = answer?;
         let row = rows.first().ok_or_else(|| unexpected(OPERATION))?;
         let rows: i64 = column(row, 0, OPERATION)?;
         let digest: Vec<u8> = column(row, 1, OPERATION)?;

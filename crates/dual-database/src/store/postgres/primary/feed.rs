@@ -1,14 +1,13 @@
 //! Reading the feed: what is new since a cursor, in one snapshot.
 
-use futures_util::future::{try_join, try_join_all, try_join4};
 use tokio_postgres::types::Type;
 
 use super::row::{BY_KEY, column, unexpected};
 use super::{Poll, Primary, RemoteRow, RemoteTable};
 use crate::Result;
 use crate::schema::RowId;
-use crate::store::postgres::Parameter;
 use crate::store::postgres::capture::{Drift, Layout};
+use crate::store::postgres::{Parameter, both, every};
 use crate::sync::Snapshot;
 
 const OPERATION: &str = "read PostgreSQL's changes";
@@ -57,15 +56,12 @@ impl Primary<'_> {
     async fn poll_in(&self, cursor: &Snapshot, also: &[RowId], most: Option<u32>) -> Result<Poll> {
         let session = self.session;
         let prologue = format!("{}; {BY_KEY}", locked(self.tables));
-        let drifts = try_join_all(self.tables.iter().map(|table| self.drift_of(table)));
-        let excess =
-            try_join_all(self.tables.iter().map(|table| self.exceeds(table, cursor, most)));
+        let drifts = every(self.tables.iter().map(|table| self.drift_of(table)));
+        let excess = every(self.tables.iter().map(|table| self.exceeds(table, cursor, most)));
         // Sent at once, answered in this order.
-        let ((), (), header, (drifts, excess)) = try_join4(
-            session.begin_snapshot(OPERATION),
-            session.batch(OPERATION, &prologue),
-            self.header_in(),
-            try_join(drifts, excess),
+        let (_, (header, (drifts, excess))) = both(
+            both(session.begin_snapshot(OPERATION), session.batch(OPERATION, &prologue)),
+            both(self.header_in(), both(drifts, excess)),
         )
         .await?;
         let drift: Vec<_> =
@@ -73,7 +69,7 @@ impl Primary<'_> {
         let drifted = |table: usize| drift.iter().any(|(other, _)| *other == table);
         let too_many = excess.contains(&true);
         let whole = (0..self.tables.len()).filter(|table| !too_many && !drifted(*table));
-        let rows = try_join_all(whole.map(|table| self.changed(table, cursor, also))).await?;
+        let rows = every(whole.map(|table| self.changed(table, cursor, also))).await?;
         Ok(Poll { header, rows: rows.into_iter().flatten().collect(), too_many, drift })
     }
 

@@ -1,12 +1,11 @@
 //! Parts of a table in key order, for a full comparison.
 
-use futures_util::future::try_join4;
 use tokio_postgres::types::Type;
 
 use super::feed::locked;
 use super::row::BY_KEY;
 use super::{Primary, Range};
-use crate::store::postgres::Parameter;
+use crate::store::postgres::{Parameter, both};
 use crate::{Error, Kind, Result};
 
 const OPERATION: &str = "read a part of a table in PostgreSQL";
@@ -35,15 +34,13 @@ impl Primary<'_> {
         };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let parameters: [Parameter<'_>; 2] = [(&from, Type::INT8), (&limit, Type::INT8)];
-        let outcome = Box::pin(try_join4(
-            self.session.begin_snapshot(OPERATION),
-            self.session.batch(OPERATION, &prologue),
-            self.header_in(),
-            self.rows(table, remote, &sql, &parameters, OPERATION),
+        let outcome = Box::pin(both(
+            both(self.session.begin_snapshot(OPERATION), self.session.batch(OPERATION, &prologue)),
+            both(self.header_in(), self.rows(table, remote, &sql, &parameters, OPERATION)),
         ))
         .await;
         self.leave(OPERATION).await;
-        let ((), (), header, rows) = outcome?;
+        let (_, (header, rows)) = outcome?;
         Ok(Range { header, rows })
     }
 }

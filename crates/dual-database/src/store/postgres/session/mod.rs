@@ -1,6 +1,7 @@
 //! One connection on which no wait is endless.
 
 mod limits;
+mod together;
 mod transact;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 pub use limits::Limits;
 use limits::milliseconds;
+pub(super) use together::{both, every};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};

@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::{try_join, try_join_all};
-
 use super::decide::{Ground, Verdict, decide, text};
 use super::statements::{CHUNK, Parked, marks, parked, statements};
 use super::unique::{Unique, units};
@@ -16,7 +14,7 @@ use crate::store::postgres::capture::{Settled, settle};
 use crate::store::postgres::primary::conflicts::Noted;
 use crate::store::postgres::primary::row::column;
 use crate::store::postgres::primary::{Primary, RemoteTable};
-use crate::store::postgres::{ServerError, sqlstate};
+use crate::store::postgres::{ServerError, both, every, sqlstate};
 use crate::value::Value;
 use crate::{Error, Kind, Result};
 
@@ -347,15 +345,15 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         let marks = marks(table, jobs);
         let work = async {
             let queries = statements.iter().zip(&parameters);
-            try_join_all(queries.map(|(one, with)| session.query(OPERATION, &one.sql, with))).await
+            every(queries.map(|(one, with)| session.query(OPERATION, &one.sql, with))).await
         };
         let settling = async {
             let chunks = marks.chunks(CHUNK);
             let each = chunks.map(|m| settle(session, &table.table, &table.layout, m, None));
-            try_join_all(each).await
+            every(each).await
         };
         let begin = session.batch(OPERATION, "SAVEPOINT dual_push");
-        let ((), (answers, settled)) = try_join(begin, try_join(work, settling)).await?;
+        let ((), (answers, settled)) = both(begin, both(work, settling)).await?;
         let mut born = BTreeMap::new();
         for row in answers.iter().flatten() {
             born.insert(column(row, 0, OPERATION)?, column(row, 1, OPERATION)?);

@@ -24,7 +24,6 @@ mod unique;
 
 use std::collections::BTreeSet;
 
-use futures_util::future::{try_join, try_join3};
 use tokio_postgres::types::Type;
 
 use self::apply::Applier;
@@ -36,7 +35,7 @@ use super::{Primary, PushEnd, Pushed, RemoteRow};
 use crate::merge::{Tracked, Version};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
-use crate::store::postgres::{Parameter, sqlstate};
+use crate::store::postgres::{Parameter, both, sqlstate};
 use crate::{Error, Result};
 
 const OPERATION: &str = "push to PostgreSQL";
@@ -223,9 +222,8 @@ impl Primary<'_> {
         let sql = "SELECT floor(date_part('epoch', clock_timestamp()) * 1000)::bigint, horizon \
                    FROM dual.installation";
         let session = self.session;
-        let ((), (), rows) = try_join3(
-            session.begin(OPERATION),
-            session.batch(OPERATION, &prologue),
+        let (_, rows) = both(
+            both(session.begin(OPERATION), session.batch(OPERATION, &prologue)),
             session.query(OPERATION, sql, &[]),
         )
         .await?;
@@ -328,7 +326,7 @@ impl Primary<'_> {
         let read = format!("{} WHERE s.key = ANY ($1) ORDER BY s.key", table.select());
         let keys = keys.to_vec();
         let parameters = [(&keys as &(dyn tokio_postgres::types::ToSql + Sync), Type::INT8_ARRAY)];
-        let (ours, rows) = try_join(
+        let (ours, rows) = both(
             self.session.query(OPERATION, &lock, &parameters),
             self.rows(at, table, &read, &parameters, OPERATION),
         )
