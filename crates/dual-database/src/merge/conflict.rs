@@ -1,7 +1,7 @@
 //! Which writes lost without having been seen by the one that beat them.
 
 use super::{Bases, Version, merge};
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, Writer};
 
 /// A register of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,14 +95,18 @@ pub fn conflicts(pending: &Version, bases: &Bases, found: &Version) -> Vec<Confl
 /// What `winner` takes from `loser` in a comparison with a server that may have lost
 /// transactions: nothing tells whether the writer of a higher stamp had seen the lower one, so
 /// every register that is overwritten is logged. Two are not: one that nobody has ever set, and
-/// one of which the winner's side remembers (`seen`, what is pending in it) that just this
-/// setting was replaced.
+/// one of which the winner's side remembers (`bases`, what is pending in it) that just this
+/// setting was replaced. That cannot be told by a stamp of PostgreSQL's own clock: a server that
+/// has lost one gives it once more, to another value, if what it replaces lies ahead of its clock.
 #[must_use]
-pub fn overwritten(loser: &Version, winner: &Version, seen: &Bases) -> Vec<Conflict> {
+pub fn overwritten(loser: &Version, winner: &Version, bases: &Bases) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     let merged = merge(loser, winner).version;
+    let seen = |base: Option<Stamp>, loser: Stamp| {
+        base == Some(loser) && loser.writer() != Writer::POSTGRES
+    };
     // On equal stamps too: a server that came back from a backup can hand one out again.
-    if merged.live.value != loser.live.value && seen.live != Some(loser.live.stamp) {
+    if merged.live.value != loser.live.value && !seen(bases.live, loser.live.stamp) {
         let (winner, loser) = (merged.live.stamp, loser.live.stamp);
         conflicts.push(Conflict { register: RegisterId::Live, winner, loser });
     }
@@ -111,7 +115,7 @@ pub fn overwritten(loser: &Version, winner: &Version, seen: &Bases) -> Vec<Confl
     }
     for (position, (own, merged_column)) in loser.columns.iter().zip(&merged.columns).enumerate() {
         let replaced = merged_column.value != own.value;
-        let known = own.stamp == Stamp::ZERO || seen.column(position) == Some(own.stamp);
+        let known = own.stamp == Stamp::ZERO || seen(bases.column(position), own.stamp);
         if (replaced || !merged.live.value) && !known {
             let by = if merged.live.value { merged_column.stamp } else { merged.live.stamp };
             let register = RegisterId::Column(position);
@@ -125,7 +129,6 @@ pub fn overwritten(loser: &Version, winner: &Version, seen: &Bases) -> Vec<Confl
 mod tests {
     use super::*;
     use crate::merge::Register;
-    use crate::stamp::Writer;
     use crate::value::Value;
 
     fn at(ms: i64) -> Stamp {
@@ -215,10 +218,26 @@ mod tests {
         let mut both = entry(RegisterId::Live, 50, 0);
         both.extend(entry(COLUMN, 50, 30));
         assert_eq!(overwritten(&ours, &row(false, 50, 50), &Bases::default()), both);
-        // What it replaced it has seen.
-        let own = Bases { live: Some(at(0)), columns: vec![Some(at(30))] };
-        assert_eq!(overwritten(&ours, &row(false, 50, 50), &own), []);
-        let older = Bases { live: Some(at(0)), columns: vec![Some(at(20))] };
-        assert_eq!(overwritten(&ours, &row(false, 50, 50), &older), entry(COLUMN, 50, 30));
+    }
+
+    #[test]
+    fn what_was_replaced_is_known_by_a_stamp_that_no_server_gives_twice() {
+        let overwritten_of = |writer: Writer, base: i64| {
+            let at = |ms: i64| Stamp::at(1_700_000_000_000 + ms, writer);
+            let mut loser = row(true, 0, 30);
+            (loser.live.stamp, loser.columns[0].stamp) = (at(0), at(30));
+            let bases = Bases { live: Some(at(0)), columns: vec![Some(at(base))] };
+            overwritten(&loser, &row(false, 50, 50), &bases).len()
+        };
+        let file = Writer::new(7).unwrap();
+        assert_eq!(overwritten_of(file, 30), 0);
+        assert_eq!(overwritten_of(file, 20), 1);
+        assert_eq!(overwritten_of(Writer::POSTGRES, 30), 2);
+        let mut adopted = row(true, 0, 30);
+        adopted.live.stamp = Stamp::ADOPTED_POSTGRES;
+        adopted.columns[0].stamp = Stamp::ADOPTED_POSTGRES;
+        let base = Some(Stamp::ADOPTED_POSTGRES);
+        let bases = Bases { live: base, columns: vec![base] };
+        assert_eq!(overwritten(&adopted, &row(false, 50, 50), &bases), []);
     }
 }
