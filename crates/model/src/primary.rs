@@ -186,9 +186,10 @@ impl Primary {
             return false;
         }
         let seen = self.traps.seen_by(existing.as_ref(), change).map(|row| &row.version);
-        let replaces = change.replaces(existing.as_ref().map(|row| &row.version));
-        let stamp = self.traps.captured(self.now, replaces, Writer::POSTGRES);
+        // Nothing is known any more of what was purged: a birth lies above all of it.
         let unseen = self.data.horizon;
+        let replaces = existing.as_ref().map_or(unseen, |row| change.replaces(Some(&row.version)));
+        let stamp = self.traps.captured(self.now, replaces, Writer::POSTGRES);
         let version = written(seen, change, stamp, unseen, &defaults());
         let txid = match own {
             Some(txid) => txid,

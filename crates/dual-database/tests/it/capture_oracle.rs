@@ -85,7 +85,12 @@ impl Oracle {
                 let most = captured(clock.1, replaced, self.writer);
                 assert!(least <= stamp && stamp <= most, "{what}: {least} {stamp} {most}");
             };
-            let replaces = |change: &Change| row.map_or(Stamp::ZERO, |row| row.replaces(change));
+            // Of what was purged PostgreSQL knows that it lay below the horizon.
+            let unseen = match (lived, self.pending) {
+                (false, false) => self.horizon,
+                _ => Stamp::ZERO,
+            };
+            let replaces = |change: &Change| row.map_or(unseen, |row| row.replaces(change));
             let mut expected = match &change {
                 Change::Update(columns) => {
                     let first = columns.first().map_or(Stamp::ZERO, |(at, _)| is.stamp_of(*at));

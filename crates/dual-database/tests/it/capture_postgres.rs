@@ -314,6 +314,17 @@ async fn after_a_purge_silence_is_the_horizon_and_below_it_nothing_is_taken() {
     scene.psql("INSERT INTO visits (visit_id, note) VALUES (2, 'b'), (3, 'it''s new')", &[]);
     assert_eq!(scene.state()[&3].version.stamp_of(1), horizon);
     scene.psql("UPDATE visits SET visit_id = 4 WHERE visit_id = 3", &[]);
+    // A clock that was set back behind the horizon: a birth lies above it all the same.
+    let ahead = Stamp::at(scene.clock() + 3_600_000, Writer::POSTGRES);
+    let purge = format!("UPDATE dual.installation SET horizon = {}", ahead.raw());
+    scene.database.execute(&purge).unwrap();
+    scene.oracle.horizon = ahead;
+    scene.psql("INSERT INTO visits (visit_id, note) VALUES (6, 'reborn')", &[]);
+    assert_eq!(scene.state()[&6].version.live.stamp, ahead.next(Writer::POSTGRES));
+    scene
+        .database
+        .execute(&format!("UPDATE dual.installation SET horizon = {}", horizon.raw()))
+        .unwrap();
 
     let old = Stamp::at(scene.clock() - 20_000, Writer::new(7).unwrap());
     let mark = Mark { key: 5, life: Some((true, old)), columns: Vec::new() };

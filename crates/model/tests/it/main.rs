@@ -56,12 +56,14 @@ fn every_mistake_is_noticed() {
     assert_eq!(missed, Vec::<&str>::new());
 }
 
-/// By the corrections 30 to 32 of the protocol.
+/// By the corrections 30 to 34 of the protocol.
 #[test]
 fn seeds_that_once_broke_a_promise_keep_it() {
     assert_eq!(run(29_914, None).violation, None);
     assert_eq!(run(38_000, None).violation, None);
     assert_eq!(run(290_049, None).violation, None);
+    assert_eq!(run(400_350, None).violation, None);
+    assert_eq!(run(404_899, None).violation, None);
 }
 
 #[test]

@@ -162,14 +162,15 @@ impl Layout {
         )
     }
 
-    /// A row that was never seen leaves what it says nothing about at the purge horizon; one
-    /// over a sidecar row, a tombstone above all, stamps everything. Of two captures of one
+    /// A row that was never seen lies above the purge horizon, whatever the clock says: files may
+    /// still have what was purged. What it says nothing about stays at the horizon. One over a
+    /// sidecar row, a tombstone above all, stamps everything. Of two captures of one
     /// transaction that come in the wrong order the table itself is asked.
     fn birth(&self, key: &str, row: &str, from: &str) -> String {
         let (sidecar, there) = (&self.sidecar, self.there("excluded.key"));
         format!(
             "  INSERT INTO {sidecar} AS s (key, live, stamp, {stamps}, txid)
-  SELECT {key}, true, moment,
+  SELECT {key}, true, {born},
     {silent},
     own{from}
   ON CONFLICT (key) DO UPDATE SET live = true, stamp = greatest(moment, {next}),
@@ -179,6 +180,7 @@ impl Layout {
             stamps = self.each(", ", |r| r.stamp.clone()),
             silent =
                 self.each(",\n    ", |r| format!("CASE WHEN {} THEN i.horizon END", r.silent(row))),
+            born = format!("greatest(moment, {})", next("i.horizon")),
             next = next(&self.highest()),
             null = self.each(", ", |r| format!("{} = NULL", r.stamp)),
         )
