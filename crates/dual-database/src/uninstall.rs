@@ -8,6 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::schema::users;
 use crate::store::postgres::{self, Limits, Session, Settings};
 use crate::store::sqlite::capture::{self, Layout};
+use crate::store::sqlite::replica::{LOCK, PUSH};
 use crate::store::sqlite::{File, failed};
 use crate::{Error, Kind, Result};
 
@@ -62,12 +63,14 @@ fn from_file(path: &Path, busy: Duration) -> Result<()> {
     capture::uninstall(&transaction, &[Layout::new(&users())])?;
     transaction.commit().map_err(wrap)?;
     drop(connection);
-    let lock = PathBuf::from(format!("{}.dual-lock", file.path.display()));
-    match std::fs::remove_file(&lock) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(path = %lock.display(), %cause, "the lock file could not be removed");
-            Ok(())
+    for suffix in [LOCK, PUSH] {
+        let lock = PathBuf::from(format!("{}{suffix}", file.path.display()));
+        match std::fs::remove_file(&lock) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %lock.display(), %cause, "the lock file could not be removed");
+            }
+            _ => {}
         }
-        _ => Ok(()),
     }
+    Ok(())
 }

@@ -16,7 +16,7 @@ use crate::schema::{Table, users};
 use crate::store::postgres::primary::Pool;
 use crate::store::postgres::{Limits, Session, Settings};
 use crate::store::sqlite::File;
-use crate::store::sqlite::replica::Settings as ReplicaSettings;
+use crate::store::sqlite::replica::{LOCK, Settings as ReplicaSettings};
 use crate::sync::engine::{Shared, Synchroniser, belongs};
 use crate::{Error, Kind, Result, Store, init};
 
@@ -236,6 +236,6 @@ fn is_passing(error: &Error) -> bool {
 /// Whether a process of ours has used the file before: it lies beside its lock.
 fn was_ours(path: &Path) -> bool {
     let mut lock = path.as_os_str().to_owned();
-    lock.push(".dual-lock");
+    lock.push(LOCK);
     Path::new(&lock).exists()
 }

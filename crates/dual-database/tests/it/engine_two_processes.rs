@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use dual_database::sync::Follow;
-use dual_database::sync::engine::{Fault, Preference, Step, StepHook};
+use dual_database::sync::engine::{Fault, Preference, Shared, Step, StepHook};
 use throwaway_postgres::{Server, StopMode, shared};
 
 use crate::engine_scene::{Node, PATIENCE, Scene, until};
@@ -208,4 +209,77 @@ async fn of_two_that_compare_one_comes_to_an_end() {
     assert_eq!(finishes.load(Ordering::SeqCst), 1, "the second process had to begin again");
     assert!(matches!(first.state().await.follow, Follow::Following { .. }));
     scene.assert_equal(&first);
+}
+
+/// Changes the row in the file when PostgreSQL has taken it and the file does not know, and lets
+/// a second process push.
+#[derive(Debug)]
+struct Overtaken {
+    url: String,
+    path: PathBuf,
+    second: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl StepHook for Overtaken {
+    fn fault(&self, step: Step) -> Fault {
+        let mut second = self.second.lock().unwrap();
+        if step == Step::Acknowledge && second.is_none() {
+            let (url, path) = (self.url.clone(), self.path.clone());
+            let (done, finished) = mpsc::channel();
+            *second = Some(std::thread::spawn(move || {
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let node = Node::open(&url, &path, with_patience).await;
+                    node.set_balance(1, 2).await;
+                    node.sync().await;
+                });
+                let _ = done.send(());
+            }));
+            // Waiting for its turn it does not come to the end.
+            let _ = finished.recv_timeout(Duration::from_secs(1));
+        }
+        Fault::None
+    }
+}
+
+fn with_patience(shared: &mut Shared) {
+    shared.limits.lock = 2 * PATIENCE;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_in_no_conflict_with_itself() {
+    let scene = Scene::on(shared().unwrap());
+    let path = scene.path("bot.db");
+    let hook = Arc::new(Overtaken {
+        url: scene.database.url(),
+        path: path.clone(),
+        second: Mutex::default(),
+    });
+    let first = Node::open(&scene.database.url(), &path, |shared| {
+        shared.hook = Some(hook.clone());
+        with_patience(shared);
+    })
+    .await;
+    first.sync().await;
+    first.add(1, 1).await;
+    first.sync().await;
+    hook.second.lock().unwrap().take().expect("nothing was pushed").join().unwrap();
+    first.sync().await;
+    assert_eq!(scene.conflicts(), Vec::<Vec<_>>::new());
+    scene.assert_equal(&first);
+    assert_eq!(scene.one("SELECT balance FROM accounts"), "2");
+}
+
+/// A process that was stopped in the middle of its push delays the others, and no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_that_does_not_end_is_not_waited_for() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    let stopped = std::fs::File::create(scene.path("bot.db.dual-push")).unwrap();
+    stopped.lock().unwrap();
+    node.add(1, 1).await;
+    node.sync().await;
+    scene.assert_equal(&node);
 }

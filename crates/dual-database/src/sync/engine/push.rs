@@ -45,10 +45,12 @@ impl Batch {
 }
 
 impl Rounds {
-    /// Reads what is pending; or finds that both sides have to be compared, or that a person is
-    /// waited for.
+    /// Reads what is pending, in turn with other processes of the file; or finds that both sides
+    /// have to be compared, or that a person is waited for.
     pub(super) async fn push_read(&mut self) -> Result<Flow> {
         self.begun += 1;
+        self.turn = None;
+        self.turn = self.replica("push")?.push_turn(self.shared.limits.lock / 2).await;
         let at_once = self.shared.at_once;
         let (node, pending, numbers, unsent, generation) = self
             .read("read what is pending", move |content| {

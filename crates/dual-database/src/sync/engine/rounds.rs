@@ -17,7 +17,7 @@ use super::{Exchange, Shared};
 use crate::stamp::Writer;
 use crate::store::postgres::primary::{Header, LOCKED, Poll, Primary, Pushed};
 use crate::store::postgres::sqlstate;
-use crate::store::sqlite::replica::{Content, Durability, Replica};
+use crate::store::sqlite::replica::{Content, Durability, PushTurn, Replica};
 use crate::sync::{Event, Follow, Outcome, Token, Tokens};
 use crate::{Error, Kind, Result, Store};
 
@@ -152,6 +152,8 @@ pub(super) struct Rounds {
     pub(super) patience: Duration,
     /// When this process last looked for tombstones to purge.
     pub(super) purged: Option<Instant>,
+    /// Held from the look at what is pending to the note that it has arrived.
+    pub(super) turn: Option<PushTurn>,
     /// The file is the one that was read: it was not lost and brought back since.
     generation: u64,
 }
@@ -176,6 +178,7 @@ impl Rounds {
             looked: 0,
             patience,
             purged: None,
+            turn: None,
             generation: 0,
         }
     }
@@ -206,6 +209,9 @@ impl Rounds {
         }
         if fault == Fault::Lost {
             result = result.and(Err(injected(step, fault)));
+        }
+        if !matches!(&result, Ok(Flow::Next(Stand::Push(_) | Stand::Acknowledge(_)))) {
+            self.turn = None;
         }
         match result {
             Ok(flow) => {

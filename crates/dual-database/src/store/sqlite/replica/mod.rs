@@ -21,6 +21,7 @@ mod salvage;
 mod statements;
 mod station;
 mod take;
+mod turn;
 
 mod list;
 
@@ -44,6 +45,9 @@ use crate::sync::{Follow, Lease, Tokens};
 use crate::{Kind, Result};
 
 pub use list::ListedRow;
+pub(crate) use place::LOCK;
+pub(crate) use turn::PUSH;
+pub use turn::PushTurn;
 
 /// How a file is opened.
 #[derive(Clone, Debug)]

@@ -40,7 +40,8 @@ pub(super) enum Fate {
 pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// SQLite takes anything smaller for an empty database, and writes over it.
 pub(super) const SMALLEST: u64 = 512;
-const LOCK: &str = ".dual-lock";
+/// Held while files are moved about; that it is there says that the file was ours.
+pub(crate) const LOCK: &str = ".dual-lock";
 const SALVAGE: &str = ".dual-salvage-";
 const DAMAGED: &str = ".dual-damaged-";
 const CORRUPT: &str = ".corrupt-";
