@@ -1,10 +1,14 @@
 //! What a call on both stores costs beside the same on each of them alone, by the bare drivers,
 //! in one run. Not a test: machines are shared, only the ratios within one run mean something.
 //!
-//! `cargo bench --workspace --bench calls [-- ROWS]`
+//! With PostgreSQL on this machine, and as far away as it usually is: behind a relay that gives
+//! every byte the way of a network.
+//!
+//! `cargo bench --workspace --bench calls [-- ROWS [ROUND_TRIP_MS]]`
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,10 +17,13 @@ use dual_database::database::{Prefer, UserPatch, WriteMode};
 use dual_database::schema::{Dialect, users};
 use rusqlite::params;
 use throwaway_postgres::Server;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::{Client, NoTls};
 
-/// How many callers there are where they are concurrent.
-const CALLERS: i64 = 16;
+/// How many callers there are where they are concurrent: as many as the library has sessions.
+const CALLERS: i64 = 8;
 
 const INSERT: &str = "INSERT INTO users (user_id, first_name, status, profile_completed, \
     ai_concept) VALUES ($1, $2, 'registered', false, 'evgenich')";
@@ -24,34 +31,84 @@ const UPDATE: &str = "UPDATE users SET status = $2 WHERE user_id = $1";
 const SELECT: &str = "SELECT * FROM users WHERE user_id = $1";
 
 fn main() {
-    let rows = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(2_000);
+    let mut numbers = std::env::args().filter_map(|word| word.parse::<i64>().ok());
+    let rows = numbers.next().unwrap_or(2_000);
+    let round_trip = numbers.next().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(5);
+    let one_way = Duration::from_micros(round_trip * 500);
     let server = Server::builder().fsync(true).start().unwrap();
     let folder = tempfile::tempdir().unwrap();
     println!("{}, {rows} rows, {CALLERS} callers", server.binaries().version());
     println!("{:<34} {:>9} {:>9} {:>9}", "calls/s", "add", "update", "get");
     rusqlite_alone(&folder.path().join("alone.db"), rows);
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let alone = server.database("alone").unwrap();
-        alone.execute(&users().create_statement(Dialect::Postgres, "users")).unwrap();
-        postgres_alone(&alone.url(), rows).await;
-        for (name, mode, prefer) in [
-            ("both", WriteMode::Both, Prefer::Postgres),
-            ("local first, local reads", WriteMode::LocalFirst, Prefer::Local),
-        ] {
-            let database = server.database("both").unwrap();
-            let db = DualDatabase::builder()
-                .postgres_url(database.url())
-                .sqlite_path(folder.path().join(format!("{}.db", database.name())))
-                .write_mode(mode)
-                .prefer(prefer)
-                .timeout(Duration::from_secs(60))
-                .open()
-                .await
-                .unwrap();
-            both(name, &db, rows).await;
-            db.close(Duration::from_secs(30)).await;
+        stores(&server, folder.path(), rows, server.port()).await;
+        let relay = relay(server.port(), one_way).await;
+        let rows = (rows / 10).max(100);
+        println!("PostgreSQL {round_trip} ms away, {rows} rows");
+        stores(&server, folder.path(), rows, relay).await;
+    });
+}
+
+/// PostgreSQL alone and both stores; the server answers at that port.
+async fn stores(server: &Server, folder: &Path, rows: i64, port: u16) {
+    let at = |url: String| url.replace(&format!(":{}/", server.port()), &format!(":{port}/"));
+    let alone = server.database("alone").unwrap();
+    alone.execute(&users().create_statement(Dialect::Postgres, "users")).unwrap();
+    postgres_alone(&at(alone.url()), rows).await;
+    for (name, mode, prefer) in [
+        ("both", WriteMode::Both, Prefer::Postgres),
+        ("both, local reads", WriteMode::Both, Prefer::Local),
+        ("local first, local reads", WriteMode::LocalFirst, Prefer::Local),
+    ] {
+        let database = server.database("both").unwrap();
+        let db = DualDatabase::builder()
+            .postgres_url(at(database.url()))
+            .sqlite_path(folder.join(format!("{}.db", database.name())))
+            .write_mode(mode)
+            .prefer(prefer)
+            .timeout(Duration::from_secs(60))
+            .open()
+            .await
+            .unwrap();
+        both(name, &db, rows).await;
+        db.close(Duration::from_secs(30)).await;
+    }
+}
+
+/// A port behind which everything arrives that much later, in each direction.
+async fn relay(port: u16, later: Duration) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (near, _) = listener.accept().await.unwrap();
+            let far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            near.set_nodelay(true).unwrap();
+            far.set_nodelay(true).unwrap();
+            let (near, far) = (near.into_split(), far.into_split());
+            tokio::spawn(carry(near.0, far.1, later));
+            tokio::spawn(carry(far.0, near.1, later));
         }
     });
+    own
+}
+
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration) {
+    let (under_way, mut arriving) = tokio::sync::mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    tokio::spawn(async move {
+        while let Some((due, bytes)) = arriving.recv().await {
+            tokio::time::sleep_until(due.into()).await;
+            if to.write_all(&bytes).await.is_err() {
+                break;
+            }
+        }
+    });
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        if under_way.send((Instant::now() + later, buffer[..count].to_vec())).is_err() {
+            break;
+        }
+    }
 }
 
 fn report(name: &str, rows: i64, times: [Duration; 3]) {
@@ -107,7 +164,7 @@ async fn postgres_alone(url: &str, rows: i64) {
                 .map(|caller| {
                     let url = url.to_owned();
                     tokio::spawn(async move {
-                        // As many connections as the library has.
+                        // A connection of his own.
                         let client = client(&url).await;
                         let statement = client.prepare(sql).await.unwrap();
                         for key in (1..=rows).filter(|key| key % callers == caller) {
