@@ -250,11 +250,23 @@ async fn proposals_that_come_late_or_from_the_future_are_refused() {
 /// and the statement is executed after that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_was_stuck_loses_to_the_later_write() {
+    stuck(&[1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_several_rows_that_was_stuck_loses_with_all_of_them() {
+    stuck(&[1, 2]).await;
+}
+
+/// A write of those rows waits for a lock on the first, and comes too late for it.
+async fn stuck(keys: &[i64]) {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     let session = scene.session().await;
     let primary = session.primary(FILE).unwrap();
     let mut stamps = Stamps::of(&primary).await;
-    one(&primary, 1, new("old"), stamps.next()).await.unwrap().unwrap();
+    for key in keys {
+        one(&primary, *key, new("old"), stamps.next()).await.unwrap().unwrap();
+    }
 
     let short = Limits { statement: Duration::ZERO, lock: Duration::ZERO, ..limits() };
     let patient =
@@ -265,9 +277,10 @@ async fn a_statement_that_was_stuck_loses_to_the_later_write() {
     blocker.begin("block").await.unwrap();
     blocker.batch("block", "SELECT FROM users WHERE user_id = 1 FOR UPDATE").await.unwrap();
     let (first, second) = (stamps.next(), stamps.next());
+    let changes: Vec<_> = keys.iter().map(|key| (user(*key), rename("W1"))).collect();
     let first_write = tokio::spawn(async move {
         let primary = stuck.primary(FILE).unwrap();
-        primary.write(&[(user(1), rename("W1"))], first, &[]).await
+        primary.write(&changes, first, &[]).await
     });
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
                  AND datname = current_database()";
@@ -290,7 +303,8 @@ async fn a_statement_that_was_stuck_loses_to_the_later_write() {
     blocker.commit("commit").await.unwrap();
     let refused = first_write.await.unwrap().unwrap().unwrap_err();
     assert_eq!(refused, Refused::Stale { above: second });
-    assert_eq!(scene.one("SELECT first_name FROM users"), "W2");
+    assert_eq!(scene.one("SELECT first_name FROM users WHERE user_id = 1"), "W2");
+    assert_eq!(scene.one("SELECT count(*) FROM users WHERE first_name = 'W1'"), "0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
