@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use throwaway_postgres::{Database, Server};
 
 /// The time-out that the tests give to calls.
-pub const TIMEOUT: Duration = Duration::from_millis(1_500);
+pub const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What the proxy does with what passes.
 #[derive(Clone, Debug, PartialEq)]

@@ -336,8 +336,8 @@ async fn the_servers_limits_hold_within_a_transaction_only() {
     let database = shared().unwrap().database("limits").unwrap();
     database.execute("CREATE TABLE t (id int)").unwrap();
     let limits = Limits {
-        statement: Duration::from_millis(300),
-        lock: Duration::from_millis(100),
+        statement: Duration::from_secs(1),
+        lock: Duration::from_millis(300),
         ..Limits::default()
     };
     let settings = Settings::parse(&database.url()).unwrap();

@@ -532,7 +532,7 @@ async fn a_locked_file_is_waited_for_and_then_refused() {
     let begun = Instant::now();
     let error = replica.write("test", Durability::Normal, |_| Ok(())).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable(Store::Sqlite), "{}", error.chain());
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(30));
     // Readers go on.
     replica.read("test", |content| content.node()).await.unwrap();
     end(holder);
@@ -683,7 +683,7 @@ async fn closing_does_not_wait_for_what_is_running() {
     assert!(waited.is_err());
     let (begun, path) = (Instant::now(), path.clone());
     let (_folder, _) = scene.reopened();
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(30));
     assert!(notes(&path).is_empty());
 }
 
@@ -709,7 +709,7 @@ async fn work_on_the_thread_may_be_the_last_owner() {
     outside.busy_timeout(Duration::from_secs(5)).unwrap();
     let given_back = "SELECT heartbeat = 0 FROM dual_writer";
     while !outside.query_row(given_back, [], |row| row.get::<_, bool>(0)).unwrap() {
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(60));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

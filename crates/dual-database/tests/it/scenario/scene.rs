@@ -102,7 +102,7 @@ pub fn open_with(url: &str, path: &Path) -> Builder {
     DualDatabase::builder()
         .postgres_url(url)
         .sqlite_path(path)
-        .timeout(Duration::from_secs(2))
+        .timeout(Duration::from_secs(5))
         .busy_timeout(Duration::from_secs(2))
         .poll_interval(Duration::from_millis(200))
 }
