@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::crew::lock;
 use crate::dump::{Dump, differences, rows_that_differ};
+use crate::ledger::now;
+use crate::node::Node;
+use crate::proxy::Accept;
 use crate::shell;
 use crate::worker::at_rest;
 use crate::world::World;
@@ -20,6 +23,11 @@ const LIMIT: Duration = Duration::from_secs(240);
 const REST: Duration = Duration::from_secs(60);
 /// How long a comparison waits for a person before one comes.
 const PERSON: Duration = Duration::from_secs(3);
+
+/// How long nodes and PostgreSQL go on apart before they heal.
+const APART: Duration = Duration::from_secs(6);
+/// The name of that fault.
+pub const CUT_OFF: &str = "cut-off";
 
 /// What quiet has brought.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -34,23 +42,41 @@ pub struct Quiet {
     pub violations: Vec<String>,
 }
 
-/// Heals and waits for quiet.
-pub fn heal(world: &World) -> Quiet {
-    let mut quiet = Quiet::default();
-    {
-        let mut servers = lock(&world.servers);
-        if let Err(error) = servers.ensure_primary() {
-            quiet.violations.push(format!("torture: PostgreSQL does not start: {error}"));
-        }
-        // A replica is not needed for quiet.
-        let _ = servers.ensure_standby();
-        world.lead(&servers);
+/// Whatever was done to them: PostgreSQL and the workers run.
+pub fn make_whole(world: &World, quiet: &mut Quiet) {
+    let mut servers = lock(&world.servers);
+    if let Err(error) = servers.ensure_primary() {
+        quiet.violations.push(format!("torture: PostgreSQL does not start: {error}"));
     }
+    // A replica is not needed for quiet.
+    let _ = servers.ensure_standby();
+    world.lead(&servers);
+    world.crew.iter().for_each(|member| world.start(member));
+}
+
+/// The last fault of every run: no node reaches PostgreSQL, and all go on writing. So the writes
+/// at the end are not the last ones of one store alone. Gives when it began.
+pub fn cut_off(world: &World) -> u64 {
+    let since = now();
+    for node in &world.nodes {
+        node.set(|mode| {
+            mode.accept = Accept::Refuse;
+            mode.broken += 1;
+        });
+    }
+    std::thread::sleep(APART);
+    since
+}
+
+/// Waits until nobody writes, brings together what was cut off since then, and waits for quiet.
+pub fn heal(world: &World, quiet: &mut Quiet, cut: u64) {
     for member in &world.crew {
         world.start(member);
         member.order("idle");
     }
-    wait_for_rest(world, &mut quiet);
+    wait_for_rest(world, quiet);
+    world.inflicted(CUT_OFF, "everybody".into(), cut, None, None);
+    world.nodes.iter().for_each(Node::connect);
     let start = Instant::now();
     let mut held = None;
     let differing = loop {
@@ -86,9 +112,8 @@ pub fn heal(world: &World) -> Quiet {
             quiet.violations.push("(f) equal, but something stays pending".into());
         }
     } else {
-        verify(world, &mut quiet);
+        verify(world, quiet);
     }
-    quiet
 }
 
 /// Nobody writes any more: no worker, and no program that a worker had started.

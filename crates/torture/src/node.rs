@@ -64,6 +64,11 @@ impl Node {
         )
     }
 
+    /// Both ways are as they should be.
+    pub fn connect(&self) {
+        self.set(|mode| *mode = Mode { broken: mode.broken, ..Mode::default() });
+    }
+
     /// Changes both ways.
     pub fn set(&self, change: impl Fn(&mut Mode)) {
         for way in &self.ways {

@@ -4,14 +4,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Findings, check};
 use crate::crew::lock;
-use crate::heal::{Quiet, approve, deliver_again, heal};
+use crate::heal::{Quiet, approve, cut_off, deliver_again, heal, make_whole};
 use crate::ledger::Book;
 use crate::options::Options;
 use crate::report::Report;
@@ -70,12 +70,13 @@ fn follow(plan: Plan) -> io::Result<Report> {
     begin(&world)?;
     let observers = observer::start(&world)?;
     let writers = outside::start(&world)?;
+    let faults = Arc::new(AtomicBool::new(true));
     let person = {
-        let world = Arc::clone(&world);
+        let (world, faults) = (Arc::clone(&world), Arc::clone(&faults));
         std::thread::spawn(move || {
             for second in 1_u64.. {
                 std::thread::sleep(Duration::from_secs(1));
-                if !world.open.load(Ordering::SeqCst) {
+                if !faults.load(Ordering::SeqCst) {
                     return;
                 }
                 if second % 8 == 0 {
@@ -85,11 +86,16 @@ fn follow(plan: Plan) -> io::Result<Report> {
         })
     };
     nemesis::inflict_all(&world, &plan.events);
+    faults.store(false, Ordering::SeqCst);
+    let _ = person.join();
+    let mut quiet = Quiet::default();
+    make_whole(&world, &mut quiet);
+    let cut = cut_off(&world);
     world.open.store(false, Ordering::SeqCst);
-    for thread in writers.into_iter().chain([person]) {
+    for thread in writers {
         let _ = thread.join();
     }
-    let mut quiet = heal(&world);
+    heal(&world, &mut quiet, cut);
     world.watched.store(false, Ordering::SeqCst);
     for thread in observers {
         let _ = thread.join();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Done, Skipped};
-use crate::proxy::{Accept, Flow, Mode};
+use crate::proxy::{Accept, Flow};
 use crate::schedule::{Event, Nemesis};
 use crate::world::World;
 
@@ -38,9 +38,6 @@ pub(super) fn disturb(world: &World, event: &Event) -> Result<Done, Skipped> {
         _ => mode.broken += 1,
     });
     std::thread::sleep(event.lasts());
-    node.set(|mode| {
-        let broken = mode.broken;
-        *mode = Mode { broken, ..Mode::default() };
-    });
+    node.connect();
     Ok(Done::to(format!("node {}", node.number)))
 }
