@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::node::Node;
 use crate::shell;
+use crate::worker::{REFUSED_AT, SPACE};
 
 /// A row: its columns as text.
 pub type Row = BTreeMap<String, Option<String>>;
@@ -124,16 +125,26 @@ fn canonical(row: &Map<String, Value>) -> Row {
     row.iter().map(|(name, value)| (name.clone(), text(name, value))).collect()
 }
 
-/// Where a file differs from PostgreSQL, rows in quarantine excepted.
+/// Whether PostgreSQL may refuse that row for good: only such a row may stay in quarantine.
+pub fn is_refusable(key: i64) -> bool {
+    key % SPACE >= REFUSED_AT
+}
+
+/// Where a file differs from PostgreSQL. Rows in quarantine are excepted if they belong there;
+/// every other one that is there is a difference.
 pub fn differences(postgres: &Dump, file: &Dump, node: &Node) -> Vec<String> {
-    let set_aside: BTreeSet<i64> = file.quarantine.iter().copied().collect();
+    let aside = file.quarantine.iter().copied();
+    let (set_aside, stuck): (BTreeSet<i64>, BTreeSet<i64>) =
+        aside.partition(|key| is_refusable(*key));
     let without = |dump: &Dump| {
         let mut dump = dump.clone();
         dump.rows.retain(|key, _| !set_aside.contains(key));
         dump
     };
     let names = ["PostgreSQL", &format!("node {}", node.number)];
-    rows_that_differ(&without(postgres), &without(file), names)
+    let mut found = rows_that_differ(&without(postgres), &without(file), names);
+    found.extend(stuck.iter().map(|key| format!("row {key} is in quarantine in {}", names[1])));
+    found
 }
 
 /// The rows in which two dumps differ.

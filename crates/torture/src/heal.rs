@@ -14,7 +14,7 @@ use crate::ledger::now;
 use crate::node::Node;
 use crate::proxy::Accept;
 use crate::shell;
-use crate::worker::at_rest;
+use crate::worker::{REFUSED_AT, SPACE, at_rest};
 use crate::world::World;
 
 /// How long quiet may take. It bounds a failure, not a success.
@@ -160,11 +160,14 @@ fn asked(world: &World, node: usize, sql: &str) -> Option<String> {
     answer.ok.then(|| answer.out.trim().to_owned())
 }
 
-/// Nothing is pending but what is in quarantine.
+/// Nothing is pending but what PostgreSQL refuses for good.
 fn drained(world: &World) -> bool {
-    let sql = "SELECT count(*) FROM dual_side_users AS s WHERE s.seq > (SELECT pushed FROM \
-               dual_node) AND NOT EXISTS (SELECT 1 FROM dual_quarantine AS q WHERE q.key = s.key);";
-    (0..world.nodes.len()).all(|node| asked(world, node, sql).as_deref() == Some("0"))
+    let sql = format!(
+        "SELECT count(*) FROM dual_side_users AS s WHERE s.seq > (SELECT pushed FROM dual_node) \
+         AND NOT EXISTS (SELECT 1 FROM dual_quarantine AS q WHERE q.key = s.key \
+         AND q.key % {SPACE} >= {REFUSED_AT});"
+    );
+    (0..world.nodes.len()).all(|node| asked(world, node, &sql).as_deref() == Some("0"))
 }
 
 fn is_held(world: &World, node: usize) -> bool {

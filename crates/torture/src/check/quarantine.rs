@@ -2,6 +2,7 @@
 //! not.
 
 use super::{Case, Findings, story};
+use crate::dump::is_refusable;
 use crate::ledger::{Op, Outcome, Wish};
 
 /// What the last writes allow: refused, accepted, or not there.
@@ -31,6 +32,13 @@ fn possible<'o>(ops: impl Iterator<Item = &'o Op>) -> Possible {
 }
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
+    for (node, file) in case.files.iter().enumerate() {
+        for key in file.quarantine.iter().filter(|key| !is_refusable(**key)) {
+            findings.violates(format!(
+                "(i) row {key}, which nothing refuses, stays in quarantine at node {node}"
+            ));
+        }
+    }
     for (key, ops) in &case.by_key {
         let Some(node) =
             ops[0].node.filter(|_| matches!(ops[0].wish, Wish::Refused | Wish::Correct))
