@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::crew::lock;
 use crate::dump::{Dump, differences, rows_that_differ};
 use crate::ledger::now;
+use crate::nemesis::Done;
 use crate::node::Node;
 use crate::proxy::Accept;
 use crate::shell;
@@ -75,7 +76,7 @@ pub fn heal(world: &World, quiet: &mut Quiet, cut: u64) {
         member.order("idle");
     }
     wait_for_rest(world, quiet);
-    world.inflicted(CUT_OFF, "everybody".into(), cut, None, None);
+    world.inflicted(CUT_OFF, cut, Done::to("everybody"));
     world.nodes.iter().for_each(Node::connect);
     let start = Instant::now();
     let mut held = None;

@@ -118,13 +118,15 @@ pub enum Entry {
     /// Where a file's cursor stands.
     Cursor { t: u64, node: usize, epoch: String, xmax: u64 },
     /// A fault, from its beginning to its end. `lost_from`: what its store alone got since then
-    /// may be gone.
+    /// may be gone; until `lost_to`, or to the end.
     Fault {
         nemesis: String,
         target: String,
         t0: u64,
         t1: u64,
         lost_from: Option<u64>,
+        #[serde(default)]
+        lost_to: Option<u64>,
         note: Option<String>,
     },
 }

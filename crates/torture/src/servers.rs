@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use throwaway_postgres::{Error, Server, StopMode};
 
+use crate::ledger::now;
+
 /// The primary and, unless it is being made, its replica.
 #[derive(Debug)]
 pub struct Servers {
@@ -53,28 +55,30 @@ impl Servers {
     }
 
     /// The replica hears nothing more; after that time the primary dies and the replica takes
-    /// over what it has.
+    /// over what it has. Gives when the primary was dead.
     ///
     /// # Errors
     /// There is no replica, or it does not take over.
-    pub fn fail_over(&mut self, after: Duration) -> Result<(), Error> {
+    pub fn fail_over(&mut self, after: Duration) -> Result<u64, Error> {
         self.ensure_standby()?;
         let Some(standby) = self.standby.take() else { return Err(Error::State("stopped")) };
         standby.stop(StopMode::Fast)?;
         std::thread::sleep(after);
         self.primary.kill()?;
+        let died = now();
         standby.start()?;
         standby.execute("postgres", "SELECT pg_promote(true, 60)")?;
         // Drops the server that was killed.
         self.primary = standby;
-        Ok(())
+        Ok(died)
     }
 
-    /// The primary's data as they are now come back after that time.
+    /// The primary's data as they are now come back after that time. Gives when the later ones
+    /// were gone.
     ///
     /// # Errors
     /// The server does not stop or start, or its data cannot be copied.
-    pub fn restore(&mut self, after: Duration) -> io::Result<()> {
+    pub fn restore(&mut self, after: Duration) -> io::Result<u64> {
         let other = |error: Error| io::Error::other(error.to_string());
         let data = self.primary.data_dir().to_path_buf();
         let backup = data.with_extension("backup");
@@ -85,9 +89,11 @@ impl Servers {
         std::thread::sleep(after);
         self.standby = None;
         self.primary.stop(StopMode::Immediate).map_err(other)?;
+        let died = now();
         fs::remove_dir_all(&data)?;
         fs::rename(&backup, &data)?;
-        self.primary.start().map_err(other)
+        self.primary.start().map_err(other)?;
+        Ok(died)
     }
 
     /// Every process of the primary.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use crate::crew::{Member, Yard, lock};
 use crate::ledger::{Entry, Ledger, now};
+use crate::nemesis::Done;
 use crate::node::Node;
 use crate::options::Options;
 use crate::servers::Servers;
@@ -110,16 +111,10 @@ impl World {
     }
 
     /// Notes a fault that has ended.
-    pub fn inflicted(
-        &self,
-        nemesis: &str,
-        target: String,
-        t0: u64,
-        lost_from: Option<u64>,
-        note: Option<String>,
-    ) {
-        let nemesis = nemesis.into();
-        self.ledger.write(&Entry::Fault { nemesis, target, t0, t1: now(), lost_from, note });
+    pub fn inflicted(&self, nemesis: &str, t0: u64, done: Done) {
+        let Done { target, lost_from, lost_to, note } = done;
+        let (nemesis, t1) = (nemesis.into(), now());
+        self.ledger.write(&Entry::Fault { nemesis, target, t0, t1, lost_from, lost_to, note });
     }
 }
 

@@ -81,7 +81,9 @@ impl Losses {
             }
         }
         for (_, _, entry) in &book.rest {
-            let Entry::Fault { nemesis, target, t0, t1, lost_from, .. } = entry else { continue };
+            let Entry::Fault { nemesis, target, t0, t1, lost_from, lost_to, .. } = entry else {
+                continue;
+            };
             let home = match target.strip_prefix("node ") {
                 Some(node) => node.parse().map_or(Home::Postgres, Home::File),
                 None => Home::Postgres,
@@ -107,7 +109,8 @@ impl Losses {
                         .push((*at, Happening::Lost { home, from: 0, outsiders: false }));
                 }
             } else {
-                losses.happenings.push((*t1, Happening::Lost { home, from, outsiders: false }));
+                let at = lost_to.unwrap_or(*t1);
+                losses.happenings.push((at, Happening::Lost { home, from, outsiders: false }));
             }
             // Recovered from once every file has had nothing pending, and follows.
             let ends = quiet.values().map(|times| times.iter().find(|at| **at > t1 + 3_000_000));

@@ -17,18 +17,22 @@ use crate::schedule::{Event, Nemesis};
 use crate::world::World;
 
 /// What became of a fault.
-pub(crate) struct Done {
+#[derive(Debug)]
+pub struct Done {
     /// Whom it hit.
-    target: String,
+    pub target: String,
     /// What a store had got since then, and nobody else, may be lost.
-    lost_from: Option<u64>,
+    pub lost_from: Option<u64>,
+    /// When it was lost, if that was not at the end: what comes later is the next store's.
+    pub lost_to: Option<u64>,
     /// What else is to be known.
-    note: Option<String>,
+    pub note: Option<String>,
 }
 
 impl Done {
-    fn to(target: impl Into<String>) -> Done {
-        Done { target: target.into(), lost_from: None, note: None }
+    /// It hit somebody, who loses nothing.
+    pub fn to(target: impl Into<String>) -> Done {
+        Done { target: target.into(), lost_from: None, lost_to: None, note: None }
     }
 }
 
@@ -67,12 +71,14 @@ fn inflict(world: &World, event: &Event) {
     };
     match outcome {
         Ok(done) => {
-            world.inflicted(name, done.target, t0, done.lost_from, done.note);
+            world.inflicted(name, t0, done);
             if event.nemesis.destroys() {
                 world.destroyed.store(now(), Ordering::SeqCst);
             }
         }
-        Err(why) => world.inflicted(name, "nobody".into(), t0, None, Some(why.into())),
+        Err(why) => {
+            world.inflicted(name, t0, Done { note: Some(why.into()), ..Done::to("nobody") })
+        }
     }
 }
 

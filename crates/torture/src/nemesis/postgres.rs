@@ -47,21 +47,25 @@ pub(super) fn fail_over(world: &World, event: &Event) -> Result<Done, Skipped> {
     let Ok(mut servers) = world.servers.try_lock() else { return Err(BUSY) };
     servers.ensure_standby().map_err(|_| "no replica can be made")?;
     let lost_from = now().saturating_sub(LAG);
-    servers.fail_over(event.lasts()).map_err(|_| "the replica does not take over")?;
+    let died = servers.fail_over(event.lasts()).map_err(|_| "the replica does not take over")?;
     world.lead(&servers);
     let note = servers.ensure_standby().err().map(|error| error.to_string());
     world.lead(&servers);
-    Ok(Done { lost_from: Some(lost_from), note, ..Done::to("PostgreSQL") })
+    let (lost_from, lost_to) = (Some(lost_from), Some(died));
+    Ok(Done { lost_from, lost_to, note, ..Done::to("PostgreSQL") })
 }
 
 pub(super) fn restore(world: &World, event: &Event) -> Result<Done, Skipped> {
     let Ok(mut servers) = world.servers.try_lock() else { return Err(BUSY) };
     let lost_from = now();
     let restored = servers.restore(event.lasts());
-    let restored = restored.and_then(|()| servers.ensure_primary().map_err(std::io::Error::other));
-    let note = restored.err().map(|error| error.to_string());
+    let whole = servers.ensure_primary().err().map(|error| error.to_string());
+    // If it went wrong half-way nobody knows when.
+    let lost_to = restored.as_ref().ok().copied();
+    let note = restored.err().map(|error| error.to_string()).or(whole);
     world.lead(&servers);
     let standby = servers.ensure_standby().err().map(|error| error.to_string());
     world.lead(&servers);
-    Ok(Done { lost_from: Some(lost_from), note: note.or(standby), ..Done::to("PostgreSQL") })
+    let note = note.or(standby);
+    Ok(Done { lost_from: Some(lost_from), lost_to, note, ..Done::to("PostgreSQL") })
 }
