@@ -445,7 +445,8 @@ impl World {
         let known = |key: &&Key| settled && poll.rows.contains_key(*key);
         for key in pushed.refused.iter().filter(|key| !known(key)) {
             if let Some(row) = content.rows.get_mut(key) {
-                row.tracked.repend(poll.rows.get(key).map(|there| &there.version));
+                let there = poll.rows.get(key).map(|there| &there.version);
+                row.tracked.repend(there, cause.primary_is_intact());
             }
         }
         let unknown_here: Vec<Key> = content
