@@ -131,6 +131,14 @@ impl Stamp {
         Writer(u16::try_from(self.0 & i64::from(Writer::MAX.0)).unwrap_or(Writer::MAX.0))
     }
 
+    /// Whether a server that has lost what had this stamp gives it to nothing else. It does if the
+    /// triggers made it from what a change replaced, because that lay ahead of the clock: they have
+    /// no memory of their own. What they read from the clock comes only once.
+    #[must_use]
+    pub fn is_given_once(self) -> bool {
+        self.writer() != Writer::POSTGRES || self.counter() == 0
+    }
+
     /// Whether it lies more than [`FUTURE_TOLERANCE_MS`] ahead of a clock that shows `now`.
     #[must_use]
     pub fn is_ahead_of(self, now_unix_ms: i64) -> bool {

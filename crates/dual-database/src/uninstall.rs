@@ -67,7 +67,8 @@ fn from_file(path: &Path, busy: Duration) -> Result<()> {
         let lock = PathBuf::from(format!("{}{suffix}", file.path.display()));
         match std::fs::remove_file(&lock) {
             Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(path = %lock.display(), %cause, "the lock file could not be removed");
+                let path = lock.display();
+                tracing::warn!(%path, %cause, "the lock file could not be removed");
             }
             _ => {}
         }

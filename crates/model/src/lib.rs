@@ -13,6 +13,7 @@
 //! ```
 
 mod check;
+mod compare;
 mod file;
 mod history;
 mod primary;

@@ -1,7 +1,7 @@
 //! Which writes lost without having been seen by the one that beat them.
 
 use super::{Bases, Version, merge};
-use crate::stamp::{Stamp, Writer};
+use crate::stamp::Stamp;
 
 /// A register of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,15 +96,12 @@ pub fn conflicts(pending: &Version, bases: &Bases, found: &Version) -> Vec<Confl
 /// transactions: nothing tells whether the writer of a higher stamp had seen the lower one, so
 /// every register that is overwritten is logged. Two are not: one that nobody has ever set, and
 /// one of which the winner's side remembers (`bases`, what is pending in it) that just this
-/// setting was replaced. That cannot be told by a stamp of PostgreSQL's own clock: a server that
-/// has lost one gives it once more, to another value, if what it replaces lies ahead of its clock.
+/// setting was replaced, as far as its stamp tells ([`Stamp::is_given_once`]).
 #[must_use]
 pub fn overwritten(loser: &Version, winner: &Version, bases: &Bases) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     let merged = merge(loser, winner).version;
-    let seen = |base: Option<Stamp>, loser: Stamp| {
-        base == Some(loser) && loser.writer() != Writer::POSTGRES
-    };
+    let seen = |base: Option<Stamp>, loser: Stamp| base == Some(loser) && loser.is_given_once();
     // On equal stamps too: a server that came back from a backup can hand one out again.
     if merged.live.value != loser.live.value && !seen(bases.live, loser.live.stamp) {
         let (winner, loser) = (merged.live.stamp, loser.live.stamp);
@@ -129,6 +126,7 @@ pub fn overwritten(loser: &Version, winner: &Version, bases: &Bases) -> Vec<Conf
 mod tests {
     use super::*;
     use crate::merge::Register;
+    use crate::stamp::Writer;
     use crate::value::Value;
 
     fn at(ms: i64) -> Stamp {
@@ -232,7 +230,12 @@ mod tests {
         let file = Writer::new(7).unwrap();
         assert_eq!(overwritten_of(file, 30), 0);
         assert_eq!(overwritten_of(file, 20), 1);
-        assert_eq!(overwritten_of(Writer::POSTGRES, 30), 2);
+        assert_eq!(overwritten_of(Writer::POSTGRES, 30), 0);
+        // Made from what it replaced: 30 lay ahead of PostgreSQL's clock.
+        let mut raised = row(true, 0, 30);
+        raised.columns[0].stamp = at(30).next(Writer::POSTGRES);
+        let bases = Bases { live: Some(at(0)), columns: vec![Some(at(30).next(Writer::POSTGRES))] };
+        assert_eq!(overwritten(&raised, &row(false, 50, 50), &bases).len(), 1);
         let mut adopted = row(true, 0, 30);
         adopted.live.stamp = Stamp::ADOPTED_POSTGRES;
         adopted.columns[0].stamp = Stamp::ADOPTED_POSTGRES;

@@ -304,10 +304,12 @@ impl Tracked {
     ///
     /// Nothing tells whether the writers of what it lacks had seen what it has instead: somebody
     /// else may have given that back to it. So that counts as unseen, also against a base that
-    /// lies above it, which PostgreSQL has lost too.
-    pub fn repend(&mut self, primary: Option<&Version>) {
+    /// lies above it, which PostgreSQL has lost too, or is a stamp that it may have given to two
+    /// values, unless it is `intact`.
+    pub fn repend(&mut self, primary: Option<&Version>, intact: bool) {
         let lacks = |base: &mut Option<Stamp>, ours: Stamp, theirs: Stamp| {
-            let seen = base.is_some_and(|base| base <= theirs);
+            let told = intact || theirs.is_given_once();
+            let seen = base.is_some_and(|base| base < theirs || (base == theirs && told));
             if !seen && (primary.is_none() || theirs < ours) {
                 *base = Some(theirs.just_below());
             }
@@ -359,16 +361,25 @@ mod tests {
         // PostgreSQL has lost 2, and got back from another file 1, which nobody here has seen.
         let there = row(1, 10);
         let mut refused = update(&Tracked::settled(row(2, 20)), 3, 30);
-        refused.repend(Some(&there));
+        refused.repend(Some(&there), false);
         let logged = conflicts(&refused.version, &refused.bases, &there);
         assert_eq!(logged.len(), 1, "{refused:?}");
         let mut settled = Tracked::settled(row(2, 20));
-        settled.repend(Some(&there));
+        settled.repend(Some(&there), false);
         assert_eq!(conflicts(&settled.version, &settled.bases, &there).len(), 1);
         // What it is known to have replaced is still that.
         let mut seen = update(&Tracked::settled(row(1, 10)), 3, 30);
-        seen.repend(Some(&there));
+        seen.repend(Some(&there), false);
         assert!(conflicts(&seen.version, &seen.bases, &there).is_empty());
+        // Unless the server may have given that stamp to two values.
+        let mut again = row(1, 10);
+        again.columns[0].stamp = at(10).next(Writer::POSTGRES);
+        let on_it = update(&Tracked::settled(again.clone()), 3, 30);
+        for (intact, logged) in [(true, 0), (false, 1)] {
+            let mut on_it = on_it.clone();
+            on_it.repend(Some(&again), intact);
+            assert_eq!(conflicts(&on_it.version, &on_it.bases, &again).len(), logged);
+        }
     }
 
     #[test]

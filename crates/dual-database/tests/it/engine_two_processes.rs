@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dual_database::sync::Follow;
 use dual_database::sync::engine::{Fault, Preference, Shared, Step, StepHook};
@@ -275,11 +275,19 @@ async fn a_file_is_in_no_conflict_with_itself() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_turn_that_does_not_end_is_not_waited_for() {
     let scene = Scene::on(shared().unwrap());
-    let node = scene.node("bot.db").await;
+    let node = Node::open(&scene.database.url(), &scene.path("bot.db"), |shared| {
+        shared.limits.lock = Duration::from_secs(8);
+    })
+    .await;
     node.sync().await;
     let stopped = std::fs::File::create(scene.path("bot.db.dual-push")).unwrap();
     stopped.lock().unwrap();
-    node.add(1, 1).await;
-    node.sync().await;
+    let began = Instant::now();
+    for owner in 1..=10 {
+        node.add(owner, 1).await;
+        node.sync().await;
+    }
+    // Half of the patience for a lock, once.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     scene.assert_equal(&node);
 }

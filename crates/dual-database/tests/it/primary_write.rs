@@ -310,11 +310,8 @@ async fn stuck(keys: &[i64]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_waits_too_long_is_over_on_the_server_as_well() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
-    let limits = Limits {
-        statement: Duration::from_secs(3),
-        lock: Duration::from_secs(1),
-        ..limits()
-    };
+    let limits =
+        Limits { statement: Duration::from_secs(3), lock: Duration::from_secs(1), ..limits() };
     let settings = Settings::parse(&scene.database.url()).unwrap();
     let pool = Pool::new(settings, limits, vec![users()].into(), 2);
     pool.prepare().await.unwrap();

@@ -311,7 +311,7 @@ fn settle(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
     for (id, ..) in &pushed.refused {
         if let Some(mut row) = content.row(*id)? {
             let found = there.iter().find(|row| row.id == *id);
-            row.tracked.repend(found.map(|there| &there.version));
+            row.tracked.repend(found.map(|there| &there.version), intact);
             content.set_tracked(*id, &row.tracked)?;
         }
     }

@@ -1,6 +1,7 @@
 //! From the file to PostgreSQL: what is pending, in one transaction there, then what became of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
@@ -9,8 +10,11 @@ use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use crate::Result;
 use crate::merge::Tracked;
 use crate::schema::RowId;
+use crate::stamp::Writer;
 use crate::store::postgres::primary::{PushEnd, Pushed};
-use crate::store::sqlite::replica::{ConflictEntry, Content, Durability, LocalRow, Node, Side};
+use crate::store::sqlite::replica::{
+    ConflictEntry, Content, Durability, LocalRow, Node, Pending, Side,
+};
 use crate::sync::{Break, Event, Follow};
 
 /// Rows on their way to PostgreSQL.
@@ -44,26 +48,28 @@ impl Batch {
     }
 }
 
+/// The file before a push.
+struct Look {
+    node: Node,
+    /// `None`: too much for one transaction.
+    pending: Option<Pending>,
+    /// The writer numbers that the file uses.
+    numbers: Vec<Writer>,
+    /// Conflicts that PostgreSQL has not heard of.
+    unsent: bool,
+    generation: u64,
+}
+
 impl Rounds {
     /// Reads what is pending, in turn with other processes of the file; or finds that both sides
     /// have to be compared, or that a person is waited for.
     pub(super) async fn push_read(&mut self) -> Result<Flow> {
-        self.begun += 1;
-        self.turn = None;
-        self.turn = self.replica("push")?.push_turn(self.shared.limits.lock / 2).await;
-        let at_once = self.shared.at_once;
-        let (node, pending, numbers, unsent, generation) = self
-            .read("read what is pending", move |content| {
-                let node = content.node()?;
-                let pending = match node.follow {
-                    Follow::Following { .. } if content.exceeds(at_once)? => None,
-                    Follow::Following { .. } => Some(content.pending(now_ms(), false)?),
-                    Follow::Reconciling { .. } | Follow::Held { .. } => Some(Default::default()),
-                };
-                let unsent = !content.unsent_conflicts()?.is_empty();
-                Ok((node, pending, content.numbers()?, unsent, content.generation()))
-            })
-            .await?;
+        let mut look = self.look().await?;
+        if look.pending.as_ref().is_some_and(|pending| !pending.rows.is_empty()) {
+            self.wait_for_turn().await?;
+            look = self.look().await?;
+        }
+        let Look { node, pending, numbers, unsent, generation } = look;
         if node.file != self.file {
             // Another process has given the file another identity, or it is another file.
             self.drop_link();
@@ -94,6 +100,33 @@ impl Rounds {
             true if unsent => Stand::Tell,
             true => Stand::Poll,
         })
+    }
+
+    async fn look(&mut self) -> Result<Look> {
+        self.begun += 1;
+        let at_once = self.shared.at_once;
+        self.read("read what is pending", move |content| {
+            let node = content.node()?;
+            let pending = match node.follow {
+                Follow::Following { .. } if content.exceeds(at_once)? => None,
+                Follow::Following { .. } => Some(content.pending(now_ms(), false)?),
+                Follow::Reconciling { .. } | Follow::Held { .. } => Some(Pending::default()),
+            };
+            let unsent = !content.unsent_conflicts()?.is_empty();
+            let (numbers, generation) = (content.numbers()?, content.generation());
+            Ok(Look { node, pending, numbers, unsent, generation })
+        })
+        .await
+    }
+
+    /// Who has waited in vain does not wait again before it was free once: somebody who was
+    /// stopped in the middle of his push is to delay one round of the others, not each.
+    async fn wait_for_turn(&mut self) -> Result<()> {
+        let most = if self.turn_missed { Duration::ZERO } else { self.shared.limits.lock / 2 };
+        self.turn = None;
+        self.turn = self.replica("push")?.push_turn(most).await;
+        self.turn_missed = self.turn.is_none();
+        Ok(())
     }
 
     /// Merges it at PostgreSQL, in one transaction.

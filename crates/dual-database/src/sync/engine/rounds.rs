@@ -154,6 +154,8 @@ pub(super) struct Rounds {
     pub(super) purged: Option<Instant>,
     /// Held from the look at what is pending to the note that it has arrived.
     pub(super) turn: Option<PushTurn>,
+    /// The last wait for it was in vain.
+    pub(super) turn_missed: bool,
     /// The file is the one that was read: it was not lost and brought back since.
     generation: u64,
 }
@@ -179,6 +181,7 @@ impl Rounds {
             patience,
             purged: None,
             turn: None,
+            turn_missed: false,
             generation: 0,
         }
     }

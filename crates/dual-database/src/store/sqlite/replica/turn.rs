@@ -5,7 +5,7 @@
 //! that PostgreSQL has passed by then, and what the file itself wrote would be logged as a conflict
 //! with it. No more than that: nothing depends on the turn, which is therefore waited for only so
 //! long, and done without where the folder cannot be written. The system takes it back from a
-//! process that dies.
+//! process that dies (unless a child of it, forked just then, has it still).
 
 use std::fs::{File as Plain, TryLockError};
 use std::sync::Arc;
@@ -22,6 +22,9 @@ pub(crate) const PUSH: &str = ".dual-push";
 /// How often is looked whether it is free.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// For how long one has it: a round can be left standing by whom it was run for.
+const LONGEST: Duration = Duration::from_secs(5);
+
 /// A process's turn, until it is dropped or has lasted too long.
 #[derive(Debug)]
 pub struct PushTurn {
@@ -30,7 +33,8 @@ pub struct PushTurn {
 }
 
 impl Replica {
-    /// Waits for the turn, at most that long, and has it for at most that long.
+    /// Waits for the turn, at most that long, and has it for at most [`LONGEST`]. `None` if it was
+    /// not free in that time, or the folder cannot be written.
     pub async fn push_turn(&self, most: Duration) -> Option<PushTurn> {
         let path = self.place.beside(PUSH);
         let open = move || Plain::options().create(true).truncate(false).write(true).open(path);
@@ -42,10 +46,9 @@ impl Replica {
             }
             sleep(LOOK).await;
         }
-        // A round can be left standing by whom it was run for.
         let held = Arc::clone(&lock);
         let end = tokio::spawn(async move {
-            sleep(most).await;
+            sleep(LONGEST).await;
             let _ = held.unlock();
         });
         Some(PushTurn { lock, end })
