@@ -19,6 +19,19 @@ const COLUMNS: &str = "id, user_id, username, first_name, status, phone_number, 
     birth_date, register_date, last_activity, redeem_date, source, referrer_id, \
     brought_by_staff_id, profile_completed, ai_concept";
 
+/// A register that has lost, by the conflict log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Lost {
+    /// Of which row.
+    pub key: i64,
+    /// Which column; `(row)` for whether the row is there.
+    pub register: String,
+    /// The value that lost, as text.
+    pub losing: Option<String>,
+    /// The value that won; none if that was the row's end.
+    pub winning: Option<String>,
+}
+
 /// A store's rows by their keys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Dump {
@@ -26,8 +39,8 @@ pub struct Dump {
     pub rows: BTreeMap<i64, Row>,
     /// Rows that one side refuses, one entry for each that is listed.
     pub quarantine: Vec<i64>,
-    /// Values that have lost, each as text.
-    pub losers: BTreeSet<String>,
+    /// What has lost, by the conflict log.
+    pub lost: BTreeSet<Lost>,
     /// Rows of the sidecar.
     pub sidecar: u64,
     /// Entries of the conflict log.
@@ -44,7 +57,8 @@ impl Dump {
         let sql = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ; \
              SELECT row_to_json(t) FROM (SELECT {columns} FROM users ORDER BY user_id) AS t; \
-             SELECT json_build_object('losing', losing) FROM dual.conflict WHERE losing IS NOT NULL; \
+             SELECT json_build_object('key', key, 'register', register, 'losing', losing, \
+             'winning', winning) FROM dual.conflict WHERE table_name = 'users'; \
              SELECT json_build_object('conflicts', count(*)) FROM dual.conflict; \
              SELECT json_build_object('sidecar', count(*)) FROM dual.side_users; COMMIT;"
         );
@@ -61,7 +75,7 @@ impl Dump {
         let sql = format!(
             "BEGIN; SELECT {COLUMNS} FROM users ORDER BY user_id; \
              SELECT key AS quarantined FROM dual_quarantine; \
-             SELECT losing FROM dual_conflict WHERE losing IS NOT NULL; \
+             SELECT key, register, losing, winning FROM dual_conflict WHERE name = 'users'; \
              SELECT count(*) AS conflicts FROM dual_conflict; \
              SELECT count(*) AS sidecar FROM dual_side_users; COMMIT;"
         );
@@ -75,13 +89,15 @@ impl Dump {
     }
 
     fn add(&mut self, row: Value) {
+        if let Ok(lost) = serde_json::from_value::<Lost>(row.clone()) {
+            self.lost.insert(lost);
+            return;
+        }
         let Value::Object(row) = row else { return };
         if let Some(key) = row.get("user_id").and_then(Value::as_i64) {
             self.rows.insert(key, canonical(&row));
         } else if let Some(key) = row.get("quarantined").and_then(Value::as_i64) {
             self.quarantine.push(key);
-        } else if let Some(losing) = row.get("losing").and_then(Value::as_str) {
-            self.losers.insert(losing.to_owned());
         } else if let Some(count) = row.get("conflicts").and_then(Value::as_u64) {
             self.conflicts = count;
         } else if let Some(count) = row.get("sidecar").and_then(Value::as_u64) {
@@ -101,8 +117,8 @@ impl Dump {
         for key in &self.quarantine {
             text.push_str(&format!("quarantined\t{key}\n"));
         }
-        for losing in &self.losers {
-            text.push_str(&format!("losing\t{losing}\n"));
+        for lost in &self.lost {
+            text.push_str(&format!("lost\t{}\n", serde_json::to_string(lost)?));
         }
         fs::write(path, text)
     }

@@ -51,6 +51,17 @@ impl Wish {
             Wish::Transfer { .. } | Wish::Count { .. } | Wish::Refused | Wish::Correct => None,
         }
     }
+
+    /// What it sets `real_name` (0) or `username` (1) to.
+    pub fn text(&self, column: usize) -> Option<&String> {
+        match self {
+            Wish::Add { real, user } => Some([real, user][column]),
+            Wish::Upsert { real, user } | Wish::Update { real, user } => {
+                [real, user][column].as_ref()
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What a writer was told.

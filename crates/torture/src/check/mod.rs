@@ -3,15 +3,17 @@
 mod bank;
 mod contended;
 mod cursor;
+mod fate;
 mod losses;
 mod owned;
 mod quarantine;
 mod reads;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::dump::Dump;
-use crate::ledger::{Book, Op, Outcome, Wish};
+use crate::ledger::{Book, Op};
+use fate::{Fate, Fates};
 use losses::Losses;
 
 /// What was found.
@@ -48,8 +50,7 @@ pub(crate) struct Case<'a> {
     files: &'a [Dump],
     losses: Losses,
     by_key: BTreeMap<i64, Vec<&'a Op>>,
-    /// The values in all conflict logs that do not stand.
-    losers: BTreeSet<&'a str>,
+    fates: Fates<'a>,
 }
 
 /// Checks everything.
@@ -58,9 +59,8 @@ pub fn check(book: &Book, postgres: &Dump, files: &[Dump]) -> Findings {
     for op in &book.ops {
         by_key.entry(op.key).or_default().push(op);
     }
-    let dumps = files.iter().chain([postgres]);
-    let losers = dumps.flat_map(|dump| dump.losers.iter().map(String::as_str)).collect();
-    let case = Case { book, postgres, files, losses: Losses::of(book), by_key, losers };
+    let fates = Fates::of(files.iter().chain([postgres]));
+    let case = Case { book, postgres, files, losses: Losses::of(book), by_key, fates };
     let mut findings = Findings::default();
     owned::check(&case, &mut findings);
     contended::check(&case, &mut findings);
@@ -72,46 +72,30 @@ pub fn check(book: &Book, postgres: &Dump, files: &[Dump]) -> Findings {
 }
 
 impl Case<'_> {
-    /// The writes of a key, with those marked that have lost to another one by the conflict log.
-    fn logged(&self, key: i64) -> Vec<Op> {
-        self.softened(key, |_| false)
+    /// The writes of a key as they were answered.
+    fn told(&self, key: i64) -> Vec<Fate<'_>> {
+        self.writes(key).map(Fate::told).collect()
     }
 
-    /// As [`Case::logged`], and with those taken for unknown that a destroyed store alone had.
-    fn lenient(&self, key: i64) -> Vec<Op> {
-        self.softened(key, |op| self.losses.excuse(op))
+    /// With what has lost by the conflict log.
+    fn logged(&self, key: i64) -> Vec<Fate<'_>> {
+        self.writes(key).map(|op| self.fates.of_write(op)).collect()
     }
 
-    fn softened(&self, key: i64, is_gone: impl Fn(&Op) -> bool) -> Vec<Op> {
-        let soften = |op: &&Op| {
-            let mut op = (*op).clone();
-            if op.is_acknowledged() && self.has_lost(&op) {
-                op.outcome = Outcome::Unknown { why: SUPERSEDED.into() };
-            } else if op.is_acknowledged() && is_gone(&op) {
-                op.outcome = Outcome::Unknown { why: "its store was destroyed".into() };
-            }
-            op
-        };
-        self.by_key.get(&key).into_iter().flatten().map(soften).collect()
+    /// As [`Case::logged`], and with what a destroyed store alone had.
+    fn lenient(&self, key: i64) -> Vec<Fate<'_>> {
+        let gone = |op: &Op| op.is_acknowledged() && self.losses.excuse(op);
+        self.writes(key).map(|op| Fate { gone: gone(op), ..self.fates.of_write(op) }).collect()
     }
 
+    /// Whether a value of the write has lost by the conflict log.
     fn has_lost(&self, op: &Op) -> bool {
-        let lost =
-            |text: &Option<String>| text.as_deref().is_some_and(|text| self.losers.contains(text));
-        match &op.wish {
-            Wish::Upsert { real, user } | Wish::Update { real, user } => lost(real) || lost(user),
-            Wish::Add { real, .. } => self.losers.contains(real.as_str()),
-            _ => false,
-        }
+        self.fates.of_write(op).lost != [false; 2]
     }
-}
 
-/// Why an acknowledged write counts for nothing: another one stands, and the log has both. What
-/// it had replaced itself is in no log.
-const SUPERSEDED: &str = "superseded";
-
-pub(crate) fn is_superseded(op: &Op) -> bool {
-    matches!(&op.outcome, Outcome::Unknown { why } if why == SUPERSEDED)
+    fn writes(&self, key: i64) -> impl Iterator<Item = &Op> {
+        self.by_key.get(&key).into_iter().flatten().copied()
+    }
 }
 
 /// The last writes of a key, for a person.

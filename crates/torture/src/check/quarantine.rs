@@ -1,9 +1,10 @@
 //! (i) A row that PostgreSQL refuses is in the quarantine of its file, once; a corrected one is
 //! not.
 
+use super::fate::Fate;
 use super::{Case, Findings, story};
 use crate::dump::is_refusable;
-use crate::ledger::{Op, Outcome, Wish};
+use crate::ledger::Wish;
 
 /// What the last writes allow: refused, accepted, or not there.
 #[derive(Debug, Default)]
@@ -13,17 +14,16 @@ struct Possible {
     absent: bool,
 }
 
-fn possible<'o>(ops: impl Iterator<Item = &'o Op>) -> Possible {
+fn possible(writes: &[Fate<'_>]) -> Possible {
     let mut possible = Possible { absent: true, ..Possible::default() };
-    for op in ops {
-        let done = op.is_acknowledged();
-        if !done && !matches!(op.outcome, Outcome::Unknown { .. }) {
+    for fate in writes {
+        if !fate.is_done() && !fate.is_unknown() {
             continue;
         }
-        if done {
+        if fate.is_done() {
             possible = Possible::default();
         }
-        match op.wish {
+        match fate.op.wish {
             Wish::Refused => possible.refused = true,
             _ => possible.accepted = true,
         }
@@ -56,10 +56,10 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
             (0, false) => possible.absent && !here,
             _ => false,
         };
-        if fits(&possible(ops.iter().copied())) {
+        if fits(&possible(&case.told(*key))) {
             continue;
         }
-        if fits(&possible(case.lenient(*key).iter())) {
+        if fits(&possible(&case.lenient(*key))) {
             findings.excuse("refused rows whose only store was destroyed");
             continue;
         }

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Case, Findings, is_superseded, story};
+use super::fate::{COLUMNS, Fate};
+use super::{Case, Findings, story};
 use crate::ledger::{Entry, Op, Outcome, Place, Wish};
 use crate::options::TIMEOUT;
 
@@ -53,10 +54,10 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         }
         let Entry::Read { from, there, real, user, .. } = entry else { continue };
         let in_doubt = case.losses.doubt(*t0, *t1);
-        for (column, value) in [("real_name", real), ("username", user)] {
+        for (column, value) in COLUMNS.into_iter().zip([real, user]) {
             let seen = value.as_deref().and_then(number).unwrap_or(0);
             // What was deleted meanwhile begins again.
-            let Some(least) = least(case, case.writes(*key), (*t0, *t1), *from, column) else {
+            let Some(least) = least(case, &case.told(*key), (*t0, *t1), *from, column) else {
                 read.remove(&(*key, *from, column));
                 continue;
             };
@@ -95,8 +96,7 @@ fn is_excused(
     (from, column): (Place, &str),
     (seen, before): (u64, u64),
 ) -> bool {
-    let writes = case.lenient(key);
-    let least = least(case, writes.iter(), time, from, column);
+    let least = least(case, &case.lenient(key), time, from, column);
     least.is_none_or(|least| seen >= least.max(before))
 }
 
@@ -111,16 +111,23 @@ fn number(text: &str) -> Option<u64> {
 
 /// The least that a read from that store may show: what the last write that is known to be there
 /// has set. `None` if anything goes, because a delete or an unknown outcome came after it.
-fn least<'o>(
+fn least(
     case: &Case<'_>,
-    writes: impl Iterator<Item = &'o Op>,
+    writes: &[Fate<'_>],
     (t0, t1): (u64, u64),
     from: Place,
     column: &str,
 ) -> Option<u64> {
     let mut least = Some(0);
-    for op in writes.take_while(|op| op.t0 < t0) {
+    let at = COLUMNS.iter().position(|name| *name == column).unwrap_or(0);
+    for fate in writes.iter().take_while(|fate| fate.op.t0 < t0) {
+        let op = fate.op;
+        if fate.row || fate.lost[at] {
+            least = None;
+            continue;
+        }
         let is_there = match op.outcome {
+            _ if fate.gone => false,
             Outcome::Both => op.t1 <= t0,
             Outcome::Postgres => op.t1 <= t0 && from == Place::Postgres,
             // What is pending is shown, whoever is asked, unless the file cannot be.
@@ -128,10 +135,6 @@ fn least<'o>(
                 op.t1 <= t0 && !case.losses.unreadable(op.node, t0, t1)
             }
             Outcome::Sqlite => op.t1 <= t0,
-            Outcome::Unknown { .. } if is_superseded(op) => {
-                least = None;
-                continue;
-            }
             Outcome::Unknown { .. } => false,
             _ => continue,
         };
@@ -153,10 +156,4 @@ fn least<'o>(
         };
     }
     least
-}
-
-impl Case<'_> {
-    fn writes(&self, key: i64) -> impl Iterator<Item = &Op> {
-        self.by_key.get(&key).into_iter().flatten().copied()
-    }
 }
