@@ -56,9 +56,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
 }
 
 /// Since when the sum of a bank says nothing: a transfer that PostgreSQL alone had was followed by
-/// one in the file that lacked it, or the other way round. The two are in conflict.
+/// one in the file that lacked it, or the other way round. The two are in conflict, and the
+/// conflict log has to say so.
 fn split(case: &Case<'_>, bank: i64) -> Option<(i64, u64)> {
     let first = bank * SPACE + BANK;
+    if !case.fates.has_conflict(first..first + ACCOUNTS) {
+        return None;
+    }
     let ops = (first..first + ACCOUNTS).flat_map(|key| case.by_key.get(&key)).flatten();
     let mut ops: Vec<&Op> = ops.filter(|op| op.is_acknowledged()).copied().collect();
     ops.sort_by_key(|op| op.t0);

@@ -67,6 +67,12 @@ impl<'a> Fates<'a> {
         fates
     }
 
+    /// Whether anything of one of these rows has lost.
+    pub fn has_conflict(&self, keys: std::ops::Range<i64>) -> bool {
+        let values = self.values.range((keys.start, "", "")..(keys.end, "", ""));
+        values.count() > 0 || self.rows.range(keys).count() > 0
+    }
+
     /// What has become of that write, by the log.
     pub fn of_write<'o>(&self, op: &'o Op) -> Fate<'o> {
         let mut fate = Fate::told(op);
