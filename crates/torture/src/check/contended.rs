@@ -32,15 +32,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         // Those that began after the one that stands had been answered.
         for op in ops.iter().filter(|op| op.is_acknowledged() && op.t0 > winner.t1) {
             // What stood in one store and was replaced there is in no log, but what replaced it is.
-            let replaces = |later: &&&Op| {
-                later.t0 >= op.t0 && (later.node == op.node || op.outcome != Outcome::Sqlite)
-            };
-            if ops.iter().filter(replaces).any(|later| case.has_lost(later)) {
+            let replaced = |later: &&&Op| later.t1 >= op.t0 && case.losses.meet(op, later);
+            if ops.iter().filter(|later| case.has_lost(later)).any(|later| replaced(&later)) {
                 findings.checked(AFTER, 1);
             } else if case.losses.excuse(op) {
                 findings.excuse("writes to rows of many writers whose only store was destroyed");
-            } else if case.losses.destroyed_after(op.t0) {
-                findings.excuse("conflicts whose log may have gone with a destroyed store");
+            } else if case.losses.log_is_gone(op) {
+                findings.excuse("conflicts whose log may have gone with both its stores");
             } else {
                 findings.violates(format!(
                     "(a) row {key}: {:?} was acknowledged and is in no conflict log, but what \

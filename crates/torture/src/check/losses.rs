@@ -5,9 +5,9 @@
 //! takes a store away from what has reached it since the backup that came back. A write that is
 //! left in no store is excused; every other one is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ledger::{Book, Entry, Op, Outcome};
+use crate::ledger::{Book, Entry, Op, Outcome, Wish};
 use crate::schedule::Nemesis;
 
 /// How long before a worker's SIGKILL a deleted file may have been held by it alone, in
@@ -46,6 +46,8 @@ pub struct Losses {
     unreadable: Vec<(u64, u64, usize)>,
     /// Times and places in which nothing captured what outsiders wrote.
     gaps: Vec<(u64, u64, Home)>,
+    /// Those that told of themselves.
+    nodes: BTreeSet<usize>,
 }
 
 impl Losses {
@@ -58,6 +60,7 @@ impl Losses {
             match entry {
                 Entry::Status { t0, to_postgres, to_sqlite, sync, up, .. } => {
                     let Some(node) = *node else { continue };
+                    losses.nodes.insert(node);
                     if sync != "following" || !up {
                         continue;
                     }
@@ -123,25 +126,32 @@ impl Losses {
 
     /// Whether only destroyed stores had it.
     pub fn excuse(&self, op: &Op) -> bool {
-        let file = op.node.map(Home::File);
-        let homes: Vec<Home> = match op.outcome {
-            Outcome::Both => file.into_iter().chain([Home::Postgres]).collect(),
-            Outcome::Sqlite => file.into_iter().collect(),
-            _ => vec![Home::Postgres],
-        };
+        self.homes(op, u64::MAX).is_empty()
+    }
+
+    /// Whether `later` can have replaced `op` where that was at the time: in a store in which both
+    /// were.
+    pub fn meet(&self, op: &Op, later: &Op) -> bool {
+        let homes = self.homes(op, later.t1);
+        began_in(later).iter().any(|home| homes.contains_key(home))
+    }
+
+    /// The stores that have the write at that moment, and since when.
+    fn homes(&self, op: &Op, until: u64) -> BTreeMap<Home, u64> {
+        let homes = began_in(op);
         let is_outsider = op.who.starts_with("sqlite3") || op.who.starts_with("p");
-        if is_outsider
-            && self
-                .gaps
-                .iter()
-                .any(|(from, to, home)| homes.contains(home) && op.t1 >= *from && op.t0 <= *to)
-        {
-            return true;
+        let unseen = |(from, to, home): &(u64, u64, Home)| {
+            homes.contains(home) && op.t1 >= *from && op.t0 <= *to
+        };
+        if is_outsider && self.gaps.iter().any(unseen) {
+            return BTreeMap::new();
         }
         let mut homes: BTreeMap<Home, u64> = homes.into_iter().map(|home| (home, op.t1)).collect();
         let later = self.happenings.partition_point(|(at, _)| *at < op.t0);
-        for (at, happening) in &self.happenings[later..] {
+        for (at, happening) in self.happenings[later..].iter().take_while(|(at, _)| *at <= until) {
             match happening {
+                // What is refused waits for nothing, and stays where it is.
+                Happening::Pushed(_) | Happening::Pulled(_) if op.wish == Wish::Refused => {}
                 Happening::Pushed(node)
                     if homes.contains_key(&Home::File(*node)) && *at > op.t1 =>
                 {
@@ -157,11 +167,32 @@ impl Losses {
                 }
                 Happening::Pushed(_) | Happening::Pulled(_) => {}
             }
-            if homes.is_empty() {
-                return true;
-            }
         }
-        false
+        homes
+    }
+
+    /// Whether the entry that says what the write has lost to may be gone: the push that met the
+    /// conflict noted it at PostgreSQL and in the file, and both were destroyed.
+    pub fn log_is_gone(&self, op: &Op) -> bool {
+        let is_gone = |node: usize| {
+            let pushed = self.happenings.iter().position(
+                |(at, what)| matches!(what, Happening::Pushed(of) if *of == node && *at > op.t1),
+            );
+            let Some(first) = pushed else { return false };
+            let noted = self.happenings[first].0;
+            let is_lost = |store: Home| {
+                self.happenings[first..].iter().any(|(_, what)| {
+                    matches!(what, Happening::Lost { home, from, outsiders: false }
+                        if *home == store && noted >= *from)
+                })
+            };
+            is_lost(Home::Postgres) && is_lost(Home::File(node))
+        };
+        match (&op.outcome, op.node) {
+            (Outcome::Sqlite, Some(node)) => is_gone(node),
+            // Anybody's push may have met what PostgreSQL had.
+            _ => self.nodes.iter().any(|node| is_gone(*node)),
+        }
     }
 
     /// Whether two writes of one writer, answered by different stores, were made on both sides at
@@ -203,10 +234,16 @@ impl Losses {
         let lost = |happening: &Happening| matches!(happening, Happening::Lost { .. });
         self.happenings.iter().any(|(at, what)| (t0..=t1).contains(at) && lost(what))
     }
+}
 
-    /// Whether anything was destroyed after that moment.
-    pub fn destroyed_after(&self, t: u64) -> bool {
-        let lost = |happening: &Happening| matches!(happening, Happening::Lost { .. });
-        self.happenings.iter().any(|(at, happening)| *at >= t && lost(happening))
+/// The stores in which a write begins; both, if nobody was told.
+fn began_in(op: &Op) -> Vec<Home> {
+    let file = op.node.map(Home::File);
+    match op.outcome {
+        Outcome::Both | Outcome::Unknown { .. } => {
+            file.into_iter().chain([Home::Postgres]).collect()
+        }
+        Outcome::Sqlite => file.into_iter().collect(),
+        _ => vec![Home::Postgres],
     }
 }
