@@ -17,20 +17,38 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         .filter(|op| matches!(op.wish, Wish::Transfer { amount: 0, .. }) && op.is_acknowledged())
         .map(|op| (op.key / SPACE, op.t1))
         .collect();
-    let split: BTreeMap<i64, u64> = opened.keys().filter_map(|bank| split(case, *bank)).collect();
-    let is_split = |bank, at| split.get(bank).is_some_and(|since| at >= *since);
+    let banks: BTreeMap<i64, Bank> =
+        opened.keys().map(|bank| (*bank, Bank { breaks: breaks(case, *bank) })).collect();
+    let sums = case.book.rest.iter().filter_map(|(_, _, entry)| match entry {
+        Entry::Sum { t0, t1, store, bank, rows, sum, following } => {
+            Some((*t0, *t1, store, *bank, *rows, *sum, *following))
+        }
+        _ => None,
+    });
+    let mut sums: Vec<_> = sums.collect();
+    sums.sort_unstable();
     let mut told = BTreeSet::new();
-    for (_, _, entry) in &case.book.rest {
-        let Entry::Sum { t0, t1, store, bank, rows, sum, following } = entry else { continue };
-        if *rows == ACCOUNTS && *sum == SUM {
+    let mut bases: BTreeMap<(i64, usize), i64> = BTreeMap::new();
+    for (t0, t1, store, bank, rows, sum, following) in sums {
+        let part = banks.get(&bank).map_or(Part::Whole, |bank| bank.part(t0, t1));
+        let base = match part {
+            Part::Whole => Some(SUM),
+            Part::Broken => None,
+            // The first look after it is what the others are measured by.
+            Part::Again(which) if rows == ACCOUNTS && following && !case.losses.doubt(t0, t1) => {
+                Some(*bases.entry((bank, which)).or_insert(sum))
+            }
+            Part::Again(which) => bases.get(&(bank, which)).copied(),
+        };
+        if rows == ACCOUNTS && base == Some(sum) {
             findings.checked("(e) sums of banks", 1);
-        } else if !following || case.losses.doubt(*t0, *t1) {
+        } else if !following || case.losses.doubt(t0, t1) {
             findings.excuse("sums while both sides were compared after a loss");
-        } else if is_split(bank, *t1) {
+        } else if base.is_none() {
             findings.excuse("sums of banks that were written on both sides at a time");
-        } else if told.insert((store.clone(), *bank)) {
+        } else if told.insert((store.clone(), bank)) {
             findings.violates(format!(
-                "(e) bank {bank} was {sum} in {rows} accounts at {t0}..{t1} in {store}"
+                "(e) bank {bank} was {sum} in {rows} accounts at {t0}..{t1} in {store}, not {base:?}"
             ));
         }
     }
@@ -40,11 +58,15 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         let held = |row: &crate::dump::Row| row.get("referrer_id")?.as_ref()?.parse::<i64>().ok();
         let sum: i64 = accounts.filter_map(|(_, row)| held(row)).sum();
         let ops = (first..first + ACCOUNTS).flat_map(|key| case.by_key.get(&key)).flatten();
-        findings.checked("(e) banks at the end", 1);
-        if sum == SUM {
-            continue;
-        }
-        if is_split(bank, u64::MAX) {
+        let part = banks.get(bank).map_or(Part::Whole, |bank| bank.part(u64::MAX, u64::MAX));
+        let base = match part {
+            Part::Whole => Some(SUM),
+            Part::Broken => None,
+            Part::Again(which) => bases.get(&(*bank, which)).copied(),
+        };
+        if base == Some(sum) {
+            findings.checked("(e) banks at the end", 1);
+        } else if base.is_none() {
             findings.excuse("banks that were written on both sides at a time");
         } else if ops.into_iter().any(|op| op.is_acknowledged() && case.losses.excuse(op)) {
             findings.excuse("banks with a transfer whose only store was destroyed");
@@ -55,22 +77,54 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     counters(case, findings);
 }
 
-/// Since when the sum of a bank says nothing: a transfer that PostgreSQL alone had was followed by
-/// one in the file that lacked it, or the other way round. The two are in conflict, and the
-/// conflict log has to say so.
-fn split(case: &Case<'_>, bank: i64) -> Option<(i64, u64)> {
+/// A bank, by the times from which its sum says nothing to those at which it says something again.
+struct Bank {
+    breaks: Vec<(u64, u64)>,
+}
+
+/// What the sum of a bank has to be.
+#[derive(Clone, Copy)]
+enum Part {
+    /// What it began with.
+    Whole,
+    /// Nothing is known.
+    Broken,
+    /// What it was after that break.
+    Again(usize),
+}
+
+impl Bank {
+    fn part(&self, t0: u64, t1: u64) -> Part {
+        match self.breaks.iter().rposition(|(from, _)| t1 >= *from) {
+            None => Part::Whole,
+            Some(last)
+                if t0 > self.breaks[..=last].iter().map(|(_, to)| *to).max().unwrap_or(0) =>
+            {
+                Part::Again(last)
+            }
+            Some(_) => Part::Broken,
+        }
+    }
+}
+
+/// When the sum of a bank changes: a transfer that PostgreSQL alone had was followed by one in the
+/// file that lacked it, or the other way round. The two are in conflict, and the conflict log has to
+/// say so. Once every store has had what the others had it stays again, until a store is destroyed:
+/// then what the conflict has left may be decided anew.
+fn breaks(case: &Case<'_>, bank: i64) -> Vec<(u64, u64)> {
     let first = bank * SPACE + BANK;
     if !case.fates.has_conflict(first..first + ACCOUNTS) {
-        return None;
+        return Vec::new();
     }
     let ops = (first..first + ACCOUNTS).flat_map(|key| case.by_key.get(&key)).flatten();
     let mut ops: Vec<&Op> = ops.filter(|op| op.is_acknowledged()).copied().collect();
     ops.sort_by_key(|op| op.t0);
+    let mut breaks = Vec::new();
     let mut last: BTreeMap<bool, &Op> = BTreeMap::new();
     for op in ops {
         let in_file = op.outcome == Outcome::Sqlite;
         if last.get(&!in_file).is_some_and(|before| case.losses.apart(before, op)) {
-            return Some((bank, op.t0));
+            breaks.push((op.t0, case.losses.exchanged(op)));
         }
         if op.outcome == Outcome::Both {
             last.clear();
@@ -78,7 +132,11 @@ fn split(case: &Case<'_>, bank: i64) -> Option<(i64, u64)> {
             last.insert(in_file, op);
         }
     }
-    None
+    if let Some((since, _)) = breaks.first().copied() {
+        breaks.extend(case.losses.doubts(since));
+        breaks.sort_unstable();
+    }
+    breaks
 }
 
 /// (a) Increments: PostgreSQL has at least those that it has acknowledged.

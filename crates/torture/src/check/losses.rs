@@ -218,6 +218,27 @@ impl Losses {
         false
     }
 
+    /// When every store had what the others had, at the latest, after that write: its file had
+    /// nothing pending, and then no file lacked anything.
+    pub fn exchanged(&self, op: &Op) -> u64 {
+        let after = |t: u64, is: &dyn Fn(&Happening) -> bool| {
+            let mut later = self.happenings.iter().filter(|(at, what)| *at > t && is(what));
+            later.next().map_or(u64::MAX, |(at, _)| *at)
+        };
+        let pushed =
+            after(op.t1, &|what| matches!(what, Happening::Pushed(of) if Some(*of) == op.node));
+        let pulled = self
+            .nodes
+            .iter()
+            .map(|node| after(pushed, &|what| matches!(what, Happening::Pulled(of) if of == node)));
+        pulled.max().unwrap_or(u64::MAX)
+    }
+
+    /// From destructions to their recoveries, those that end after that moment.
+    pub fn doubts(&self, since: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.doubts.iter().filter(move |(_, to)| *to >= since).copied()
+    }
+
     /// Whether the file of the node could perhaps not be read at some moment in between.
     pub fn unreadable(&self, node: Option<usize>, t0: u64, t1: u64) -> bool {
         let at = |(from, to, of): &(u64, u64, usize)| Some(*of) == node && t0 <= *to && t1 >= *from;
