@@ -38,6 +38,8 @@ pub struct Report {
     pub repairs: u64,
     /// The longest that a caller waited, in milliseconds, without what the machine took.
     pub longest_stall_ms: u64,
+    /// How long a store was destroyed and not recovered from, in milliseconds.
+    pub doubt_ms: u64,
     /// How long both sides took to become equal after the faults, in milliseconds.
     pub converged_ms: Option<u64>,
     /// Entries of the conflict log at the end.
@@ -64,13 +66,16 @@ impl Report {
             seconds: options.duration.as_secs(),
             writes: book.ops.len() as u64,
             longest_stall_ms: findings.longest_stall_ms,
+            doubt_ms: findings.doubt_ms,
             converged_ms: quiet.after.map(|time| time.as_millis() as u64),
             conflicts: quiet.postgres.conflicts,
             ..Report::default()
         };
         let owned = |(name, times): (&str, u64)| (name.to_owned(), times);
         report.checked = findings.checked.into_iter().map(owned).collect();
-        report.excused = findings.excused.into_iter().map(owned).collect();
+        let excused = findings.excused.into_iter();
+        report.excused =
+            excused.map(|((what, why), times)| (format!("{what}: {why}"), times)).collect();
         report.violations.extend(quiet.violations.iter().cloned());
         report.violations.extend(findings.violations);
         for op in &book.ops {
@@ -147,7 +152,14 @@ impl Report {
         line("sidecar", format!("{} rows for at most {} keys", self.sidecar.0, self.sidecar.1));
         line("memory of a worker", format!("at most {} kB", self.memory_kb));
         line("write-ahead log", format!("at most {} bytes", self.log_bytes));
-        self.checked.iter().for_each(|(what, n)| line("checked", format!("{n} {what}")));
+        line("in doubt for", format!("{} s", self.doubt_ms / 1_000));
+        for (what, n) in &self.checked {
+            let beside =
+                |why: &String| why.strip_prefix(what).is_some_and(|why| why.starts_with(':'));
+            let excused: u64 =
+                self.excused.iter().filter(|(why, _)| beside(why)).map(|(_, n)| n).sum();
+            line("checked", format!("{n} {what}; excused {excused}"));
+        }
         self.excused.iter().for_each(|(what, n)| line("excused", format!("{n} {what}")));
         line("violations", self.violations.len().to_string());
         for violation in &self.violations {

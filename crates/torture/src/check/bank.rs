@@ -9,6 +9,10 @@ use crate::worker::{ACCOUNTS, BANK, DEPOSIT, SPACE};
 
 const SUM: i64 = ACCOUNTS * DEPOSIT;
 
+const SUMS: &str = "(e) sums of banks";
+const END: &str = "(e) banks at the end";
+const COUNTED: &str = "(a) increments by pgbench";
+
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     let opened: BTreeMap<i64, u64> = case
         .book
@@ -41,11 +45,11 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
             Part::Again(which) => bases.get(&(bank, which)).copied(),
         };
         if rows == ACCOUNTS && base == Some(sum) {
-            findings.checked("(e) sums of banks", 1);
+            findings.checked(SUMS, 1);
         } else if !following || case.losses.doubt(t0, t1) {
-            findings.excuse("sums while both sides were compared after a loss");
+            findings.excuse(SUMS, "both sides were compared after a loss");
         } else if base.is_none() {
-            findings.excuse("sums of banks that were written on both sides at a time");
+            findings.excuse(SUMS, "written on both sides at a time");
         } else if told.insert((store.clone(), bank)) {
             findings.violates(format!(
                 "(e) bank {bank} was {sum} in {rows} accounts at {t0}..{t1} in {store}, not {base:?}"
@@ -65,11 +69,11 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
             Part::Again(which) => bases.get(&(*bank, which)).copied(),
         };
         if base == Some(sum) {
-            findings.checked("(e) banks at the end", 1);
+            findings.checked(END, 1);
         } else if base.is_none() {
-            findings.excuse("banks that were written on both sides at a time");
+            findings.excuse(END, "written on both sides at a time");
         } else if ops.into_iter().any(|op| op.is_acknowledged() && case.losses.excuse(op)) {
-            findings.excuse("banks with a transfer whose only store was destroyed");
+            findings.excuse(END, "the only store of a transfer was destroyed");
         } else {
             findings.violates(format!("(e) bank {bank} holds {sum} at the end"));
         }
@@ -158,12 +162,12 @@ fn counters(case: &Case<'_>, findings: &mut Findings) {
             }
         }
     }
-    findings.checked("(a) increments by pgbench", least - lost);
+    findings.checked(COUNTED, least - lost);
     if (least..=most).contains(&sum) {
         return;
     }
     if (least - lost..least).contains(&sum) {
-        findings.excuse("increments that only a destroyed PostgreSQL had");
+        findings.excuse(COUNTED, "only a destroyed PostgreSQL had some");
     } else {
         findings.violates(format!(
             "(a) counters hold {sum}, not {least} to {most}; {lost} may have been lost"

@@ -36,9 +36,9 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
             if ops.iter().filter(|later| case.has_lost(later)).any(|later| replaced(&later)) {
                 findings.checked(AFTER, 1);
             } else if case.losses.excuse(op) {
-                findings.excuse("writes to rows of many writers whose only store was destroyed");
+                findings.excuse(AFTER, "the only store was destroyed");
             } else if case.losses.log_is_gone(op) {
-                findings.excuse("conflicts whose log may have gone with both its stores");
+                findings.excuse(AFTER, "the log may have gone with both its stores");
             } else {
                 findings.violates(format!(
                     "(a) row {key}: {:?} was acknowledged and is in no conflict log, but what \
@@ -78,7 +78,7 @@ fn written_apart(case: &Case<'_>, findings: &mut Findings, stands: Option<&Strin
         if last.iter().any(|op| value(op) == stands || case.has_lost(op)) {
             findings.checked(LAST, 1);
         } else if last.iter().any(|op| op.is_acknowledged() && case.losses.excuse(op)) {
-            findings.excuse("last writes of a side whose only store was destroyed");
+            findings.excuse(LAST, "the only store was destroyed");
         } else {
             let side = side.map_or("PostgreSQL".into(), |node| format!("node {node}"));
             findings.violates(format!(

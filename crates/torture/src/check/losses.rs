@@ -250,6 +250,19 @@ impl Losses {
         self.doubts.iter().any(|(from, to)| t0 <= *to && t1 >= *from)
     }
 
+    /// For how long a store was destroyed and not recovered from until that moment.
+    pub fn doubted(&self, end: u64) -> u64 {
+        let mut doubts = self.doubts.clone();
+        doubts.sort_unstable();
+        let mut until = 0;
+        let length = |(from, to): (u64, u64)| {
+            let from = from.max(until);
+            until = until.max(to.min(end));
+            until.saturating_sub(from)
+        };
+        doubts.into_iter().map(length).sum()
+    }
+
     /// Whether anything was destroyed between those moments.
     pub fn destroyed_between(&self, t0: u64, t1: u64) -> bool {
         let lost = |happening: &Happening| matches!(happening, Happening::Lost { .. });

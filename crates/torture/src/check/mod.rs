@@ -21,12 +21,14 @@ use losses::Losses;
 pub struct Findings {
     /// Broken promises.
     pub violations: Vec<String>,
-    /// What is excused, and how often: a store that alone had something was destroyed.
-    pub excused: BTreeMap<&'static str, u64>,
+    /// What is excused, by the check that could not be made and why, and how often.
+    pub excused: BTreeMap<(&'static str, &'static str), u64>,
     /// How many things were checked, by sort.
     pub checked: BTreeMap<&'static str, u64>,
     /// The longest that a caller waited, in milliseconds.
     pub longest_stall_ms: u64,
+    /// How long a store was destroyed and not recovered from, in milliseconds.
+    pub doubt_ms: u64,
 }
 
 impl Findings {
@@ -34,8 +36,8 @@ impl Findings {
         self.violations.push(text);
     }
 
-    fn excuse(&mut self, what: &'static str) {
-        *self.excused.entry(what).or_default() += 1;
+    fn excuse(&mut self, what: &'static str, why: &'static str) {
+        *self.excused.entry((what, why)).or_default() += 1;
     }
 
     fn checked(&mut self, what: &'static str, times: u64) {
@@ -61,7 +63,9 @@ pub fn check(book: &Book, postgres: &Dump, files: &[Dump]) -> Findings {
     }
     let fates = Fates::of(files.iter().chain([postgres]));
     let case = Case { book, postgres, files, losses: Losses::of(book), by_key, fates };
-    let mut findings = Findings::default();
+    let end = book.ops.iter().map(|op| op.t0).max().unwrap_or(0);
+    let doubt_ms = case.losses.doubted(end) / 1_000;
+    let mut findings = Findings { doubt_ms, ..Findings::default() };
     owned::check(&case, &mut findings);
     contended::check(&case, &mut findings);
     bank::check(&case, &mut findings);

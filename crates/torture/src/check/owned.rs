@@ -9,6 +9,8 @@ use crate::dump::Row;
 use crate::ledger::Wish;
 use crate::worker::{OWNED, SPACE};
 
+const ROWS: &str = "(a) rows of one writer";
+
 /// What a row may be by now. A write that was acknowledged settles what it writes; one whose
 /// outcome is not known adds a possibility, also after later ones: it may arrive late.
 struct Possible {
@@ -137,11 +139,11 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         }
         let row = case.postgres.rows.get(key);
         if fits(&case.told(*key), row) {
-            findings.checked("(a) rows of one writer", 1);
+            findings.checked(ROWS, 1);
         } else if fits(&case.logged(*key), row) {
-            findings.excuse("rows of one writer with a value that has lost, by the conflict log");
+            findings.excuse(ROWS, "a value has lost, by the conflict log");
         } else if fits(&case.lenient(*key), row) {
-            findings.excuse("rows of one writer whose only store was destroyed");
+            findings.excuse(ROWS, "the only store was destroyed");
         } else {
             let stands = row.map(|row| COLUMNS.map(|column| row.get(column)));
             findings.violates(format!("(a) row {key} is {stands:?} after{}", story(ops)));

@@ -12,6 +12,8 @@ use crate::options::TIMEOUT;
 /// and machines are busy.
 const SLACK_MS: u64 = 5_000;
 
+const READS: &str = "(h, j) reads";
+
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     let budget_ms = 2 * TIMEOUT.as_millis() as u64 + SLACK_MS;
     let waited = |t0: u64, t1: u64, late: u64| (t1 - t0).saturating_sub(late) / 1_000;
@@ -48,7 +50,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         };
         let ms = waited(*t0, *t1, *late);
         findings.longest_stall_ms = findings.longest_stall_ms.max(ms);
-        findings.checked("(h, j) reads", 1);
+        findings.checked(READS, 1);
         if ms > budget_ms {
             findings.violates(format!("(j) a read of row {key} took {ms} ms at {t0}"));
         }
@@ -72,7 +74,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
                 || is_excused(case, *key, (*t0, *t1), (*from, column), (seen, before))
             {
                 findings
-                    .excuse("reads of what only a destroyed store had, or before it was compared");
+                    .excuse(READS, "of what only a destroyed store had, or before it was compared");
             } else {
                 let what = if seen < least { "own writes" } else { "monotonic reads" };
                 let ops: Vec<&Op> = case.writes(*key).filter(|op| op.t0 < *t1).collect();
