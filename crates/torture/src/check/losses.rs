@@ -56,11 +56,15 @@ impl Losses {
         let mut losses = Losses::default();
         let mut kills: Vec<(u64, String)> = Vec::new();
         let mut quiet: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+        let mut crews: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
         for (who, node, entry) in &book.rest {
             match entry {
                 Entry::Status { t0, to_postgres, to_sqlite, sync, up, .. } => {
                     let Some(node) = *node else { continue };
                     losses.nodes.insert(node);
+                    if who.starts_with('w') {
+                        crews.entry(node).or_default().insert(who);
+                    }
                     if sync != "following" || !up {
                         continue;
                     }
@@ -83,6 +87,7 @@ impl Losses {
                 _ => {}
             }
         }
+        kills.sort_unstable();
         for (_, _, entry) in &book.rest {
             let Entry::Fault { nemesis, target, t0, t1, lost_from, lost_to, .. } = entry else {
                 continue;
@@ -103,8 +108,23 @@ impl Losses {
             if nemesis == "delete-file" {
                 let lost = Happening::Lost { home, from, outsiders: true };
                 losses.happenings.push((t1 + INTO_THE_DELETED, lost));
-                let held = kills.iter().find(|(at, victim)| {
+                // Once all have died that had it open. A read-only file kills some, and does not
+                // tell whom.
+                let mut left = match home {
+                    Home::File(node) => crews.get(&node).cloned().unwrap_or_default(),
+                    Home::Postgres => BTreeSet::new(),
+                };
+                let mut during = kills.iter().filter(|(at, victim)| {
                     (*t0..t1 + PUT_BACK).contains(at) && victim.ends_with(target.as_str())
+                });
+                let held = during.find(|(_, victim)| {
+                    match victim.split_once(' ') {
+                        Some((who, _)) if who.starts_with('w') => {
+                            left.remove(who);
+                        }
+                        _ => left.clear(),
+                    }
+                    left.is_empty()
                 });
                 if let Some((at, _)) = held {
                     losses
