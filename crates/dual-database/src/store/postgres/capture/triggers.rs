@@ -170,7 +170,7 @@ impl Layout {
         let (sidecar, there) = (&self.sidecar, self.there("excluded.key"));
         format!(
             "  INSERT INTO {sidecar} AS s (key, live, stamp, {stamps}, txid)
-  SELECT {key}, true, {born},
+  SELECT {key}, true, greatest(moment, {unseen}),
     {silent},
     own{from}
   ON CONFLICT (key) DO UPDATE SET live = true, stamp = greatest(moment, {next}),
@@ -180,7 +180,7 @@ impl Layout {
             stamps = self.each(", ", |r| r.stamp.clone()),
             silent =
                 self.each(",\n    ", |r| format!("CASE WHEN {} THEN i.horizon END", r.silent(row))),
-            born = format!("greatest(moment, {})", next("i.horizon")),
+            unseen = next("i.horizon"),
             next = next(&self.highest()),
             null = self.each(", ", |r| format!("{} = NULL", r.stamp)),
         )
