@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::ledger::now;
 use crate::node::Node;
 use crate::options::Options;
 use crate::worker::Manner;
@@ -33,6 +34,7 @@ pub struct Member {
 pub struct Life {
     child: Option<Child>,
     incarnations: u32,
+    since: u64,
     idle: bool,
     retired: bool,
     /// How often the process has ended without being asked to.
@@ -114,9 +116,15 @@ impl Member {
         if life.idle {
             command.arg("--idle");
         }
+        life.since = now();
         life.child = Some(command.spawn()?);
         life.incarnations += 1;
         Ok(())
+    }
+
+    /// When it was started last.
+    pub fn since(&self) -> u64 {
+        lock(&self.life).since
     }
 
     /// Tells it something, if it runs.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::crew::lock;
+use crate::crew::{Member, lock};
 use crate::dump::{Dump, differences, rows_that_differ};
 use crate::ledger::now;
 use crate::nemesis::Done;
@@ -29,6 +29,8 @@ const PERSON: Duration = Duration::from_secs(3);
 const APART: Duration = Duration::from_secs(6);
 /// The name of that fault.
 pub const CUT_OFF: &str = "cut-off";
+/// The name under which it is noted that an operator has restarted the workers of a damaged file.
+pub const RESTARTED: &str = "restart-damaged";
 
 /// What quiet has brought.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -53,6 +55,37 @@ pub fn make_whole(world: &World, quiet: &mut Quiet) {
     let _ = servers.ensure_standby();
     world.lead(&servers);
     world.crew.iter().for_each(|member| world.start(member));
+    world.nodes.iter().for_each(|node| restart_damaged(world, node));
+}
+
+/// Restarts the workers of a node whose file is still damaged: who has it open has read its schema
+/// long ago, and does not notice that its page is gone. What they have written since then is lost
+/// with it. If all of them have been restarted already, they had to notice.
+fn restart_damaged(world: &World, node: &Node) {
+    let wrecked = node.wrecked.load(Ordering::SeqCst);
+    let is_of = |member: &&Member| member.node == node.number;
+    let members: Vec<_> = world.crew.iter().filter(is_of).collect();
+    let since = members.iter().map(|member| member.since()).min().unwrap_or(u64::MAX);
+    if since > wrecked || is_sound(world, node) {
+        return;
+    }
+    let t0 = now();
+    let guards: Vec<_> = members.iter().map(|member| lock(&member.trouble)).collect();
+    members.iter().for_each(|member| member.kill());
+    let lost_to = Some(now());
+    members.iter().for_each(|member| world.start(member));
+    drop(guards);
+    let start = Instant::now();
+    while !is_sound(world, node) && start.elapsed() < REST {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let target = format!("node {}", node.number);
+    world.inflicted(RESTARTED, t0, Done { lost_from: Some(0), lost_to, ..Done::to(target) });
+}
+
+fn is_sound(world: &World, node: &Node) -> bool {
+    let sql = "PRAGMA quick_check; SELECT count(*) FROM dual_node;";
+    asked(world, node.number, sql).as_deref() == Some("ok\n1")
 }
 
 /// The last fault of every run: no node reaches PostgreSQL, and all go on writing. So the writes

@@ -18,6 +18,14 @@ pub fn now() -> u64 {
         + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000
 }
 
+/// The monotonic time of a moment of the system's clock, given in milliseconds since 1970.
+pub fn of_system_clock(ms: u64) -> u64 {
+    let (real, since) = (clock_gettime(ClockId::Realtime), now());
+    let real = u64::try_from(real.tv_sec).unwrap_or(0) * 1_000_000
+        + u64::try_from(real.tv_nsec).unwrap_or(0) / 1_000;
+    since.saturating_sub(real.saturating_sub(ms * 1_000))
+}
+
 /// What a write wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -124,8 +132,9 @@ pub enum Entry {
     },
     /// A sum over a bank, in one snapshot of one store.
     Sum { t0: u64, t1: u64, store: String, bank: i64, rows: i64, sum: i64, following: bool },
-    /// Rows that a file has set aside because somebody has them locked at PostgreSQL.
-    Locked { t: u64, node: usize, rows: u64 },
+    /// A file has set a row aside because somebody has it locked at PostgreSQL, or (`aside` is
+    /// false) has it aside no more.
+    Locked { t: u64, node: usize, key: i64, aside: bool },
     /// Where a file's cursor stands.
     Cursor { t: u64, node: usize, epoch: String, xmax: u64 },
     /// A fault, from its beginning to its end. `lost_from`: what its store alone got since then

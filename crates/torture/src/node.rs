@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 
 use crate::proxy::{Mode, Proxy};
 
@@ -24,6 +25,8 @@ pub struct Node {
     pub ways: [Proxy; 2],
     /// Whether the folder is a disk of its own, which can be filled.
     pub has_disk: bool,
+    /// When a page of the file was destroyed last; 0 if none was.
+    pub wrecked: AtomicU64,
     /// Held by the fault that the file is under.
     pub trouble: Mutex<()>,
     /// Held by the fault that the network is under.
@@ -49,6 +52,7 @@ impl Node {
             folder,
             ways: [Proxy::start(ports[0]).await?, Proxy::start(ports[1]).await?],
             has_disk: mounted.is_ok_and(|status| status.success()),
+            wrecked: AtomicU64::new(0),
             trouble: Mutex::new(()),
             network: Mutex::new(()),
         })

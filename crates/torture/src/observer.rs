@@ -1,5 +1,8 @@
 //! Looks at both stores from outside all the time: sums of banks in one snapshot, cursors, and
 //! whether a loss has been recovered from.
+//!
+//! A row that PostgreSQL has locked may be set aside for less time than there is between two looks.
+//! So a trace is kept in the file itself, by triggers, and read with the next look.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::crew::lock;
-use crate::ledger::{Entry, Ledger, now};
+use crate::ledger::{Entry, Ledger, now, of_system_clock};
 use crate::node::Node;
 use crate::shell;
 use crate::worker::{ACCOUNTS, BANK, SPACE};
@@ -20,6 +23,26 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// How long after a destruction its recovery is looked for, in microseconds: it has to be
 /// noticed first.
 const NOTICE: u64 = 3_000_000;
+/// Writes down in the file which rows are set aside as locked, and when; `julianday` is the
+/// system's clock, which no fault moves.
+const TRACE: &str = "CREATE TABLE IF NOT EXISTS torture_locked (at INTEGER, key INTEGER, aside INTEGER); \
+    CREATE TRIGGER IF NOT EXISTS torture_aside AFTER INSERT ON dual_quarantine \
+    WHEN new.code = '55P03' BEGIN INSERT INTO torture_locked VALUES \
+    (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), new.key, 1); END; \
+    CREATE TRIGGER IF NOT EXISTS torture_again AFTER UPDATE OF code ON dual_quarantine \
+    WHEN new.code = '55P03' BEGIN INSERT INTO torture_locked VALUES \
+    (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), new.key, 1); END; \
+    CREATE TRIGGER IF NOT EXISTS torture_released AFTER DELETE ON dual_quarantine \
+    WHEN old.code = '55P03' BEGIN INSERT INTO torture_locked VALUES \
+    (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), old.key, 0); END;";
+
+/// A row was set aside as locked, or is no more.
+struct Step {
+    /// Milliseconds of the system's clock, and a number within one file.
+    at: (u64, u64),
+    key: i64,
+    aside: bool,
+}
 
 /// What one look at a file has shown.
 struct Look {
@@ -27,7 +50,7 @@ struct Look {
     epoch: String,
     xmax: u64,
     pending: u64,
-    locked: u64,
+    locked: Vec<Step>,
     sums: Vec<(i64, i64, i64)>,
 }
 
@@ -43,10 +66,12 @@ pub fn start(world: &Arc<World>) -> std::io::Result<Vec<JoinHandle<()>>> {
         let ledger = Ledger::create(&book, &format!("observer-{node}"), Some(node), 0)?;
         let (world, recovered) = (Arc::clone(world), Arc::clone(&recovered));
         threads.push(std::thread::spawn(move || {
+            let mut traced = (0, 0);
             while world.watched.load(Ordering::SeqCst) {
                 std::thread::sleep(PAUSE);
                 let t0 = now();
-                let Some(look) = look_at(&world.nodes[node]) else { continue };
+                let Some(look) = look_at(&world.nodes[node], traced) else { continue };
+                traced = look.locked.last().map_or(traced, |step| step.at);
                 note(&ledger, node, t0, &look);
                 let quiet = look.following && look.pending == 0;
                 let mut recovered = lock(&recovered);
@@ -105,24 +130,35 @@ fn parts(line: &str) -> Option<(i64, i64, i64)> {
     Some((words.next()??, words.next()??, words.next()??))
 }
 
-fn look_at(node: &Node) -> Option<Look> {
+/// A line of the trace.
+fn step(line: &str) -> Option<Step> {
+    let mut words = line.strip_prefix("locked|")?.split('|');
+    let at = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some(Step { at, key: words.next()?.parse().ok()?, aside: words.next()? == "1" })
+}
+
+/// What the file shows, and what its trace has after that step.
+fn look_at(node: &Node, traced: (u64, u64)) -> Option<Look> {
+    // A file that is no node's yet gets no trace: the first question fails, and ends the program.
     let sql = format!(
-        "BEGIN; SELECT follow FROM dual_node; SELECT count(*) FROM dual_side_users AS s \
+        "SELECT 1 FROM dual_node WHERE 0; {TRACE} BEGIN; SELECT follow FROM dual_node; SELECT count(*) FROM dual_side_users AS s \
          WHERE s.seq > (SELECT pushed FROM dual_node) AND NOT EXISTS (SELECT 1 FROM \
          dual_quarantine AS q WHERE q.key = s.key); \
-         SELECT count(*) FROM dual_quarantine WHERE code = '55P03'; {}; COMMIT;",
+         SELECT 'locked', at, rowid, key, aside FROM torture_locked \
+         WHERE (at, rowid) > {traced:?} ORDER BY at, rowid; {}; COMMIT;",
         sums()
     );
     let answer = shell::sqlite(&node.file, "-list", &sql).ok().filter(|answer| answer.ok)?;
     let mut lines = answer.out.lines();
     let state = serde_json::from_str::<Value>(lines.next()?).ok()?["state"].take();
     let pending = lines.next()?.parse().ok()?;
-    let locked = lines.next()?.parse().ok()?;
     let following = &state["following"];
     let snapshot = following["snapshot"].as_str().unwrap_or_default();
     let xmax = snapshot.split(':').nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
     let (epoch, following) = (following["epoch"].to_string(), following.is_object());
-    let sums = lines.filter_map(parts).collect();
+    let lines: Vec<_> = lines.collect();
+    let locked = lines.iter().filter_map(|line| step(line)).collect();
+    let sums = lines.iter().filter_map(|line| parts(line)).collect();
     Some(Look { following, epoch, xmax, pending, locked, sums })
 }
 
@@ -140,8 +176,9 @@ fn note(ledger: &Ledger, node: usize, t0: u64, look: &Look) {
         up: true,
         wal: None,
     });
-    if look.locked > 0 {
-        ledger.write(&Entry::Locked { t: t0, node, rows: look.locked });
+    for Step { at, key, aside } in &look.locked {
+        let (t, key, aside) = (of_system_clock(at.0), *key, *aside);
+        ledger.write(&Entry::Locked { t, node, key, aside });
     }
     if look.following {
         let epoch = look.epoch.clone();

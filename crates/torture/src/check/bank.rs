@@ -4,10 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, Findings};
 use crate::ledger::{Entry, Op, Outcome, Wish};
+use crate::options::TIMEOUT;
 use crate::outside::COUNTERS;
 use crate::worker::{ACCOUNTS, BANK, DEPOSIT, SPACE};
 
 const SUM: i64 = ACCOUNTS * DEPOSIT;
+
+/// How long the file may wait for its lock before it notes what PostgreSQL already has, in
+/// microseconds.
+const NOTED: u64 = TIMEOUT.as_micros() as u64;
 
 const SUMS: &str = "(e) sums of banks";
 const END: &str = "(e) banks at the end";
@@ -31,6 +36,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     });
     let mut sums: Vec<_> = sums.collect();
     sums.sort_unstable();
+    let asides = asides(case);
     let mut told = BTreeSet::new();
     let mut bases: BTreeMap<(i64, usize), i64> = BTreeMap::new();
     for (t0, t1, store, bank, rows, sum, following) in sums {
@@ -39,7 +45,12 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
             Part::Whole => Some(SUM),
             Part::Broken => None,
             // The first look after it is what the others are measured by.
-            Part::Again(which) if rows == ACCOUNTS && following && !case.losses.doubt(t0, t1) => {
+            Part::Again(which)
+                if rows == ACCOUNTS
+                    && following
+                    && !case.losses.doubt(t0, t1)
+                    && !asides.iter().any(|aside| aside.excuses(bank, store, t0, t1)) =>
+            {
                 Some(*bases.entry((bank, which)).or_insert(sum))
             }
             Part::Again(which) => bases.get(&(bank, which)).copied(),
@@ -50,6 +61,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
             findings.excuse(SUMS, "both sides were compared after a loss");
         } else if base.is_none() {
             findings.excuse(SUMS, "written on both sides at a time");
+        } else if asides.iter().any(|aside| aside.excuses(bank, store, t0, t1)) {
+            findings.excuse(SUMS, "a row of the bank was in quarantine, as locked");
         } else if told.insert((store.clone(), bank)) {
             findings.violates(format!(
                 "(e) bank {bank} was {sum} in {rows} accounts at {t0}..{t1} in {store}, not {base:?}"
@@ -79,6 +92,59 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         }
     }
     counters(case, findings);
+}
+
+/// A time in which a row of a bank was in quarantine because somebody had it locked at PostgreSQL:
+/// the rest of its transaction is there without it.
+struct Aside {
+    bank: i64,
+    /// From when PostgreSQL may have had the rest.
+    from: u64,
+    /// By when each store has the row, too. The file that set it aside is whole all the time.
+    to: BTreeMap<String, u64>,
+}
+
+impl Aside {
+    fn excuses(&self, bank: i64, store: &str, t0: u64, t1: u64) -> bool {
+        let to = self.to.get(store).copied();
+        bank == self.bank && t1 >= self.from && to.is_some_and(|to| t0 <= to)
+    }
+}
+
+fn asides(case: &Case<'_>) -> Vec<Aside> {
+    let told = case.book.rest.iter().filter_map(|(_, _, entry)| match entry {
+        Entry::Locked { t, node, key, aside } => Some((*node, *key, *t, *aside)),
+        _ => None,
+    });
+    // Each file's are in the order of time.
+    let mut told: Vec<_> = told.collect();
+    told.sort_by_key(|(node, key, ..)| (*node, *key));
+    let mut asides: Vec<Aside> = Vec::new();
+    let mut since: Option<(usize, i64, u64)> = None;
+    let ends = told.iter().skip(1).map(Some).chain([None]);
+    for ((node, key, t, aside), next) in told.iter().zip(ends) {
+        if !aside {
+            continue;
+        }
+        let same = |of: &(usize, i64, u64)| of.0 == *node && of.1 == *key;
+        let (.., from) = *since.filter(same).get_or_insert((*node, *key, *t));
+        let next = next.filter(|(of, row, ..)| (of, row) == (node, key));
+        if next.is_some_and(|(.., aside)| *aside) {
+            since = Some((*node, *key, from));
+            continue;
+        }
+        since = None;
+        // Without an end the file itself was destroyed.
+        let end = next.map_or(*t, |(_, _, end, _)| *end);
+        let pushed = case.losses.pushed(*node, end);
+        let others = (0..case.files.len()).filter(|other| other != node);
+        let mut to: BTreeMap<_, _> = others
+            .map(|other| (format!("node {other}"), case.losses.pulled(other, pushed)))
+            .collect();
+        to.insert("postgres".into(), pushed);
+        asides.push(Aside { bank: key / SPACE, from: from.saturating_sub(NOTED), to });
+    }
+    asides
 }
 
 /// A bank, by the times from which its sum says nothing to those at which it says something again.

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::heal::RESTARTED;
 use crate::ledger::{Book, Entry, Op, Outcome, Wish};
 use crate::schedule::Nemesis;
 
@@ -101,7 +102,7 @@ impl Losses {
             }
             let touches =
                 Nemesis::ALL.iter().any(|known| known.name() == nemesis && known.touches_file());
-            if let (true, Home::File(node)) = (touches, home) {
+            if let (true, Home::File(node)) = (touches || nemesis == RESTARTED, home) {
                 losses.unreadable.push((*t0, t1 + REOPENED, node));
             }
             let Some(from) = *lost_from else { continue };
@@ -241,17 +242,25 @@ impl Losses {
     /// When every store had what the others had, at the latest, after that write: its file had
     /// nothing pending, and then no file lacked anything.
     pub fn exchanged(&self, op: &Op) -> u64 {
-        let after = |t: u64, is: &dyn Fn(&Happening) -> bool| {
-            let mut later = self.happenings.iter().filter(|(at, what)| *at > t && is(what));
-            later.next().map_or(u64::MAX, |(at, _)| *at)
-        };
-        let pushed =
-            after(op.t1, &|what| matches!(what, Happening::Pushed(of) if Some(*of) == op.node));
-        let pulled = self
-            .nodes
-            .iter()
-            .map(|node| after(pushed, &|what| matches!(what, Happening::Pulled(of) if of == node)));
+        let Some(node) = op.node else { return u64::MAX };
+        let pushed = self.pushed(node, op.t1);
+        let pulled = self.nodes.iter().map(|node| self.pulled(*node, pushed));
         pulled.max().unwrap_or(u64::MAX)
+    }
+
+    /// When the file had nothing pending for PostgreSQL, at the latest, after that moment.
+    pub fn pushed(&self, node: usize, t: u64) -> u64 {
+        self.after(t, |what| matches!(what, Happening::Pushed(of) if *of == node))
+    }
+
+    /// When the file lacked nothing of PostgreSQL, at the latest, after that moment.
+    pub fn pulled(&self, node: usize, t: u64) -> u64 {
+        self.after(t, |what| matches!(what, Happening::Pulled(of) if *of == node))
+    }
+
+    fn after(&self, t: u64, is: impl Fn(&Happening) -> bool) -> u64 {
+        let mut later = self.happenings.iter().filter(|(at, what)| *at > t && is(what));
+        later.next().map_or(u64::MAX, |(at, _)| *at)
     }
 
     /// From destructions to their recoveries, those that end after that moment.

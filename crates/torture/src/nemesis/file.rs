@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Done, Skipped};
@@ -116,6 +117,7 @@ pub(super) fn corrupt(world: &World, event: &Event) -> Result<Done, Skipped> {
     // What is in the log would cover the page.
     let _ = shell::sqlite(&node.file, "-list", "PRAGMA wal_checkpoint(TRUNCATE);");
     let page = wreck(&node.file, event.choice).map_err(|_| "its file cannot be written")?;
+    node.wrecked.store(now(), Ordering::SeqCst);
     let note = Some(format!("page {page}"));
     Ok(Done { lost_from: Some(0), note, ..done(node) })
 }
