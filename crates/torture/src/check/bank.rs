@@ -240,3 +240,60 @@ fn counters(case: &Case<'_>, findings: &mut Findings) {
         ));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::check;
+    use crate::dump::{Dump, Row};
+    use crate::ledger::Book;
+
+    const FIRST: i64 = SPACE + BANK;
+
+    fn account(key: i64) -> (i64, Row) {
+        (key, Row::from([("referrer_id".to_owned(), Some(DEPOSIT.to_string()))]))
+    }
+
+    fn status(t0: u64) -> Entry {
+        let (to_postgres, to_sqlite) = (Some(0), Some(0));
+        let sync = "following".into();
+        Entry::Status { t0, t1: t0, to_postgres, to_sqlite, sync, up: true, wal: None }
+    }
+
+    /// What is told of one look that lacks a row of a bank, while the row `key` is set aside at
+    /// 10 s and released at 11 s; both nodes tell at 12 s that nothing is pending.
+    fn violations(key: i64, store: &str, seconds: u64) -> usize {
+        let mut book = Book::default();
+        let wish = Wish::Transfer { to: FIRST, amount: 0 };
+        let (who, node, key_of) = ("w1".to_owned(), Some(0), FIRST);
+        let op = Op { who, node, t0: 1, t1: 2, key: key_of, wish, outcome: Outcome::Both, late: 0 };
+        book.ops.push(op);
+        let at = seconds * 1_000_000;
+        let (rows, sum) = (ACCOUNTS - 1, SUM - DEPOSIT);
+        let store = store.to_owned();
+        let look = Entry::Sum { t0: at, t1: at + 1, store, bank: 1, rows, sum, following: true };
+        let mut tell = |node, entry| book.rest.push(("observer".to_owned(), node, entry));
+        tell(None, look);
+        for (t, aside) in [(10_000_000, true), (11_000_000, false)] {
+            tell(Some(0), Entry::Locked { t, node: 0, key, aside });
+        }
+        (0..2).for_each(|node| tell(Some(node), status(12_000_000)));
+        (0..2).for_each(|node| tell(Some(node), status(13_000_000)));
+        let rows: BTreeMap<_, _> = (FIRST..FIRST + ACCOUNTS).map(account).collect();
+        let dump = Dump { rows, ..Dump::default() };
+        let found = check(&book, &dump, &[dump.clone(), dump.clone()]);
+        found.violations.iter().filter(|text| text.starts_with("(e)")).count()
+    }
+
+    #[test]
+    fn half_a_transfer_is_excused_by_a_locked_row_of_its_bank_while_it_lasts() {
+        assert_eq!(violations(FIRST + 3, "postgres", 9), 0, "not noted yet");
+        assert_eq!(violations(FIRST + 3, "postgres", 10), 0);
+        assert_eq!(violations(FIRST + 3, "node 1", 12), 0, "not fetched yet");
+        assert_eq!(violations(FIRST + 3, "postgres", 7), 1, "before");
+        assert_eq!(violations(FIRST + 3, "postgres", 13), 1, "pushed since");
+        assert_eq!(violations(FIRST + 3, "node 1", 14), 1, "fetched since");
+        assert_eq!(violations(FIRST + 3, "node 0", 10), 1, "its own file is whole");
+        assert_eq!(violations(FIRST + 3 + SPACE, "postgres", 10), 1, "another bank's row");
+    }
+}
