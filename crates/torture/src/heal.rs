@@ -22,6 +22,8 @@ use crate::world::World;
 const LIMIT: Duration = Duration::from_secs(240);
 /// How long calls may go on after the last fault.
 const REST: Duration = Duration::from_secs(60);
+/// How long workers that were restarted may take to make a damaged file good.
+const SALVAGE: Duration = Duration::from_secs(20);
 /// How long a comparison waits for a person before one comes.
 const PERSON: Duration = Duration::from_secs(3);
 
@@ -58,7 +60,7 @@ pub fn make_whole(world: &World, quiet: &mut Quiet) {
     world.nodes.iter().for_each(|node| restart_damaged(world, node));
 }
 
-/// Restarts the workers of a node whose file is still damaged: who has it open has read its schema
+/// Restarts the workers of a node whose file still cannot be read: who has it open has read its schema
 /// long ago, and does not notice that its page is gone. What they have written since then is lost
 /// with it. If all of them have been restarted already, they had to notice.
 fn restart_damaged(world: &World, node: &Node) {
@@ -76,7 +78,7 @@ fn restart_damaged(world: &World, node: &Node) {
     members.iter().for_each(|member| world.start(member));
     drop(guards);
     let start = Instant::now();
-    while !is_sound(world, node) && start.elapsed() < REST {
+    while !is_sound(world, node) && start.elapsed() < SALVAGE {
         std::thread::sleep(Duration::from_millis(200));
     }
     let target = format!("node {}", node.number);
@@ -84,8 +86,8 @@ fn restart_damaged(world: &World, node: &Node) {
 }
 
 fn is_sound(world: &World, node: &Node) -> bool {
-    let sql = "PRAGMA quick_check; SELECT count(*) FROM dual_node;";
-    asked(world, node.number, sql).as_deref() == Some("ok\n1")
+    let is_node = asked(world, node.number, "SELECT count(*) FROM dual_node;");
+    is_node.as_deref() == Some("1") && Dump::of_file(&node.file).is_some()
 }
 
 /// The last fault of every run: no node reaches PostgreSQL, and all go on writing. So the writes

@@ -23,18 +23,25 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// How long after a destruction its recovery is looked for, in microseconds: it has to be
 /// noticed first.
 const NOTICE: u64 = 3_000_000;
-/// Writes down in the file which rows are set aside as locked, and when; `julianday` is the
-/// system's clock, which no fault moves.
-const TRACE: &str = "CREATE TABLE IF NOT EXISTS torture_locked (at INTEGER, key INTEGER, aside INTEGER); \
-    CREATE TRIGGER IF NOT EXISTS torture_aside AFTER INSERT ON dual_quarantine \
-    WHEN new.code = '55P03' BEGIN INSERT INTO torture_locked VALUES \
-    (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), new.key, 1); END; \
-    CREATE TRIGGER IF NOT EXISTS torture_again AFTER UPDATE OF code ON dual_quarantine \
-    WHEN new.code = '55P03' BEGIN INSERT INTO torture_locked VALUES \
-    (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), new.key, 1); END; \
-    CREATE TRIGGER IF NOT EXISTS torture_released AFTER DELETE ON dual_quarantine \
-    WHEN old.code = '55P03' BEGIN INSERT INTO torture_locked VALUES \
-    (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), old.key, 0); END;";
+/// What makes the file write down which rows are set aside as locked, and when, by the system's
+/// clock, which no fault moves.
+fn trace() -> String {
+    let table =
+        "CREATE TABLE IF NOT EXISTS torture_locked (at INTEGER, key INTEGER, aside INTEGER);";
+    let triggers = [
+        ("aside", "INSERT", "new", 1),
+        ("again", "UPDATE OF code", "new", 1),
+        ("released", "DELETE", "old", 0),
+    ];
+    let triggers = triggers.map(|(name, event, row, aside)| {
+        format!(
+            "CREATE TRIGGER IF NOT EXISTS torture_{name} AFTER {event} ON dual_quarantine \
+             WHEN {row}.code = '55P03' BEGIN INSERT INTO torture_locked VALUES \
+             (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), {row}.key, {aside}); END;"
+        )
+    });
+    format!("{table} {}", triggers.join(" "))
+}
 
 /// A row was set aside as locked, or is no more.
 struct Step {
@@ -141,11 +148,13 @@ fn step(line: &str) -> Option<Step> {
 fn look_at(node: &Node, traced: (u64, u64)) -> Option<Look> {
     // A file that is no node's yet gets no trace: the first question fails, and ends the program.
     let sql = format!(
-        "SELECT 1 FROM dual_node WHERE 0; {TRACE} BEGIN; SELECT follow FROM dual_node; SELECT count(*) FROM dual_side_users AS s \
+        "SELECT 1 FROM dual_node WHERE 0; {} BEGIN; \
+         SELECT follow FROM dual_node; SELECT count(*) FROM dual_side_users AS s \
          WHERE s.seq > (SELECT pushed FROM dual_node) AND NOT EXISTS (SELECT 1 FROM \
          dual_quarantine AS q WHERE q.key = s.key); \
          SELECT 'locked', at, rowid, key, aside FROM torture_locked \
          WHERE (at, rowid) > {traced:?} ORDER BY at, rowid; {}; COMMIT;",
+        trace(),
         sums()
     );
     let answer = shell::sqlite(&node.file, "-list", &sql).ok().filter(|answer| answer.ok)?;

@@ -105,6 +105,15 @@ struct Aside {
 }
 
 impl Aside {
+    fn of(case: &Case<'_>, node: usize, key: i64, from: u64, to: u64) -> Aside {
+        let pushed = case.losses.pushed(node, to);
+        let others = (0..case.files.len()).filter(|other| *other != node);
+        let pulled =
+            others.map(|other| (format!("node {other}"), case.losses.pulled(other, pushed)));
+        let to = pulled.chain([("postgres".to_owned(), pushed)]).collect();
+        Aside { bank: key / SPACE, from: from.saturating_sub(NOTED), to }
+    }
+
     fn excuses(&self, bank: i64, store: &str, t0: u64, t1: u64) -> bool {
         let to = self.to.get(store).copied();
         bank == self.bank && t1 >= self.from && to.is_some_and(|to| t0 <= to)
@@ -116,33 +125,27 @@ fn asides(case: &Case<'_>) -> Vec<Aside> {
         Entry::Locked { t, node, key, aside } => Some((*node, *key, *t, *aside)),
         _ => None,
     });
+    let of_bank = |key: i64| (BANK..BANK + ACCOUNTS).contains(&(key % SPACE));
+    let mut told: Vec<_> = told.filter(|(_, key, ..)| of_bank(*key)).collect();
     // Each file's are in the order of time.
-    let mut told: Vec<_> = told.collect();
     told.sort_by_key(|(node, key, ..)| (*node, *key));
-    let mut asides: Vec<Aside> = Vec::new();
-    let mut since: Option<(usize, i64, u64)> = None;
-    let ends = told.iter().skip(1).map(Some).chain([None]);
-    for ((node, key, t, aside), next) in told.iter().zip(ends) {
-        if !aside {
-            continue;
+    let mut asides = Vec::new();
+    for row in told.chunk_by(|one, two| (one.0, one.1) == (two.0, two.1)) {
+        let (node, key, ..) = row[0];
+        let mut since: Option<(u64, u64)> = None;
+        for (_, _, t, aside) in row {
+            match (since, aside) {
+                (None, false) => {}
+                (None, true) => since = Some((*t, *t)),
+                (Some((from, _)), true) => since = Some((from, *t)),
+                (Some((from, _)), false) => {
+                    asides.push(Aside::of(case, node, key, from, *t));
+                    since = None;
+                }
+            }
         }
-        let same = |of: &(usize, i64, u64)| of.0 == *node && of.1 == *key;
-        let (.., from) = *since.filter(same).get_or_insert((*node, *key, *t));
-        let next = next.filter(|(of, row, ..)| (of, row) == (node, key));
-        if next.is_some_and(|(.., aside)| *aside) {
-            since = Some((*node, *key, from));
-            continue;
-        }
-        since = None;
         // Without an end the file itself was destroyed.
-        let end = next.map_or(*t, |(_, _, end, _)| *end);
-        let pushed = case.losses.pushed(*node, end);
-        let others = (0..case.files.len()).filter(|other| other != node);
-        let mut to: BTreeMap<_, _> = others
-            .map(|other| (format!("node {other}"), case.losses.pulled(other, pushed)))
-            .collect();
-        to.insert("postgres".into(), pushed);
-        asides.push(Aside { bank: key / SPACE, from: from.saturating_sub(NOTED), to });
+        asides.extend(since.map(|(from, to)| Aside::of(case, node, key, from, to)));
     }
     asides
 }
@@ -295,5 +298,6 @@ mod tests {
         assert_eq!(violations(FIRST + 3, "node 1", 14), 1, "fetched since");
         assert_eq!(violations(FIRST + 3, "node 0", 10), 1, "its own file is whole");
         assert_eq!(violations(FIRST + 3 + SPACE, "postgres", 10), 1, "another bank's row");
+        assert_eq!(violations(SPACE + 3, "postgres", 10), 1, "a row of no bank");
     }
 }
