@@ -217,26 +217,23 @@ impl Losses {
     }
 
     /// Whether two writes of one writer, answered by different stores, were made on both sides at
-    /// a time: the store of the second one is not known to have had the first.
+    /// a time: the store of the second one is not known to have had the first. Who cannot read
+    /// the file does not know what is pending in it, and goes on with PostgreSQL; that write is
+    /// in both once the file can be opened.
     pub fn apart(&self, one: &Op, two: &Op) -> bool {
         let Some(node) = one.node else { return false };
-        let has_passed = |what: &Happening| match (&one.outcome, &two.outcome) {
-            (Outcome::Postgres, Outcome::Sqlite) => {
-                matches!(what, Happening::Pulled(of) if *of == node)
-            }
-            (Outcome::Sqlite, Outcome::Postgres) => {
-                matches!(what, Happening::Pushed(of) if *of == node)
-            }
-            _ => true,
+        let has_passed = |what: &Happening| match (&one.outcome, what) {
+            (Outcome::Postgres, Happening::Pulled(of))
+            | (Outcome::Sqlite, Happening::Pushed(of)) => *of == node,
+            _ => false,
         };
-        if matches!(
-            (&one.outcome, &two.outcome),
-            (Outcome::Postgres, Outcome::Sqlite) | (Outcome::Sqlite, Outcome::Postgres)
-        ) {
-            let between = |at: &u64| (one.t1..two.t0).contains(at);
-            return !self.happenings.iter().any(|(at, what)| between(at) && has_passed(what));
-        }
-        false
+        let differ = match (&one.outcome, &two.outcome) {
+            (Outcome::Postgres, Outcome::Sqlite) | (Outcome::Sqlite, Outcome::Postgres) => true,
+            (Outcome::Sqlite, Outcome::Both) => self.unreadable(two.node, two.t0, two.t0),
+            _ => false,
+        };
+        let between = |at: &u64| (one.t1..two.t0).contains(at);
+        differ && !self.happenings.iter().any(|(at, what)| between(at) && has_passed(what))
     }
 
     /// When every store had what the others had, at the latest, after that write: its file had
