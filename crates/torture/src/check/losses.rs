@@ -307,3 +307,36 @@ fn began_in(op: &Op) -> Vec<Home> {
         _ => vec![Home::Postgres],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(outcome: Outcome, seconds: u64) -> Op {
+        let (t0, t1) = (seconds * 1_000_000, seconds * 1_000_000 + 1);
+        let wish = Wish::Transfer { to: 1, amount: 1 };
+        Op { who: "w4".into(), node: Some(1), t0, t1, key: 0, wish, outcome, late: 0 }
+    }
+
+    /// Whether a transfer in the file alone at 5 s and one at that time, answered with both
+    /// stores, are apart; the file was read-only until 10 s. Perhaps it had nothing pending at 8 s.
+    fn are_apart(seconds: u64, pushed: bool) -> bool {
+        let mut book = Book::default();
+        let (nemesis, target) = ("read-only".to_owned(), "node 1".to_owned());
+        let (t0, t1, lost_from, lost_to, note) = (6_000_000, 10_000_000, None, None, None);
+        let fault = Entry::Fault { nemesis, target, t0, t1, lost_from, lost_to, note };
+        book.rest.push(("nemesis".into(), None, fault));
+        let (to_postgres, to_sqlite) = (Some(u64::from(!pushed)), None);
+        let (t0, t1, sync, up) = (8_000_000, 8_000_000, "following".into(), true);
+        let status = Entry::Status { t0, t1, to_postgres, to_sqlite, sync, up, wal: None };
+        book.rest.push(("w4".into(), Some(1), status));
+        Losses::of(&book).apart(&op(Outcome::Sqlite, 5), &op(Outcome::Both, seconds))
+    }
+
+    #[test]
+    fn who_cannot_read_the_file_does_not_know_what_is_pending_in_it() {
+        assert!(are_apart(12, false));
+        assert!(!are_apart(12, true), "it had been pushed");
+        assert!(!are_apart(40, false), "the file could be read");
+    }
+}
