@@ -114,6 +114,8 @@ pub struct Primary {
     system: u64,
     relations: u64,
     backup: Option<(Durable, u64, BTreeMap<u32, Token>)>,
+    /// The files that worked on with the tokens that they had at the backup.
+    went_on: BTreeSet<u32>,
     replica: (Durable, u64),
     /// Counts restarts: a connection belongs to one.
     pub incarnation: u64,
@@ -143,6 +145,7 @@ impl Primary {
             system: 1,
             relations: 1,
             backup: None,
+            went_on: BTreeSet::new(),
             incarnation: 1,
             up: true,
             now: 0,

@@ -224,7 +224,7 @@ impl World {
         if let Some(cause) = cause {
             self.broken(&mut content, cause);
         }
-        let fresh = Token(u128::from(self.fresh_token()));
+        let fresh = Token::after(content.tokens.current(), self.fresh_token().into());
         let fresh = content.tokens.proposal(seen, fresh);
         content.tokens = content.tokens.propose(seen, fresh);
         self.files[file].commit(content, true);

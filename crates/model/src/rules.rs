@@ -2,7 +2,7 @@
 
 use dual_database::merge::{Absorbed, Change, Defaults, Merged, Tracked, Version, merge};
 use dual_database::stamp::{Stamp, Writer, captured};
-use dual_database::sync::{Epoch, Tokens};
+use dual_database::sync::{Epoch, Token, Tokens};
 use dual_database::value::Value;
 
 use crate::trap::{Trap, Traps};
@@ -63,6 +63,10 @@ impl Traps {
     pub fn seen_epoch(self, epoch: Epoch, tokens: &Tokens) -> Epoch {
         if self.has(Trap::NoToken) {
             Epoch { token: tokens.current().or(tokens.proposed()), ..epoch }
+        } else if self.has(Trap::PastTokenIsACopys)
+            && epoch.token.is_some_and(|seen| tokens.is_past(seen))
+        {
+            Epoch { token: Some(Token::after(tokens.current(), 0)), ..epoch }
         } else {
             epoch
         }

@@ -34,6 +34,8 @@ traps! {
     ZeroAfterDelete = "zero-after-delete",
     /// The epoch has no token.
     NoToken = "no-token",
+    /// A server that has an earlier token of the file is taken for one that a copy has met.
+    PastTokenIsACopys = "past-token-is-a-copys",
     /// The server has no token of its own.
     NoLife = "no-life",
     /// The epoch does not notice that the tables were recreated.

@@ -201,6 +201,7 @@ impl World {
     /// Lets one event happen.
     pub fn happen(&mut self, event: &Event) {
         self.set_clocks();
+        self.goes_on(event);
         match event {
             Event::Wait(ms) => self.pass(*ms),
             Event::Call { process, key, change, fault } => {
@@ -254,7 +255,11 @@ impl World {
             Event::BackUp => self.primary.back_up(),
             Event::Restore { kind } => {
                 self.taint_all();
-                self.destroy(None, |world| world.primary.restore(*kind));
+                // Of two copies of one file one would accept the token in a copy of the server, and
+                // hide from the other that it is one: left out.
+                let ids: BTreeSet<u32> = self.files.iter().map(|file| file.now.id).collect();
+                let kind = if ids.len() < FILES { kind % 4 } else { *kind };
+                self.destroy(None, |world| world.primary.restore(kind));
             }
             Event::Block { file, block } => self.files[*file].blocked = *block,
             Event::PowerCut { file } => {
@@ -284,6 +289,24 @@ impl World {
             }
         }
         self.check_always();
+    }
+
+    fn goes_on(&mut self, event: &Event) {
+        let connected =
+            |process: &usize| self.processes[*process].connection == Some(self.primary.incarnation);
+        let who = match event {
+            Event::Call { process, .. }
+            | Event::Transfer { process, .. }
+            | Event::Answer { process } => Some(*process),
+            Event::Advance { process, .. } | Event::Round { process } if connected(process) => {
+                Some(*process)
+            }
+            _ => None,
+        };
+        if let Some(process) = who {
+            let file = self.processes[process].file;
+            self.primary.goes_on(self.files[file].now.id);
+        }
     }
 
     fn script_transfer(&mut self, from: usize, amount: i64) {

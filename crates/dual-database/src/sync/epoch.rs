@@ -1,9 +1,32 @@
 //! Whether PostgreSQL is still the one that was followed.
 
 /// A random number that a file and PostgreSQL share. PostgreSQL keeps it in an UNLOGGED table,
-/// which crash recovery, promotion and a restore from a base backup empty.
+/// which crash recovery, promotion and a restore from a base backup empty. A copy of a server that
+/// was stopped in order has it still; that such a one is not the latest tells its rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token(pub u128);
+
+impl Token {
+    /// The token that a file sets after `last`: `random` below its rank.
+    ///
+    /// ```
+    /// use dual_database::sync::Token;
+    /// let first = Token::after(None, u128::MAX);
+    /// let second = Token::after(Some(first), 7);
+    /// assert_eq!((first.rank(), second.rank()), (1, 2));
+    /// ```
+    #[must_use]
+    pub fn after(last: Option<Token>, random: u128) -> Token {
+        let rank = last.map_or(0, Token::rank).wrapping_add(1);
+        Token((u128::from(rank) << 96) | (random & (u128::MAX >> 32)))
+    }
+
+    /// The how many-th it is of its file.
+    #[must_use]
+    pub fn rank(self) -> u32 {
+        u32::try_from(self.0 >> 96).unwrap_or(u32::MAX)
+    }
+}
 
 /// What identifies the history that the transaction ids belong to; read in the same snapshot
 /// as every poll.
@@ -39,8 +62,8 @@ pub enum Break {
     /// Made anew in the place of a file that was lost or damaged. Nothing was exchanged since,
     /// and what it does not have may have been there.
     Rebuilt,
-    /// PostgreSQL has another token: this file is a copy, or was restored from one. It takes
-    /// a new number.
+    /// PostgreSQL has another token, no earlier one: this file is a copy, or was restored from one.
+    /// It takes a new number.
     OtherFile,
     /// PostgreSQL crashed, was promoted, restored or replaced: it may have lost transactions
     /// and may hand out their ids again.
@@ -96,6 +119,14 @@ impl Tokens {
         self.current == Some(seen) || self.proposed == Some(seen)
     }
 
+    /// Whether the file, or the one that it is a copy of, has set it before its last: whoever has it
+    /// now has lost what came since. Another copy's is never lower, as it replaced what this file
+    /// has or a later one.
+    #[must_use]
+    pub fn is_past(&self, seen: Token) -> bool {
+        !self.accept(seen) && self.current.is_some_and(|current| seen.rank() < current.rank())
+    }
+
     /// The tokens, after PostgreSQL was seen to have `seen`, with another proposed.
     ///
     /// If `seen` is not ours, the break has to be in the file's state by then: once PostgreSQL
@@ -144,8 +175,9 @@ impl Epoch {
         match self.token {
             _ if !same_server => Some(Break::OtherPrimary),
             None => Some(Break::OtherPrimary),
-            Some(token) if !tokens.accept(token) => Some(Break::OtherFile),
-            Some(_) => None,
+            Some(token) if tokens.accept(token) => None,
+            Some(token) if tokens.is_past(token) => Some(Break::OtherPrimary),
+            Some(_) => Some(Break::OtherFile),
         }
     }
 }
@@ -183,6 +215,19 @@ mod tests {
         let next = proposed.propose(Some(Token(2)), Token(3));
         assert_eq!((judge(next, 2), judge(next, 3)), (None, None));
         assert_eq!(judge(next, 1), Some(Break::OtherFile));
+    }
+
+    #[test]
+    fn a_server_that_has_an_earlier_token_has_lost_something() {
+        let first = Token::after(None, 9);
+        let second = Token::after(Some(first), 8);
+        let others = Token::after(Some(first), 7);
+        let tokens = Tokens { current: Some(second), proposed: None };
+        let judge = |there: Token| epoch(Some(there.0)).break_from(&epoch(Some(1)), &tokens);
+        assert_eq!(judge(second), None);
+        assert_eq!(judge(first), Some(Break::OtherPrimary));
+        assert_eq!(judge(others), Some(Break::OtherFile));
+        assert_eq!(judge(Token::after(Some(others), 7)), Some(Break::OtherFile));
     }
 
     #[test]

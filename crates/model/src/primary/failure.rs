@@ -36,10 +36,22 @@ impl Primary {
 
     pub fn back_up(&mut self) {
         self.backup = Some((self.data.clone(), self.next_txid, self.tokens.clone()));
+        self.went_on.clear();
+    }
+
+    /// A file works with the token that it had at the backup. With a server that was stopped for it
+    /// that cannot be: whoever goes on has connected again, and has another one.
+    pub fn goes_on(&mut self, file: u32) {
+        if let Some((.., tokens)) = &self.backup
+            && tokens.get(&file) == self.tokens.get(&file)
+        {
+            self.went_on.insert(file);
+        }
     }
 
     /// Restores the last backup: to a point in time, into a new cluster by `pg_dump`, by
-    /// `pg_restore --clean` into the same database, or from a snapshot of the volume.
+    /// `pg_restore --clean` into the same database, from a snapshot of the volume, or from a copy
+    /// that was made while the server was stopped.
     pub fn restore(&mut self, kind: u64) {
         let Some((data, next_txid, tokens)) = self.backup.clone() else { return };
         self.data = data;
@@ -64,7 +76,8 @@ impl Primary {
             }
             _ => {
                 self.next_txid = next_txid;
-                self.tokens.clear();
+                let copied = tokens.into_iter().filter(|_| kind / 4 % 2 == 1);
+                self.tokens = copied.filter(|(file, _)| !self.went_on.contains(file)).collect();
             }
         }
         self.data.last_committed = self.data.last_committed.min(self.next_txid - 1);

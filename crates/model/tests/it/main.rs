@@ -21,6 +21,7 @@ fn rare(trap: Trap) -> u64 {
         Trap::LateAcknowledgement => 29_400,
         Trap::NoLife => 33_000,
         Trap::RefusedStaysSettled => 65_600,
+        Trap::PastTokenIsACopys => 66_600,
         Trap::StaleOffset => 79_000,
         _ => 0,
     }

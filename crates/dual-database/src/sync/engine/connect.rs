@@ -59,7 +59,8 @@ impl Rounds {
             if let Some(cause) = cause {
                 node.follow = follow(&node.follow, Event::Broken(cause))?;
             }
-            let fresh = node.tokens.proposal(seen, Token(random()));
+            let fresh = Token::after(node.tokens.current(), random());
+            let fresh = node.tokens.proposal(seen, fresh);
             node.tokens = node.tokens.propose(seen, fresh);
             node.installation = Some(header.epoch.installation);
             content.set_node(&node)?;
