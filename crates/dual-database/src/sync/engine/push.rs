@@ -11,7 +11,7 @@ use crate::Result;
 use crate::merge::Tracked;
 use crate::schema::RowId;
 use crate::stamp::Writer;
-use crate::store::postgres::primary::{PushEnd, Pushed};
+use crate::store::postgres::primary::{LOCKED, PushEnd, Pushed};
 use crate::store::sqlite::replica::{
     ConflictEntry, Content, Durability, LocalRow, Node, Pending, Side,
 };
@@ -255,7 +255,8 @@ pub(super) fn acknowledged(
         let is_latest = row.seq <= batch.upto;
         match refused.get(id) {
             Some((code, reason)) => {
-                if is_latest {
+                // Who has the row locked has it still, whatever has been written to it here.
+                if is_latest || *code == LOCKED {
                     ward.set_aside(content, *id, Side::Postgres, code, (*reason).to_owned())?;
                 }
                 continue;

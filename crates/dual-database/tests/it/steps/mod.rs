@@ -154,8 +154,12 @@ fn survives(step: Step, blow: Blow) {
     }
     check(&place, &what);
     if let Some(expected) = stage.conflicts(step, blow) {
-        let conflicts = place.psql("SELECT count(*) FROM dual.conflict");
-        assert_eq!(conflicts, expected.to_string(), "{what}: conflicts");
+        // Of the keys that the struck process alone writes there can be one with itself: an answer
+        // that a busy machine has given too late, and then another change.
+        let others = "FROM dual.conflict WHERE key NOT BETWEEN 10 AND 13";
+        let told = format!("SELECT key || ': ' || winning || ' over ' || losing {others}");
+        let conflicts = place.psql(&format!("SELECT count(*) {others}"));
+        assert_eq!(conflicts, expected.to_string(), "{what}: {}", place.psql(&told));
     }
 }
 
