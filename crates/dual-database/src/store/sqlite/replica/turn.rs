@@ -33,7 +33,7 @@ pub struct PushTurn {
 }
 
 impl Replica {
-    /// Waits for the turn, at most that long, and has it for at most [`LONGEST`]. `None` if it was
+    /// Waits for the turn, at most that long, and has it for at most five seconds. `None` if it was
     /// not free in that time, or the folder cannot be written.
     pub async fn push_turn(&self, most: Duration) -> Option<PushTurn> {
         let path = self.place.beside(PUSH);
