@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dual_database::Result;
 use dual_database::merge::Change;
-use dual_database::schema::{Column, LogicalType, Role, RowId, Table, users};
+use dual_database::schema::{Column, LogicalType, Making, Role, RowId, Table, users};
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::store::sqlite::replica::{
     Content, Durability, Node as State, Replica, Settings as ReplicaSettings,
@@ -148,6 +148,7 @@ impl Node {
             path: path.to_owned(),
             busy: Duration::from_secs(5),
             tables: tables(),
+            making: Making::default(),
         };
         let mut shared = Shared::new(Settings::parse(url).unwrap(), limits(), sqlite.clone());
         shared.poll = Duration::from_millis(200);

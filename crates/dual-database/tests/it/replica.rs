@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dual_database::merge::{Change, Defaults, Register, RegisterId, Tracked, Version};
-use dual_database::schema::{RowId, Table};
+use dual_database::schema::{Making, RowId, Table};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::sqlite::replica::{
     Content, Durability, LocalRow, Quarantined, Replica, Settings, Side, Taken,
@@ -22,7 +22,12 @@ pub struct Scene {
 }
 
 pub fn settings(path: impl Into<PathBuf>, tables: Vec<Table>) -> Settings {
-    Settings { path: path.into(), busy: Duration::from_secs(5), tables: tables.into() }
+    Settings {
+        path: path.into(),
+        busy: Duration::from_secs(5),
+        tables: tables.into(),
+        making: Making::default(),
+    }
 }
 
 impl Scene {
