@@ -674,6 +674,8 @@ mod against_the_model {
         let defaults = Defaults::new(visits().defaults());
         let stamped = |at: Option<i64>| at.map_or(Stamp::ZERO, |ms| file.at(ms));
         let tracked = |(alive, life, columns, bases): Draft| {
+            // Who lives has a birth; without one a row would count as absent.
+            let life = life.or(alive.then_some(0));
             let live = Register { stamp: stamped(life), value: alive };
             let columns = columns
                 .into_iter()
