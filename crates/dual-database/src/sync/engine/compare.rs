@@ -353,6 +353,14 @@ fn settle_uncaptured(
 ) -> Result<()> {
     let Some(local) = content.row(id)? else { return Ok(()) };
     let own = &local.tracked.version;
+    // What has another stamp by now was settled, or changed, since it was found.
+    let found: Vec<&Uncaptured> = found
+        .iter()
+        .filter(|one| own.stamp_of(one.column) == there.stamp_of(one.column))
+        .collect();
+    if found.is_empty() {
+        return Ok(());
+    }
     let side = |one: &Uncaptured, stands: bool| {
         if (one.stands == Store::Sqlite) == stands { own } else { there }
     };
@@ -361,13 +369,12 @@ fn settle_uncaptured(
         Some((one.column, value.clone()))
     });
     let stamp = shared.clock().propose(own.highest().max(there.highest()));
-    let loser = |one: &Uncaptured| own.stamp_of(one.column);
     let entries: Vec<ConflictEntry> = found
         .iter()
         .filter(|one| one.loses)
         .map(|one| {
             let register = RegisterId::Column(one.column);
-            let conflict = Conflict { register, winner: stamp, loser: loser(one) };
+            let conflict = Conflict { register, winner: stamp, loser: own.stamp_of(one.column) };
             log::entry(id, conflict, Some(side(one, true)), side(one, false))
         })
         .collect();
