@@ -64,6 +64,8 @@ impl Stamp {
     pub const ADOPTED_SQLITE: Stamp = Stamp(1);
     /// A row that was already in PostgreSQL when it was adopted: wins among the adopted.
     pub const ADOPTED_POSTGRES: Stamp = Stamp(2);
+    /// A row that was already in the SQLite file, where a person has said that the file is right.
+    pub const ADOPTED_PREFERRED: Stamp = Stamp(3);
     /// The end of the order, in the year 2089.
     pub const MAX: Stamp = Stamp(i64::MAX);
 
@@ -117,6 +119,25 @@ impl Stamp {
     #[must_use]
     pub fn unix_ms(self) -> i64 {
         (self.0 >> (COUNTER_BITS + WRITER_BITS)) + EPOCH_UNIX_MS
+    }
+
+    /// When it was made, in milliseconds since 1970; `None` if nobody has made it: what was there
+    /// before, and what nobody has set, has no time.
+    ///
+    /// ```
+    /// use dual_database::stamp::{Stamp, Writer};
+    /// assert_eq!(Stamp::ADOPTED_SQLITE.made_ms(), None);
+    /// assert_eq!(Stamp::at(1_700_000_000_000, Writer::MAX).made_ms(), Some(1_700_000_000_000));
+    /// ```
+    #[must_use]
+    pub fn made_ms(self) -> Option<i64> {
+        Some(self.unix_ms()).filter(|ms| *ms > EPOCH_UNIX_MS)
+    }
+
+    /// Whether it is that of what was there before anybody looked.
+    #[must_use]
+    pub fn is_adopted(self) -> bool {
+        (Stamp::ADOPTED_SQLITE..=Stamp::ADOPTED_PREFERRED).contains(&self)
     }
 
     /// The counter within the millisecond.
@@ -396,7 +417,10 @@ mod tests {
     fn reserved_stamps_are_ordered_and_below_every_write() {
         assert!(Stamp::ZERO < Stamp::ADOPTED_SQLITE);
         assert!(Stamp::ADOPTED_SQLITE < Stamp::ADOPTED_POSTGRES);
-        assert!(Stamp::ADOPTED_POSTGRES < Stamp::ZERO.next(Writer::POSTGRES));
+        assert!(Stamp::ADOPTED_POSTGRES < Stamp::ADOPTED_PREFERRED);
+        assert!(Stamp::ADOPTED_PREFERRED < Stamp::ZERO.next(Writer::POSTGRES));
+        assert!(!Stamp::ZERO.is_adopted() && Stamp::ADOPTED_PREFERRED.is_adopted());
+        assert!(!Stamp::ZERO.next(Writer::POSTGRES).is_adopted());
         assert_eq!(Stamp::from_raw(-1), None);
         assert_eq!(Writer::new(16_384), None);
     }

@@ -3,7 +3,7 @@
 use dual_database::Store;
 use dual_database::merge::{Bases, Conflict, RegisterId, Tracked, Version, overwritten};
 use dual_database::sync::reconcile::{
-    Guard, Uncaptured, Unknown, loses, uncaptured, unexplained, unknown,
+    Guard, Uncaptured, Unknown, adopted, loses, uncaptured, unexplained, unknown,
 };
 use dual_database::sync::{Break, Event, Follow, Outcome};
 
@@ -91,7 +91,8 @@ impl World {
         };
         for (key, there) in &poll.rows {
             let Some(own) = content.tracked(*key).cloned() else { continue };
-            let found = uncaptured(&own, &there.version, here, &defaults());
+            let mut found = uncaptured(&own, &there.version, here, &defaults());
+            found.extend(adopted(&own, &there.version, poll.horizon, &defaults()));
             if found.is_empty() {
                 continue;
             }
@@ -101,6 +102,10 @@ impl World {
                 Store::Postgres => &there.version,
                 Store::Sqlite => &own.version,
             };
+            let falls = |one: &Uncaptured| match one.stands {
+                Store::Postgres => &own.version,
+                Store::Sqlite => &there.version,
+            };
             let values = found.iter().map(|one| {
                 let value = stands(one).columns[one.column].value.clone();
                 (one.column, value)
@@ -108,7 +113,7 @@ impl World {
             content.claim(*key, &own, values.collect(), stamp);
             for one in &found {
                 let register = RegisterId::Column(one.column);
-                let loser = own.version.stamp_of(one.column);
+                let loser = falls(one).stamp_of(one.column);
                 self.truth.restamped(*key, register, stands(one), stamp);
                 if one.loses {
                     content.log.insert((*key, Conflict { register, winner: stamp, loser }));
@@ -133,13 +138,15 @@ impl World {
         for (key, there) in &poll.rows {
             let Some(own) = before.tracked(*key) else { continue };
             let here = cause == Break::LocalGap;
-            for one in uncaptured(own, &there.version, here, &defaults()) {
-                let stands = match one.stands {
-                    Store::Postgres => &there.version,
-                    Store::Sqlite => &own.version,
+            let mut found = uncaptured(own, &there.version, here, &defaults());
+            found.extend(adopted(own, &there.version, poll.horizon, &defaults()));
+            for one in found {
+                let (stands, falls) = match one.stands {
+                    Store::Postgres => (&there.version, &own.version),
+                    Store::Sqlite => (&own.version, &there.version),
                 };
                 let value = |version: &Version| version.columns[one.column].value.clone();
-                let loser = own.version.stamp_of(one.column);
+                let loser = falls.stamp_of(one.column);
                 let logged = after.log.iter().any(|(row, entry)| {
                     row == key
                         && entry.loser == loser

@@ -10,7 +10,7 @@ use dual_database::merge::{
     overwritten, written,
 };
 use dual_database::stamp::{Stamp, Writer};
-use dual_database::sync::reconcile::{Unknown, given, purgeable, risen, unknown};
+use dual_database::sync::reconcile::{Unknown, given, is_nobodys, purgeable, risen, unknown};
 use dual_database::sync::{Epoch, Snapshot, Token};
 use dual_database::value::Value;
 
@@ -507,6 +507,8 @@ impl Primary {
                         logged.extend(overwritten(existing, &row.version, &row.bases));
                         logged.extend(overwritten(&row.version, existing, &Bases::default()));
                     }
+                    let horizon = self.data.horizon;
+                    logged.retain(|one| !is_nobodys(one, row, existing, horizon, &defaults()));
                     let intact = comparison.unwrap_or(true);
                     let own = self.traps.offered(row, existing, intact);
                     let merged = self.traps.merge(existing, &own);
@@ -534,7 +536,7 @@ impl Primary {
                     (Unknown::Delete, Some(_)) => (Some(row.version.clone()), Vec::new()),
                     (Unknown::GiveAndLog, _) => {
                         let (raised, logged) = risen(&row.version, self.data.horizon, self.now);
-                        (Some(raised), vec![logged])
+                        (Some(raised), logged.into_iter().collect())
                     }
                     (Unknown::Give, _) => {
                         (Some(given(&row.version, self.data.horizon)), Vec::new())

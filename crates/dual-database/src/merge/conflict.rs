@@ -34,7 +34,8 @@ pub struct Conflict {
 /// - a pending column of a row whose death the file had not seen: the delete beats it;
 /// - under a pending delete, a column that was set without the file having seen it.
 ///
-/// A stamp *below* the base is none: PostgreSQL has lost something and gets it back.
+/// A stamp *below* the base is none: PostgreSQL has lost something and gets it back. Neither is a
+/// column that nobody has ever set.
 #[must_use]
 pub fn conflicts(pending: &Version, bases: &Bases, found: &Version) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
@@ -89,6 +90,9 @@ pub fn conflicts(pending: &Version, bases: &Bases, found: &Version) -> Vec<Confl
             (false, false) => {}
         }
     }
+    // What nobody has set has lost nothing.
+    let is_set = |one: &Conflict| one.register == RegisterId::Live || one.loser != Stamp::ZERO;
+    conflicts.retain(is_set);
     conflicts
 }
 

@@ -2,8 +2,9 @@
 //! that came past the triggers, and when a person has to be asked.
 
 use crate::error::Store;
-use crate::merge::{Conflict, Defaults, RegisterId, Tracked, Version, merge};
+use crate::merge::{Conflict, Defaults, Register, RegisterId, Tracked, Version, merge};
 use crate::stamp::{Stamp, Writer, captured};
+use crate::value::Value;
 
 /// What becomes of a row of the file that PostgreSQL does not know, not even as a tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,19 +44,24 @@ pub fn given(row: &Version, horizon: Stamp) -> Version {
 }
 
 /// A birth below the purge horizon that PostgreSQL does not know, as PostgreSQL takes it: with
-/// one stamp above the horizon, because tombstones of that key which other files still have
+/// one stamp above the horizon for everything that was set, because tombstones of that key which other files still have
 /// lie below it and would delete it again without a word. It may itself be one of the deleted
-/// (pushed once, the answer lost): the entry for the conflict log names it as winner and loser.
+/// (pushed once, the answer lost): the entry for the conflict log names it as winner and loser. None
+/// for a row that was there before anybody looked: that was never given, so nobody has deleted it.
 ///
 /// The stamp is PostgreSQL's, made by its clock with its number: with the number of the process
 /// that pushes it could be one that this process gives to a write of its own.
 #[must_use]
-pub fn risen(birth: &Version, horizon: Stamp, primary_unix_ms: i64) -> (Version, Conflict) {
+pub fn risen(birth: &Version, horizon: Stamp, primary_unix_ms: i64) -> (Version, Option<Conflict>) {
     let stamp = captured(primary_unix_ms, horizon.max(birth.highest()), Writer::POSTGRES);
     let mut version = birth.clone();
     version.live.stamp = stamp;
-    version.columns.iter_mut().for_each(|column| column.stamp = stamp);
-    (version, Conflict { register: RegisterId::Live, winner: stamp, loser: stamp })
+    for column in &mut version.columns {
+        // What nobody has set says no more than before.
+        column.stamp = if column.stamp == Stamp::ZERO { horizon } else { stamp };
+    }
+    let logged = Conflict { register: RegisterId::Live, winner: stamp, loser: stamp };
+    (version, Some(logged).filter(|_| !birth.live.stamp.is_adopted()))
 }
 
 /// Whether a tombstone may be purged: everything that it knows lies below the horizon.
@@ -114,7 +120,8 @@ impl Loose {
     }
 }
 
-/// A column that has two values under one stamp: on one side it was set past the triggers.
+/// A column of which the stamps do not tell whose value is to stand: on one side it was set past the
+/// triggers, or before there were any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uncaptured {
     /// Its position.
@@ -164,6 +171,98 @@ pub fn uncaptured(
         .collect()
 }
 
+/// How much a value that nobody has stamped says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Says {
+    /// NULL.
+    Nothing,
+    /// The declared default, which a row has if nobody says anything.
+    Default,
+    /// Anything else.
+    Something,
+}
+
+impl Says {
+    /// How much the value of that column says.
+    #[must_use]
+    pub fn of(value: &Value, column: usize, defaults: &Defaults) -> Says {
+        match defaults.says_nothing(column, value) {
+            false => Says::Something,
+            true if value.is_null() => Says::Nothing,
+            true => Says::Default,
+        }
+    }
+}
+
+/// Whether nobody is known to have set the register: it says nothing, and has the stamp of what an
+/// insert leaves out (zero, which a purge lifts to its horizon), or of what was there before.
+#[must_use]
+pub fn is_unset(stamp: Stamp, says: Says, horizon: Stamp) -> bool {
+    says != Says::Something && (stamp <= horizon || stamp.is_adopted() || stamp == Stamp::ZERO)
+}
+
+/// Whether the file's value stands of a column that it had before it met PostgreSQL, though its stamp
+/// is no higher: what is known beats what nobody has set, however late that was left out. Of two that
+/// are known PostgreSQL's stands, unless a person has said that the file's does.
+#[must_use]
+pub fn outlasts(ours: (Stamp, Says), theirs: (Stamp, Says), horizon: Stamp) -> bool {
+    let is_preferred = ours.0 == Stamp::ADOPTED_PREFERRED && ours.1 == Says::Something;
+    let stands = match is_unset(theirs.0, theirs.1, horizon) {
+        true => ours.1 > theirs.1,
+        false => is_preferred,
+    };
+    stands && ours.0 <= theirs.0
+}
+
+/// Whether a value of PostgreSQL's that lost is one that nobody has set, where the file had its own
+/// before it has met that row: nothing was lost there.
+#[must_use]
+pub fn is_nobodys(
+    one: &Conflict,
+    row: &Tracked,
+    found: &Version,
+    horizon: Stamp,
+    defaults: &Defaults,
+) -> bool {
+    let RegisterId::Column(column) = one.register else { return false };
+    let Some(theirs) = found.columns.get(column) else { return false };
+    row.bases.column(column) == Some(Stamp::ZERO)
+        && theirs.stamp == one.loser
+        && is_unset(theirs.stamp, Says::of(&theirs.value, column, defaults), horizon)
+}
+
+/// The columns of a living row that was in the file before it met PostgreSQL, whose stamps would let
+/// the wrong value stand ([`outlasts`]).
+#[must_use]
+pub fn adopted(
+    own: &Tracked,
+    primary: &Version,
+    horizon: Stamp,
+    defaults: &Defaults,
+) -> Vec<Uncaptured> {
+    if !own.version.lives() || !primary.lives() {
+        return Vec::new();
+    }
+    let pairs = own.version.columns.iter().zip(&primary.columns).enumerate();
+    pairs
+        .filter(|(column, (ours, theirs))| {
+            let was_there = ours.stamp.is_adopted() || ours.stamp == Stamp::ZERO;
+            was_there
+                && own.bases.column(*column) == Some(Stamp::ZERO)
+                && ours.value != theirs.value
+        })
+        .filter_map(|(column, (ours, theirs))| {
+            let says = |register: &Register<Value>| {
+                (register.stamp, Says::of(&register.value, column, defaults))
+            };
+            let (ours, theirs) = (says(ours), says(theirs));
+            let loses = !is_unset(theirs.0, theirs.1, horizon);
+            let stands = Store::Sqlite;
+            outlasts(ours, theirs, horizon).then_some(Uncaptured { column, stands, loses })
+        })
+        .collect()
+}
+
 /// When a comparison waits for a person: more than a share of the rows *and* more than a
 /// number of them, or all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,8 +301,7 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::{Bases, Register};
-    use crate::value::Value;
+    use crate::merge::Bases;
 
     fn at(ms: i64) -> Stamp {
         Stamp::at(1_700_000_000_000 + ms, Writer::POSTGRES)
@@ -234,9 +332,15 @@ mod tests {
 
     #[test]
     fn a_birth_below_the_horizon_rises_above_it() {
-        let (version, logged) = risen(&row(true, 10, 20), at(50), 0);
+        let mut born = row(true, 10, 20);
+        born.columns.push(Register { stamp: Stamp::ZERO, value: Value::Null });
+        let (version, logged) = risen(&born, at(50), 0);
+        assert_eq!(version.columns[1].stamp, at(50));
         assert!(version.live.stamp > at(50) && version.columns[0].stamp > at(50));
-        assert_eq!(logged.winner, version.live.stamp);
+        assert_eq!(logged.map(|one| one.winner), Some(version.live.stamp));
+        let mut adopted = born;
+        adopted.live.stamp = Stamp::ADOPTED_SQLITE;
+        assert_eq!(risen(&adopted, at(50), 0).1, None);
     }
 
     #[test]
@@ -279,6 +383,61 @@ mod tests {
         let own =
             Tracked { version: of(&one), bases: Bases { live: None, columns: vec![Some(at(3))] } };
         assert_eq!(uncaptured(&own, &of(&two), false, &defaults), []);
+    }
+
+    #[test]
+    fn what_is_known_beats_what_nobody_has_set_however_late_that_was_left_out() {
+        use Says::{Default, Nothing, Something};
+        let (horizon, later) = (at(50), at(60));
+        let zero = Stamp::ZERO;
+        let [here, there, preferred] =
+            [Stamp::ADOPTED_SQLITE, Stamp::ADOPTED_POSTGRES, Stamp::ADOPTED_PREFERRED];
+        let stands = |ours, theirs| outlasts(ours, theirs, horizon);
+        for says in [Nothing, Default] {
+            for unset in [there, horizon, at(40)] {
+                assert!(stands((here, Something), (unset, says)));
+                assert!(!stands((zero, says), (unset, Something)));
+            }
+            // Its stamp is enough.
+            assert!(!stands((here, Something), (zero, says)));
+            // Somebody has said so.
+            assert!(!stands((here, Something), (later, says)));
+            assert!(stands((preferred, Something), (later, says)));
+        }
+        assert!(stands((zero, Default), (horizon, Nothing)));
+        assert!(!stands((zero, Nothing), (horizon, Default)));
+        for known in [there, horizon, later] {
+            assert!(!stands((here, Something), (known, Something)));
+            assert!(!stands((zero, Default), (known, Something)));
+        }
+        assert!(stands((preferred, Something), (later, Something)));
+        // Another file has been preferred before.
+        assert!(stands((preferred, Something), (preferred, Something)));
+    }
+
+    #[test]
+    fn only_what_the_file_had_before_it_met_anybody_outlasts() {
+        let (horizon, value) = (at(50), Value::Int(7));
+        let defaults = Defaults::new(vec![Value::Null]);
+        let of = |stamp, value: &Value| Version {
+            live: Register { stamp: at(1), value: true },
+            columns: vec![Register { stamp, value: value.clone() }],
+        };
+        let tracked = |stamp, base| Tracked {
+            version: of(stamp, &value),
+            bases: Bases { live: None, columns: vec![base] },
+        };
+        let found = |own: &Tracked| adopted(own, &of(horizon, &Value::Null), horizon, &defaults);
+        let one = Uncaptured { column: 0, stands: Store::Sqlite, loses: false };
+        assert_eq!(found(&tracked(Stamp::ADOPTED_SQLITE, Some(Stamp::ZERO))), [one]);
+        assert_eq!(found(&tracked(Stamp::ADOPTED_SQLITE, None)), []);
+        assert_eq!(found(&tracked(at(3), Some(Stamp::ZERO))), []);
+        let preferred = tracked(Stamp::ADOPTED_PREFERRED, Some(Stamp::ZERO));
+        let theirs = of(at(60), &Value::Int(8));
+        let other = Uncaptured { loses: true, ..one };
+        assert_eq!(adopted(&preferred, &theirs, horizon, &defaults), [other]);
+        let dead = Version { live: Register { stamp: at(60), value: false }, ..theirs };
+        assert_eq!(adopted(&preferred, &dead, horizon, &defaults), []);
     }
 
     #[test]

@@ -575,7 +575,7 @@ async fn users_of_many_shapes_arrive_as_they_are() {
 /// What the model's `push` leaves in memory, and what the server has after the same pushes.
 mod against_the_model {
     use dual_database::merge::{conflicts, merge, overwritten};
-    use dual_database::sync::reconcile::{Unknown, given, risen, unknown};
+    use dual_database::sync::reconcile::{Unknown, given, is_nobodys, risen, unknown};
     use proptest::prelude::*;
 
     use super::*;
@@ -630,6 +630,7 @@ mod against_the_model {
                         logged.extend(overwritten(existing, &row.version, &row.bases));
                         logged.extend(overwritten(&row.version, existing, &Bases::default()));
                     }
+                    logged.retain(|one| !is_nobodys(one, row, existing, horizon, defaults));
                     let own = match comparison.unwrap_or(true) {
                         true => row.against(existing),
                         false => row.version.clone(),
@@ -649,7 +650,7 @@ mod against_the_model {
                     (Unknown::GiveAndLog, _) => {
                         let (version, logged) = risen(&row.version, horizon, 0);
                         rose = true;
-                        (Some(version), vec![logged])
+                        (Some(version), logged.into_iter().collect())
                     }
                     (Unknown::Give, _) => (Some(given(&row.version, horizon)), Vec::new()),
                 },

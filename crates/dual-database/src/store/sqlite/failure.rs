@@ -19,6 +19,16 @@ pub(super) fn code_of(error: &Error) -> Option<i32> {
     cause_of(error)?.sqlite_error().map(|failure| failure.extended_code)
 }
 
+/// The sort of failure that the system's answer about the file, or one beside it, is.
+pub(crate) fn kind_of(cause: &std::io::Error) -> Kind {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match cause.kind() {
+        PermissionDenied | ReadOnlyFilesystem => Kind::AccessDenied,
+        StorageFull | QuotaExceeded => Kind::NoSpace(Store::Sqlite),
+        _ => Kind::Unavailable(Store::Sqlite),
+    }
+}
+
 /// The error of a SQLite call, with what was being done. The message is SQLite's own, without
 /// the SQL text and without values.
 #[must_use]

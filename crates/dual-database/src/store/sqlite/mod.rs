@@ -16,6 +16,7 @@ pub use adopt::{Adoption, OLD_REGISTER_DATE, REGISTER_DATE, Step, rewrite_timest
 pub use catalog::{Affinity, Found, FoundColumn};
 pub use codec::{Undecodable, from_sqlite, to_sqlite};
 pub use failure::failed;
+pub(crate) use failure::kind_of;
 pub(crate) use file::define_functions;
 pub use file::{File, SCHEMA, attach, remove_if_empty};
 pub use thread::Owner;

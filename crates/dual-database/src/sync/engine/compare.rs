@@ -167,9 +167,8 @@ impl Rounds {
         Flow::to(Stand::ReadThere(comparison))
     }
 
-    /// Of two values under one stamp one was set past the triggers. What stands is written here, under
-    /// a stamp of its own, and then given like anything else; the other one is logged, if somebody
-    /// could miss it.
+    /// Where the stamps do not tell what stands, it is written here, under a stamp of its own, and then
+    /// given like anything else; the other value is logged, if somebody could miss it.
     pub(super) async fn uncaptured(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
         let shared = self.shared.clone();
         let settled = self
@@ -353,11 +352,9 @@ fn settle_uncaptured(
 ) -> Result<()> {
     let Some(local) = content.row(id)? else { return Ok(()) };
     let own = &local.tracked.version;
-    // What has another stamp by now was settled, or changed, since it was found.
-    let found: Vec<&Uncaptured> = found
-        .iter()
-        .filter(|one| own.stamp_of(one.column) == there.stamp_of(one.column))
-        .collect();
+    // What has a higher stamp by now was settled, or changed, since it was found.
+    let found: Vec<&Uncaptured> =
+        found.iter().filter(|one| own.stamp_of(one.column) <= there.stamp_of(one.column)).collect();
     if found.is_empty() {
         return Ok(());
     }
@@ -374,8 +371,9 @@ fn settle_uncaptured(
         .filter(|one| one.loses)
         .map(|one| {
             let register = RegisterId::Column(one.column);
-            let conflict = Conflict { register, winner: stamp, loser: own.stamp_of(one.column) };
-            log::entry(id, conflict, Some(side(one, true)), side(one, false))
+            let (winner, loser) = (side(one, true), side(one, false));
+            let conflict = Conflict { register, winner: stamp, loser: loser.stamp_of(one.column) };
+            log::entry(id, conflict, Some(winner), loser)
         })
         .collect();
     match content.try_change(id, &Change::Update(columns.collect()), stamp)? {

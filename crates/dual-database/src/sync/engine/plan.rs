@@ -7,7 +7,9 @@ use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
 use crate::store::sqlite::replica::LocalRow;
-use crate::sync::reconcile::{Guard, Uncaptured, Unknown, loses, uncaptured, unexplained, unknown};
+use crate::sync::reconcile::{
+    Guard, Uncaptured, Unknown, adopted, loses, uncaptured, unexplained, unknown,
+};
 
 /// What is to be done with a range.
 #[derive(Clone, Debug, Default)]
@@ -18,8 +20,8 @@ pub(super) struct Plan {
     pub(super) take: Vec<usize>,
     /// Rows of the file that were deleted and purged at PostgreSQL.
     pub(super) drop: Vec<RowId>,
-    /// Columns that have two values under one stamp, with the position in PostgreSQL's part. They are
-    /// settled before anything else, and the range is planned again.
+    /// Columns of which the stamps do not tell whose value stands, with the position in PostgreSQL's
+    /// part. They are settled before anything else, and the range is planned again.
     pub(super) uncaptured: Vec<(RowId, usize, Vec<Uncaptured>)>,
     /// The key with which the range ends; `None`: with its table.
     pub(super) end: Option<i64>,
@@ -124,10 +126,11 @@ pub(super) fn plan(
             continue;
         };
         let carried = row.unreadable.is_none() && remote.unreadable.is_none();
-        let found = match carried && !intact && !is_refused(id) {
-            true => uncaptured(own, &remote.version, gap_here, defaults),
-            false => Vec::new(),
-        };
+        let mut found = Vec::new();
+        if carried && !intact && !is_refused(id) {
+            found.extend(uncaptured(own, &remote.version, gap_here, defaults));
+            found.extend(adopted(own, &remote.version, horizon, defaults));
+        }
         let loses_on = |side| found.iter().any(|one| one.loses && one.stands != side);
         tally.lost_here += usize::from(loses_on(Store::Sqlite));
         let lost_there = loses_on(Store::Postgres);

@@ -58,6 +58,11 @@ impl Layout {
         &self.sidecar
     }
 
+    /// The quoted names of the sidecar's stamps of the data columns, in their order.
+    pub fn stamps(&self) -> impl Iterator<Item = &str> {
+        self.registers.iter().map(|register| register.stamp.as_str())
+    }
+
     /// The qualified name of one of the table's functions in the schema `dual`.
     pub(in crate::store::postgres) fn function(&self, what: &str) -> String {
         format!("dual.{}", quoted(&format!("{}_{what}", self.name)))

@@ -99,6 +99,11 @@ impl Layout {
         &self.sidecar
     }
 
+    /// The quoted names of the sidecar's stamps and bases of the data columns, in their order.
+    pub fn stamps(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.registers.iter().map(|register| (register.stamp.as_str(), register.base.as_str()))
+    }
+
     /// One piece of text for each register, joined.
     pub(in crate::store::sqlite) fn each(
         &self,

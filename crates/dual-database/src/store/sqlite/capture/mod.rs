@@ -17,6 +17,6 @@ pub use ddl::FORMAT;
 pub use install::{Drift, drift, install, lacks, loose, mend, tracked_columns, uninstall};
 pub use layout::{Layout, Unique};
 pub use sidecar::{
-    Entry, State, changed_above, entry, put, renumber, settle, settle_adopted, state,
+    Entry, State, changed_above, entry, prefer, put, renumber, settle, settle_adopted, state,
 };
 pub(super) use sidecar::{damaged, stamp};

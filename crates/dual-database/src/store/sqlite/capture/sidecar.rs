@@ -79,6 +79,32 @@ pub fn settle_adopted(connection: &Connection, layout: &Layout) -> Result<usize>
     connection.execute(&sql, []).map_err(|cause| failed("settle adopted rows", cause))
 }
 
+/// Says of the rows that were adopted here, and not exchanged yet, whose values stand where
+/// PostgreSQL has others: the file's if `here`, else PostgreSQL's.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn prefer(connection: &Connection, layout: &Layout, here: bool) -> Result<()> {
+    let (from, to) = match here {
+        true => (Stamp::ADOPTED_SQLITE, Stamp::ADOPTED_PREFERRED),
+        false => (Stamp::ADOPTED_PREFERRED, Stamp::ADOPTED_SQLITE),
+    };
+    let (from, to) = (from.raw(), to.raw());
+    let set =
+        |stamp: &str| format!("{stamp} = CASE {stamp} WHEN {from} THEN {to} ELSE {stamp} END");
+    let sql = format!(
+        "UPDATE {} SET {}, {} WHERE live = 1 AND (stamp = {from} OR {})",
+        layout.sidecar,
+        set("stamp"),
+        layout.each(", ", |r| set(&r.stamp)),
+        layout.each(" OR ", |r| format!("{} = {from}", r.stamp)),
+    );
+    connection
+        .execute(&sql, [])
+        .map(|_| ())
+        .map_err(|cause| failed("note whose values stand", cause))
+}
+
 /// The sidecar row of that key.
 ///
 /// # Errors

@@ -19,16 +19,21 @@ impl Content<'_> {
     /// # Errors
     /// Those of [`failed`].
     pub fn log_conflicts(&self, entries: &[ConflictEntry]) -> Result<()> {
-        let sql = "INSERT INTO dual_conflict \
-                   (name, key, register, winner, loser, winning, losing, noted, reviewed, sent) \
-                   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0 WHERE NOT EXISTS \
-                   (SELECT 1 FROM dual_conflict WHERE name = ?1 AND key = ?2 AND register = ?3 \
-                    AND winner = ?4 AND loser = ?5 AND (losing IS ?7 OR winner <> loser))";
+        // What was there before anybody looked has the same stamp in every file, each time it joins.
+        let sql = format!(
+            "INSERT INTO dual_conflict \
+             (name, key, register, winner, loser, winning, losing, noted, reviewed, sent) \
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0 WHERE NOT EXISTS \
+             (SELECT 1 FROM dual_conflict WHERE name = ?1 AND key = ?2 AND register = ?3 \
+              AND winner = ?4 AND loser = ?5 \
+              AND (losing IS ?7 OR (winner <> loser AND loser > {})))",
+            Stamp::ADOPTED_PREFERRED.raw()
+        );
         for entry in entries {
             let table = &self.local(entry.id.table)?.table;
             self.execute(
                 OPERATION,
-                sql,
+                &sql,
                 &[
                     &table.name(),
                     &entry.id.key,

@@ -3,12 +3,12 @@
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::super::capture::{renumber, state};
+use super::super::capture::{prefer, renumber, state};
 use super::super::failed;
 use super::{Content, Node, follow};
-use crate::Result;
 use crate::stamp::{Stamp, Writer};
 use crate::sync::{Follow, Lease, Tokens};
+use crate::{Result, Store};
 
 const OPERATION: &str = "read the state of the SQLite file";
 
@@ -172,6 +172,16 @@ impl Content<'_> {
     pub fn set_inspected(&self, version: i64) -> Result<()> {
         let operation = "write the state of the SQLite file";
         self.execute(operation, "UPDATE dual_node SET inspected = ?1", &[&version]).map(|_| ())
+    }
+
+    /// Says of the rows that were in the file before it met anybody whose values stand where PostgreSQL
+    /// has others.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn prefer(&self, side: Store) -> Result<()> {
+        let here = side == Store::Sqlite;
+        self.tables().iter().try_for_each(|local| prefer(self.connection(), &local.layout, here))
     }
 
     /// Another identity and another number for the triggers: the file is a copy.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::super::File;
 use super::{LocalTable, Settings};
 use crate::stamp::Writer;
+use crate::store::sqlite::kind_of;
 use crate::{Error, Kind, Result, Store};
 
 /// Which file a path leads to, whatever it is called.
@@ -291,16 +292,7 @@ impl Place {
     }
 
     pub(super) fn io(&self, operation: &'static str, cause: std::io::Error) -> Error {
-        let kind = match cause.kind() {
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                Kind::AccessDenied
-            }
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                Kind::NoSpace(Store::Sqlite)
-            }
-            _ => Kind::Unavailable(Store::Sqlite),
-        };
-        Error::new(kind, operation, cause.to_string())
+        Error::new(kind_of(&cause), operation, cause.to_string())
             .about(self.path.display())
             .with_hint("the SQLite file and its folder must be there and writable")
             .with_source(cause)

@@ -8,7 +8,7 @@ use crate::schema::{LogicalType, RowId, Table};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
 use crate::store::postgres::primary::conflicts::Noted;
-use crate::sync::reconcile::{Unknown, given, risen, unknown};
+use crate::sync::reconcile::{Unknown, given, is_nobodys, risen, unknown};
 use crate::value::Value;
 
 /// What the transaction knows of the server, read under its locks.
@@ -57,6 +57,7 @@ pub(super) fn decide(
     }
     logged.sort_unstable();
     logged.dedup();
+    logged.retain(|one| !is_nobodys(one, row, found, ground.horizon, defaults));
     let own =
         if ground.comparison.unwrap_or(true) { row.against(found) } else { row.version.clone() };
     let merged = merge(found, &own);
@@ -82,8 +83,9 @@ fn decide_unknown(id: RowId, row: &Tracked, ground: Ground, defaults: &Defaults)
         (Unknown::Give, None) if row.bases.live.is_none() => Verdict::Gone,
         (Unknown::GiveAndLog, _) => {
             let (version, logged) = risen(&row.version, ground.horizon, ground.now_ms);
-            let noted = noted(id, logged, &version, [&row.version, &row.version]);
-            Verdict::Stands(Some(whole(version, defaults)), vec![noted])
+            let noted = |one| noted(id, one, &version, [&row.version, &row.version]);
+            let noted = logged.map(noted).into_iter().collect();
+            Verdict::Stands(Some(whole(version, defaults)), noted)
         }
         (Unknown::Give, _) => {
             let version = given(&whole(row.version.clone(), defaults), ground.horizon);
