@@ -128,8 +128,8 @@ pub fn conflicts(py: Python<'_>, found: &[Conflict]) -> PyResult<Py<PyAny>> {
             entry.column,
             entry.winning.as_deref(),
             entry.losing.as_deref(),
-            moment(entry.winner_ms),
-            moment(entry.loser_ms),
+            entry.winner_ms.and_then(moment),
+            entry.loser_ms.and_then(moment),
             moment(entry.noted_ms),
             entry.reviewed,
         );

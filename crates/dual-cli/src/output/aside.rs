@@ -16,8 +16,8 @@ struct ConflictBody<'a> {
     column: &'static str,
     winning: Option<&'a str>,
     losing: Option<&'a str>,
-    winner_at: String,
-    loser_at: String,
+    winner_at: Option<String>,
+    loser_at: Option<String>,
     noted_at: String,
     reviewed: bool,
 }
@@ -30,8 +30,8 @@ impl ConflictBody<'_> {
             column: conflict.column,
             winning: conflict.winning.as_deref(),
             losing: conflict.losing.as_deref(),
-            winner_at: time(conflict.winner_ms),
-            loser_at: time(conflict.loser_ms),
+            winner_at: conflict.winner_ms.map(time),
+            loser_at: conflict.loser_ms.map(time),
             noted_at: time(conflict.noted_ms),
             reviewed: conflict.reviewed,
         }

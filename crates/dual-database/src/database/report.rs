@@ -153,13 +153,15 @@ impl Core {
             (Ok(one), Err(_)) | (Err(_), Ok(one)) => (one, Vec::new()),
             (Err(primary), Err(file)) => return Err(neither(operation, primary, &file)),
         };
-        let mut told = BTreeSet::<(RowId, RegisterId, Stamp, Stamp)>::new();
+        let mut told = BTreeSet::<(RowId, RegisterId, Stamp, Stamp, Option<String>)>::new();
         let mut entries: Vec<ConflictEntry> = known
             .into_iter()
             .chain(more)
             .filter(|entry| {
                 let of = entry.conflict;
-                told.insert((entry.id, of.register, of.winner, of.loser))
+                // The stamps of what was there before anybody looked do not tell it apart.
+                let losing = entry.losing.clone().filter(|_| of.loser.is_adopted());
+                told.insert((entry.id, of.register, of.winner, of.loser, losing))
             })
             .collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.noted_ms));
@@ -175,8 +177,8 @@ impl Core {
             column: register_name(table, entry.conflict.register),
             winning: entry.winning,
             losing: entry.losing,
-            winner_ms: entry.conflict.winner.unix_ms(),
-            loser_ms: entry.conflict.loser.unix_ms(),
+            winner_ms: entry.conflict.winner.made_ms(),
+            loser_ms: entry.conflict.loser.made_ms(),
             noted_ms: entry.noted_ms,
             reviewed: entry.reviewed,
         }

@@ -51,10 +51,11 @@ pub struct Conflict {
     pub winning: Option<String>,
     /// Canonical text of the value that does not.
     pub losing: Option<String>,
-    /// When the value that stands was written, in milliseconds since 1970.
-    pub winner_ms: i64,
-    /// When the value that does not was written.
-    pub loser_ms: i64,
+    /// When the value that stands was written, in milliseconds since 1970; `None` if it was there
+    /// before the two were joined: nobody knows since when.
+    pub winner_ms: Option<i64>,
+    /// The same of the value that does not.
+    pub loser_ms: Option<i64>,
     /// When it was noted.
     pub noted_ms: i64,
     /// Whether a person has seen it.

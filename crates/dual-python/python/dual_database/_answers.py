@@ -191,7 +191,9 @@ class Conflict:
     winning: Optional[str]
     #: The value that does not, as text.
     losing: Optional[str]
+    #: When the value that stands was written; ``None`` if it was there before both were joined.
     winner_at: Optional[datetime]
+    #: The same of the value that does not.
     loser_at: Optional[datetime]
     noted_at: Optional[datetime]
     reviewed: bool
