@@ -1,4 +1,5 @@
 use clap::{Args, ValueEnum};
+use dual_database::Store;
 use dual_database::database::RepairPreference;
 
 /// Arguments of `dual init`.
@@ -7,6 +8,32 @@ pub struct Init {
     /// Do what the plan says
     #[arg(long)]
     pub apply: bool,
+
+    /// Whose value stands where both sides have one and nothing tells which is the newer
+    #[arg(long, value_enum, value_name = "SIDE", default_value_t = Side::Postgres)]
+    pub prefer: Side,
+
+    /// Do not copy a file that was there before beside itself first
+    #[arg(long)]
+    pub no_copy: bool,
+}
+
+/// One of the two sides.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Side {
+    /// PostgreSQL
+    Postgres,
+    /// The SQLite file
+    Sqlite,
+}
+
+impl From<Side> for Store {
+    fn from(side: Side) -> Store {
+        match side {
+            Side::Postgres => Store::Postgres,
+            Side::Sqlite => Store::Sqlite,
+        }
+    }
 }
 
 /// Arguments of `dual repair`.

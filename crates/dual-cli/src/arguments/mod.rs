@@ -4,7 +4,7 @@ mod database;
 mod migrate;
 mod user;
 
-pub use database::{Conflicts, Init, Prefer, Repair, Sync, Uninstall};
+pub use database::{Conflicts, Init, Prefer, Repair, Side, Sync, Uninstall};
 pub use migrate::{Demo, Migrate};
 pub use user::{ById, Changes, List, NewUser, Substring, User};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dual_database::init::{Stores as Both, apply, plan};
+use dual_database::init::{Joining, Stores as Both, apply, plan};
 use dual_database::schema::{Making, users};
 use dual_database::store::postgres::Limits;
 use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
@@ -37,18 +37,14 @@ pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
             making: Making::Everything,
         },
     };
+    let joining = Joining { prefer: arguments.prefer.into(), copy: !arguments.no_copy };
     let work = async {
-        let plan = plan(&both).await?;
-        let exchange = if arguments.apply {
-            if let Some(refusal) = plan.refusal() {
-                return Err(refusal);
-            }
+        let report = if arguments.apply {
             message("joining both sides …");
-            Some(apply(&both, FIRST_EXCHANGE).await?)
+            InitReport::from(apply(&both, joining, FIRST_EXCHANGE).await?)
         } else {
-            None
+            InitReport::from(plan(&both, joining).await?)
         };
-        let report = InitReport { plan: &plan, exchange: exchange.as_ref() };
         output::data(&if json { report.document() } else { report.text() });
         Ok(report.exit())
     };

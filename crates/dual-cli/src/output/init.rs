@@ -1,18 +1,31 @@
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
-use dual_database::init::{Plan, RowCounts, SidePlan, TablePlan};
+use dual_database::init::{Bond, ColumnCounts, Joined, Plan, RowCounts, SidePlan, TablePlan};
 use dual_database::sync::engine::Exchange;
 use serde::Serialize;
 
-use super::json::line;
+use super::json::{line, store_word};
 use crate::exit::Exit;
 
 /// The plan of `dual init`, and what became of it.
-pub struct InitReport<'a> {
-    /// What there was.
-    pub plan: &'a Plan,
-    /// The first exchange, if the plan was applied.
-    pub exchange: Option<&'a Exchange>,
+pub struct InitReport {
+    plan: Plan,
+    copy: Option<PathBuf>,
+    exchange: Option<Exchange>,
+}
+
+impl From<Plan> for InitReport {
+    fn from(plan: Plan) -> InitReport {
+        InitReport { plan, copy: None, exchange: None }
+    }
+}
+
+impl From<Joined> for InitReport {
+    fn from(joined: Joined) -> InitReport {
+        let Joined { plan, copy, exchange } = joined;
+        InitReport { plan, copy, exchange: Some(exchange) }
+    }
 }
 
 #[derive(Serialize)]
@@ -31,6 +44,17 @@ struct RowsBody {
     only_postgres: u64,
     only_sqlite: u64,
     different: u64,
+    conflicting: u64,
+    columns: Vec<ColumnBody>,
+}
+
+#[derive(Serialize)]
+struct ColumnBody {
+    column: &'static str,
+    different: u64,
+    from_postgres: u64,
+    from_sqlite: u64,
+    conflicts: u64,
 }
 
 #[derive(Serialize)]
@@ -46,21 +70,28 @@ struct InitBody<'a> {
     version: u8,
     applied: bool,
     done: bool,
+    joined: bool,
+    prefer: &'static str,
+    copy: Option<String>,
     tables: Vec<TableBody<'a>>,
     pending: Option<u64>,
     quarantined: Option<u64>,
     held_losses: Option<usize>,
 }
 
-impl InitReport<'_> {
+impl InitReport {
     /// The exit code. A plan that additions cannot fulfil is a check that found something.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        match self.exchange {
+        match &self.exchange {
             None if self.plan.is_additive() => Exit::Done,
             None => Exit::WithRejects,
             Some(exchange) => Exit::of(exchange),
         }
+    }
+
+    fn exchange(&self) -> Option<&Exchange> {
+        self.exchange.as_ref()
     }
 
     /// For programs.
@@ -69,11 +100,14 @@ impl InitReport<'_> {
         line(&InitBody {
             version: 1,
             applied: self.exchange.is_some(),
-            done: self.exchange.map_or(self.plan.is_done(), |exchange| exchange.caught_up),
+            done: self.exchange().map_or(self.plan.is_done(), |exchange| exchange.caught_up),
+            joined: self.plan.bond == Bond::Joined,
+            prefer: store_word(self.plan.prefer),
+            copy: self.copy.as_ref().map(|path| path.display().to_string()),
             tables: self.plan.tables.iter().map(TableBody::new).collect(),
-            pending: self.exchange.map(|exchange| exchange.pending),
-            quarantined: self.exchange.map(|exchange| exchange.quarantined),
-            held_losses: self.exchange.and_then(|exchange| exchange.held),
+            pending: self.exchange().map(|exchange| exchange.pending),
+            quarantined: self.exchange().map(|exchange| exchange.quarantined),
+            held_losses: self.exchange().and_then(|exchange| exchange.held),
         })
     }
 
@@ -86,10 +120,13 @@ impl InitReport<'_> {
             side(&mut text, "PostgreSQL", &table.postgres);
             side(&mut text, "SQLite", &table.sqlite);
             if let Some(rows) = &table.rows {
-                counts(&mut text, rows);
+                counts(&mut text, rows, &self.plan);
             }
         }
-        text.push_str(match (self.exchange, self.exit()) {
+        if let Some(copy) = &self.copy {
+            let _ = writeln!(text, "\nthe file as it was before: {}", copy.display());
+        }
+        text.push_str(match (self.exchange(), self.exit()) {
             (Some(_), Exit::Done) => "\ndone: both sides are one database\n",
             (Some(_), Exit::WithRejects) => {
                 "\ndone, but something waits for you: `dual status` says what\n"
@@ -123,17 +160,38 @@ fn side(text: &mut String, name: &str, side: &SidePlan) {
     }
 }
 
-fn counts(text: &mut String, rows: &RowCounts) {
+fn counts(text: &mut String, rows: &RowCounts, plan: &Plan) {
     let _ = writeln!(
         text,
         "  rows: {} in PostgreSQL, {} in SQLite; {} only in PostgreSQL, {} only in SQLite",
         rows.postgres, rows.sqlite, rows.only_postgres, rows.only_sqlite
     );
-    if rows.different > 0 {
+    if rows.different == 0 {
+        return;
+    }
+    let _ = writeln!(text, "  rows of both that differ: {}", rows.different);
+    for column in &rows.columns {
+        let parts = [
+            (column.from_sqlite, "SQLite's value goes to PostgreSQL"),
+            (column.from_postgres, "PostgreSQL's value goes to SQLite"),
+            (column.conflicts, "both have a value"),
+        ];
+        let parts: Vec<String> = parts
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{what} in {count}"))
+            .collect();
+        let _ = writeln!(text, "    {}: {}", column.column, parts.join(", "));
+    }
+    if rows.conflicting > 0 {
+        let other = plan.prefer.other();
         let _ = writeln!(
             text,
-            "  {} differ: PostgreSQL's values stand, the file's go to the conflict log",
-            rows.different
+            "  rows in which both have a value: {}; that of {} stands, that of {other} goes to the \
+             conflict log (--prefer {} turns that round)",
+            rows.conflicting,
+            plan.prefer,
+            store_word(other)
         );
     }
 }
@@ -150,6 +208,8 @@ impl TableBody<'_> {
                 only_postgres: rows.only_postgres,
                 only_sqlite: rows.only_sqlite,
                 different: rows.different,
+                conflicting: rows.conflicting,
+                columns: rows.columns.iter().map(ColumnBody::new).collect(),
             }),
         }
     }
@@ -164,5 +224,12 @@ impl SideBody<'_> {
             obstacles: &side.obstacles,
             hint: side.hint.as_deref(),
         }
+    }
+}
+
+impl ColumnBody {
+    fn new(counts: &ColumnCounts) -> ColumnBody {
+        let &ColumnCounts { column, different, from_postgres, from_sqlite, conflicts } = counts;
+        ColumnBody { column, different, from_postgres, from_sqlite, conflicts }
     }
 }

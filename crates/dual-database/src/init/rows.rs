@@ -2,22 +2,27 @@
 //! order of their keys.
 
 use rusqlite::types::ValueRef;
-use tokio_postgres::types::Type;
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSqlOwned, Type};
 
+use super::columns::{ColumnCounts, Columns};
 use super::{LocalFile, OPERATION};
 use crate::error::{Error, Kind, Result};
 use crate::merge::canonical_bytes;
-use crate::schema::{Dialect, LogicalType, Role, Table, literal, quoted};
+use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted};
 use crate::store::postgres::primary::digest_of;
-use crate::store::postgres::{Catalog, Parameter, Session};
-use crate::store::sqlite::{Adoption, Found, failed, from_sqlite};
+use crate::store::postgres::{Catalog, FoundTable, Parameter, Session};
+use crate::store::sqlite::{Adoption, Found, FoundColumn, failed, from_sqlite};
 use crate::value::row_digest;
 
-/// So many rows of each side are held at once.
+/// So many rows of each side are held at once, as digests.
 const PAGE: i64 = 5_000;
 
+/// So many rows that differ are looked at together, column by column.
+const DIFFERENT: usize = 1_000;
+
 /// How the rows of both sides compare.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowCounts {
     /// Rows in PostgreSQL.
     pub postgres: u64,
@@ -29,6 +34,10 @@ pub struct RowCounts {
     pub only_sqlite: u64,
     /// Rows of both that differ in a column other than the surrogate.
     pub different: u64,
+    /// Those of them in which something goes to the conflict log ([`ColumnCounts::conflicts`]).
+    pub conflicting: u64,
+    /// The columns in which rows of both differ, in their order.
+    pub columns: Vec<ColumnCounts>,
 }
 
 type Page = Vec<(i64, [u8; 32])>;
@@ -36,25 +45,16 @@ type Page = Vec<(i64, [u8; 32])>;
 /// PostgreSQL's rows.
 pub(super) struct Remote<'a> {
     session: &'a Session,
-    /// `None` if there is no such table.
+    /// `None` if there is no such table, or nothing in it.
     sql: Option<String>,
 }
 
 impl<'a> Remote<'a> {
     pub(super) fn new(session: &'a Session, table: &Table, catalog: &Catalog) -> Remote<'a> {
-        let sql = catalog.table.as_ref().map(|found| {
-            let columns = compared(table).map(|column| {
-                let reads = match found.column(column.name) {
-                    Some(_) => format!("u.{}", quoted(column.name)),
-                    None => {
-                        let default = column.default.as_ref();
-                        let value =
-                            default.map_or("NULL".into(), |v| literal(v, Dialect::Postgres));
-                        format!("{value}::{}", column.kind.sql(Dialect::Postgres))
-                    }
-                };
-                (column.kind, reads)
-            });
+        // Without a key there is no row.
+        let keyed = |found: &&FoundTable| found.column(table.key().name).is_some();
+        let sql = catalog.table.as_ref().filter(keyed).map(|found| {
+            let columns = compared(table).map(|column| (column.kind, remote_reads(column, found)));
             let key = quoted(table.key().name);
             format!(
                 "SELECT u.{key}::bigint, {} FROM {} AS u WHERE $1 IS NULL OR u.{key} > $1 \
@@ -70,16 +70,10 @@ impl<'a> Remote<'a> {
         let Some(sql) = &self.sql else { return Ok(Page::new()) };
         let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&PAGE, Type::INT8)];
         let rows = self.session.query(OPERATION, sql, &parameters).await?;
-        let unexpected = || {
-            let message = "PostgreSQL answered in an unexpected form";
-            Error::new(Kind::Internal, OPERATION, message)
-        };
         rows.iter()
             .map(|row| {
-                let key = row.try_get(0).map_err(|cause| unexpected().with_source(cause))?;
-                let digest: Vec<u8> =
-                    row.try_get(1).map_err(|cause| unexpected().with_source(cause))?;
-                Ok((key, digest.try_into().map_err(|_| unexpected())?))
+                let digest: Vec<u8> = get(row, 1)?;
+                Ok((get(row, 0)?, digest.try_into().map_err(|_| unexpected())?))
             })
             .collect()
     }
@@ -98,19 +92,8 @@ impl<'a> Local<'a> {
         let sql = match found {
             Found::Table { columns, .. } => {
                 let key = quoted(table.key().name);
-                let reads: Vec<String> = compared(table)
-                    .map(|column| {
-                        let reads = Adoption::reads_as(column, columns);
-                        match column.kind {
-                            // Dates of other programs are brought into the canonical form.
-                            LogicalType::Timestamp => format!(
-                                "CASE typeof({reads}) WHEN 'text' \
-                                 THEN coalesce(dual_timestamp({reads}), {reads}) ELSE {reads} END"
-                            ),
-                            _ => reads,
-                        }
-                    })
-                    .collect();
+                let reads: Vec<String> =
+                    compared(table).map(|column| local_reads(column, columns)).collect();
                 Some(format!(
                     "SELECT u.{key}, {} FROM {} AS u \
                      WHERE (?1 IS NULL OR u.{key} > ?1) AND typeof(u.{key}) = 'integer' \
@@ -138,11 +121,7 @@ impl<'a> Local<'a> {
                 let stored = row.get_ref(at + 1).map_err(wrap)?;
                 texts.push(match from_sqlite(*kind, stored) {
                     Ok(value) => canonical_bytes(&value).map(|bytes| bytes.into_owned()),
-                    // Equals nothing that PostgreSQL can have.
-                    Err(_) => Some(match stored {
-                        ValueRef::Text(raw) | ValueRef::Blob(raw) => [b"?\xff", raw].concat(),
-                        _ => b"?\xff".to_vec(),
-                    }),
+                    Err(_) => Some(unreadable(stored)),
                 });
             }
             let digest = row_digest(texts.iter().map(Option::as_deref));
@@ -153,14 +132,58 @@ impl<'a> Local<'a> {
 }
 
 /// The columns that both sides should agree on: the surrogate is PostgreSQL's in any case.
-fn compared(table: &Table) -> impl Iterator<Item = &crate::schema::Column> {
+fn compared(table: &Table) -> impl Iterator<Item = &Column> {
     table.columns().iter().filter(|column| column.role != Role::Surrogate)
 }
 
-/// Walks both sides once.
-pub(super) async fn compare(remote: &Remote<'_>, local: &Local<'_>) -> Result<RowCounts> {
+/// The SQL by which a row `u` of PostgreSQL's table reads in the column once that is there.
+pub(super) fn remote_reads(column: &Column, found: &FoundTable) -> String {
+    if found.column(column.name).is_some() {
+        return format!("u.{}", quoted(column.name));
+    }
+    let default = column.default.as_ref();
+    let value = default.map_or("NULL".into(), |value| literal(value, Dialect::Postgres));
+    format!("{value}::{}", column.kind.sql(Dialect::Postgres))
+}
+
+/// The same of the file's. Dates of other programs are brought into the canonical form.
+pub(super) fn local_reads(column: &Column, found: &[FoundColumn]) -> String {
+    let reads = Adoption::reads_as(column, found);
+    match column.kind {
+        LogicalType::Timestamp => format!(
+            "CASE typeof({reads}) WHEN 'text' \
+             THEN coalesce(dual_timestamp({reads}), {reads}) ELSE {reads} END"
+        ),
+        _ => reads,
+    }
+}
+
+/// What equals nothing that PostgreSQL can have.
+pub(super) fn unreadable(stored: ValueRef<'_>) -> Vec<u8> {
+    match stored {
+        ValueRef::Text(raw) | ValueRef::Blob(raw) => [b"?\xff", raw].concat(),
+        _ => b"?\xff".to_vec(),
+    }
+}
+
+pub(super) fn get<T: FromSqlOwned>(row: &Row, at: usize) -> Result<T> {
+    row.try_get(at).map_err(|cause| unexpected().with_source(cause))
+}
+
+fn unexpected() -> Error {
+    Error::new(Kind::Internal, OPERATION, "PostgreSQL answered in an unexpected form")
+}
+
+/// Walks both sides once. Of rows that differ `columns` looks at the columns, if both sides have a
+/// table.
+pub(super) async fn compare(
+    remote: &Remote<'_>,
+    local: &Local<'_>,
+    mut columns: Option<Columns<'_>>,
+) -> Result<RowCounts> {
     let mut counts = RowCounts::default();
     let (mut there, mut here) = (Side::default(), Side::default());
+    let mut different = Vec::new();
     loop {
         if there.is_empty() {
             there.refill(remote.page(there.after).await?);
@@ -170,7 +193,7 @@ pub(super) async fn compare(remote: &Remote<'_>, local: &Local<'_>) -> Result<Ro
         }
         let (one, other) = (there.next(), here.next());
         let takes = match (one, other) {
-            (None, None) => return Ok(counts),
+            (None, None) => break,
             (Some(_), None) => (true, false),
             (None, Some(_)) => (false, true),
             (Some(one), Some(other)) => (one.0 <= other.0, other.0 <= one.0),
@@ -178,7 +201,8 @@ pub(super) async fn compare(remote: &Remote<'_>, local: &Local<'_>) -> Result<Ro
         counts.postgres += u64::from(takes.0);
         counts.sqlite += u64::from(takes.1);
         match takes {
-            (true, true) => counts.different += u64::from(one != other),
+            (true, true) if one != other => different.extend(one.map(|(key, _)| key)),
+            (true, true) => {}
             (true, false) => counts.only_postgres += 1,
             (false, _) => counts.only_sqlite += 1,
         }
@@ -188,6 +212,25 @@ pub(super) async fn compare(remote: &Remote<'_>, local: &Local<'_>) -> Result<Ro
         if takes.1 {
             here.pass();
         }
+        if different.len() == DIFFERENT {
+            counts.add(&different, columns.as_mut()).await?;
+            different.clear();
+        }
+    }
+    counts.add(&different, columns.as_mut()).await?;
+    let differs = |column: &ColumnCounts| column.different > 0;
+    counts.columns =
+        columns.map_or(Vec::new(), |all| all.counts.into_iter().filter(differs).collect());
+    Ok(counts)
+}
+
+impl RowCounts {
+    async fn add(&mut self, different: &[i64], columns: Option<&mut Columns<'_>>) -> Result<()> {
+        self.different += different.len() as u64;
+        if let Some(columns) = columns.filter(|_| !different.is_empty()) {
+            self.conflicting += columns.count(different).await?;
+        }
+        Ok(())
     }
 }
 

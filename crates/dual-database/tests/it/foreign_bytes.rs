@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use dual_database::database::{UserFilter, UserPatch};
-use dual_database::init::{Stores, plan};
+use dual_database::init::{Joining, Stores, plan};
 use dual_database::schema::users;
 use dual_database::store::postgres::Settings as Address;
 use dual_database::store::sqlite::replica::{Durability, Replica};
@@ -68,7 +68,7 @@ fn opened(bytes: &[u8], was_ours: bool) -> std::result::Result<(), TestCaseError
         limits: crate::engine_scene::limits(),
         sqlite: settings(&path, vec![users()]),
     };
-    drop(run(plan(&stores)));
+    drop(run(plan(&stores, Joining::default())));
     prop_assert!(is_kept(folder.path(), bytes), "a plan changes nothing");
     let found = run(async {
         let replica = Replica::open(settings(&path, vec![users()])).await?;

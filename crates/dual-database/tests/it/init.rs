@@ -1,6 +1,6 @@
 //! The plan of the first start, and doing it.
 
-use dual_database::init::{RowCounts, Stores, apply, plan};
+use dual_database::init::{ColumnCounts, Joining, RowCounts, Stores, apply, plan};
 use dual_database::schema::Making;
 use dual_database::store::postgres::Settings;
 use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
@@ -30,7 +30,7 @@ fn script(scene: &Scene<'_>, sql: &str) {
 async fn nothing_is_there() {
     let scene = Scene::on(shared().unwrap());
     let stores = stores(&scene);
-    let found = plan(&stores).await.unwrap();
+    let found = plan(&stores, Joining::default()).await.unwrap();
     assert!(found.is_additive() && !found.is_done());
     let users = &found.tables[0];
     assert!(!users.postgres.exists && !users.sqlite.exists);
@@ -39,9 +39,9 @@ async fn nothing_is_there() {
     assert!(!stores.sqlite.path.exists(), "a plan makes nothing");
     assert_eq!(scene.one("SELECT count(*) FROM pg_class WHERE relname = 'users'"), "0");
 
-    let exchange = apply(&stores, PATIENCE).await.unwrap();
+    let exchange = apply(&stores, Joining::default(), PATIENCE).await.unwrap().exchange;
     assert_eq!((exchange.pending, exchange.held), (0, None));
-    assert!(plan(&stores).await.unwrap().is_done());
+    assert!(plan(&stores, Joining::default()).await.unwrap().is_done());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,16 +61,29 @@ async fn drifted_schemas_and_rows_on_both_sides() {
          INSERT INTO users (user_id, first_name, register_date, status) VALUES \
              (1, 'one', '2025-01-01 10:00', 'registered'), (2, 'there', NULL, 'registered'), (4, 'only there', NULL, 'y')",
     );
-    let found = plan(&stores).await.unwrap();
+    let found = plan(&stores, Joining::default()).await.unwrap();
     assert!(found.is_additive(), "{found:?}");
     let users = &found.tables[0];
     assert!(users.sqlite.steps.iter().any(|step| step == "add column users.register_date"));
     assert!(users.postgres.steps.iter().any(|step| step.contains("phone_number")));
     assert_eq!(
         users.rows,
-        Some(RowCounts { postgres: 3, sqlite: 3, only_postgres: 1, only_sqlite: 1, different: 1 })
+        Some(RowCounts {
+            postgres: 3,
+            sqlite: 3,
+            only_postgres: 1,
+            only_sqlite: 1,
+            different: 1,
+            conflicting: 1,
+            columns: vec![ColumnCounts {
+                column: "first_name",
+                different: 1,
+                conflicts: 1,
+                ..ColumnCounts::default()
+            }],
+        })
     );
-    apply(&stores, PATIENCE).await.unwrap();
+    apply(&stores, Joining::default(), PATIENCE).await.unwrap();
     let node = scene.node("bot.db").await;
     node.sync().await;
     let both =
@@ -80,9 +93,9 @@ async fn drifted_schemas_and_rows_on_both_sides() {
     assert_eq!(scene.one(there), "one,there,only here,only there");
     // PostgreSQL won, and what the file had is in the log.
     assert!(node.losers().await.contains(&Some("here".to_owned())));
-    let after = plan(&stores).await.unwrap();
+    let after = plan(&stores, Joining::default()).await.unwrap();
     assert!(after.is_done(), "{after:?}");
-    let rows = after.tables[0].rows.unwrap();
+    let rows = after.tables[0].rows.as_ref().unwrap();
     assert_eq!((rows.different, rows.only_postgres, rows.only_sqlite), (0, 0, 0));
 }
 
@@ -91,12 +104,12 @@ async fn an_obstacle_leaves_both_sides_as_they_are() {
     let scene = Scene::on(shared().unwrap());
     let stores = stores(&scene);
     script(&scene, "CREATE TABLE users (user_id INTEGER PRIMARY KEY, phone_number STRING)");
-    let found = plan(&stores).await.unwrap();
+    let found = plan(&stores, Joining::default()).await.unwrap();
     assert!(!found.is_additive());
     let users = &found.tables[0];
     assert!(users.sqlite.obstacles[0].contains("phone_number is declared STRING"), "{users:?}");
     assert_eq!(users.rows, None);
-    let error = apply(&stores, PATIENCE).await.unwrap_err();
+    let error = apply(&stores, Joining::default(), PATIENCE).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Schema(Store::Sqlite));
     assert!(error.message().contains("phone_number"), "{}", error.chain());
     assert_eq!(scene.one("SELECT count(*) FROM pg_namespace WHERE nspname = 'dual'"), "0");

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod acknowledged;
+mod adoption;
 mod api_calls;
 mod api_failures;
 mod api_locks;

@@ -1,0 +1,159 @@
+//! The file as it is, looked at and never written.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::{OPERATION, SidePlan};
+use crate::error::{Error, Kind, Result, Store};
+use crate::schema::Table;
+use crate::store::sqlite::capture::{Drift, Layout, drift};
+use crate::store::sqlite::replica::Settings;
+use crate::store::sqlite::{Adoption, File, Found, define_functions, failed};
+
+/// The file, if there is one.
+///
+/// Each look sees its own moment: no lock is held from one to the next, because a file that is not
+/// joined yet has perhaps no write-ahead log, and whoever writes to it would have to wait.
+pub(super) struct LocalFile(Option<Mutex<Connection>>);
+
+impl LocalFile {
+    pub(super) fn open(settings: &Settings) -> Result<LocalFile> {
+        let wrap = |cause| failed(OPERATION, cause).about(settings.path.display());
+        let file = File::look(&settings.path)?;
+        if !file.existed {
+            return Ok(LocalFile(None));
+        }
+        let mut log = file.path.clone().into_os_string();
+        log.push("-wal");
+        let keeps_log = std::fs::metadata(log).is_ok();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&file.path, flags).map_err(wrap)?;
+        connection
+            .busy_timeout(settings.busy)
+            .and_then(|()| define_functions(&connection))
+            // Whose log it is, he writes it back.
+            .and_then(|()| {
+                let flag = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+                connection.set_db_config(flag, keeps_log)
+            })
+            .and_then(|_| connection.execute_batch("PRAGMA query_only = ON"))
+            .map_err(wrap)?;
+        Ok(LocalFile(Some(Mutex::new(connection))))
+    }
+
+    pub(super) fn connection(&self) -> Option<MutexGuard<'_, Connection>> {
+        self.0.as_ref().map(|one| one.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn look(&self, table: &Table) -> Result<(SidePlan, Found)> {
+        let (found, drift) = match self.connection().as_deref() {
+            None => (Found::Nothing, Drift::Absent),
+            Some(connection) => {
+                (Found::read(connection, "main", table)?, drift(connection, &Layout::new(table))?)
+            }
+        };
+        let mut side = SidePlan {
+            exists: !matches!(found, Found::Nothing),
+            captured: drift == Drift::None,
+            ..SidePlan::default()
+        };
+        match Adoption::plan("main", table, &found) {
+            Ok(adoption) => {
+                side.steps.extend(adoption.steps.into_iter().map(|step| step.what));
+                if !side.captured {
+                    side.steps.push(format!("capture the writes to {}", table.name()));
+                }
+            }
+            Err(error) => {
+                side.obstacles.push(error.message().to_owned());
+                side.kind = Some(error.kind());
+                side.hint = error.hint().map(str::to_owned);
+            }
+        }
+        Ok((side, found))
+    }
+
+    /// Whether it knows itself as a node.
+    pub(super) fn is_node(&self) -> Result<bool> {
+        self.connection().as_deref().map_or(Ok(false), has_node)
+    }
+
+    /// The installation that it has met, if it has met any.
+    pub(super) fn installation(&self) -> Result<Option<u128>> {
+        let Some(connection) = self.connection() else { return Ok(None) };
+        if !has_node(&connection)? {
+            return Ok(None);
+        }
+        let sql = "SELECT installation FROM dual_node";
+        let text: Option<String> = connection
+            .query_row(sql, [], |row| row.get(0))
+            .map_err(|cause| failed(OPERATION, cause))?;
+        // One that cannot be read is nobody's that is known here.
+        Ok(text.map(|text| text.parse().unwrap_or_default()))
+    }
+}
+
+fn has_node(connection: &Connection) -> Result<bool> {
+    let there = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'dual_node')";
+    connection.query_row(there, [], |row| row.get(0)).map_err(|cause| failed(OPERATION, cause))
+}
+
+/// Whether the file is joined as it stands: its tables are as declared, and captured.
+///
+/// # Errors
+/// About the schema if it is not, or if there is none; those of reading it.
+pub(crate) fn joined(settings: &Settings) -> Result<()> {
+    let file = LocalFile::open(settings)?;
+    let wants = |message: &str| {
+        let error = Error::new(Kind::Schema(Store::Sqlite), "look at the SQLite file", message);
+        Err(error.with_hint("`dual init` shows what is to be done, `dual init --apply` does it"))
+    };
+    if file.0.is_none() {
+        return wants("the file is not there yet");
+    }
+    for table in settings.tables.iter() {
+        let (side, _) = file.look(table)?;
+        if let Some(obstacle) = side.obstacles.first() {
+            return wants(obstacle);
+        }
+        if !side.captured || !side.steps.is_empty() {
+            return wants("it is not joined with PostgreSQL yet, or not any more");
+        }
+    }
+    Ok(())
+}
+
+/// How far a file is part of the database, as far as it knows itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has not met PostgreSQL, or cannot be looked at.
+    Stranger,
+    /// It is a node, and something waits to be exchanged.
+    Waiting,
+    /// It is a node and has given everything.
+    Settled,
+}
+
+/// Looks at the file and changes nothing.
+pub(crate) fn standing(settings: &Settings) -> Standing {
+    let look = || -> Option<Standing> {
+        let file = LocalFile::open(settings).ok()?;
+        let connection = file.connection()?;
+        if !has_node(&connection).ok()? {
+            return Some(Standing::Stranger);
+        }
+        let follows = "SELECT json_type(follow, '$.state.following') IS NOT NULL FROM dual_node";
+        let mut settled: bool = connection.query_row(follows, [], |row| row.get(0)).ok()?;
+        for table in settings.tables.iter() {
+            let sql = format!(
+                "SELECT EXISTS (SELECT 1 FROM {} WHERE seq > (SELECT pushed FROM dual_node))",
+                Layout::new(table).sidecar()
+            );
+            settled &= !connection.query_row(&sql, [], |row| row.get::<_, bool>(0)).ok()?;
+        }
+        Some(if settled { Standing::Settled } else { Standing::Waiting })
+    };
+    look().unwrap_or(Standing::Stranger)
+}

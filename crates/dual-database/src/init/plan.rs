@@ -1,0 +1,96 @@
+//! What `dual init` would do, as it is told.
+
+use super::RowCounts;
+use crate::error::{Error, Kind, Store};
+
+/// What one side has of a table, and what is to be done there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SidePlan {
+    /// Whether the table is there.
+    pub exists: bool,
+    /// Whether its writes are captured.
+    pub captured: bool,
+    /// What would be done, as phrases.
+    pub steps: Vec<String>,
+    /// What only a person can change, as clauses.
+    pub obstacles: Vec<String>,
+    /// What sort of obstacle the first one is: a missing right is none of the schema.
+    pub kind: Option<Kind>,
+    /// What that person could do.
+    pub hint: Option<String>,
+}
+
+/// What is there of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TablePlan {
+    /// The table.
+    pub table: &'static str,
+    /// PostgreSQL.
+    pub postgres: SidePlan,
+    /// The file.
+    pub sqlite: SidePlan,
+    /// The rows, as both sides would have them after the steps; `None` if there are obstacles.
+    pub rows: Option<RowCounts>,
+}
+
+/// What there is, and what would be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The tables in their order.
+    pub tables: Vec<TablePlan>,
+    /// How the file stands towards this PostgreSQL.
+    pub bond: Bond,
+    /// Whose value stands where both sides have one, of tables that are joined now.
+    pub prefer: Store,
+}
+
+/// How a file stands towards a PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bond {
+    /// It has met nobody yet, or is not there.
+    New,
+    /// It belongs to this database.
+    Joined,
+    /// It belongs to another one, which this one takes the place of.
+    Rejoining,
+}
+
+impl Plan {
+    /// Nothing is in the way: additions are enough.
+    #[must_use]
+    pub fn is_additive(&self) -> bool {
+        let free = |side: &SidePlan| side.obstacles.is_empty();
+        self.tables.iter().all(|table| free(&table.postgres) && free(&table.sqlite))
+    }
+
+    /// Both sides are captured and have nothing left to add.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let done = |side: &SidePlan| side.captured && side.steps.is_empty();
+        self.is_additive()
+            && self.bond != Bond::Rejoining
+            && self.tables.iter().all(|table| done(&table.postgres) && done(&table.sqlite))
+    }
+
+    /// The error that the obstacles are, if there are any.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Error> {
+        let sides = self.tables.iter().flat_map(|table| {
+            let side = |store, side| (table.table, store, side);
+            [side(Store::Postgres, &table.postgres), side(Store::Sqlite, &table.sqlite)]
+        });
+        let blocked: Vec<_> = sides.filter(|(_, _, side)| !side.obstacles.is_empty()).collect();
+        let (_, store, first) = blocked.first()?;
+        let clause = |(table, store, side): &(&str, Store, &SidePlan)| {
+            format!("table {table} in {store}: {}", side.obstacles.join("; "))
+        };
+        let message = blocked.iter().map(clause).collect::<Vec<_>>().join("; ");
+        let kind = first.kind.unwrap_or(Kind::Schema(*store));
+        let error = Error::new(kind, "make one database of both", message);
+        Some(
+            error.with_hint(first.hint.clone().unwrap_or_else(|| {
+                "nothing was changed; see the plan with `dual init`".to_owned()
+            })),
+        )
+    }
+}
