@@ -16,6 +16,11 @@ pub struct Init {
     /// Do not copy a file that was there before beside itself first
     #[arg(long)]
     pub no_copy: bool,
+
+    /// Let a file of another installation join this one, which stands in its place; what waits in
+    /// the file goes over
+    #[arg(long)]
+    pub rejoin: bool,
 }
 
 /// One of the two sides.

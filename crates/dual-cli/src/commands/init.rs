@@ -37,7 +37,11 @@ pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
             making: Making::Everything,
         },
     };
-    let joining = Joining { prefer: arguments.prefer.into(), copy: !arguments.no_copy };
+    let joining = Joining {
+        prefer: arguments.prefer.into(),
+        copy: !arguments.no_copy,
+        rejoin: arguments.rejoin,
+    };
     let work = async {
         let report = if arguments.apply {
             message("joining both sides …");

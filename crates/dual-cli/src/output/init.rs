@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use dual_database::Store;
 use dual_database::init::{Bond, ColumnCounts, Joined, Plan, RowCounts, SidePlan, TablePlan};
 use dual_database::sync::engine::Exchange;
 use serde::Serialize;
@@ -35,6 +36,7 @@ struct SideBody<'a> {
     steps: &'a [String],
     obstacles: &'a [String],
     hint: Option<&'a str>,
+    untried: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -71,6 +73,7 @@ struct InitBody<'a> {
     applied: bool,
     done: bool,
     joined: bool,
+    rejoins_with: Option<u64>,
     prefer: &'static str,
     copy: Option<String>,
     tables: Vec<TableBody<'a>>,
@@ -90,8 +93,28 @@ impl InitReport {
         }
     }
 
+    /// How many rows of a file that leaves another installation have something that waits.
+    fn rejoins_with(&self) -> Option<u64> {
+        match self.plan.bond {
+            Bond::Rejoining { pending } => Some(pending),
+            Bond::New | Bond::Joined => None,
+        }
+    }
+
     fn exchange(&self) -> Option<&Exchange> {
         self.exchange.as_ref()
+    }
+
+    /// The command that does what the plan says.
+    fn again(&self) -> String {
+        let mut words = String::from("dual init --apply");
+        if self.plan.prefer == Store::Sqlite {
+            words.push_str(" --prefer sqlite");
+        }
+        if self.rejoins_with().is_some() {
+            words.push_str(" --rejoin");
+        }
+        words
     }
 
     /// For programs.
@@ -102,6 +125,7 @@ impl InitReport {
             applied: self.exchange.is_some(),
             done: self.exchange().map_or(self.plan.is_done(), |exchange| exchange.caught_up),
             joined: self.plan.bond == Bond::Joined,
+            rejoins_with: self.rejoins_with(),
             prefer: store_word(self.plan.prefer),
             copy: self.copy.as_ref().map(|path| path.display().to_string()),
             tables: self.plan.tables.iter().map(TableBody::new).collect(),
@@ -123,9 +147,17 @@ impl InitReport {
                 counts(&mut text, rows, &self.plan);
             }
         }
+        if let Some(pending) = self.rejoins_with() {
+            let _ = writeln!(
+                text,
+                "\nthe file leaves another installation: what waits in it, in {pending} rows, goes to \
+                 PostgreSQL as it is, deletes included; everything else joins as counted above"
+            );
+        }
         if let Some(copy) = &self.copy {
             let _ = writeln!(text, "\nthe file as it was before: {}", copy.display());
         }
+        let again = format!("\nnothing was changed; `{}` does it\n", self.again());
         text.push_str(match (self.exchange(), self.exit()) {
             (Some(_), Exit::Done) => "\ndone: both sides are one database\n",
             (Some(_), Exit::WithRejects) => {
@@ -136,7 +168,7 @@ impl InitReport {
                 "\nthis cannot be joined by additions: see to the obstacles first\n"
             }
             (None, _) if self.plan.is_done() => "\nnothing is left to do\n",
-            (None, _) => "\nnothing was changed; `dual init --apply` does it\n",
+            (None, _) => &again,
         });
         text
     }
@@ -154,6 +186,9 @@ fn side(text: &mut String, name: &str, side: &SidePlan) {
     }
     for obstacle in &side.obstacles {
         let _ = writeln!(text, "    ! {obstacle}");
+    }
+    if let Some(reason) = &side.untried {
+        let _ = writeln!(text, "    ? could not be tried: {reason}");
     }
     if let Some(hint) = &side.hint {
         let _ = writeln!(text, "    hint: {hint}");
@@ -223,6 +258,7 @@ impl SideBody<'_> {
             steps: &side.steps,
             obstacles: &side.obstacles,
             hint: side.hint.as_deref(),
+            untried: side.untried.as_deref(),
         }
     }
 }

@@ -151,9 +151,9 @@ impl<'a> Columns<'a> {
         };
         let was_there = match (self.bond, kept) {
             (Bond::Joined, _) => false,
-            (Bond::New | Bond::Rejoining, None) => true,
+            (Bond::New | Bond::Rejoining { .. }, None) => true,
             (Bond::New, Some(stamp)) => stamp.is_adopted() || stamp == Stamp::ZERO,
-            (Bond::Rejoining, Some(stamp)) => {
+            (Bond::Rejoining { .. }, Some(stamp)) => {
                 !is_pending || stamp.is_adopted() || stamp == Stamp::ZERO
             }
         };

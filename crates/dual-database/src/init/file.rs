@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{OPERATION, SidePlan};
 use crate::error::{Error, Kind, Result, Store};
 use crate::schema::Table;
-use crate::store::sqlite::capture::{Drift, Layout, drift};
+use crate::store::sqlite::capture::{Drift, Layout, drift, lacks};
 use crate::store::sqlite::replica::Settings;
 use crate::store::sqlite::{Adoption, File, Found, define_functions, failed};
 
@@ -92,6 +92,19 @@ impl LocalFile {
             .map_err(|cause| failed(OPERATION, cause))?;
         // One that cannot be read is nobody's that is known here.
         Ok(text.map(|text| text.parse().unwrap_or_default()))
+    }
+
+    /// Rows that have something which the file has given to nobody yet.
+    pub(super) fn pending(&self, tables: &[Table]) -> Result<u64> {
+        let Some(connection) = self.connection() else { return Ok(0) };
+        let mut pending = 0;
+        for layout in tables.iter().map(Layout::new) {
+            if drift(&connection, &layout)? != Drift::Absent && !lacks(&connection, &layout)? {
+                let count = connection.query_row(&layout.pending(), [], |row| row.get::<_, i64>(0));
+                pending += count.map_err(|cause| failed(OPERATION, cause))?.unsigned_abs();
+            }
+        }
+        Ok(pending)
     }
 }
 

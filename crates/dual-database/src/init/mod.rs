@@ -30,11 +30,11 @@ use self::file::LocalFile;
 use crate::error::{Error, Kind, Result, Store};
 use crate::schema::{Making, Table};
 use crate::store::postgres::capture::{Drift, Layout};
-use crate::store::postgres::primary::{Planned, plan_known};
-use crate::store::postgres::{Catalog, Limits, Session, Settings, capture};
+use crate::store::postgres::primary::{Planned, Trial, plan_known, try_out};
+use crate::store::postgres::{self, Limits, Session, Settings, capture};
 use crate::store::sqlite::Found;
-use crate::store::sqlite::replica::{Durability, Replica, Settings as ReplicaSettings};
-use crate::sync::engine::{Exchange, Shared, Synchroniser, other_installation};
+use crate::store::sqlite::replica::{Content, Durability, Replica, Settings as ReplicaSettings};
+use crate::sync::engine::{Exchange, Shared, Synchroniser, other_installation, tracked_elsewhere};
 
 const OPERATION: &str = "plan the first start";
 
@@ -54,39 +54,66 @@ pub struct Stores {
 pub struct Joining {
     /// Whose value stands where both sides have one, and nothing tells which is the newer.
     pub prefer: Store,
-    /// Whether a file that was there before is copied beside itself, before anything of ours is in it.
+    /// Whether a file that was there before is copied beside itself, before anything of ours is in it,
+    /// or before it leaves another installation.
     pub copy: bool,
+    /// Whether a file that belongs to another installation is to leave it for this one: that one is no
+    /// more, or its schema `dual` is. What waits in the file goes over, everything else is joined as if
+    /// it had met nobody yet.
+    pub rejoin: bool,
 }
 
 impl Default for Joining {
     fn default() -> Joining {
-        Joining { prefer: Store::Postgres, copy: true }
+        Joining { prefer: Store::Postgres, copy: true, rejoin: false }
     }
 }
 
-/// Looks at both sides and changes nothing.
+/// Looks at both sides and changes nothing. What is to be done in PostgreSQL is tried, and taken back.
 ///
 /// # Errors
 /// Those of reaching PostgreSQL and of reading the file: both are needed. Configuration if the
-/// file belongs to another installation.
+/// file belongs to another installation, unless it is to leave that.
 pub async fn plan(stores: &Stores, joining: Joining) -> Result<Plan> {
     let session = Session::open(&stores.postgres, &stores.limits).await?;
+    let (mut plan, planned) = look(&session, stores, joining).await?;
+    let tables = stores.sqlite.tables.iter().zip(planned);
+    for ((table, planned), TablePlan { postgres, .. }) in tables.zip(&mut plan.tables) {
+        if !postgres.obstacles.is_empty() || (postgres.captured && postgres.steps.is_empty()) {
+            continue;
+        }
+        match try_out(&session, table, &planned).await? {
+            Trial::Passed => {}
+            Trial::Refused(errors) => errors.iter().for_each(|error| postgres.refused(error)),
+            Trial::Untried(error) => postgres.untried = Some(error.message().to_owned()),
+        }
+    }
+    Ok(plan)
+}
+
+/// The plan, of which nothing has been tried.
+async fn look(
+    session: &Session,
+    stores: &Stores,
+    joining: Joining,
+) -> Result<(Plan, Vec<postgres::Plan>)> {
     session.begin_snapshot(OPERATION).await?;
     let file = LocalFile::open(&stores.sqlite)?;
-    let bond = bond(&session, &file).await?;
-    if bond == Bond::Rejoining {
+    let bond = bond(session, &file, &stores.sqlite.tables).await?;
+    if matches!(bond, Bond::Rejoining { .. }) && !joining.rejoin {
         return Err(other_installation());
     }
-    let mut tables = Vec::new();
+    let (mut tables, mut planned) = (Vec::new(), Vec::new());
     for table in stores.sqlite.tables.iter() {
-        let (postgres, catalog) = remote(&session, table).await?;
+        let (postgres, remote) = remote(session, table, bond).await?;
         let (sqlite, found) = file.look(table)?;
+        let catalog = remote.catalog;
         let rows = if postgres.obstacles.is_empty() && sqlite.obstacles.is_empty() {
-            let remote = rows::Remote::new(&session, table, &catalog);
+            let remote = rows::Remote::new(session, table, &catalog);
             let local = rows::Local::new(&file, table, &found);
             let columns = match (&found, &catalog.table) {
                 (Found::Table { columns, .. }, Some(there)) => {
-                    let (here, there) = ((&file, columns.as_slice()), (&session, there));
+                    let (here, there) = ((&file, columns.as_slice()), (session, there));
                     Some(Columns::new(here, there, table, (bond, joining.prefer)).await?)
                 }
                 _ => None,
@@ -96,9 +123,10 @@ pub async fn plan(stores: &Stores, joining: Joining) -> Result<Plan> {
             None
         };
         tables.push(TablePlan { table: table.name(), postgres, sqlite, rows });
+        planned.push(remote.plan);
     }
     session.rollback(OPERATION).await?;
-    Ok(Plan { tables, bond, prefer: joining.prefer })
+    Ok((Plan { tables, bond, prefer: joining.prefer }, planned))
 }
 
 /// What became of a plan.
@@ -123,7 +151,8 @@ pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Resul
     if let Some(refusal) = plan.refusal() {
         return Err(refusal);
     }
-    let is_ours = LocalFile::open(&stores.sqlite)?.is_node()?;
+    let leaves = matches!(plan.bond, Bond::Rejoining { .. });
+    let is_ours = !leaves && LocalFile::open(&stores.sqlite)?.is_node()?;
     let copy = match joining.copy && !is_ours {
         true => copy::copy(stores.sqlite.path.clone(), stores.sqlite.busy).await?,
         false => None,
@@ -134,7 +163,13 @@ pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Resul
     if plan.bond != Bond::Joined {
         let prefer = joining.prefer;
         let operation = "note whose values stand";
-        replica.write(operation, Durability::Full, move |content| content.prefer(prefer)).await?;
+        let work = move |content: &Content<'_>| {
+            if leaves {
+                content.unmeet()?;
+            }
+            content.prefer(prefer)
+        };
+        replica.write(operation, Durability::Full, work).await?;
     }
     let exchange = exchange_with(&stores, replica, within).await?;
     Ok(Joined { plan, copy, exchange })
@@ -158,13 +193,14 @@ async fn exchange_with(stores: &Stores, replica: Replica, within: Duration) -> R
 /// if the file is joined, or if joining it only adds.
 ///
 /// # Errors
-/// Those of [`plan`].
+/// Those of [`look`].
 pub(crate) async fn reservation(stores: &Stores) -> Result<Option<Error>> {
     let file = LocalFile::open(&stores.sqlite)?;
     if file.connection().is_none() || file.is_node()? {
         return Ok(None);
     }
-    let plan = plan(stores, Joining::default()).await?;
+    let session = Session::open(&stores.postgres, &stores.limits).await?;
+    let (plan, _) = look(&session, stores, Joining::default()).await?;
     let alters = |side: &SidePlan| side.steps.iter().any(|step| step.contains("column"));
     let reason = plan.tables.iter().find_map(|table| {
         let TablePlan { table: name, postgres, sqlite, rows } = table;
@@ -187,26 +223,29 @@ pub(crate) async fn reservation(stores: &Stores) -> Result<Option<Error>> {
 }
 
 /// How the file stands towards this server.
-async fn bond(session: &Session, file: &LocalFile) -> Result<Bond> {
+async fn bond(session: &Session, file: &LocalFile, tables: &[Table]) -> Result<Bond> {
     let Some(here) = file.installation()? else { return Ok(Bond::New) };
     let there = "SELECT to_regclass('dual.installation') IS NOT NULL";
     let rows = session.query(OPERATION, there, &[]).await?;
-    if !rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
-        // It joins whatever it finds first only if it has never met anybody.
-        return Ok(Bond::Rejoining);
-    }
-    let rows = session.query(OPERATION, "SELECT id::text FROM dual.installation", &[]).await?;
-    let id = rows.first().and_then(|row| row.try_get::<_, String>(0).ok());
+    let id = match rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+        true => {
+            let sql = "SELECT id::text FROM dual.installation";
+            let rows = session.query(OPERATION, sql, &[]).await?;
+            rows.first().and_then(|row| row.try_get::<_, String>(0).ok())
+        }
+        false => None,
+    };
     let id = id.and_then(|text| uuid::Uuid::parse_str(&text).ok());
-    Ok(match id.is_some_and(|id| id.as_u128() != here) {
-        true => Bond::Rejoining,
-        false => Bond::Joined,
+    Ok(match id.is_some_and(|id| id.as_u128() == here) {
+        true => Bond::Joined,
+        false => Bond::Rejoining { pending: file.pending(tables)? },
     })
 }
 
 /// What PostgreSQL has of the table, and what would be done there if a person asks for it.
-async fn remote(session: &Session, table: &Table) -> Result<(SidePlan, Catalog)> {
-    let Planned { plan, catalog, .. } = plan_known(session, table, true).await?;
+async fn remote(session: &Session, table: &Table, bond: Bond) -> Result<(SidePlan, Planned)> {
+    let planned = plan_known(session, table, true).await?;
+    let Planned { plan, catalog, shadowed } = &planned;
     let drift = capture::drift(session, &Layout::new(table, &plan.target)).await?;
     let refusal = plan.refusal(OPERATION);
     let mut side = SidePlan {
@@ -216,9 +255,13 @@ async fn remote(session: &Session, table: &Table) -> Result<(SidePlan, Catalog)>
         obstacles: plan.obstacles.iter().map(|obstacle| obstacle.what.clone()).collect(),
         kind: refusal.as_ref().map(Error::kind),
         hint: refusal.and_then(|error| error.hint().map(str::to_owned)),
+        untried: None,
     };
     if !side.captured {
         side.steps.push(format!("capture the writes to {}", plan.target));
     }
-    Ok((side, catalog))
+    if let Some(other) = shadowed.as_ref().filter(|_| bond != Bond::Joined) {
+        side.refused(&tracked_elsewhere(other));
+    }
+    Ok((side, planned))
 }

@@ -18,6 +18,20 @@ pub struct SidePlan {
     pub kind: Option<Kind>,
     /// What that person could do.
     pub hint: Option<String>,
+    /// Why the steps could not be tried just now.
+    pub untried: Option<String>,
+}
+
+impl SidePlan {
+    /// Something is in the way besides.
+    pub(super) fn refused(&mut self, error: &Error) {
+        self.obstacles.push(error.message().to_owned());
+        self.kind.get_or_insert(error.kind());
+        if let Some(hint) = error.hint() {
+            self.hint =
+                Some(self.hint.take().map_or(hint.to_owned(), |first| format!("{first} {hint}")));
+        }
+    }
 }
 
 /// What is there of a table.
@@ -52,7 +66,10 @@ pub enum Bond {
     /// It belongs to this database.
     Joined,
     /// It belongs to another one, which this one takes the place of.
-    Rejoining,
+    Rejoining {
+        /// Rows of the file that have something which it has given to nobody yet.
+        pending: u64,
+    },
 }
 
 impl Plan {
@@ -68,7 +85,7 @@ impl Plan {
     pub fn is_done(&self) -> bool {
         let done = |side: &SidePlan| side.captured && side.steps.is_empty();
         self.is_additive()
-            && self.bond != Bond::Rejoining
+            && !matches!(self.bond, Bond::Rejoining { .. })
             && self.tables.iter().all(|table| done(&table.postgres) && done(&table.sqlite))
     }
 

@@ -16,6 +16,13 @@ pub struct Step {
     pub sql: String,
 }
 
+impl Step {
+    /// Whether it sets a sequence, which no rollback takes back.
+    pub(super) fn sets_sequence(&self) -> bool {
+        self.sql.starts_with("SELECT ")
+    }
+}
+
 /// What sort of thing is in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObstacleKind {
@@ -95,6 +102,21 @@ impl Plan {
         self.advice = Some(advice.to_owned());
         self.obstacles.clear();
         self.shape(None, what, None);
+    }
+
+    /// What capture cannot live with, of a table that is to be tracked.
+    pub(super) fn capture(&mut self, found: &FoundTable) {
+        if let Some(parent) = &found.parent {
+            let what = format!("it is a part of {parent}: writes to that would pass it by");
+            self.shape(None, what, None);
+            self.advice.get_or_insert(format!("join {parent} under that name instead"));
+        }
+        for rule in &found.rules {
+            let rule = quoted(rule);
+            let what = format!("the rule {rule} rewrites the writes to it; a trigger can do that");
+            let sql = format!("DROP RULE {rule} ON {}", self.target);
+            self.shape(None, what, Some(sql));
+        }
     }
 
     fn step(&mut self, what: impl Into<String>, sql: impl Into<String>) {
@@ -379,7 +401,7 @@ fn may_change(plan: &mut Plan, found: &FoundTable, rights: &Rights) {
     let alters: Vec<String> = plan
         .steps
         .iter()
-        .filter(|step| !step.sql.starts_with("SELECT "))
+        .filter(|step| !step.sets_sequence())
         .map(|step| step.sql.clone())
         .collect();
     if !alters.is_empty() && !found.owner {

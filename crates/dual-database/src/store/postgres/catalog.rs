@@ -106,6 +106,10 @@ pub struct FoundTable {
     pub owner: bool,
     /// Which of SELECT, INSERT, UPDATE and DELETE this user lacks.
     pub missing_rights: Vec<String>,
+    /// The table that it is a partition of, or inherits from.
+    pub parent: Option<String>,
+    /// Rules that rewrite writes to it.
+    pub rules: Vec<String>,
 }
 
 /// What this user may do in the database.
@@ -207,7 +211,13 @@ impl Catalog {
 const RELATION: &str = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
      row_security_active(c.oid), pg_has_role(c.relowner, 'USAGE'), \
      ARRAY(SELECT r FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS r \
-           WHERE NOT has_table_privilege(c.oid, r)) \
+           WHERE NOT has_table_privilege(c.oid, r)), \
+     (SELECT format('%I.%I', m.nspname, p.relname) FROM pg_catalog.pg_inherits i \
+           JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \
+           JOIN pg_catalog.pg_namespace m ON m.oid = p.relnamespace \
+           WHERE i.inhrelid = c.oid ORDER BY i.inhseqno LIMIT 1), \
+     ARRAY(SELECT r.rulename::text FROM pg_catalog.pg_rewrite r \
+           WHERE r.ev_class = c.oid AND r.ev_type <> '1' AND r.ev_enabled <> 'D' ORDER BY 1) \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.oid = $1";
 
@@ -247,6 +257,11 @@ const SEQUENCE: &str = "SELECT n.nspname::text, c.relname::text, \
      WHERE a.attrelid = $1 AND a.attname = $2 \
      ORDER BY p.classid = 'pg_attrdef'::regclass DESC LIMIT 1";
 
+/// The state of a sequence from which numbers may be taken, but which may not be read: the view tells
+/// the last one that was taken.
+const HANDED_OUT: &str = "SELECT coalesce(last_value, start_value), last_value IS NOT NULL \
+     FROM pg_catalog.pg_sequences WHERE schemaname = $1 AND sequencename = $2";
+
 const RIGHTS: &str = "SELECT current_user::text, current_database()::text, \
      coalesce($1, current_schema()::text), \
      coalesce(has_schema_privilege(coalesce($1, current_schema()::text), 'CREATE'), false), \
@@ -267,6 +282,8 @@ async fn read_table(session: &Session, table: &Table, row: &Row) -> Result<Found
         row_security: get(row, 4)?,
         owner: get(row, 5)?,
         missing_rights: get(row, 6)?,
+        parent: get(row, 7)?,
+        rules: get(row, 8)?,
         ..FoundTable::default()
     };
     let oid: &[Parameter<'_>] = &[(&found.oid, Type::OID)];
@@ -310,16 +327,23 @@ async fn sequence(session: &Session, oid: u32, column: &str) -> Result<Option<Se
     let Some(row) = session.query(OPERATION, SEQUENCE, parameters).await?.into_iter().next() else {
         return Ok(None);
     };
-    let name = format!("{}.{}", quoted(&get::<String>(&row, 0)?), quoted(&get::<String>(&row, 1)?));
-    let next = if get::<bool>(&row, 2)? {
+    let (schema, own): (String, String) = (get(&row, 0)?, get(&row, 1)?);
+    let name = format!("{}.{}", quoted(&schema), quoted(&own));
+    let (readable, usable): (bool, bool) = (get(&row, 2)?, get(&row, 3)?);
+    let state = if readable {
         let sql = format!("SELECT last_value, is_called FROM {name}");
-        let row = one(session, &sql, &[]).await?;
-        let last: i64 = get(&row, 0)?;
-        Some(if get(&row, 1)? { last.saturating_add(1) } else { last })
+        Some(one(session, &sql, &[]).await?)
+    } else if usable {
+        Some(one(session, HANDED_OUT, &[(&schema, Type::NAME), (&own, Type::NAME)]).await?)
     } else {
         None
     };
-    Ok(Some(Sequence { name, next, usable: get(&row, 3)?, settable: get(&row, 4)? }))
+    let next = |row: Row| -> Result<i64> {
+        let last: i64 = get(&row, 0)?;
+        Ok(if get(&row, 1)? { last.saturating_add(1) } else { last })
+    };
+    let next = state.map(next).transpose()?;
+    Ok(Some(Sequence { name, next, usable, settable: get(&row, 4)? }))
 }
 
 /// What only the rows can tell; each question only where its answer matters, because the last

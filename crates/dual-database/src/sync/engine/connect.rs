@@ -145,12 +145,13 @@ impl Rounds {
 
 /// The file has never met this database, and the table that is tracked there is not the one that it
 /// means: two programs of one name, each with a schema of its own, must not be made one.
-fn tracked_elsewhere(other: &str) -> Error {
+pub(crate) fn tracked_elsewhere(other: &str) -> Error {
     let message = format!(
         "another table of that name is joined in this database already; here the search path leads to {other}"
     );
     Error::new(Kind::Configuration, "meet PostgreSQL", message).with_hint(
-        "use a database of its own for each program, or a search_path that leads to the table that is joined",
+        "use a database of its own for each program, or a search_path that leads to the table that is \
+         joined; or `dual uninstall` with the settings of the other program first",
     )
 }
 
@@ -184,8 +185,9 @@ pub(crate) fn other_installation() -> Error {
         "the SQLite file belongs to another installation than this PostgreSQL database",
     )
     .with_hint(
-        "check both addresses; to begin anew with this database, choose another SQLite path, \
-         or `dual uninstall` on the file first",
+        "check both addresses; if the database was made anew, or its schema dual is gone, \
+         `dual init --rejoin` shows how the file joins it and keeps what waits in it; to begin \
+         without that, choose another SQLite path, or `dual uninstall` on the file first",
     )
 }
 

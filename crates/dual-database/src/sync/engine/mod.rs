@@ -23,7 +23,7 @@ mod scrub;
 mod step;
 mod task;
 
-pub(crate) use connect::{belongs, other_installation};
+pub(crate) use connect::{belongs, other_installation, tracked_elsewhere};
 pub use step::{Fault, Step, StepHook};
 pub(crate) use step::{hooked, hooked_once};
 

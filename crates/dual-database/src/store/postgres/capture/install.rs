@@ -66,6 +66,38 @@ pub enum Drift {
 /// user may not make it or the triggers; else as for [`Session::batch`].
 pub async fn install(session: &Session, layout: &Layout) -> Result<u64> {
     let operation = "install capture on PostgreSQL";
+    place(session, layout).await?;
+    let adopted = mend_in(session, layout, None).await?.loaded;
+    let parameters: [Parameter<'_>; 1] = [(&layout.name, Type::TEXT)];
+    session.execute(operation, "DELETE FROM dual.missed WHERE name = $1", &parameters).await?;
+    let Some(found) = fingerprint(session, layout).await? else {
+        return Err(unexpected(operation));
+    };
+    session
+        .execute(
+            operation,
+            "INSERT INTO dual.tracked (name, target, triggers, columns, relation) \
+             VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (name) DO UPDATE SET target = excluded.target, \
+             triggers = excluded.triggers, columns = excluded.columns, relation = excluded.relation",
+            &[
+                (&layout.name, Type::TEXT),
+                (&found.target, Type::OID),
+                (&found.triggers, Type::TEXT),
+                (&found.columns, Type::TEXT),
+                (&layout.target, Type::TEXT),
+            ],
+        )
+        .await?;
+    Ok(adopted)
+}
+
+/// Makes what capture needs, and takes nothing in yet.
+///
+/// # Errors
+/// As for [`install`].
+pub(in crate::store::postgres) async fn place(session: &Session, layout: &Layout) -> Result<()> {
+    let operation = "install capture on PostgreSQL";
     session.batch(operation, &format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")).await?;
     match format(session).await? {
         Some(found) if found > FORMAT => return Err(newer(operation, found)),
@@ -97,29 +129,7 @@ pub async fn install(session: &Session, layout: &Layout) -> Result<u64> {
     if owns(session, layout).await? {
         session.batch(operation, &layout.always()).await?;
     }
-    let adopted = mend_in(session, layout, None).await?.loaded;
-    let parameters: [Parameter<'_>; 1] = [(&layout.name, Type::TEXT)];
-    session.execute(operation, "DELETE FROM dual.missed WHERE name = $1", &parameters).await?;
-    let Some(found) = fingerprint(session, layout).await? else {
-        return Err(unexpected(operation));
-    };
-    session
-        .execute(
-            operation,
-            "INSERT INTO dual.tracked (name, target, triggers, columns, relation) \
-             VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (name) DO UPDATE SET target = excluded.target, \
-             triggers = excluded.triggers, columns = excluded.columns, relation = excluded.relation",
-            &[
-                (&layout.name, Type::TEXT),
-                (&found.target, Type::OID),
-                (&found.triggers, Type::TEXT),
-                (&found.columns, Type::TEXT),
-                (&layout.target, Type::TEXT),
-            ],
-        )
-        .await?;
-    Ok(adopted)
+    Ok(())
 }
 
 /// Whether this user may change the table: `ALTER TABLE` is the owner's.
@@ -388,7 +398,12 @@ pub(in crate::store::postgres) fn allowed(error: Error, session: &Session) -> Er
     error.with_hint(format!("the owner can run: GRANT CREATE ON DATABASE {database} TO {user};"))
 }
 
-fn permitted(error: Error, session: &Session, layout: &Layout) -> Error {
+/// The same of a right on the table.
+pub(in crate::store::postgres) fn permitted(
+    error: Error,
+    session: &Session,
+    layout: &Layout,
+) -> Error {
     if error.kind() != Kind::AccessDenied {
         return error;
     }

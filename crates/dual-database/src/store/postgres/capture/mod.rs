@@ -21,6 +21,6 @@ pub use install::{
     Drift, Entry, Settled, changed_since, drift, install, keep_before, loose, mend, mend_all,
     settle, uninstall,
 };
-pub(super) use install::{SCHEMA_LOCK, allowed, entry_of};
+pub(super) use install::{SCHEMA_LOCK, allowed, entry_of, permitted, place};
 pub use layout::Layout;
 pub use settle::{Mark, refusal};

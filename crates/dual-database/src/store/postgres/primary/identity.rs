@@ -83,7 +83,8 @@ impl Known {
             (column(row, 5, OPERATION)?, column(row, 6, OPERATION)?);
         let shadowed = match identity {
             Identity::There { oid } => shown.filter(|_| first != Some(oid)),
-            _ => None,
+            Identity::Renamed { .. } | Identity::Dropped { .. } => shown,
+            Identity::Untracked => None,
         };
         Ok(Known { identity, columns: column(row, 7, OPERATION)?, shadowed })
     }

@@ -19,6 +19,7 @@ mod put;
 mod range;
 mod read;
 mod row;
+mod trial;
 mod unseen;
 mod write;
 
@@ -38,6 +39,7 @@ pub use pool::{Pool, Pooled};
 pub use prepare::{Found, Prepared, prepare};
 pub(crate) use prepare::{Planned, plan_known};
 pub use push::LOCKED;
+pub(crate) use trial::{Trial, try_out};
 
 /// A table with what stands beside it on the server.
 #[derive(Clone, Debug)]

@@ -151,6 +151,9 @@ pub(crate) async fn plan_known(
         catalog.rights.schema = Some(schema.clone());
     }
     let mut plan = plan_table(table, &catalog);
+    if let (Identity::Untracked, Some(found)) = (&known.identity, &catalog.table) {
+        plan.capture(found);
+    }
     match &known.identity {
         _ if is_asked => {}
         Identity::Renamed { was, is } => plan.taken_away(
@@ -188,7 +191,7 @@ pub(crate) async fn plan_known(
 }
 
 /// The schema `dual` belongs to the role that made it; its functions are nobody else's to call.
-async fn of_the_same_owner(session: &Session) -> Result<()> {
+pub(super) async fn of_the_same_owner(session: &Session) -> Result<()> {
     let sql = "SELECT nspowner::regrole::text, pg_has_role(nspowner, 'USAGE') \
                FROM pg_namespace WHERE nspname = 'dual'";
     let rows = session.query(OPERATION, sql, &[]).await?;

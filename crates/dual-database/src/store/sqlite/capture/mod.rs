@@ -12,6 +12,7 @@ mod install;
 mod layout;
 mod sidecar;
 mod triggers;
+mod unmeet;
 
 pub use ddl::FORMAT;
 pub use install::{Drift, drift, install, lacks, loose, mend, tracked_columns, uninstall};
@@ -20,3 +21,4 @@ pub use sidecar::{
     Entry, State, changed_above, entry, prefer, put, renumber, settle, settle_adopted, state,
 };
 pub(super) use sidecar::{damaged, stamp};
+pub use unmeet::unmeet;

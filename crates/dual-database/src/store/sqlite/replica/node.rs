@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::super::capture::{prefer, renumber, state};
+use super::super::capture::{prefer, renumber, state, unmeet};
 use super::super::failed;
 use super::{Content, Node, follow};
 use crate::stamp::{Stamp, Writer};
@@ -182,6 +182,26 @@ impl Content<'_> {
     pub fn prefer(&self, side: Store) -> Result<()> {
         let here = side == Store::Sqlite;
         self.tables().iter().try_for_each(|local| prefer(self.connection(), &local.layout, here))
+    }
+
+    /// Makes it a file that has met nobody: it is to join another installation. What it has not given
+    /// yet it keeps to give. Its conflict log stays as it is.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn unmeet(&self) -> Result<()> {
+        let operation = "forget what the SQLite file has met";
+        for local in self.tables() {
+            unmeet(self.connection(), &local.layout)?;
+        }
+        // What was refused, there or here, will be tried anew.
+        for sql in ["DELETE FROM dual_quarantine", "DELETE FROM dual_scrub"] {
+            self.execute(operation, sql, &[])?;
+        }
+        self.execute(operation, "UPDATE dual_state SET horizon = 0", &[])?;
+        let sql = "UPDATE dual_node SET installation = NULL, pushed = 0, purged = 0, follow = ?1, \
+                   token = NULL, proposed = NULL, exchanged = NULL, held = NULL, tidied = NULL";
+        self.execute(operation, sql, &[&follow::write(&Follow::new())?]).map(|_| ())
     }
 
     /// Another identity and another number for the triggers: the file is a copy.

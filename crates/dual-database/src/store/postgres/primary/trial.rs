@@ -1,0 +1,81 @@
+//! Trying what a preparation is going to do: what a catalog says of rights, extensions and event
+//! triggers is never the whole truth.
+
+use tokio_postgres::types::Type;
+
+use super::prepare::of_the_same_owner;
+use super::row::{column, unexpected};
+use crate::schema::Table;
+use crate::store::postgres::capture::{Layout, permitted, place};
+use crate::store::postgres::{Parameter, Plan, Session};
+use crate::{Error, Kind, Result, Store};
+
+const OPERATION: &str = "try what is to be done in PostgreSQL";
+
+/// What would take longer is not tried: writers of the table wait meanwhile.
+const SHORT: &str = "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '5s'";
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Trial {
+    /// It will work.
+    Passed,
+    /// It will not, for these reasons.
+    Refused(Vec<Error>),
+    /// Nobody can say: somebody holds the table, or it takes too long.
+    Untried(Error),
+}
+
+/// Does what `plan` says, and puts capture beside the table, but for taking the rows in; and takes all
+/// of it back. Numbers are not handed out, and no sequence is set: that could not be taken back.
+///
+/// # Errors
+/// As for [`Session::rollback`], and those of a connection that is lost.
+pub(crate) async fn try_out(session: &Session, table: &Table, plan: &Plan) -> Result<Trial> {
+    let layout = Layout::new(table, &plan.target);
+    session.begin(OPERATION).await?;
+    let lacking = lacking(session, &layout).await?;
+    if !lacking.is_empty() {
+        session.rollback(OPERATION).await?;
+        return Ok(Trial::Refused(lacking));
+    }
+    let outcome = go(session, &layout, plan).await;
+    if !session.is_closed() {
+        session.rollback(OPERATION).await?;
+    }
+    match outcome {
+        Ok(()) => Ok(Trial::Passed),
+        Err(error) if session.is_closed() => Err(error),
+        Err(error) if error.kind() == Kind::Unavailable(Store::Postgres) => {
+            Ok(Trial::Untried(error))
+        }
+        Err(error) => Ok(Trial::Refused(vec![error])),
+    }
+}
+
+/// The rights that are missing, all at once: whoever may grant them is asked once.
+async fn lacking(session: &Session, layout: &Layout) -> Result<Vec<Error>> {
+    let mut lacking = Vec::new();
+    match of_the_same_owner(session).await {
+        Err(error) if error.kind() == Kind::AccessDenied => lacking.push(error),
+        outcome => outcome?,
+    }
+    let sql = "SELECT coalesce(has_table_privilege(to_regclass($1), 'TRIGGER'), true)";
+    let target = layout.target.as_str();
+    let parameters: [Parameter<'_>; 1] = [(&target, Type::TEXT)];
+    let rows = session.query(OPERATION, sql, &parameters).await?;
+    if !column::<bool>(rows.first().ok_or_else(|| unexpected(OPERATION))?, 0, OPERATION)? {
+        let message = format!("no right to put triggers on {target}");
+        let error = Error::new(Kind::AccessDenied, OPERATION, message);
+        lacking.push(permitted(error, session, layout));
+    }
+    Ok(lacking)
+}
+
+async fn go(session: &Session, layout: &Layout, plan: &Plan) -> Result<()> {
+    session.batch(OPERATION, SHORT).await?;
+    for step in plan.steps.iter().filter(|step| !step.sets_sequence()) {
+        session.batch(OPERATION, &step.sql).await?;
+    }
+    place(session, layout).await
+}

@@ -1,0 +1,67 @@
+//! A file that has met one PostgreSQL, as one that has met nobody: it is to join another.
+
+use rusqlite::Connection;
+
+use super::install::mend;
+use super::layout::Layout;
+use crate::Result;
+use crate::stamp::Stamp;
+use crate::store::sqlite::failed;
+
+/// Forgets what the table has agreed on with anybody. What is pending keeps its stamps, and is pending
+/// towards whoever comes next: what that one has in its place was not seen here. Everything else is
+/// taken in as what was there before anybody looked; of what was deleted, and given, nothing is
+/// known any more.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn unmeet(connection: &Connection, layout: &Layout) -> Result<()> {
+    let wrap = |cause| failed("forget what the SQLite file has met", cause);
+    mend(connection, layout, None)?;
+    connection.execute_batch(&layout.unmeet()).map_err(wrap)?;
+    mend(connection, layout, None).map(|_| ())
+}
+
+impl Layout {
+    /// Counts the rows in which something is pending.
+    #[must_use]
+    pub fn pending(&self) -> String {
+        format!("SELECT count(*) FROM {} WHERE {}", self.sidecar, self.is_pending())
+    }
+
+    fn is_pending(&self) -> String {
+        let bases = self.each(" OR ", |r| format!("{} IS NOT NULL", r.base));
+        format!("(live_base IS NOT NULL OR {bases})")
+    }
+
+    /// Rows of which nothing is pending go, to be taken in anew.
+    fn unmeet(&self) -> String {
+        let adopted = Stamp::ADOPTED_SQLITE.raw();
+        let there =
+            format!(" FROM {} AS u WHERE u.{} = {}.key", self.target, self.key, self.sidecar);
+        let stamps = self.each(",\n  ", |r| {
+            // A purge of theirs has lifted what a birth says nothing about.
+            let unset = format!(
+                "EXISTS (SELECT 1{there} AND {}) AND (live_base IS NULL OR coalesce({}, stamp) <= \
+                 (SELECT horizon FROM dual_state))",
+                r.silent("u"),
+                r.stamp
+            );
+            format!(
+                "{stamp} = CASE WHEN live_base IS NULL AND {base} IS NOT NULL \
+                 THEN coalesce({stamp}, stamp) WHEN live = 1 AND {unset} THEN 0 \
+                 WHEN live_base IS NOT NULL THEN {stamp} END",
+                stamp = r.stamp,
+                base = r.base,
+            )
+        });
+        format!(
+            "DELETE FROM {sidecar} WHERE NOT {pending};\n\
+             UPDATE {sidecar} SET\n  {stamps},\n  {zeros},\n  \
+             stamp = CASE WHEN live_base IS NULL THEN {adopted} ELSE stamp END, live_base = 0",
+            sidecar = self.sidecar,
+            pending = self.is_pending(),
+            zeros = self.each(", ", |r| format!("{} = 0", r.base)),
+        )
+    }
+}
