@@ -16,7 +16,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage, So
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::debug;
 
-use super::failure::{Peer, ServerError, describe_io};
+use super::failure::{Peer, ServerError, describe_io, refused};
 use super::keyword::ChannelBinding;
 use super::url::{Settings, SslMode};
 use super::{session::Limits, tls};
@@ -249,7 +249,10 @@ fn refusal(peer: &Peer, error: &tokio_postgres::Error) -> Refusal {
         return Refusal::Tls(tls_failure(peer, &reason, cause));
     }
     let mapped = peer.failure(OPERATION, error, None);
-    if error.as_db_error().is_some() || text.starts_with("authentication") {
+    if let Some(said) = error.as_db_error() {
+        return Refusal::Other(refused(mapped, &peer.address, said));
+    }
+    if text.starts_with("authentication") {
         return Refusal::Other(mapped);
     }
     if text.starts_with("error connecting") {

@@ -354,10 +354,8 @@ fn settle_uncaptured(
     let Some(local) = content.row(id)? else { return Ok(()) };
     let own = &local.tracked.version;
     // What has another stamp by now was settled, or changed, since it was found.
-    let found: Vec<&Uncaptured> = found
-        .iter()
-        .filter(|one| own.stamp_of(one.column) == there.stamp_of(one.column))
-        .collect();
+    let found: Vec<&Uncaptured> =
+        found.iter().filter(|one| own.stamp_of(one.column) == there.stamp_of(one.column)).collect();
     if found.is_empty() {
         return Ok(());
     }

@@ -15,12 +15,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
-use transact::DURABLE;
 pub use transact::{Access, Call};
+use transact::{DURABLE, SNAPSHOT};
 
 use super::connect::{Connected, connect};
 use super::copy::{CopyIn, CopyOut};
-use super::failure::{Peer, ServerError, commit_unknown, leaves_commit_open, misuse};
+use super::failure::{Peer, ServerError, commit_unknown, leaves_commit_open, misuse, standby};
 use super::url::Settings;
 use crate::{Error, Result};
 
@@ -192,7 +192,7 @@ impl Session {
     /// # Errors
     /// As for [`Session::begin`].
     pub async fn begin_snapshot(&self, operation: &'static str) -> Result<()> {
-        self.begin_as(operation, "BEGIN ISOLATION LEVEL REPEATABLE READ").await
+        self.begin_as(operation, SNAPSHOT).await
     }
 
     async fn begin_as(&self, operation: &'static str, begin: &str) -> Result<()> {
@@ -201,7 +201,7 @@ impl Session {
         }
         self.set(State::Doubtful);
         let sql = self.opening(begin);
-        self.run(operation, self.client.batch_execute(&sql)).await?;
+        self.run(operation, self.client.batch_execute(&sql)).await.map_err(standby)?;
         self.set(State::InTransaction);
         Ok(())
     }
