@@ -37,6 +37,10 @@ use crate::store::sqlite::replica::{Content, Durability};
 use crate::sync::engine::{Step, hooked};
 use crate::{Error, Kind, Result, Store};
 
+/// How often a row is looked for that was there and was not written, before that is taken for a
+/// trigger's doing.
+const LOOKS: usize = 5;
+
 /// How often a proposal that came too low, or an upsert that met a race, is made again. Other
 /// processes that change the same row all the time let one of them through each time.
 const TRIES: usize = 30;
@@ -220,7 +224,7 @@ impl Core {
                 Err(cause) if cause.is_outcome_unknown() || cause.kind() == Kind::Internal => {
                     return Ok(Attempt::Lost { sent: Sent { changes, proposal }, cause });
                 }
-                Err(cause) if attempt < TRIES && met_another(&cause) => {}
+                Err(cause) if attempt < most_tries(&cause) => {}
                 Err(cause) if is_verdict(&cause) => return Err(cause),
                 Err(cause) => return Ok(Attempt::Away(cause)),
             }
@@ -412,11 +416,15 @@ impl Core {
     }
 }
 
-/// Whether the statement was taken back because of somebody who was there at the same moment: a
-/// deadlock, a serialization failure, or a row that came or went between two looks at it (which
-/// the server cannot tell from a trigger that leaves rows out).
-fn met_another(error: &Error) -> bool {
-    sqlstate(error).is_some_and(|code| matches!(code, "40001" | "40P01" | "P0001"))
+/// How often a statement is sent that was taken back because of somebody who was there at the
+/// same moment: a deadlock, a serialization failure, or a row that came or went between two looks
+/// at it (which the server cannot tell from a trigger that leaves rows out).
+fn most_tries(error: &Error) -> usize {
+    match sqlstate(error) {
+        Some("40001" | "40P01") => TRIES,
+        Some("DU006") => LOOKS,
+        _ => 1,
+    }
 }
 
 fn first_guess(plan: &Plan, alive: bool) -> Vec<(RowId, Change)> {

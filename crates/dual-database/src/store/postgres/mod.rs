@@ -20,6 +20,7 @@ mod url;
 pub use adopt::{Obstacle, ObstacleKind, Plan, Step, plan, plan_table};
 pub use catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights, Sequence, UniqueIndex};
 pub use copy::{CopyIn, CopyOut};
+use failure::is_unsupported;
 pub use failure::{ServerError, is_retryable, sqlstate};
 pub use session::{Access, Call, Limits, Parameter, Session};
 use session::{both, every};

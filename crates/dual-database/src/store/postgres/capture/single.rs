@@ -9,6 +9,9 @@ use super::triggers::{TRIGGERS, ring};
 pub(super) const EXISTS: &str = "DU004";
 /// The code of a change of a row that is not there.
 pub(super) const MISSING: &str = "DU005";
+/// The code of a write that a trigger or a rule of the user's does not let happen. Somebody who
+/// is at the row at the same moment can look like one.
+pub(super) const LEFT_OUT: &str = "DU006";
 
 /// One plan for the life of a session, made for no values, and by key whatever the tables' size was
 /// when it was made. (What a function sets by an assignment costs a tenth of a `PERFORM`.)
@@ -98,6 +101,9 @@ BEGIN
       IF dual_alive THEN
         RAISE EXCEPTION 'row exists in %, key %', {name}, dual_key USING ERRCODE = '{EXISTS}';
       END IF;
+      IF EXISTS (SELECT FROM {target} AS u WHERE u.{key} = dual_key) THEN
+        {left_out}
+      END IF;
       RAISE EXCEPTION 'row missing in %, key %', {name}, dual_key USING ERRCODE = '{MISSING}';
     END IF;
     dual_set := set_config('dual.put', '', true);
@@ -140,6 +146,7 @@ END
 $dual$",
             function = self.function("put"),
             rings = ring("dual_proposal"),
+            left_out = self.left_out("dual_key"),
             write = self.function("write"),
             epoch = crate::stamp::EPOCH_UNIX_MS,
             adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),

@@ -1,7 +1,7 @@
 //! The function by which the library writes several rows: one call for a table, nothing dynamic.
 
 use super::layout::{Layout, Register, literal_text};
-use super::single::{EXISTS, MISSING};
+use super::single::{EXISTS, LEFT_OUT, MISSING};
 
 impl Layout {
     /// The function that does the changes of one table, given as marks
@@ -86,7 +86,7 @@ $dual$",
     }
 
     /// The rows of a kind of change on which it was not `done`: it is said why. If the table
-    /// does not show why, a trigger of the user's has left the row out.
+    /// does not show why, a trigger or a rule of the user's has left the row out.
     fn undone(&self, these: &str, what: &str, code: &str) -> String {
         let expected = if code == EXISTS { "" } else { "NOT " };
         format!(
@@ -98,11 +98,21 @@ $dual$",
       IF {expected}EXISTS (SELECT FROM {target} AS u WHERE u.{key} = dual_wrong) THEN
         RAISE EXCEPTION 'row {what} in %, key %', {name}, dual_wrong USING ERRCODE = '{code}';
       END IF;
-      RAISE EXCEPTION 'a trigger has left the row out' USING ERRCODE = 'P0001';
+      {left_out}
     END IF;",
+            left_out = self.left_out("dual_wrong"),
             name = literal_text(self.name),
             key = self.key,
             target = self.target,
+        )
+    }
+
+    /// Says that the row of that key, a variable, was left out.
+    pub(super) fn left_out(&self, key: &str) -> String {
+        format!(
+            "RAISE EXCEPTION 'a trigger or a rule has left out a row of %, key %', {}, {key} \
+             USING ERRCODE = '{LEFT_OUT}';",
+            literal_text(self.name),
         )
     }
 }

@@ -1,7 +1,7 @@
 //! Changes made in this file, and what is done to the sidecar alone.
 
 use rusqlite::types::Value as Stored;
-use rusqlite::{ToSql, params_from_iter};
+use rusqlite::{ToSql, ffi, params_from_iter};
 
 use super::super::capture::{Entry, entry, put, settle, state};
 use super::super::{failed, to_sqlite};
@@ -61,7 +61,7 @@ impl Content<'_> {
     pub fn forget(&self, id: RowId) -> Result<()> {
         let operation = "forget a row of the SQLite file";
         let local = self.local(id.table)?;
-        self.execute(operation, &local.statements.delete, &[&id.key])?;
+        self.delete_row(operation, id)?;
         let sql = format!("DELETE FROM {} WHERE key = ?1", local.layout.sidecar);
         self.execute(operation, &sql, &[&id.key])?;
         let sql = "DELETE FROM dual_quarantine WHERE name = ?1 AND key = ?2";
@@ -94,7 +94,8 @@ impl Content<'_> {
         Ok(purged)
     }
 
-    /// Makes the data row what `after` says, as far as it is not so.
+    /// Makes the data row what `after` says, as far as it is not so. What a trigger of the table
+    /// leaves out (`RAISE(IGNORE)`) is refused: nothing of it was done, and nobody has said so.
     pub(super) fn write_row(
         &self,
         id: RowId,
@@ -107,9 +108,7 @@ impl Content<'_> {
         let living = before.filter(|row| row.tracked.version.live.value);
         if !after.version.live.value {
             return match living {
-                Some(_) => {
-                    self.execute(operation, &local.statements.delete, &[&id.key]).map(|_| ())
-                }
+                Some(_) => self.delete_row(operation, id),
                 None => Ok(()),
             };
         }
@@ -126,10 +125,31 @@ impl Content<'_> {
         let mut values =
             vec![surrogate.map_or(Stored::Null, Stored::Integer), Stored::Integer(id.key)];
         values.extend(self.values(id, after)?.iter().map(to_sqlite));
-        self.connection()
+        let inserted = self
+            .connection()
             .prepare_cached(&local.statements.insert)
             .and_then(|mut insert| insert.execute(params_from_iter(values)))
-            .map(|_| ())
+            .map_err(|cause| failed(operation, cause))?;
+        if inserted == 0 { Err(left_out(operation)) } else { Ok(()) }
+    }
+
+    fn delete_row(&self, operation: &'static str, id: RowId) -> Result<()> {
+        let deleted =
+            self.execute(operation, &self.local(id.table)?.statements.delete, &[&id.key])?;
+        if deleted == 0 && self.is_there(operation, id)? {
+            return Err(left_out(operation));
+        }
+        Ok(())
+    }
+
+    /// Whether the table has the row.
+    fn is_there(&self, operation: &'static str, id: RowId) -> Result<bool> {
+        let layout = &self.local(id.table)?.layout;
+        let sql =
+            format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {} = ?1)", layout.target, layout.key);
+        self.connection()
+            .prepare_cached(&sql)
+            .and_then(|mut look| look.query_row([id.key], |row| row.get(0)))
             .map_err(|cause| failed(operation, cause))
     }
 
@@ -141,6 +161,7 @@ impl Content<'_> {
         after: &Tracked,
         surrogate: Option<i64>,
     ) -> Result<bool> {
+        let operation = "write a row of the SQLite file";
         let layout = &self.local(id.table)?.layout;
         let mut sets = Vec::new();
         let mut values = vec![Stored::Integer(id.key)];
@@ -170,11 +191,15 @@ impl Content<'_> {
             sets.join(", "),
             layout.key
         );
-        self.connection()
+        let updated = self
+            .connection()
             .prepare_cached(&sql)
             .and_then(|mut update| update.execute(params_from_iter(values)))
-            .map(|rows| rows > 0)
-            .map_err(|cause| failed("write a row of the SQLite file", cause))
+            .map_err(|cause| failed(operation, cause))?;
+        if updated == 0 && self.is_there(operation, id)? {
+            return Err(left_out(operation));
+        }
+        Ok(updated > 0)
     }
 
     /// Puts the sidecar as the write wants it; says whether the row is as wanted.
@@ -221,7 +246,10 @@ impl Content<'_> {
         }
         let other = self.provisional(id.table)?;
         let operation = "number a row of the SQLite file";
-        self.execute(operation, &local.statements.vacate, &[&number, &id.key, &other]).map(|_| ())
+        match self.execute(operation, &local.statements.vacate, &[&number, &id.key, &other])? {
+            0 => Err(left_out(operation)),
+            _ => Ok(()),
+        }
     }
 
     fn values(&self, id: RowId, tracked: &Tracked) -> Result<Vec<Value>> {
@@ -257,4 +285,11 @@ impl Content<'_> {
             .and_then(|mut statement| statement.execute(values))
             .map_err(|cause| failed(operation, cause))
     }
+}
+
+/// A trigger of the user's has kept a write from being done, without an error.
+fn left_out(operation: &'static str) -> Error {
+    let code = ffi::Error::new(ffi::SQLITE_CONSTRAINT_TRIGGER);
+    let message = "a trigger of the table has left the row out".to_owned();
+    failed(operation, rusqlite::Error::SqliteFailure(code, Some(message)))
 }

@@ -14,7 +14,7 @@ use crate::store::postgres::capture::{Settled, settle};
 use crate::store::postgres::primary::conflicts::Noted;
 use crate::store::postgres::primary::row::column;
 use crate::store::postgres::primary::{Primary, RemoteTable};
-use crate::store::postgres::{ServerError, both, every, sqlstate};
+use crate::store::postgres::{ServerError, both, every, is_unsupported, sqlstate};
 use crate::value::Value;
 use crate::{Error, Kind, Result};
 
@@ -293,26 +293,30 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
             None => Vec::new(),
         };
         match self.write(table, &jobs, &parked).await {
-            Ok((born, settled)) => {
+            Ok((mut written, settled)) => {
                 let missed: BTreeSet<usize> = which
                     .iter()
                     .zip(&jobs)
-                    .filter(|(_, job)| job.is_born() && !born.contains_key(&job.id.key))
+                    .filter(|(_, job)| job.is_born() && !written.contains_key(&job.id.key))
                     .map(|(at, _)| *at)
                     .collect();
                 let lives: BTreeMap<i64, bool> =
                     settled.iter().map(|one| (one.after.key, one.after.live)).collect();
-                let is_kept = |job: &&&Job<'_>| lives.get(&job.id.key) != Some(&job.lives());
+                // An update that was not done says nothing about what anybody made of the row.
+                let is_kept = |job: &&Job<'_>| {
+                    lives.get(&job.id.key) != Some(&job.lives())
+                        || (job.is_updated() && !written.contains_key(&job.id.key))
+                };
                 if !missed.is_empty() {
                     self.take_back().await?;
                     return Ok(Attempt::Missed(missed));
                 }
-                if jobs.iter().any(|job| is_kept(&job)) {
+                if jobs.iter().any(is_kept) {
                     self.take_back().await?;
                     return Ok(Attempt::Refused(suppressed()));
                 }
-                let table = slice.table;
-                let told = born.into_iter().map(|(key, id)| (RowId { table, key }, id));
+                let born = jobs.iter().filter(|job| job.is_born()).map(|job| job.id);
+                let told = born.filter_map(|id| Some((id, written.remove(&id.key)??)));
                 self.applied.surrogates.extend(told);
                 session.batch(OPERATION, "RELEASE SAVEPOINT dual_push").await?;
                 Ok(Attempt::Done)
@@ -331,14 +335,14 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         }
     }
 
-    /// Sends everything at once; returns the surrogates of what was inserted and what stands in
-    /// the sidecar.
+    /// Sends everything at once; returns the surrogates of what was inserted or updated, by key,
+    /// and what stands in the sidecar.
     async fn write(
         &self,
         table: &RemoteTable,
         jobs: &[&Job<'_>],
         parked: &[Parked],
-    ) -> Result<(BTreeMap<i64, i64>, Vec<Settled>)> {
+    ) -> Result<(BTreeMap<i64, Option<i64>>, Vec<Settled>)> {
         let session = self.primary.session;
         let statements = statements(table, jobs, parked);
         let parameters: Vec<_> = statements.iter().map(|one| one.parameters()).collect();
@@ -354,11 +358,11 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         };
         let begin = session.batch(OPERATION, "SAVEPOINT dual_push");
         let ((), (answers, settled)) = both(begin, both(work, settling)).await?;
-        let mut born = BTreeMap::new();
+        let mut written: BTreeMap<i64, Option<i64>> = BTreeMap::new();
         for row in answers.iter().flatten() {
-            born.insert(column(row, 0, OPERATION)?, column(row, 1, OPERATION)?);
+            written.insert(column(row, 0, OPERATION)?, column(row, 1, OPERATION)?);
         }
-        Ok((born, settled.into_iter().flatten().collect()))
+        Ok((written, settled.into_iter().flatten().collect()))
     }
 
     async fn take_back(&self) -> Result<()> {
@@ -445,8 +449,10 @@ fn divide(mut slice: Slice, refusal: Refusal, stack: &mut Vec<Slice>, failed: &m
 /// What an error says against a row; `None` if it says something about the server.
 fn refusal(error: &Error) -> Option<Refusal> {
     let code = sqlstate(error)?;
-    // A code that nobody knows is one that a trigger of the user's has chosen.
-    let about_data = error.is_invalid_data() || error.kind() == Kind::Internal;
+    // A code that nobody knows is one that a trigger of the user's has chosen. What a table with
+    // rules does not support says nothing against the other tables.
+    let about_data =
+        error.is_invalid_data() || error.kind() == Kind::Internal || is_unsupported(error);
     let server = std::error::Error::source(error)?.downcast_ref::<ServerError>()?;
     about_data.then(|| Refusal {
         code: code.to_owned(),

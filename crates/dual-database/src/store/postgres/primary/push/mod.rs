@@ -92,6 +92,11 @@ impl Job<'_> {
         self.lives() && self.is_there()
     }
 
+    /// Whether the row that stays is to be written.
+    fn is_updated(&self) -> bool {
+        self.stays() && !self.changed().is_empty()
+    }
+
     /// The columns whose values become others. A value that could not be read is another one.
     fn changed(&self) -> Vec<usize> {
         let (Some(existing), Some(after)) = (&self.existing, self.after()) else {

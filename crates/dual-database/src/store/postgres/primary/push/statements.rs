@@ -43,7 +43,8 @@ impl Statement {
 }
 
 /// Everything that writes these jobs, in the order in which it has to be done: who goes first
-/// gives room to who comes. Only inserts answer: key and surrogate of what they have inserted.
+/// gives room to who comes. Inserts and updates answer key and surrogate of what they have
+/// written: a trigger can leave a row out without an error.
 pub(super) fn statements(
     table: &RemoteTable,
     jobs: &[&Job<'_>],
@@ -92,10 +93,12 @@ fn insert(table: &RemoteTable, jobs: &[&Job<'_>]) -> Statement {
 
 fn update(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statement {
     let sql = format!(
-        "UPDATE {target} AS u SET {set} FROM {rows} WHERE u.{key} = v.k",
+        "UPDATE {target} AS u SET {set} FROM {rows} WHERE u.{key} = v.k \
+         RETURNING u.{key}::bigint, u.{surrogate}::bigint",
         target = table.layout.target,
         set = assigned(table, columns, |name, value| format!("{name} = {value}")),
         key = table.layout.key,
+        surrogate = table.layout.surrogate,
         rows = arrays(columns.len()),
     );
     filled(Statement::new(sql), columns, jobs)
