@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use dual_database::Store;
-use dual_database::database::Status;
+use dual_database::database::{QuarantinedRow, Status};
 use dual_database::health::{RecentError, StoreState};
+use dual_database::{Kind, Store};
 use serde::Serialize;
 
 use super::json::{line, store_word};
@@ -86,33 +86,50 @@ fn word(state: &StoreState) -> &'static str {
     }
 }
 
-/// Why a store is away, for the answer of a write that the other one has alone.
+/// Why a store has not got a write that the other one has alone.
 #[derive(Serialize)]
-pub(super) struct AwayBody {
+pub struct Away {
     store: &'static str,
     kind: &'static str,
-    message: String,
-    hint: Option<String>,
+    /// What is wrong.
+    pub(super) message: String,
+    /// What a person can do about it.
+    pub(super) hint: Option<String>,
+    /// It is there, and does not take the row.
+    #[serde(skip)]
+    pub(super) refuses: bool,
 }
 
-impl AwayBody {
+impl Away {
     /// `None` if the store answers.
-    pub(super) fn new(store: Store, state: &StoreState) -> Option<AwayBody> {
+    pub(super) fn new(store: Store, state: &StoreState) -> Option<Away> {
         let (message, hint) = why(state);
         let kind = match state {
             StoreState::Up => return None,
             StoreState::Down { kind, .. } | StoreState::NeedsInit { kind, .. } => *kind,
         };
-        Some(AwayBody {
+        Some(Away {
             store: store_word(store),
             kind: word_of(kind),
             message: message?.to_owned(),
             hint: hint.map(str::to_owned),
+            refuses: false,
         })
+    }
+
+    /// A row that the store does not take.
+    pub(super) fn refused(row: QuarantinedRow) -> Away {
+        Away {
+            store: store_word(row.refused_by),
+            kind: word_of(Kind::InvalidData),
+            message: row.reason,
+            hint: Some("correct the row or the rule, on either side: `dual quarantine`".to_owned()),
+            refuses: true,
+        }
     }
 }
 
-pub(super) fn why(state: &StoreState) -> (Option<&str>, Option<&str>) {
+fn why(state: &StoreState) -> (Option<&str>, Option<&str>) {
     match state {
         StoreState::Up => (None, None),
         StoreState::Down { reason, hint, .. } => (Some(reason), hint.as_deref()),

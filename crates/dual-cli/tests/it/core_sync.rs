@@ -70,10 +70,15 @@ fn a_refused_row_is_in_quarantine_and_a_sync_ends_with_1() {
     let text = pair.run(&["quarantine"]).ended(0).stdout;
     assert!(text.contains("23514") && !text.contains("hunter2"), "{text}");
     assert_eq!(pair.json(0, &["status"])["quarantined"], 1);
-    let verified = pair.json(0, &["verify"]);
+    let verified = pair.json(1, &["verify"]);
     assert_eq!(
         (&verified["equal"], &verified["tables"][0]["quarantined"]),
-        (&json!(true), &json!(1))
+        (&json!(false), &json!(1))
+    );
+    let text = pair.run(&["verify"]).ended(1).stdout;
+    assert!(
+        text.ends_with("\nequal but for what is in quarantine (1): see `dual quarantine`\n"),
+        "{text}"
     );
     // Mended, it arrives.
     pair.sqlite("UPDATE users SET phone_number = '+8' WHERE user_id = 1");

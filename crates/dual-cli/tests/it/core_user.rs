@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::core_scene::Pair;
+use crate::core_scene::{Pair, nowhere};
 use crate::scene::Ran;
 
 const COLUMNS: [&str; 16] = [
@@ -236,4 +236,46 @@ fn text_for_people_shows_every_column_and_no_control_characters() {
     assert!(text.contains(r"A\u{1b}[31m\nB"), "{text}");
     let got = pair.run(&["user", "get", "7"]).ended(0).stdout;
     assert!(text.ends_with(&got), "{got}");
+}
+
+#[test]
+fn a_row_in_quarantine_is_found_on_the_side_that_has_it() {
+    let pair = Pair::new();
+    pair.json(0, &["init", "--apply"]);
+    pair.postgres("ALTER TABLE users ADD CHECK (phone_number <> 'hunter2')");
+    pair.postgres("INSERT INTO users (user_id, register_date) VALUES (7, 'infinity')");
+    pair.sqlite("INSERT INTO users (user_id, phone_number) VALUES (1, 'hunter2')");
+    pair.json(1, &["sync", "--once"]);
+
+    let updated = pair.json(3, &["user", "update", "7", r#"{"first_name": "Анна"}"#]);
+    assert_eq!(updated["stored"], json!({ "postgres": true, "sqlite": false }));
+    assert_eq!(
+        (&updated["away"]["store"], &updated["away"]["kind"]),
+        (&json!("sqlite"), &json!("invalid_data"))
+    );
+    let ran = pair.run(&["user", "update", "1", r#"{"first_name": "Яна"}"#]).ended(3);
+    assert!(
+        ran.stdout.starts_with("user 1 updated in SQLite; PostgreSQL does not take the row\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stderr.contains("PostgreSQL: ") && ran.stderr.contains("dual quarantine"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+
+    let words = ["user", "get", "7", "--json"];
+    let away = pair.run_to(&nowhere(), &words).ended(4).json();
+    assert_eq!(away["error"]["kind"], "unavailable");
+    let words = ["user", "add", r#"{"user_id": 7}"#];
+    pair.run_to(&nowhere(), &words).ended(4);
+
+    let both = json!({ "postgres": true, "sqlite": true });
+    let mended = pair.json(0, &["user", "update", "1", r#"{"phone_number": "+7"}"#]);
+    assert_eq!(mended["stored"], both);
+    let mended = pair.json(0, &["user", "update", "7", r#"{"register_date": "2024-01-02"}"#]);
+    assert_eq!(mended["stored"], both);
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
 }

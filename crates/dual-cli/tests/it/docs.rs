@@ -179,7 +179,7 @@ fn every_field_of_the_documents_of_dual_is_in_the_reference() {
         (1, &["sync", "--once"][..]),
         (0, &["init"]),
         (0, &["status"]),
-        (0, &["verify"]),
+        (1, &["verify"]),
         (0, &["conflicts"]),
         (0, &["quarantine"]),
         (0, &["user", "get", "1"]),

@@ -10,12 +10,12 @@ use std::time::Duration;
 use crate::health::StoreState;
 use crate::schema::RowId;
 use crate::store::postgres::primary::{After, Filter, Primary};
-use crate::store::sqlite::replica::{Content, ListedRow, LocalRow};
+use crate::store::sqlite::replica::{Content, ListedRow, LocalRow, Node, Quarantined};
 use crate::{Error, Kind, Result, Store};
 
 use super::Found;
 use super::core::{Core, Deadline, neither};
-use super::local::{behind, incomplete, knows_all, record};
+use super::local::{Place, behind, elsewhere, incomplete, knows_all, record};
 use super::options::Prefer;
 use super::plan::named;
 use super::record::Record;
@@ -38,6 +38,7 @@ struct LocalAnswer {
     row: Option<LocalRow>,
     /// If it has none, there is none.
     knows: bool,
+    place: Place,
     /// PostgreSQL may have lost it.
     doubted: bool,
     exchanged_ms: Option<i64>,
@@ -51,7 +52,13 @@ impl LocalAnswer {
     }
 
     fn knows(&self) -> bool {
-        self.knows || self.row.is_some()
+        self.place != Place::There && (self.knows || self.row.is_some())
+    }
+
+    /// Why it cannot say whether there is such a row, nor can PostgreSQL.
+    fn unknown(&self, operation: &'static str, row: &str, primary: Error) -> Error {
+        let why = if self.place == Place::There { elsewhere } else { incomplete };
+        why(operation, row).with_source(primary)
     }
 
     fn found(self, id: RowId, core: &Core) -> Found<Option<Record>> {
@@ -69,11 +76,17 @@ impl Core {
         let deadline = self.deadline();
         let question = move |content: &Content<'_>| {
             let node = content.node()?;
-            let (exchanged_ms, file) = (node.exchanged_ms, node.file);
-            let doubted = node.follow.doubts_primary();
-            let knows = knows_all(&node);
-            Ok(LocalAnswer { row: content.row(id)?, knows, doubted, exchanged_ms, file })
+            let (row, aside) = (content.row(id)?, content.aside(id)?);
+            Ok(LocalAnswer {
+                place: Place::of(row.as_ref(), &aside),
+                knows: knows_all(&node),
+                doubted: node.follow.doubts_primary(),
+                exchanged_ms: exchanged_ms(&node, &aside),
+                file: node.file,
+                row,
+            })
         };
+        let name = named(&self.shared.tables, id);
         let local = self.glance(operation, deadline, question).await;
         let file = local.as_ref().map(|local| local.file).unwrap_or_default();
         match local {
@@ -92,21 +105,16 @@ impl Core {
                         Ok(Found { value, source: Store::Postgres, age: None })
                     }
                     (Err(_), Ok(local)) if local.knows() => Ok(local.found(id, self)),
-                    (Err(primary), Ok(_)) => Err(self.unknown(operation, id, primary)),
+                    (Err(primary), Ok(local)) => Err(local.unknown(operation, &name, primary)),
                     // It may need more time than a glance has.
                     (Err(primary), Err(_)) => match self.ask_file(operation, question).await {
                         Ok(local) if local.knows() => Ok(local.found(id, self)),
-                        Ok(_) => Err(self.unknown(operation, id, primary)),
+                        Ok(local) => Err(local.unknown(operation, &name, primary)),
                         Err(file) => Err(neither(operation, primary, &file)),
                     },
                 }
             }
         }
-    }
-
-    /// Neither PostgreSQL nor the file can say whether there is such a row.
-    fn unknown(&self, operation: &'static str, id: RowId, primary: Error) -> Error {
-        incomplete(operation, &named(&self.shared.tables, id)).with_source(primary)
     }
 
     /// A part of a table, the newest first.
@@ -270,6 +278,14 @@ impl Core {
             .map(|then| Duration::from_millis(now_ms.saturating_sub(then).max(0) as u64));
         Found { value, source: Store::Sqlite, age }
     }
+}
+
+/// Since when the file may lack something of that row: since it last heard everything, or since
+/// it has not taken what it heard.
+fn exchanged_ms(node: &Node, aside: &[Quarantined]) -> Option<i64> {
+    let aside = aside.iter().filter(|entry| entry.refused_by == Store::Sqlite);
+    let since = aside.map(|entry| entry.since_ms).min().unwrap_or(i64::MAX);
+    node.exchanged_ms.map(|heard| heard.min(since))
 }
 
 fn silent(operation: &'static str) -> Error {

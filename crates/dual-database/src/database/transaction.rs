@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::core::{Core, Deadline};
-use super::local::{behind, incomplete, knows_all, record};
+use super::local::{Place, behind, elsewhere, incomplete, is_here, knows_all, record};
 use super::plan::{Plan, Wish, already_exists, named, not_found};
 use super::record::{Patch, Record};
 use super::table::{wish_to_add, wish_to_update};
@@ -17,7 +17,7 @@ use super::{WriteMode, Written};
 use crate::merge::{Change, Version};
 use crate::schema::RowId;
 use crate::store::sqlite::replica::Content;
-use crate::{Error, Result};
+use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "commit a transaction";
 /// How often a transaction that met somebody else's write is made again.
@@ -262,13 +262,22 @@ impl Transaction {
                 };
                 let row = row.await.inspect_err(|_| self.state().lost_ground = true)?;
                 let found = row.as_ref().and_then(remote_record);
+                if found.is_none() && self.is_here(operation, id).await {
+                    self.state().lost_ground = true;
+                    return Err(self.refused_there(operation, id));
+                }
                 (found, row.map(|row| row.version))
             }
             Ground::File => {
                 let look = move |content: &Content<'_>| {
-                    Ok((content.row(id)?, knows_all(&content.node()?)))
+                    let row = content.row(id)?;
+                    let place = Place::of(row.as_ref(), &content.aside(id)?);
+                    Ok((row, place, knows_all(&content.node()?)))
                 };
-                let (row, knows) = self.core.ask_file(operation, look).await?;
+                let (row, place, knows) = self.core.ask_file(operation, look).await?;
+                if place == Place::There {
+                    return Err(elsewhere(operation, &named(&self.core.shared.tables, id)));
+                }
                 if row.is_none() && !knows {
                     return Err(incomplete(operation, &named(&self.core.shared.tables, id)));
                 }
@@ -280,6 +289,18 @@ impl Transaction {
         state.reads.insert(id, version.filter(|version| version.live.value));
         state.rows.insert(id, Seen { record: found.clone(), change: None });
         Ok(found)
+    }
+
+    /// Whether the row is in the file alone, because PostgreSQL refuses it.
+    async fn is_here(&self, operation: &'static str, id: RowId) -> bool {
+        let look = move |content: &Content<'_>| is_here(content, id);
+        self.core.glance(operation, self.deadline, look).await.unwrap_or(false)
+    }
+
+    fn refused_there(&self, operation: &'static str, id: RowId) -> Error {
+        let row = named(&self.core.shared.tables, id);
+        let message = format!("{row} is in the file alone: it is in quarantine");
+        Error::new(Kind::Unavailable(Store::Postgres), operation, message)
     }
 
     async fn commit(self) -> Result<Written<()>> {

@@ -8,6 +8,7 @@
 //! | has it | away, or refuses it | in PostgreSQL |
 //! | refuses the data | untouched | the refusal |
 //! | away | takes it, pending | in the file |
+//! | refuses the row, which is in the file alone | takes it, and PostgreSQL if it fits now | in both, or in the file |
 //! | answer lost | takes it under the same stamp, pending | in the file |
 //! | answer lost | cannot tell, or is away | outcome unknown |
 //! | away | away | unavailable, with both causes |
@@ -85,6 +86,9 @@ impl Core {
             Err(cause) => return self.alone(plan, cause).await,
         };
         let look = self.look(plan, deadline).await;
+        if look.is_here {
+            return self.beside_refusal(plan, deadline).await;
+        }
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
@@ -105,15 +109,20 @@ impl Core {
         let hint = "nothing was written: both stores are required";
         let _turn = self.turn(plan, deadline).await.map_err(|cause| cause.with_hint(hint))?;
         let look = self.look(plan, deadline).await;
-        let written = match self.at_primary(plan, look, deadline).await? {
-            Attempt::Done { answer, changes, proposal } => {
-                let sent = Sent { changes, proposal };
-                self.finish_in_file(plan, answer, sent, deadline).await
+        let written = if look.is_here {
+            self.ready(plan.operation).map_err(|cause| cause.with_hint(hint))?;
+            self.beside_refusal(plan, deadline).await?
+        } else {
+            match self.at_primary(plan, look, deadline).await? {
+                Attempt::Done { answer, changes, proposal } => {
+                    let sent = Sent { changes, proposal };
+                    self.finish_in_file(plan, answer, sent, deadline).await
+                }
+                Attempt::Away(cause) | Attempt::Behind(cause) => {
+                    return Err(cause.with_hint(hint));
+                }
+                Attempt::Lost { sent, cause } => self.alone_after_loss(plan, sent, cause).await?,
             }
-            Attempt::Away(cause) | Attempt::Behind(cause) => {
-                return Err(cause.with_hint(hint));
-            }
-            Attempt::Lost { sent, cause } => self.alone_after_loss(plan, sent, cause).await?,
         };
         match written {
             Written::InBoth(_) => Ok(written),
@@ -154,8 +163,7 @@ impl Core {
     /// # Errors
     /// Unavailable if other calls of this process changed them for the whole time-out.
     async fn turn(&self, plan: &Plan, deadline: Deadline) -> Result<Turn<'_>> {
-        let ids = plan.wishes.iter().map(|(id, _)| *id);
-        deadline.bound(self.turns.take(ids)).await.ok_or_else(|| {
+        deadline.bound(self.turns.take(plan.ids().into_iter())).await.ok_or_else(|| {
             let message = "other calls of this process changed the row for the whole time-out";
             Error::new(Kind::Unavailable(Store::Postgres), plan.operation, message)
         })
@@ -182,8 +190,7 @@ impl Core {
             let cause = Error::new(Kind::Unavailable(Store::Postgres), plan.operation, message);
             return Ok(Attempt::Behind(cause));
         }
-        let ids: Vec<RowId> = plan.wishes.iter().map(|(id, _)| *id).collect();
-        if let Err(cause) = self.catch_up(plan.operation, look.behind, ids, deadline).await {
+        if let Err(cause) = self.catch_up(plan.operation, look.behind, plan.ids(), deadline).await {
             return Ok(Attempt::Behind(cause));
         }
         let contact = match self.followed(plan.operation, look.file, deadline).await {
@@ -256,7 +263,7 @@ impl Core {
         let stands = match taken {
             Ok(Direct::Stands) => true,
             Ok(Direct::Refused | Direct::Meets) => false,
-            Ok(Direct::Misses) => self.feed_brings(plan.operation, answer.txid, deadline).await,
+            Ok(Direct::Misses) => self.feed_brings(plan, answer.txid, deadline).await,
             Ok(Direct::OtherEpoch) => {
                 // Pending, it arrives at the server that is followed next in any case.
                 let previous = |answer: &Answer| match answer.rows.as_slice() {
@@ -281,14 +288,39 @@ impl Core {
     }
 
     /// Lets the feed bring what the file lacks; says whether it has brought that transaction
-    /// within the time that is left.
-    async fn feed_brings(&self, operation: &'static str, txid: u64, deadline: Deadline) -> bool {
+    /// within the time that is left, and the file has taken it.
+    async fn feed_brings(&self, plan: &Plan, txid: u64, deadline: Deadline) -> bool {
         if deadline.has_passed() || self.exchange(deadline.remaining()).await.is_err() {
             return false;
         }
-        let Ok(replica) = self.replica(operation) else { return false };
-        let passed = move |content: &Content<'_>| Ok(local::has_passed(&content.node()?, txid));
-        replica.read(operation, passed).await.unwrap_or(false)
+        let Ok(replica) = self.replica(plan.operation) else { return false };
+        let ids = plan.ids();
+        let passed = move |content: &Content<'_>| {
+            Ok(local::has_passed(&content.node()?, txid) && local::holds_all(content, &ids)?)
+        };
+        replica.read(plan.operation, passed).await.unwrap_or(false)
+    }
+
+    /// PostgreSQL refuses a row that the plan is about, and only the file has it: it is done
+    /// there. If that was what stood in the way, PostgreSQL takes the row now.
+    async fn beside_refusal(&self, plan: &Arc<Plan>, deadline: Deadline) -> Result<Written<Rows>> {
+        let rows = self.try_alone(plan).await?;
+        let arrives = async {
+            self.ready(plan.operation)?;
+            self.exchange(deadline.remaining() / 2).await?;
+            let ids = plan.ids();
+            let look = move |content: &Content<'_>| {
+                if local::waits(content, &ids)? {
+                    return Ok(None);
+                }
+                ids.iter().map(|id| local::stored(content, *id)).collect::<Result<_>>().map(Some)
+            };
+            self.ask_file(plan.operation, look).await
+        };
+        Ok(match arrives.await {
+            Ok(Some(rows)) => Written::InBoth(rows),
+            Ok(None) | Err(_) => in_file(rows),
+        })
     }
 
     /// PostgreSQL is away: the file alone, pending.

@@ -170,7 +170,7 @@ class TableDifference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a comparison of both stores found. It is true if they are equal."""
+    """What a comparison of both stores found. It is true if they are equal, quarantine included."""
 
     equal: bool
     tables: List[TableDifference]

@@ -1,5 +1,7 @@
 //! Rows that one side refuses.
 
+use rusqlite::ToSql;
+
 use super::super::failed;
 use super::{Content, Quarantined, Side};
 use crate::Result;
@@ -94,12 +96,26 @@ impl Content<'_> {
     /// # Errors
     /// Those of [`failed`].
     pub fn quarantine(&self) -> Result<Vec<Quarantined>> {
-        let sql = "SELECT name, key, refused_by, code, reason, since, retry FROM dual_quarantine \
-                   ORDER BY since, name, key";
+        self.set_aside_rows("ORDER BY since, name, key", &[])
+    }
+
+    /// What is set aside of one row.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn aside(&self, id: RowId) -> Result<Vec<Quarantined>> {
+        let name = self.local(id.table)?.table.name();
+        self.set_aside_rows("WHERE name = ?1 AND key = ?2", &[&name, &id.key])
+    }
+
+    fn set_aside_rows(&self, which: &str, values: &[&dyn ToSql]) -> Result<Vec<Quarantined>> {
+        let sql = format!(
+            "SELECT name, key, refused_by, code, reason, since, retry FROM dual_quarantine {which}"
+        );
         let wrap = |cause| failed(OPERATION, cause);
-        let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
+        let mut look = self.connection().prepare_cached(&sql).map_err(wrap)?;
         let rows = look
-            .query_map([], |row| {
+            .query_map(values, |row| {
                 let (name, by): (String, String) = (row.get(0)?, row.get(2)?);
                 let Some(table) = self.position(&name) else { return Ok(None) };
                 Ok(Some(Quarantined {
