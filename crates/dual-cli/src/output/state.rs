@@ -178,7 +178,7 @@ pub fn status_text(status: &Status) -> String {
 }
 
 /// A duration in the largest unit that still says something.
-fn age(milliseconds: i64) -> String {
+pub(super) fn age(milliseconds: i64) -> String {
     let seconds = milliseconds.max(0) / 1_000;
     match seconds {
         0..=119 => format!("{seconds} s ago"),

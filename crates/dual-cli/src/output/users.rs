@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::json::{line, store_word};
 use super::message;
-use super::state::Away;
+use super::state::{Away, age};
 use super::table::printable;
 
 #[derive(Serialize)]
@@ -128,6 +128,7 @@ fn whereabouts<T>(written: &Written<T>, away: Option<&Away>, user_id: i64, done:
 #[must_use]
 pub fn user_found<T>(user: &User, found: &Found<T>, json: bool) -> String {
     if !json {
+        tell_source(found);
         return columns_of(user);
     }
     line(&FoundBody {
@@ -136,6 +137,20 @@ pub fn user_found<T>(user: &User, found: &Found<T>, json: bool) -> String {
         source: store_word(found.source),
         age_ms: age_ms(found),
     })
+}
+
+/// Says on stderr that the file has answered, and as of when.
+pub(super) fn tell_source<T>(found: &Found<T>) {
+    if found.source == Store::Sqlite {
+        let heard = match age_ms(found) {
+            Some(age_ms) => format!(
+                "last heard everything from PostgreSQL {}",
+                age(i64::try_from(age_ms).unwrap_or(i64::MAX))
+            ),
+            None => "has never met PostgreSQL".to_owned(),
+        };
+        message(&format!("from SQLite, which {heard}"));
+    }
 }
 
 pub(super) fn age_ms<T>(found: &Found<T>) -> Option<u64> {

@@ -62,6 +62,9 @@ fn a_user_is_added_read_changed_and_deleted_on_both_sides() {
     assert_eq!(got["user"], added["user"]);
     assert_eq!(got["source"], "postgres");
     assert_eq!(got["age_ms"], Value::Null);
+    for words in [&["user", "get", "5123456789"][..], &["user", "list"]] {
+        assert_eq!(pair.run(words).ended(0).stderr, "");
+    }
 
     let words = ["user", "update", "5123456789", r#"{"status": "redeemed", "real_name": null}"#];
     let updated = pair.json(0, &words);
