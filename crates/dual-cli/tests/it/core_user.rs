@@ -97,7 +97,7 @@ fn what_is_not_there_or_there_already_ends_with_5() {
     let cases: &[(&[&str], &str)] = &[
         (&["user", "add", r#"{"user_id": 7}"#], "already_exists"),
         (&["user", "get", "8"], "not_found"),
-        (&["user", "update", "8", r#"{"status": "x"}"#], "not_found"),
+        (&["user", "update", "8", r#"{"status": "issued"}"#], "not_found"),
         (&["user", "delete", "8"], "not_found"),
     ];
     for (words, kind) in cases {

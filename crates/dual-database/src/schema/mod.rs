@@ -59,6 +59,7 @@ pub struct Table {
     key: usize,
     surrogate: usize,
     moments: Vec<&'static str>,
+    words: Vec<(&'static str, &'static [&'static str])>,
 }
 
 impl Table {
@@ -90,7 +91,7 @@ impl Table {
                 return Err(wrong(format!("column {} is declared twice", column.name)));
             }
         }
-        Ok(Table { name, columns, key, surrogate, moments: Vec::new() })
+        Ok(Table { name, columns, key, surrogate, moments: Vec::new(), words: Vec::new() })
     }
 
     /// The name, the same on both sides.
@@ -148,6 +149,13 @@ impl Table {
             .enumerate()
             .filter(move |(_, (_, column))| is_moment(column))
             .map(|(at, _)| at)
+    }
+
+    /// The texts that a caller, or a sheet, may set the column to, the least advanced first; `None`
+    /// if any will do. What other programs have written is carried as it is.
+    #[must_use]
+    pub fn words(&self, column: &str) -> Option<&'static [&'static str]> {
+        self.words.iter().find(|(name, _)| *name == column).map(|(_, words)| *words)
     }
 
     /// The defaults of the data columns, in their order; NULL where none is declared.

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use dual_database::database::{Prefer, UserPatch, WriteMode};
+use dual_database::database::{Builder, Prefer, UserPatch, WriteMode};
 use dual_database::{DualDatabase, Error, Kind, Store};
 
 use super::api_scene::{Scene, Wire, both, eventually, named, only};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// With time enough on a busy machine.
+fn builder(scene: &Scene<'_>) -> Builder {
+    scene.builder().timeout(PATIENCE)
+}
 
 /// Exchanges until so many rows are in quarantine.
 async fn aside(db: &DualDatabase, rows: usize) {
@@ -27,7 +32,7 @@ fn is_unavailable(error: &Error) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_the_file_cannot_hold_is_in_postgresql() {
     let scene = Scene::shared("aside_there");
-    let db = scene.open().await;
+    let db = builder(&scene).open().await.unwrap();
     let insert = "INSERT INTO users (user_id, register_date) VALUES (7, 'infinity')";
     scene.database.execute(insert).unwrap();
     aside(&db, 1).await;
@@ -38,7 +43,7 @@ async fn a_row_that_the_file_cannot_hold_is_in_postgresql() {
     assert_eq!(db.add_user(&named(7, "x")).await.unwrap_err().kind(), Kind::AlreadyExists);
     only(Store::Postgres, db.upsert_user(&named(7, "Вера")).await.unwrap());
     assert_eq!(scene.sqlite("SELECT count(*) FROM users").as_deref(), Some("0"));
-    let near = scene.builder().prefer(Prefer::Local).open().await.unwrap();
+    let near = builder(&scene).prefer(Prefer::Local).open().await.unwrap();
     let found = near.get_user(7).await.unwrap();
     assert_eq!((found.source, found.value.is_some()), (Store::Postgres, true));
     near.close(PATIENCE).await;
@@ -59,7 +64,7 @@ async fn a_row_that_the_file_cannot_hold_is_in_postgresql() {
     scene.proxy.set(Wire::Pass);
     eventually("PostgreSQL is back", async || db.get_user(7).await.is_ok()).await;
     // The file alone would have to say it first.
-    let first = scene.builder().write_mode(WriteMode::LocalFirst).open().await.unwrap();
+    let first = builder(&scene).write_mode(WriteMode::LocalFirst).open().await.unwrap();
     only(Store::Postgres, first.update_user(7, &name).await.unwrap());
     first.close(PATIENCE).await;
     // What was in the way is changed.
@@ -73,7 +78,7 @@ async fn a_row_that_the_file_cannot_hold_is_in_postgresql() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_postgresql_refuses_is_in_the_file_and_is_mended_there() {
     let scene = Scene::shared("aside_here");
-    let db = scene.open().await;
+    let db = builder(&scene).open().await.unwrap();
     scene.database.execute("ALTER TABLE users ADD CHECK (phone_number LIKE '+%')").unwrap();
     scene
         .outsider()
@@ -107,7 +112,7 @@ async fn a_row_that_postgresql_refuses_is_in_the_file_and_is_mended_there() {
     assert_eq!(scene.postgres(names).as_deref(), Some("c,c"));
     assert_eq!(db.quarantine().await.unwrap().len(), 1);
 
-    let strict = scene.builder().write_mode(WriteMode::RequireBoth).open().await.unwrap();
+    let strict = builder(&scene).write_mode(WriteMode::RequireBoth).open().await.unwrap();
     let error = strict.update_user(4, &UserPatch::new().first_name("dora")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Partial(Store::Postgres), "{}", error.chain());
     both(strict.update_user(4, &UserPatch::new().phone_number("+4")).await.unwrap());
@@ -120,7 +125,7 @@ async fn a_row_that_postgresql_refuses_is_in_the_file_and_is_mended_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_postgresql_does_not_let_go_is_in_postgresql() {
     let scene = Scene::shared("aside_kept");
-    let db = scene.open().await;
+    let db = builder(&scene).open().await.unwrap();
     both(db.add_user(&named(1, "a")).await.unwrap());
     both(db.add_user(&named(2, "b").referrer_id(1)).await.unwrap());
     let reference = "ALTER TABLE users ADD FOREIGN KEY (referrer_id) REFERENCES users (user_id)";
@@ -149,7 +154,7 @@ async fn a_row_that_postgresql_does_not_let_go_is_in_postgresql() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_file_has_of_a_row_that_it_does_not_take_is_as_old_as_it_is() {
     let scene = Scene::shared("aside_old");
-    let db = scene.open().await;
+    let db = builder(&scene).open().await.unwrap();
     both(db.add_user(&named(1, "a")).await.unwrap());
     both(db.add_user(&named(2, "b")).await.unwrap());
     scene

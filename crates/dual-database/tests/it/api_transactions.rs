@@ -45,8 +45,8 @@ async fn all_of_it_or_nothing() {
         .transaction(async |tx| {
             tx.add_user(&named(4, "new"))?;
             assert_eq!(tx.add_user(&named(4, "x")).unwrap_err().kind(), Kind::AlreadyExists);
-            tx.update_user(4, &UserPatch::new().status("s")).await?;
-            assert_eq!(tx.get_user(4).await?.unwrap().status.as_deref(), Some("s"));
+            tx.update_user(4, &UserPatch::new().status("issued")).await?;
+            assert_eq!(tx.get_user(4).await?.unwrap().status.as_deref(), Some("issued"));
             tx.delete_user(3).await?;
             assert!(tx.get_user(3).await?.is_none());
             assert_eq!(tx.delete_user(3).await.unwrap_err().kind(), Kind::NotFound);
@@ -64,7 +64,7 @@ async fn all_of_it_or_nothing() {
     // One change that cannot be done takes the others with it.
     let error = db
         .transaction(async |tx| {
-            tx.update_user(1, &UserPatch::new().status("gone")).await?;
+            tx.update_user(1, &UserPatch::new().status("redeemed")).await?;
             tx.add_user(&named(2, "is there"))
         })
         .await
@@ -72,8 +72,8 @@ async fn all_of_it_or_nothing() {
     assert_eq!(error.kind(), Kind::AlreadyExists);
     let error = db
         .transaction(async |tx| {
-            tx.update_user(1, &UserPatch::new().status("gone")).await?;
-            tx.update_user(99, &UserPatch::new().status("gone")).await
+            tx.update_user(1, &UserPatch::new().status("redeemed")).await?;
+            tx.update_user(99, &UserPatch::new().status("redeemed")).await
         })
         .await
         .unwrap_err();
