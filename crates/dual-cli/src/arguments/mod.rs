@@ -4,7 +4,7 @@ mod database;
 mod migrate;
 mod user;
 
-pub use database::{Conflicts, Init, Prefer, Repair, Sync, Uninstall};
+pub use database::{Conflicts, Init, Prefer, Repair, Status, Sync, Uninstall};
 pub use migrate::{Demo, Migrate};
 pub use user::{ById, Changes, List, NewUser, Substring, User};
 
@@ -40,7 +40,7 @@ pub struct DualMigrate {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done on both sides; status: could report
-  1    done, with rejects; differences found; only quarantined rows or a held comparison left
+  1    done, with rejects; differences found; left: rows in quarantine, a held comparison, damage
   2    bad usage or configuration
   3    done on one side, the other pending
   4    nothing done: source or both databases unreachable, access denied
@@ -79,7 +79,7 @@ pub enum Command {
     /// Show what has to be made or joined on both sides; with --apply do it
     Init(Init),
     /// Show how both sides stand and what is pending
-    Status,
+    Status(Status),
     /// Compare every column of every row on both sides
     Verify,
     /// Make both sides equal where a person has to say which one is right

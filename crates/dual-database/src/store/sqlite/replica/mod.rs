@@ -8,6 +8,7 @@
 mod change;
 mod conflict;
 mod content;
+mod damage;
 mod follow;
 mod group;
 mod node;
@@ -189,6 +190,22 @@ pub struct Quarantined {
     pub since_ms: i64,
     /// When it is tried again by itself.
     pub retry_ms: i64,
+}
+
+/// A damaged file that was set aside and made anew. What was pending in it and could not be read
+/// is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where the damaged file is kept.
+    pub aside: String,
+    /// When it was set aside, in milliseconds since 1970.
+    pub noted_ms: i64,
+    /// Rows that were taken over from it.
+    pub taken: u64,
+    /// At least so many rows could not be read; `None`: nothing could.
+    pub unreadable: Option<u64>,
+    /// Rows that could be read, and that the table refuses.
+    pub refused: u64,
 }
 
 /// The open file. Share it in an `Arc`.
