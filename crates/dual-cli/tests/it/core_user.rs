@@ -282,3 +282,21 @@ fn a_row_in_quarantine_is_found_on_the_side_that_has_it() {
     assert_eq!(mended["stored"], both);
     assert_eq!(pair.json(0, &["verify"])["equal"], true);
 }
+
+#[test]
+fn long_texts_are_listed() {
+    let pair = Pair::new();
+    pair.json(0, &["init", "--apply"]);
+    let long = "я".repeat(100_000);
+    pair.sqlite(&format!(
+        "INSERT INTO users (user_id, first_name) VALUES (1, '{long}'), (2, 'Анна')"
+    ));
+    pair.json(0, &["sync", "--once"]);
+    let text = pair.run(&["user", "list"]).ended(0).stdout;
+    assert!(text.contains(&long) && text.contains("Анна"));
+    // It loses against a concurrent one.
+    pair.sqlite("UPDATE users SET first_name = first_name || '!' WHERE user_id = 1");
+    pair.postgres("UPDATE users SET first_name = 'Вера' WHERE user_id = 1");
+    pair.json(0, &["sync", "--once"]);
+    assert!(pair.run(&["conflicts"]).ended(0).stdout.contains(&long));
+}
