@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
+use dual_database::store::postgres::Masked;
 
 /// PostgreSQL and SQLite kept as one logical database.
 #[derive(Debug, Parser)]
@@ -52,7 +53,7 @@ Exit codes:
 pub struct Global {
     /// The PostgreSQL database: postgresql://user:password@host:port/database
     #[arg(long, global = true, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
-    pub pg_db_url: Option<String>,
+    pub pg_db_url: Option<Masked>,
 
     /// The SQLite file; made if it does not exist
     // An empty variable is as if not set; the parser of paths would refuse it.
@@ -100,4 +101,16 @@ pub enum Command {
     Migrate(Box<Migrate>),
     /// Watch a migration on throwaway servers: nothing of yours is read or written
     Demo(Demo),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_has_no_password() {
+        let words = ["dual", "--pg-db-url", "postgresql://bot:hunter2@db/bar", "status"];
+        let shown = format!("{:?}", Dual::try_parse_from(words).unwrap());
+        assert!(shown.contains("db/bar") && !shown.contains("hunter2"), "{shown}");
+    }
 }

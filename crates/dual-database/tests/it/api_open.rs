@@ -102,3 +102,13 @@ async fn closing_is_bounded_and_a_dropped_call_loses_nothing() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_time_can_be_allowed_for_the_end() {
+    let scene = Scene::shared("open_forever");
+    let db = scene.open().await;
+    db.sync_now(Duration::MAX).await.unwrap();
+    db.close(Duration::MAX).await;
+    let db = scene.builder().background(false).open().await.unwrap();
+    db.close(Duration::MAX).await;
+}

@@ -24,4 +24,4 @@ use failure::is_unsupported;
 pub use failure::{ServerError, is_retryable, sqlstate};
 pub use session::{Access, Call, Limits, Parameter, Session};
 use session::{both, every};
-pub use url::{RootCertificates, Settings, SslMode, mask};
+pub use url::{Masked, RootCertificates, Settings, SslMode, mask};

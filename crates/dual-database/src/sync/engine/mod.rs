@@ -32,7 +32,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
-use crate::clock::Wall;
+use crate::clock::{FOREVER, Wall};
 use crate::health::{Health, StoreState};
 use crate::schema::Table;
 use crate::stamp::{StampClock, Writer};
@@ -268,7 +268,7 @@ impl Synchroniser {
 
     /// Ends the task after what is pending was pushed, at most that long.
     pub async fn close(mut self, within: Duration) {
-        let until = Instant::now() + within;
+        let until = Instant::now() + within.min(FOREVER);
         if let Some(task) = self.task.take() {
             task.abort();
             // It ends at its next wait; what it was doing is as after a crash.
