@@ -4,7 +4,6 @@
 //! yet: such a row is answered from the file, and before a list the two exchange what they have.
 //! A PostgreSQL that may have lost something is not asked before both have been compared.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::health::StoreState;
@@ -165,10 +164,12 @@ impl Core {
             Ok((value, node.exchanged_ms))
         };
         let from_file = async {
-            let (value, exchanged_ms) = match self.prefer {
-                Prefer::Local => self.glance(operation, deadline, question).await?,
-                Prefer::Postgres => self.ask_file(operation, question).await?,
+            let within = match (self.prefer, self.shared.health.is_up(Store::Sqlite)) {
+                (Prefer::Postgres, _) => self.timeout,
+                (Prefer::Local, true) => deadline.remaining() / 2,
+                (Prefer::Local, false) => GLANCE,
             };
+            let (value, exchanged_ms) = self.ask_file_long(operation, within, question).await?;
             let value = value.ok_or_else(|| incomplete(operation, "a part of the table"))?;
             Ok(self.found_in_file(value, exchanged_ms))
         };
@@ -259,16 +260,27 @@ impl Core {
         question: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let replica = self.replica(operation)?;
-        // What nobody waits for any more must not keep the reading thread busy.
-        let wanted = Arc::new(());
-        let waiting = Arc::downgrade(&wanted);
-        let answer = replica.read(operation, move |content| match waiting.strong_count() {
-            0 => Err(silent(operation)),
-            _ => question(content),
-        });
-        let answer = tokio::time::timeout(within, answer).await;
-        drop(wanted);
-        answer.unwrap_or_else(|_| Err(silent(operation)))
+        let answer = replica.read(operation, question);
+        tokio::time::timeout(within, answer).await.unwrap_or_else(|_| Err(silent(operation)))
+    }
+
+    /// A read transaction that may take long, however well the file is: its time-out says nothing
+    /// to the breaker, and no other call waits behind it.
+    async fn ask_file_long<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        within: Duration,
+        question: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let replica = self.replica(operation)?;
+        match tokio::time::timeout(within, replica.read_long(operation, question)).await {
+            Ok(answer) => self.tell(answer),
+            Err(_) => {
+                let message = "the SQLite file has not given all of it in time";
+                Err(Error::new(Kind::Unavailable(Store::Sqlite), operation, message)
+                    .with_hint("ask for less at a time, or allow more of it"))
+            }
+        }
     }
 
     /// An answer of the file with its age.

@@ -614,3 +614,40 @@ async fn entries_about_other_tables_do_not_hide_what_is_to_be_sent() {
     assert_eq!(unsent.iter().map(|(_, entry)| entry.id.key).collect::<Vec<_>>(), [1, 1500]);
     assert_eq!(newest.iter().map(|entry| entry.id.key).collect::<Vec<_>>(), [1500, 1]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_read_delays_nobody_and_ends_when_nobody_waits_for_it() {
+    let scene = Scene::new().await;
+    scene.insert(1, "a").await;
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let list = scene.replica.read_long("test", move |_| {
+        begun.send(()).unwrap();
+        ends.recv().unwrap();
+        Ok(())
+    });
+    let beside = async {
+        tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
+        let seen = scene.note(1).await;
+        end.send(()).unwrap();
+        seen
+    };
+    let (listed, seen) = tokio::join!(list, beside);
+    listed.unwrap();
+    assert_eq!(seen.as_deref(), Some("a"));
+
+    // Nothing else would ever end this one.
+    let endless = |content: &Content<'_>| {
+        let sql =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+        Ok(content.connection().query_row(sql, [], |row| row.get::<_, i64>(0)).is_ok())
+    };
+    for _ in 0..2 {
+        let read = scene.replica.read_long("test", endless);
+        assert!(tokio::time::timeout(Duration::from_millis(100), read).await.is_err());
+        let read = scene.replica.read("test", endless);
+        assert!(tokio::time::timeout(Duration::from_millis(100), read).await.is_err());
+    }
+    assert_eq!(scene.note(1).await.as_deref(), Some("a"));
+    scene.replica.read_long("test", |content| content.node()).await.unwrap();
+}

@@ -214,9 +214,11 @@ pub struct Damage {
 #[derive(Debug)]
 pub struct Replica {
     place: Arc<Place>,
-    /// Goes first: the last connection to close writes the log back into the file, which a
-    /// reading one may not.
+    /// The reading ones go first: the last connection to close writes the log back into the file,
+    /// which a reading one may not.
     reader: Reader,
+    /// For what may take long.
+    lister: Reader,
     committer: Committer,
 }
 
@@ -233,7 +235,8 @@ impl Replica {
         let place = Arc::new(Place::new(settings));
         let committer = Committer::start(Arc::clone(&place)).await?;
         let reader = Reader::start(Arc::clone(&place))?;
-        Ok(Replica { place, committer, reader })
+        let lister = Reader::start(Arc::clone(&place))?;
+        Ok(Replica { place, committer, reader, lister })
     }
 
     /// The tables in their order.
@@ -269,8 +272,30 @@ impl Replica {
         operation: &'static str,
         work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.read_on(&self.reader, operation, work).await
+    }
+
+    /// The same on another connection, for what may take long (a list of everything): nobody else
+    /// waits behind it. It ends when its caller does not wait for it any more.
+    ///
+    /// # Errors
+    /// As for [`Replica::read`].
+    pub async fn read_long<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.read_on(&self.lister, operation, work).await
+    }
+
+    async fn read_on<T: Send + 'static>(
+        &self,
+        reader: &Reader,
+        operation: &'static str,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let generation = self.generation();
-        let work = match self.reader.call(operation, work).await {
+        let work = match reader.call(operation, work).await {
             reader::Answer::Done(Err(error)) if open::is_damage(&error) => {
                 self.committer.damaged(generation);
                 self.settle(operation).await?;
@@ -286,7 +311,7 @@ impl Replica {
         };
         // The writing thread brings the file back, or says why it cannot.
         self.settle(operation).await?;
-        match self.reader.call(operation, work).await {
+        match reader.call(operation, work).await {
             reader::Answer::Done(result) => result,
             reader::Answer::Moved(_) => Err(place::moved(operation)),
         }
