@@ -34,7 +34,7 @@ use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{Refused, RemoteRow, Written as Answer};
 use crate::store::postgres::sqlstate;
-use crate::store::sqlite::replica::{Content, Durability};
+use crate::store::sqlite::replica::{Content, Durability, is_busy};
 use crate::sync::engine::{Step, hooked};
 use crate::{Error, Kind, Result, Store};
 
@@ -400,8 +400,9 @@ impl Core {
         }
     }
 
-    /// A transaction on the file. Once more if it was deleted or replaced meanwhile: then it has
-    /// been recovered. A breaker that is open is passed only where nobody else has the write.
+    /// A transaction on the file, which waits for its turn no longer than for another process's
+    /// lock. Once more if the file was deleted or replaced meanwhile: then it has been recovered. A
+    /// breaker that is open is passed only where nobody else has the write.
     pub async fn change_file<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -417,7 +418,8 @@ impl Core {
             let replica = self.replica(operation)?;
             let write = || {
                 let again = work.clone();
-                replica.write(operation, durability, move |content| again(content))
+                let work = move |content: &Content<'_>| again(content);
+                replica.write_within(operation, durability, self.shared.sqlite.busy, work)
             };
             let written = match step {
                 Some(step) => hooked(self.shared.hook.as_ref(), step, write).await,
@@ -432,7 +434,7 @@ impl Core {
                 Err(error) if error.kind() == Kind::Unavailable(Store::Postgres) => {
                     return Err(error);
                 }
-                Err(error) if is_verdict(&error) => return Err(error),
+                Err(error) if is_verdict(&error) || is_busy(&error) => return Err(error),
                 Err(error)
                     if error.kind() == Kind::Unavailable(Store::Sqlite)
                         && !deadline.has_passed() =>

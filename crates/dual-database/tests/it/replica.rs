@@ -6,7 +6,7 @@ use dual_database::merge::{Change, Defaults, Register, RegisterId, Tracked, Vers
 use dual_database::schema::{RowId, Table};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::sqlite::replica::{
-    Content, Durability, LocalRow, Quarantined, Replica, Settings, Side, Taken,
+    Content, Durability, LocalRow, Quarantined, Replica, Settings, Side, Taken, is_busy,
 };
 use dual_database::sync::{Follow, Lease, Token};
 use dual_database::value::Value;
@@ -14,6 +14,8 @@ use dual_database::{Kind, Result, Store};
 use tempfile::TempDir;
 
 use crate::capture_oracle::visits;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Scene {
     _folder: TempDir,
@@ -650,4 +652,35 @@ async fn a_long_read_delays_nobody_and_ends_when_nobody_waits_for_it() {
     }
     assert_eq!(scene.note(1).await.as_deref(), Some("a"));
     scene.replica.read_long("test", |content| content.node()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_little_waits_for_a_large_transaction_no_longer_than_told() {
+    let scene = Scene::new().await;
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let large = scene.replica.write_many("test", Durability::Normal, move |_| {
+        begun.send(()).unwrap();
+        ends.recv().unwrap();
+        Ok(())
+    });
+    let insert = |key| move |content: &Content<'_>| content.change(id(key), &note("a"), now());
+    let beside = async {
+        tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
+        let within = Duration::from_millis(50);
+        let given_up =
+            scene.replica.write_within("test", Durability::Full, within, insert(1)).await;
+        // This one has the time.
+        let waits = scene.replica.write_within("test", Durability::Full, PATIENCE, insert(2));
+        let ended = async { end.send(()).unwrap() };
+        (given_up, tokio::join!(waits, ended).0)
+    };
+    let (large, (given_up, waited)) = tokio::join!(large, beside);
+    large.unwrap();
+    let error = given_up.unwrap_err();
+    assert!(error.is_unavailable() && is_busy(&error), "{error}");
+    waited.unwrap();
+    // What was given up is not done afterwards.
+    assert!(scene.row(1).await.is_none());
+    assert_eq!(scene.note(2).await.as_deref(), Some("a"));
 }

@@ -188,7 +188,7 @@ impl Rounds {
     pub(super) async fn settle(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
         let end = comparison.plan.end;
         let settled = self
-            .write("compare: settle", Durability::Normal, move |content| {
+            .write_many("compare: settle", Durability::Normal, move |content| {
                 if !comparison.is_of(content)? {
                     return Ok(None);
                 }

@@ -61,7 +61,7 @@ impl Rounds {
         let applied = loop {
             let (poll, state) = (poll.clone(), state.clone());
             let applied = self
-                .write("apply", durability, move |content| {
+                .write_many("apply", durability, move |content| {
                     if schema_version(content).map(Some)? != inspected {
                         return Ok(Applied::Overtaken);
                     }

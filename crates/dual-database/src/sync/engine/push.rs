@@ -147,7 +147,7 @@ impl Rounds {
     pub(super) async fn restamp(&mut self, primary_ms: i64) -> Result<Flow> {
         let shared = self.shared.clone();
         let restamped = self
-            .write("restamp", Durability::Full, move |content| {
+            .write_many("restamp", Durability::Full, move |content| {
                 let mut restamped = 0_usize;
                 for (id, mut row) in content.pending(now_ms(), true)?.rows {
                     if !row.tracked.restamp(primary_ms, &mut *shared.clock()).is_empty() {
@@ -182,7 +182,7 @@ impl Rounds {
             Ok(Some(!content.unsent_conflicts()?.is_empty()))
         };
         // Another file is at the path meanwhile: it pushes what it has itself.
-        let Some(unsent) = self.write("acknowledge", Durability::Normal, work).await? else {
+        let Some(unsent) = self.write_many("acknowledge", Durability::Normal, work).await? else {
             return Flow::more();
         };
         if rows > 0 {

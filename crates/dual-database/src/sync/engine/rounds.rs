@@ -352,6 +352,16 @@ impl Rounds {
         self.replica(operation)?.write(operation, durability, work).await
     }
 
+    /// A transaction of many rows.
+    pub(super) async fn write_many<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.replica(operation)?.write_many(operation, durability, work).await
+    }
+
     /// A look into the file.
     pub(super) async fn read<T: Send + 'static>(
         &self,

@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 pub use content::Content;
 
-use self::group::Committer;
+use self::group::{Committer, Terms};
 use self::place::Place;
 use self::reader::Reader;
 use self::statements::Statements;
@@ -43,7 +43,7 @@ use crate::merge::{Conflict, Defaults, RegisterId, Tracked};
 use crate::schema::{RowId, Table};
 use crate::stamp::{Stamp, Writer};
 use crate::sync::{Follow, Lease, Tokens};
-use crate::{Kind, Result};
+use crate::{Error, Kind, Result};
 
 pub use list::ListedRow;
 pub(crate) use place::LOCK;
@@ -259,7 +259,46 @@ impl Replica {
         durability: Durability,
         work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.committer.call(operation, durability, work).await
+        self.written(operation, Terms { durability, alone: false, within: None }, work).await
+    }
+
+    /// The same; if others keep the writing connection busy for longer than that, it is not done.
+    ///
+    /// # Errors
+    /// As for [`Replica::write`]; unavailable if its turn did not come ([`is_busy`] tells).
+    pub async fn write_within<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        within: Duration,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let terms = Terms { durability, alone: false, within: Some(within) };
+        self.written(operation, terms, work).await
+    }
+
+    /// The same, of many rows: nobody who wants little shares the transaction, or waits for it
+    /// longer than he wants to.
+    ///
+    /// # Errors
+    /// As for [`Replica::write`].
+    pub async fn write_many<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.written(operation, Terms { durability, alone: true, within: None }, work).await
+    }
+
+    async fn written<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        terms: Terms,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let written = self.committer.call(operation, terms, work).await?;
+        written.ok_or_else(|| busy(operation))
     }
 
     /// Runs `work` in a read transaction on the reading connection.
@@ -299,7 +338,7 @@ impl Replica {
             reader::Answer::Done(Err(error)) if open::is_damage(&error) => {
                 self.committer.damaged(generation);
                 self.settle(operation).await?;
-                return Err(crate::Error::new(
+                return Err(Error::new(
                     Kind::Unavailable(Side::Sqlite),
                     operation,
                     "the file was damaged and has been made anew",
@@ -319,7 +358,7 @@ impl Replica {
 
     /// Waits until the writing thread has looked at the file.
     async fn settle(&self, operation: &'static str) -> Result<()> {
-        self.committer.call(operation, Durability::Normal, |_| Ok(())).await
+        self.write(operation, Durability::Normal, |_| Ok(())).await
     }
 
     /// The writer number that this process has taken in the file, until it is closed. It can
@@ -373,6 +412,20 @@ impl Replica {
     pub fn path(&self) -> &std::path::Path {
         self.place.path()
     }
+}
+
+/// What is told whose turn did not come in time.
+const BUSY: &str = "this process is writing much into the SQLite file";
+
+fn busy(operation: &'static str) -> Error {
+    Error::new(Kind::Unavailable(Side::Sqlite), operation, BUSY)
+        .with_hint("it comes to its end by itself; repeat it, or allow more time")
+}
+
+/// Whether a write was not done only because its turn did not come in time: the file is well.
+#[must_use]
+pub fn is_busy(error: &Error) -> bool {
+    error.message() == BUSY
 }
 
 /// The register's name in the conflict log: `live`, or the column's.
