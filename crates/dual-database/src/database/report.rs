@@ -41,7 +41,7 @@ impl Core {
                 Ok(Local {
                     node: content.node()?,
                     pending: content.pending_count()?,
-                    quarantined: (content.quarantine()?.len() + content.keyless()?.len()) as u64,
+                    quarantined: content.quarantined()? + content.keyless()?.len() as u64,
                     conflicts: content.unreviewed_conflicts()?,
                     damage: content.damage()?,
                 })

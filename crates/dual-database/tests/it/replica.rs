@@ -684,3 +684,43 @@ async fn who_wants_little_waits_for_a_large_transaction_no_longer_than_told() {
     assert!(scene.row(1).await.is_none());
     assert_eq!(scene.note(2).await.as_deref(), Some("a"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_rows_leave_the_quarantine_at_a_cost_that_is_theirs() {
+    const ROWS: i64 = 2_000;
+    let scene = Scene::new().await;
+    let entry = |key| Quarantined {
+        id: id(key),
+        refused_by: Side::Postgres,
+        code: "23514".into(),
+        reason: "no".into(),
+        since_ms: 1,
+        retry_ms: i64::MAX,
+    };
+    scene.go(move |content| (0..ROWS).try_for_each(|key| content.set_aside(&entry(key)))).await;
+    let changed = scene
+        .go(|content| {
+            let before = content.connection().total_changes();
+            (0..ROWS).step_by(2).try_for_each(|key| content.release(id(key), Side::Postgres))?;
+            Ok(content.connection().total_changes() - before)
+        })
+        .await;
+    // Each goes, and each that stays becomes due, once.
+    assert!(changed <= 2 * ROWS as u64, "{changed}");
+    let pending = scene.go(|content| content.quarantine()).await;
+    assert_eq!(pending.len() as i64, ROWS / 2);
+    assert!(pending.iter().all(|entry| entry.retry_ms == 0));
+    // Nothing is read that is not asked for.
+    let plan = scene
+        .go(|content| {
+            let sql = "EXPLAIN QUERY PLAN SELECT key FROM dual_quarantine \
+                       WHERE name = 'visits' AND refused_by = 'postgres' AND retry <= 7";
+            let plan = content.connection().query_row(sql, [], |row| row.get::<_, String>(3));
+            Ok(plan.unwrap())
+        })
+        .await;
+    assert!(
+        plan.contains("COVERING INDEX dual_quarantine_due") && plan.contains("retry<?"),
+        "{plan}"
+    );
+}

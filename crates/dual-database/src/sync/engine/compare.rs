@@ -286,7 +286,8 @@ impl Comparison {
             here.retain(|(id, _)| id.key <= end);
         }
         let node = content.node()?;
-        let ward = Ward::read(content)?;
+        let there = self.there.iter().map(|row| row.id);
+        let ward = Ward::of(content, here.iter().map(|(id, _)| *id).chain(there))?;
         let is_pending = |id: RowId, row: &_| push::is_pending(row, id, &node, &ward);
         let intact = self.cause.primary_is_intact();
         let terms = Terms { intact, anew: self.anew, horizon: self.horizon, seq: node.seq };
@@ -306,7 +307,10 @@ impl Comparison {
 fn settle(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
     let Comparison { plan, pushed, there, cause, horizon, .. } = comparison;
     let intact = cause.primary_is_intact();
-    let ward = Ward::read(content)?;
+    let given = plan.give.rows.iter().map(|(id, _)| *id);
+    let unreadable = plan.give.unreadable.iter().map(|(id, _)| *id);
+    let ids = given.chain(unreadable).chain(there.iter().map(|row| row.id));
+    let ward = Ward::of(content, ids)?;
     acknowledged(content, &ward, &plan.give, pushed)?;
     for (id, ..) in &pushed.refused {
         if let Some(mut row) = content.row(*id)? {

@@ -32,7 +32,7 @@ impl Rounds {
         let (state, tokens, also) = self
             .read("read the cursor", |content| {
                 let node = content.node()?;
-                Ok((node.follow, node.tokens, Ward::read(content)?.due_here()))
+                Ok((node.follow, node.tokens, content.due_here(now_ms())?))
             })
             .await?;
         self.tokens = tokens;
@@ -163,7 +163,7 @@ impl Rounds {
 
 /// Whether something waits here that a row of PostgreSQL's could meet.
 fn meets(content: &Content<'_>) -> Result<bool> {
-    Ok(content.is_pending()? || !content.quarantine()?.is_empty())
+    Ok(content.is_pending()? || content.quarantined()? > 0)
 }
 
 /// `tokens` are those that the file had before the poll.
@@ -197,7 +197,7 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) ->
     if poll.too_many {
         return Ok(Applied::Broken(Break::Backlog));
     }
-    let ward = Ward::read(content)?;
+    let ward = Ward::of(content, poll.rows.iter().map(|row| row.id))?;
     poll.rows.iter().try_for_each(|row| take_in(content, &ward, row, true))?;
     let event = Event::Pulled { epoch: header.epoch, snapshot: header.snapshot.clone() };
     // Taking rows in may have moved what the node knows of its position.

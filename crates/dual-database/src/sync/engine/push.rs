@@ -170,7 +170,9 @@ impl Rounds {
             if content.generation() != batch.generation {
                 return Ok(None);
             }
-            let ward = Ward::read(content)?;
+            let sent = batch.rows.iter().map(|(id, _)| *id);
+            let unreadable = batch.unreadable.iter().map(|(id, _)| *id);
+            let ward = Ward::of(content, sent.chain(unreadable))?;
             acknowledged(content, &ward, &batch, &pushed)?;
             let mut node = content.node()?;
             if pushed.gone.is_empty() {

@@ -186,7 +186,8 @@ fn settle(
         here.retain(|(id, _)| id.key <= end);
     }
     let from = node.held_from.unwrap_or(i64::MAX);
-    let ward = Ward::read(content)?;
+    let ids = here.iter().map(|(id, _)| *id).chain(there.iter().map(|row| row.id));
+    let ward = Ward::of(content, ids)?;
     let horizon = range.header.horizon;
     let mut theirs = there.into_iter().peekable();
     let one = |id: RowId, local: Option<&LocalRow>, remote: Option<&RemoteRow>| match prefer {

@@ -379,7 +379,7 @@ impl Rounds {
                     Follow::Held { losses, .. } => Some(losses),
                     Follow::Following { .. } | Follow::Reconciling { .. } => None,
                 };
-                Ok((content.pending_count()?, content.quarantine()?.len() as u64, held))
+                Ok((content.pending_count()?, content.quarantined()?, held))
             })
             .await?;
         Ok(Exchange { pending, quarantined, caught_up: self.caught_up > mark, held })

@@ -14,7 +14,7 @@ const OPERATION: &str = "read the state of the SQLite file";
 
 /// What stands beside the sidecars: each statement can be repeated. Numbers of 128 bits are kept
 /// as text.
-pub(super) const TABLES: [&str; 7] = [
+pub(super) const TABLES: [&str; 8] = [
     "CREATE TABLE IF NOT EXISTS dual_node (\n  \
        one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
        file TEXT NOT NULL,\n  \
@@ -56,6 +56,7 @@ pub(super) const TABLES: [&str; 7] = [
        since INTEGER NOT NULL,\n  \
        retry INTEGER NOT NULL,\n  \
        PRIMARY KEY (name, key, refused_by)\n)",
+    "CREATE INDEX IF NOT EXISTS dual_quarantine_due ON dual_quarantine (name, refused_by, retry, key)",
     "CREATE TABLE IF NOT EXISTS dual_damage (\n  \
        aside TEXT PRIMARY KEY,\n  \
        noted INTEGER NOT NULL,\n  \
