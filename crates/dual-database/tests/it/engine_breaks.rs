@@ -300,7 +300,8 @@ async fn a_file_of_another_installation_is_not_mixed_in() {
 async fn a_purge_is_noticed_by_files_that_had_not_passed_it() {
     let scene = Scene::on(shared().unwrap());
     let purging = Node::open(&scene.database.url(), &scene.path("one.db"), |shared| {
-        shared.retention = Retention { keep: Duration::ZERO, every: Duration::ZERO };
+        shared.retention =
+            Retention { keep: Duration::ZERO, every: Duration::ZERO, ..Retention::default() };
     })
     .await;
     let behind = scene.node("two.db").await;

@@ -49,11 +49,13 @@ const SESSIONS: usize = 4;
 /// How many rows of a table are held in memory and merged in one transaction, unless told.
 const AT_ONCE: u32 = 50_000;
 
-/// How long tombstones are kept, and how often those that are older are looked for.
+/// How long what is over is kept, and how often what is older is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// A file that has not exchanged anything for longer compares in full.
+    /// Tombstones. A file that has not exchanged anything for longer compares in full.
     pub keep: Duration,
+    /// Entries of the conflict logs, on both sides, whether somebody has reviewed them or not.
+    pub conflicts: Duration,
     /// The pause between two purges.
     pub every: Duration,
 }
@@ -62,6 +64,7 @@ impl Default for Retention {
     fn default() -> Retention {
         Retention {
             keep: Duration::from_secs(7 * 24 * 60 * 60),
+            conflicts: Duration::from_secs(90 * 24 * 60 * 60),
             every: Duration::from_secs(60 * 60),
         }
     }
@@ -92,7 +95,7 @@ pub struct Shared {
     pub health: Health,
     /// Polling interval.
     pub poll: Duration,
-    /// Tombstones.
+    /// Tombstones and conflicts.
     pub retention: Retention,
     /// How many rows of a table are exchanged in one transaction at most. If more are new on a
     /// side, both are compared by ranges.

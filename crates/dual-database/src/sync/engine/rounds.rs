@@ -14,8 +14,8 @@ use super::link::Link;
 use super::push::Batch;
 use super::step::{Fault, Step, injected};
 use super::{Exchange, Shared};
-use crate::stamp::Writer;
-use crate::store::postgres::primary::{Header, LOCKED, Poll, Primary, Pushed};
+use crate::stamp::{Stamp, Writer};
+use crate::store::postgres::primary::{Header, LOCKED, Poll, Primary, PurgeMark, Pushed};
 use crate::store::postgres::sqlstate;
 use crate::store::sqlite::replica::{Content, Durability, PushTurn, Replica};
 use crate::sync::{Event, Follow, Outcome, Token, Tokens};
@@ -150,8 +150,10 @@ pub(super) struct Rounds {
     /// is noticed in time; more after one that has taken all of that, because what has piled up
     /// may be a million rows.
     pub(super) patience: Duration,
-    /// When this process last looked for tombstones to purge.
+    /// When this process last began to look for tombstones to purge.
     pub(super) purged: Option<Instant>,
+    /// Where it goes on, and with which horizon.
+    pub(super) purging: Option<(Stamp, PurgeMark)>,
     /// Held from the look at what is pending to the note that it has arrived.
     pub(super) turn: Option<PushTurn>,
     /// The last wait for it was in vain.
@@ -180,6 +182,7 @@ impl Rounds {
             looked: 0,
             patience,
             purged: None,
+            purging: None,
             turn: None,
             turn_missed: false,
             generation: 0,

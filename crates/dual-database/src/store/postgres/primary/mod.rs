@@ -34,6 +34,7 @@ pub(crate) use digest::digest_of;
 pub use doorbell::Listener;
 pub use pool::{Pool, Pooled};
 pub use prepare::{Found, Prepared, prepare};
+pub use purge::PurgeMark;
 pub use push::LOCKED;
 
 /// A table with what stands beside it on the server.
