@@ -253,7 +253,7 @@ async fn a_clone_that_is_used_after_the_end_is_told_so() {
     let (mut of_a_failure, mut of_a_commit) = (None, None);
     let failed = db.transaction(|tx| {
         of_a_failure = Some(tx.clone());
-        async move { tx.get_user(404).await?.ok_or_else(|| tx_error()).map(drop) }
+        async move { tx.get_user(404).await?.ok_or_else(tx_error).map(drop) }
     });
     assert_eq!(failed.await.unwrap_err().kind(), Kind::InvalidData);
     let done = db.transaction(|tx| {

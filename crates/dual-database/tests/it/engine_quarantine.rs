@@ -1,6 +1,11 @@
 //! Rows that one side refuses are set aside, the rest goes on, and they arrive when they can.
 
 use dual_database::Store;
+use dual_database::merge::Change;
+use dual_database::schema::RowId;
+use dual_database::stamp::Stamp;
+use dual_database::store::sqlite::replica::Durability;
+use dual_database::value::Value;
 use throwaway_postgres::shared;
 
 use crate::engine_scene::Scene;
@@ -198,5 +203,60 @@ async fn what_a_trigger_of_the_file_leaves_out_is_set_aside() {
          UPDATE dual_quarantine SET retry = 0",
     );
     assert_eq!(node.sync().await.quarantined, 0);
+    scene.assert_equal(&node);
+}
+
+/// A trigger of the file's that never comes to its end.
+const ENDLESS: &str = "CREATE VIEW endless AS \
+       WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n; \
+     CREATE TABLE noted (i); \
+     CREATE TRIGGER never_i AFTER INSERT ON accounts WHEN new.note = 'never' \
+       BEGIN INSERT INTO noted SELECT count(*) FROM endless; END; \
+     CREATE TRIGGER never_u AFTER UPDATE ON accounts WHEN new.note = 'never' \
+       BEGIN INSERT INTO noted SELECT count(*) FROM endless; END";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_of_the_file_that_never_ends_costs_its_rows_and_nothing_else() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    node.script(ENDLESS);
+    scene.sql(
+        "INSERT INTO accounts (owner, balance, note) VALUES (1, 1, 'never'), (2, 2, 'fine'); \
+         INSERT INTO users (user_id) VALUES (1)",
+    );
+    let exchange = node.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 1));
+    let aside = node.look(|content| content.quarantine()).await;
+    assert_eq!((aside[0].id.key, aside[0].refused_by), (1, Store::Sqlite));
+    assert_eq!((aside[0].code.as_str(), aside[0].reason.contains("trigger")), ("9", true));
+    assert_eq!(node.one::<i64>("SELECT sum(owner) FROM accounts"), 2);
+    assert_eq!(node.one::<i64>("SELECT count(*) FROM users"), 1);
+    // A call gets the reason, and who shares its transaction does not suffer.
+    let note = Change::Update(vec![(1, Value::Text("never".into()))]);
+    let id = RowId { table: 1, key: 2 };
+    let stamp = node.shared.clock().propose(Stamp::ZERO);
+    let replica = node.replica();
+    let refused = replica
+        .write("test", Durability::Full, move |content| content.change(id, &note, stamp))
+        .await
+        .unwrap_err();
+    assert!(refused.is_invalid_data() && refused.message().contains("trigger"), "{refused}");
+    node.set_balance(2, 20).await;
+    // However many they are.
+    scene.sql(
+        "INSERT INTO accounts (owner, balance, note) SELECT n, n, 'never' \
+         FROM generate_series(10, 50) AS n",
+    );
+    let exchange = node.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 42));
+    assert_eq!(scene.one("SELECT balance FROM accounts WHERE owner = 2"), "20");
+    // A comparison comes to its end, too.
+    scene.sql("DELETE FROM dual.token");
+    let other = scene.node("bot.db").await;
+    assert_eq!(other.sync().await.quarantined, 42);
+    node.script("DROP TRIGGER never_i; DROP TRIGGER never_u; UPDATE dual_quarantine SET retry = 0");
+    // Another process has not met it yet.
+    assert_eq!(scene.node("bot.db").await.sync().await.quarantined, 0);
     scene.assert_equal(&node);
 }

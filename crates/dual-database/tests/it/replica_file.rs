@@ -412,10 +412,11 @@ async fn nothing_but_sqlite_has_the_file_open() {
             .filter(|target| target.to_str() == Some(&wanted))
             .count()
     };
-    // One descriptor for each of the two connections; the shared memory is shared.
-    assert_eq!((open(""), open("-wal"), open("-shm")), (2, 2, 1));
+    scene.replica.read_long("test", |content| content.node()).await.unwrap();
+    // One descriptor for each of the three connections; the shared memory is shared.
+    assert_eq!((open(""), open("-wal"), open("-shm")), (3, 3, 1));
     scene.replica.heartbeat().await.unwrap();
-    assert_eq!(open(""), 2);
+    assert_eq!(open(""), 3);
     assert!(open(".dual-lock") == 0);
     let path = scene.path.clone();
     drop(scene);

@@ -6,12 +6,14 @@
 //! The state is not kept between two ranges: after a failure it is begun again, and what is
 //! equal by then costs no write.
 
+use std::sync::Arc;
+
 use tracing::{debug, info, warn};
 
 use super::plan::{Plan, Tally, Terms, plan};
 use super::pull::take_in;
 use super::push::acknowledged;
-use super::quarantine::Ward;
+use super::quarantine::{AGAIN, Ward};
 use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use super::{log, push};
 use crate::Result;
@@ -19,7 +21,7 @@ use crate::merge::{Bases, Conflict, RegisterId, overwritten};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{PushEnd, Pushed, RemoteRow};
-use crate::store::sqlite::replica::{ConflictEntry, Content, Durability};
+use crate::store::sqlite::replica::{ConflictEntry, Content, Durability, is_endless};
 use crate::sync::reconcile::{Guard, Unknown, unknown};
 use crate::sync::{Break, Epoch, Event, Follow, Snapshot};
 
@@ -186,19 +188,28 @@ impl Rounds {
 
     /// The file's part of the range, in one transaction.
     pub(super) async fn settle(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
-        let end = comparison.plan.end;
-        let settled = self
-            .write_many("compare: settle", Durability::Normal, move |content| {
+        let comparison: Arc<Comparison> = comparison.into();
+        let mut again = 0;
+        let settled = loop {
+            let comparison = Arc::clone(&comparison);
+            let settled = self.write_many("compare: settle", Durability::Normal, move |content| {
                 if !comparison.is_of(content)? {
-                    return Ok(None);
+                    return Ok(false);
                 }
-                settle(content, &comparison)?;
-                Ok(Some(comparison))
-            })
-            .await?;
+                settle(content, &comparison).map(|()| true)
+            });
+            match settled.await {
+                // From now on the row is set aside.
+                Err(error) if is_endless(&error) && again < AGAIN => again += 1,
+                settled => break settled?,
+            }
+        };
         match settled {
-            Some(comparison) => self.next_range(comparison, end),
-            None => {
+            true => {
+                let end = comparison.plan.end;
+                self.next_range(Box::new(Arc::unwrap_or_clone(comparison)), end)
+            }
+            false => {
                 debug!("the file has moved on during a comparison");
                 Flow::more()
             }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::connect::schema_version;
-use super::quarantine::Ward;
+use super::quarantine::{AGAIN, Ward};
 use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use crate::Result;
 use crate::merge::Tracked;
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::primary::{Poll, PurgeMark, RemoteRow};
-use crate::store::sqlite::replica::{Content, Durability, Side, Taken};
+use crate::store::sqlite::replica::{Content, Durability, Side, Taken, is_endless};
 use crate::sync::{Break, Event, Follow, Poll as Verdict, Snapshot, Tokens, judge_poll};
 
 /// For how long a round looks for tombstones before it goes on with what is new.
@@ -64,6 +64,7 @@ impl Rounds {
         // after a power cut the own stamp in PostgreSQL would hide it.
         let may_meet = rows > 0 && self.read("apply", meets).await?;
         let poll = Arc::new(poll);
+        let mut again = 0;
         let mut durability = if may_meet { Durability::Full } else { Durability::Normal };
         let applied = loop {
             let (poll, state) = (poll.clone(), state.clone());
@@ -78,10 +79,12 @@ impl Rounds {
                     }
                     apply(content, &poll, &state, &tokens)
                 })
-                .await?;
+                .await;
             match applied {
-                Applied::MayMeet => durability = Durability::Full,
-                applied => break applied,
+                Ok(Applied::MayMeet) => durability = Durability::Full,
+                // From now on the row is set aside.
+                Err(error) if is_endless(&error) && again < AGAIN => again += 1,
+                applied => break applied?,
             }
         };
         match applied {

@@ -11,6 +11,10 @@ use crate::store::sqlite::replica::{Content, Quarantined, Side};
 /// The code of a value that the other side's type cannot hold.
 pub(super) const UNREADABLE: &str = "unreadable";
 
+/// How often a transaction is made again that a trigger without an end has taken back: each time
+/// another row is known that is set aside then, after a few all of its table.
+pub(super) const AGAIN: usize = 10;
+
 /// The first pause before a row is tried again by itself, and the longest, in milliseconds.
 const RETRY_MS: (i64, i64) = (30_000, 3_600_000);
 

@@ -5,6 +5,7 @@ use rusqlite::{ToSql, ffi, params_from_iter};
 
 use super::super::capture::{Entry, entry, put, settle, state};
 use super::super::{failed, to_sqlite};
+use super::watch::limited;
 use super::{Content, LocalRow};
 use crate::merge::{Bases, Change, Tracked};
 use crate::schema::RowId;
@@ -61,7 +62,7 @@ impl Content<'_> {
     pub fn forget(&self, id: RowId) -> Result<()> {
         let operation = "forget a row of the SQLite file";
         let local = self.local(id.table)?;
-        self.delete_row(operation, id)?;
+        limited(operation, || self.delete_row(operation, id))?;
         let sql = format!("DELETE FROM {} WHERE key = ?1", local.layout.sidecar);
         self.execute(operation, &sql, &[&id.key])?;
         let sql = "DELETE FROM dual_quarantine WHERE name = ?1 AND key = ?2";
@@ -104,6 +105,17 @@ impl Content<'_> {
         surrogate: Option<i64>,
     ) -> Result<()> {
         let operation = "write a row of the SQLite file";
+        limited(operation, || self.write_watched(operation, id, before, after, surrogate))
+    }
+
+    fn write_watched(
+        &self,
+        operation: &'static str,
+        id: RowId,
+        before: Option<&LocalRow>,
+        after: &Tracked,
+        surrogate: Option<i64>,
+    ) -> Result<()> {
         let local = self.local(id.table)?;
         let living = before.filter(|row| row.tracked.version.live.value);
         if !after.version.live.value {

@@ -13,7 +13,7 @@ use super::super::failed;
 use super::place::{Fate, Place, moved};
 use super::reader::panicked;
 use super::station::Station;
-use super::{Content, Durability, open};
+use super::{Content, Durability, is_endless, open};
 use crate::{Error, Kind, Result, Store};
 
 /// As many callers share one transaction at most.
@@ -358,7 +358,11 @@ impl Thread {
                             "the transaction was ended by its work",
                         )
                     },
-                    |error| Failure::of(error).error(operation),
+                    |error| match is_endless(error) {
+                        // It says nothing about the others.
+                        true => taken_back(operation),
+                        false => Failure::of(error).error(operation),
+                    },
                 ));
             }
             if went_well {
@@ -377,6 +381,13 @@ fn renewed_file(operation: &'static str) -> Error {
     let message = "the file was damaged and has been made anew";
     Error::new(Kind::Unavailable(Store::Sqlite), operation, message)
         .with_hint("its rows come back from PostgreSQL; the call can be repeated")
+}
+
+/// What callers get whose transaction was ended by another one's work.
+fn taken_back(operation: &'static str) -> Error {
+    let message = "another write has ended the transaction";
+    Error::new(Kind::Unavailable(Store::Sqlite), operation, message)
+        .with_hint("nothing was written; the call can be repeated")
 }
 
 fn closing(operation: &'static str) -> Error {

@@ -23,6 +23,7 @@ mod statements;
 mod station;
 mod take;
 mod turn;
+mod watch;
 
 mod list;
 
@@ -38,6 +39,7 @@ use self::group::{Committer, Terms};
 use self::place::Place;
 use self::reader::Reader;
 use self::statements::Statements;
+use self::watch::Endless;
 use super::capture::Layout;
 use crate::merge::{Conflict, Defaults, RegisterId, Tracked};
 use crate::schema::{RowId, Table};
@@ -49,6 +51,7 @@ pub use list::ListedRow;
 pub(crate) use place::LOCK;
 pub(crate) use turn::PUSH;
 pub use turn::PushTurn;
+pub use watch::is_endless;
 
 /// How a file is opened.
 #[derive(Clone, Debug)]
@@ -71,6 +74,7 @@ pub struct LocalTable {
     /// The defaults of the data columns.
     pub defaults: Defaults,
     statements: Arc<Statements>,
+    endless: Arc<Endless>,
 }
 
 impl LocalTable {
@@ -82,6 +86,7 @@ impl LocalTable {
             table: table.clone(),
             layout,
             statements,
+            endless: Arc::default(),
         }
     }
 }

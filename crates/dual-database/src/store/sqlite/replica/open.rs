@@ -8,7 +8,7 @@ use super::super::failure::cause_of;
 use super::super::file::define_functions;
 use super::super::{Adoption, File, Found, failed, remove_if_empty, rewrite_timestamps};
 use super::place::{COMPANIONS, Identity, Place, SMALLEST};
-use super::{Content, LocalTable, node, number};
+use super::{Content, LocalTable, node, number, watch};
 use crate::schema::quoted;
 use crate::sync::{Break, Event, Follow};
 use crate::{Error, Kind, Result, Store};
@@ -95,8 +95,8 @@ fn attempt(place: &Place, file: &File, installation: Option<u128>) -> Result<Con
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&file.path, flags).map_err(wrap)?;
-    prepare(place, &connection).map_err(wrap)?;
+    let mut connection = Connection::open_with_flags(&file.path, flags).map_err(wrap)?;
+    prepare(place, &connection).and_then(|()| watch::install(&mut connection)).map_err(wrap)?;
     let count = "SELECT count(*) FROM sqlite_schema";
     connection.query_row(count, [], |row| row.get::<_, i64>(0)).map_err(wrap)?;
     if connection.is_readonly("main").map_err(wrap)? {
@@ -175,6 +175,10 @@ fn track(connection: &Connection, local: &LocalTable) -> Result<bool> {
     if drift == Drift::None && plan.steps.is_empty() && !lacks(connection, layout)? {
         return Ok(false);
     }
+    // Bringing a table to its form is nothing that the user's triggers are there for; they may
+    // never come to an end.
+    let triggers = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
+    connection.set_db_config(triggers, false).map_err(wrap)?;
     for step in &plan.steps {
         connection.execute_batch(&step.sql).map_err(wrap)?;
         tracing::info!(table = table.name(), step = step.what, "SQLite table adopted");
@@ -182,6 +186,7 @@ fn track(connection: &Connection, local: &LocalTable) -> Result<bool> {
     if drift == Drift::Absent {
         rewrite_timestamps(connection, "main", table)?;
     }
+    connection.set_db_config(triggers, true).map_err(wrap)?;
     index_surrogate(connection, local)?;
     let rows = install(connection, layout, number::fresh())?;
     tracing::info!(table = table.name(), rows, ?drift, "capture installed in the SQLite file");

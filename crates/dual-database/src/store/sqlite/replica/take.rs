@@ -63,7 +63,8 @@ impl Content<'_> {
             None if absorbed.row.version.live.value => Some(self.provisional(id.table)?),
             other => other,
         };
-        let written = self.write_row(id, before, &absorbed.row, surrogate);
+        let write = || self.write_row(id, before, &absorbed.row, surrogate);
+        let written = self.local(id.table)?.endless.take(operation, id.key, write);
         match written {
             Ok(()) => {
                 self.settle_row(id, &absorbed.row, seq)?;
