@@ -10,7 +10,7 @@
 mod ddl;
 mod users;
 
-pub use ddl::{Dialect, literal, quoted};
+pub use ddl::{Dialect, literal, quoted, quoted_body, quoted_text};
 pub use users::users;
 
 use crate::error::{Error, Kind, Result};

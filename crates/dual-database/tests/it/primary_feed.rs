@@ -51,7 +51,7 @@ async fn follows(server: &'static Server) {
     scene.sql(
         "INSERT INTO visits (visit_id, \"at \"\"now\"\"\") VALUES (1, '2025-08-07 09:00:01.5')",
     );
-    scene.sql("INSERT INTO \"it's \"\"awkward\"\"\" (own, moment) VALUES (-5, 'x')");
+    scene.sql("INSERT INTO \"it's \"\"awkward\"\" {k}{t} $dual$\" (own, moment) VALUES (-5, 'x')");
     let cursor = "1:1:".parse().unwrap();
     let first = primary.poll(&cursor, &[]).await.unwrap();
     assert_eq!(keys(&first), [(-5, true), (1, true), (1, true), (2, true)]);
@@ -225,7 +225,7 @@ async fn ranges_go_through_every_key_once() {
     let scene = Scene::on(shared().unwrap(), tables()).await;
     let session = scene.session().await;
     let primary = session.primary(FILE).unwrap();
-    let own = "\"it's \"\"awkward\"\"\"";
+    let own = "\"it's \"\"awkward\"\" {k}{t} $dual$\"";
     scene.sql(&format!(
         "INSERT INTO {own} (own) SELECT i FROM generate_series(-50, 49) AS i;
          INSERT INTO {own} (own) VALUES ({}), ({}); DELETE FROM {own} WHERE own = 7",

@@ -2,8 +2,9 @@
 //! return arrays of text, because what a statement costs before it does anything grows with the
 //! number of its columns, and one without a FROM is the cheapest there is.
 
-use super::layout::{Layout, Register, literal_text, next};
+use super::layout::{Layout, Register, next};
 use super::triggers::{TRIGGERS, ring};
+use crate::schema::{quoted_body, quoted_text};
 
 /// The code of an insert of a row that is there.
 pub(super) const EXISTS: &str = "DU004";
@@ -24,10 +25,14 @@ impl Layout {
     /// milliseconds.
     pub(super) fn get_function(&self) -> String {
         let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
-        format!(
-            "CREATE FUNCTION {function}(dual_key bigint, dual_patience text)
+        let head = format!(
+            "CREATE FUNCTION {}(dual_key bigint, dual_patience text)
 RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-{PLANS} SET datestyle = 'ISO, YMD' AS $dual$
+{PLANS} SET datestyle = 'ISO, YMD' AS ",
+            self.function("get"),
+        );
+        let body = format!(
+            "
 DECLARE
   dual_set text;
 BEGIN
@@ -38,12 +43,12 @@ BEGIN
       {values}]
     FROM {sidecar} AS s LEFT JOIN {target} AS u ON u.{key} = s.key WHERE s.key = dual_key);
 END
-$dual$",
-            function = self.function("get"),
+",
             surrogate = self.surrogate,
             stamps = self.each(", ", |r| format!("coalesce(s.{}, s.stamp)::text", r.stamp)),
             values = self.each(", ", |r| format!("u.{}::text", r.column)),
-        )
+        );
+        head + &quoted_body(&body)
     }
 
     /// The function that writes one row under a proposed stamp: `dual_alive` true inserts, false
@@ -57,11 +62,15 @@ $dual$",
     pub(super) fn put_function(&self) -> String {
         let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
         let (registers, above) = (self.each(", ", |r| r.stamp.clone()), next("dual_proposal"));
-        format!(
-            "CREATE FUNCTION {function}(dual_key bigint, dual_alive boolean, dual_marked boolean[],
+        let head = format!(
+            "CREATE FUNCTION {}(dual_key bigint, dual_alive boolean, dual_marked boolean[],
   dual_values text[], dual_proposal bigint, dual_file uuid, dual_relations text[])
 RETURNS text[] LANGUAGE plpgsql
-{PLANS} SET datestyle = 'ISO, YMD' AS $dual$
+{PLANS} SET datestyle = 'ISO, YMD' AS ",
+            self.function("put"),
+        );
+        let body = format!(
+            "
 DECLARE
   dual_set text;
   dual_own bigint := txid_current();
@@ -143,16 +152,15 @@ BEGIN
   RETURN (SELECT ARRAY[dual_before, dual_after, dual_surrogate] || h.header || dual_left
     FROM dual.header(dual_file, dual_relations) AS h (header));
 END
-$dual$",
-            function = self.function("put"),
+",
             rings = ring("dual_proposal"),
             left_out = self.left_out("dual_key"),
             write = self.function("write"),
             epoch = crate::stamp::EPOCH_UNIX_MS,
             adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
-            oid = literal_text(target),
-            name = literal_text(self.name),
-            mine = literal_text(&format!(":{}:", self.name)),
+            oid = quoted_text(target),
+            name = quoted_text(self.name),
+            mine = quoted_text(&format!(":{}:", self.name)),
             surrogate = self.surrogate,
             columns = self.each(", ", |r| r.column.clone()),
             values = self.each(", ", |r| format!("u.{}::text", r.column)),
@@ -192,7 +200,8 @@ $dual$",
                 "{0} = CASE WHEN dual_marked[{at}] THEN dual_stamps[{at}] ELSE s.{0} END",
                 r.stamp,
             )),
-        )
+        );
+        head + &quoted_body(&body)
     }
 
     /// One piece of text for each register and its position, counted from one, joined.
