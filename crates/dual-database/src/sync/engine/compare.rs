@@ -170,7 +170,9 @@ impl Rounds {
     pub(super) async fn give(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
         let link = self.take_link("compare: give")?;
         let intact = comparison.cause.primary_is_intact();
-        let end = self.primary(&link).push(&comparison.plan.give.rows, Some(intact)).await;
+        let give = &comparison.plan.give;
+        let primary = self.primary(&link);
+        let end = primary.push_numbered(&give.rows, Some(intact), &give.numbers).await;
         self.put_link(link);
         match end? {
             PushEnd::Ahead { now_ms } => Flow::to(Stand::Restamp { primary_ms: now_ms }),

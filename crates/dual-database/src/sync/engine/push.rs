@@ -29,12 +29,18 @@ pub(super) struct Batch {
     pub(super) generation: u64,
     /// Rows that cannot be sent: the column whose value PostgreSQL cannot hold.
     pub(super) unreadable: Vec<(RowId, usize)>,
+    /// The numbers of rows that PostgreSQL had: they are its own.
+    pub(super) numbers: BTreeMap<RowId, i64>,
 }
 
 impl Batch {
     pub(super) fn of(rows: Vec<(RowId, LocalRow)>, upto: i64) -> Batch {
         let mut batch = Batch { upto, ..Batch::default() };
         for (id, row) in rows {
+            if row.tracked.bases.live.is_none() {
+                let number = row.surrogate.filter(|number| *number > 0);
+                batch.numbers.extend(number.map(|number| (id, number)));
+            }
             match row.unreadable {
                 Some(column) => batch.unreadable.push((id, column)),
                 None => batch.rows.push((id, row.tracked)),

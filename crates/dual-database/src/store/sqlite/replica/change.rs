@@ -211,6 +211,11 @@ impl Content<'_> {
         if updated == 0 && self.is_there(operation, id)? {
             return Err(left_out(operation));
         }
+        if let (Some(old), Some(new)) = (before.surrogate, surrogate)
+            && old != new
+        {
+            self.move_references(id.table, old, new)?;
+        }
         Ok(updated > 0)
     }
 
@@ -260,7 +265,7 @@ impl Content<'_> {
         let operation = "number a row of the SQLite file";
         match self.execute(operation, &local.statements.vacate, &[&number, &id.key, &other])? {
             0 => Err(left_out(operation)),
-            _ => Ok(()),
+            _ => self.move_references(id.table, number, other),
         }
     }
 

@@ -17,6 +17,7 @@ mod open;
 mod place;
 mod quarantine;
 mod reader;
+mod references;
 mod rows;
 mod salvage;
 mod statements;
@@ -38,6 +39,7 @@ pub use content::Content;
 use self::group::{Committer, Terms};
 use self::place::Place;
 use self::reader::Reader;
+use self::references::References;
 use self::statements::Statements;
 use self::watch::Endless;
 use super::capture::Layout;
@@ -75,6 +77,7 @@ pub struct LocalTable {
     pub defaults: Defaults,
     statements: Arc<Statements>,
     endless: Arc<Endless>,
+    references: Arc<References>,
 }
 
 impl LocalTable {
@@ -87,6 +90,7 @@ impl LocalTable {
             layout,
             statements,
             endless: Arc::default(),
+            references: Arc::default(),
         }
     }
 }

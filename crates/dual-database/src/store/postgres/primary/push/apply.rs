@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio_postgres::types::Type;
+
 use super::decide::{Ground, Verdict, decide, text};
 use super::statements::{CHUNK, Parked, marks, parked, statements};
 use super::unique::{Unique, units};
@@ -14,7 +16,7 @@ use crate::store::postgres::capture::{Settled, settle};
 use crate::store::postgres::primary::conflicts::Noted;
 use crate::store::postgres::primary::row::column;
 use crate::store::postgres::primary::{Primary, RemoteTable};
-use crate::store::postgres::{ServerError, both, every, is_unsupported, sqlstate};
+use crate::store::postgres::{Parameter, ServerError, both, every, is_unsupported, sqlstate};
 use crate::value::Value;
 use crate::{Error, Kind, Result};
 
@@ -97,6 +99,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
     pub(super) async fn run(mut self) -> Result<Applied> {
         let written = |at: &usize| self.jobs.get(*at).is_some_and(|job| job.version.is_some());
         let all: Vec<usize> = (0..self.jobs.len()).filter(written).collect();
+        self.make_room().await?;
         let mut failed = self.pass(self.slices(&all, false)).await?;
         failed = self.again(failed).await?;
         // A swap has had its chance; who still finds his value taken cedes it.
@@ -106,6 +109,29 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         }
         self.applied.refused = failed;
         Ok(self.applied)
+    }
+
+    /// Lets the sequence of each table go on behind the numbers that rows are to have again. Where
+    /// it may not be set they get new ones, like any other.
+    async fn make_room(&mut self) -> Result<()> {
+        for (at, table) in self.primary.tables.iter().enumerate() {
+            let of = |job: &&Job<'_>| job.id.table == at;
+            let highest = self.jobs.iter().filter(of).filter_map(|job| job.number).max();
+            let Some(highest) = highest else { continue };
+            let sql = "SELECT setval(s.name::regclass, \
+                   greatest($3, coalesce(pg_sequence_last_value(s.name::regclass), 0))) \
+                 FROM (SELECT pg_get_serial_sequence($1, $2) AS name) AS s \
+                 WHERE has_sequence_privilege(s.name, 'UPDATE')";
+            let (target, surrogate) = (table.layout.target.as_str(), table.table.surrogate().name);
+            let parameters: [Parameter<'_>; 3] =
+                [(&target, Type::TEXT), (&surrogate, Type::TEXT), (&highest, Type::INT8)];
+            if self.primary.session.query(OPERATION, sql, &parameters).await?.is_empty() {
+                self.jobs.iter_mut().filter(|job| job.id.table == at).for_each(|job| {
+                    job.number = None;
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Tries again what may have failed for want of another row, as long as that helps, forwards

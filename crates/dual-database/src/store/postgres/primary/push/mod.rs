@@ -22,7 +22,7 @@ mod decide;
 mod statements;
 mod unique;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::types::Type;
 
@@ -54,6 +54,8 @@ const LOCK_MS: [u32; 2] = [500, 100];
 pub(super) struct Job<'b> {
     id: RowId,
     pushed: &'b Tracked,
+    /// The number that it had here before, if it is to have that again.
+    number: Option<i64>,
     existing: Option<RemoteRow>,
     /// What has to stand; `None`: as it is.
     version: Option<Version>,
@@ -135,11 +137,25 @@ impl Primary<'_> {
         batch: &[(RowId, Tracked)],
         comparison: Option<bool>,
     ) -> Result<PushEnd> {
+        self.push_numbered(batch, comparison, &BTreeMap::new()).await
+    }
+
+    /// The same; rows that were here before and are not get the numbers again that they had, as
+    /// far as those are free: others may refer to them.
+    ///
+    /// # Errors
+    /// As for [`Primary::push`].
+    pub async fn push_numbered(
+        &self,
+        batch: &[(RowId, Tracked)],
+        comparison: Option<bool>,
+        numbers: &BTreeMap<RowId, i64>,
+    ) -> Result<PushEnd> {
         // Large, and nested deeply: callers need not carry it about.
-        let mut end = Box::pin(self.push_in(batch, comparison, false)).await;
+        let mut end = Box::pin(self.push_in(batch, comparison, numbers, false)).await;
         if end.as_ref().is_err_and(is_locked) {
             self.session.rollback(OPERATION).await?;
-            end = Box::pin(self.push_in(batch, comparison, true)).await;
+            end = Box::pin(self.push_in(batch, comparison, numbers, true)).await;
         }
         match end {
             Ok(PushEnd::Done(pushed)) => {
@@ -158,6 +174,7 @@ impl Primary<'_> {
         &self,
         batch: &[(RowId, Tracked)],
         comparison: Option<bool>,
+        numbers: &BTreeMap<RowId, i64>,
         leaves_locked: bool,
     ) -> Result<PushEnd> {
         let ground = self.ground(comparison, leaves_locked).await?;
@@ -184,6 +201,9 @@ impl Primary<'_> {
             for chunk in part.chunks(CHUNK) {
                 self.decide_all(chunk, ground, &mut jobs, &mut pushed).await?;
             }
+        }
+        for job in jobs.iter_mut().filter(|job| job.is_born()) {
+            job.number = numbers.get(&job.id).copied();
         }
         let applied = Box::pin(Applier::new(self, ground, &mut jobs).run()).await?;
         pushed.gone.extend(applied.gone);
@@ -264,6 +284,7 @@ impl Primary<'_> {
             let job = Job {
                 id: *id,
                 pushed: tracked,
+                number: None,
                 existing: None,
                 version: None,
                 beats: false,
