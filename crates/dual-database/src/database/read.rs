@@ -14,7 +14,7 @@ use crate::{Error, Kind, Result, Store};
 
 use super::Found;
 use super::core::{Core, Deadline, neither};
-use super::local::{Place, behind, elsewhere, incomplete, knows_all, record};
+use super::local::{Place, behind, elsewhere, incomplete, knows, knows_all, record};
 use super::options::Prefer;
 use super::plan::named;
 use super::record::Record;
@@ -35,7 +35,7 @@ pub(super) struct Page {
 /// What the file answers about one row.
 struct LocalAnswer {
     row: Option<LocalRow>,
-    /// If it has none, there is none.
+    /// If it says that there is none, there is none.
     knows: bool,
     place: Place,
     /// PostgreSQL may have lost it.
@@ -48,10 +48,6 @@ impl LocalAnswer {
     /// Whether PostgreSQL may lack it.
     fn is_nearer(&self) -> bool {
         self.doubted || self.row.as_ref().is_some_and(|row| row.tracked.bases.any())
-    }
-
-    fn knows(&self) -> bool {
-        self.place != Place::There && (self.knows || self.row.is_some())
     }
 
     /// Why it cannot say whether there is such a row, nor can PostgreSQL.
@@ -76,9 +72,10 @@ impl Core {
         let question = move |content: &Content<'_>| {
             let node = content.node()?;
             let (row, aside) = (content.row(id)?, content.aside(id)?);
+            let place = Place::of(row.as_ref(), &aside);
             Ok(LocalAnswer {
-                place: Place::of(row.as_ref(), &aside),
-                knows: knows_all(&node),
+                knows: place != Place::There && knows(content, row.as_ref())?,
+                place,
                 doubted: node.follow.doubts_primary(),
                 exchanged_ms: exchanged_ms(&node, &aside),
                 file: node.file,
@@ -89,7 +86,7 @@ impl Core {
         let local = self.glance(operation, deadline, question).await;
         let file = local.as_ref().map(|local| local.file).unwrap_or_default();
         match local {
-            Ok(local) if local.knows() && (self.prefer == Prefer::Local || local.is_nearer()) => {
+            Ok(local) if local.knows && (self.prefer == Prefer::Local || local.is_nearer()) => {
                 Ok(local.found(id, self))
             }
             local => {
@@ -99,15 +96,27 @@ impl Core {
                     self.ask(operation, deadline, contact.primary()?.row(id)).await
                 };
                 match (remote.await, local) {
+                    // It was taken away there past the triggers: that is no answer.
+                    (Ok(Some(row)), local) if row.version.is_absent() => {
+                        self.look_for_gaps();
+                        match local {
+                            Ok(local) if local.knows => Ok(local.found(id, self)),
+                            Ok(_) => Ok(Found { value: None, source: Store::Postgres, age: None }),
+                            Err(error) => Err(error),
+                        }
+                    }
                     (Ok(row), _) => {
+                        if row.as_ref().is_some_and(|row| row.is_loose) {
+                            self.look_for_gaps();
+                        }
                         let value = row.as_ref().and_then(remote_record);
                         Ok(Found { value, source: Store::Postgres, age: None })
                     }
-                    (Err(_), Ok(local)) if local.knows() => Ok(local.found(id, self)),
+                    (Err(_), Ok(local)) if local.knows => Ok(local.found(id, self)),
                     (Err(primary), Ok(local)) => Err(local.unknown(operation, &name, primary)),
                     // It may need more time than a glance has.
                     (Err(primary), Err(_)) => match self.ask_file(operation, question).await {
-                        Ok(local) if local.knows() => Ok(local.found(id, self)),
+                        Ok(local) if local.knows => Ok(local.found(id, self)),
                         Ok(local) => Err(local.unknown(operation, &name, primary)),
                         Err(file) => Err(neither(operation, primary, &file)),
                     },

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::core::{Core, Deadline};
-use super::local::{Place, behind, elsewhere, incomplete, is_here, knows_all, record};
+use super::local::{Place, behind, elsewhere, incomplete, is_here, knows, record};
 use super::plan::{Plan, Wish, already_exists, named, not_found};
 use super::record::{Patch, Record};
 use super::table::{wish_to_add, wish_to_update};
@@ -293,6 +293,13 @@ impl Transaction {
                     self.core.ask(operation, self.deadline, contact.primary()?.row(id)).await
                 };
                 let row = row.await.inspect_err(|_| self.state().lost_ground = true)?;
+                if row.as_ref().is_some_and(|row| row.version.is_absent()) {
+                    self.core.look_for_gaps();
+                    self.state().lost_ground = true;
+                    let kind = Kind::Unavailable(Store::Postgres);
+                    let what = "the row was taken away there past the triggers";
+                    return Err(Error::new(kind, operation, what));
+                }
                 let found = row.as_ref().and_then(remote_record);
                 if found.is_none() && self.is_here(operation, id).await {
                     self.state().lost_ground = true;
@@ -304,13 +311,14 @@ impl Transaction {
                 let look = move |content: &Content<'_>| {
                     let row = content.row(id)?;
                     let place = Place::of(row.as_ref(), &content.aside(id)?);
-                    Ok((row, place, knows_all(&content.node()?)))
+                    let knows = knows(content, row.as_ref())?;
+                    Ok((row, place, knows))
                 };
                 let (row, place, knows) = self.core.ask_file(operation, look).await?;
                 if place == Place::There {
                     return Err(elsewhere(operation, &named(&self.core.shared.tables, id)));
                 }
-                if row.is_none() && !knows {
+                if !knows {
                     return Err(incomplete(operation, &named(&self.core.shared.tables, id)));
                 }
                 let version = row.as_ref().map(|row| row.tracked.version.clone());
@@ -322,7 +330,7 @@ impl Transaction {
         if let Some(seen) = state.rows.get(&id) {
             return Ok(seen.record.clone());
         }
-        state.reads.insert(id, version.filter(|version| version.live.value));
+        state.reads.insert(id, version.filter(|version| version.lives()));
         state.rows.insert(id, Seen { record: found.clone(), change: None });
         Ok(found)
     }

@@ -90,7 +90,7 @@ const RULES: &[Rule] = &[
     rule("58030", UNAVAILABLE, false, "the server cannot read or write its disk"),
     rule("58", UNAVAILABLE, false, "look at the server's log"),
     rule(
-        "DU006",
+        "DU007",
         Kind::InvalidData,
         false,
         "nothing was changed; look at the table's triggers and rules: one of them returns NULL or does nothing instead",

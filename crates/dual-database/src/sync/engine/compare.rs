@@ -10,20 +10,21 @@ use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
+use super::gaps::tell;
 use super::plan::{Plan, Tally, Terms, plan};
 use super::pull::take_in;
 use super::push::acknowledged;
-use super::quarantine::{AGAIN, Ward};
+use super::quarantine::Ward;
 use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
-use super::{log, push};
-use crate::Result;
-use crate::merge::{Bases, Conflict, RegisterId, overwritten};
+use super::{Shared, log, push};
+use crate::merge::{Bases, Change, Conflict, RegisterId, Version, overwritten};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{PushEnd, Pushed, RemoteRow};
-use crate::store::sqlite::replica::{ConflictEntry, Content, Durability, is_endless};
-use crate::sync::reconcile::{Guard, Unknown, unknown};
+use crate::store::sqlite::replica::{ConflictEntry, Content, Durability, Taken};
+use crate::sync::reconcile::{Guard, Uncaptured, Unknown, unknown};
 use crate::sync::{Break, Epoch, Event, Follow, Snapshot};
+use crate::{Result, Store};
 
 /// Rows of each side that are looked at together.
 pub(super) const RANGE: usize = 2_000;
@@ -34,8 +35,6 @@ pub(super) struct Comparison {
     /// The file's state as it began; anything else ends it.
     state: Follow,
     cause: Break,
-    /// Capture or a table was made anew since the file followed.
-    anew: bool,
     /// Who answers; the token may be rotated meanwhile by another process of the file.
     epoch: Epoch,
     /// From where the file follows afterwards.
@@ -57,8 +56,11 @@ pub(super) struct Comparison {
 }
 
 impl Rounds {
-    /// Reads who the server is.
+    /// Notes on both sides what came past the triggers, and reads who the server is.
     pub(super) async fn compare(&mut self) -> Result<Flow> {
+        if !self.loose_here().await?.is_none() {
+            self.note_gaps().await?;
+        }
         let (node, is_empty, generation) = self
             .read("begin a comparison", |content| {
                 let mut is_empty = true;
@@ -68,17 +70,19 @@ impl Rounds {
                 Ok((content.node()?, is_empty, content.generation()))
             })
             .await?;
-        let Follow::Reconciling { cause, approved, followed } = &node.follow else {
+        let Follow::Reconciling { cause, approved, .. } = &node.follow else {
             return Flow::more();
         };
-        let (cause, approved, followed) = (*cause, *approved, *followed);
+        let (cause, approved) = (*cause, *approved);
         let link = self.take_link("begin a comparison")?;
         let primary = self.primary(&link);
         primary.forget_future_ids().await?;
+        tell("PostgreSQL", primary.mend().await?);
         let sent_ms = now_ms();
         let header = primary.header().await?;
         self.shared.clock().measure(sent_ms, header.now_ms);
-        // Behind a pooler a connection outlives its server.
+        // Behind a pooler a connection outlives its server; and one that has just found that it lacks
+        // something is another one.
         if node.follow.break_at(&header.epoch, &node.tokens).is_some() {
             self.drop_link();
             return Flow::more();
@@ -86,13 +90,10 @@ impl Rounds {
         self.put_link(link);
         info!(?cause, "comparing both sides");
         let unasked = matches!(cause, Break::FirstContact | Break::Rebuilt | Break::Backlog);
-        let same_tables = |epoch: Epoch| epoch.relations == header.epoch.relations;
-        let anew = cause == Break::CaptureGap || !followed.is_some_and(same_tables);
         let asks = !approved && !unasked && !is_empty;
         Flow::to(Stand::ReadThere(Box::new(Comparison {
             state: node.follow,
             cause,
-            anew,
             epoch: header.epoch,
             snapshot: header.snapshot,
             horizon: header.horizon,
@@ -114,7 +115,7 @@ impl Rounds {
         let range = self.primary(&link).range(comparison.table, comparison.after, RANGE).await?;
         self.put_link(link);
         let header = range.header;
-        let same = Epoch { token: comparison.epoch.token, ..header.epoch } == comparison.epoch;
+        let same = header.epoch.is_server_of(&comparison.epoch);
         if !same || !header.snapshot.follows(&comparison.snapshot) {
             debug!(same, "the server is another one than when the comparison began");
             self.drop_link();
@@ -138,6 +139,8 @@ impl Rounds {
         comparison.plan.end = end;
         if comparison.counts || comparison.plan.is_empty() {
             self.next_range(comparison, end)
+        } else if !comparison.plan.uncaptured.is_empty() {
+            Flow::to(Stand::Uncaptured(comparison))
         } else if comparison.plan.give.rows.is_empty() {
             Flow::to(Stand::Settle(comparison))
         } else {
@@ -166,15 +169,39 @@ impl Rounds {
         Flow::to(Stand::ReadThere(comparison))
     }
 
+    /// Of two values under one stamp one was set past the triggers. What stands is written here, under
+    /// a stamp of its own, and then given like anything else; the other one is logged, if somebody
+    /// could miss it.
+    pub(super) async fn uncaptured(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
+        let shared = self.shared.clone();
+        let operation = "compare: settle what nobody captured";
+        let work = move |content: &Content<'_>, comparison: &Comparison| {
+            for (id, at, found) in &comparison.plan.uncaptured {
+                if let Some(there) = comparison.there.get(*at) {
+                    settle_uncaptured(content, &shared, *id, &there.version, found)?;
+                }
+            }
+            Ok(())
+        };
+        match self.settled(operation, Durability::Full, comparison, work).await? {
+            Some(comparison) => Flow::to(Stand::ReadHere(comparison)),
+            None => Flow::more(),
+        }
+    }
+
     /// Gives what PostgreSQL lacks of the range.
     pub(super) async fn give(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
         let link = self.take_link("compare: give")?;
         let intact = comparison.cause.primary_is_intact();
-        let give = &comparison.plan.give;
+        let (give, epoch) = (&comparison.plan.give, &comparison.epoch);
         let primary = self.primary(&link);
-        let end = primary.push_numbered(&give.rows, Some(intact), &give.numbers).await;
+        let end = primary.push_numbered(&give.rows, Some(intact), Some(epoch), &give.numbers).await;
         self.put_link(link);
         match end? {
+            PushEnd::OtherServer => {
+                self.drop_link();
+                Flow::more()
+            }
             PushEnd::Ahead { now_ms } => Flow::to(Stand::Restamp { primary_ms: now_ms }),
             // Purged since the range was planned.
             PushEnd::Done(pushed) if !pushed.gone.is_empty() => {
@@ -190,32 +217,36 @@ impl Rounds {
 
     /// The file's part of the range, in one transaction.
     pub(super) async fn settle(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
-        let comparison: Arc<Comparison> = comparison.into();
-        let mut again = 0;
-        let settled = loop {
-            let comparison = Arc::clone(&comparison);
-            let settled = self.write_many("compare: settle", Durability::Normal, move |content| {
-                if !comparison.is_of(content)? {
-                    return Ok(false);
-                }
-                settle(content, &comparison).map(|()| true)
-            });
-            match settled.await {
-                // From now on the row is set aside.
-                Err(error) if is_endless(&error) && again < AGAIN => again += 1,
-                settled => break settled?,
-            }
-        };
-        match settled {
-            true => {
+        match self.settled("compare: settle", Durability::Normal, comparison, settle).await? {
+            Some(comparison) => {
                 let end = comparison.plan.end;
-                self.next_range(Box::new(Arc::unwrap_or_clone(comparison)), end)
+                self.next_range(comparison, end)
             }
-            false => {
+            None => {
                 debug!("the file has moved on during a comparison");
                 Flow::more()
             }
         }
+    }
+
+    /// A transaction of a comparison on the file; `None` if the file does not stand any more where it
+    /// stood as that began.
+    async fn settled(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        comparison: Box<Comparison>,
+        work: impl Fn(&Content<'_>, &Comparison) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<Option<Box<Comparison>>> {
+        let comparison: Arc<Comparison> = comparison.into();
+        let own = Arc::clone(&comparison);
+        let is_settled = self
+            .write_many(operation, durability, move |content| match own.is_of(content)? {
+                true => work(content, &own).map(|()| true),
+                false => Ok(false),
+            })
+            .await?;
+        Ok(is_settled.then(|| Box::new(Arc::unwrap_or_clone(comparison))))
     }
 
     /// Both sides have been compared: the file follows from where the comparison began.
@@ -303,7 +334,14 @@ impl Comparison {
         let ward = Ward::of(content, here.iter().map(|(id, _)| *id).chain(there))?;
         let is_pending = |id: RowId, row: &_| push::is_pending(row, id, &node, &ward);
         let intact = self.cause.primary_is_intact();
-        let terms = Terms { intact, anew: self.anew, horizon: self.horizon, seq: node.seq };
+        let Some(local) = content.tables().get(self.table) else { return Ok(None) };
+        let terms = Terms {
+            intact,
+            here: self.cause == Break::LocalGap,
+            defaults: &local.defaults,
+            horizon: self.horizon,
+            seq: node.seq,
+        };
         let (plan, tally) =
             plan(here, &self.there, terms, is_pending, |id| ward.has(id, crate::Store::Sqlite));
         if self.counts {
@@ -314,6 +352,46 @@ impl Comparison {
             self.plan = plan;
         }
         Ok(end)
+    }
+}
+
+/// Writes what stands of these columns of a row, as a change that is made here now; or the row is set
+/// aside, if the file's table refuses it.
+fn settle_uncaptured(
+    content: &Content<'_>,
+    shared: &Shared,
+    id: RowId,
+    there: &Version,
+    found: &[Uncaptured],
+) -> Result<()> {
+    let Some(local) = content.row(id)? else { return Ok(()) };
+    let own = &local.tracked.version;
+    // What has another stamp by now was settled, or changed, since it was found.
+    let found: Vec<&Uncaptured> =
+        found.iter().filter(|one| own.stamp_of(one.column) == there.stamp_of(one.column)).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let side = |one: &Uncaptured, stands: bool| {
+        if (one.stands == Store::Sqlite) == stands { own } else { there }
+    };
+    let columns = found.iter().filter_map(|one| {
+        let value = &side(one, true).columns.get(one.column)?.value;
+        Some((one.column, value.clone()))
+    });
+    let stamp = shared.clock().propose(own.highest().max(there.highest()));
+    let entries: Vec<ConflictEntry> = found
+        .iter()
+        .filter(|one| one.loses)
+        .map(|one| {
+            let register = RegisterId::Column(one.column);
+            let conflict = Conflict { register, winner: stamp, loser: own.stamp_of(one.column) };
+            log::entry(id, conflict, Some(side(one, true)), side(one, false))
+        })
+        .collect();
+    match content.try_change(id, &Change::Update(columns.collect()), stamp)? {
+        Taken::Done => content.log_conflicts(&entries),
+        Taken::Refused => Ok(()),
     }
 }
 
@@ -353,6 +431,9 @@ fn settle(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
 /// A row that was deleted at PostgreSQL, and its tombstone purged there.
 fn drop_purged(content: &Content<'_>, id: RowId, horizon: Stamp, intact: bool) -> Result<()> {
     let Some(row) = content.row(id)? else { return Ok(()) };
+    if row.tracked.version.is_absent() {
+        return content.forget(id).map(|_| ());
+    }
     if unknown(&row.tracked, horizon) != Unknown::Delete {
         return Ok(());
     }
@@ -368,6 +449,8 @@ fn drop_purged(content: &Content<'_>, id: RowId, horizon: Stamp, intact: bool) -
             log::entry(id, Conflict { register, winner: horizon, loser }, None, version)
         })
         .collect();
-    content.log_conflicts(&entries)?;
-    content.forget(id)
+    match content.forget(id)? {
+        Taken::Done => content.log_conflicts(&entries),
+        Taken::Refused => Ok(()),
+    }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::connect::schema_version;
-use super::quarantine::{AGAIN, Ward};
+use super::quarantine::Ward;
 use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use crate::Result;
 use crate::merge::Tracked;
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::primary::{Poll, PurgeMark, RemoteRow};
-use crate::store::sqlite::replica::{Content, Durability, Side, Taken, is_endless};
+use crate::store::sqlite::replica::{Content, Durability, Side, Taken};
 use crate::sync::{Break, Event, Follow, Poll as Verdict, Snapshot, Tokens, judge_poll};
 
 /// For how long a round looks for tombstones before it goes on with what is new.
@@ -64,7 +64,6 @@ impl Rounds {
         // after a power cut the own stamp in PostgreSQL would hide it.
         let may_meet = rows > 0 && self.read("apply", meets).await?;
         let poll = Arc::new(poll);
-        let mut again = 0;
         let mut durability = if may_meet { Durability::Full } else { Durability::Normal };
         let applied = loop {
             let (poll, state) = (poll.clone(), state.clone());
@@ -79,12 +78,10 @@ impl Rounds {
                     }
                     apply(content, &poll, &state, &tokens)
                 })
-                .await;
+                .await?;
             match applied {
-                Ok(Applied::MayMeet) => durability = Durability::Full,
-                // From now on the row is set aside.
-                Err(error) if is_endless(&error) && again < AGAIN => again += 1,
-                applied => break applied?,
+                Applied::MayMeet => durability = Durability::Full,
+                applied => break applied,
             }
         };
         match applied {
@@ -226,17 +223,14 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) ->
         true => judge_poll(
             epoch,
             snapshot,
-            &node.tokens,
+            [tokens, &node.tokens],
             &header.epoch,
             &header.snapshot,
             header.purged,
         ),
     };
     match verdict {
-        // Another process of the file has rotated it since the poll.
-        Verdict::Broken(Break::OtherFile) if node.tokens != *tokens => {
-            return Ok(Applied::Overtaken);
-        }
+        Verdict::Overtaken => return Ok(Applied::Overtaken),
         Verdict::Broken(cause) => return Ok(Applied::Broken(cause)),
         Verdict::Apply => {}
     }
@@ -268,7 +262,7 @@ pub(super) fn take_in(
         return ward.unreadable(content, row.id, Side::Sqlite, column);
     }
     let Some(table) = content.tables().get(row.id.table) else { return Ok(()) };
-    let before = content.row(row.id)?;
+    let before = content.captured(row.id)?;
     let existing = before.as_ref().map(|local| &local.tracked);
     let absorbed = Tracked::absorb(existing, &row.version, intact, &table.defaults);
     match content.take(row.id, before.as_ref(), Some(&row.version), &absorbed, row.surrogate)? {

@@ -1,7 +1,7 @@
 //! The function by which the library writes several rows: one call for a table, nothing dynamic.
 
 use super::layout::{Layout, Register};
-use super::single::{EXISTS, LEFT_OUT, MISSING};
+use super::single::{ABSENT, EXISTS, LEFT_OUT, MISSING};
 use crate::schema::{quoted_body, quoted_text};
 
 impl Layout {
@@ -94,6 +94,17 @@ END
     /// does not show why, a trigger or a rule of the user's has left the row out.
     fn undone(&self, these: &str, what: &str, code: &str) -> String {
         let expected = if code == EXISTS { "" } else { "NOT " };
+        let name = quoted_text(self.name);
+        let absent = match code {
+            MISSING => format!(
+                "IF EXISTS (SELECT FROM {} AS s WHERE s.key = dual_wrong AND s.live) THEN
+          RAISE EXCEPTION 'row absent in %, key %', {name}, dual_wrong USING ERRCODE = '{ABSENT}';
+        END IF;
+        ",
+                self.sidecar
+            ),
+            _ => String::new(),
+        };
         format!(
             "SELECT m.key INTO dual_wrong
     FROM jsonb_to_recordset(dual_changes) AS m (key bigint, alive boolean)
@@ -101,12 +112,11 @@ END
     LIMIT 1;
     IF FOUND THEN
       IF {expected}EXISTS (SELECT FROM {target} AS u WHERE u.{key} = dual_wrong) THEN
-        RAISE EXCEPTION 'row {what} in %, key %', {name}, dual_wrong USING ERRCODE = '{code}';
+        {absent}RAISE EXCEPTION 'row {what} in %, key %', {name}, dual_wrong USING ERRCODE = '{code}';
       END IF;
       {left_out}
     END IF;",
             left_out = self.left_out("dual_wrong"),
-            name = quoted_text(self.name),
             key = self.key,
             target = self.target,
         )

@@ -6,7 +6,7 @@ use rusqlite::{ToSql, ffi, params_from_iter};
 use super::super::capture::{Entry, entry, put, settle, state};
 use super::super::{failed, to_sqlite};
 use super::watch::limited;
-use super::{Content, LocalRow};
+use super::{Content, LocalRow, Taken};
 use crate::merge::{Bases, Change, Tracked};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
@@ -21,13 +21,24 @@ impl Content<'_> {
     /// Invalid data if the table refuses it, not found if it updates a row that is not there;
     /// else those of [`failed`].
     pub fn change(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<()> {
+        self.change_row(id, change, stamp).map_err(|error| error.about(self.name_of(id)))
+    }
+
+    /// As [`Content::change`]; if the table refuses it, the row is in quarantine.
+    ///
+    /// # Errors
+    /// Those of [`failed`] that are not about the row.
+    pub fn try_change(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<Taken> {
+        self.attempt(id, || self.change_row(id, change, stamp))
+    }
+
+    fn change_row(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<()> {
         let operation = "write a row of the SQLite file";
-        let before = self.row(id)?;
+        let before = self.captured(id)?;
         let seen = before.as_ref().map(|row| &row.tracked);
-        let lives = seen.is_some_and(|row| row.version.live.value);
+        let lives = seen.is_some_and(|row| row.version.lives());
         if matches!(change, Change::Update(_)) && !lives {
-            return Err(Error::new(Kind::NotFound, operation, "there is no such row")
-                .about(self.name_of(id)));
+            return Err(Error::new(Kind::NotFound, operation, "there is no such row"));
         }
         let local = self.local(id.table)?;
         let unseen = state(self.connection())?.horizon;
@@ -37,8 +48,7 @@ impl Content<'_> {
             None if tracked.version.live.value => Some(self.provisional(id.table)?),
             None => None,
         };
-        self.write_row(id, before.as_ref(), &tracked, surrogate)
-            .map_err(|error| error.about(self.name_of(id)))?;
+        self.write_row(id, before.as_ref(), &tracked, surrogate)?;
         self.settle_row(id, &tracked, self.next_seq()?).map(|_| ())
     }
 
@@ -55,18 +65,23 @@ impl Content<'_> {
         }
     }
 
-    /// Removes a row and all that is known of it: it was purged.
+    /// Removes a row and all that is known of it: it was purged. If the table does not let it go, it
+    /// is in quarantine.
     ///
     /// # Errors
-    /// Invalid data if the table refuses to let it go; else those of [`failed`].
-    pub fn forget(&self, id: RowId) -> Result<()> {
+    /// Those of [`failed`] that are not about the row.
+    pub fn forget(&self, id: RowId) -> Result<Taken> {
         let operation = "forget a row of the SQLite file";
         let local = self.local(id.table)?;
-        limited(operation, || self.delete_row(operation, id))?;
+        let gone = self.attempt(id, || limited(operation, || self.delete_row(operation, id)))?;
+        if gone == Taken::Refused {
+            return Ok(gone);
+        }
         let sql = format!("DELETE FROM {} WHERE key = ?1", local.layout.sidecar);
         self.execute(operation, &sql, &[&id.key])?;
         let sql = "DELETE FROM dual_quarantine WHERE name = ?1 AND key = ?2";
-        self.execute(operation, sql, &[&local.table.name(), &id.key]).map(|_| ())
+        self.execute(operation, sql, &[&local.table.name(), &id.key])?;
+        Ok(gone)
     }
 
     /// Takes over the purge horizon, and forgets the tombstones wholly below it in which nothing
@@ -117,7 +132,7 @@ impl Content<'_> {
         surrogate: Option<i64>,
     ) -> Result<()> {
         let local = self.local(id.table)?;
-        let living = before.filter(|row| row.tracked.version.live.value);
+        let living = before.filter(|row| row.tracked.version.lives());
         if !after.version.live.value {
             return match living {
                 Some(_) => self.delete_row(operation, id),

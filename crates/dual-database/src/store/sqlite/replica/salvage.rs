@@ -202,6 +202,11 @@ fn take_over(ours: &Content<'_>, id: RowId, theirs: &LocalRow, pushed: i64) -> R
         // What cannot be carried to PostgreSQL cannot be carried here either.
         return Ok(Outcome::Unreadable);
     }
+    if theirs.tracked.version.is_absent() {
+        // The sidecar has it and the table has not: either that was noted as taken away, or it is the
+        // table that cannot be read.
+        return Ok(if theirs.is_loose { Outcome::Unreadable } else { Outcome::Known });
+    }
     let before = ours.row(id)?;
     let defaults = &ours.local(id.table)?.defaults;
     let own = before.as_ref().map(|row| &row.tracked);

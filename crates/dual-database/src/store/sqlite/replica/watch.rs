@@ -57,20 +57,20 @@ pub(super) fn limited<T>(
     }
 }
 
-/// Rows of a table that were to be taken over and did not come to an end.
+/// Rows of a table that were to be written and did not come to an end.
 #[derive(Debug, Default)]
 pub(super) struct Endless(Mutex<BTreeMap<i64, Instant>>);
 
 impl Endless {
-    /// Takes a row over, unless that is known to be in vain.
+    /// Writes a row, unless that is known to be in vain.
     ///
     /// # Errors
     /// As for [`limited`].
-    pub(super) fn take(
+    pub(super) fn attempt(
         &self,
         operation: &'static str,
         key: i64,
-        take: impl FnOnce() -> crate::Result<()>,
+        write: impl FnOnce() -> crate::Result<()>,
     ) -> crate::Result<()> {
         let refuses = {
             let mut rows = self.rows();
@@ -80,7 +80,7 @@ impl Endless {
         if refuses {
             return Err(endless(operation));
         }
-        take().inspect_err(|error| {
+        write().inspect_err(|error| {
             if is_endless(error) {
                 self.rows().insert(key, Instant::now());
             }
