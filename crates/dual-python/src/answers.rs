@@ -1,7 +1,7 @@
 //! The library's answers as the classes of `dual_database._answers`.
 
 use dual_database::database::{
-    Conflict, Found, QuarantinedRow, SideStatus, Status, User, Verification, Written,
+    Conflict, Damage, Found, QuarantinedRow, SideStatus, Status, User, Verification, Written,
 };
 use dual_database::health::StoreState;
 use dual_database::sync::engine::Exchange;
@@ -68,6 +68,14 @@ pub fn status(py: Python<'_>, found: &Status) -> PyResult<Py<PyAny>> {
             )
         })
         .collect::<PyResult<_>>()?;
+    let damage = found.damage.as_ref().map(|all| {
+        let each = |one: &Damage| {
+            let parts = (moment(one.noted_ms), &one.aside, one.taken, one.unreadable, one.refused);
+            made(py, "Damage", parts)
+        };
+        all.iter().map(each).collect::<PyResult<Vec<_>>>()
+    });
+    let damage = damage.transpose()?;
     made(
         py,
         "Status",
@@ -83,6 +91,7 @@ pub fn status(py: Python<'_>, found: &Status) -> PyResult<Py<PyAny>> {
             found.held_losses,
             found.wal_bytes,
             errors,
+            damage,
         ),
     )
 }

@@ -210,6 +210,11 @@ impl Database {
         self.call(py, work, |py, count| Ok(count.into_pyobject(py)?.into_any().unbind()))
     }
 
+    fn review_damage(&self, py: Python<'_>) -> PyResult<Call> {
+        let work = async move |db: DualDatabase| db.review_damage().await;
+        self.call(py, work, |py, count| Ok(count.into_pyobject(py)?.into_any().unbind()))
+    }
+
     fn quarantine(&self, py: Python<'_>) -> PyResult<Call> {
         let work = async move |db: DualDatabase| db.quarantine().await;
         self.call(py, work, |py, found| answers::quarantine(py, &found))

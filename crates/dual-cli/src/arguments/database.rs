@@ -9,6 +9,14 @@ pub struct Init {
     pub apply: bool,
 }
 
+/// Arguments of `dual status`.
+#[derive(Args, Debug)]
+pub struct Status {
+    /// Mark what it tells of damaged files as seen
+    #[arg(long)]
+    pub review: bool,
+}
+
 /// Arguments of `dual repair`.
 #[derive(Args, Debug)]
 pub struct Repair {

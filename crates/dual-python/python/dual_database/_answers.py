@@ -128,6 +128,21 @@ class RecentError:
 
 
 @dataclass(frozen=True)
+class Damage:
+    """A damaged file that was made anew. What was pending in it and could not be read is lost."""
+
+    at: Optional[datetime]
+    #: Where the damaged file is kept.
+    aside: str
+    #: Rows that were taken over from it.
+    taken: int
+    #: At least so many rows could not be read; ``None``: nothing could.
+    unreadable: Optional[int]
+    #: Rows that could be read, and that the table refuses.
+    refused: int
+
+
+@dataclass(frozen=True)
 class Status:
     """How both stores stand. Numbers are ``None`` if the store that knows cannot be asked."""
 
@@ -151,6 +166,8 @@ class Status:
     wal_bytes: Optional[int]
     #: What went wrong lately, the newest first.
     recent_errors: List[RecentError]
+    #: Damaged files that were made anew, until ``review_damage``.
+    damage: Optional[List[Damage]]
 
 
 @dataclass(frozen=True)
@@ -170,7 +187,7 @@ class TableDifference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a comparison of both stores found. It is true if they are equal."""
+    """What a comparison of both stores found. It is true if they are equal, quarantine included."""
 
     equal: bool
     tables: List[TableDifference]

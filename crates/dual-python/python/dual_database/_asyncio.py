@@ -215,6 +215,11 @@ class AsyncDualDatabase:
         count: int = await self._waiting.answer((await self._opened()).review_conflicts())
         return count
 
+    async def review_damage(self) -> int:
+        """See :meth:`DualDatabase.review_damage`."""
+        count: int = await self._waiting.answer((await self._opened()).review_damage())
+        return count
+
     async def quarantine(self) -> List[QuarantinedRow]:
         """See :meth:`DualDatabase.quarantine`."""
         rows: List[QuarantinedRow] = await self._waiting.answer(

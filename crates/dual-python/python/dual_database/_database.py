@@ -263,6 +263,11 @@ class DualDatabase:
         count: int = self._native.review_conflicts().wait()
         return count
 
+    def review_damage(self) -> int:
+        """You have seen what ``status().damage`` tells; says how many there were."""
+        count: int = self._native.review_damage().wait()
+        return count
+
     def quarantine(self) -> List[QuarantinedRow]:
         """The rows that one side refuses."""
         rows: List[QuarantinedRow] = self._native.quarantine().wait()

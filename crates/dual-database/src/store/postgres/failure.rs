@@ -89,6 +89,12 @@ const RULES: &[Rule] = &[
     rule("57", UNAVAILABLE, true, ""),
     rule("58030", UNAVAILABLE, false, "the server cannot read or write its disk"),
     rule("58", UNAVAILABLE, false, "look at the server's log"),
+    rule(
+        "DU007",
+        Kind::InvalidData,
+        false,
+        "nothing was changed; look at the table's triggers and rules: one of them returns NULL or does nothing instead",
+    ),
     rule("P0", Kind::InvalidData, false, "a trigger or a function of the database refused"),
     rule("XX", UNAVAILABLE, false, "look at the server's log"),
 ];
@@ -247,6 +253,11 @@ fn missing_right(message: &str, user: &str, database: &str) -> String {
 #[must_use]
 pub fn sqlstate(error: &Error) -> Option<&str> {
     server_error(error).map(|server| server.sqlstate.as_str())
+}
+
+/// Whether the server does not support it on that table, one with rules for example.
+pub(super) fn is_unsupported(error: &Error) -> bool {
+    sqlstate(error) == Some("0A000")
 }
 
 /// Whether the same transaction, repeated, can succeed without anybody doing anything.

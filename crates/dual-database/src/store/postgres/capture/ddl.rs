@@ -1,6 +1,7 @@
 //! The tables that stand beside the user's, and what fills and reads them. Pure text.
 
 use super::layout::{Layout, next};
+use crate::schema::quoted_text;
 
 /// The version of everything in the schema `dual`.
 pub const FORMAT: i32 = 3;
@@ -215,10 +216,10 @@ impl Layout {
              ORDER BY g.tgname) FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid \
              WHERE g.tgrelid = t.oid AND g.tgname = ANY ($1)), '')), \
              md5(concat_ws(';', {}, {})) \
-             FROM pg_class AS t WHERE t.oid = to_regclass('{}')",
+             FROM pg_class AS t WHERE t.oid = to_regclass({})",
             columns("t.oid"),
-            columns(&format!("to_regclass('{}')", self.sidecar.replace('\'', "''"))),
-            self.target.replace('\'', "''"),
+            columns(&format!("to_regclass({})", quoted_text(&self.sidecar))),
+            quoted_text(&self.target),
         )
     }
 }

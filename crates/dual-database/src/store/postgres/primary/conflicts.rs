@@ -1,6 +1,8 @@
 //! The conflict log on the server: what every file's pushes have met, and what files have met
 //! by themselves.
 
+use std::time::Duration;
+
 use tokio_postgres::types::Type;
 
 use super::row::{column, unexpected};
@@ -81,6 +83,30 @@ impl Primary<'_> {
     pub async fn review_all(&self) -> Result<u64> {
         let sql = "UPDATE dual.conflict SET reviewed = true WHERE NOT reviewed";
         self.session.execute("review PostgreSQL's conflicts", sql, &[]).await
+    }
+
+    /// Removes entries that were noted so long ago, the oldest first and a few at a time; says how
+    /// many.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::query`].
+    pub async fn forget_conflicts(&self, keep: Duration) -> Result<u64> {
+        // By number, as they were noted: what a file told late waits until it is among the oldest.
+        let sql = format!(
+            "DELETE FROM dual.conflict WHERE id IN \
+             (SELECT id FROM dual.conflict ORDER BY id LIMIT {CHUNK}) \
+             AND noted < clock_timestamp() - $1 * interval '1 second'"
+        );
+        let seconds = keep.as_secs_f64();
+        let parameters: [Parameter<'_>; 1] = [(&seconds, Type::FLOAT8)];
+        let mut forgotten = 0;
+        loop {
+            let operation = "forget PostgreSQL's old conflicts";
+            match self.session.execute(operation, &sql, &parameters).await? {
+                0 => return Ok(forgotten),
+                some => forgotten += some,
+            }
+        }
     }
 
     /// Adds entries that a file has noted by itself; those that are there stay as they are.

@@ -148,7 +148,7 @@ impl RemoteTable {
             let (surrogate, unreadable) = (None, None);
             Ok(RemoteRow { id, surrogate, version, txid, unreadable, is_loose })
         };
-        if !parts.live && !(parts.present && parts.as_it_stands) {
+        if !(parts.live || parts.present && parts.as_it_stands) {
             return bare(Version { live, columns: Vec::new() }.stored(&self.defaults));
         }
         if !parts.present || (is_noted && !parts.as_it_stands) {
