@@ -25,6 +25,7 @@ mod engine_two_processes;
 mod foreign_bytes;
 mod init;
 mod postgres_catalog;
+mod postgres_jit;
 mod postgres_session;
 mod postgres_tls;
 mod primary_feed;

@@ -30,7 +30,7 @@ impl Primary<'_> {
             .chain([format!("EXISTS (SELECT FROM dual.installation WHERE purged >= {future})")])
             .collect();
         let sql = format!("SELECT {}", found.join(" OR "));
-        let rows = self.session.query(operation, &sql, &[]).await?;
+        let rows = self.session.ask(operation, &sql, &[]).await?;
         let any: bool = column(rows.first().ok_or_else(|| unexpected(operation))?, 0, operation)?;
         if !any {
             return Ok(());
@@ -81,7 +81,7 @@ impl Primary<'_> {
         let condition =
             "NOT live AND stamp < $1 AND txid < txid_snapshot_xmin(txid_current_snapshot())";
         let sql = format!("SELECT key FROM {sidecar} WHERE {condition} LIMIT {CHUNK}");
-        let rows = self.session.query(operation, &sql, &[(&horizon, Type::INT8)]).await?;
+        let rows = self.session.ask(operation, &sql, &[(&horizon, Type::INT8)]).await?;
         let keys: Vec<i64> =
             rows.iter().map(|row| column(row, 0, operation)).collect::<Result<_>>()?;
         if keys.is_empty() {

@@ -31,6 +31,20 @@ pub(super) const DURABLE: &str = "BEGIN; SELECT set_config('synchronous_commit',
      WHERE current_setting('synchronous_commit') = 'off'";
 
 impl Session {
+    /// Asks in a transaction of its own, in one round trip.
+    ///
+    /// # Errors
+    /// As for [`Session::query`].
+    pub async fn ask(
+        &self,
+        operation: &'static str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>> {
+        let answers = self.transact(operation, Access::Read, &[Call { sql, parameters }]).await?;
+        Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
     /// A whole transaction in one round trip: everything is sent at once. If a statement fails,
     /// nothing was done, and the error is that of the first that did. Returns the rows of each.
     ///
