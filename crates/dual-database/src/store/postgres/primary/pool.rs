@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::prepare::{complete, not_joined};
 use super::{Prepared, Primary, RemoteTable, prepare};
+use crate::phase::told;
 use crate::schema::Table;
 use crate::store::postgres::{Limits, Session, Settings};
 use crate::{Error, Kind, Result, Store};
@@ -127,7 +128,8 @@ impl Pool {
     pub async fn prepare(&self) -> Result<Prepared> {
         let pool = &self.0;
         let mut session = Session::open(&pool.settings, &pool.limits).await?;
-        let prepared = match complete(&session, &pool.declared).await? {
+        let found = told("look at the tables", complete(&session, &pool.declared)).await?;
+        let prepared = match found {
             Some(prepared) => prepared,
             None if !pool.adopts => return Err(not_joined()),
             None => {
