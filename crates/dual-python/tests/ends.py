@@ -1,6 +1,6 @@
 """Counts how programs end.
 
-    python tests/ends.py [--total 12000] [--jobs 4] [--kind KIND ...]
+    python tests/ends.py [--total 12000 | --each N] [--jobs 4] [--kind KIND ...]
 
 with any interpreter that has the package. Programs of every kind (`ends_programs.py`) are run in turn, against one
 PostgreSQL, until there were as many as are wanted. Each has to end as the same program does that uses no more than
@@ -124,15 +124,17 @@ def available() -> List[str]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--total", type=int, default=12_000)
+    parser.add_argument("--each", type=int, help="so many of each kind")
     parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1))
     parser.add_argument("--kind", action="append", choices=list(KINDS))
     options = parser.parse_args()
     kinds = options.kind or available()
+    total = len(kinds) * options.each if options.each else options.total
     with postgres.running() as server, tempfile.TemporaryDirectory() as folder:
-        wrong = count(kinds, options.total, options.jobs, server, folder)
+        wrong = count(kinds, total, options.jobs, server, folder)
     failed = sum(sum(ends.values()) for ends in wrong.values())
     print(told(wrong))
-    print(f"Python {sys.version.split()[0]}: {options.total} ends of {len(kinds)} kinds, {failed} of them wrong")
+    print(f"Python {sys.version.split()[0]}: {total} ends of {len(kinds)} kinds, {failed} of them wrong")
     sys.exit(1 if failed else 0)
 
 

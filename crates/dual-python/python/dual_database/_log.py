@@ -58,7 +58,10 @@ def end(timeout: float) -> None:
     global _ender
     _ender = threading.get_ident()
     thread = _waiting.get(os.getpid())
-    if thread is not None and thread.is_alive():
+    if thread is None:
+        # Nothing was ever opened in this process; what there may be is the parent's.
+        return
+    if thread.is_alive():
         _native.ring_log()
         thread.join(timeout)
     if _turn.acquire(timeout=timeout):
