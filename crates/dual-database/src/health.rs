@@ -176,8 +176,18 @@ impl Health {
         self.open(store, StoreState::down(error));
     }
 
-    /// The store can be used (for PostgreSQL: and nothing is pending for it): closes the breaker.
+    /// The store can be used (for PostgreSQL: and nothing is pending for it): closes the breaker. That
+    /// the file can be written says nothing about its tables: see [`Health::joined`].
     pub fn works(&self, store: Store) {
+        let waits = |open: &Open| matches!(open.state, StoreState::NeedsInit { .. });
+        let needs_init = self.breaker(store).open.as_ref().is_some_and(waits);
+        if store == Store::Postgres || !needs_init {
+            self.joined(store);
+        }
+    }
+
+    /// The store's tables were found as they are declared, and captured: closes the breaker.
+    pub fn joined(&self, store: Store) {
         if self.breaker(store).open.take().is_some() {
             info!(%store, "the store is up");
         }

@@ -57,6 +57,28 @@ pub struct Version {
 }
 
 impl Version {
+    /// A row that a store once had and has no more, though nobody has deleted it: it was taken away
+    /// past the triggers. The store knows nothing of it, so whoever knows anything stands, and
+    /// gives it back.
+    #[must_use]
+    pub fn absent(columns: usize) -> Version {
+        let unknown = Register { stamp: Stamp::ZERO, value: Value::Null };
+        let live = Register { stamp: Stamp::ZERO, value: true };
+        Version { live, columns: vec![unknown; columns] }
+    }
+
+    /// Whether it is one of those. (A birth has a stamp, that of an adopted row too.)
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.live.value && self.live.stamp == Stamp::ZERO
+    }
+
+    /// Whether the row is in the table.
+    #[must_use]
+    pub fn lives(&self) -> bool {
+        self.live.value && !self.is_absent()
+    }
+
     /// The highest stamp of any register.
     #[must_use]
     pub fn highest(&self) -> Stamp {

@@ -6,7 +6,7 @@ use std::time::Instant;
 /// Does the work, and tells how long it took. Parts can lie within others, and beside them.
 pub async fn told<T>(phase: &'static str, work: impl Future<Output = T>) -> T {
     let begun = Instant::now();
-    let done = work.await;
+    let done = Box::pin(work).await;
     tracing::debug!(took = ?begun.elapsed(), "{phase}");
     done
 }

@@ -6,7 +6,7 @@ use dual_database::merge::{Conflict, RegisterId, Version};
 use dual_database::sync::{Event as Cursor, Follow};
 
 use crate::history::PROCESSES;
-use crate::rules::{BANK_A, BANK_B, Key, TOTAL, balance, is_bad};
+use crate::rules::{BANK_A, BANK_B, Key, Loose, TOTAL, balance, is_bad};
 use crate::world::{FILES, World};
 
 impl World {
@@ -40,6 +40,7 @@ impl World {
     pub fn heal(&mut self, accept_bad: bool) {
         self.primary.up = true;
         self.primary.accepts_bad = accept_bad;
+        self.primary.cancels = None;
         for slot in 0..3 {
             self.primary.end(slot, true, &mut self.truth);
         }
@@ -64,6 +65,7 @@ impl World {
                 self.happen(&event);
             }
             self.approve();
+            (0..PROCESSES).for_each(|process| self.verify(process));
         }
     }
 
@@ -84,6 +86,12 @@ impl World {
         for file in 0..FILES {
             self.check_equal(file);
         }
+        let loose =
+            |loose: &Loose| loose.iter().find(|(_, values)| values.is_some()).map(|(key, _)| *key);
+        let here = self.files.iter().find_map(|file| loose(&file.now.loose));
+        if let Some(key) = here.or_else(|| loose(&self.primary.data.loose)) {
+            self.violate(format!("key {key}: nobody has heard of what came past the triggers"));
+        }
         if self.violation.is_some() {
             return;
         }
@@ -100,7 +108,9 @@ impl World {
             keys.filter_map(|key| Some((*key, file.now.version(*key)?)))
         });
         let excused = self.truth.accounted(&BTreeSet::new(), set_aside, logs());
-        let undead = self.truth.undead(&rows, !self.lossy, &excused, raised);
+        let told: BTreeMap<Key, &Version> =
+            rows.into_iter().filter(|(key, _)| !self.removed.contains(key)).collect();
+        let undead = self.truth.undead(&told, !self.lossy, &excused, raised);
         let accounted = self.accounted();
         let lost = self.truth.lost(&accounted).map(|op| {
             let (key, register, write) = (op.key, op.register, op.write);
@@ -123,10 +133,10 @@ impl World {
         }
         let keys = content.rows.keys().chain(self.primary.data.rows.keys());
         for key in keys {
-            let here = content.version(*key).filter(|version| version.live.value);
-            let there = self.primary.version(*key).filter(|version| version.live.value);
+            let here = content.seen(*key).map(|row| row.version).filter(Version::lives);
+            let there = self.primary.seen(*key).filter(Version::lives);
             let set_aside = content.quarantine.contains(key);
-            if set_aside && !here.is_some_and(is_bad) {
+            if set_aside && !here.as_ref().is_some_and(is_bad) {
                 wrong = Some(format!("key {key} of file {file} stays in quarantine"));
             }
             if here != there && !set_aside {
@@ -143,7 +153,10 @@ impl World {
         for file in 0..FILES {
             let mut content = self.files[file].now.clone();
             let before = (content.rows.len(), content.seq, content.log.len());
-            for (key, row) in &self.primary.data.rows {
+            // Of a row that was taken away on both sides nothing is delivered.
+            let gone = self.files[file].now.loose.clone();
+            let rows = self.primary.data.rows.iter().filter(|(key, _)| !gone.contains_key(key));
+            for (key, row) in rows {
                 let same = content.version(*key).cloned();
                 content.absorb(*key, &row.version, true, self.traps);
                 // A tombstone that was purged here only is put back; that is no change.

@@ -1,13 +1,17 @@
 //! The full comparison: what each side gives and loses, and what it writes at its end.
 
-use dual_database::merge::{Bases, Conflict, RegisterId, Tracked, overwritten};
-use dual_database::sync::reconcile::{Guard, Unknown, loses, unexplained, unknown};
-use dual_database::sync::{Break, Epoch, Event, Follow, Outcome};
+use dual_database::Store;
+use dual_database::merge::{Bases, Conflict, RegisterId, Tracked, Version, overwritten};
+use dual_database::sync::reconcile::{
+    Guard, Uncaptured, Unknown, loses, uncaptured, unexplained, unknown,
+};
+use dual_database::sync::{Break, Event, Follow, Outcome};
 
+use crate::file::Content;
 use crate::primary::{Poll, Pushed};
 use crate::process::{Batch, Round};
 use crate::round::Step;
-use crate::rules::Key;
+use crate::rules::{Key, defaults};
 use crate::trap::Trap;
 use crate::truth::registers;
 use crate::world::World;
@@ -19,17 +23,15 @@ impl World {
     /// Decides what a full comparison will do, and whether a person has to be asked.
     pub fn plan(&mut self, file: usize, poll: Poll) -> Step {
         let mut content = self.files[file].now.clone();
-        let Follow::Reconciling { cause, approved, followed } = content.follow else {
+        let Follow::Reconciling { cause, approved, .. } = content.follow else {
             return Step::End(Outcome::More);
         };
+        let asked = content.clone();
+        let (mut lost_here, mut lost_there) = self.settle_uncaptured(file, &mut content, &poll);
         let mut rows = content.pending();
-        let same_tables = |epoch: Epoch| epoch.relations == poll.epoch.relations;
-        let anew = cause == Break::CaptureGap || !followed.is_some_and(same_tables);
-        let (mut lost_here, mut lost_there) = (0, 0);
         for (key, row) in &content.rows {
             match poll.rows.get(key) {
                 Some(there) => {
-                    lost_here += usize::from(anew && loses(&row.tracked.version, &there.version));
                     let kept = unexplained(&row.tracked, &there.version);
                     lost_there += usize::from(loses(&there.version, &kept));
                     let own =
@@ -40,25 +42,116 @@ impl World {
                 }
                 None => match self.judge_unknown(&row.tracked, poll.horizon) {
                     Unknown::Delete => {
-                        lost_here += usize::from(row.tracked.version.live.value);
+                        lost_here += usize::from(row.tracked.version.lives());
                         rows.remove(key);
                     }
+                    Unknown::Give | Unknown::GiveAndLog if row.tracked.version.is_absent() => {}
                     Unknown::Give | Unknown::GiveAndLog => {
                         rows.insert(*key, row.tracked.clone());
                     }
                 },
             }
         }
-        let allowed = GUARD.allows(lost_here, content.rows.len())
-            && GUARD.allows(lost_there, poll.rows.len());
-        if !allowed && !approved && cause != Break::FirstContact {
+        let living = |rows: &mut dyn Iterator<Item = bool>| rows.filter(|lives| *lives).count();
+        let here = living(&mut asked.rows.values().map(|row| row.tracked.version.lives()));
+        let there = living(&mut poll.rows.values().map(|row| row.version.lives()));
+        let allowed = GUARD.allows(lost_here, here) && GUARD.allows(lost_there, there);
+        let asks = !allowed && !approved && cause != Break::FirstContact;
+        if asks && self.traps.has(Trap::NobodyIsAsked) {
+            self.violate(format!("{lost_here} and {lost_there} rows are lost unasked"));
+        } else if asks {
+            content = asked;
             self.held += 1;
             self.follow(&mut content, Event::Held { losses: lost_here.max(lost_there) });
             self.files[file].commit(content, true);
             return Step::End(Outcome::Idle);
         }
+        self.check_uncaptured(&asked, &content, &poll, cause);
+        self.files[file].commit(content.clone(), true);
         let (follow, upto) = (content.follow, content.seq);
         Step::Next(Box::new(Round::Give { poll, batch: Batch { rows, upto, stale: None }, follow }))
+    }
+
+    /// What has two values under one stamp is settled in the file, under a stamp of its own, and
+    /// pushed like anything else. Says how many rows of the file and of PostgreSQL that overwrites.
+    fn settle_uncaptured(
+        &mut self,
+        file: usize,
+        content: &mut Content,
+        poll: &Poll,
+    ) -> (usize, usize) {
+        let (mut lost_here, mut lost_there) = (0, 0);
+        let Follow::Reconciling { cause, .. } = content.follow else { return (0, 0) };
+        let here = cause == Break::LocalGap && !self.traps.has(Trap::GapLoses);
+        if cause.primary_is_intact() || self.traps.has(Trap::SilentGap) {
+            return (0, 0);
+        }
+        let Some(clock) = self.processes.iter_mut().find(|p| p.file == file) else {
+            return (0, 0);
+        };
+        for (key, there) in &poll.rows {
+            let Some(own) = content.tracked(*key).cloned() else { continue };
+            let found = uncaptured(&own, &there.version, here, &defaults());
+            if found.is_empty() {
+                continue;
+            }
+            let above = own.version.highest().max(there.version.highest());
+            let stamp = clock.clock.propose(above);
+            let stands = |one: &Uncaptured| match one.stands {
+                Store::Postgres => &there.version,
+                Store::Sqlite => &own.version,
+            };
+            let values = found.iter().map(|one| {
+                let value = stands(one).columns[one.column].value.clone();
+                (one.column, value)
+            });
+            content.claim(*key, &own, values.collect(), stamp);
+            for one in &found {
+                let register = RegisterId::Column(one.column);
+                let loser = own.version.stamp_of(one.column);
+                self.truth.restamped(*key, register, stands(one), stamp);
+                if one.loses {
+                    content.log.insert((*key, Conflict { register, winner: stamp, loser }));
+                    if let Some(bank) = crate::world::bank_of(*key) {
+                        self.tainted.insert(bank);
+                    }
+                }
+            }
+            let of = |store| found.iter().any(|one| one.loses && one.stands != store);
+            lost_here += usize::from(of(Store::Sqlite));
+            lost_there += usize::from(of(Store::Postgres));
+        }
+        (lost_here, lost_there)
+    }
+
+    /// Of two values under one stamp the file's stands if only its triggers were missing, else
+    /// PostgreSQL's, but for one that says nothing; the other one is in the log.
+    fn check_uncaptured(&mut self, before: &Content, after: &Content, poll: &Poll, cause: Break) {
+        if cause.primary_is_intact() {
+            return;
+        }
+        for (key, there) in &poll.rows {
+            let Some(own) = before.tracked(*key) else { continue };
+            let here = cause == Break::LocalGap;
+            for one in uncaptured(own, &there.version, here, &defaults()) {
+                let stands = match one.stands {
+                    Store::Postgres => &there.version,
+                    Store::Sqlite => &own.version,
+                };
+                let value = |version: &Version| version.columns[one.column].value.clone();
+                let loser = own.version.stamp_of(one.column);
+                let logged = after.log.iter().any(|(row, entry)| {
+                    row == key
+                        && entry.loser == loser
+                        && entry.register == RegisterId::Column(one.column)
+                });
+                let is_settled = after.version(*key).map(value) == Some(value(stands));
+                if !is_settled || (one.loses && !logged) {
+                    let column = one.column;
+                    self.violate(format!("key {key}: column {column} was set past the triggers"));
+                }
+            }
+        }
     }
 
     fn judge_unknown(&self, row: &Tracked, horizon: dual_database::stamp::Stamp) -> Unknown {
@@ -128,7 +221,7 @@ impl World {
                 }
             }
         }
-        self.take_in(&mut content, poll, cause.primary_is_intact());
+        self.take_in(file, &mut content, poll, cause.primary_is_intact());
         let event = Event::Reconciled { epoch: poll.epoch, snapshot: poll.snapshot.clone() };
         if poll.epoch.token.is_some_and(|token| content.tokens.accept(token)) {
             self.follow(&mut content, event);

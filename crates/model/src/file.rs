@@ -8,9 +8,9 @@ use dual_database::sync::{Follow, Lease, Tokens};
 use dual_database::value::Value;
 
 use crate::process::Wall;
-use crate::rules::{Key, defaults};
+use crate::rules::{COLUMNS, Key, Loaded, Loose, defaults, loaded, loosen};
 use crate::trap::{Trap, Traps};
-use crate::truth::{Log, Truth};
+use crate::truth::{Log, Truth, WriteId};
 
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -36,6 +36,7 @@ pub struct Content {
     pub lease: Option<Lease>,
     /// Capture is not as it was installed.
     pub drifted: bool,
+    pub loose: Loose,
 }
 
 impl Content {
@@ -43,12 +44,62 @@ impl Content {
         self.rows.get(&key).map(|row| &row.tracked.version)
     }
 
+    /// What the sidecar says.
     pub fn tracked(&self, key: Key) -> Option<&Tracked> {
         self.rows.get(&key).map(|row| &row.tracked)
     }
 
+    /// What the sidecar and the table say together.
+    pub fn seen(&self, key: Key) -> Option<Tracked> {
+        let known = self.tracked(key);
+        match self.loose.get(&key) {
+            None => known.cloned(),
+            Some(None) => Some(Tracked::settled(Version::absent(COLUMNS))),
+            Some(Some(row)) => Some(loaded(known, row, self.number, 0, self.horizon)),
+        }
+    }
+
     pub fn alive(&self, key: Key) -> bool {
-        self.version(key).is_some_and(|version| version.live.value)
+        self.seen(key).is_some_and(|row| row.version.lives())
+    }
+
+    /// What came past the triggers is noted: absence as such, a loaded row as a birth. Says which
+    /// births there were, and whose.
+    pub fn mend(
+        &mut self,
+        which: impl Fn(Key, bool) -> bool,
+        now: i64,
+        traps: Traps,
+    ) -> Vec<(Key, WriteId)> {
+        let mut born = Vec::new();
+        for (key, row) in std::mem::take(&mut self.loose) {
+            if !which(key, row.is_some()) {
+                self.loose.insert(key, row);
+                continue;
+            }
+            let known = self.tracked(key);
+            let dies = traps.has(Trap::AbsenceIsDelete);
+            let tracked = match &row {
+                Some(_) if traps.has(Trap::LoadedUnseen) => {
+                    self.loose.insert(key, row);
+                    continue;
+                }
+                Some(row) => loaded(known, row, self.number, now, self.horizon),
+                None if dies => {
+                    let above = known.map_or(Stamp::ZERO, |row| row.replaces(&Change::Delete));
+                    let stamp = traps.captured(now, above, self.number);
+                    Tracked::changed(known, &Change::Delete, stamp, self.horizon, &defaults())
+                }
+                None => Tracked::settled(Version::absent(COLUMNS)),
+            };
+            // What was refused of it is gone with it.
+            self.quarantine.remove(&key);
+            let is_news = row.is_some() || dies;
+            self.seq += u64::from(is_news);
+            self.rows.insert(key, Row { tracked, seq: if is_news { self.seq } else { 0 } });
+            born.extend(row.map(|row| (key, row.write)));
+        }
+        born
     }
 
     /// The highest stamp that a change of the row here replaces.
@@ -63,12 +114,17 @@ impl Content {
     pub fn pending(&self) -> BTreeMap<Key, Tracked> {
         let waits = |key: &Key, row: &Row| row.seq > self.pushed || self.quarantine.contains(key);
         let rows = self.rows.iter().filter(|(key, row)| waits(key, row));
-        rows.map(|(key, row)| (*key, row.tracked.clone())).collect()
+        rows.filter_map(|(key, _)| Some((*key, self.seen(*key)?)))
+            .filter(|(_, row)| !row.version.is_absent())
+            .collect()
     }
 
     pub fn is_pending(&self) -> bool {
-        let waits =
-            |(key, row): (&Key, &Row)| row.seq > self.pushed && !self.quarantine.contains(key);
+        let waits = |(key, row): (&Key, &Row)| {
+            row.seq > self.pushed
+                && !self.quarantine.contains(key)
+                && self.seen(*key).is_some_and(|row| !row.version.is_absent())
+        };
         self.rows.iter().any(waits)
     }
 
@@ -78,13 +134,23 @@ impl Content {
         let seen = traps.seen_by(self.tracked(key), change);
         let unseen = self.horizon;
         let tracked = Tracked::changed(seen, change, stamp, unseen, &defaults());
+        self.loose.remove(&key);
+        self.rows.insert(key, Row { tracked, seq: self.seq });
+    }
+
+    /// What of a row that nobody captured is settled by a comparison: it is written here now.
+    pub fn claim(&mut self, key: Key, own: &Tracked, columns: Vec<(usize, Value)>, stamp: Stamp) {
+        self.seq += 1;
+        let change = Change::Update(columns);
+        let tracked = Tracked::changed(Some(own), &change, stamp, self.horizon, &defaults());
+        self.loose.remove(&key);
         self.rows.insert(key, Row { tracked, seq: self.seq });
     }
 
     /// Takes in a version of PostgreSQL's; says whether it met a pending write that had not
     /// seen it.
     pub fn absorb(&mut self, key: Key, incoming: &Version, intact: bool, traps: Traps) -> bool {
-        let absorbed = traps.absorb(self.tracked(key), incoming, intact);
+        let absorbed = traps.absorb(self.seen(key).as_ref(), incoming, intact);
         self.take(key, absorbed, traps)
     }
 
@@ -100,6 +166,7 @@ impl Content {
                 self.seq += 1;
                 seq = self.seq;
             }
+            self.loose.remove(&key);
             self.rows.insert(key, Row { tracked: absorbed.row, seq });
         }
         !absorbed.conflicts.is_empty()
@@ -146,6 +213,7 @@ impl File {
             quarantine: BTreeSet::new(),
             lease: None,
             drifted: false,
+            loose: Loose::new(),
         };
         File { synced: now.clone(), backup: None, now, blocked: false, skew, rate: 0 }
     }
@@ -180,15 +248,29 @@ impl File {
     /// A change past the triggers, which are gone.
     pub fn drift(&mut self, key: Key, column: usize, value: &Value, truth: &mut Truth) {
         let mut content = self.now.clone();
-        let Some(row) = content.rows.get_mut(&key).filter(|row| row.tracked.version.live.value)
-        else {
-            return;
-        };
+        let there = content.alive(key) && !content.loose.contains_key(&key);
+        let Some(row) = content.rows.get_mut(&key).filter(|_| there) else { return };
         if !self.blocked {
             truth.drifted(key, column, &mut row.tracked.version, value);
             content.drifted = true;
             self.commit(content, true);
         }
+    }
+
+    /// Rows are taken away or come past the triggers.
+    pub fn loosen(&mut self, rows: &[(Key, Option<Loaded>)], told: bool, truth: &mut Truth) {
+        if self.blocked {
+            return;
+        }
+        let mut content = self.now.clone();
+        for (key, row) in rows {
+            if content.alive(*key) != row.is_some() {
+                let known = content.rows.get_mut(key).map(|row| &mut row.tracked.version);
+                loosen(&mut content.loose, known, *key, row.as_ref(), truth);
+            }
+        }
+        content.drifted |= told;
+        self.commit(content, true);
     }
 
     /// A transaction of an outside client, with the file's triggers.
@@ -206,7 +288,8 @@ impl File {
         let write = truth.new_write();
         for (key, change) in changes {
             let alive = content.alive(*key);
-            if !alive && !matches!(change, Change::Insert(_)) {
+            let loaded = matches!(content.loose.get(key), Some(Some(_)));
+            if (!alive && !matches!(change, Change::Insert(_))) || loaded {
                 return;
             }
             let replaces = content.replaces(*key, change, traps);

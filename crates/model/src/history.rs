@@ -91,6 +91,16 @@ pub enum Event {
     PrimaryClockJump { skew: i64 },
     /// Somebody takes the triggers away and changes a row past them: in a file, or at PostgreSQL.
     SchemaDrift { file: Option<usize>, key: Key, column: usize, value: Value },
+    /// Somebody takes a row away past the triggers; `told`: the catalog shows that they were gone.
+    Remove { file: Option<usize>, key: Key, told: bool },
+    /// Somebody loads a row past the triggers.
+    Load { file: Option<usize>, key: Key, values: Vec<Value>, told: bool },
+    /// Somebody drops the users, or replaces them, and makes the table anew without a row.
+    Replace { file: Option<usize> },
+    /// The synchroniser compares the values of both sides.
+    Verify { process: usize },
+    /// A user's trigger at PostgreSQL cancels changes of that row, or does so no more.
+    Cancel { key: Option<Key> },
 }
 
 const FILES: usize = 3;
@@ -152,6 +162,22 @@ impl Draw {
 
     fn file(&mut self) -> usize {
         self.rng.index(self.files)
+    }
+
+    /// What neighbours do to one of the two sides.
+    fn neighbour(&mut self, process: usize) -> Event {
+        let file = (!self.rng.once_in(2)).then(|| self.file());
+        let (key, told) = (self.key(), !self.rng.once_in(3));
+        match self.rng.below(9) {
+            0..3 => Event::Remove { file, key, told },
+            3..5 => {
+                let values = vec![self.value(), self.value(), Value::Int(-1)];
+                Event::Load { file, key, values, told }
+            }
+            5 => Event::Replace { file },
+            6 => Event::Cancel { key: (!self.rng.once_in(3)).then_some(key) },
+            _ => Event::Verify { process },
+        }
     }
 
     fn fault(&mut self, faults: bool) -> Fault {
@@ -257,7 +283,7 @@ pub fn generate(seed: u64) -> Vec<Event> {
 fn rare(draw: &mut Draw, events: &mut Vec<Event>, has: impl Fn(u32) -> bool) {
     let (process, file) = (draw.process(), draw.file());
     let coin = draw.rng.once_in(2);
-    let event = match draw.rng.below(if draw.strange { 17 } else { 14 }) {
+    let event = match draw.rng.below(if draw.strange { 22 } else { 14 }) {
         0 if has(5) => Event::Kill { process },
         1 if has(5) => Event::Start { process },
         2 if has(6) => Event::Stop { process, stop: coin },
@@ -301,6 +327,7 @@ fn rare(draw: &mut Draw, events: &mut Vec<Event>, has: impl Fn(u32) -> bool) {
             let (key, column, value) = (draw.key(), draw.rng.index(3), draw.value());
             Event::SchemaDrift { file: coin.then_some(file), key, column, value }
         }
+        16..22 if has(16) => draw.neighbour(process),
         _ => Event::Wait(1),
     };
     events.push(event);

@@ -57,6 +57,21 @@ pub fn run(seed: u64, trap: Option<Trap>) -> Report {
     replay(seed, &generate(seed), trap)
 }
 
+/// What every store has of a row after each event of a history, to understand a violation.
+#[must_use]
+pub fn trace(seed: u64, history: &[Event], trap: Option<Trap>, key: u8) -> Vec<String> {
+    let mut world = World::new(seed, Traps(trap));
+    let mut lines = vec![world.shown(key)];
+    for event in history {
+        world.happen(event);
+        lines.push(format!("{event:?}\n{}", world.shown(key)));
+    }
+    world.heal(seed.is_multiple_of(2));
+    world.check_healed();
+    lines.push(format!("healed: {:?}\n{}", world.violation, world.shown(key)));
+    lines
+}
+
 /// Runs a history in the world of a seed, up to the first violation.
 #[must_use]
 pub fn replay(seed: u64, history: &[Event], trap: Option<Trap>) -> Report {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use model::{Report, Trap, generate, replay, run, shrink};
+use model::{Report, Trap, generate, replay, run, shrink, trace};
 
 /// Seeded histories of two model stores against the promises.
 #[derive(Parser)]
@@ -19,6 +19,9 @@ struct Arguments {
     /// The mistake to put back; `all` puts back each of them in turn.
     #[arg(long)]
     trap: Option<String>,
+    /// Of the first violation: what every store has of that row after each event.
+    #[arg(long)]
+    key: Option<u8>,
     /// How many violating seeds to name.
     #[arg(long, default_value_t = 5)]
     print: u64,
@@ -81,8 +84,12 @@ fn seeds(
             if let Some(violation) = replay(seed, &short, trap).violation {
                 writeln!(out, "  shrunk: {violation}")?;
             }
-            for event in &short {
-                writeln!(out, "  {event:?}")?;
+            let lines = match arguments.key {
+                Some(key) => trace(seed, &short, trap, key),
+                None => short.iter().map(|event| format!("{event:?}")).collect(),
+            };
+            for line in lines {
+                writeln!(out, "  {line}")?;
             }
         }
         if trap.is_some() {

@@ -14,7 +14,7 @@ use dual_database::sync::reconcile::{Unknown, given, purgeable, risen, unknown};
 use dual_database::sync::{Epoch, Snapshot, Token};
 use dual_database::value::Value;
 
-use crate::rules::{Key, USERS, defaults, is_bad};
+use crate::rules::{COLUMNS, Key, Loaded, Loose, USERS, defaults, is_bad, loaded, loosen};
 use crate::trap::{Trap, Traps};
 use crate::truth::{Log, OpId, Truth, WriteId};
 
@@ -41,6 +41,7 @@ pub struct Durable {
     last_committed: u64,
     /// Capture is not as it was installed.
     pub drifted: bool,
+    pub loose: Loose,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -75,6 +76,10 @@ pub enum Refusal {
     Ahead,
     /// The row exists, or does not: an answer to the caller.
     Precondition,
+    /// The row was taken away past the triggers: no answer to anybody.
+    Absent,
+    /// It is not the server that the file follows any more.
+    OtherEpoch,
 }
 
 /// What one poll has read.
@@ -125,6 +130,8 @@ pub struct Primary {
     /// That against the true time.
     pub skew: i64,
     pub accepts_bad: bool,
+    /// A user's trigger cancels changes of that row.
+    pub cancels: Option<Key>,
     traps: Traps,
 }
 
@@ -151,8 +158,76 @@ impl Primary {
             now: 0,
             skew: 0,
             accepts_bad: false,
+            cancels: None,
             traps,
         }
+    }
+
+    /// What the sidecar and the table say together.
+    pub fn seen(&self, key: Key) -> Option<Version> {
+        match self.data.loose.get(&key) {
+            None => self.version(key).cloned(),
+            Some(None) => Some(Version::absent(COLUMNS)),
+            Some(Some(row)) => {
+                let known = self.version(key).cloned().map(Tracked::settled);
+                Some(loaded(known.as_ref(), row, Writer::POSTGRES, 0, self.data.horizon).version)
+            }
+        }
+    }
+
+    /// What came past the triggers in these rows is noted: absence as such, a loaded row as a
+    /// birth. Every file hears of it, and of a loss as of another epoch: what was lost may come
+    /// back from a file while another one has gone on without having seen it.
+    pub fn mend(&mut self, which: impl Fn(Key) -> bool, truth: &mut Truth) {
+        let (mended, rest) =
+            std::mem::take(&mut self.data.loose).into_iter().partition(|(key, _)| which(*key));
+        self.data.loose = rest;
+        let mended: Loose = mended;
+        if mended.is_empty() {
+            return;
+        }
+        let txid = self.new_txid();
+        if mended.values().any(Option::is_none) && !self.traps.has(Trap::NoRelations) {
+            self.relations += 1;
+        }
+        for (key, row) in mended {
+            let known = self.version(key).cloned().map(Tracked::settled);
+            let version = match &row {
+                Some(_) if self.traps.has(Trap::LoadedUnseen) => {
+                    self.data.loose.insert(key, row);
+                    continue;
+                }
+                Some(row) => {
+                    loaded(known.as_ref(), row, Writer::POSTGRES, self.now, self.data.horizon)
+                        .version
+                }
+                None if self.traps.has(Trap::AbsenceIsDelete) => {
+                    let known = known.as_ref().map(|row| &row.version);
+                    let above = Change::Delete.replaces(known);
+                    let stamp = self.traps.captured(self.now, above, Writer::POSTGRES);
+                    written(known, &Change::Delete, stamp, self.data.horizon, &defaults())
+                }
+                None => Version::absent(COLUMNS),
+            };
+            if let Some(Loaded { write, .. }) = row {
+                truth.noted(write, key, known.as_ref().map(|row| &row.version), &version);
+            }
+            self.put(key, version, txid, Writer::POSTGRES);
+        }
+    }
+
+    /// Rows are taken away or come past the triggers.
+    pub fn loosen(&mut self, rows: &[(Key, Option<Loaded>)], told: bool, truth: &mut Truth) {
+        if !self.up || rows.iter().any(|(key, _)| self.locked(*key, None)) {
+            return;
+        }
+        for (key, row) in rows {
+            if self.seen(*key).is_some_and(|row| row.lives()) != row.is_some() {
+                let known = self.data.rows.get_mut(key).map(|row| &mut row.version);
+                loosen(&mut self.data.loose, known, *key, row.as_ref(), truth);
+            }
+        }
+        self.data.drifted |= told;
     }
 
     pub fn version(&self, key: Key) -> Option<&Version> {
@@ -170,6 +245,7 @@ impl Primary {
 
     fn put(&mut self, key: Key, version: Version, txid: u64, writer: Writer) {
         let version = version.stored(&defaults());
+        self.data.loose.remove(&key);
         self.data.rows.insert(key, Row { version, txid, origin: writer.number() });
         self.data.last_committed = self.data.last_committed.max(txid);
     }
@@ -183,9 +259,15 @@ impl Primary {
         }
         let in_overlay =
             own.and_then(|txid| self.open.get(&txid)).and_then(|open| open.overlay.get(&key));
+        let loose = self.data.loose.get(&key).filter(|_| in_overlay.is_none());
         let existing = in_overlay.or_else(|| self.version(key)).cloned().map(Tracked::settled);
-        let alive = existing.as_ref().is_some_and(|row| row.version.live.value);
-        if alive == matches!(change, Change::Insert(_)) {
+        let alive = existing.as_ref().is_some_and(|row| row.version.lives());
+        let alive = loose.map_or(alive, Option::is_some);
+        let loaded = matches!(loose, Some(Some(_)));
+        if alive == matches!(change, Change::Insert(_)) || loaded {
+            return false;
+        }
+        if alive && self.cancels == Some(key) {
             return false;
         }
         let seen = self.traps.seen_by(existing.as_ref(), change).map(|row| &row.version);
@@ -238,7 +320,9 @@ impl Primary {
         if !self.up || self.locked(key, None) {
             return;
         }
-        let Some(row) = self.data.rows.get_mut(&key).filter(|row| row.version.live.value) else {
+        let there = !self.data.loose.contains_key(&key);
+        let Some(row) = self.data.rows.get_mut(&key).filter(|row| there && row.version.lives())
+        else {
             return;
         };
         truth.drifted(key, column, &mut row.version, value);
@@ -246,9 +330,10 @@ impl Primary {
     }
 
     /// Puts capture back as it was: that changes the epoch, for every file.
-    pub fn prepare(&mut self) {
+    pub fn prepare(&mut self, truth: &mut Truth) {
         if std::mem::take(&mut self.data.drifted) {
             self.relations += 1;
+            self.mend(|_| true, truth);
         }
     }
 
@@ -258,10 +343,15 @@ impl Primary {
         if !self.up || busy {
             return;
         }
+        let cancels = self.cancels.take();
         for key in 0..USERS {
+            // A row that was taken away past the triggers dies like the others; of one that came
+            // past them nobody hears.
+            self.data.loose.remove(&key);
             self.outside(u8::MAX, key, &Change::Delete, truth);
         }
         self.end(u8::MAX, true, truth);
+        self.cancels = cancels;
     }
 
     /// A library's write, in one round trip.
@@ -273,8 +363,18 @@ impl Primary {
             }
             let existing = self.version(*key).cloned().map(Tracked::settled);
             let before = existing.as_ref().map(|row| row.version.clone());
-            let alive = before.as_ref().is_some_and(|version| version.live.value);
-            if alive == matches!(change, Change::Insert(_)) {
+            let alive = before.as_ref().is_some_and(Version::lives);
+            let inserts = matches!(change, Change::Insert(_));
+            match self.data.loose.get(key) {
+                Some(None) if !inserts => return Err(Refusal::Absent),
+                Some(Some(_)) => return Err(Refusal::Precondition),
+                None if alive == inserts => return Err(Refusal::Precondition),
+                _ => {}
+            }
+            if before.as_ref().is_some_and(Version::is_absent) && !inserts {
+                return Err(Refusal::Absent);
+            }
+            if alive && self.cancels == Some(*key) {
                 return Err(Refusal::Precondition);
             }
             let replaces = change.replaces(before.as_ref());
@@ -353,7 +453,11 @@ impl Primary {
                 .rows
                 .iter()
                 .filter(|(_, row)| is_new(row))
-                .map(|(key, row)| (*key, row.clone()))
+                .map(|(key, row)| match self.data.loose.get(key) {
+                    Some(None) => (*key, Row { version: Version::absent(COLUMNS), ..row.clone() }),
+                    // Of what was loaded the feed does not know.
+                    Some(Some(_)) | None => (*key, row.clone()),
+                })
                 .collect(),
         }
     }
@@ -367,20 +471,35 @@ impl Primary {
         number: Writer,
         stale: Option<&BTreeMap<Key, Version>>,
         comparison: Option<bool>,
+        followed: &Epoch,
+        truth: &mut Truth,
     ) -> Result<Pushed, Refusal> {
+        // Looked at again in the transaction: what the server has lost may be noted while a
+        // connection lasts.
+        let epoch = Epoch { token: followed.token, ..self.epoch(LIFE) };
+        if !epoch.is_server_of(followed) && !self.traps.has(Trap::PushUnlooked) {
+            return Err(Refusal::OtherEpoch);
+        }
         if batch.keys().any(|key| self.locked(*key, None)) {
             return Err(Refusal::Locked);
         }
         if batch.values().any(|row| row.is_refused_as_ahead(self.now)) {
             return Err(Refusal::Ahead);
         }
+        self.mend(|key| batch.contains_key(&key), truth);
         let mut pushed = Pushed::default();
         let txid = self.new_txid();
         for (key, row) in batch {
             let existing = match stale {
                 Some(stale) => stale.get(key).cloned(),
-                None => self.version(*key).cloned(),
+                None => self.seen(*key),
             };
+            // It was there once: only a comparison decides.
+            let lost = existing.as_ref().is_some_and(Version::is_absent);
+            if lost && comparison.is_none() && row.bases.live.is_none() {
+                pushed.gone.push(*key);
+                continue;
+            }
             let (merged, logged) = match &existing {
                 Some(existing) => {
                     let mut logged = conflicts(&row.version, &row.bases, existing);
@@ -422,7 +541,21 @@ impl Primary {
                     }
                 },
             };
-            if merged.as_ref().is_some_and(is_bad) && !self.accepts_bad {
+            let there = existing.as_ref().is_some_and(Version::lives);
+            let changes = |version: &Version| {
+                let values = |v: &Version| -> Vec<Value> {
+                    v.columns.iter().map(|column| column.value.clone()).collect()
+                };
+                existing.as_ref().is_some_and(|was| {
+                    was.live.value != version.live.value || values(was) != values(version)
+                })
+            };
+            let cancelled =
+                there && self.cancels == Some(*key) && merged.as_ref().is_some_and(changes);
+            if cancelled && self.traps.has(Trap::CancelledCounts) {
+                continue;
+            }
+            if cancelled || (merged.as_ref().is_some_and(is_bad) && !self.accepts_bad) {
                 pushed.refused.push(*key);
                 continue;
             }
@@ -447,6 +580,11 @@ impl Primary {
         if !self.traps.has(Trap::NoConflictLog) {
             self.data.log.extend(conflicts.into_iter().map(|conflict| (key, conflict)));
         }
+    }
+
+    /// Whether the cursor has not passed everything that was written.
+    pub fn is_ahead_of(&self, cursor: &Snapshot) -> bool {
+        !self.open.is_empty() || self.data.rows.values().any(|row| cursor.is_new(row.txid))
     }
 
     /// Ids that this history has not handed out yet belong to another one.

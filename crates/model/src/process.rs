@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dual_database::merge::{Change, Tracked, Version};
 use dual_database::stamp::{Clock, Stamp, StampClock, Writer};
-use dual_database::sync::{Epoch, Follow, Pace, Token};
+use dual_database::sync::{Epoch, Follow, Pace, Token, Tokens};
 
 use crate::file::Content;
 use crate::primary::{Answer, Late, Poll, Pushed};
@@ -72,6 +72,8 @@ pub enum Round {
     Apply {
         poll: Poll,
         follow: Follow,
+        /// The file's, from before the poll.
+        tokens: Tokens,
     },
     Compare,
     Plan {

@@ -132,8 +132,16 @@ impl World {
             }
             Round::Push(batch) => {
                 let writer = self.processes[index].clock.writer();
-                match self.primary.push(&batch.rows, writer, batch.stale.as_ref(), None) {
+                let Follow::Following { epoch, .. } = &self.files[file].now.follow else {
+                    return Step::End(Outcome::More);
+                };
+                let (stale, truth) = (batch.stale.as_ref(), &mut self.truth);
+                match self.primary.push(&batch.rows, writer, stale, None, epoch, truth) {
                     Err(Refusal::Ahead) => self.refused_as_ahead(),
+                    Err(Refusal::OtherEpoch) => {
+                        self.processes[index].connection = None;
+                        Step::End(Outcome::More)
+                    }
                     Err(_) => Step::End(Outcome::Failed),
                     Ok(pushed) => {
                         self.raised(&pushed);
@@ -162,14 +170,22 @@ impl World {
                 };
                 let writer = self.processes[index].clock.writer();
                 let poll = self.primary.poll(content.id, writer, Some(snapshot));
-                let follow = content.follow.clone();
-                Step::Next(Box::new(Round::Apply { poll, follow }))
+                let (follow, tokens) = (content.follow.clone(), content.tokens);
+                Step::Next(Box::new(Round::Apply { poll, follow, tokens }))
             }
-            Round::Apply { poll, follow } => self.apply(file, &poll, &follow),
+            Round::Apply { poll, follow, tokens } => self.apply(file, &poll, &follow, &tokens),
             Round::Compare => {
                 self.processes[index].clock.correct(self.primary.now);
                 let writer = self.processes[index].clock.writer();
                 self.primary.forget_future_ids();
+                self.primary.mend(|_| true, &mut self.truth);
+                self.mend_file(file);
+                let content = &self.files[file].now;
+                let epoch = self.primary.epoch(content.id);
+                if content.follow.break_at(&epoch, &content.tokens).is_some() {
+                    self.processes[index].connection = None;
+                    return Step::End(Outcome::More);
+                }
                 Step::Next(Box::new(Round::Plan {
                     poll: self.primary.poll(self.files[file].now.id, writer, None),
                 }))
@@ -181,8 +197,14 @@ impl World {
                     return Step::End(Outcome::More);
                 };
                 let intact = cause.primary_is_intact();
-                match self.primary.push(&batch.rows, writer, None, Some(intact)) {
+                let truth = &mut self.truth;
+                let (rows, epoch) = (&batch.rows, &poll.epoch);
+                match self.primary.push(rows, writer, None, Some(intact), epoch, truth) {
                     Err(Refusal::Ahead) => self.refused_as_ahead(),
+                    Err(Refusal::OtherEpoch) => {
+                        self.processes[index].connection = None;
+                        Step::End(Outcome::More)
+                    }
                     Err(_) => Step::End(Outcome::Failed),
                     Ok(pushed) => {
                         self.raised(&pushed);
@@ -200,7 +222,7 @@ impl World {
     /// the token.
     fn connect(&mut self, index: usize, file: usize) -> Step {
         if !self.traps.has(Trap::DriftUnnoticed) {
-            self.primary.prepare();
+            self.primary.prepare(&mut self.truth);
         }
         let mut content = self.files[file].now.clone();
         let epoch = self.primary.epoch(content.id);
@@ -231,8 +253,12 @@ impl World {
         Step::Next(Box::new(Round::Rotate { seen, fresh }))
     }
 
-    fn broken(&mut self, content: &mut Content, cause: Break) {
+    pub fn broken(&mut self, content: &mut Content, cause: Break) {
         self.breaks += 1;
+        let of_a_loss = matches!(cause, Break::OtherPrimary | Break::OtherFile | Break::Missing);
+        if of_a_loss && !self.disturbed {
+            self.violate(format!("a comparison that nothing has caused: {cause:?}"));
+        }
         self.follow(content, Event::Broken(cause));
     }
 
@@ -252,8 +278,10 @@ impl World {
         let mut content = self.files[file].now.clone();
         if content.drifted && !self.traps.has(Trap::DriftUnnoticed) {
             content.drifted = false;
-            self.broken(&mut content, Break::CaptureGap);
+            self.broken(&mut content, Break::LocalGap);
             self.files[file].commit(content.clone(), true);
+            self.mend_file(file);
+            content = self.files[file].now.clone();
         }
         match content.follow {
             Follow::Reconciling { .. } => return Step::Next(Box::new(Round::Compare)),
@@ -311,7 +339,25 @@ impl World {
         }
     }
 
-    fn apply(&mut self, file: usize, poll: &Poll, follow: &Follow) -> Step {
+    /// What came past the file's triggers is noted.
+    fn mend_file(&mut self, file: usize) {
+        let mut content = self.files[file].now.clone();
+        self.mend(file, &mut content, |_, _| true);
+        self.files[file].commit(content, true);
+    }
+
+    /// The same for some rows, of which it is said whether they were loaded.
+    pub fn mend(&mut self, file: usize, content: &mut Content, which: impl Fn(Key, bool) -> bool) {
+        let before = content.clone();
+        let now = self.now + self.files[file].skew;
+        for (key, write) in content.mend(which, now, self.traps) {
+            if let Some(after) = content.version(key) {
+                self.truth.noted(write, key, before.version(key), after);
+            }
+        }
+    }
+
+    fn apply(&mut self, file: usize, poll: &Poll, follow: &Follow, before: &Tokens) -> Step {
         let mut content = self.files[file].now.clone();
         // Compare and swap: another process of this file has moved the cursor.
         let Follow::Following { epoch, snapshot } = follow else {
@@ -326,7 +372,10 @@ impl World {
         let verdict = if poll.drifted && !self.traps.has(Trap::DriftUnnoticed) {
             Verdict::Broken(Break::CaptureGap)
         } else {
-            judge_poll(epoch, snapshot, &content.tokens, &seen, &poll.snapshot, purged)
+            let rotated = !self.traps.has(Trap::StaleTokenIsALoss);
+            let before = if rotated { before } else { &content.tokens };
+            let tokens = [before, &content.tokens];
+            judge_poll(epoch, snapshot, tokens, &seen, &poll.snapshot, purged)
         };
         match verdict {
             Verdict::Broken(cause) => {
@@ -338,9 +387,10 @@ impl World {
                 }
                 return Step::End(Outcome::More);
             }
+            Verdict::Overtaken => return Step::End(Outcome::More),
             Verdict::Apply => {}
         }
-        let logged = self.take_in(&mut content, poll, true);
+        let logged = self.take_in(file, &mut content, poll, true);
         let event = Event::Pulled { epoch: seen, snapshot: poll.snapshot.clone() };
         self.follow(&mut content, event);
         // What is logged here only is on disk before a push that knows of it: after a power cut
@@ -351,7 +401,15 @@ impl World {
     }
 
     /// Takes in what was polled; says whether a conflict was logged.
-    pub fn take_in(&mut self, content: &mut Content, poll: &Poll, intact: bool) -> bool {
+    pub fn take_in(
+        &mut self,
+        file: usize,
+        content: &mut Content,
+        poll: &Poll,
+        intact: bool,
+    ) -> bool {
+        // A row that came past the triggers is in the way of what comes.
+        self.mend(file, content, |key, loaded| loaded && poll.rows.contains_key(&key));
         let mut logged = false;
         for (key, row) in &poll.rows {
             let met = content.absorb(*key, &row.version, intact, self.traps);

@@ -1,13 +1,84 @@
 //! The product's rules, with the traps between them and the model.
 
-use dual_database::merge::{Absorbed, Change, Defaults, Merged, Tracked, Version, merge};
+use std::collections::BTreeMap;
+
+use dual_database::merge::{
+    Absorbed, Bases, Change, Defaults, Merged, Register, Tracked, Version, merge,
+};
 use dual_database::stamp::{Stamp, Writer, captured};
 use dual_database::sync::{Epoch, Token, Tokens};
 use dual_database::value::Value;
 
 use crate::trap::{Trap, Traps};
+use crate::truth::{Truth, WriteId};
 
 pub type Key = u8;
+
+/// What the table has where it is not what the sidecar says, because it came past the triggers:
+/// nothing, or a row that the sidecar has as dead or does not know.
+pub type Loose = BTreeMap<Key, Option<Loaded>>;
+
+/// A row that was loaded past the triggers.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub write: WriteId,
+    pub values: Vec<Value>,
+}
+
+/// Somebody takes a row away, or loads one, past the triggers. A row that is put back under the
+/// sidecar row of the one that was taken away has its values under those stamps.
+pub fn loosen(
+    loose: &mut Loose,
+    known: Option<&mut Version>,
+    key: Key,
+    row: Option<&Loaded>,
+    truth: &mut Truth,
+) {
+    match (known.filter(|known| known.lives()), row) {
+        (Some(known), Some(row)) => {
+            loose.remove(&key);
+            for (column, value) in row.values.iter().enumerate() {
+                if known.columns.get(column).is_some_and(|own| own.value != *value) {
+                    truth.drifted(key, column, known, value);
+                }
+            }
+        }
+        (None, None) => drop(loose.remove(&key)),
+        _ => drop(loose.insert(key, row.cloned())),
+    }
+}
+
+/// A row that was loaded past the triggers, as capture takes it in: over a tombstone or an absent
+/// row as a birth, else as a row that was there before, of which what it says nothing about is
+/// nobody's. At PostgreSQL it lies above the purge horizon, like any birth: files may still have
+/// the life that was purged.
+pub fn loaded(
+    known: Option<&Tracked>,
+    row: &Loaded,
+    writer: Writer,
+    now: i64,
+    horizon: Stamp,
+) -> Tracked {
+    if let Some(known) = known {
+        let change = Change::Insert(row.values.clone());
+        let stamp = captured(now, known.replaces(&change), writer);
+        return Tracked::changed(Some(known), &change, stamp, Stamp::ZERO, &defaults());
+    }
+    let (adopted, unseen) = match writer {
+        Writer::POSTGRES if horizon > Stamp::ZERO => (horizon.next(writer), horizon),
+        Writer::POSTGRES => (Stamp::ADOPTED_POSTGRES, Stamp::ZERO),
+        _ => (Stamp::ADOPTED_SQLITE, Stamp::ZERO),
+    };
+    let defaults = defaults();
+    let columns = row.values.iter().enumerate().map(|(at, value)| {
+        let silent = defaults.says_nothing(at, value);
+        Register { stamp: if silent { unseen } else { adopted }, value: value.clone() }
+    });
+    let version =
+        Version { live: Register { stamp: adopted, value: true }, columns: columns.collect() };
+    let base = Some(Stamp::ZERO);
+    Tracked { version, bases: Bases { live: base, columns: vec![base; COLUMNS] } }
+}
 
 /// A balance or a name; a nullable column; one with a default.
 pub const COLUMNS: usize = 3;
@@ -26,7 +97,7 @@ pub fn defaults() -> Defaults {
 
 /// PostgreSQL's CHECK refuses it until the schema is changed.
 pub fn is_bad(version: &Version) -> bool {
-    version.live.value
+    version.lives()
         && version.columns.iter().any(|column| matches!(column.value, Value::Int(n) if n < -1))
 }
 

@@ -90,6 +90,22 @@ traps! {
     WriteBeforePush = "write-before-push",
     /// Nobody looks whether the triggers are there.
     DriftUnnoticed = "drift-unnoticed",
+    /// A row that was taken away past the triggers is taken for deleted.
+    AbsenceIsDelete = "absence-is-delete",
+    /// A push does not look whether the server is still the one that is followed.
+    PushUnlooked = "push-unlooked",
+    /// Of a row that came past the triggers nobody hears.
+    LoadedUnseen = "loaded-unseen",
+    /// What has two values under one stamp is left to the order of equal stamps, without a word.
+    SilentGap = "silent-gap",
+    /// Values that were set while only the file's triggers were missing lose to older ones.
+    GapLoses = "gap-loses",
+    /// A token that another process of the file has rotated during a poll is taken for a loss.
+    StaleTokenIsALoss = "stale-token-is-a-loss",
+    /// A row that a trigger of the user's has kept from being changed counts as pushed.
+    CancelledCounts = "cancelled-counts",
+    /// A mass of values set past the triggers is taken in without asking.
+    NobodyIsAsked = "nobody-is-asked",
     /// A trigger stamps by its clock, whatever it replaces.
     ClockAlone = "clock-alone",
     /// PostgreSQL gives what is pushed a stamp of its own.

@@ -53,6 +53,15 @@ impl Truth {
         self.writes
     }
 
+    /// A row that came past the triggers was noted as `after`. Under the stamp that all rows have which
+    /// were there before it is nobody's in particular: two of them cannot be told apart.
+    pub fn noted(&mut self, write: WriteId, key: Key, before: Option<&Version>, after: &Version) {
+        self.executed(write, key, before, after);
+        if after.live.stamp > Stamp::ADOPTED_POSTGRES {
+            self.acknowledge(write);
+        }
+    }
+
     pub fn acknowledge(&mut self, write: WriteId) {
         self.acknowledged.insert(write);
     }

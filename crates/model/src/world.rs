@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dual_database::merge::{Bases, Change, Register, Tracked, Version};
 use dual_database::stamp::{Stamp, Writer};
+use dual_database::sync::{Break, Follow};
 use dual_database::value::Value;
 
 use crate::file::File;
@@ -11,7 +12,7 @@ use crate::history::{Event, Fault, PROCESSES};
 use crate::primary::Primary;
 use crate::process::Process;
 use crate::rng::Rng;
-use crate::rules::{BANK_A, BANK_B, Key, balance};
+use crate::rules::{BANK_A, BANK_B, Key, Loaded, USERS, balance, defaults};
 use crate::trap::Traps;
 use crate::truth::Truth;
 
@@ -31,6 +32,11 @@ pub struct World {
     pub violation: Option<String>,
     /// PostgreSQL has lost transactions.
     pub lossy: bool,
+    /// Rows that somebody has taken away past the triggers: of a life that went with them nobody
+    /// can tell that it had ended an earlier one.
+    pub removed: BTreeSet<Key>,
+    /// Something has happened after which a file may have to compare everything.
+    pub disturbed: bool,
     pub writers: u16,
     pub identities: u32,
     pub breaks: usize,
@@ -41,9 +47,14 @@ pub struct World {
 }
 
 fn adopted(values: [Option<i64>; 3], stamp: Stamp) -> Version {
-    let value = |value: Option<i64>| value.map_or(Value::Null, Value::Int);
-    let columns = values.into_iter().map(|v| Register { stamp, value: value(v) }).collect();
-    Version { live: Register { stamp, value: true }, columns }
+    let (defaults, value) =
+        (defaults(), |value: Option<i64>| value.map_or(Value::Null, Value::Int));
+    let columns = values.into_iter().enumerate().map(|(at, v)| {
+        let value = value(v);
+        let known = !defaults.says_nothing(at, &value);
+        Register { stamp: if known { stamp } else { Stamp::ZERO }, value }
+    });
+    Version { live: Register { stamp, value: true }, columns: columns.collect() }
 }
 
 impl World {
@@ -88,6 +99,8 @@ impl World {
             tainted: BTreeSet::new(),
             violation: None,
             lossy: false,
+            removed: BTreeSet::new(),
+            disturbed: false,
             writers,
             identities: 0,
             breaks: 0,
@@ -129,6 +142,7 @@ impl World {
 
     fn taint_all(&mut self) {
         self.lossy = true;
+        self.disturbed = true;
         self.tainted.extend([BANK_A[0], BANK_B[0]]);
     }
 
@@ -170,8 +184,12 @@ impl World {
     }
 
     pub fn accounted(&self) -> std::collections::HashSet<usize> {
-        let there = self.primary.data.rows.iter().map(|(key, row)| (*key, &row.version));
-        let here = self.files.iter().flat_map(|file| &file.now.rows);
+        let data = &self.primary.data;
+        let there = data.rows.iter().filter(|(key, _)| !data.loose.contains_key(key));
+        let there = there.map(|(key, row)| (*key, &row.version));
+        let here = self.files.iter().flat_map(|file| {
+            file.now.rows.iter().filter(|(key, _)| !file.now.loose.contains_key(key))
+        });
         let here = here.map(|(key, row)| (*key, &row.tracked.version));
         let logs = self.files.iter().map(|file| &file.now.log);
         let logs = logs.chain(std::iter::once(&self.primary.data.log));
@@ -245,7 +263,10 @@ impl World {
             Event::Kill { process } => self.processes[*process].kill(),
             Event::Start { process } => self.start(*process),
             Event::Stop { process, stop } => self.processes[*process].stopped = *stop,
-            Event::Crash { draw } => self.primary.crash(*draw),
+            Event::Crash { draw } => {
+                self.disturbed = true;
+                self.primary.crash(*draw);
+            }
             Event::Up(up) => self.primary.up = *up,
             Event::Replicate => self.primary.replicate(),
             Event::FailOver => {
@@ -263,16 +284,19 @@ impl World {
             }
             Event::Block { file, block } => self.files[*file].blocked = *block,
             Event::PowerCut { file } => {
+                self.disturbed = true;
                 self.kill_all_of(*file);
                 self.destroy(Some(*file), |world| world.files[*file].power_cut());
             }
             Event::FileBackUp { file } => self.files[*file].back_up(),
             Event::FileRestore { file } => {
+                self.disturbed = true;
                 self.kill_all_of(*file);
                 self.destroy(None, |world| world.files[*file].restore());
                 self.truth.is_replaced(*file);
             }
             Event::FileCopy { from, to } => {
+                self.disturbed = true;
                 self.kill_all_of(*to);
                 let content = self.files[*from].now.clone();
                 self.destroy(None, |world| world.files[*to].replace_by(&content));
@@ -282,13 +306,104 @@ impl World {
             Event::ClockDrift { file, rate } => self.files[*file].rate = *rate,
             Event::PrimaryClockJump { skew } => self.primary.skew = *skew,
             Event::SchemaDrift { file: None, key, column, value } => {
+                self.disturbed = true;
                 self.primary.drift(*key, *column, value, &mut self.truth);
             }
             Event::SchemaDrift { file: Some(file), key, column, value } => {
                 self.files[*file].drift(*key, *column, value, &mut self.truth);
             }
+            Event::Remove { file, key, told } => self.loosen(*file, &[(*key, None)], *told),
+            Event::Load { file, key, values, told } => {
+                let row = Loaded { write: self.truth.new_write(), values: values.clone() };
+                self.loosen(*file, &[(*key, Some(row))], *told);
+            }
+            Event::Replace { file } => {
+                let rows: Vec<_> = (0..USERS).map(|key| (key, None)).collect();
+                self.loosen(*file, &rows, true);
+            }
+            Event::Verify { process } => self.verify(*process),
+            Event::Cancel { key } => self.primary.cancels = *key,
         }
         self.check_always();
+    }
+
+    /// Rows are taken away or loaded past the triggers of one side. What only that side had of them
+    /// is gone with them.
+    fn loosen(&mut self, file: Option<usize>, rows: &[(Key, Option<Loaded>)], told: bool) {
+        self.removed.extend(rows.iter().filter(|(_, row)| row.is_none()).map(|(key, _)| *key));
+        self.destroy(None, |world| match file {
+            Some(file) => world.files[file].loosen(rows, told, &mut world.truth),
+            None => world.primary.loosen(rows, told, &mut world.truth),
+        });
+        // A table that is prepared anew is another one for every file.
+        self.disturbed |= file.is_none();
+    }
+
+    /// A process compares the values of both sides: what differs although everything was exchanged
+    /// came past the triggers.
+    pub fn verify(&mut self, index: usize) {
+        self.round(index);
+        let process = &self.processes[index];
+        let file = process.file;
+        let content = &self.files[file].now;
+        let Follow::Following { epoch, snapshot } = &content.follow else { return };
+        let idle = process.runs()
+            && process.round.is_none()
+            && process.connection == Some(self.primary.incarnation)
+            && self.primary.up
+            && !self.files[file].blocked
+            && !content.is_pending()
+            && self.primary.epoch(content.id).is_server_of(epoch)
+            && !self.primary.is_ahead_of(snapshot);
+        if !idle || self.equal(file) {
+            return;
+        }
+        let mut content = content.clone();
+        self.broken(&mut content, Break::CaptureGap);
+        self.files[file].commit(content, true);
+    }
+
+    /// Whether every row that is not set aside is the same on both sides.
+    fn equal(&self, file: usize) -> bool {
+        let content = &self.files[file].now;
+        let loose = content.loose.keys().chain(self.primary.data.loose.keys());
+        let mut keys = content.rows.keys().chain(self.primary.data.rows.keys()).chain(loose);
+        keys.all(|key| {
+            let here = content.seen(*key).map(|row| row.version).filter(Version::lives);
+            let there = self.primary.seen(*key).filter(Version::lives);
+            let values = |row: &Option<Version>| {
+                row.as_ref().map(|row| row.columns.iter().map(|c| c.value.clone()).collect())
+            };
+            let (here, there): (Option<Vec<Value>>, Option<Vec<Value>>) =
+                (values(&here), values(&there));
+            here == there || (here.is_some() && content.quarantine.contains(key))
+        })
+    }
+
+    /// What every store has of a row, in lines.
+    pub fn shown(&self, key: Key) -> String {
+        let version = |version: &Version| {
+            let live = format!("{}@{}", version.live.value, version.live.stamp.raw());
+            let columns =
+                version.columns.iter().map(|c| format!("{:?}@{}", c.value, c.stamp.raw()));
+            std::iter::once(live).chain(columns).collect::<Vec<_>>().join(" ")
+        };
+        let data = &self.primary.data;
+        let there = self.primary.version(key).map(version);
+        let mut lines = vec![format!("    PostgreSQL {there:?} loose {:?}", data.loose.get(&key))];
+        lines.extend(self.files.iter().enumerate().map(|(at, file)| {
+            let row = file.now.rows.get(&key).map(|row| {
+                format!("{} {:?} seq {}", version(&row.tracked.version), row.tracked.bases, row.seq)
+            });
+            let follow = match &file.now.follow {
+                Follow::Following { .. } => "follows".to_owned(),
+                Follow::Reconciling { cause, .. } => format!("{cause:?}"),
+                Follow::Held { .. } => "held".to_owned(),
+            };
+            let loose = file.now.loose.get(&key);
+            format!("    file {at} {follow} pushed {} {row:?} loose {loose:?}", file.now.pushed)
+        }));
+        lines.join("\n")
     }
 
     fn goes_on(&mut self, event: &Event) {
@@ -320,6 +435,6 @@ impl World {
     }
 }
 
-fn bank_of(key: Key) -> Option<Key> {
+pub fn bank_of(key: Key) -> Option<Key> {
     [BANK_A, BANK_B].into_iter().find(|bank| bank.contains(&key)).map(|bank| bank[0])
 }

@@ -86,7 +86,7 @@ impl World {
                     continue;
                 }
                 Err(Refusal::Precondition) => return,
-                Err(Refusal::Ahead) => {}
+                Err(Refusal::Ahead | Refusal::Absent | Refusal::OtherEpoch) => {}
             }
             break;
         }
@@ -147,6 +147,9 @@ impl World {
             return;
         }
         let mut content = self.files[file].now.clone();
+        let is_here = |key| answer.rows.iter().any(|(row, ..)| *row == key);
+        self.mend(file, &mut content, |key, loaded| loaded && is_here(key));
+        self.files[file].commit(content.clone(), false);
         // The feed has brought it already, and what came after it: even its purged end.
         let passed = match &content.follow {
             Follow::Following { snapshot, .. } => !snapshot.is_new(answer.txid),
@@ -189,19 +192,23 @@ impl World {
         if self.files[file].blocked {
             return;
         }
-        let before = self.files[file].now.clone();
+        let mut before = self.files[file].now.clone();
+        let is_here = |key| changes.iter().any(|(row, _)| *row == key);
+        self.mend(file, &mut before, |key, loaded| loaded && is_here(key));
+        self.files[file].commit(before.clone(), false);
         let mut content = before.clone();
         let misses = read.iter().any(|(key, row)| !misses_none(before.version(*key), Some(row)));
         if misses && !self.traps.has(Trap::FallbackWithoutPrevious) {
             return;
         }
         for (key, change) in &changes {
-            let arrived = before.version(*key).is_some_and(|version| match change {
-                Change::Update(columns) => {
-                    columns.iter().all(|(column, _)| version.stamp_of(*column) == proposal)
-                }
-                Change::Insert(_) | Change::Delete => version.live.stamp == proposal,
-            });
+            let arrived =
+                before.tracked(*key).map(|row| &row.version).is_some_and(|version| match change {
+                    Change::Update(columns) => {
+                        columns.iter().all(|(column, _)| version.stamp_of(*column) == proposal)
+                    }
+                    Change::Insert(_) | Change::Delete => version.live.stamp == proposal,
+                });
             if arrived {
                 continue;
             }

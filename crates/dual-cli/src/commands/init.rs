@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dual_database::init::{Stores as Both, apply, plan};
-use dual_database::schema::users;
+use dual_database::schema::{Making, users};
 use dual_database::store::postgres::Limits;
 use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
 use dual_database::{Error, Kind, Result};
@@ -34,6 +34,7 @@ pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
             path: stores.sqlite.path.clone(),
             busy: BUSY,
             tables: vec![users()].into(),
+            making: Making::Everything,
         },
     };
     let work = async {

@@ -116,9 +116,16 @@ impl Core {
         }
     }
 
+    /// Something came past the triggers: the next round looks for more of it.
+    pub fn look_for_gaps(&self) {
+        self.shared.looks.store(true, Ordering::Release);
+        self.ring();
+    }
+
     /// What has been set aside, or waits for a person, is due at once. If the file cannot be
     /// asked, the exchange says so.
     pub async fn look_again(&self) {
+        self.shared.looks.store(true, Ordering::Release);
         let operation = "look again at what waits";
         let Ok(replica) = self.replica(operation) else { return };
         let work = |content: &Content<'_>| {

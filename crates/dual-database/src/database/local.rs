@@ -87,7 +87,7 @@ pub(super) fn look(content: &Content<'_>, plan: &Plan) -> Result<Look> {
         if row.tracked.bases.any() {
             waiting.push(*id);
         }
-        if let Some(change) = wish.for_row(row.tracked.version.live.value) {
+        if let Some(change) = wish.for_row(row.tracked.version.lives()) {
             above = above.max(row.tracked.replaces(&change));
         }
     }
@@ -103,7 +103,7 @@ pub(super) type Rows = Vec<Option<Record>>;
 pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Result<(Rows, Sent)> {
     let name = |id: RowId| named(&shared.tables, id);
     for (id, read) in &plan.reads {
-        let row = content.row(*id)?.filter(|row| row.tracked.version.live.value);
+        let row = content.row(*id)?.filter(|row| row.tracked.version.lives());
         if !is_as_read(row.as_ref().map(|row| &row.tracked.version), read.as_ref()) {
             return Err(conflict(plan.operation, &name(*id)));
         }
@@ -112,9 +112,9 @@ pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Resu
     let mut changes = Vec::with_capacity(plan.wishes.len());
     for (id, wish) in &plan.wishes {
         let row = content.row(*id)?;
-        let alive = row.as_ref().is_some_and(|row| row.tracked.version.live.value);
+        let alive = row.as_ref().is_some_and(|row| row.tracked.version.lives());
         let Some(change) = wish.for_row(alive) else {
-            return Err(if alive || knows_all(&content.node()?) {
+            return Err(if alive || knows(content, row.as_ref())? {
                 refusal(plan.operation, &name(*id), alive)
             } else {
                 incomplete(plan.operation, &name(*id))
@@ -165,7 +165,7 @@ pub(super) fn alone_as_sent(
         if before.is_some_and(|row| has_arrived(row, change, sent.proposal)) {
             continue;
         }
-        let alive = before.is_some_and(|row| row.version.live.value);
+        let alive = before.is_some_and(|row| row.version.lives());
         let superseded = before.is_some_and(|row| row.replaces(change) >= sent.proposal);
         if alive == matches!(change, Change::Insert(_)) || superseded {
             return Ok(None);
@@ -236,7 +236,7 @@ pub(super) fn direct(
     let mut taken = Vec::with_capacity(answer.rows.len());
     for written in &answer.rows {
         let id = written.row.id;
-        let before = content.row(id)?;
+        let before = content.captured(id)?;
         let absorbed = Tracked::absorb_direct(
             before.as_ref().map(|row| &row.tracked),
             written.previous.as_ref(),
@@ -278,9 +278,18 @@ pub(super) fn knows_all(node: &Node) -> bool {
         Follow::Following { .. } => true,
         Follow::Reconciling { cause, .. } | Follow::Held { cause, .. } => match cause {
             Break::FirstContact => node.installation.is_none(),
-            Break::Rebuilt => false,
+            // What it lacks may have been taken away past its triggers.
+            Break::Rebuilt | Break::LocalGap => false,
             _ => true,
         },
+    }
+}
+
+/// Whether the file knows of that row, as it has it, that it is there or not.
+pub(super) fn knows(content: &Content<'_>, row: Option<&LocalRow>) -> Result<bool> {
+    match row {
+        Some(row) => Ok(!row.tracked.version.is_absent()),
+        None => Ok(knows_all(&content.node()?)),
     }
 }
 
@@ -298,7 +307,7 @@ fn rows(content: &Content<'_>, changes: &[(RowId, Change)]) -> Result<Rows> {
 
 /// The row of the file, if it lives.
 pub(super) fn record(id: RowId, row: LocalRow) -> Option<Record> {
-    let version = row.tracked.version;
+    let version = Some(row.tracked.version).filter(Version::lives)?;
     let values = version.columns.into_iter().map(|column| column.value).collect();
-    version.live.value.then_some(Record { key: id.key, surrogate: row.surrogate, values })
+    Some(Record { key: id.key, surrogate: row.surrogate, values })
 }

@@ -12,7 +12,7 @@ use super::core::{Core, Deadline};
 use super::options::Builder;
 use super::turns::Turns;
 use crate::health::StoreState;
-use crate::schema::{Table, users};
+use crate::schema::{Making, Table, users};
 use crate::store::postgres::primary::Pool;
 use crate::store::postgres::{Limits, Session, Settings};
 use crate::store::sqlite::File;
@@ -51,16 +51,17 @@ impl Builder {
         let checked = self.checked()?;
         let tables: Arc<[Table]> = Arc::from(vec![users()]);
         let is_new = !File::look(&checked.path)?.existed;
-        let sqlite = ReplicaSettings { path: checked.path, busy: self.busy, tables };
+        let making = if self.adopt { Making::Additions } else { Making::Nothing };
+        let sqlite = ReplicaSettings { path: checked.path, busy: self.busy, tables, making };
         let mut shared = Shared::new(checked.postgres, self.limits(), sqlite);
         shared.poll = self.poll;
         shared.adopt = self.adopt;
         shared.hook = self.hook.clone();
+        shared.scrub_every = self.verify.map(|every| every.max(Duration::from_secs(1)));
+        // A program that looks and goes does not look through everything first.
+        shared.looks = AtomicBool::new(self.background);
         let (settings, declared) = (shared.postgres.clone(), Arc::clone(&shared.tables));
-        shared.pool = Pool::new(settings, self.limits(), declared, SESSIONS);
-        if !self.adopt {
-            shared.pool = shared.pool.looking_only();
-        }
+        shared.pool = Pool::new(settings, self.limits(), declared, SESSIONS).making(making);
         let deadline = Deadline::after(self.timeout);
         if is_new || !self.adopt {
             self.meet(&shared, deadline).await?;

@@ -40,6 +40,7 @@ pub struct Builder {
     pub(super) poll: Duration,
     pub(super) background: bool,
     pub(super) adopt: bool,
+    pub(super) verify: Option<Duration>,
     pub(super) hook: Option<Arc<dyn StepHook>>,
 }
 
@@ -55,6 +56,7 @@ impl Default for Builder {
             poll: Duration::from_secs(1),
             background: true,
             adopt: true,
+            verify: Some(Duration::from_secs(24 * 60 * 60)),
             hook: None,
         }
     }
@@ -125,6 +127,15 @@ impl Builder {
     #[must_use]
     pub fn adopt(mut self, adopt: bool) -> Builder {
         self.adopt = adopt;
+        self
+    }
+
+    /// How long the synchroniser takes to compare all values of both sides once, in the background
+    /// and a part at a time, at least a second; a day unless told, `None`: never. What it finds came
+    /// past the triggers: it is taken in as after a gap in capture.
+    #[must_use]
+    pub fn verify_interval(mut self, every: Option<Duration>) -> Builder {
+        self.verify = every;
         self
     }
 

@@ -15,7 +15,7 @@ use crate::{Error, Kind, Result, Store};
 
 use super::Found;
 use super::core::{Core, Deadline, neither};
-use super::local::{behind, incomplete, knows_all, record};
+use super::local::{behind, incomplete, knows, knows_all, record};
 use super::options::Prefer;
 use super::plan::named;
 use super::record::Record;
@@ -36,7 +36,7 @@ pub(super) struct Page {
 /// What the file answers about one row.
 struct LocalAnswer {
     row: Option<LocalRow>,
-    /// If it has none, there is none.
+    /// If it says that there is none, there is none.
     knows: bool,
     /// PostgreSQL may have lost it.
     doubted: bool,
@@ -48,10 +48,6 @@ impl LocalAnswer {
     /// Whether PostgreSQL may lack it.
     fn is_nearer(&self) -> bool {
         self.doubted || self.row.as_ref().is_some_and(|row| row.tracked.bases.any())
-    }
-
-    fn knows(&self) -> bool {
-        self.knows || self.row.is_some()
     }
 
     fn found(self, id: RowId, core: &Core) -> Found<Option<Record>> {
@@ -71,13 +67,14 @@ impl Core {
             let node = content.node()?;
             let (exchanged_ms, file) = (node.exchanged_ms, node.file);
             let doubted = node.follow.doubts_primary();
-            let knows = knows_all(&node);
-            Ok(LocalAnswer { row: content.row(id)?, knows, doubted, exchanged_ms, file })
+            let row = content.row(id)?;
+            let knows = knows(content, row.as_ref())?;
+            Ok(LocalAnswer { row, knows, doubted, exchanged_ms, file })
         };
         let local = self.glance(operation, deadline, question).await;
         let file = local.as_ref().map(|local| local.file).unwrap_or_default();
         match local {
-            Ok(local) if local.knows() && (self.prefer == Prefer::Local || local.is_nearer()) => {
+            Ok(local) if local.knows && (self.prefer == Prefer::Local || local.is_nearer()) => {
                 Ok(local.found(id, self))
             }
             local => {
@@ -87,15 +84,27 @@ impl Core {
                     self.ask(operation, deadline, contact.primary()?.row(id)).await
                 };
                 match (remote.await, local) {
+                    // It was taken away there past the triggers: that is no answer.
+                    (Ok(Some(row)), local) if row.version.is_absent() => {
+                        self.look_for_gaps();
+                        match local {
+                            Ok(local) if local.knows => Ok(local.found(id, self)),
+                            Ok(_) => Ok(Found { value: None, source: Store::Postgres, age: None }),
+                            Err(error) => Err(error),
+                        }
+                    }
                     (Ok(row), _) => {
+                        if row.as_ref().is_some_and(|row| row.is_loose) {
+                            self.look_for_gaps();
+                        }
                         let value = row.as_ref().and_then(remote_record);
                         Ok(Found { value, source: Store::Postgres, age: None })
                     }
-                    (Err(_), Ok(local)) if local.knows() => Ok(local.found(id, self)),
+                    (Err(_), Ok(local)) if local.knows => Ok(local.found(id, self)),
                     (Err(primary), Ok(_)) => Err(self.unknown(operation, id, primary)),
                     // It may need more time than a glance has.
                     (Err(primary), Err(_)) => match self.ask_file(operation, question).await {
-                        Ok(local) if local.knows() => Ok(local.found(id, self)),
+                        Ok(local) if local.knows => Ok(local.found(id, self)),
                         Ok(_) => Err(self.unknown(operation, id, primary)),
                         Err(file) => Err(neither(operation, primary, &file)),
                     },

@@ -121,7 +121,7 @@ impl Core {
                     Some(_) => {
                         Tracked::absorb(local.as_ref(), &row.version, true, defaults).changed
                     }
-                    None => row.version.live.value,
+                    None => row.version.lives(),
                 });
             }
             Ok(lacking)

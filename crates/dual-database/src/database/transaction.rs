@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::core::{Core, Deadline};
-use super::local::{behind, incomplete, knows_all, record};
+use super::local::{behind, incomplete, knows, record};
 use super::plan::{Plan, Wish, already_exists, named, not_found};
 use super::record::{Patch, Record};
 use super::table::{wish_to_add, wish_to_update};
@@ -17,7 +17,7 @@ use super::{WriteMode, Written};
 use crate::merge::{Change, Version};
 use crate::schema::RowId;
 use crate::store::sqlite::replica::Content;
-use crate::{Error, Result};
+use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "commit a transaction";
 /// How often a transaction that met somebody else's write is made again.
@@ -261,15 +261,24 @@ impl Transaction {
                     self.core.ask(operation, self.deadline, contact.primary()?.row(id)).await
                 };
                 let row = row.await.inspect_err(|_| self.state().lost_ground = true)?;
+                if row.as_ref().is_some_and(|row| row.version.is_absent()) {
+                    self.core.look_for_gaps();
+                    self.state().lost_ground = true;
+                    let kind = Kind::Unavailable(Store::Postgres);
+                    let what = "the row was taken away there past the triggers";
+                    return Err(Error::new(kind, operation, what));
+                }
                 let found = row.as_ref().and_then(remote_record);
                 (found, row.map(|row| row.version))
             }
             Ground::File => {
                 let look = move |content: &Content<'_>| {
-                    Ok((content.row(id)?, knows_all(&content.node()?)))
+                    let row = content.row(id)?;
+                    let knows = knows(content, row.as_ref())?;
+                    Ok((row, knows))
                 };
                 let (row, knows) = self.core.ask_file(operation, look).await?;
-                if row.is_none() && !knows {
+                if !knows {
                     return Err(incomplete(operation, &named(&self.core.shared.tables, id)));
                 }
                 let version = row.as_ref().map(|row| row.tracked.version.clone());
@@ -277,7 +286,7 @@ impl Transaction {
             }
         };
         let mut state = self.state();
-        state.reads.insert(id, version.filter(|version| version.live.value));
+        state.reads.insert(id, version.filter(|version| version.lives()));
         state.rows.insert(id, Seen { record: found.clone(), change: None });
         Ok(found)
     }

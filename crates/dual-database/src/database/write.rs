@@ -114,10 +114,7 @@ impl Core {
         match written {
             Written::InBoth(_) => Ok(written),
             Written::InOne { stored_in, .. } => {
-                let missing = match stored_in {
-                    Store::Postgres => Store::Sqlite,
-                    Store::Sqlite => Store::Postgres,
-                };
+                let missing = stored_in.other();
                 let message = format!("{stored_in} has it, {missing} has not confirmed it");
                 Err(Error::new(Kind::Partial(missing), plan.operation, message)
                     .with_hint(format!("{missing} gets it by itself; do not repeat it")))
@@ -216,6 +213,13 @@ impl Core {
                 }
                 Ok(Err(Refused::Missing(id))) => return Err(not_found(plan.operation, &name(id))),
                 Ok(Err(Refused::Changed(id))) => return Err(conflict(plan.operation, &name(id))),
+                // Whether it lives the file may know: it gives it back.
+                Ok(Err(Refused::Absent(id))) => {
+                    self.look_for_gaps();
+                    let message = format!("{} was taken away there past the triggers", name(id));
+                    let kind = Kind::Unavailable(Store::Postgres);
+                    return Ok(Attempt::Behind(Error::new(kind, plan.operation, message)));
+                }
                 // A defect says nothing about what was done either.
                 Err(cause) if cause.is_outcome_unknown() || cause.kind() == Kind::Internal => {
                     return Ok(Attempt::Lost { sent: Sent { changes, proposal }, cause });
@@ -440,7 +444,7 @@ fn in_file(rows: Rows) -> Written<Rows> {
 pub(super) fn remote_record(row: &RemoteRow) -> Option<Record> {
     let values = row.version.columns.iter().map(|column| column.value.clone()).collect();
     let record = Record { key: row.id.key, surrogate: row.surrogate, values };
-    row.version.live.value.then_some(record)
+    row.version.lives().then_some(record)
 }
 
 fn unknown(operation: &'static str, why: &str, cause: Error) -> Error {

@@ -18,12 +18,23 @@ use std::fmt;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// One of the two stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Store {
     /// The primary, remote store.
     Postgres,
     /// The local file.
     Sqlite,
+}
+
+impl Store {
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Store {
+        match self {
+            Store::Postgres => Store::Sqlite,
+            Store::Sqlite => Store::Postgres,
+        }
+    }
 }
 
 impl fmt::Display for Store {

@@ -15,6 +15,7 @@ use super::write::Target;
 use super::{Event, Import, Observer};
 use crate::error::Result;
 use crate::init::{Standing, Stores, exchange, standing};
+use crate::schema::Making;
 use crate::store::postgres::primary::Pool;
 use crate::store::sqlite::capture::settle_adopted;
 use crate::store::sqlite::failed;
@@ -81,7 +82,12 @@ impl Import {
         Stores {
             postgres: target.postgres.clone(),
             limits: target.limits,
-            sqlite: ReplicaSettings { path: target.sqlite.path.clone(), busy: target.busy, tables },
+            sqlite: ReplicaSettings {
+                path: target.sqlite.path.clone(),
+                busy: target.busy,
+                tables,
+                making: Making::Additions,
+            },
         }
     }
 }

@@ -18,9 +18,10 @@ use rusqlite::{Connection, OpenFlags};
 pub use rows::RowCounts;
 
 use crate::error::{Error, Kind, Result, Store};
-use crate::schema::Table;
+use crate::schema::{Making, Table};
 use crate::store::postgres::capture::{Drift as RemoteDrift, Layout as RemoteLayout};
-use crate::store::postgres::{Catalog, Limits, Session, Settings, capture, plan_table};
+use crate::store::postgres::primary::{Planned, plan_known};
+use crate::store::postgres::{Catalog, Limits, Session, Settings, capture};
 use crate::store::sqlite::capture::{Drift, Layout};
 use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
 use crate::store::sqlite::{Adoption, File, Found, define_functions, failed};
@@ -129,8 +130,7 @@ pub async fn plan(stores: &Stores) -> Result<Plan> {
     }
     let mut tables = Vec::new();
     for table in stores.sqlite.tables.iter() {
-        let catalog = Catalog::read(&session, table).await?;
-        let postgres = remote(&session, table, &catalog).await?;
+        let (postgres, catalog) = remote(&session, table).await?;
         let (sqlite, found) = file.look(table)?;
         let rows = if postgres.obstacles.is_empty() && sqlite.obstacles.is_empty() {
             let remote = rows::Remote::new(&session, table, &catalog);
@@ -153,7 +153,9 @@ pub async fn apply(stores: &Stores, within: Duration) -> Result<Exchange> {
     if let Some(refusal) = plan(stores).await?.refusal() {
         return Err(refusal);
     }
-    exchange(stores, within).await
+    let mut stores = stores.clone();
+    stores.sqlite.making = Making::Everything;
+    exchange(&stores, within).await
 }
 
 /// Opens both sides, adopting what additions mend, and runs push and pull to the end.
@@ -285,8 +287,9 @@ pub(crate) fn standing(settings: &ReplicaSettings) -> Standing {
     look().unwrap_or(Standing::Stranger)
 }
 
-async fn remote(session: &Session, table: &Table, catalog: &Catalog) -> Result<SidePlan> {
-    let plan = plan_table(table, catalog);
+/// What PostgreSQL has of the table, and what would be done there if a person asks for it.
+async fn remote(session: &Session, table: &Table) -> Result<(SidePlan, Catalog)> {
+    let Planned { plan, catalog, .. } = plan_known(session, table, true).await?;
     let drift = capture::drift(session, &RemoteLayout::new(table, &plan.target)).await?;
     let refusal = plan.refusal(OPERATION);
     let mut side = SidePlan {
@@ -300,7 +303,7 @@ async fn remote(session: &Session, table: &Table, catalog: &Catalog) -> Result<S
     if !side.captured {
         side.steps.push(format!("capture the writes to {}", plan.target));
     }
-    Ok(side)
+    Ok((side, catalog))
 }
 
 /// The file, if there is one, read and never written.

@@ -159,7 +159,8 @@ impl Tracked {
         let Some(existing) = existing else {
             return Absorbed {
                 row: Tracked::settled(incoming.clone().stored(defaults)),
-                changed: true,
+                // Of a row that was taken away there past the triggers there is nothing to take.
+                changed: !incoming.is_absent(),
                 other_is_behind: false,
                 conflicts: Vec::new(),
             };

@@ -13,6 +13,19 @@ mod users;
 pub use ddl::{Dialect, literal, quoted};
 pub use users::users;
 
+/// What may be made in a store where something is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Making {
+    /// Nothing: it is only looked at.
+    Nothing,
+    /// What has never been there, if that takes additions only. Tables and columns that were tracked
+    /// and that somebody has taken away are not made again: nobody can know why.
+    #[default]
+    Additions,
+    /// Those as well: a person has asked for it.
+    Everything,
+}
+
 use crate::error::{Error, Kind, Result};
 pub use crate::value::LogicalType;
 use crate::value::Value;

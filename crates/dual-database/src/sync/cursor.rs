@@ -94,7 +94,7 @@ impl Follow {
         match self {
             Follow::Following { .. } => false,
             Follow::Reconciling { cause, followed, .. } | Follow::Held { cause, followed, .. } => {
-                followed.is_some() && !cause.primary_is_intact()
+                followed.is_some() && cause.suspects_primary()
             }
         }
     }
@@ -105,7 +105,7 @@ impl Follow {
     #[must_use]
     pub fn trusts(&self, seen: &Epoch) -> bool {
         match self {
-            Follow::Following { epoch, .. } => Epoch { token: epoch.token, ..*seen } == *epoch,
+            Follow::Following { epoch, .. } => seen.is_server_of(epoch),
             Follow::Reconciling { .. } | Follow::Held { .. } => !self.doubts_primary(),
         }
     }
@@ -124,11 +124,11 @@ impl Follow {
                 (cause, followed)
             }
         };
-        let replaced = |followed: &Epoch| Epoch { token: followed.token, ..*seen } != *followed;
+        let replaced = |followed: &Epoch| !seen.is_server_of(followed);
         match seen.token {
             None if tokens.current().is_some() => Some(Break::OtherPrimary),
             Some(token) if !tokens.accept(token) => Some(Break::OtherFile),
-            _ if cause.primary_is_intact() && followed.as_ref().is_some_and(replaced) => {
+            _ if !cause.suspects_primary() && followed.as_ref().is_some_and(replaced) => {
                 Some(Break::OtherPrimary)
             }
             _ => None,
@@ -145,9 +145,7 @@ impl Follow {
             (
                 Follow::Following { epoch: followed, snapshot: before },
                 Event::Pulled { epoch, snapshot },
-            ) if snapshot.follows(before)
-                && Epoch { token: followed.token, ..epoch } == *followed =>
-            {
+            ) if snapshot.follows(before) && epoch.is_server_of(followed) => {
                 Ok(Follow::Following { epoch, snapshot })
             }
             (Follow::Following { epoch, .. }, Event::Broken(cause)) => {
@@ -156,11 +154,11 @@ impl Follow {
             // What may have been lost stays suspected until a comparison has gone through; what
             // was approved was another difference.
             (&Follow::Reconciling { cause, followed, .. }, Event::Broken(next)) => {
-                let cause = graver(cause, next);
+                let cause = cause.graver(next);
                 Ok(Follow::Reconciling { cause, approved: false, followed })
             }
             (&Follow::Held { cause, losses, followed }, Event::Broken(next)) => {
-                Ok(Follow::Held { cause: graver(cause, next), losses, followed })
+                Ok(Follow::Held { cause: cause.graver(next), losses, followed })
             }
             (&Follow::Reconciling { cause, approved: false, followed }, Event::Held { losses }) => {
                 Ok(Follow::Held { cause, losses, followed })
@@ -189,10 +187,6 @@ impl Default for Follow {
     }
 }
 
-fn graver(one: Break, other: Break) -> Break {
-    if one.primary_is_intact() { other } else { one }
-}
-
 /// What a poll means for the file that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Poll {
@@ -200,12 +194,15 @@ pub enum Poll {
     Apply,
     /// Drop it and compare in full.
     Broken(Break),
+    /// Drop it and poll again: another process of the file has rotated the token since, so that
+    /// the one which was read proves nothing.
+    Overtaken,
 }
 
 /// Judges a poll, in the file's transaction that would apply it: `followed` and `cursor` are
 /// the file's, `tokens` are read *again* there, because another process of the same file may
-/// have rotated them since; `purged` is the highest transaction id of a purged tombstone as
-/// PostgreSQL has it.
+/// have rotated them since; `before` are those from before the poll; `purged` is the highest
+/// transaction id of a purged tombstone as PostgreSQL has it.
 ///
 /// The purge counts against the *old* cursor: a file that had not passed those deletes will
 /// never hear of them.
@@ -213,13 +210,15 @@ pub enum Poll {
 pub fn judge_poll(
     followed: &Epoch,
     cursor: &Snapshot,
-    tokens: &Tokens,
+    [before, tokens]: [&Tokens; 2],
     seen: &Epoch,
     polled: &Snapshot,
     purged: Option<u64>,
 ) -> Poll {
     if let Some(cause) = seen.break_from(followed, tokens) {
-        Poll::Broken(cause)
+        // The token is all that differs: whatever that looks like, a copy or a loss.
+        let is_rotated = before != tokens && seen.token.is_some() && seen.is_server_of(followed);
+        if is_rotated { Poll::Overtaken } else { Poll::Broken(cause) }
     } else if !polled.follows(cursor) {
         Poll::Broken(Break::OtherPrimary)
     } else if purged.is_some_and(|txid| !cursor.has_passed(txid)) {
@@ -308,9 +307,13 @@ mod tests {
 
     #[test]
     fn the_suspicion_of_a_loss_outlives_a_lesser_cause() {
-        let lost =
-            Follow::Reconciling { cause: Break::OtherPrimary, approved: false, followed: None };
-        assert_eq!(lost.next(Event::Broken(Break::Purged)), Ok(lost));
+        let caused = |cause| Follow::Reconciling { cause, approved: false, followed: None };
+        let (lost, gap) = (caused(Break::OtherPrimary), caused(Break::LocalGap));
+        assert_eq!(lost.next(Event::Broken(Break::Purged)), Ok(lost.clone()));
+        assert_eq!(lost.next(Event::Broken(Break::LocalGap)), Ok(lost.clone()));
+        assert_eq!(gap.next(Event::Broken(Break::OtherPrimary)), Ok(lost));
+        assert_eq!(gap.next(Event::Broken(Break::Backlog)), Ok(gap.clone()));
+        assert_eq!(caused(Break::Backlog).next(Event::Broken(Break::LocalGap)), Ok(gap));
     }
 
     #[test]
@@ -341,10 +344,37 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_was_rotated_during_the_poll_proves_nothing() {
+        let first = Tokens::default().propose(None, Token(1)).confirm(Token(1));
+        let second = first.propose(Some(Token(1)), Token(2)).confirm(Token(2));
+        let judge = |before: &Tokens, seen: &Epoch| {
+            let poll = at("12:12:");
+            judge_poll(&epoch(1), &at("10:12:10"), [before, &second], seen, &poll, None)
+        };
+        assert_eq!(judge(&first, &epoch(1)), Poll::Overtaken);
+        assert_eq!(judge(&second, &epoch(1)), Poll::Broken(Break::OtherFile));
+        let ranked = Token::after(None, 7);
+        let third = Tokens::default().propose(None, Token::after(Some(ranked), 8));
+        let third = third.confirm(Token::after(Some(ranked), 8));
+        let seen = Epoch { token: Some(ranked), ..epoch(1) };
+        let poll = at("12:12:");
+        let judge_ranked = |before: &Tokens| {
+            judge_poll(&epoch(1), &at("10:12:10"), [before, &third], &seen, &poll, None)
+        };
+        assert_eq!(judge_ranked(&first), Poll::Overtaken);
+        assert_eq!(judge_ranked(&third), Poll::Broken(Break::OtherPrimary));
+        // A server that was emptied, or is another one, is not excused by it.
+        for seen in [Epoch { token: None, ..epoch(1) }, epoch(2)] {
+            assert_eq!(judge(&first, &seen), Poll::Broken(Break::OtherPrimary));
+        }
+    }
+
+    #[test]
     fn a_purge_that_the_cursor_has_not_passed_breaks_it() {
         let tokens = Tokens::default().propose(None, Token(1));
         let judge = |cursor: &str, purged| {
-            judge_poll(&epoch(1), &at(cursor), &tokens, &epoch(1), &at("20:20:"), purged)
+            let tokens = [&tokens, &tokens];
+            judge_poll(&epoch(1), &at(cursor), tokens, &epoch(1), &at("20:20:"), purged)
         };
         assert_eq!(judge("10:12:10", Some(9)), Poll::Apply);
         assert_eq!(judge("10:12:10", Some(10)), Poll::Broken(Break::Purged));

@@ -72,7 +72,10 @@ pub enum Break {
     Purged,
     /// A row that PostgreSQL once acknowledged is not there, though the epoch has not changed.
     Missing,
-    /// Triggers were missing, or a table was altered without them.
+    /// Triggers were missing on the file alone: what has two values under one stamp was set there.
+    LocalGap,
+    /// Triggers were missing at PostgreSQL, or a table was altered without them, or a comparison of
+    /// the values has found what nobody captured.
     CaptureGap,
     /// So much is new on one side that it is not carried in one transaction: both are gone
     /// through by ranges instead. Nothing is suspected of anything, and nobody is asked.
@@ -92,7 +95,27 @@ impl Break {
             | Break::Rebuilt
             | Break::OtherPrimary
             | Break::Missing
+            | Break::LocalGap
             | Break::CaptureGap => false,
+        }
+    }
+
+    /// Whether PostgreSQL may lack what it once had, or have what nobody saw: until both have been
+    /// compared the file knows better.
+    #[must_use]
+    pub fn suspects_primary(self) -> bool {
+        !self.primary_is_intact() && self != Break::LocalGap
+    }
+
+    /// What counts of two that came one after the other: whatever suspects more, and the earlier if
+    /// both do.
+    #[must_use]
+    pub fn graver(self, next: Break) -> Break {
+        let rank = |cause: Break| (cause.suspects_primary(), !cause.primary_is_intact());
+        match rank(self).cmp(&rank(next)) {
+            std::cmp::Ordering::Less => next,
+            _ if self.primary_is_intact() => next,
+            _ => self,
         }
     }
 }
@@ -168,12 +191,17 @@ impl Tokens {
 }
 
 impl Epoch {
+    /// Whether it differs from what was `followed` in nothing but the token, if at all.
+    #[must_use]
+    pub fn is_server_of(&self, followed: &Epoch) -> bool {
+        Epoch { token: followed.token, ..*self } == *followed
+    }
+
     /// What has happened between `followed` and this; `None` if the cursor still holds.
     #[must_use]
     pub fn break_from(&self, followed: &Epoch, tokens: &Tokens) -> Option<Break> {
-        let same_server = Epoch { token: followed.token, ..*self } == *followed;
         match self.token {
-            _ if !same_server => Some(Break::OtherPrimary),
+            _ if !self.is_server_of(followed) => Some(Break::OtherPrimary),
             None => Some(Break::OtherPrimary),
             Some(token) if tokens.accept(token) => None,
             Some(token) if tokens.is_past(token) => Some(Break::OtherPrimary),

@@ -1,7 +1,8 @@
-//! A full comparison by stamps: what becomes of a row that one side does not know, and when a
-//! person has to be asked.
+//! A full comparison by stamps: what becomes of a row that one side does not know, what of a value
+//! that came past the triggers, and when a person has to be asked.
 
-use crate::merge::{Conflict, RegisterId, Tracked, Version, merge};
+use crate::error::Store;
+use crate::merge::{Conflict, Defaults, RegisterId, Tracked, Version, merge};
 use crate::stamp::{Stamp, Writer, captured};
 
 /// What becomes of a row of the file that PostgreSQL does not know, not even as a tombstone.
@@ -71,7 +72,7 @@ pub fn loses(version: &Version, other: &Version) -> bool {
     let merged = merge(version, other).version;
     let overwritten =
         version.columns.iter().zip(&merged.columns).any(|(was, is)| was.value != is.value);
-    version.live.value && (!merged.live.value || overwritten)
+    version.lives() && (!merged.live.value || overwritten)
 }
 
 /// The file's row without what is pending in it on top of just what PostgreSQL has: what the
@@ -90,8 +91,81 @@ pub fn unexplained(row: &Tracked, primary: &Version) -> Version {
     version
 }
 
+/// How many rows came past the triggers of a side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loose {
+    /// They were put into the table, and the sidecar did not know them, or had them as dead.
+    pub loaded: u64,
+    /// They live by the sidecar, and are not in the table.
+    pub removed: u64,
+}
+
+impl Loose {
+    /// There are none.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self == Loose::default()
+    }
+
+    /// Those of another table, too.
+    pub fn add(&mut self, other: Loose) {
+        self.loaded += other.loaded;
+        self.removed += other.removed;
+    }
+}
+
+/// A column that has two values under one stamp: on one side it was set past the triggers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uncaptured {
+    /// Its position.
+    pub column: usize,
+    /// Whose value stands.
+    pub stands: Store,
+    /// The other value is one that somebody could miss: neither NULL nor the declared default.
+    pub loses: bool,
+}
+
+/// The columns of a living row that were set past the triggers, on one side or the other, and which
+/// value stands: what is known beats NULL and a declared default; of two that are known
+/// PostgreSQL's stands, unless the triggers were missing `here` alone, in the file, so that it must
+/// be the file's that is the newer.
+///
+/// What stands gets a stamp of its own: left to the order of equal stamps, whoever did not take
+/// part would go on with the other value.
+#[must_use]
+pub fn uncaptured(
+    own: &Tracked,
+    primary: &Version,
+    here: bool,
+    defaults: &Defaults,
+) -> Vec<Uncaptured> {
+    if !own.version.lives() || !primary.lives() {
+        return Vec::new();
+    }
+    let pairs = own.version.columns.iter().zip(&primary.columns).enumerate();
+    pairs
+        .filter(|(column, (ours, theirs))| {
+            ours.stamp == theirs.stamp
+                && ours.value != theirs.value
+                && own.bases.column(*column).is_none()
+        })
+        .filter_map(|(column, (ours, theirs))| {
+            let silent = |value| defaults.says_nothing(column, value);
+            let (stands, loses) = match (silent(&ours.value), silent(&theirs.value)) {
+                (true, false) => (Store::Postgres, false),
+                (false, true) => (Store::Sqlite, false),
+                // Nobody has set either: the order of equal stamps is enough.
+                (true, true) => return None,
+                (false, false) if here => (Store::Sqlite, true),
+                (false, false) => (Store::Postgres, true),
+            };
+            Some(Uncaptured { column, stands, loses })
+        })
+        .collect()
+}
+
 /// When a comparison waits for a person: more than a share of the rows *and* more than a
-/// number of them.
+/// number of them, or all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// Percent of the table's rows.
@@ -102,23 +176,26 @@ pub struct Guard {
 
 impl Default for Guard {
     fn default() -> Guard {
-        Guard { percent: 1, rows: 100 }
+        Guard { percent: 1, rows: 3 }
     }
 }
 
 impl Guard {
-    /// Whether so many `losses` on one side, of the `rows` that it has, may happen unasked.
+    /// Whether so many `losses` on one side, of the `rows` that live there, may happen unasked.
     ///
     /// ```
     /// use dual_database::sync::reconcile::Guard;
     /// let guard = Guard::default();
-    /// assert!(guard.allows(100, 100));
+    /// assert!(guard.allows(3, 100));
+    /// assert!(!guard.allows(3, 3));
     /// assert!(guard.allows(1_000, 100_000));
     /// assert!(!guard.allows(1_001, 100_000));
     /// ```
     #[must_use]
     pub fn allows(&self, losses: usize, rows: usize) -> bool {
-        losses <= self.rows || losses.saturating_mul(100) <= rows.saturating_mul(self.percent)
+        let few =
+            losses <= self.rows || losses.saturating_mul(100) <= rows.saturating_mul(self.percent);
+        losses == 0 || (few && losses < rows)
     }
 }
 
@@ -160,6 +237,48 @@ mod tests {
         let (version, logged) = risen(&row(true, 10, 20), at(50), 0);
         assert!(version.live.stamp > at(50) && version.columns[0].stamp > at(50));
         assert_eq!(logged.winner, version.live.stamp);
+    }
+
+    #[test]
+    fn what_nobody_has_deleted_comes_back() {
+        let own = row(true, 10, 90);
+        let absent = Version::absent(1);
+        let merged = merge(&absent, &own);
+        assert_eq!(merged.version, own);
+        assert!(merged.left_is_behind && !merged.right_is_behind);
+        assert!(!loses(&absent, &own) && !loses(&own, &absent));
+        assert!(absent.is_absent() && !absent.lives() && own.lives());
+        // A delete that was captured stands all the same.
+        assert!(!merge(&absent, &row(false, 20, 20)).version.live.value);
+    }
+
+    #[test]
+    fn past_the_triggers_what_is_known_stands_and_then_postgresql() {
+        let (null, default) = (Value::Null, Value::Text("registered".into()));
+        let defaults = Defaults::new(vec![default.clone()]);
+        let (one, two) = (Value::Text("one".into()), Value::Text("two".into()));
+        let of = |value: &Value| {
+            let columns = vec![Register { stamp: at(5), value: value.clone() }];
+            Version { live: Register { stamp: at(1), value: true }, columns }
+        };
+        let judge = |ours: &Value, theirs: &Value, here| {
+            let own = Tracked::settled(of(ours));
+            uncaptured(&own, &of(theirs), here, &defaults).pop().map(|u| (u.stands, u.loses))
+        };
+        assert_eq!(judge(&one, &two, false), Some((Store::Postgres, true)));
+        assert_eq!(judge(&one, &two, true), Some((Store::Sqlite, true)));
+        for unknown in [&null, &default] {
+            for here in [false, true] {
+                assert_eq!(judge(&one, unknown, here), Some((Store::Sqlite, false)));
+                assert_eq!(judge(unknown, &two, here), Some((Store::Postgres, false)));
+            }
+        }
+        assert_eq!(judge(&null, &default, true), None);
+        assert_eq!(judge(&one, &one, false), None);
+        // What is pending has a stamp of its own in due course.
+        let own =
+            Tracked { version: of(&one), bases: Bases { live: None, columns: vec![Some(at(3))] } };
+        assert_eq!(uncaptured(&own, &of(&two), false, &defaults), []);
     }
 
     #[test]

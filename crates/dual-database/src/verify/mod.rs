@@ -18,11 +18,11 @@ use crate::Result;
 use crate::store::postgres::primary::Pool;
 use crate::store::sqlite::replica::Replica;
 
-use look::Looks;
-use part::{Part, Sides};
+pub(crate) use look::Looks;
+pub(crate) use part::{Part, Sides};
 
 /// So many rows of either side are compared at once.
-const PART: i64 = 5_000;
+pub(crate) const PART: i64 = 5_000;
 
 /// How many differing keys of a table are named.
 const NAMED: usize = 20;
@@ -77,7 +77,9 @@ pub async fn compare<E: Future<Output = Result<()>>>(
     exchange: impl Fn() -> E,
 ) -> Result<Verification> {
     exchange().await?;
-    let sides = Sides::new(pool, replica).await?;
+    let file = replica.read("compare both stores", |content| content.node()).await?.file;
+    let session = pool.get().await?;
+    let sides = Sides { primary: session.primary(file)?, replica };
     let mut tables = Vec::new();
     for (at, local) in replica.tables().iter().enumerate() {
         let mut found = TableDifference { table: local.table.name(), ..Default::default() };

@@ -2,25 +2,26 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::types::{Value as Stored, ValueRef};
-use uuid::Uuid;
-
 use crate::error::{Error, Kind, Result, Store};
 use crate::merge::canonical_bytes;
 use crate::schema::quoted;
-use crate::store::postgres::primary::Pool;
+use crate::store::postgres::primary::Primary;
 use crate::store::sqlite::replica::{Content, LocalTable, Replica};
 use crate::store::sqlite::{failed, from_sqlite};
 use crate::value::{RangeDigest, RangeHasher, row_digest};
+use rusqlite::types::{Value as Stored, ValueRef};
 
 const OPERATION: &str = "compare a part of a table in the SQLite file";
 
 /// The digests of a row's columns, in the order of the declaration.
-pub(super) type Digests = Vec<[u8; 32]>;
+pub(crate) type Digests = Vec<[u8; 32]>;
+
+/// Keys in quarantine, with who has the row.
+pub(crate) type SetAside = BTreeSet<(i64, Store)>;
 
 /// Rows with keys above `after` and up to `upto` (`None`: to the end).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
+pub(crate) struct Part {
     pub table: usize,
     pub after: Option<i64>,
     pub upto: Option<i64>,
@@ -28,7 +29,7 @@ pub(super) struct Part {
 
 /// The rows of a part, on one side.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     /// By key.
     pub digests: Vec<(i64, Digests)>,
     /// Rows whose key is no whole number.
@@ -42,32 +43,23 @@ impl Rows {
 }
 
 /// Both stores.
-pub(super) struct Sides<'a> {
-    pool: &'a Pool,
-    file: Uuid,
-    replica: &'a Replica,
+pub(crate) struct Sides<'a> {
+    pub primary: Primary<'a>,
+    pub replica: &'a Replica,
 }
 
-impl<'a> Sides<'a> {
-    pub(super) async fn new(pool: &'a Pool, replica: &'a Replica) -> Result<Sides<'a>> {
-        let node = replica.read(OPERATION, |content| content.node()).await?;
-        Ok(Sides { pool, file: node.file, replica })
-    }
-
+impl Sides<'_> {
     /// The part above `after` in which neither side has more than `rows` rows.
-    pub(super) async fn part(&self, table: usize, after: Option<i64>, rows: i64) -> Result<Part> {
-        let session = self.pool.get().await?;
-        let there = session.primary(self.file)?.key_after(table, after, rows).await?;
+    pub(crate) async fn part(&self, table: usize, after: Option<i64>, rows: i64) -> Result<Part> {
+        let there = self.primary.key_after(table, after, rows).await?;
         let here = self.file(move |content| key_after(content, table, after, rows)).await?;
         Ok(Part { table, after, upto: [there, here].into_iter().flatten().min() })
     }
 
     /// PostgreSQL's digest and the file's.
-    pub(super) async fn digests(&self, part: &Part) -> Result<(RangeDigest, RangeDigest)> {
+    pub(crate) async fn digests(&self, part: &Part) -> Result<(RangeDigest, RangeDigest)> {
         let part = *part;
-        let session = self.pool.get().await?;
-        let primary = session.primary(self.file)?;
-        let there = primary.range_digest(part.table, part.after, part.upto).await?;
+        let there = self.primary.range_digest(part.table, part.after, part.upto).await?;
         let here = self
             .file(move |content| {
                 let mut hasher = RangeHasher::default();
@@ -79,11 +71,9 @@ impl<'a> Sides<'a> {
     }
 
     /// PostgreSQL's rows and the file's.
-    pub(super) async fn rows(&self, part: &Part) -> Result<(Rows, Rows)> {
+    pub(crate) async fn rows(&self, part: &Part) -> Result<(Rows, Rows)> {
         let part = *part;
-        let session = self.pool.get().await?;
-        let primary = session.primary(self.file)?;
-        let digests = primary.column_digests(part.table, part.after, part.upto).await?;
+        let digests = self.primary.column_digests(part.table, part.after, part.upto).await?;
         let here = self
             .file(move |content| {
                 let mut rows = Rows::default();
@@ -98,10 +88,11 @@ impl<'a> Sides<'a> {
         Ok((Rows { digests, nameless: 0 }, here))
     }
 
-    /// The keys of the table that are in quarantine.
-    pub(super) async fn set_aside(&self, table: usize) -> Result<BTreeSet<i64>> {
+    /// The keys of the table that are in quarantine, with who has the row: the other side refuses it.
+    pub(crate) async fn set_aside(&self, table: usize) -> Result<SetAside> {
         let entries = self.file(|content| content.quarantine()).await?;
-        Ok(entries.iter().filter(|one| one.id.table == table).map(|one| one.id.key).collect())
+        let of_table = entries.iter().filter(|one| one.id.table == table);
+        Ok(of_table.map(|one| (one.id.key, one.refused_by.other())).collect())
     }
 
     async fn file<T: Send + 'static>(

@@ -695,7 +695,9 @@ fn the_sql_is_as_reviewed() {
     for statement in layout.functions().into_iter().chain(layout.triggers()) {
         text.push_str(&format!(";\n\n{statement}"));
     }
-    text.push_str(&format!(";\n\n{};\n\n{}", layout.adopt(), layout.changed_since()));
+    let mend = layout.mend(false).join(";\n\n");
+    let rest = [layout.loose(), mend, layout.always(), layout.changed_since()];
+    text.push_str(&format!(";\n\n{}", rest.join(";\n\n")));
     insta::assert_snapshot!("visits", text);
     let users = Layout::new(&users(), "public.users");
     insta::assert_snapshot!("users", users.functions().join(";\n\n"));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dual_database::Result;
 use dual_database::merge::Change;
-use dual_database::schema::{Column, LogicalType, Role, RowId, Table, users};
+use dual_database::schema::{Column, LogicalType, Making, Role, RowId, Table, users};
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::store::sqlite::replica::{
     Content, Durability, Node as State, Replica, Settings as ReplicaSettings,
@@ -15,6 +15,7 @@ use dual_database::store::sqlite::replica::{
 use dual_database::sync::engine::{Exchange, Fault, Shared, Step, StepHook, Synchroniser};
 use dual_database::value::Value;
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use tempfile::TempDir;
 use throwaway_postgres::{Database, Server};
 
@@ -135,7 +136,11 @@ impl Node {
 
     /// With its task, which polls often.
     pub async fn start(url: &str, path: &Path) -> Node {
-        Node::build(url, path, |_| {}, Synchroniser::start).await
+        Node::start_with(url, path, |_| {}).await
+    }
+
+    pub async fn start_with(url: &str, path: &Path, set: impl FnOnce(&mut Shared)) -> Node {
+        Node::build(url, path, set, Synchroniser::start).await
     }
 
     async fn build(
@@ -148,6 +153,7 @@ impl Node {
             path: path.to_owned(),
             busy: Duration::from_secs(5),
             tables: tables(),
+            making: Making::default(),
         };
         let mut shared = Shared::new(Settings::parse(url).unwrap(), limits(), sqlite.clone());
         shared.poll = Duration::from_millis(200);
@@ -176,6 +182,23 @@ impl Node {
     /// An outside program writes into the file.
     pub fn script(&self, sql: &str) {
         self.script.lock().unwrap().execute_batch(sql).unwrap();
+    }
+
+    /// A program that has turned triggers off writes into the file.
+    pub fn past_the_triggers(&self, sql: &str) {
+        let program = Connection::open(&self.path).unwrap();
+        program.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false).unwrap();
+        program.busy_timeout(Duration::from_secs(10)).unwrap();
+        program.execute_batch(sql).unwrap();
+    }
+
+    /// Somebody drops all triggers of a table of the file's.
+    pub fn drop_triggers(&self, table: &str) {
+        let drops: String = self.one(&format!(
+            "SELECT group_concat('DROP TRIGGER \"' || name || '\"', '; ') FROM sqlite_schema \
+             WHERE type = 'trigger' AND tbl_name = '{table}'"
+        ));
+        self.script(&drops);
     }
 
     /// The only value that the file gives.

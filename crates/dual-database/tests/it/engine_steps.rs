@@ -1,10 +1,12 @@
 //! Every step of a round fails once, and then everything arrives all the same.
 
+use std::time::Duration;
+
 use dual_database::Store;
 use dual_database::sync::engine::{Fault, Step};
 use throwaway_postgres::shared;
 
-use crate::engine_scene::{Node, Once, PATIENCE, Scene, later};
+use crate::engine_scene::{Node, Once, PATIENCE, Scene, later, until};
 
 /// A node that meets a server that knows it, with something to do for every step but those that
 /// need a refusal.
@@ -48,8 +50,17 @@ async fn run(step: Step, fault: Fault) {
     assert_eq!(scene.one("SELECT balance FROM accounts WHERE owner = 1"), "20");
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(scene.conflicts(), [vec![text("1"), text("20"), text("10")]], "{step}");
-    // What needs a clock far ahead, a number that is taken, or too many losses has its own test.
-    let rare = [Step::Restamp, Step::Renumber, Step::Hold, Step::Tell, Step::Told];
+    // What needs a clock far ahead, a number that is taken, too many losses, missing triggers, or a
+    // quiet time has its own test.
+    let rare = [
+        Step::Restamp,
+        Step::Renumber,
+        Step::Hold,
+        Step::Tell,
+        Step::Told,
+        Step::Uncaptured,
+        Step::Scrub,
+    ];
     assert!(hook.has_struck() || rare.contains(&step), "{step} was never met");
     assert_eq!(failures, usize::from(hook.has_struck()), "{step}");
     assert!(node.shared.health.is_up(Store::Postgres) && node.shared.health.is_up(Store::Sqlite));
@@ -131,5 +142,56 @@ async fn a_conflict_that_a_pull_has_met_reaches_the_log_of_all() {
         assert_eq!(scene.conflicts(), [vec![text("1"), text("7"), text("-1")]]);
         assert_eq!(node.losers().await, [text("-1")]);
         assert_eq!(node.sync().await.quarantined, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_captured_is_settled_once() {
+    for fault in [Fault::None, Fault::Refused, Fault::Lost] {
+        let scene = Scene::on(shared().unwrap());
+        let hook = Once::new(Step::Uncaptured, fault);
+        let node = Node::open(&scene.database.url(), &scene.path("bot.db"), |shared| {
+            shared.hook = Some(hook.clone());
+        })
+        .await;
+        for owner in 1..=4 {
+            node.add(owner, owner).await;
+        }
+        node.sync().await;
+        node.drop_triggers("accounts");
+        node.script("UPDATE accounts SET balance = 7 WHERE owner = 1");
+        let failures = usize::from(node.try_sync().await.is_err());
+        assert_eq!(failures, usize::from(fault != Fault::None), "{fault:?}");
+        node.sync().await;
+        scene.assert_equal(&node);
+        assert_eq!(scene.one("SELECT balance FROM accounts WHERE owner = 1"), "7");
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(scene.conflicts(), [vec![text("1"), text("7"), text("1")]], "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_past_all_triggers_is_found_in_the_background() {
+    for fault in [Fault::None, Fault::Refused, Fault::Lost] {
+        let scene = Scene::on(shared().unwrap());
+        let hook = Once::new(Step::Scrub, fault);
+        let node = Node::start_with(&scene.database.url(), &scene.path("bot.db"), |shared| {
+            shared.scrub_every = Some(Duration::from_secs(1));
+            shared.hook = Some(hook.clone());
+        })
+        .await;
+        for owner in 1..=4 {
+            node.add(owner, owner).await;
+        }
+        node.sync().await;
+        // No trigger ran, and nothing else tells of it.
+        node.past_the_triggers(
+            "UPDATE accounts SET balance = 7 WHERE owner = 1; DELETE FROM accounts WHERE owner = 2; \
+             INSERT INTO accounts (owner, balance) VALUES (5, 5)",
+        );
+        until("the background verification has found it", async || scene.is_equal(&node)).await;
+        assert!(fault == Fault::None || hook.has_struck(), "{fault:?}");
+        let rows = "SELECT string_agg(owner || '=' || balance, ',' ORDER BY owner) FROM accounts";
+        assert_eq!(scene.one(rows), "1=1,2=2,3=3,4=4,5=5", "{fault:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! The plan of the first start, and doing it.
 
 use dual_database::init::{RowCounts, Stores, apply, plan};
+use dual_database::schema::Making;
 use dual_database::store::postgres::Settings;
 use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
 use dual_database::{Kind, Store};
@@ -16,6 +17,7 @@ fn stores(scene: &Scene<'_>) -> Stores {
             path: scene.path("bot.db"),
             busy: std::time::Duration::from_secs(5),
             tables: tables(),
+            making: Making::default(),
         },
     }
 }

@@ -70,9 +70,9 @@ impl File {
 }
 
 async fn push(primary: &Primary<'_>, batch: &[(RowId, Tracked)]) -> Pushed {
-    match primary.push(batch, None).await.unwrap() {
+    match primary.push(batch, None, None).await.unwrap() {
         PushEnd::Done(pushed) => pushed,
-        PushEnd::Ahead { .. } => panic!("ahead"),
+        end => panic!("{end:?}"),
     }
 }
 
@@ -120,7 +120,7 @@ async fn merges(server: &'static Server) {
     // It stands, and the file hears of it, perhaps again; in a comparison it takes every row in.
     let again = state(&primary, 0).await[&1].clone();
     assert_eq!((&again.version, again.txid > row.txid), (&row.version, true));
-    primary.push(&[(id(1), stale)], Some(true)).await.unwrap();
+    primary.push(&[(id(1), stale)], Some(true), None).await.unwrap();
     assert_eq!(state(&primary, 0).await[&1], again);
     let logged = primary.conflicts(9).await.unwrap();
     assert_eq!((logged.len(), logged[0].conflict), (1, lost));
@@ -150,7 +150,7 @@ async fn merges(server: &'static Server) {
     // Of a row that was there once and is not, only a comparison decides.
     let lost = Tracked::settled(file.visit(Some("lost"), 50).version);
     assert_eq!(push(&primary, &[(id(77), lost.clone())]).await.gone, [id(77)]);
-    let end = primary.push(&[(id(77), lost.clone())], Some(false)).await.unwrap();
+    let end = primary.push(&[(id(77), lost.clone())], Some(false), None).await.unwrap();
     assert!(matches!(end, PushEnd::Done(pushed) if pushed.gone.is_empty()));
     assert_eq!(state(&primary, 0).await[&77].version, lost.version);
 }
@@ -174,7 +174,7 @@ async fn what_lies_ahead_of_the_servers_clock_is_refused_with_the_whole_batch() 
     let primary = session.primary(FILE).unwrap();
     let file = File::of(&primary, 7).await;
     let batch = [(id(1), file.visit(None, 1)), (id(2), file.visit(None, 200_000))];
-    let end = primary.push(&batch, None).await.unwrap();
+    let end = primary.push(&batch, None, None).await.unwrap();
     assert!(matches!(end, PushEnd::Ahead { now_ms } if now_ms >= file.now_ms + 30_000));
     assert!(state(&primary, 0).await.is_empty() && !session.in_transaction());
 }
@@ -497,7 +497,7 @@ async fn a_row_that_is_locked_is_left_out_and_a_locked_table_is_no_row_s_fault()
     assert_eq!((rows.len(), &rows[&1].version.columns[1].value), (2, &text("a")));
     other.begin("begin").await.unwrap();
     other.batch("lock", "LOCK TABLE visits IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    let error = primary.push(&blocked, None).await.unwrap_err();
+    let error = primary.push(&blocked, None, None).await.unwrap_err();
     assert!(is_retryable(&error) && error.is_unavailable(), "{error}");
     assert!(!session.in_transaction());
     other.commit("end").await.unwrap();
@@ -674,6 +674,8 @@ mod against_the_model {
         let defaults = Defaults::new(visits().defaults());
         let stamped = |at: Option<i64>| at.map_or(Stamp::ZERO, |ms| file.at(ms));
         let tracked = |(alive, life, columns, bases): Draft| {
+            // Who lives has a birth; without one a row would count as absent.
+            let life = life.or(alive.then_some(0));
             let live = Register { stamp: stamped(life), value: alive };
             let columns = columns
                 .into_iter()
@@ -698,7 +700,7 @@ mod against_the_model {
                 let (gone, log, rose) = model(&mut rows, &batch, comparison, horizon, &defaults);
                 let pushes: Vec<_> =
                     batch.iter().rev().map(|(key, row)| (id(*key), row.clone())).collect();
-                let end = runtime.block_on(primary.push(&pushes, comparison)).unwrap();
+                let end = runtime.block_on(primary.push(&pushes, comparison, None)).unwrap();
                 let PushEnd::Done(pushed) = end else { panic!("ahead") };
                 prop_assert_eq!(&pushed.refused, &vec![]);
                 let now: BTreeMap<i64, Version> = runtime

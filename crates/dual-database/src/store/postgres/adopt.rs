@@ -49,6 +49,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is in the way; if there is anything, no step may be run.
     pub obstacles: Vec<Obstacle>,
+    /// What a person could do, where no statement of the owner's helps.
+    pub advice: Option<String>,
     /// The most characters of a text column that has a limit.
     pub lengths: Vec<(&'static str, u32)>,
     /// Columns besides key and surrogate that refuse NULL.
@@ -78,10 +80,21 @@ impl Plan {
         let error = Error::new(kind, operation, format!("{}: {}", self.target, reasons.join("; ")));
         let statements: Vec<&str> =
             self.obstacles.iter().filter_map(|obstacle| obstacle.sql.as_deref()).collect();
+        if let Some(advice) = &self.advice {
+            return Some(error.with_hint(advice));
+        }
         if statements.is_empty() {
             return Some(error);
         }
         Some(error.with_hint(format!("the owner can run: {};", statements.join("; "))))
+    }
+
+    /// Somebody has taken away what was tracked: that is for a person to decide about.
+    pub(super) fn taken_away(&mut self, target: &str, what: &str, advice: &str) {
+        self.target = target.to_owned();
+        self.advice = Some(advice.to_owned());
+        self.obstacles.clear();
+        self.shape(None, what, None);
     }
 
     fn step(&mut self, what: impl Into<String>, sql: impl Into<String>) {

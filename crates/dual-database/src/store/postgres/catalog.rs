@@ -171,12 +171,19 @@ impl Catalog {
     /// # Errors
     /// As [`Session::query`].
     pub async fn read(session: &Session, table: &Table) -> Result<Catalog> {
-        let name = Type::TEXT;
-        let found = session
-            .query(OPERATION, RELATION, &[(&quoted(table.name()), name)])
-            .await?
-            .into_iter()
-            .next();
+        let sql = "SELECT to_regclass($1)::oid";
+        let row = one(session, sql, &[(&quoted(table.name()), Type::TEXT)]).await?;
+        Catalog::read_of(session, table, get(&row, 0)?).await
+    }
+
+    /// The same of the table with that object id, wherever the search path leads; `None`: there is
+    /// none.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn read_of(session: &Session, table: &Table, oid: Option<u32>) -> Result<Catalog> {
+        let found = session.query(OPERATION, RELATION, &[(&oid, Type::OID)]).await?;
+        let found = found.into_iter().next();
         let mut catalog = Catalog { table: None, rights: Rights::default() };
         if let Some(row) = found {
             catalog.table = Some(read_table(session, table, &row).await?);
@@ -202,7 +209,7 @@ const RELATION: &str = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkin
      ARRAY(SELECT r FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS r \
            WHERE NOT has_table_privilege(c.oid, r)) \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     WHERE c.oid = to_regclass($1)";
+     WHERE c.oid = $1";
 
 const COLUMNS: &str = "SELECT a.attname::text, format_type(b.oid, NULL), \
      format_type(a.atttypid, a.atttypmod), \

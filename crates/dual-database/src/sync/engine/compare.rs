@@ -8,20 +8,21 @@
 
 use tracing::{debug, info, warn};
 
+use super::gaps::tell;
 use super::plan::{Plan, Tally, Terms, plan};
 use super::pull::take_in;
 use super::push::acknowledged;
 use super::quarantine::Ward;
 use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
-use super::{log, push};
-use crate::Result;
-use crate::merge::{Bases, Conflict, RegisterId, overwritten};
+use super::{Shared, log, push};
+use crate::merge::{Bases, Change, Conflict, RegisterId, Version, overwritten};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{PushEnd, Pushed, RemoteRow};
-use crate::store::sqlite::replica::{ConflictEntry, Content, Durability};
-use crate::sync::reconcile::{Guard, Unknown, unknown};
+use crate::store::sqlite::replica::{ConflictEntry, Content, Durability, Taken};
+use crate::sync::reconcile::{Guard, Uncaptured, Unknown, unknown};
 use crate::sync::{Break, Epoch, Event, Follow, Snapshot};
+use crate::{Result, Store};
 
 /// Rows of each side that are looked at together.
 pub(super) const RANGE: usize = 2_000;
@@ -32,8 +33,6 @@ pub(super) struct Comparison {
     /// The file's state as it began; anything else ends it.
     state: Follow,
     cause: Break,
-    /// Capture or a table was made anew since the file followed.
-    anew: bool,
     /// Who answers; the token may be rotated meanwhile by another process of the file.
     epoch: Epoch,
     /// From where the file follows afterwards.
@@ -55,8 +54,11 @@ pub(super) struct Comparison {
 }
 
 impl Rounds {
-    /// Reads who the server is.
+    /// Notes on both sides what came past the triggers, and reads who the server is.
     pub(super) async fn compare(&mut self) -> Result<Flow> {
+        if !self.loose_here().await?.is_none() {
+            self.note_gaps().await?;
+        }
         let (node, is_empty, generation) = self
             .read("begin a comparison", |content| {
                 let mut is_empty = true;
@@ -66,17 +68,19 @@ impl Rounds {
                 Ok((content.node()?, is_empty, content.generation()))
             })
             .await?;
-        let Follow::Reconciling { cause, approved, followed } = &node.follow else {
+        let Follow::Reconciling { cause, approved, .. } = &node.follow else {
             return Flow::more();
         };
-        let (cause, approved, followed) = (*cause, *approved, *followed);
+        let (cause, approved) = (*cause, *approved);
         let link = self.take_link("begin a comparison")?;
         let primary = self.primary(&link);
         primary.forget_future_ids().await?;
+        tell("PostgreSQL", primary.mend().await?);
         let sent_ms = now_ms();
         let header = primary.header().await?;
         self.shared.clock().measure(sent_ms, header.now_ms);
-        // Behind a pooler a connection outlives its server.
+        // Behind a pooler a connection outlives its server; and one that has just found that it lacks
+        // something is another one.
         if node.follow.break_at(&header.epoch, &node.tokens).is_some() {
             self.drop_link();
             return Flow::more();
@@ -84,13 +88,10 @@ impl Rounds {
         self.put_link(link);
         info!(?cause, "comparing both sides");
         let unasked = matches!(cause, Break::FirstContact | Break::Rebuilt | Break::Backlog);
-        let same_tables = |epoch: Epoch| epoch.relations == header.epoch.relations;
-        let anew = cause == Break::CaptureGap || !followed.is_some_and(same_tables);
         let asks = !approved && !unasked && !is_empty;
         Flow::to(Stand::ReadThere(Box::new(Comparison {
             state: node.follow,
             cause,
-            anew,
             epoch: header.epoch,
             snapshot: header.snapshot,
             horizon: header.horizon,
@@ -112,7 +113,7 @@ impl Rounds {
         let range = self.primary(&link).range(comparison.table, comparison.after, RANGE).await?;
         self.put_link(link);
         let header = range.header;
-        let same = Epoch { token: comparison.epoch.token, ..header.epoch } == comparison.epoch;
+        let same = header.epoch.is_server_of(&comparison.epoch);
         if !same || !header.snapshot.follows(&comparison.snapshot) {
             debug!(same, "the server is another one than when the comparison began");
             self.drop_link();
@@ -136,6 +137,8 @@ impl Rounds {
         comparison.plan.end = end;
         if comparison.counts || comparison.plan.is_empty() {
             self.next_range(comparison, end)
+        } else if !comparison.plan.uncaptured.is_empty() {
+            Flow::to(Stand::Uncaptured(comparison))
         } else if comparison.plan.give.rows.is_empty() {
             Flow::to(Stand::Settle(comparison))
         } else {
@@ -164,13 +167,42 @@ impl Rounds {
         Flow::to(Stand::ReadThere(comparison))
     }
 
+    /// Of two values under one stamp one was set past the triggers. What stands is written here, under
+    /// a stamp of its own, and then given like anything else; the other one is logged, if somebody
+    /// could miss it.
+    pub(super) async fn uncaptured(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
+        let shared = self.shared.clone();
+        let settled = self
+            .write("compare: settle what nobody captured", Durability::Full, move |content| {
+                if !comparison.is_of(content)? {
+                    return Ok(None);
+                }
+                for (id, at, found) in &comparison.plan.uncaptured {
+                    if let Some(there) = comparison.there.get(*at) {
+                        settle_uncaptured(content, &shared, *id, &there.version, found)?;
+                    }
+                }
+                Ok(Some(comparison))
+            })
+            .await?;
+        match settled {
+            Some(comparison) => Flow::to(Stand::ReadHere(comparison)),
+            None => Flow::more(),
+        }
+    }
+
     /// Gives what PostgreSQL lacks of the range.
     pub(super) async fn give(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
         let link = self.take_link("compare: give")?;
         let intact = comparison.cause.primary_is_intact();
-        let end = self.primary(&link).push(&comparison.plan.give.rows, Some(intact)).await;
+        let (rows, epoch) = (&comparison.plan.give.rows, &comparison.epoch);
+        let end = self.primary(&link).push(rows, Some(intact), Some(epoch)).await;
         self.put_link(link);
         match end? {
+            PushEnd::OtherServer => {
+                self.drop_link();
+                Flow::more()
+            }
             PushEnd::Ahead { now_ms } => Flow::to(Stand::Restamp { primary_ms: now_ms }),
             // Purged since the range was planned.
             PushEnd::Done(pushed) if !pushed.gone.is_empty() => {
@@ -289,7 +321,14 @@ impl Comparison {
         let ward = Ward::read(content)?;
         let is_pending = |id: RowId, row: &_| push::is_pending(row, id, &node, &ward);
         let intact = self.cause.primary_is_intact();
-        let terms = Terms { intact, anew: self.anew, horizon: self.horizon, seq: node.seq };
+        let Some(local) = content.tables().get(self.table) else { return Ok(None) };
+        let terms = Terms {
+            intact,
+            here: self.cause == Break::LocalGap,
+            defaults: &local.defaults,
+            horizon: self.horizon,
+            seq: node.seq,
+        };
         let (plan, tally) =
             plan(here, &self.there, terms, is_pending, |id| ward.has(id, crate::Store::Sqlite));
         if self.counts {
@@ -300,6 +339,46 @@ impl Comparison {
             self.plan = plan;
         }
         Ok(end)
+    }
+}
+
+/// Writes what stands of these columns of a row, as a change that is made here now; or the row is set
+/// aside, if the file's table refuses it.
+fn settle_uncaptured(
+    content: &Content<'_>,
+    shared: &Shared,
+    id: RowId,
+    there: &Version,
+    found: &[Uncaptured],
+) -> Result<()> {
+    let Some(local) = content.row(id)? else { return Ok(()) };
+    let own = &local.tracked.version;
+    // What has another stamp by now was settled, or changed, since it was found.
+    let found: Vec<&Uncaptured> =
+        found.iter().filter(|one| own.stamp_of(one.column) == there.stamp_of(one.column)).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let side = |one: &Uncaptured, stands: bool| {
+        if (one.stands == Store::Sqlite) == stands { own } else { there }
+    };
+    let columns = found.iter().filter_map(|one| {
+        let value = &side(one, true).columns.get(one.column)?.value;
+        Some((one.column, value.clone()))
+    });
+    let stamp = shared.clock().propose(own.highest().max(there.highest()));
+    let entries: Vec<ConflictEntry> = found
+        .iter()
+        .filter(|one| one.loses)
+        .map(|one| {
+            let register = RegisterId::Column(one.column);
+            let conflict = Conflict { register, winner: stamp, loser: own.stamp_of(one.column) };
+            log::entry(id, conflict, Some(side(one, true)), side(one, false))
+        })
+        .collect();
+    match content.try_change(id, &Change::Update(columns.collect()), stamp)? {
+        Taken::Done => content.log_conflicts(&entries),
+        Taken::Refused => Ok(()),
     }
 }
 
@@ -336,6 +415,9 @@ fn settle(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
 /// A row that was deleted at PostgreSQL, and its tombstone purged there.
 fn drop_purged(content: &Content<'_>, id: RowId, horizon: Stamp, intact: bool) -> Result<()> {
     let Some(row) = content.row(id)? else { return Ok(()) };
+    if row.tracked.version.is_absent() {
+        return content.forget(id);
+    }
     if unknown(&row.tracked, horizon) != Unknown::Delete {
         return Ok(());
     }

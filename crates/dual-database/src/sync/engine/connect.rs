@@ -9,7 +9,6 @@ use super::link::Link;
 use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use crate::stamp::Writer;
 use crate::store::postgres::primary::Header;
-use crate::store::sqlite::capture;
 use crate::store::sqlite::replica::{Content, Durability, Node};
 use crate::sync::{Break, Event, Follow, Token, Tokens};
 use crate::{Error, Kind, Result};
@@ -25,6 +24,7 @@ impl Rounds {
         let sent_ms = now_ms();
         let header = self.primary(&link).header().await?;
         self.shared.clock().measure(sent_ms, header.now_ms);
+        self.shadowed.clone_from(&link.shadowed);
         self.put_link(link);
         Flow::to(Stand::Propose(Box::new(header)))
     }
@@ -32,6 +32,7 @@ impl Rounds {
     /// A break goes to disk before PostgreSQL gets the token: afterwards nothing else tells of it.
     pub(super) async fn propose(&mut self, header: Header) -> Result<Flow> {
         let (asked, tokens) = (self.file, self.tokens);
+        let shadowed = self.shadowed.clone();
         let work = move |content: &Content<'_>| {
             let mut node = content.node()?;
             if node.file != asked {
@@ -40,6 +41,9 @@ impl Rounds {
             // Another process of the file has rotated it since: what was read proves nothing.
             let rotated = node.tokens != tokens;
             belongs(&node, &header)?;
+            if let Some(other) = shadowed.filter(|_| node.installation.is_none()) {
+                return Err(tracked_elsewhere(&other));
+            }
             let mut seen = header.epoch.token;
             let cause = node.follow.break_at(&header.epoch, &node.tokens);
             if cause.is_some() && rotated {
@@ -137,34 +141,17 @@ impl Rounds {
         self.claimed.extend(claimed.into_iter().map(replacement));
         Flow::to(Stand::PushRead)
     }
+}
 
-    /// Whether capture in the file is as it was installed. Looked at again only when the file's
-    /// schema has changed.
-    pub(super) async fn inspect(&mut self) -> Result<Flow> {
-        let version = self.read("inspect capture", schema_version).await?;
-        if self.inspected == Some(version) {
-            return Flow::to(Stand::PushRead);
-        }
-        let (version, drifted) = self
-            .write("inspect capture", Durability::Full, |content| {
-                let drifted = reinstall(content)?;
-                if drifted > 0 {
-                    let mut node = content.node()?;
-                    node.follow = follow(&node.follow, Event::Broken(Break::CaptureGap))?;
-                    content.set_node(&node)?;
-                }
-                Ok((schema_version(content)?, drifted))
-            })
-            .await?;
-        if drifted > 0 {
-            warn!(
-                tables = drifted,
-                "capture in the file was not as installed: both sides will be compared"
-            );
-        }
-        self.inspected = Some(version);
-        Flow::to(Stand::PushRead)
-    }
+/// The file has never met this database, and the table that is tracked there is not the one that it
+/// means: two programs of one name, each with a schema of its own, must not be made one.
+fn tracked_elsewhere(other: &str) -> Error {
+    let message = format!(
+        "another table of that name is joined in this database already; here the search path leads to {other}"
+    );
+    Error::new(Kind::Configuration, "meet PostgreSQL", message).with_hint(
+        "use a database of its own for each program, or a search_path that leads to the table that is joined",
+    )
 }
 
 /// Changes whenever somebody changes a table, an index or a trigger of the file.
@@ -174,19 +161,6 @@ pub(super) fn schema_version(content: &Content<'_>) -> Result<i64> {
         .connection()
         .query_row("PRAGMA schema_version", [], |row| row.get(0))
         .map_err(|cause| crate::store::sqlite::failed(operation, cause))
-}
-
-/// Installs capture again where it is not as it was; says on how many tables.
-fn reinstall(content: &Content<'_>) -> Result<usize> {
-    let number = content.node()?.number;
-    let mut drifted = 0;
-    for table in content.tables() {
-        if capture::drift(content.connection(), &table.layout)? != capture::Drift::None {
-            capture::install(content.connection(), &table.layout, number)?;
-            drifted += 1;
-        }
-    }
-    Ok(drifted)
 }
 
 /// A file that has met another installation is not mixed into this one.

@@ -16,6 +16,8 @@ use crate::store::postgres::{Limits, Session};
 pub(super) struct Link {
     session: Session,
     tables: Arc<[RemoteTable]>,
+    /// Another table to which the search path leads instead of the tracked one.
+    pub(super) shadowed: Option<String>,
 }
 
 impl Link {
@@ -30,7 +32,8 @@ impl Link {
                 info!(table = table.table.name(), adopted = found.adopted, steps, "prepared");
             }
         }
-        Ok(Link { session, tables: prepared.tables })
+        let shadowed = prepared.found.iter().find_map(|found| found.shadowed.clone());
+        Ok(Link { session, tables: prepared.tables, shadowed })
     }
 
     /// No transaction is open.

@@ -3,12 +3,14 @@
 //!
 //! - `step`, `rounds`: the steps as data, where a round stands, what a failed step leaves;
 //! - `link`, `connect`, `push`, `pull`: the steps of an ordinary round;
+//! - `gaps`: what came past the triggers of either side; `scrub`: the background verification;
 //! - `plan`, `compare`: the full comparison, by ranges; `repair`: what a person decides about it;
 //! - `quarantine`, `log`: rows that are set aside, entries of the conflict log;
 //! - `task`: when rounds run, and in which process.
 
 mod compare;
 mod connect;
+mod gaps;
 mod link;
 mod log;
 mod plan;
@@ -17,6 +19,7 @@ mod push;
 mod quarantine;
 mod repair;
 mod rounds;
+mod scrub;
 mod step;
 mod task;
 
@@ -24,6 +27,7 @@ pub(crate) use connect::{belongs, other_installation};
 pub use step::{Fault, Step, StepHook};
 pub(crate) use step::{hooked, hooked_once};
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -49,6 +53,9 @@ const SESSIONS: usize = 4;
 
 /// How many rows of a table are held in memory and merged in one transaction, unless told.
 const AT_ONCE: u32 = 50_000;
+
+/// How long a full pass of the background verification takes, unless told.
+const SCRUB: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long tombstones are kept, and how often those that are older are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +108,11 @@ pub struct Shared {
     /// Where PostgreSQL rings the doorbell, if not at the same address: behind a pooler in
     /// transaction mode LISTEN needs a direct one.
     pub doorbell: Option<Settings>,
+    /// How long a full pass of the background verification takes; `None`: there is none.
+    pub scrub_every: Option<Duration>,
+    /// The next round looks for rows that came past the triggers: at the start, when somebody asks for
+    /// an exchange, when a call has met one.
+    pub looks: AtomicBool,
     /// For tests: what happens to each step.
     pub hook: Option<Arc<dyn StepHook>>,
 }
@@ -111,6 +123,7 @@ impl Shared {
     #[must_use]
     pub fn new(postgres: Settings, limits: Limits, sqlite: ReplicaSettings) -> Shared {
         let pool = Pool::new(postgres.clone(), limits, sqlite.tables.clone(), SESSIONS);
+        let pool = pool.making(sqlite.making);
         let number = Writer::new(rand::random_range(1..=Writer::MAX.number()));
         Shared {
             tables: sqlite.tables.clone(),
@@ -127,6 +140,8 @@ impl Shared {
             retention: Retention::default(),
             at_once: AT_ONCE,
             doorbell: None,
+            scrub_every: Some(SCRUB),
+            looks: AtomicBool::new(true),
             hook: None,
         }
     }

@@ -1,12 +1,13 @@
 //! What a full comparison does with a range of keys; pure.
 
 use super::push::Batch;
-use crate::merge::merge;
+use crate::Store;
+use crate::merge::{Defaults, merge};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
 use crate::store::sqlite::replica::LocalRow;
-use crate::sync::reconcile::{Guard, Unknown, loses, unexplained, unknown};
+use crate::sync::reconcile::{Guard, Uncaptured, Unknown, loses, uncaptured, unexplained, unknown};
 
 /// What is to be done with a range.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,9 @@ pub(super) struct Plan {
     pub(super) take: Vec<usize>,
     /// Rows of the file that were deleted and purged at PostgreSQL.
     pub(super) drop: Vec<RowId>,
+    /// Columns that have two values under one stamp, with the position in PostgreSQL's part. They are
+    /// settled before anything else, and the range is planned again.
+    pub(super) uncaptured: Vec<(RowId, usize, Vec<Uncaptured>)>,
     /// The key with which the range ends; `None`: with its table.
     pub(super) end: Option<i64>,
 }
@@ -24,13 +28,17 @@ pub(super) struct Plan {
 impl Plan {
     /// Both sides are equal there.
     pub(super) fn is_empty(&self) -> bool {
-        self.give.is_empty() && self.take.is_empty() && self.drop.is_empty()
+        self.uncaptured.is_empty()
+            && self.give.is_empty()
+            && self.take.is_empty()
+            && self.drop.is_empty()
     }
 }
 
 /// What a comparison comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
+    /// Rows that live.
     pub(super) rows_here: usize,
     pub(super) rows_there: usize,
     /// Living rows that would be deleted or overwritten.
@@ -61,12 +69,13 @@ impl Tally {
 
 /// Under which a range is planned.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct Terms<'d> {
     /// PostgreSQL has lost nothing.
     pub(super) intact: bool,
-    /// Capture, or the table itself, was made anew: what PostgreSQL has may have been stamped now
-    /// without anybody having written it now.
-    pub(super) anew: bool,
+    /// Only the file's triggers were missing.
+    pub(super) here: bool,
+    /// Of the table's columns.
+    pub(super) defaults: &'d Defaults,
     /// PostgreSQL's purge horizon.
     pub(super) horizon: Stamp,
     /// The file's position as it was read.
@@ -76,27 +85,36 @@ pub(super) struct Terms {
 /// Plans a range of which both sides were read in the order of their keys. `is_refused` says
 /// which of PostgreSQL's rows the file has refused.
 ///
+/// A row that only one side has is no loss to the other, and neither is one that was taken away past
+/// the triggers: it comes back. What would be lost are values, and rows whose delete was captured.
+///
 /// What somebody wrote is no loss: neither what is pending on top of just what PostgreSQL has,
 /// nor what PostgreSQL has that is newer. The exchange would have brought both without asking.
 pub(super) fn plan(
     here: Vec<(RowId, LocalRow)>,
     there: &[RemoteRow],
-    terms: Terms,
+    terms: Terms<'_>,
     is_pending: impl Fn(RowId, &LocalRow) -> bool,
     is_refused: impl Fn(RowId) -> bool,
 ) -> (Plan, Tally) {
-    let Terms { intact, anew, horizon, seq } = terms;
+    let Terms { intact, here: gap_here, defaults, horizon, seq } = terms;
     let mut plan = Plan::default();
-    let mut tally = Tally { rows_here: here.len(), rows_there: there.len(), ..Tally::default() };
+    let mut tally = Tally {
+        rows_here: here.iter().filter(|(_, row)| row.tracked.version.lives()).count(),
+        rows_there: there.iter().filter(|row| row.version.lives()).count(),
+        ..Tally::default()
+    };
     let mut give = Vec::new();
     let mut theirs = there.iter().enumerate().peekable();
     for (id, row) in here {
-        while let Some((at, _)) = theirs.next_if(|(_, remote)| remote.id < id) {
-            plan.take.push(at);
+        while let Some((at, remote)) = theirs.next_if(|(_, remote)| remote.id < id) {
+            plan.take.extend(Some(at).filter(|_| !remote.version.is_absent()));
         }
         let own = &row.tracked;
         let Some((at, remote)) = theirs.next_if(|(_, remote)| remote.id == id) else {
             match unknown(own, horizon) {
+                // Nobody knows anything of it.
+                _ if own.version.is_absent() => plan.drop.push(id),
                 Unknown::Delete => {
                     tally.lost_here += usize::from(own.version.live.value);
                     plan.drop.push(id);
@@ -105,9 +123,16 @@ pub(super) fn plan(
             }
             continue;
         };
-        tally.lost_here += usize::from(anew && loses(&own.version, &remote.version));
+        let carried = row.unreadable.is_none() && remote.unreadable.is_none();
+        let found = match carried && !intact && !is_refused(id) {
+            true => uncaptured(own, &remote.version, gap_here, defaults),
+            false => Vec::new(),
+        };
+        let loses_on = |side| found.iter().any(|one| one.loses && one.stands != side);
+        tally.lost_here += usize::from(loses_on(Store::Sqlite));
+        let lost_there = loses_on(Store::Postgres);
         let kept = unexplained(own, &remote.version);
-        tally.lost_there += usize::from(loses(&remote.version, &kept));
+        tally.lost_there += usize::from(lost_there || loses(&remote.version, &kept));
         let agrees = own.version == remote.version && row.surrogate == remote.surrogate;
         if !agrees || own.bases.any() || remote.unreadable.is_some() || is_refused(id) {
             plan.take.push(at);
@@ -116,8 +141,11 @@ pub(super) fn plan(
         if is_pending(id, &row) || merge(&remote.version, &offered).left_is_behind {
             give.push((id, row));
         }
+        if !found.is_empty() {
+            plan.uncaptured.push((id, at, found));
+        }
     }
-    plan.take.extend(theirs.map(|(at, _)| at));
+    plan.take.extend(theirs.filter(|(_, remote)| !remote.version.is_absent()).map(|(at, _)| at));
     plan.give = Batch::of(give, seq);
     (plan, tally)
 }

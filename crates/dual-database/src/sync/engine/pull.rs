@@ -180,17 +180,14 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) ->
         true => judge_poll(
             epoch,
             snapshot,
-            &node.tokens,
+            [tokens, &node.tokens],
             &header.epoch,
             &header.snapshot,
             header.purged,
         ),
     };
     match verdict {
-        // Another process of the file has rotated it since the poll.
-        Verdict::Broken(Break::OtherFile) if node.tokens != *tokens => {
-            return Ok(Applied::Overtaken);
-        }
+        Verdict::Overtaken => return Ok(Applied::Overtaken),
         Verdict::Broken(cause) => return Ok(Applied::Broken(cause)),
         Verdict::Apply => {}
     }
@@ -222,7 +219,7 @@ pub(super) fn take_in(
         return ward.unreadable(content, row.id, Side::Sqlite, column);
     }
     let Some(table) = content.tables().get(row.id.table) else { return Ok(()) };
-    let before = content.row(row.id)?;
+    let before = content.captured(row.id)?;
     let existing = before.as_ref().map(|local| &local.tracked);
     let absorbed = Tracked::absorb(existing, &row.version, intact, &table.defaults);
     match content.take(row.id, before.as_ref(), Some(&row.version), &absorbed, row.surrogate)? {

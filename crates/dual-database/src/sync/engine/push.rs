@@ -15,7 +15,7 @@ use crate::store::postgres::primary::{LOCKED, PushEnd, Pushed};
 use crate::store::sqlite::replica::{
     ConflictEntry, Content, Durability, LocalRow, Node, Pending, Side,
 };
-use crate::sync::{Break, Event, Follow};
+use crate::sync::{Break, Epoch, Event, Follow};
 
 /// Rows on their way to PostgreSQL.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub(super) struct Batch {
     /// The generation of the file that they were read from: a position says nothing about
     /// another one.
     pub(super) generation: u64,
+    /// The server for which they were read.
+    pub(super) followed: Option<Epoch>,
     /// Rows that cannot be sent: the column whose value PostgreSQL cannot hold.
     pub(super) unreadable: Vec<(RowId, usize)>,
 }
@@ -36,6 +38,8 @@ impl Batch {
         let mut batch = Batch { upto, ..Batch::default() };
         for (id, row) in rows {
             match row.unreadable {
+                // It was taken away past the triggers: nothing of it is left to be sent.
+                _ if row.tracked.version.is_absent() => {}
                 Some(column) => batch.unreadable.push((id, column)),
                 None => batch.rows.push((id, row.tracked)),
             }
@@ -86,12 +90,21 @@ impl Rounds {
             Follow::Held { losses, .. } => return self.wait_for_a_person(&node, losses).await,
             Follow::Following { .. } => self.held_since = None,
         }
+        if pending.as_ref().is_some_and(|pending| pending.rows.iter().any(|(_, row)| row.is_loose))
+        {
+            self.note_gaps().await?;
+            return Flow::more();
+        }
+        let followed = match &node.follow {
+            Follow::Following { epoch, .. } => Some(*epoch),
+            Follow::Reconciling { .. } | Follow::Held { .. } => None,
+        };
         let Some(pending) = pending else {
             self.break_off(node.follow, Break::Backlog).await?;
             info!("much has changed in the file: both sides are gone through by ranges");
             return Flow::more();
         };
-        let batch = Batch { generation, ..Batch::of(pending.rows, pending.upto) };
+        let batch = Batch { generation, followed, ..Batch::of(pending.rows, pending.upto) };
         Flow::to(match batch.is_empty() {
             false if batch.rows.is_empty() => {
                 Stand::Acknowledge(Box::new((batch, Pushed::default())))
@@ -132,13 +145,17 @@ impl Rounds {
     /// Merges it at PostgreSQL, in one transaction.
     pub(super) async fn push(&mut self, batch: Batch) -> Result<Flow> {
         let link = self.take_link("push")?;
-        let end = self.primary(&link).push(&batch.rows, None).await;
+        let end = self.primary(&link).push(&batch.rows, None, batch.followed.as_ref()).await;
         self.put_link(link);
-        let end = end?;
-        Flow::to(match end {
-            PushEnd::Ahead { now_ms } => Stand::Restamp { primary_ms: now_ms },
-            PushEnd::Done(pushed) => Stand::Acknowledge(Box::new((batch, pushed))),
-        })
+        match end? {
+            PushEnd::Ahead { now_ms } => Flow::to(Stand::Restamp { primary_ms: now_ms }),
+            PushEnd::Done(pushed) => Flow::to(Stand::Acknowledge(Box::new((batch, pushed)))),
+            // The next connection finds out what has become of it.
+            PushEnd::OtherServer => {
+                self.drop_link();
+                Flow::more()
+            }
+        }
     }
 
     /// Gives other stamps to what PostgreSQL has refused as too far ahead of its clock. On disk

@@ -13,6 +13,7 @@ use std::time::Instant;
 use tracing::info;
 
 use super::compare::RANGE;
+use super::gaps::tell;
 use super::quarantine::Ward;
 use super::rounds::{Advance, Flow, Rounds, follow, now_ms};
 use super::{Preference, Shared, log};
@@ -76,6 +77,14 @@ impl Rounds {
 
     async fn settle_all(&mut self, prefer: Preference) -> Result<()> {
         self.claim_all().await?;
+        // What is compared are the tables: what came past the triggers counts like anything else.
+        if !self.loose_here().await?.is_none() {
+            self.note_gaps().await?;
+        }
+        let link = self.take_link("repair: look for gaps")?;
+        let noted = self.primary(&link).mend().await;
+        self.put_link(link);
+        tell("PostgreSQL", noted?);
         if prefer == Preference::Newest {
             return Ok(());
         }
@@ -192,7 +201,7 @@ fn settle(
     let one = |id: RowId, local: Option<&LocalRow>, remote: Option<&RemoteRow>| match prefer {
         Preference::Sqlite => stamp_above(content, shared, id, local, remote, horizon),
         Preference::Postgres | Preference::Newest => {
-            take_as_is(content, &ward, id, local, remote, from)
+            take_as_is(content, shared, &ward, id, (local, remote), (from, horizon))
         }
     };
     for (id, local) in here {
@@ -207,18 +216,20 @@ fn settle(
 }
 
 /// The file's row becomes PostgreSQL's, stamps and all, but for what was written since the file's
-/// position `from`, when the person was asked.
+/// position `from`, when the person was asked. A row that PostgreSQL does not have is deleted, for
+/// everybody: another file would give it back.
 fn take_as_is(
     content: &Content<'_>,
+    shared: &Shared,
     ward: &Ward,
     id: RowId,
-    local: Option<&LocalRow>,
-    remote: Option<&RemoteRow>,
-    from: i64,
+    (local, remote): (Option<&LocalRow>, Option<&RemoteRow>),
+    (from, horizon): (i64, Stamp),
 ) -> Result<()> {
+    let remote = remote.filter(|remote| !remote.version.is_absent());
     let later = local.filter(|local| local.seq > from && local.tracked.bases.any());
     if let Some(local) = later {
-        let lives = |version: &Version| version.live.value;
+        let lives = |version: &Version| version.lives();
         let remote = remote.filter(|remote| lives(&remote.version));
         let is_part = local.tracked.bases.live.is_none() && lives(&local.tracked.version);
         // A birth, a death and a row that is nowhere else stay as a whole.
@@ -227,9 +238,13 @@ fn take_as_is(
         }
     }
     let Some(remote) = remote else {
-        if let Some(local) = local {
-            lose(content, id, &local.tracked.version, None, Stamp::ZERO)?;
-            content.forget(id)?;
+        let Some(version) = local.map(|local| &local.tracked.version) else { return Ok(()) };
+        if !version.lives() {
+            return content.forget(id);
+        }
+        let stamp = shared.clock().propose(version.highest().max(horizon));
+        if content.try_change(id, &Change::Delete, stamp)? == Taken::Done {
+            lose(content, id, version, None, stamp)?;
         }
         return Ok(());
     };
@@ -287,7 +302,7 @@ fn stamp_above(
 ) -> Result<()> {
     let own = local.map(|local| &local.tracked);
     let theirs = remote.map(|remote| &remote.version);
-    let lives = |version: Option<&Version>| version.is_some_and(|version| version.live.value);
+    let lives = |version: Option<&Version>| version.is_some_and(Version::lives);
     let mine = own.map(|own| &own.version);
     let values = |version: Option<&Version>| -> Vec<crate::value::Value> {
         version.map_or(Vec::new(), |v| v.columns.iter().map(|c| c.value.clone()).collect())
@@ -299,7 +314,7 @@ fn stamp_above(
     let Some(table) = content.tables().get(id.table) else { return Ok(()) };
     let known = mine.into_iter().chain(theirs).map(Version::highest);
     let stamp = shared.clock().propose(known.fold(horizon, Stamp::max));
-    let change = match mine.filter(|version| version.live.value) {
+    let change = match mine.filter(|version| version.lives()) {
         Some(version) => Change::Insert(values(Some(version))),
         None => Change::Delete,
     };
@@ -358,15 +373,15 @@ fn lose(
 
 /// The registers of a living row that `winner` has otherwise, whatever the stamps.
 fn replaced<'v>(loser: &'v Version, winner: &'v Version) -> impl Iterator<Item = Conflict> + 'v {
-    let died = loser.live.value && !winner.live.value;
-    let live = (loser.live.value != winner.live.value).then_some(Conflict {
+    let died = loser.lives() && !winner.lives();
+    let live = (loser.lives() != winner.lives()).then_some(Conflict {
         register: RegisterId::Live,
         winner: winner.live.stamp,
         loser: loser.live.stamp,
     });
     let columns = loser.columns.iter().zip(&winner.columns).enumerate();
     let columns =
-        columns.filter(move |(_, (own, new))| loser.live.value && (own.value != new.value || died));
+        columns.filter(move |(_, (own, new))| loser.lives() && (own.value != new.value || died));
     live.into_iter().chain(columns.map(|(at, (own, new))| Conflict {
         register: RegisterId::Column(at),
         winner: new.stamp,

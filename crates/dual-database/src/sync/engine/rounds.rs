@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::compare::Comparison;
 use super::link::Link;
 use super::push::Batch;
+use super::scrub::Scrubber;
 use super::step::{Fault, Step, injected};
 use super::{Exchange, Shared};
 use crate::stamp::Writer;
@@ -32,6 +33,7 @@ pub(super) enum Stand {
     Rotate { seen: Option<Token>, fresh: Token },
     Confirm { fresh: Token },
     Inspect,
+    Gaps,
     PushRead,
     Claim(Vec<Writer>),
     Renumber { claimed: Vec<Writer>, replaced: Vec<(Writer, Writer)> },
@@ -40,6 +42,7 @@ pub(super) enum Stand {
     ReadHere(Box<Comparison>),
     Give(Box<Comparison>),
     Settle(Box<Comparison>),
+    Uncaptured(Box<Comparison>),
     Finish(Box<Comparison>),
     Hold(Box<Comparison>),
     Push(Batch),
@@ -49,6 +52,7 @@ pub(super) enum Stand {
     Told { numbers: Vec<i64>, generation: u64 },
     Poll,
     Apply(Box<(Poll, Follow)>),
+    Scrub,
 }
 
 impl Stand {
@@ -59,6 +63,7 @@ impl Stand {
             Stand::Rotate { .. } => Step::Rotate,
             Stand::Confirm { .. } => Step::Confirm,
             Stand::Inspect => Step::Inspect,
+            Stand::Gaps => Step::Gaps,
             Stand::PushRead => Step::PushRead,
             Stand::Claim(_) => Step::Claim,
             Stand::Renumber { .. } => Step::Renumber,
@@ -67,6 +72,7 @@ impl Stand {
             Stand::ReadHere(_) => Step::ReadHere,
             Stand::Give(_) => Step::Give,
             Stand::Settle(_) => Step::Settle,
+            Stand::Uncaptured(_) => Step::Uncaptured,
             Stand::Finish(_) => Step::Finish,
             Stand::Hold(_) => Step::Hold,
             Stand::Push(_) => Step::Push,
@@ -76,6 +82,7 @@ impl Stand {
             Stand::Told { .. } => Step::Told,
             Stand::Poll => Step::Poll,
             Stand::Apply(_) => Step::Apply,
+            Stand::Scrub => Step::Scrub,
         }
     }
 }
@@ -136,6 +143,8 @@ pub(super) struct Rounds {
     pub(super) signed: bool,
     /// The version of the file's schema that was found to be as installed.
     pub(super) inspected: Option<i64>,
+    /// Another table of the server's to which the search path leads instead of the tracked one.
+    pub(super) shadowed: Option<String>,
     /// Rounds that have read what is pending.
     pub(super) begun: u64,
     /// The last of them that has exchanged everything there was.
@@ -156,6 +165,8 @@ pub(super) struct Rounds {
     pub(super) turn: Option<PushTurn>,
     /// The last wait for it was in vain.
     pub(super) turn_missed: bool,
+    /// What the background verification looks at.
+    pub(super) scrubber: Scrubber,
     /// The file is the one that was read: it was not lost and brought back since.
     generation: u64,
 }
@@ -173,6 +184,7 @@ impl Rounds {
             claimed: BTreeSet::new(),
             signed: false,
             inspected: None,
+            shadowed: None,
             begun: 0,
             caught_up: 0,
             held: None,
@@ -182,6 +194,7 @@ impl Rounds {
             purged: None,
             turn: None,
             turn_missed: false,
+            scrubber: Scrubber::default(),
             generation: 0,
         }
     }
@@ -256,6 +269,16 @@ impl Rounds {
         self.met && self.link.as_ref().is_some_and(Link::is_open)
     }
 
+    /// The next step looks at a part of the background verification, if one is due and no round is
+    /// under way; says whether it does.
+    pub(super) fn turn_to_scrub(&mut self) -> bool {
+        let is_due = self.stand.is_none() && self.is_scrub_due();
+        if is_due {
+            self.stand = Some(Stand::Scrub);
+        }
+        is_due
+    }
+
     /// The round goes on, or begins, with the first step after PostgreSQL has been met.
     pub(super) fn restart(&mut self) {
         self.stand = None;
@@ -274,6 +297,7 @@ impl Rounds {
             Stand::Rotate { seen, fresh } => self.rotate(seen, fresh).await,
             Stand::Confirm { fresh } => self.confirm(fresh).await,
             Stand::Inspect => self.inspect().await,
+            Stand::Gaps => self.gaps().await,
             Stand::PushRead => self.push_read().await,
             Stand::Claim(numbers) => self.claim(numbers).await,
             Stand::Renumber { claimed, replaced } => self.renumber(claimed, replaced).await,
@@ -282,6 +306,7 @@ impl Rounds {
             Stand::ReadHere(comparison) => self.read_here(comparison).await,
             Stand::Give(comparison) => self.give(comparison).await,
             Stand::Settle(comparison) => self.settle(comparison).await,
+            Stand::Uncaptured(comparison) => self.uncaptured(comparison).await,
             Stand::Finish(comparison) => self.finish(*comparison).await,
             Stand::Hold(comparison) => self.hold(*comparison).await,
             Stand::Push(batch) => self.push(batch).await,
@@ -291,6 +316,7 @@ impl Rounds {
             Stand::Told { numbers, generation } => self.told(numbers, generation).await,
             Stand::Poll => self.poll().await,
             Stand::Apply(polled) => self.apply(polled.0, polled.1).await,
+            Stand::Scrub => self.scrub().await,
         }
     }
 

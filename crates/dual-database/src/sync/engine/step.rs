@@ -50,6 +50,8 @@ steps! {
         Confirm on Sqlite as "confirm the token",
         /// Looks whether capture is as it was installed.
         Inspect on Sqlite as "inspect capture",
+        /// Notes rows that came past the triggers there.
+        Gaps on Postgres as "look for gaps",
         /// Reads what is pending.
         PushRead on Sqlite as "read what is pending",
         /// Claims the writer numbers of the file and its processes.
@@ -62,6 +64,8 @@ steps! {
         ReadThere on Postgres as "compare: read PostgreSQL",
         /// Reads the same range and plans what is to be done.
         ReadHere on Sqlite as "compare: read SQLite",
+        /// Decides which of two values under one stamp stands.
+        Uncaptured on Sqlite as "compare: settle what nobody captured",
         /// Gives what PostgreSQL lacks.
         Give on Postgres as "compare: give",
         /// Acknowledges that and takes what the file lacks.
@@ -84,6 +88,8 @@ steps! {
         Poll on Postgres as "poll",
         /// Takes it in.
         Apply on Sqlite as "apply",
+        /// Compares the values of both sides, a part at a time.
+        Scrub on Postgres as "verify a part",
     }
 
     /// Those of a call that writes, and of opening the file.
@@ -170,14 +176,14 @@ pub(crate) async fn hooked<T, W: Future<Output = Result<T>>>(
     step: Step,
     mut work: impl FnMut() -> W,
 ) -> Result<T> {
-    let Some(hook) = hook else { return work().await };
+    let Some(hook) = hook else { return Box::pin(work()).await };
     let fault = hook.fault(step);
     if fault == Fault::Refused {
         return Err(injected(step, fault));
     }
-    let answer = work().await;
+    let answer = Box::pin(work()).await;
     if fault == Fault::Twice {
-        let _ = work().await;
+        let _ = Box::pin(work()).await;
     }
     hook.done(step);
     if fault == Fault::Lost { answer.and(Err(injected(step, fault))) } else { answer }

@@ -169,7 +169,7 @@ impl Core {
         match self.shared.open_file().await {
             Ok(replica) => {
                 self.shared.set_replica(Arc::new(replica));
-                self.shared.health.works(Store::Sqlite);
+                self.shared.health.joined(Store::Sqlite);
                 info!("the file is open");
                 Ok(())
             }
@@ -255,6 +255,9 @@ impl Core {
         turn.looked = self.rounds.lock().await.looked;
         turn.ended = Instant::now();
         self.after(turn, outcome);
+        if outcome == Outcome::Idle && turn.leads && self.rounds.lock().await.turn_to_scrub() {
+            self.advance().await;
+        }
     }
 
     /// Without the file no round comes to its end, and PostgreSQL would stay away for the calls

@@ -41,12 +41,16 @@ enum Stage {
     Held,
     /// What PostgreSQL refuses meets what comes from there.
     Met,
+    /// The file's triggers were gone while somebody wrote.
+    Uncaptured,
+    /// Nobody writes, and the background verification has its turn.
+    Quiet,
     /// Rows of a CSV file are loaded into both.
     Import,
 }
 
 impl Stage {
-    const ALL: [Stage; 8] = [
+    const ALL: [Stage; 10] = [
         Stage::Ordinary,
         Stage::Alone,
         Stage::Unheard,
@@ -54,6 +58,8 @@ impl Stage {
         Stage::Numbered,
         Stage::Held,
         Stage::Met,
+        Stage::Uncaptured,
+        Stage::Quiet,
         Stage::Import,
     ];
 
@@ -65,6 +71,8 @@ impl Stage {
             Step::Renumber => Stage::Numbered,
             Step::Hold => Stage::Held,
             Step::Tell | Step::Told => Stage::Met,
+            Step::Uncaptured => Stage::Uncaptured,
+            Step::Scrub => Stage::Quiet,
             step if Step::IMPORT.contains(&step) => Stage::Import,
             _ => Stage::Ordinary,
         }
@@ -81,7 +89,7 @@ impl Stage {
         match self {
             Stage::Held => None,
             _ if matches!((step, blow), (Step::Push | Step::Give, Blow::Lost)) => None,
-            Stage::Met => Some(1),
+            Stage::Met | Stage::Uncaptured => Some(1),
             _ => Some(0),
         }
     }

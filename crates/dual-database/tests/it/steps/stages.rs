@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dual_database::DualDatabase;
 use dual_database::database::{Builder, RepairPreference, Transaction, UserPatch};
@@ -58,6 +58,16 @@ pub fn prepare(stage: Stage, place: &Place) {
             met(&place.file(), &[(30, "x")]);
             place.psql("ALTER TABLE users ADD CONSTRAINT fine CHECK (first_name <> 'bad')");
         }
+        Stage::Uncaptured => {
+            met(&place.file(), &[(30, "x"), (31, "x"), (32, "x")]);
+            sqlite(
+                &place.file(),
+                "for (drop,) in db.execute(\"SELECT 'DROP TRIGGER ' || name FROM sqlite_schema WHERE type = 'trigger'\").fetchall(): db.execute(drop)\n\
+                 db.execute(\"UPDATE users SET first_name = 'unseen' WHERE user_id = 30\")",
+            );
+            Ledger::in_folder(place.folder.path()).note("has 30 unseen");
+        }
+        Stage::Quiet => met(&place.file(), &[(30, "x")]),
         Stage::Import => {
             met(&place.file(), &[(40, "old")]);
             sqlite(&place.file(), "db.execute(\"UPDATE users SET first_name = 'newer'\")");
@@ -101,6 +111,8 @@ fn inner_process() {
             (Stage::Ahead, true) => process.is_ahead(builder).await,
             (Stage::Numbered, true) => process.is_numbered(builder).await,
             (Stage::Met, true) => process.meets(builder).await,
+            (Stage::Uncaptured, true) => process.goes_on(builder).await,
+            (Stage::Quiet, true) => process.rests(builder).await,
             (Stage::Import, true) => {}
         }
     });
@@ -120,7 +132,7 @@ impl Process {
             done.caught_up && done.pending == 0 && done.quarantined == 0 && done.held.is_none()
         }) {
             assert!(began.elapsed() < LIMIT, "it does not become quiet: {:?}", db.status().await);
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -224,9 +236,20 @@ impl Process {
         let began = Instant::now();
         while db.status().await.unwrap().sync != "held" {
             assert!(began.elapsed() < LIMIT, "it is not held: {:?}", db.status().await);
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         db.repair(RepairPreference::Newest).await.unwrap();
+        self.end(db).await;
+    }
+
+    async fn rests(&self, builder: Builder) {
+        let db = builder.verify_interval(Some(Duration::from_secs(1))).open().await.unwrap();
+        self.adds(&db, 10, "new").await;
+        let began = Instant::now();
+        while !self.ledger.has("struck") {
+            assert!(began.elapsed() < LIMIT, "nothing is verified: {:?}", db.status().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         self.end(db).await;
     }
 
@@ -236,7 +259,7 @@ impl Process {
         let began = Instant::now();
         while db.status().await.unwrap().quarantined != Some(1) {
             assert!(began.elapsed() < LIMIT, "it is not set aside: {:?}", db.status().await);
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         psql(&self.url, "UPDATE users SET first_name = 'good'");
         self.ledger.note("has 30 good");

@@ -38,6 +38,10 @@ impl Ledger {
         Ledger(folder.join("ledger"))
     }
 
+    pub fn has(&self, line: &str) -> bool {
+        std::fs::read_to_string(&self.0).is_ok_and(|all| all.lines().any(|it| it == line))
+    }
+
     /// In one piece, before anything else happens.
     pub fn note(&self, line: &str) {
         use std::io::Write as _;

@@ -3,26 +3,34 @@
 use super::layout::{Layout, next};
 
 /// The version of everything in the schema `dual`.
-pub const FORMAT: i32 = 2;
+pub const FORMAT: i32 = 3;
 
 /// What every installation has, whatever its tables: each statement can be repeated.
 ///
 /// `token` is UNLOGGED so that crash recovery, promotion and a restore empty it.
-/// It is keyed by the file; the nil uuid has the server's own. `node` and the cursors in it
-/// are for people to look at.
-pub const COMMON: [&str; 10] = [
+/// It is keyed by the file; the nil uuid has the server's own. `missed` names the tables of which a
+/// change could not be captured. `node` and the cursors in it are for people to look at.
+pub const COMMON: [&str; 13] = [
     "CREATE SCHEMA IF NOT EXISTS dual",
     "CREATE TABLE IF NOT EXISTS dual.installation (\n  \
        one boolean PRIMARY KEY DEFAULT true CHECK (one),\n  \
        format integer NOT NULL,\n  \
        id uuid NOT NULL,\n  \
        horizon bigint NOT NULL DEFAULT 0,\n  \
-       purged bigint\n)",
+       purged bigint,\n  \
+       gaps bigint NOT NULL DEFAULT 0\n)",
+    "ALTER TABLE dual.installation ADD COLUMN IF NOT EXISTS gaps bigint NOT NULL DEFAULT 0",
     "CREATE TABLE IF NOT EXISTS dual.tracked (\n  \
        name text PRIMARY KEY,\n  \
        target oid NOT NULL,\n  \
        triggers text NOT NULL,\n  \
-       columns text NOT NULL\n)",
+       columns text NOT NULL,\n  \
+       relation text\n)",
+    "ALTER TABLE dual.tracked ADD COLUMN IF NOT EXISTS relation text",
+    "CREATE TABLE IF NOT EXISTS dual.missed (\n  \
+       name text NOT NULL,\n  \
+       reason text NOT NULL,\n  \
+       noted timestamptz NOT NULL DEFAULT clock_timestamp()\n)",
     "CREATE UNLOGGED TABLE IF NOT EXISTS dual.token (\n  \
        file uuid PRIMARY KEY,\n  \
        token uuid NOT NULL\n)",
@@ -52,8 +60,8 @@ pub const COMMON: [&str; 10] = [
 ];
 
 /// What every look at the server tells, in one snapshot, as text (`primary/epoch.rs`): `file` asks, `relations` are functions
-/// (a name with parentheses) and tables whose object ids belong to the epoch. No row without an
-/// installation.
+/// (a name with parentheses) and tables whose object ids belong to the epoch, and after them the number
+/// of times that rows were found to be taken away past the triggers. No row without an installation.
 ///
 /// A function, because its plan is kept for the session, and because on a standby it has to
 /// refuse before it touches an unlogged table.
@@ -73,13 +81,21 @@ BEGIN
     (SELECT d.oid::text FROM pg_database AS d WHERE d.datname = current_database()),
     (SELECT string_agg(coalesce(CASE WHEN r.name LIKE '%()' THEN to_regprocedure(r.name)::oid
         ELSE to_regclass(r.name)::oid END, 0)::text, ' ' ORDER BY r.at)
-      FROM unnest(relations) WITH ORDINALITY AS r (name, at)),
+      FROM unnest(relations) WITH ORDINALITY AS r (name, at)) || ' ' || i.gaps,
     i.id::text, txid_current_snapshot()::text,
     floor(date_part('epoch', clock_timestamp()) * 1000)::bigint::text, i.horizon::text,
     i.purged::text]
   FROM dual.installation AS i;
 END
 $dual$";
+
+/// The stamp of a row that the sidecar does not know, as an expression over `dual.installation` as
+/// `i`: that of rows that were there before, above the purge horizon, below which files may still
+/// have an earlier life.
+pub(in crate::store::postgres) fn adopted() -> String {
+    let stamp = crate::stamp::Stamp::ADOPTED_POSTGRES.raw();
+    format!("CASE WHEN i.horizon > 0 THEN {} ELSE {stamp} END", next("i.horizon"))
+}
 
 impl Layout {
     /// The sidecar, as it is or with what it lacks, in statements that can be repeated.
@@ -113,40 +129,58 @@ impl Layout {
         ddl
     }
 
-    /// Takes in the rows that have no sidecar row, in one pass, under the stamp of rows that
-    /// were there before. Returns nothing; the count of rows is that of the statement.
+    /// How many rows came past the triggers, in one pass over table and sidecar: rows that the sidecar
+    /// does not know, rows that live by it and are not in the table, rows that are dead by it and are.
     #[must_use]
-    pub fn adopt(&self) -> String {
+    pub fn loose(&self) -> String {
         format!(
-            "INSERT INTO {sidecar} (key, live, stamp, txid)\n\
-             SELECT u.{key}, true, {stamp}, txid_current() FROM {target} AS u\n\
-             WHERE NOT EXISTS (SELECT FROM {sidecar} AS s WHERE s.key = u.{key})",
+            "SELECT count(*) FILTER (WHERE s.key IS NULL), \
+             count(*) FILTER (WHERE s.live AND s.stamp <> 0 AND u.{key} IS NULL), \
+             count(*) FILTER (WHERE (NOT s.live OR s.stamp = 0) AND u.{key} IS NOT NULL) \
+             FROM {target} AS u FULL JOIN {sidecar} AS s ON s.key = u.{key}",
             sidecar = self.sidecar,
             target = self.target,
             key = self.key,
-            stamp = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
         )
     }
 
-    /// Where the sidecar says that a row lives or not and the table says otherwise, because
-    /// triggers were missing: a death or a birth at the moment of the statement.
+    /// What notes in the sidecar what came past the triggers, for all rows or for those with the
+    /// keys `$1`: first those that were taken away, which is not to say that somebody has deleted
+    /// them; then those that were put where the sidecar has none, as births; then those that it does
+    /// not know, which were there before. Each is one statement and says how many there were.
     #[must_use]
-    pub fn mend(&self) -> [String; 2] {
-        let (sidecar, target, key) = (&self.sidecar, &self.target, &self.key);
+    pub fn mend(&self, of_keys: bool) -> [String; 3] {
+        let Layout { sidecar, target, key, .. } = self;
+        let these = |key: String| match of_keys {
+            true => format!("{key} = ANY ($1) AND "),
+            false => String::new(),
+        };
+        let (known, found) = (these("s.key".into()), these(format!("u.{key}")));
         let there = format!("EXISTS (SELECT FROM {target} AS u WHERE u.{key} = s.key)");
-        let set = |live: bool| {
+        let nulls = self.each(", ", |r| format!("{} = NULL", r.stamp));
+        [
             format!(
-                "UPDATE {sidecar} AS s SET live = {live}, txid = txid_current(), {},\n  \
+                "UPDATE {sidecar} AS s SET stamp = 0, txid = txid_current(), {nulls}\n\
+                 WHERE {known}s.live AND s.stamp <> 0 AND NOT {there}",
+            ),
+            format!(
+                "UPDATE {sidecar} AS s SET live = true, txid = txid_current(), {nulls},\n  \
                  stamp = greatest({}, (((date_part('epoch', clock_timestamp()) * 1000)::bigint \
-                 - {}) << 22))\nWHERE",
-                self.each(", ", |r| format!("{} = NULL", r.stamp)),
+                 - {}) << 22))\nWHERE {known}(NOT s.live OR s.stamp = 0) AND {there}",
                 next(&self.highest()),
                 crate::stamp::EPOCH_UNIX_MS,
-            )
-        };
-        [
-            format!("{} s.live AND NOT {there}", set(false)),
-            format!("{} NOT s.live AND {there}", set(true)),
+            ),
+            format!(
+                "INSERT INTO {sidecar} (key, live, stamp, txid, {})\n\
+                 SELECT u.{key}, true, {adopted}, txid_current(),\n  {}\n\
+                 FROM {target} AS u, dual.installation AS i\n\
+                 WHERE {found}u.{key} IS NOT NULL \
+                 AND NOT EXISTS (SELECT FROM {sidecar} AS s WHERE s.key = u.{key})\n\
+                 ON CONFLICT (key) DO NOTHING",
+                self.each(", ", |r| r.stamp.clone()),
+                self.each(",\n  ", |r| format!("CASE WHEN {} THEN i.horizon END", r.silent("u"))),
+                adopted = adopted(),
+            ),
         ]
     }
 
@@ -164,7 +198,8 @@ impl Layout {
 
     /// What identifies the triggers (`$1` their names) and the columns of table and sidecar as
     /// they are now, in raw terms that no upgrade of the server rewords. No row if the table is
-    /// gone; a trigger that is missing, disabled or other changes the first text.
+    /// gone; a trigger that is missing, disabled or other changes the first text, and one that was
+    /// disabled for a while: `xmin` tells who has changed it last.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let columns = |table: &str| {
@@ -176,7 +211,7 @@ impl Layout {
         };
         format!(
             "SELECT t.oid, md5(coalesce((SELECT string_agg(concat_ws(' ', g.tgname, g.tgtype, \
-             g.tgenabled, g.tgoldtable, g.tgnewtable, p.prosecdef, p.proconfig, p.prosrc), ',' \
+             g.tgenabled, g.xmin, g.tgoldtable, g.tgnewtable, p.prosecdef, p.proconfig, p.prosrc), ',' \
              ORDER BY g.tgname) FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid \
              WHERE g.tgrelid = t.oid AND g.tgname = ANY ($1)), '')), \
              md5(concat_ws(';', {}, {})) \

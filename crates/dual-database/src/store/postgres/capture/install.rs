@@ -1,7 +1,7 @@
 //! Putting capture beside a table, looking whether it is still there, taking it away.
 
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSqlOwned, Type};
+use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
 use uuid::Uuid;
 
 use super::ddl::{COMMON, FORMAT, KEEP_BEFORE, POLL_SETTINGS};
@@ -11,6 +11,7 @@ use crate::schema::Table;
 use crate::stamp::Stamp;
 use crate::store::postgres::{Parameter, Session};
 use crate::sync::Snapshot;
+use crate::sync::reconcile::Loose;
 use crate::{Error, Kind, Result, Store};
 
 /// The advisory lock under which the schema `dual` is made, changed and dropped.
@@ -48,16 +49,17 @@ pub enum Drift {
     /// Columns were added, dropped or given another type. No write was missed, but a change of
     /// type can rewrite values without any: the table has to be compared.
     Columns,
-    /// A trigger is missing, disabled or another one, or the table is not the one that was
-    /// tracked: writes may have been missed.
+    /// A trigger is missing, disabled or another one, or was so for a while; one could not do its
+    /// work; or the table is not the one that was tracked: writes may have been missed.
     Triggers,
     /// The table is not tracked here at all.
     Absent,
 }
 
 /// Puts capture beside the table, or brings it up to date, in the session's transaction: the
-/// schema, the sidecar, the triggers; and takes in the rows that it does not know. Writers of
-/// the table wait until the transaction ends. Returns how many rows were taken in.
+/// schema, the sidecar, the triggers; and notes what has come past triggers that were missing
+/// ([`mend`]). Writers of the table wait until the transaction ends. Returns how many rows were taken
+/// in.
 ///
 /// # Errors
 /// About the schema if the schema `dual` was made by a newer version; access denied if this
@@ -92,28 +94,98 @@ pub async fn install(session: &Session, layout: &Layout) -> Result<u64> {
     for statement in layout.triggers() {
         session.batch(operation, &statement).await.map_err(|e| permitted(e, session, layout))?;
     }
-    for statement in layout.mend() {
-        session.execute(operation, &statement, &[]).await?;
+    if owns(session, layout).await? {
+        session.batch(operation, &layout.always()).await?;
     }
-    let adopted = session.execute(operation, &layout.adopt(), &[]).await?;
+    let adopted = mend_in(session, layout, None).await?.loaded;
+    let parameters: [Parameter<'_>; 1] = [(&layout.name, Type::TEXT)];
+    session.execute(operation, "DELETE FROM dual.missed WHERE name = $1", &parameters).await?;
     let Some(found) = fingerprint(session, layout).await? else {
         return Err(unexpected(operation));
     };
     session
         .execute(
             operation,
-            "INSERT INTO dual.tracked (name, target, triggers, columns) VALUES ($1, $2, $3, $4) \
+            "INSERT INTO dual.tracked (name, target, triggers, columns, relation) \
+             VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (name) DO UPDATE SET target = excluded.target, \
-             triggers = excluded.triggers, columns = excluded.columns",
+             triggers = excluded.triggers, columns = excluded.columns, relation = excluded.relation",
             &[
                 (&layout.name, Type::TEXT),
                 (&found.target, Type::OID),
                 (&found.triggers, Type::TEXT),
                 (&found.columns, Type::TEXT),
+                (&layout.target, Type::TEXT),
             ],
         )
         .await?;
     Ok(adopted)
+}
+
+/// Whether this user may change the table: `ALTER TABLE` is the owner's.
+async fn owns(session: &Session, layout: &Layout) -> Result<bool> {
+    let operation = "install capture on PostgreSQL";
+    let sql = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass($1)";
+    let rows = session.query(operation, sql, &[(&layout.target, Type::TEXT)]).await?;
+    rows.first().map_or(Ok(false), |row| column(row, 0, operation))
+}
+
+/// Counts the rows that came past the triggers, in one pass over table and sidecar.
+///
+/// # Errors
+/// As for [`Session::query`].
+pub async fn loose(session: &Session, layout: &Layout) -> Result<Loose> {
+    let operation = "look for rows that came past the triggers";
+    let rows = session.query(operation, &layout.loose(), &[]).await?;
+    let row = rows.first().ok_or_else(|| unexpected(operation))?;
+    let count = |at| -> Result<u64> {
+        u64::try_from(column::<i64>(row, at, operation)?).map_err(|_| unexpected(operation))
+    };
+    Ok(Loose { loaded: count(0)? + count(2)?, removed: count(1)? })
+}
+
+/// Notes in the sidecar what came past the triggers, of all rows or of those with these keys, in the
+/// session's transaction, in which nobody else may write to them. What was put there is told to
+/// everybody as new. What was taken away is not taken for deleted: the sidecar forgets what it knew of
+/// it, so that whoever has it gives it back; and since others may have gone on from what was lost,
+/// the epoch becomes another one, and every file compares.
+///
+/// # Errors
+/// As for [`Session::batch`].
+pub async fn mend(session: &Session, layout: &Layout, keys: &[i64]) -> Result<Loose> {
+    // Of a row that is not there the sidecar row is all that can be locked. Who is inserting it just
+    // now is waited for in a statement of its own, so that the next ones see what he has left.
+    let operation = "note what came past the triggers";
+    let lock =
+        format!("SELECT FROM {} WHERE key = ANY ($1) ORDER BY key FOR UPDATE", layout.sidecar);
+    session.query(operation, &lock, &[(&keys, Type::INT8_ARRAY)]).await?;
+    mend_in(session, layout, Some(keys)).await
+}
+
+/// The same, of all rows.
+///
+/// # Errors
+/// As for [`mend`].
+pub async fn mend_all(session: &Session, layout: &Layout) -> Result<Loose> {
+    let operation = "note what came past the triggers";
+    let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", layout.target);
+    session.batch(operation, &lock).await?;
+    mend_in(session, layout, None).await
+}
+
+async fn mend_in(session: &Session, layout: &Layout, keys: Option<&[i64]>) -> Result<Loose> {
+    let operation = "note what came past the triggers";
+    let of_keys = [(&keys as &(dyn ToSql + Sync), Type::INT8_ARRAY)];
+    let parameters: &[Parameter<'_>] = if keys.is_some() { &of_keys } else { &[] };
+    let mut counts = [0; 3];
+    for (count, statement) in counts.iter_mut().zip(layout.mend(keys.is_some())) {
+        *count = session.execute(operation, &statement, parameters).await?;
+    }
+    let [removed, revived, unknown] = counts;
+    if removed > 0 {
+        session.batch(operation, "UPDATE dual.installation SET gaps = gaps + 1").await?;
+    }
+    Ok(Loose { loaded: revived + unknown, removed })
 }
 
 /// Compares what is there with what was installed.
@@ -128,10 +200,15 @@ pub async fn drift(session: &Session, layout: &Layout) -> Result<Drift> {
         Some(found) if found < FORMAT => return Ok(Drift::Absent),
         Some(_) => {}
     }
-    let sql = "SELECT target, triggers, columns FROM dual.tracked WHERE name = $1";
+    let sql = "SELECT target, triggers, columns, \
+               EXISTS (SELECT FROM dual.missed AS m WHERE m.name = k.name) \
+               FROM dual.tracked AS k WHERE k.name = $1";
     let rows = session.query(operation, sql, &[(&layout.name, Type::TEXT)]).await?;
     let Some(row) = rows.first() else { return Ok(Drift::Absent) };
     let installed = Fingerprint::read(row, operation)?;
+    if column(row, 3, operation)? {
+        return Ok(Drift::Triggers);
+    }
     Ok(match fingerprint(session, layout).await? {
         None => Drift::Triggers,
         Some(now) if now == installed => Drift::None,

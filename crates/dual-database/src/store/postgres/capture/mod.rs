@@ -18,7 +18,8 @@ mod write;
 
 pub use ddl::{FORMAT, KEEP_BEFORE, POLL_SETTINGS};
 pub use install::{
-    Drift, Entry, Settled, changed_since, drift, install, keep_before, settle, uninstall,
+    Drift, Entry, Settled, changed_since, drift, install, keep_before, loose, mend, mend_all,
+    settle, uninstall,
 };
 pub(super) use install::{SCHEMA_LOCK, allowed, entry_of};
 pub use layout::Layout;

@@ -103,8 +103,8 @@ BEGIN
     SELECT i.horizon INTO above FROM dual.installation AS i;
   END IF;
   FOR row_before, row_after, row_surrogate, row_values, replaced IN
-    UPDATE {sidecar} AS s SET (stamp, {stamps}, txid) = (
-      SELECT w.stamp,
+    UPDATE {sidecar} AS s SET (live, stamp, {stamps}, txid) = (
+      SELECT u.{key} IS NOT NULL, w.stamp,
       {registers},
       own
       FROM (SELECT proposal IS NOT NULL AND m.before IS NULL AS fresh,

@@ -9,6 +9,8 @@ use super::triggers::{TRIGGERS, ring};
 pub(super) const EXISTS: &str = "DU004";
 /// The code of a change of a row that is not there.
 pub(super) const MISSING: &str = "DU005";
+/// The code of a change of a row that is not there though nobody has deleted it.
+pub(super) const ABSENT: &str = "DU006";
 
 /// One plan for the life of a session, made for no values, and by key whatever the tables' size was
 /// when it was made. (What a function sets by an assignment costs a tenth of a `PERFORM`.)
@@ -17,10 +19,12 @@ const PLANS: &str =
 
 impl Layout {
     /// The function that reads a row with its sidecar: NULL for a key never seen, else what
-    /// [`Layout::row_texts`] lists. It waits for a lock no longer than `dual_patience`, a number of
+    /// [`Layout::row_texts`] lists; of a row that came past the triggers as if it had been there
+    /// before. It waits for a lock no longer than `dual_patience`, a number of
     /// milliseconds.
     pub(super) fn get_function(&self) -> String {
         let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
+        let adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw();
         format!(
             "CREATE FUNCTION {function}(dual_key bigint, dual_patience text)
 RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -29,16 +33,20 @@ DECLARE
   dual_set text;
 BEGIN
   dual_set := set_config('lock_timeout', dual_patience, true);
-  RETURN (SELECT ARRAY[s.live::text, s.stamp::text, s.txid::text,
+  RETURN (SELECT ARRAY[coalesce(s.live, true)::text, coalesce(s.stamp, {adopted})::text,
+      coalesce(s.txid, 0)::text,
       (u.{key} IS NOT NULL)::text, u.{surrogate}::text,
       {stamps},
       {values}]
-    FROM {sidecar} AS s LEFT JOIN {target} AS u ON u.{key} = s.key WHERE s.key = dual_key);
+    FROM (SELECT dual_key AS key) AS k LEFT JOIN {sidecar} AS s ON s.key = k.key
+      LEFT JOIN {target} AS u ON u.{key} = k.key
+    WHERE s.key IS NOT NULL OR u.{key} IS NOT NULL);
 END
 $dual$",
             function = self.function("get"),
             surrogate = self.surrogate,
-            stamps = self.each(", ", |r| format!("coalesce(s.{}, s.stamp)::text", r.stamp)),
+            stamps =
+                self.each(", ", |r| format!("coalesce(s.{}, s.stamp, {adopted})::text", r.stamp)),
             values = self.each(", ", |r| format!("u.{}::text", r.column)),
         )
     }
@@ -97,6 +105,9 @@ BEGIN
     IF NOT FOUND THEN
       IF dual_alive THEN
         RAISE EXCEPTION 'row exists in %, key %', {name}, dual_key USING ERRCODE = '{EXISTS}';
+      END IF;
+      IF EXISTS (SELECT FROM {sidecar} AS s WHERE s.key = dual_key AND s.live) THEN
+        RAISE EXCEPTION 'row absent in %, key %', {name}, dual_key USING ERRCODE = '{ABSENT}';
       END IF;
       RAISE EXCEPTION 'row missing in %, key %', {name}, dual_key USING ERRCODE = '{MISSING}';
     END IF;

@@ -108,6 +108,15 @@ impl Layout {
         EVENTS.iter().map(create).collect()
     }
 
+    /// What lets the triggers fire for a session that applies what others have done
+    /// (`session_replication_role`), too. Only the table's owner may do that.
+    #[must_use]
+    pub fn always(&self) -> String {
+        let each = Layout::trigger_names().into_iter();
+        let each: Vec<String> = each.map(|name| format!("ENABLE ALWAYS TRIGGER {name}")).collect();
+        format!("ALTER TABLE {} {}", self.target, each.join(", "))
+    }
+
     /// The names of the triggers.
     pub(in crate::store::postgres) fn trigger_names() -> Vec<String> {
         EVENTS.iter().map(|(what, _)| format!("dual_{what}")).collect()
@@ -123,10 +132,34 @@ impl Layout {
              SET search_path = pg_catalog, pg_temp SET enable_seqscan = off\n\
              SET enable_nestloop = off SET jit = off AS $dual$\n\
              #variable_conflict use_variable\nDECLARE\n  own bigint;\n  kept text;\n  moment bigint;\n\
-             \x20 mine bigint;\nBEGIN\n{BEGUN}{mine}{MOMENT}{body}  IF FOUND AND {rings} THEN\n    PERFORM pg_notify('dual', '');\n  \
-             END IF;\n  RETURN NULL;\nEND\n$dual$",
+             \x20 mine bigint;\nBEGIN\n{BEGUN}BEGIN\n{mine}{MOMENT}{body}  IF FOUND AND {rings} THEN\n    PERFORM pg_notify('dual', '');\n  \
+             END IF;\n{}END;\n  RETURN NULL;\nEND\n$dual$",
+            self.excused(),
             rings = ring("moment"),
             function = self.function(what),
+        )
+    }
+
+    /// What becomes of a capture that cannot be done: the right to read the table was taken away, a
+    /// column has another type, the sidecar is gone. That is no reason for the writer's statement to
+    /// fail. It is noted instead that the table has to be looked at, once, and the doorbell rung.
+    /// (Who installs capture again waits for everybody who has written, and takes the note away.) A
+    /// conflict with another transaction is the writer's own affair.
+    fn excused(&self) -> String {
+        format!(
+            "EXCEPTION
+  WHEN transaction_rollback OR lock_not_available THEN
+    RAISE;
+  WHEN OTHERS THEN
+    BEGIN
+      INSERT INTO dual.missed (name, reason) SELECT {name}, SQLSTATE
+      WHERE NOT EXISTS (SELECT FROM dual.missed AS m WHERE m.name = {name});
+      PERFORM pg_notify('dual', '');
+    EXCEPTION WHEN OTHERS THEN
+      RAISE WARNING 'dual: a change of % is not captured (%)', {name}, SQLSTATE;
+    END;
+",
+            name = literal_text(self.name),
         )
     }
 

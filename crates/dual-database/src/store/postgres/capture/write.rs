@@ -1,7 +1,7 @@
 //! The function by which the library writes several rows: one call for a table, nothing dynamic.
 
 use super::layout::{Layout, Register, literal_text};
-use super::single::{EXISTS, MISSING};
+use super::single::{ABSENT, EXISTS, MISSING};
 
 impl Layout {
     /// The function that does the changes of one table, given as marks
@@ -89,6 +89,17 @@ $dual$",
     /// does not show why, a trigger of the user's has left the row out.
     fn undone(&self, these: &str, what: &str, code: &str) -> String {
         let expected = if code == EXISTS { "" } else { "NOT " };
+        let name = literal_text(self.name);
+        let absent = match code {
+            MISSING => format!(
+                "IF EXISTS (SELECT FROM {} AS s WHERE s.key = dual_wrong AND s.live) THEN
+          RAISE EXCEPTION 'row absent in %, key %', {name}, dual_wrong USING ERRCODE = '{ABSENT}';
+        END IF;
+        ",
+                self.sidecar
+            ),
+            _ => String::new(),
+        };
         format!(
             "SELECT m.key INTO dual_wrong
     FROM jsonb_to_recordset(dual_changes) AS m (key bigint, alive boolean)
@@ -96,11 +107,10 @@ $dual$",
     LIMIT 1;
     IF FOUND THEN
       IF {expected}EXISTS (SELECT FROM {target} AS u WHERE u.{key} = dual_wrong) THEN
-        RAISE EXCEPTION 'row {what} in %, key %', {name}, dual_wrong USING ERRCODE = '{code}';
+        {absent}RAISE EXCEPTION 'row {what} in %, key %', {name}, dual_wrong USING ERRCODE = '{code}';
       END IF;
       RAISE EXCEPTION 'a trigger has left the row out' USING ERRCODE = 'P0001';
     END IF;",
-            name = literal_text(self.name),
             key = self.key,
             target = self.target,
         )

@@ -9,6 +9,8 @@ mod digest;
 mod doorbell;
 mod epoch;
 mod feed;
+mod gaps;
+mod identity;
 mod pool;
 mod prepare;
 mod purge;
@@ -34,6 +36,7 @@ pub(crate) use digest::digest_of;
 pub use doorbell::Listener;
 pub use pool::{Pool, Pooled};
 pub use prepare::{Found, Prepared, prepare};
+pub(crate) use prepare::{Planned, plan_known};
 pub use push::LOCKED;
 
 /// A table with what stands beside it on the server.
@@ -86,6 +89,9 @@ pub struct RemoteRow {
     pub txid: u64,
     /// A data column whose value cannot be carried (its value here is NULL).
     pub unreadable: Option<usize>,
+    /// The table and the sidecar do not agree about it: it came past the triggers, and nobody has
+    /// noted that yet.
+    pub is_loose: bool,
 }
 
 /// What one poll has read, in one snapshot.
@@ -135,6 +141,9 @@ pub enum PushEnd {
         /// Milliseconds since 1970.
         now_ms: i64,
     },
+    /// Nothing was merged: it is not the server any more that the file follows, or it has found that
+    /// it lacks what it once had.
+    OtherServer,
 }
 
 /// A row that a library's write has read or changed.
@@ -173,6 +182,9 @@ pub enum Refused {
     Missing(RowId),
     /// A row that the transaction has read is not as it was.
     Changed(RowId),
+    /// An update or delete of a row that was taken away past the triggers: whether it lives only a
+    /// comparison can tell.
+    Absent(RowId),
 }
 
 /// Which rows a list has. All conditions hold together.

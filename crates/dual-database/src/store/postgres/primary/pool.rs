@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::prepare::{complete, not_joined};
 use super::{Prepared, Primary, RemoteTable, prepare};
 use crate::phase::told;
-use crate::schema::Table;
+use crate::schema::{Making, Table};
 use crate::store::postgres::{Limits, Session, Settings};
 use crate::{Error, Kind, Result, Store};
 
@@ -31,8 +31,8 @@ struct Shared {
     settings: Settings,
     limits: Limits,
     declared: Arc<[Table]>,
-    /// Whether what is missing on the server is made.
-    adopts: bool,
+    /// What is made on the server where something is missing.
+    making: Making,
     permits: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -71,19 +71,20 @@ impl Pool {
     pub fn new(settings: Settings, limits: Limits, tables: Arc<[Table]>, size: usize) -> Pool {
         let permits = Arc::new(Semaphore::new(size.clamp(1, Semaphore::MAX_PERMITS)));
         let state = Mutex::default();
-        Pool(Arc::new(Shared { settings, limits, declared: tables, adopts: true, permits, state }))
+        let making = Making::default();
+        Pool(Arc::new(Shared { settings, limits, declared: tables, making, permits, state }))
     }
 
-    /// The same, empty, which makes nothing on the server: what is not there already cannot be
-    /// used.
+    /// The same, empty, which makes so much on the server and no more: what is missing then cannot
+    /// be used.
     #[must_use]
-    pub fn looking_only(&self) -> Pool {
+    pub fn making(&self, making: Making) -> Pool {
         let Shared { settings, limits, declared, permits, .. } = &*self.0;
         Pool(Arc::new(Shared {
             settings: settings.clone(),
             limits: *limits,
             declared: declared.clone(),
-            adopts: false,
+            making,
             permits: Arc::new(Semaphore::new(permits.available_permits())),
             state: Mutex::default(),
         }))
@@ -128,14 +129,14 @@ impl Pool {
     pub async fn prepare(&self) -> Result<Prepared> {
         let pool = &self.0;
         let mut session = Session::open(&pool.settings, &pool.limits).await?;
-        let found = told("look at the tables", complete(&session, &pool.declared)).await?;
-        let prepared = match found {
+        let looked = complete(&session, &pool.declared, pool.making);
+        let prepared = match told("look at the tables", looked).await? {
             Some(prepared) => prepared,
-            None if !pool.adopts => return Err(not_joined()),
+            None if pool.making == Making::Nothing => return Err(not_joined()),
             None => {
                 let statement = ADOPTION.max(pool.limits.statement);
                 session.set_limits(Limits { statement, ..pool.limits });
-                prepare(&session, &pool.declared).await?
+                prepare(&session, &pool.declared, pool.making).await?
             }
         };
         pool.state().tables = Some(prepared.tables.clone());

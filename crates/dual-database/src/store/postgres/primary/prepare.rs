@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::RemoteTable;
+use super::identity::{Identity, Known};
 use crate::merge::Defaults;
-use crate::schema::{Table, quoted};
+use crate::schema::{Column, Making, Role, Table, quoted};
 use crate::store::postgres::adopt::plan_table;
 use crate::store::postgres::capture::{Drift, Layout, SCHEMA_LOCK, allowed, drift, install};
 use crate::store::postgres::{Catalog, Plan, Session};
@@ -30,6 +31,8 @@ pub struct Found {
     pub steps: Vec<String>,
     /// Rows that were there before the product knew them.
     pub adopted: u64,
+    /// Another table of that name, to which the search path leads instead of the tracked one.
+    pub shadowed: Option<String>,
 }
 
 impl Prepared {
@@ -42,19 +45,21 @@ impl Prepared {
     }
 }
 
-/// Looks for the tables and what stands beside them, and makes what is missing: the tables and
-/// columns, if additions are enough; the schema `dual`; the triggers, where they are missing or
-/// others. Nothing is locked if nothing is missing. Can be repeated, and done by several nodes
+/// Looks for the tables and what stands beside them, and makes what is missing, as far as `making`
+/// allows it: the tables and columns, if additions are enough; the schema `dual`; the triggers, where
+/// they are missing or others. Nothing is locked if nothing is missing. Can be repeated, and done by several nodes
 /// at once: they wait for each other.
 ///
 /// # Errors
-/// About the schema if a table is in the way, or the schema `dual` was made by a newer version;
+/// About the schema if a table is in the way or was taken away, or the schema `dual` was made by a
+/// newer version;
 /// access denied, with the statement that the owner can run; else as for [`Session::commit`].
 /// Nothing was changed then, but a sequence may stand higher.
-pub async fn prepare(session: &Session, tables: &[Table]) -> Result<Prepared> {
-    let outcome = match look(session, tables).await {
+pub async fn prepare(session: &Session, tables: &[Table], making: Making) -> Result<Prepared> {
+    let outcome = match look(session, tables, making).await {
         Ok(surveys) if surveys.iter().all(Survey::is_done) => Ok(finished(tables, surveys)),
-        Ok(_) => make(session, tables).await,
+        Ok(_) if making == Making::Nothing => Err(not_joined()),
+        Ok(_) => make(session, tables, making).await,
         Err(error) => Err(error),
     };
     if outcome.is_err() && !session.is_closed() {
@@ -68,8 +73,12 @@ pub async fn prepare(session: &Session, tables: &[Table]) -> Result<Prepared> {
 ///
 /// # Errors
 /// As for [`prepare`].
-pub(super) async fn complete(session: &Session, tables: &[Table]) -> Result<Option<Prepared>> {
-    let surveys = look(session, tables).await?;
+pub(super) async fn complete(
+    session: &Session,
+    tables: &[Table],
+    making: Making,
+) -> Result<Option<Prepared>> {
+    let surveys = look(session, tables, making).await?;
     Ok(surveys.iter().all(Survey::is_done).then(|| finished(tables, surveys)))
 }
 
@@ -92,27 +101,90 @@ impl Survey {
     }
 }
 
-async fn look(session: &Session, tables: &[Table]) -> Result<Vec<Survey>> {
+async fn look(session: &Session, tables: &[Table], making: Making) -> Result<Vec<Survey>> {
     session.begin_snapshot(OPERATION).await?;
-    let surveys = survey(session, tables).await?;
+    let surveys = survey(session, tables, making).await?;
     session.rollback(OPERATION).await?;
     Ok(surveys)
 }
 
-async fn survey(session: &Session, tables: &[Table]) -> Result<Vec<Survey>> {
+async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<Vec<Survey>> {
     of_the_same_owner(session).await?;
     let mut surveys = Vec::with_capacity(tables.len());
     for table in tables {
-        let catalog = Catalog::read(session, table).await?;
-        let plan = plan_table(table, &catalog);
+        let asked = making == Making::Everything;
+        let Planned { plan, shadowed, .. } = plan_known(session, table, asked).await?;
         if let Some(refusal) = plan.refusal(OPERATION) {
             return Err(refusal);
         }
         let layout = Layout::new(table, &plan.target);
-        let found = Found { drift: drift(session, &layout).await?, steps: Vec::new(), adopted: 0 };
+        let drift = drift(session, &layout).await?;
+        let found = Found { drift, steps: Vec::new(), adopted: 0, shadowed };
         surveys.push(Survey { plan, layout, found });
     }
     Ok(surveys)
+}
+
+/// What is to be done for a table, and what there is of it.
+pub(crate) struct Planned {
+    pub plan: Plan,
+    pub catalog: Catalog,
+    /// Another table of that name, to which the search path leads instead.
+    pub shadowed: Option<String>,
+}
+
+/// What is to be done for a table, given what was known of it: the one that was tracked is meant,
+/// wherever the search path leads ([`Found::shadowed`]). Unless a person has asked for it, what
+/// somebody has taken away is in the way.
+///
+/// # Errors
+/// As for [`Session::query`].
+pub(crate) async fn plan_known(
+    session: &Session,
+    table: &Table,
+    is_asked: bool,
+) -> Result<Planned> {
+    let sidecar = Layout::new(table, "").sidecar().to_owned();
+    let known = Known::read(session, table, &sidecar).await?;
+    let mut catalog = known.catalog(session, table).await?;
+    if let Identity::Dropped { schema: Some(schema), .. } = &known.identity {
+        catalog.rights.schema = Some(schema.clone());
+    }
+    let mut plan = plan_table(table, &catalog);
+    match &known.identity {
+        _ if is_asked => {}
+        Identity::Renamed { was, is } => plan.taken_away(
+            was,
+            &format!("the table was renamed to {is}"),
+            "rename it back, or let `dual init --apply` make a new one and fill it from the SQLite file",
+        ),
+        Identity::Dropped { was, .. } => plan.taken_away(
+            was,
+            "the table was dropped",
+            "let `dual init --apply` make it anew and fill it from the SQLite file",
+        ),
+        Identity::Untracked | Identity::There { .. } => {
+            let gone = |column: &&Column| {
+                let tracked = match column.role {
+                    Role::Data => known.columns.iter().any(|name| name == column.name),
+                    Role::Key | Role::Surrogate => !known.columns.is_empty(),
+                };
+                let found = catalog.table.as_ref().and_then(|table| table.column(column.name));
+                tracked && found.is_none()
+            };
+            let gone: Vec<&str> = table.columns().iter().filter(gone).map(|c| c.name).collect();
+            if !gone.is_empty() {
+                let what = format!("the column {} was dropped or renamed", gone.join(", "));
+                let target = plan.target.clone();
+                plan.taken_away(
+                    &target,
+                    &what,
+                    "rename it back, or let `dual init --apply` add it and fill it from the SQLite file",
+                );
+            }
+        }
+    }
+    Ok(Planned { plan, catalog, shadowed: known.shadowed })
 }
 
 /// The schema `dual` belongs to the role that made it; its functions are nobody else's to call.
@@ -142,12 +214,12 @@ async fn of_the_same_owner(session: &Session) -> Result<()> {
     )))
 }
 
-async fn make(session: &Session, tables: &[Table]) -> Result<Prepared> {
+async fn make(session: &Session, tables: &[Table], making: Making) -> Result<Prepared> {
     session.begin(OPERATION).await?;
     let lock = format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})");
     session.batch(OPERATION, &lock).await?;
     // Somebody else may have made it while this waited.
-    let mut surveys = survey(session, tables).await?;
+    let mut surveys = survey(session, tables, making).await?;
     for survey in &mut surveys {
         for step in &survey.plan.steps {
             session.batch(OPERATION, &step.sql).await?;

@@ -60,7 +60,7 @@ impl Primary<'_> {
         // The sidecar is joined to the page, not to the table.
         question.sql = format!(
             "SELECT {} FROM (SELECT * FROM {target} AS u WHERE {} {order} LIMIT {limit}) AS u \
-             JOIN {sidecar} AS s ON s.key = u.{key} {order}",
+             LEFT JOIN {sidecar} AS s ON s.key = u.{key} {order}",
             remote.select_list(),
             conditions.join(" AND "),
         );

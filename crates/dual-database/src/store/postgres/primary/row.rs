@@ -38,6 +38,9 @@ pub(super) struct Parts {
     pub surrogate: Option<i64>,
     /// The data columns as `column::text`, under ISO dates and UTC.
     pub values: Vec<Text>,
+    /// Of a row that was loaded past the triggers the table is believed. The feed believes the
+    /// sidecar, until it is noted there: others would hear of it once only.
+    pub as_it_stands: bool,
 }
 
 impl RemoteTable {
@@ -47,13 +50,16 @@ impl RemoteTable {
         format!("SELECT {} {}", self.select_list(), self.joined())
     }
 
-    /// The eight columns that [`RemoteTable::decode`] reads.
+    /// The eight columns that [`RemoteTable::decode`] reads. Of a row that the sidecar does not know
+    /// yet they are those of one that was there before.
     pub(super) fn select_list(&self) -> String {
         let layout = &self.layout;
+        let adopted = Stamp::ADOPTED_POSTGRES.raw();
         format!(
-            "s.key, s.live, s.stamp, s.txid, ARRAY[{stamps}], u.{key} IS NOT NULL, \
-             u.{surrogate}::bigint, ARRAY[{values}]",
-            stamps = layout.each(", ", |r| format!("coalesce(s.{}, s.stamp)", r.stamp)),
+            "coalesce(s.key, u.{key}::bigint), coalesce(s.live, true), \
+             coalesce(s.stamp, {adopted}), coalesce(s.txid, 0), ARRAY[{stamps}], \
+             u.{key} IS NOT NULL, u.{surrogate}::bigint, ARRAY[{values}]",
+            stamps = layout.each(", ", |r| format!("coalesce(s.{}, s.stamp, {adopted})", r.stamp)),
             key = layout.key,
             surrogate = layout.surrogate,
             values = layout.each(", ", |r| format!("u.{}::text", r.column)),
@@ -86,6 +92,7 @@ impl RemoteTable {
             present: column(row, at + 5, operation)?,
             surrogate: column(row, at + 6, operation)?,
             values: column(row, at + 7, operation)?,
+            as_it_stands: false,
         };
         self.judge(table, parts, operation)
     }
@@ -113,13 +120,14 @@ impl RemoteTable {
             surrogate: number(4),
             stamps: (5..5 + columns).map(needed).collect::<Result<_>>()?,
             values: texts.iter().skip(5 + columns).cloned().collect(),
+            as_it_stands: true,
         };
         self.judge(id.table, parts, operation)
     }
 
-    /// The row that was read. What cannot be carried is NULL here and `unreadable`; so is a row
-    /// that lives by its sidecar and is not in the table, because somebody has removed it past
-    /// the triggers.
+    /// The row that was read. What cannot be carried is NULL here and `unreadable`. One that lives by
+    /// its sidecar and is not in the table was taken away past the triggers
+    /// ([`Version::is_absent`]).
     ///
     /// # Errors
     /// Internal if the sidecar holds what nobody of ours writes.
@@ -133,11 +141,22 @@ impl RemoteTable {
         let stamp = |raw| Stamp::from_raw(raw).ok_or_else(|| unexpected(operation));
         let txid = u64::try_from(parts.txid).map_err(|_| unexpected(operation))?;
         let live = Register { stamp: stamp(parts.stamp)?, value: parts.live };
-        if !parts.live {
-            let version = Version { live, columns: Vec::new() }.stored(&self.defaults);
-            return Ok(RemoteRow { id, surrogate: None, version, txid, unreadable: None });
+        // The sidecar has it as a row of which nothing is known.
+        let is_noted = parts.live && live.stamp == Stamp::ZERO;
+        let is_loose = (parts.live && !is_noted) != parts.present;
+        let bare = |version| {
+            let (surrogate, unreadable) = (None, None);
+            Ok(RemoteRow { id, surrogate, version, txid, unreadable, is_loose })
+        };
+        if !parts.live && !(parts.present && parts.as_it_stands) {
+            return bare(Version { live, columns: Vec::new() }.stored(&self.defaults));
         }
-        let mut unreadable = (!parts.present).then_some(0);
+        if !parts.present || (is_noted && !parts.as_it_stands) {
+            return bare(Version::absent(self.defaults.len()));
+        }
+        // One that was loaded over what the sidecar has as dead lives, whatever that says.
+        let live = Register { value: true, stamp: live.stamp.max(Stamp::ADOPTED_POSTGRES) };
+        let mut unreadable = None;
         let mut columns = Vec::with_capacity(parts.values.len());
         let read = self.layout.registers.iter().zip(parts.stamps).zip(parts.values).enumerate();
         for (position, ((register, raw), text)) in read {
@@ -151,7 +170,8 @@ impl RemoteTable {
             columns.push(Register { stamp: stamp(raw)?, value });
         }
         let version = Version { live, columns };
-        Ok(RemoteRow { id, surrogate: parts.surrogate, version, txid, unreadable })
+        let surrogate = parts.surrogate;
+        Ok(RemoteRow { id, surrogate, version, txid, unreadable, is_loose })
     }
 }
 

@@ -241,6 +241,7 @@ impl Primary<'_> {
             present: !values.is_empty(),
             surrogate,
             values,
+            as_it_stands: false,
         };
         let previous = before.map(entry).transpose()?.map(stamps_of);
         Ok(WrittenRow { previous, row: remote.judge(table, parts, OPERATION)? })
@@ -257,6 +258,7 @@ impl Primary<'_> {
             "DU003" => ("changed", Refused::Changed),
             "DU004" => ("exists", Refused::Exists),
             "DU005" => ("missing", Refused::Missing),
+            "DU006" => ("absent", Refused::Absent),
             _ => return None,
         };
         self.tables.iter().enumerate().find_map(|(table, remote)| {

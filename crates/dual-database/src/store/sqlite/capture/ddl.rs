@@ -26,10 +26,11 @@ pub const COMMON: [&str; 2] = [
 ];
 
 /// What is not of one table but of the file: that of the node and of an import too.
-pub(super) const OF_THE_FILE: [&str; 7] = [
+pub(super) const OF_THE_FILE: [&str; 8] = [
     "dual_state",
     "dual_tracked",
     "dual_node",
+    "dual_scrub",
     "dual_writer",
     "dual_conflict",
     "dual_quarantine",
@@ -84,14 +85,16 @@ impl Layout {
             .collect()
     }
 
-    /// Takes in the rows that have no sidecar row, as pending, under the stamp of rows that were
-    /// there before.
+    /// Takes in the rows that have no sidecar row, or the one with the key `?1`, as pending, under the
+    /// stamp of rows that were there before; what a row says nothing about is nobody's.
     #[must_use]
-    pub fn adopt(&self) -> String {
+    pub fn adopt(&self, of_key: bool) -> String {
+        let this = if of_key { format!("u.{} = ?1 AND ", self.key) } else { String::new() };
+        let silent = self.each(", ", |r| format!("CASE WHEN {} THEN 0 END", r.silent("u")));
         format!(
             "INSERT INTO {sidecar} (key, live, stamp, seq, live_base, {bases}, {stamps})\n\
-             SELECT u.{key}, 1, {adopted}, (SELECT seq FROM dual_state), 0, {zeros}, {nulls}\n\
-             FROM {target} AS u WHERE typeof(u.{key}) = 'integer'\n  \
+             SELECT u.{key}, 1, {adopted}, (SELECT seq FROM dual_state), 0, {zeros}, {silent}\n\
+             FROM {target} AS u WHERE {this}typeof(u.{key}) = 'integer'\n  \
                AND NOT EXISTS (SELECT 1 FROM {sidecar} AS s WHERE s.key = u.{key})",
             sidecar = self.sidecar,
             target = self.target,
@@ -100,7 +103,28 @@ impl Layout {
             bases = self.each(", ", |r| r.base.clone()),
             stamps = self.each(", ", |r| r.stamp.clone()),
             zeros = self.each(", ", |_| "0".into()),
-            nulls = self.each(", ", |_| "NULL".into()),
+        )
+    }
+
+    /// How many rows with keys above `?1` and up to `?2` came past the triggers: rows that the sidecar
+    /// does not know, rows that live by it and are not in the table, rows that are dead by it and are.
+    #[must_use]
+    pub fn loose(&self) -> String {
+        let there = self.there("s.key");
+        let within = |key: &str| format!("{key} > ?1 AND {key} <= ?2");
+        format!(
+            "SELECT (SELECT count(*) FROM {target} AS u WHERE {} AND typeof(u.{key}) = 'integer' \
+             AND NOT EXISTS (SELECT 1 FROM {sidecar} AS s WHERE s.key = u.{key})), \
+             (SELECT count(*) FROM {sidecar} AS s WHERE {} AND s.live = 1 AND s.stamp <> 0 \
+             AND NOT {there}), \
+             (SELECT count(*) FROM {sidecar} AS s WHERE {} AND (s.live = 0 OR s.stamp = 0) \
+             AND {there})",
+            within(&format!("u.{}", self.key)),
+            within("s.key"),
+            within("s.key"),
+            target = self.target,
+            sidecar = self.sidecar,
+            key = self.key,
         )
     }
 

@@ -6,8 +6,10 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::ddl::{COMMON, FORMAT, OF_THE_FILE, drops_of};
 use super::layout::{Layout, Unique};
+use crate::schema::{Column, Role, Table};
 use crate::stamp::Writer;
 use crate::store::sqlite::failed;
+use crate::sync::reconcile::Loose;
 use crate::{Error, Kind, Result, Store};
 
 /// What has become of capture since it was installed.
@@ -25,9 +27,8 @@ pub enum Drift {
     Absent,
 }
 
-/// Puts capture beside the table, or brings it up to date, and takes in the rows that it does
-/// not know, as well as births and deaths that were missed while there were no triggers.
-/// `writer` becomes the number of a file that has none. Returns how many rows were
+/// Puts capture beside the table, or brings it up to date, and notes what came past triggers that
+/// were missing ([`mend`]). `writer` becomes the number of a file that has none. Returns how many rows were
 /// taken in.
 ///
 /// # Errors
@@ -53,8 +54,7 @@ pub fn install(connection: &Connection, layout: &Layout, writer: Writer) -> Resu
     layout.additions(has).iter().try_for_each(run)?;
     layout.drop_triggers().iter().chain(&layout.triggers(&unique)).try_for_each(run)?;
     connection.execute_batch("UPDATE dual_state SET seq = seq + 1").map_err(wrap)?;
-    let adopted = connection.execute(&layout.adopt(), []).map_err(wrap)?;
-    layout.missed().iter().try_for_each(run)?;
+    let adopted = mend(connection, layout, None)?.loaded;
     let (triggers, columns) = fingerprint(connection, layout)?;
     connection
         .execute(
@@ -62,7 +62,47 @@ pub fn install(connection: &Connection, layout: &Layout, writer: Writer) -> Resu
             (layout.name, triggers, columns),
         )
         .map_err(wrap)?;
-    Ok(adopted as u64)
+    Ok(adopted)
+}
+
+/// Notes in the sidecar what came past the triggers, of all rows or of the one with that key. A row
+/// that was put there is pending like any other; one that was taken away is not taken for deleted:
+/// nothing is known of it any more ([`crate::merge::Version::absent`]). What was pending in it, or
+/// refused of it, is gone with it.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn mend(connection: &Connection, layout: &Layout, key: Option<i64>) -> Result<Loose> {
+    let wrap = |cause| failed("note what came past the triggers", cause);
+    let statements = layout.mend(key.is_some());
+    let run = |sql: &str| {
+        let mut statement = connection.prepare(sql)?;
+        match key {
+            Some(key) if statement.parameter_count() > 0 => statement.execute([key]),
+            _ => statement.execute([]),
+        }
+    };
+    let removed = run(&statements.removed).map_err(wrap)?;
+    run(&statements.moment).map_err(wrap)?;
+    let born = run(&statements.born).map_err(wrap)?;
+    let unknown = run(&statements.unknown).map_err(wrap)?;
+    Ok(Loose { loaded: (born + unknown) as u64, removed: removed as u64 })
+}
+
+/// Counts the rows with keys above `after` and up to `upto` that came past the triggers.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn loose(connection: &Connection, layout: &Layout, after: i64, upto: i64) -> Result<Loose> {
+    connection
+        .prepare_cached(&layout.loose())
+        .and_then(|mut look| {
+            look.query_row([after, upto], |row| {
+                let count = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
+                Ok(Loose { loaded: count(0)? + count(2)?, removed: count(1)? })
+            })
+        })
+        .map_err(|cause| failed("look for rows that came past the triggers", cause))
 }
 
 /// Compares what is there with what was installed.
@@ -102,6 +142,25 @@ pub fn lacks(connection: &Connection, layout: &Layout) -> Result<bool> {
         .map_err(|cause| failed("compare capture on SQLite", cause))?;
     let has = |column: &str| known.iter().any(|name| crate::schema::quoted(name) == column);
     Ok(!layout.additions(has).is_empty())
+}
+
+/// The declared columns that the table had when it was tracked: those whose stamps the sidecar keeps,
+/// key and surrogate.
+///
+/// # Errors
+/// Those of [`failed`].
+pub fn tracked_columns<'t>(
+    connection: &Connection,
+    table: &'t Table,
+    layout: &Layout,
+) -> Result<Vec<&'t str>> {
+    let known = columns(connection, &layout.sidecar)
+        .map_err(|cause| failed("compare capture on SQLite", cause))?;
+    let is_known = |column: &&Column| match column.role {
+        Role::Data => known.iter().any(|name| *name == format!("s_{}", column.name)),
+        Role::Key | Role::Surrogate => true,
+    };
+    Ok(table.columns().iter().filter(is_known).map(|column| column.name).collect())
 }
 
 /// Takes everything of these tables, of those that were ever installed, and of the file, away.

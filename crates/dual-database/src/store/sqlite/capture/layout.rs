@@ -128,9 +128,9 @@ impl Layout {
 }
 
 impl Register {
-    /// The trigger's row says nothing about the column: NULL, or the declared default.
-    pub fn silent(&self) -> String {
-        let name = format!("new.{}", self.column);
+    /// The row says nothing about the column: NULL, or the declared default.
+    pub fn silent(&self, row: &str) -> String {
+        let name = format!("{row}.{}", self.column);
         match &self.default {
             Some(default) => format!("({name} IS NULL OR {name} = {default} COLLATE BINARY)"),
             None => format!("{name} IS NULL"),

@@ -14,7 +14,7 @@ mod sidecar;
 mod triggers;
 
 pub use ddl::FORMAT;
-pub use install::{Drift, drift, install, lacks, uninstall};
+pub use install::{Drift, drift, install, lacks, loose, mend, tracked_columns, uninstall};
 pub use layout::{Layout, Unique};
 pub use sidecar::{
     Entry, State, changed_above, entry, put, renumber, settle, settle_adopted, state,

@@ -11,6 +11,15 @@ pub(super) fn trigger_names(table: &str) -> Vec<String> {
     NAMES.iter().map(|what| format!("dual_{table}_{what}")).collect()
 }
 
+/// The statements of [`Layout::mend`], in the order in which they are run.
+pub(super) struct Mend {
+    pub removed: String,
+    /// Before births: their stamp.
+    pub moment: String,
+    pub born: String,
+    pub unknown: String,
+}
+
 impl Layout {
     /// The triggers' names, unquoted.
     pub(super) fn trigger_names(&self) -> Vec<String> {
@@ -112,7 +121,8 @@ impl Layout {
 
     fn birth(&self, key: &str) -> String {
         let there = self.there(key);
-        let silent = self.each(",\n    ", |r| format!("CASE WHEN {} THEN horizon END", r.silent()));
+        let silent =
+            self.each(",\n    ", |r| format!("CASE WHEN {} THEN horizon END", r.silent("new")));
         format!(
             "{}{}{}",
             self.take_moment(&self.highest(), key),
@@ -168,15 +178,26 @@ impl Layout {
         )
     }
 
-    /// What gives a stamp to births and deaths that nobody has seen, because the triggers were
-    /// gone.
-    pub(super) fn missed(&self) -> [String; 4] {
+    /// What notes in the sidecar what came past the triggers, of all rows or of the one with the key
+    /// `?1`. Rows that were taken away: that is not to say that somebody has deleted them, so nothing
+    /// is known of them any more, and nothing of them is pending. Rows that were put where the sidecar
+    /// has none: births. Rows that it does not know: they were there before.
+    pub(super) fn mend(&self, of_key: bool) -> Mend {
         let there = self.there(&format!("{}.key", self.sidecar));
-        let (dead, born) = (format!("live = 1 AND NOT {there}"), format!("live = 0 AND {there}"));
-        let take = |which: &str| {
-            moment(&format!("SELECT max({}) FROM {} WHERE {which}", self.highest(), self.sidecar))
-        };
-        [take(&dead), self.relive(0, &dead), take(&born), self.relive(1, &born)]
+        let this = if of_key { "key = ?1 AND " } else { "" };
+        let removed = format!("{this}live = 1 AND stamp <> 0 AND NOT {there}");
+        let born = format!("{this}(live = 0 OR stamp = 0) AND {there}");
+        let take = format!("SELECT max({}) FROM {} WHERE {born}", self.highest(), self.sidecar);
+        let nulls = self.each(", ", |r| format!("{} = NULL, {} = NULL", r.stamp, r.base));
+        Mend {
+            removed: format!(
+                "UPDATE {} SET stamp = 0, seq = 0, live_base = NULL, {nulls} WHERE {removed}",
+                self.sidecar
+            ),
+            moment: moment(&take),
+            born: self.relive(1, &born),
+            unknown: self.adopt(of_key),
+        }
     }
 
     /// Looks again at the keys that were logged: rows that have gone are dead.

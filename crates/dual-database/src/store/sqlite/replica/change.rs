@@ -5,7 +5,7 @@ use rusqlite::{ToSql, params_from_iter};
 
 use super::super::capture::{Entry, entry, put, settle, state};
 use super::super::{failed, to_sqlite};
-use super::{Content, LocalRow};
+use super::{Content, LocalRow, Taken};
 use crate::merge::{Bases, Change, Tracked};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
@@ -21,9 +21,9 @@ impl Content<'_> {
     /// else those of [`failed`].
     pub fn change(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<()> {
         let operation = "write a row of the SQLite file";
-        let before = self.row(id)?;
+        let before = self.captured(id)?;
         let seen = before.as_ref().map(|row| &row.tracked);
-        let lives = seen.is_some_and(|row| row.version.live.value);
+        let lives = seen.is_some_and(|row| row.version.lives());
         if matches!(change, Change::Update(_)) && !lives {
             return Err(Error::new(Kind::NotFound, operation, "there is no such row")
                 .about(self.name_of(id)));
@@ -39,6 +39,28 @@ impl Content<'_> {
         self.write_row(id, before.as_ref(), &tracked, surrogate)
             .map_err(|error| error.about(self.name_of(id)))?;
         self.settle_row(id, &tracked, self.next_seq()?).map(|_| ())
+    }
+
+    /// As [`Content::change`]; if the table refuses it, the row is in quarantine.
+    ///
+    /// # Errors
+    /// Those of [`failed`] that are not about the row.
+    pub fn try_change(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<Taken> {
+        let operation = "write a row of the SQLite file";
+        self.execute(operation, "SAVEPOINT dual_change", &[])?;
+        match self.change(id, change, stamp) {
+            Ok(()) => {
+                self.execute(operation, "RELEASE dual_change", &[])?;
+                Ok(Taken::Done)
+            }
+            Err(error) if error.is_invalid_data() && !self.connection().is_autocommit() => {
+                self.execute(operation, "ROLLBACK TO dual_change", &[])?;
+                self.execute(operation, "RELEASE dual_change", &[])?;
+                self.refuse(id, &error)?;
+                Ok(Taken::Refused)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes bases and stamps of a row whose values stay as they are (acknowledge, restamp,
@@ -104,7 +126,7 @@ impl Content<'_> {
     ) -> Result<()> {
         let operation = "write a row of the SQLite file";
         let local = self.local(id.table)?;
-        let living = before.filter(|row| row.tracked.version.live.value);
+        let living = before.filter(|row| row.tracked.version.lives());
         if !after.version.live.value {
             return match living {
                 Some(_) => {

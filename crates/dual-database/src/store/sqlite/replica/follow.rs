@@ -42,6 +42,7 @@ enum Cause {
     OtherPrimary,
     Purged,
     Missing,
+    LocalGap,
     CaptureGap,
     Backlog,
 }
@@ -149,6 +150,7 @@ fn kept(cause: Break) -> Cause {
         Break::OtherPrimary => Cause::OtherPrimary,
         Break::Purged => Cause::Purged,
         Break::Missing => Cause::Missing,
+        Break::LocalGap => Cause::LocalGap,
         Break::CaptureGap => Cause::CaptureGap,
         Break::Backlog => Cause::Backlog,
     }
@@ -162,6 +164,7 @@ fn broken(cause: Cause) -> Break {
         Cause::OtherPrimary => Break::OtherPrimary,
         Cause::Purged => Break::Purged,
         Cause::Missing => Break::Missing,
+        Cause::LocalGap => Break::LocalGap,
         Cause::CaptureGap => Break::CaptureGap,
         Cause::Backlog => Break::Backlog,
     }
@@ -196,6 +199,7 @@ mod tests {
             Break::OtherPrimary,
             Break::Purged,
             Break::Missing,
+            Break::LocalGap,
             Break::CaptureGap,
             Break::Backlog,
         ];

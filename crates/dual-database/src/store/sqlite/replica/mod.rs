@@ -9,6 +9,7 @@ mod change;
 mod conflict;
 mod content;
 mod follow;
+mod gaps;
 mod group;
 mod node;
 mod number;
@@ -18,6 +19,7 @@ mod quarantine;
 mod reader;
 mod rows;
 mod salvage;
+mod scrub;
 mod statements;
 mod station;
 mod take;
@@ -39,13 +41,14 @@ use self::reader::Reader;
 use self::statements::Statements;
 use super::capture::Layout;
 use crate::merge::{Conflict, Defaults, RegisterId, Tracked};
-use crate::schema::{RowId, Table};
+use crate::schema::{Making, RowId, Table};
 use crate::stamp::{Stamp, Writer};
 use crate::sync::{Follow, Lease, Tokens};
 use crate::{Kind, Result};
 
 pub use list::ListedRow;
 pub(crate) use place::LOCK;
+pub use scrub::Scrub;
 pub(crate) use turn::PUSH;
 pub use turn::PushTurn;
 
@@ -58,6 +61,8 @@ pub struct Settings {
     pub busy: Duration,
     /// The tables that are kept together.
     pub tables: Arc<[Table]>,
+    /// What is made in it where something is missing.
+    pub making: Making,
 }
 
 /// A table with what stands beside it.
@@ -70,10 +75,11 @@ pub struct LocalTable {
     /// The defaults of the data columns.
     pub defaults: Defaults,
     statements: Arc<Statements>,
+    making: Making,
 }
 
 impl LocalTable {
-    fn new(table: &Table) -> LocalTable {
+    fn new(table: &Table, making: Making) -> LocalTable {
         let layout = Layout::new(table);
         let statements = Arc::new(Statements::new(table, &layout));
         LocalTable {
@@ -81,6 +87,7 @@ impl LocalTable {
             table: table.clone(),
             layout,
             statements,
+            making,
         }
     }
 }
@@ -106,6 +113,8 @@ pub struct LocalRow {
     /// A data column whose stored value its type cannot hold (its value here is NULL): the row
     /// cannot be carried.
     pub unreadable: Option<usize>,
+    /// The table has it, though it is dead by the sidecar: it came past the triggers.
+    pub is_loose: bool,
 }
 
 /// What the file knows of itself as a node. One row, changed by compare-and-swap.
@@ -205,12 +214,13 @@ pub struct Replica {
 
 impl Replica {
     /// Opens the file, or makes it, in WAL mode; brings its tables to the declared form if that
-    /// takes additions only, installs capture, and merges what an earlier salvage has kept. A
+    /// takes additions only and [`Settings::making`] allows it, installs capture, and merges what an earlier salvage has kept. A
     /// damaged file that was ours is set aside and made anew.
     ///
     /// # Errors
     /// Configuration (a folder, not a database), access denied (read-only, no right), schema
-    /// (a newer format, a table that additions do not mend), unavailable (locked); configuration
+    /// (a newer format, a table that additions do not mend, or that somebody has taken away),
+    /// unavailable (locked); configuration
     /// also for a network file system.
     pub async fn open(settings: Settings) -> Result<Replica> {
         let place = Arc::new(Place::new(settings));

@@ -14,7 +14,7 @@ const OPERATION: &str = "read the state of the SQLite file";
 
 /// What stands beside the sidecars: each statement can be repeated. Numbers of 128 bits are kept
 /// as text.
-pub(super) const TABLES: [&str; 6] = [
+pub(super) const TABLES: [&str; 7] = [
     "CREATE TABLE IF NOT EXISTS dual_node (\n  \
        one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
        file TEXT NOT NULL,\n  \
@@ -28,7 +28,17 @@ pub(super) const TABLES: [&str; 6] = [
        lease_until INTEGER,\n  \
        exchanged INTEGER,\n  \
        held INTEGER,\n  \
-       tidied INTEGER\n)",
+       tidied INTEGER,\n  \
+       inspected INTEGER\n)",
+    "CREATE TABLE IF NOT EXISTS dual_scrub (\n  \
+       one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
+       at_table INTEGER NOT NULL,\n  \
+       after INTEGER,\n  \
+       parts INTEGER NOT NULL,\n  \
+       found INTEGER NOT NULL,\n  \
+       parts_before INTEGER,\n  \
+       ended INTEGER,\n  \
+       found_before INTEGER NOT NULL\n)",
     "CREATE TABLE IF NOT EXISTS dual_writer (\n  \
        number INTEGER PRIMARY KEY,\n  \
        process TEXT NOT NULL,\n  \
@@ -143,6 +153,27 @@ impl Content<'_> {
         self.execute(operation, "UPDATE dual_node SET tidied = ?1", &[&now_ms]).map(|_| ())
     }
 
+    /// The version of the file's schema at which somebody has looked last whether capture is as it was
+    /// installed, and nothing came past it.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn inspected(&self) -> Result<Option<i64>> {
+        let wrap = |cause| failed(OPERATION, cause);
+        let sql = "SELECT inspected FROM dual_node";
+        let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
+        look.query_row([], |row| row.get(0)).map_err(wrap)
+    }
+
+    /// Notes that version.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn set_inspected(&self, version: i64) -> Result<()> {
+        let operation = "write the state of the SQLite file";
+        self.execute(operation, "UPDATE dual_node SET inspected = ?1", &[&version]).map(|_| ())
+    }
+
     /// Another identity and another number for the triggers: the file is a copy.
     ///
     /// # Errors
@@ -160,6 +191,7 @@ pub(super) fn install(connection: &Connection, begins: &Follow) -> Result<()> {
     let operation = "install the state of the SQLite file";
     let wrap = |cause| failed(operation, cause);
     TABLES.iter().try_for_each(|sql| connection.execute_batch(sql)).map_err(wrap)?;
+    add_columns(connection).map_err(wrap)?;
     let follow = follow::write(begins)?;
     connection
         .execute(
@@ -168,5 +200,17 @@ pub(super) fn install(connection: &Connection, begins: &Follow) -> Result<()> {
             (Uuid::now_v7().to_string(), Stamp::ZERO.raw(), follow),
         )
         .map_err(wrap)?;
+    Ok(())
+}
+
+/// Columns that the node has got since its table was made.
+fn add_columns(connection: &Connection) -> rusqlite::Result<()> {
+    for column in ["inspected"] {
+        let there = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('dual_node') WHERE name = ?1)";
+        if !connection.query_row(there, [column], |row| row.get::<_, bool>(0))? {
+            connection
+                .execute_batch(&format!("ALTER TABLE dual_node ADD COLUMN {column} INTEGER"))?;
+        }
+    }
     Ok(())
 }

@@ -3,13 +3,13 @@
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::super::capture::{Drift, drift, install, lacks};
+use super::super::capture::{Drift, drift, install, lacks, tracked_columns};
 use super::super::failure::cause_of;
 use super::super::file::define_functions;
 use super::super::{Adoption, File, Found, failed, remove_if_empty, rewrite_timestamps};
 use super::place::{COMPANIONS, Identity, Place, SMALLEST};
 use super::{Content, LocalTable, node, number};
-use crate::schema::quoted;
+use crate::schema::{Making, quoted};
 use crate::sync::{Break, Event, Follow};
 use crate::{Error, Kind, Result, Store};
 
@@ -153,7 +153,7 @@ fn set_up(place: &Place, connection: &Connection, installation: Option<u128>) ->
     node::install(connection, &begins)?;
     if mended && is_node {
         let mut node = content.node()?;
-        if let Ok(follow) = node.follow.next(Event::Broken(Break::CaptureGap)) {
+        if let Ok(follow) = node.follow.next(Event::Broken(Break::LocalGap)) {
             tracing::warn!(
                 "capture was incomplete in the SQLite file: both sides will be compared"
             );
@@ -167,10 +167,17 @@ fn set_up(place: &Place, connection: &Connection, installation: Option<u128>) ->
 }
 
 /// Brings the table to its declared form and captures it; says whether something was missing.
-fn track(connection: &Connection, local: &LocalTable) -> Result<bool> {
+///
+/// # Errors
+/// About the schema if it cannot be brought there by additions, or if somebody has taken the table or
+/// columns of it away and nobody has asked for them.
+pub(super) fn track(connection: &Connection, local: &LocalTable) -> Result<bool> {
     let wrap = |cause| failed(OPERATION, cause);
     let (table, layout) = (&local.table, &local.layout);
     let drift = drift(connection, layout)?;
+    if local.making != Making::Everything && drift != Drift::Absent {
+        refuse_taken_away(connection, local)?;
+    }
     let plan = Adoption::plan("main", table, &Found::read(connection, "main", table)?)?;
     if drift == Drift::None && plan.steps.is_empty() && !lacks(connection, layout)? {
         return Ok(false);
@@ -186,6 +193,36 @@ fn track(connection: &Connection, local: &LocalTable) -> Result<bool> {
     let rows = install(connection, layout, number::fresh())?;
     tracing::info!(table = table.name(), rows, ?drift, "capture installed in the SQLite file");
     Ok(true)
+}
+
+/// A table or column that was tracked and is there no more is not made again: nobody can know why it
+/// was taken away.
+fn refuse_taken_away(connection: &Connection, local: &LocalTable) -> Result<()> {
+    let (name, found) = (local.table.name(), Found::read(connection, "main", &local.table)?);
+    let refuse = |what: String, advice: &str| {
+        Err(Error::new(Kind::Schema(Store::Sqlite), "look at the SQLite file", what)
+            .with_hint(advice))
+    };
+    let Found::Table { columns, .. } = found else {
+        return match found {
+            Found::Nothing => refuse(
+                format!("the table {name} was dropped or renamed"),
+                "put it back under its name, or let `dual init --apply` make it anew and fill it from PostgreSQL",
+            ),
+            _ => Ok(()),
+        };
+    };
+    let gone: Vec<&str> = tracked_columns(connection, &local.table, &local.layout)?
+        .into_iter()
+        .filter(|column| !columns.iter().any(|found| found.name.eq_ignore_ascii_case(column)))
+        .collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    refuse(
+        format!("the table {name} has no column {} any more", gone.join(", ")),
+        "put the table back as it was, or let `dual init --apply` add what is missing and fill it from PostgreSQL",
+    )
 }
 
 /// A surrogate that was added later has no index; who has a number is asked for every new row.

@@ -77,7 +77,11 @@ impl Place {
             real: Mutex::new(resolve(&path)),
             path,
             busy: settings.busy,
-            tables: settings.tables.iter().map(LocalTable::new).collect(),
+            tables: settings
+                .tables
+                .iter()
+                .map(|table| LocalTable::new(table, settings.making))
+                .collect(),
             process: Uuid::now_v7(),
             number: AtomicU16::new(0),
             generation: AtomicU64::new(0),

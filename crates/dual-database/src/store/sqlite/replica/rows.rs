@@ -9,19 +9,24 @@ use super::{Content, LocalRow, LocalTable, Pending};
 use crate::Result;
 use crate::merge::{Bases, Register, Tracked, Version};
 use crate::schema::RowId;
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, Writer};
 use crate::value::Value;
 
 const OPERATION: &str = "read rows of the SQLite file";
 
 impl Content<'_> {
-    /// The row, dead ones included; `None` for a key never seen.
+    /// The row as table and sidecar have it together, dead ones included; `None` for a key never seen.
+    /// One that came past the triggers is as it would be noted ([`Content::captured`]).
     ///
     /// # Errors
     /// Those of [`failed`].
     pub fn row(&self, id: RowId) -> Result<Option<LocalRow>> {
-        let rows = self.select(id.table, "WHERE s.key = ?1", &[Stored::Integer(id.key)])?;
-        Ok(rows.into_iter().next().map(|(_, row)| row))
+        let wrap = |cause| failed(OPERATION, cause);
+        let local = self.local(id.table)?;
+        let mut look = self.connection().prepare_cached(&local.statements.row).map_err(wrap)?;
+        let mut found = look.query([id.key]).map_err(wrap)?;
+        let Some(row) = found.next().map_err(wrap)? else { return Ok(None) };
+        decode(local, row, true).map(|(_, row)| Some(row))
     }
 
     /// The sidecar's rows of that table with keys above `after` and up to `upto`, in key order,
@@ -133,7 +138,7 @@ impl Content<'_> {
         let mut found = statement.query(params_from_iter(values)).map_err(wrap)?;
         let mut rows = Vec::new();
         while let Some(row) = found.next().map_err(wrap)? {
-            let (key, row) = decode(local, row)?;
+            let (key, row) = decode(local, row, false)?;
             rows.push((RowId { table, key }, row));
         }
         Ok(rows)
@@ -150,8 +155,9 @@ fn waiting(local: &LocalTable) -> String {
     )
 }
 
-/// The row of [`super::statements::Statements::select`].
-fn decode(local: &LocalTable, row: &Row<'_>) -> Result<(i64, LocalRow)> {
+/// The row of [`super::statements::Statements::select`]. `as_it_stands`: of a row that was loaded past
+/// the triggers the table is believed, not the sidecar that has it as dead.
+fn decode(local: &LocalTable, row: &Row<'_>, as_it_stands: bool) -> Result<(i64, LocalRow)> {
     let wrap = |cause| failed(OPERATION, cause);
     let number = |at: usize| row.get::<_, Option<i64>>(at).map_err(wrap);
     let stamped = |at| number(at)?.map(|raw| stamp(raw, OPERATION)).transpose();
@@ -163,15 +169,28 @@ fn decode(local: &LocalTable, row: &Row<'_>) -> Result<(i64, LocalRow)> {
     let mut columns = Vec::with_capacity(count);
     let data = 5 + 2 * count;
     let is_there = !row.get_ref(data).map_err(wrap)?.data_type().eq(&rusqlite::types::Type::Null);
-    // A living row that is not in the table was deleted while the triggers were gone.
-    let mut unreadable = (live.value && !is_there).then_some(0);
+    let (key, seq, is_unknown) = (integer(0)?, integer(3)?.max(0), integer(3)? < 0);
+    // The sidecar has it as a row of which nothing is known, or the row was taken away since.
+    let is_noted = live.value && live.stamp == Stamp::ZERO;
+    let loaded = is_there && (is_noted || !live.value);
+    let live = match loaded && as_it_stands {
+        true => Register { value: true, stamp: live.stamp.next(Writer::POSTGRES) },
+        false => live,
+    };
+    if live.value && live.stamp == Stamp::ZERO || live.value && !is_there {
+        let tracked = Tracked::settled(Version::absent(local.defaults.len()));
+        let (surrogate, unreadable, is_loose) = (None, None, loaded || !is_noted);
+        return Ok((key, LocalRow { tracked, surrogate, seq, unreadable, is_loose }));
+    }
+    let mut unreadable = None;
     for (at, (_, column)) in local.table.data_columns().enumerate() {
         let stored = row.get_ref(data + 2 + at).map_err(wrap)?;
         let value = from_sqlite(column.kind, stored).unwrap_or_else(|_| {
             unreadable.get_or_insert(at);
             Value::Null
         });
-        columns.push(Register { stamp: needed(5 + 2 * at)?, value });
+        let stamp = if loaded && as_it_stands { live.stamp } else { needed(5 + 2 * at)? };
+        columns.push(Register { stamp, value });
         bases.columns.push(stamped(6 + 2 * at)?);
     }
     let surrogate = match row.get_ref(data + 1).map_err(wrap)? {
@@ -183,5 +202,6 @@ fn decode(local: &LocalTable, row: &Row<'_>) -> Result<(i64, LocalRow)> {
     }
     let version = Version { live, columns }.stored(&local.defaults);
     let tracked = Tracked { version, bases };
-    Ok((integer(0)?, LocalRow { tracked, surrogate, seq: integer(3)?, unreadable }))
+    let is_loose = loaded || is_unknown;
+    Ok((key, LocalRow { tracked, surrogate, seq, unreadable, is_loose }))
 }

@@ -2,10 +2,10 @@
 
 use super::super::failure::code_of;
 use super::{ConflictEntry, Content, LocalRow, Quarantined, Side, Taken};
-use crate::Result;
 use crate::merge::{Absorbed, Conflict, RegisterId, Version, canonical_bytes};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
+use crate::{Error, Result};
 
 /// When a row that SQLite refuses is tried again by itself, in milliseconds.
 const RETRY_MS: i64 = 300_000;
@@ -26,7 +26,7 @@ impl Content<'_> {
         absorbed: &Absorbed,
         surrogate: Option<i64>,
     ) -> Result<Taken> {
-        let lives = absorbed.row.version.live.value;
+        let lives = absorbed.row.version.lives();
         let own = before.and_then(|row| row.surrogate);
         let surrogate = if lives { surrogate.or(own) } else { None };
         let touches = absorbed.changed || absorbed.other_is_behind || (lives && surrogate != own);
@@ -74,19 +74,24 @@ impl Content<'_> {
             Err(error) if error.is_invalid_data() && !self.connection().is_autocommit() => {
                 self.execute(operation, "ROLLBACK TO dual_take", &[])?;
                 self.execute(operation, "RELEASE dual_take", &[])?;
-                let now = crate::clock::now().as_millisecond();
-                self.set_aside(&Quarantined {
-                    id,
-                    refused_by: Side::Sqlite,
-                    code: code_of(&error).map_or_else(String::new, |code| code.to_string()),
-                    reason: error.message().to_owned(),
-                    since_ms: now,
-                    retry_ms: now.saturating_add(RETRY_MS),
-                })?;
+                self.refuse(id, &error)?;
                 Ok(false)
             }
             Err(error) => Err(error.about(self.name_of(id))),
         }
+    }
+
+    /// The file's table does not take the row: it is set aside.
+    pub(super) fn refuse(&self, id: RowId, error: &Error) -> Result<()> {
+        let now = crate::clock::now().as_millisecond();
+        self.set_aside(&Quarantined {
+            id,
+            refused_by: Side::Sqlite,
+            code: code_of(error).map_or_else(String::new, |code| code.to_string()),
+            reason: error.message().to_owned(),
+            since_ms: now,
+            retry_ms: now.saturating_add(RETRY_MS),
+        })
     }
 
     /// Whether the row is to be pushed as it is.

@@ -46,6 +46,10 @@ pub(super) fn decide(
 ) -> Verdict {
     let Some(existing) = existing else { return decide_unknown(id, row, ground, defaults) };
     let found = &existing.version;
+    // It was taken away past the triggers: others may have gone on from what is lost.
+    if found.is_absent() && ground.comparison.is_none() && row.bases.live.is_none() {
+        return Verdict::Gone;
+    }
     let mut logged = conflicts(&row.version, &row.bases, found);
     if ground.comparison == Some(false) {
         logged.extend(overwritten(found, &row.version, &row.bases));

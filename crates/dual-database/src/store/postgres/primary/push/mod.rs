@@ -30,12 +30,13 @@ use self::apply::Applier;
 use self::decide::{Ground, Verdict, decide, unreadable};
 use self::statements::CHUNK;
 use super::conflicts::Noted;
-use super::row::{BY_KEY, column, unexpected};
-use super::{Primary, PushEnd, Pushed, RemoteRow};
+use super::row::{BY_KEY, column};
+use super::{Header, Primary, PushEnd, Pushed, RemoteRow};
 use crate::merge::{Tracked, Version};
 use crate::schema::RowId;
-use crate::stamp::Stamp;
+use crate::store::postgres::capture::mend;
 use crate::store::postgres::{Parameter, both, sqlstate};
+use crate::sync::Epoch;
 use crate::{Error, Result};
 
 const OPERATION: &str = "push to PostgreSQL";
@@ -111,7 +112,8 @@ impl Job<'_> {
 impl Primary<'_> {
     /// Merges a batch in one transaction, as the model's `push` does: locks first, then stamps,
     /// then the merge; what a constraint refuses is left out and reported. `comparison` says in
-    /// a full comparison whether the server still has what it acknowledged.
+    /// a full comparison whether the server still has what it acknowledged; `followed` is the
+    /// epoch in which the batch was made: in another one nothing is merged.
     ///
     /// A row that takes a unique value which somebody else holds leaves that column empty if it
     /// may be (under a stamp of PostgreSQL's above its own, and logged as a conflict), and is
@@ -129,19 +131,20 @@ impl Primary<'_> {
         &self,
         batch: &[(RowId, Tracked)],
         comparison: Option<bool>,
+        followed: Option<&Epoch>,
     ) -> Result<PushEnd> {
         // Large, and nested deeply: callers need not carry it about.
-        let mut end = Box::pin(self.push_in(batch, comparison, false)).await;
+        let mut end = Box::pin(self.push_in(batch, comparison, followed, false)).await;
         if end.as_ref().is_err_and(is_locked) {
             self.session.rollback(OPERATION).await?;
-            end = Box::pin(self.push_in(batch, comparison, true)).await;
+            end = Box::pin(self.push_in(batch, comparison, followed, true)).await;
         }
         match end {
             Ok(PushEnd::Done(pushed)) => {
                 self.session.commit(OPERATION).await?;
                 Ok(PushEnd::Done(pushed))
             }
-            Ok(end @ PushEnd::Ahead { .. }) => {
+            Ok(end @ (PushEnd::Ahead { .. } | PushEnd::OtherServer)) => {
                 self.leave(OPERATION).await;
                 Ok(end)
             }
@@ -153,9 +156,13 @@ impl Primary<'_> {
         &self,
         batch: &[(RowId, Tracked)],
         comparison: Option<bool>,
+        followed: Option<&Epoch>,
         leaves_locked: bool,
     ) -> Result<PushEnd> {
-        let ground = self.ground(comparison, leaves_locked).await?;
+        let (ground, epoch) = self.ground(comparison, leaves_locked).await?;
+        if followed.is_some_and(|followed| !epoch.is_server_of(followed)) {
+            return Ok(PushEnd::OtherServer);
+        }
         if batch.iter().any(|(_, row)| row.is_refused_as_ahead(ground.now_ms)) {
             return Ok(PushEnd::Ahead { now_ms: ground.now_ms });
         }
@@ -201,9 +208,13 @@ impl Primary<'_> {
         Ok(PushEnd::Done(pushed))
     }
 
-    /// Begins: table locks, then clock and horizon. Each statement has to see what was committed
-    /// before it, whatever the server's default is.
-    async fn ground(&self, comparison: Option<bool>, leaves_locked: bool) -> Result<Ground> {
+    /// Begins: table locks, then the server's clock, horizon and epoch. Each statement has to see what
+    /// was committed before it, whatever the server's default is.
+    async fn ground(
+        &self,
+        comparison: Option<bool>,
+        leaves_locked: bool,
+    ) -> Result<(Ground, Epoch)> {
         let locks: Vec<String> = self
             .tables
             .iter()
@@ -219,22 +230,13 @@ impl Primary<'_> {
             locks.join(", "),
             LOCK_MS[usize::from(leaves_locked)],
         );
-        let sql = "SELECT floor(date_part('epoch', clock_timestamp()) * 1000)::bigint, horizon \
-                   FROM dual.installation";
         let session = self.session;
-        let (_, rows) = both(
+        let (_, Header { now_ms, horizon, epoch, .. }) = both(
             both(session.begin(OPERATION), session.batch(OPERATION, &prologue)),
-            session.query(OPERATION, sql, &[]),
+            self.header_in(),
         )
         .await?;
-        let row = rows.first().ok_or_else(|| unexpected(OPERATION))?;
-        let horizon = Stamp::from_raw(column(row, 1, OPERATION)?);
-        Ok(Ground {
-            now_ms: column(row, 0, OPERATION)?,
-            horizon: horizon.ok_or_else(|| unexpected(OPERATION))?,
-            comparison,
-            leaves_locked,
-        })
+        Ok((Ground { now_ms, horizon, comparison, leaves_locked }, epoch))
     }
 
     async fn decide_all<'b>(
@@ -308,7 +310,7 @@ impl Primary<'_> {
 
     /// Locks the data rows in key order, then, in a statement that begins when all locks are
     /// held, reads them with their stamps, in key order. Says besides which of them somebody else
-    /// holds, if those are not waited for.
+    /// holds, if those are not waited for. What came past the triggers is noted before.
     async fn locked_rows(
         &self,
         at: usize,
@@ -326,13 +328,20 @@ impl Primary<'_> {
         let read = format!("{} WHERE s.key = ANY ($1) ORDER BY s.key", table.select());
         let keys = keys.to_vec();
         let parameters = [(&keys as &(dyn tokio_postgres::types::ToSql + Sync), Type::INT8_ARRAY)];
-        let (ours, rows) = both(
+        let (ours, mut rows) = both(
             self.session.query(OPERATION, &lock, &parameters),
             self.rows(at, table, &read, &parameters, OPERATION),
         )
         .await?;
         let ours: BTreeSet<i64> =
             ours.iter().map(|row| column(row, 0, OPERATION)).collect::<Result<_>>()?;
+        let known: BTreeSet<i64> = rows.iter().map(|row| row.id.key).collect();
+        let loose = rows.iter().filter(|row| row.is_loose).map(|row| row.id.key);
+        let loose: Vec<i64> = loose.chain(ours.difference(&known).copied()).collect();
+        if !loose.is_empty() {
+            mend(self.session, &table.layout, &loose).await?;
+            rows = self.rows(at, table, &read, &parameters, OPERATION).await?;
+        }
         // A row that has come between the two statements is looked at the next time, too.
         let held = |row: &&RemoteRow| row.surrogate.is_some() && !ours.contains(&row.id.key);
         let held = rows.iter().filter(|row| leaves_locked && held(row)).map(|row| row.id);

@@ -1,0 +1,34 @@
+//! What came past the triggers: rows that were loaded, or taken away, while they were disabled, by a
+//! session that applies what others have done, by somebody who has dropped the table.
+
+use super::Primary;
+use crate::Result;
+use crate::store::postgres::capture;
+use crate::sync::reconcile::Loose;
+
+const OPERATION: &str = "look for rows that came past the triggers";
+
+impl Primary<'_> {
+    /// Looks through all tables for rows about which table and sidecar do not agree, in one pass each,
+    /// and notes them ([`capture::mend_all`]). Nobody is kept from writing unless there are any.
+    /// Returns how many there were.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::commit`]. Nothing was changed then.
+    pub async fn mend(&self) -> Result<Loose> {
+        let mut found = Loose::default();
+        for table in self.tables {
+            if capture::loose(self.session, &table.layout).await?.is_none() {
+                continue;
+            }
+            self.session.begin(OPERATION).await?;
+            let mended = match capture::mend_all(self.session, &table.layout).await {
+                Ok(mended) => mended,
+                Err(error) => return Err(self.give_up(error, OPERATION).await),
+            };
+            self.session.commit(OPERATION).await?;
+            found.add(mended);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,90 @@
+//! What came past the file's triggers: rows that were loaded or taken away while they were gone, or by
+//! a client that had turned them off.
+
+use super::super::capture::{loose, mend};
+use super::super::failed;
+use super::open::track;
+use super::{Content, LocalRow};
+use crate::Result;
+use crate::schema::RowId;
+use crate::sync::reconcile::Loose;
+
+const OPERATION: &str = "look for rows that came past the triggers";
+
+impl Content<'_> {
+    /// Counts the rows of a table with keys above `after` and up to `upto` that came past the
+    /// triggers.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn loose(&self, table: usize, after: i64, upto: i64) -> Result<Loose> {
+        loose(self.connection(), &self.local(table)?.layout, after, upto)
+    }
+
+    /// The key that comes as the `count`-th above `after` in sidecar or table; `None`: there are fewer.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn key_after(&self, table: usize, after: i64, count: usize) -> Result<Option<i64>> {
+        let local = self.local(table)?;
+        let (sidecar, target, key) =
+            (&local.layout.sidecar, &local.layout.target, &local.layout.key);
+        let offset = i64::try_from(count).unwrap_or(i64::MAX).saturating_sub(1);
+        let sql = format!(
+            "SELECT min(a) FROM (SELECT (SELECT key FROM {sidecar} WHERE key > ?1 ORDER BY key \
+             LIMIT 1 OFFSET ?2) AS a UNION ALL SELECT (SELECT {key} FROM {target} WHERE {key} > ?1 \
+             AND typeof({key}) = 'integer' ORDER BY {key} LIMIT 1 OFFSET ?2))"
+        );
+        self.connection()
+            .prepare_cached(&sql)
+            .and_then(|mut look| look.query_row([after, offset], |row| row.get(0)))
+            .map_err(|cause| failed(OPERATION, cause))
+    }
+
+    /// Notes everything that came past the triggers. What was refused of rows that are gone is
+    /// forgotten.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn mend(&self) -> Result<Loose> {
+        let mut found = Loose::default();
+        for local in self.tables() {
+            found.add(mend(self.connection(), &local.layout, None)?);
+            let sql = format!(
+                "DELETE FROM dual_quarantine WHERE name = ?1 AND key IN \
+                 (SELECT key FROM {} WHERE live = 1 AND stamp = 0)",
+                local.layout.sidecar
+            );
+            self.execute(OPERATION, &sql, &[&local.table.name()])?;
+        }
+        Ok(found)
+    }
+
+    /// Installs capture again where it is not as it was; says on how many tables.
+    ///
+    /// # Errors
+    /// About the schema if a table, or a column of it, was taken away, unless that may be made; those of
+    /// [`failed`].
+    pub fn reinstall(&self) -> Result<usize> {
+        let mut drifted = 0;
+        for local in self.tables() {
+            drifted += usize::from(track(self.connection(), local)?);
+        }
+        Ok(drifted)
+    }
+
+    /// The row, as [`Content::row`], in a transaction that writes: if it came past the triggers, that
+    /// is noted first.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn captured(&self, id: RowId) -> Result<Option<LocalRow>> {
+        let found = self.row(id)?;
+        let is_known = found.as_ref().is_none_or(|row| !row.is_loose);
+        if is_known {
+            return Ok(found);
+        }
+        mend(self.connection(), &self.local(id.table)?.layout, Some(id.key))?;
+        self.row(id)
+    }
+}

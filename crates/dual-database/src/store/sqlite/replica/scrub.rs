@@ -1,0 +1,106 @@
+//! Where the background verification stands.
+
+use super::super::failed;
+use super::Content;
+use crate::Result;
+
+const OPERATION: &str = "read the state of the SQLite file";
+
+/// Where the background verification of the file stands, and what the last full pass has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scrub {
+    /// The table that is looked at.
+    pub table: usize,
+    /// The key after which the next part begins.
+    pub after: Option<i64>,
+    /// Parts that this pass has looked at.
+    pub parts: i64,
+    /// Rows that it has found to differ.
+    pub found: u64,
+    /// Parts of the last full pass.
+    pub parts_before: Option<i64>,
+    /// When that ended, in milliseconds since 1970.
+    pub ended_ms: Option<i64>,
+    /// Rows that it has found to differ, which were then compared.
+    pub found_before: u64,
+}
+
+impl Scrub {
+    /// Whether no pass is under way.
+    #[must_use]
+    pub fn is_at_start(&self) -> bool {
+        self.table == 0 && self.after.is_none()
+    }
+
+    /// The state after a part that ends with the key `upto`, or with its table.
+    #[must_use]
+    pub fn after(
+        self,
+        table: usize,
+        upto: Option<i64>,
+        tables: usize,
+        different: u64,
+        now_ms: i64,
+    ) -> Scrub {
+        let table = table + usize::from(upto.is_none());
+        let (parts, found) = (self.parts + 1, self.found + different);
+        if table < tables {
+            return Scrub { table, after: upto, parts, found, ..self };
+        }
+        Scrub {
+            parts_before: Some(parts),
+            ended_ms: Some(now_ms),
+            found_before: found,
+            ..Scrub::default()
+        }
+    }
+}
+
+impl Content<'_> {
+    /// Where the background verification stands.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn scrub(&self) -> Result<Scrub> {
+        let sql = "SELECT at_table, after, parts, found, parts_before, ended, found_before \
+                   FROM dual_scrub";
+        let wrap = |cause| failed(OPERATION, cause);
+        let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
+        let mut rows = look.query([]).map_err(wrap)?;
+        let Some(row) = rows.next().map_err(wrap)? else { return Ok(Scrub::default()) };
+        let count = |at| row.get::<_, i64>(at).map(i64::unsigned_abs).map_err(wrap);
+        Ok(Scrub {
+            table: usize::try_from(count(0)?).unwrap_or(usize::MAX),
+            after: row.get(1).map_err(wrap)?,
+            parts: row.get(2).map_err(wrap)?,
+            found: count(3)?,
+            parts_before: row.get(4).map_err(wrap)?,
+            ended_ms: row.get(5).map_err(wrap)?,
+            found_before: count(6)?,
+        })
+    }
+
+    /// Notes it.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn set_scrub(&self, state: &Scrub) -> Result<()> {
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.execute(
+            "write the state of the SQLite file",
+            "INSERT OR REPLACE INTO dual_scrub \
+             (one, at_table, after, parts, found, parts_before, ended, found_before) \
+             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            &[
+                &i64::try_from(state.table).unwrap_or(i64::MAX),
+                &state.after,
+                &state.parts,
+                &number(state.found),
+                &state.parts_before,
+                &state.ended_ms,
+                &number(state.found_before),
+            ],
+        )
+        .map(|_| ())
+    }
+}

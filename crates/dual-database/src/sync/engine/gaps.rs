@@ -1,0 +1,122 @@
+//! What came past the triggers: people drop and replace tables, load rows with triggers disabled, apply
+//! what was replicated. What was put there is taken in; what was taken away is not taken for deleted.
+
+use std::sync::atomic::Ordering;
+
+use tracing::warn;
+
+use super::connect::schema_version;
+use super::rounds::{Flow, Rounds, Stand, follow};
+use crate::Result;
+use crate::store::sqlite::replica::{Content, Durability};
+use crate::sync::reconcile::Loose;
+use crate::sync::{Break, Event};
+
+/// So many rows of the file are looked at in one go: others read there as well.
+const PART: usize = 20_000;
+
+impl Rounds {
+    /// Whether capture in the file is as it was installed, and nothing came past it. Looked at again
+    /// only when the file's schema has changed since anybody looked, or if it is asked for.
+    pub(super) async fn inspect(&mut self) -> Result<Flow> {
+        let asked = self.shared.looks.load(Ordering::Acquire);
+        let (version, noted) = self
+            .read("inspect capture", |content| Ok((schema_version(content)?, content.inspected()?)))
+            .await?;
+        if self.inspected == Some(version) && !asked {
+            return Flow::to(Stand::PushRead);
+        }
+        let loose = match asked || noted != Some(version) {
+            true => self.loose_here().await?,
+            false => Loose::default(),
+        };
+        let (version, drifted) = self
+            .write("inspect capture", Durability::Full, move |content| {
+                let drifted = content.reinstall()?;
+                let mended = if loose.is_none() { loose } else { content.mend()? };
+                if drifted > 0 || mended.removed > 0 {
+                    break_here(content)?;
+                }
+                let version = schema_version(content)?;
+                content.set_inspected(version)?;
+                Ok((version, drifted))
+            })
+            .await?;
+        if drifted > 0 {
+            warn!(
+                tables = drifted,
+                "capture in the file was not as installed: both sides will be compared"
+            );
+        }
+        tell("the file", loose);
+        self.inspected = Some(version);
+        self.shared.health.joined(crate::Store::Sqlite);
+        Flow::to(if asked { Stand::Gaps } else { Stand::PushRead })
+    }
+
+    /// The same at PostgreSQL.
+    pub(super) async fn gaps(&mut self) -> Result<Flow> {
+        let link = self.take_link("look for gaps")?;
+        let found = self.primary(&link).mend().await;
+        self.put_link(link);
+        tell("PostgreSQL", found?);
+        self.shared.looks.store(false, Ordering::Release);
+        Flow::to(Stand::PushRead)
+    }
+
+    /// Counts the rows of the file that came past its triggers, part by part.
+    pub(super) async fn loose_here(&self) -> Result<Loose> {
+        let mut found = Loose::default();
+        for table in 0..self.shared.tables.len() {
+            let mut after = i64::MIN;
+            loop {
+                let (part, upto) = self
+                    .read("look for gaps", move |content| {
+                        let upto = content.key_after(table, after, PART)?;
+                        Ok((content.loose(table, after, upto.unwrap_or(i64::MAX))?, upto))
+                    })
+                    .await?;
+                found.add(part);
+                match upto {
+                    Some(upto) => after = upto,
+                    None => break,
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Notes what came past the file's triggers. If rows were taken away both sides have to be
+    /// compared, so that they come back.
+    pub(super) async fn note_gaps(&self) -> Result<()> {
+        let noted = self
+            .write("note gaps", Durability::Full, |content| {
+                let noted = content.mend()?;
+                if noted.removed > 0 {
+                    break_here(content)?;
+                }
+                Ok(noted)
+            })
+            .await?;
+        tell("the file", noted);
+        Ok(())
+    }
+}
+
+fn break_here(content: &Content<'_>) -> Result<()> {
+    let mut node = content.node()?;
+    node.follow = follow(&node.follow, Event::Broken(Break::LocalGap))?;
+    content.set_node(&node)
+}
+
+pub(super) fn tell(place: &str, found: Loose) {
+    let Loose { loaded, removed } = found;
+    if !found.is_none() {
+        warn!(
+            loaded,
+            removed,
+            "rows came past the triggers of {place}: what was loaded is taken in, what was taken away \
+             comes back if the other side has it"
+        );
+    }
+}
