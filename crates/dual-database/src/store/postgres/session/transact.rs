@@ -37,6 +37,20 @@ const READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERR
 pub(super) const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE NOT DEFERRABLE";
 
 impl Session {
+    /// Asks in a transaction of its own, in one round trip.
+    ///
+    /// # Errors
+    /// As for [`Session::query`].
+    pub async fn ask(
+        &self,
+        operation: &'static str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>> {
+        let answers = self.transact(operation, Access::Read, &[Call { sql, parameters }]).await?;
+        Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
     /// A whole transaction in one round trip: everything is sent at once. If a statement fails,
     /// nothing was done, and the error is that of the first that did. Returns the rows of each.
     ///
