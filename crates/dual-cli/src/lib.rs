@@ -65,7 +65,7 @@ async fn execute(global: &Global, command: Command) -> Result<Exit> {
     let (json, stores) = (global.json, || Stores::new(global));
     match command {
         Command::Init(arguments) => init::run(&stores()?, json, arguments).await,
-        Command::Status => status::run(&stores()?, json).await,
+        Command::Status(arguments) => status::run(&stores()?, json, arguments).await,
         Command::Verify => verify::run(&stores()?, json).await,
         Command::Repair(arguments) => repair::run(&stores()?, json, arguments).await,
         Command::Sync(arguments) => sync::run(&stores()?, json, arguments).await,

@@ -191,7 +191,7 @@ async fn both(name: &str, db: &DualDatabase, rows: i64) {
     let mut base = 0;
     for callers in [1, CALLERS] {
         let mut times = [Duration::ZERO; 3];
-        let patch = Arc::new(UserPatch::new().status("x"));
+        let patch = Arc::new(UserPatch::new().status("issued"));
         for (at, time) in times.iter_mut().enumerate() {
             let started = Instant::now();
             let tasks: Vec<_> = (0..callers)

@@ -1,6 +1,10 @@
 //! The only place that reads the wall clock, so that a simulation can set it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// For ever, as far as a clock can count.
+pub(crate) const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 static SHIFT_MS: AtomicI64 = AtomicI64::new(0);
 

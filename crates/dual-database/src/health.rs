@@ -29,9 +29,6 @@ const REMEMBERED: usize = 20;
 /// The first wait before a call is let through as a probe, and the longest.
 const PROBE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
-/// For ever, as far as a clock can count.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
 /// How a store stands for the calls of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreState {
@@ -208,7 +205,7 @@ impl Health {
 
     /// Waits until the store is up, at most that long; says whether it is.
     pub async fn wait_up(&self, store: Store, within: Duration) -> bool {
-        let until = tokio::time::Instant::now() + within.min(LONGEST);
+        let until = tokio::time::Instant::now() + within.min(crate::clock::FOREVER);
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

@@ -86,7 +86,7 @@ def test_files_that_differ_wait_for_init_and_the_bot_goes_on(url: str, path: Pat
 def test_a_row_that_postgresql_refuses_is_set_aside(url: str, path: Path) -> None:
     the_old_bot_has_run(url, path)
     with DualDatabase(pg_url=url, sqlite_path=path, write_mode="local_first") as db:
-        assert db.add_user({"user_id": 9, "status": "x" * 21})
+        assert db.add_user({"user_id": 9, "first_name": "x" * 101})
         (row,) = eventually(db.quarantine)
         assert (row.table, row.key, row.refused_by, row.code) == ("users", 9, "postgres", "22001")
         assert row.since is not None and db.add_user({"user_id": 10})

@@ -229,11 +229,13 @@ fn dual(world: &World, node: usize, words: &[&str]) -> std::io::Result<shell::An
     shell::run(&mut command, "")
 }
 
-/// The product's own comparison has to agree with the one made here.
+/// The product's own comparison has to agree with the one made here, which leaves out what is in
+/// quarantine.
 fn verify(world: &World, quiet: &mut Quiet) {
+    let same = r#""different":0,"only_postgres":0,"only_sqlite":0,"#;
     for node in 0..world.nodes.len() {
         let agrees = dual(world, node, &["verify", "--json"])
-            .is_ok_and(|answer| answer.out.contains("\"equal\":true"));
+            .is_ok_and(|answer| answer.out.matches(same).count() == 1);
         if !agrees {
             quiet.violations.push(format!("(b) `dual verify` finds node {node} different"));
         }

@@ -41,6 +41,14 @@ impl From<Side> for Store {
     }
 }
 
+/// Arguments of `dual status`.
+#[derive(Args, Debug)]
+pub struct Status {
+    /// Mark what it tells of damaged files as seen
+    #[arg(long)]
+    pub review: bool,
+}
+
 /// Arguments of `dual repair`.
 #[derive(Args, Debug)]
 pub struct Repair {

@@ -4,7 +4,7 @@ mod database;
 mod migrate;
 mod user;
 
-pub use database::{Conflicts, Init, Prefer, Repair, Side, Sync, Uninstall};
+pub use database::{Conflicts, Init, Prefer, Repair, Side, Status, Sync, Uninstall};
 pub use migrate::{Demo, Migrate};
 pub use user::{ById, Changes, List, NewUser, Substring, User};
 
@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
+use dual_database::store::postgres::Masked;
 
 /// PostgreSQL and SQLite kept as one logical database.
 #[derive(Debug, Parser)]
@@ -40,7 +41,7 @@ pub struct DualMigrate {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done on both sides; status: could report
-  1    done, with rejects; differences found; only quarantined rows or a held comparison left
+  1    done, with rejects; differences found; left: rows in quarantine, a held comparison, damage
   2    bad usage or configuration
   3    done on one side, the other pending
   4    nothing done: source or both databases unreachable, access denied
@@ -52,7 +53,7 @@ Exit codes:
 pub struct Global {
     /// The PostgreSQL database: postgresql://user:password@host:port/database
     #[arg(long, global = true, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
-    pub pg_db_url: Option<String>,
+    pub pg_db_url: Option<Masked>,
 
     /// The SQLite file; made if it does not exist
     // An empty variable is as if not set; the parser of paths would refuse it.
@@ -79,7 +80,7 @@ pub enum Command {
     /// Show what has to be made or joined on both sides; with --apply do it
     Init(Init),
     /// Show how both sides stand and what is pending
-    Status,
+    Status(Status),
     /// Compare every column of every row on both sides
     Verify,
     /// Make both sides equal where a person has to say which one is right
@@ -100,4 +101,16 @@ pub enum Command {
     Migrate(Box<Migrate>),
     /// Watch a migration on throwaway servers: nothing of yours is read or written
     Demo(Demo),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_has_no_password() {
+        let words = ["dual", "--pg-db-url", "postgresql://bot:hunter2@db/bar", "status"];
+        let shown = format!("{:?}", Dual::try_parse_from(words).unwrap());
+        assert!(shown.contains("db/bar") && !shown.contains("hunter2"), "{shown}");
+    }
 }

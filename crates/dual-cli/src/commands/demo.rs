@@ -71,7 +71,7 @@ async fn demonstrate(arguments: &Demo) -> Result<Exit> {
     ));
     let settings = || {
         let global = Global {
-            pg_db_url: Some(url.clone()),
+            pg_db_url: Some(url.clone().into()),
             sqlite_db_path: Some(sqlite.clone()),
             ..Global::default()
         };

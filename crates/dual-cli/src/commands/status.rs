@@ -6,27 +6,37 @@ use dual_database::store::postgres::{Limits, Session};
 use dual_database::{Error, Kind, Result, Store};
 
 use super::Look;
+use crate::arguments::Status as Arguments;
 use crate::exit::Exit;
 use crate::output;
 use crate::settings::Stores;
 
-/// Shows how both sides stand. A side that is away, or that cannot be used as it is, is an
+/// Shows how both sides stand; marks what it tells of damages as reviewed if asked, after it was
+/// shown. A side that is away, or that cannot be used as it is, is an
 /// answer and not a failure.
 ///
 /// # Errors
 /// Those of opening, but for [`Kind::Schema`] and [`Kind::AccessDenied`].
-pub async fn run(stores: &Stores, json: bool) -> Result<Exit> {
-    let show = |status: &Status| {
+pub async fn run(stores: &Stores, json: bool, arguments: Arguments) -> Result<Exit> {
+    let show = |status: &Status, reviewed| {
         output::data(&if json {
-            output::status_document(status)
+            output::status_document(status, reviewed)
         } else {
             output::status_text(status)
         });
         Ok(Exit::Done)
     };
-    match Look::with(stores, async |database| show(&database.status().await?)).await {
+    let looked = Look::with(stores, async |database| {
+        let status = database.status().await?;
+        let reviewed = match arguments.review {
+            true => Some(database.review_damage().await?),
+            false => None,
+        };
+        show(&status, reviewed)
+    });
+    match looked.await {
         Err(error) => match blocked(&error) {
-            Some(state) => show(&without_file(stores, state).await),
+            Some(state) => show(&without_file(stores, state).await, None),
             None => Err(error),
         },
         shown => shown,
@@ -60,5 +70,6 @@ async fn without_file(stores: &Stores, sqlite: StoreState) -> Status {
         held_losses: None,
         wal_bytes: None,
         recent_errors: Vec::new(),
+        damage: None,
     }
 }

@@ -64,7 +64,7 @@ async fn watch(stores: &Stores, json: bool) -> Result<Exit> {
         () = &mut stop => tell_change(&database, &mut told).await,
     };
     if json && let Ok(status) = database.status().await {
-        output::data(&output::status_document(&status));
+        output::data(&output::status_document(&status, None));
     }
     database.close(FLUSH).await;
     watched.map(|()| Exit::Done)

@@ -34,7 +34,8 @@ async fn add(stores: &Stores, json: bool, new: &NewUser) -> Result<Exit> {
     let user = patch(&new.json_object)?;
     Write::with(stores, async |database| {
         let written = database.add_user(&user).await?;
-        output::data(&output::user_written(database, &written, "added", json));
+        let away = output::away(database, &written, written.value().user_id).await;
+        output::data(&output::user_written(&written, away, "added", json));
         Ok(exit_of(&written))
     })
     .await
@@ -44,7 +45,8 @@ async fn upsert(stores: &Stores, json: bool, new: &NewUser) -> Result<Exit> {
     let user = patch(&new.json_object)?;
     Write::with(stores, async |database| {
         let written = database.upsert_user(&user).await?;
-        output::data(&output::user_written(database, &written, "written", json));
+        let away = output::away(database, &written, written.value().user_id).await;
+        output::data(&output::user_written(&written, away, "written", json));
         Ok(exit_of(&written))
     })
     .await
@@ -54,7 +56,8 @@ async fn update(stores: &Stores, json: bool, changes: &Changes) -> Result<Exit> 
     let patch = patch(&changes.json_object)?;
     Write::with(stores, async |database| {
         let written = database.update_user(changes.user_id, &patch).await?;
-        output::data(&output::user_written(database, &written, "updated", json));
+        let away = output::away(database, &written, written.value().user_id).await;
+        output::data(&output::user_written(&written, away, "updated", json));
         Ok(exit_of(&written))
     })
     .await
@@ -63,7 +66,8 @@ async fn update(stores: &Stores, json: bool, changes: &Changes) -> Result<Exit> 
 async fn delete(stores: &Stores, json: bool, user: &ById) -> Result<Exit> {
     Write::with(stores, async |database| {
         let written = database.delete_user(user.user_id).await?;
-        output::data(&output::user_deleted(database, &written, user.user_id, json));
+        let away = output::away(database, &written, user.user_id).await;
+        output::data(&output::user_deleted(&written, away, user.user_id, json));
         Ok(exit_of(&written))
     })
     .await

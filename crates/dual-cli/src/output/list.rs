@@ -4,7 +4,7 @@ use dual_database::{Error, Result};
 use super::data;
 use super::json::{ErrorOwned, line, store_word};
 use super::table::{Columns, table};
-use super::users::{UserBody, age_ms, cell};
+use super::users::{UserBody, age_ms, cell, tell_source};
 use crate::exit::Exit;
 
 /// The columns that fit on a screen, in their declared order.
@@ -57,6 +57,9 @@ impl UserList {
 
     /// That was all; the store that answered first stands for all.
     pub fn end<T>(self, first: &Found<T>) {
+        if !self.json {
+            tell_source(first);
+        }
         let age = age_ms(first).map_or_else(|| "null".into(), |age| age.to_string());
         let source = store_word(first.source);
         self.close(&format!("\"source\":\"{source}\",\"age_ms\":{age}"));

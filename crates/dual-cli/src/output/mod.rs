@@ -23,7 +23,7 @@ pub use summary::{LISTED as SUMMARY_LISTED, reasons, summary};
 pub use sync::SyncReport;
 pub use table::table;
 pub use uninstalled::{uninstalled_document, uninstalled_text};
-pub use users::{user_deleted, user_found, user_written};
+pub use users::{away, user_deleted, user_found, user_written};
 pub use verification::{verification_document, verification_text};
 
 use std::io::{IsTerminal as _, Write as _};

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use dual_database::Store;
-use dual_database::database::Status;
+use dual_database::database::{Damage, QuarantinedRow, Status};
 use dual_database::health::{RecentError, StoreState};
+use dual_database::{Kind, Store};
 use serde::Serialize;
 
 use super::json::{line, store_word};
@@ -44,11 +44,34 @@ struct StatusBody<'a> {
     held_losses: Option<usize>,
     wal_bytes: Option<u64>,
     recent_errors: Vec<RecentBody<'a>>,
+    damage: Option<Vec<DamageBody<'a>>>,
+    reviewed: Option<u64>,
 }
 
-/// What `dual status --json` prints.
+#[derive(Serialize)]
+struct DamageBody<'a> {
+    at: String,
+    kept_as: &'a str,
+    taken: u64,
+    unreadable: Option<u64>,
+    refused: u64,
+}
+
+impl DamageBody<'_> {
+    fn new(damage: &Damage) -> DamageBody<'_> {
+        DamageBody {
+            at: time(damage.noted_ms),
+            kept_as: &damage.aside,
+            taken: damage.taken,
+            unreadable: damage.unreadable,
+            refused: damage.refused,
+        }
+    }
+}
+
+/// What `dual status --json` prints; `reviewed` is how many damages were marked now.
 #[must_use]
-pub fn status_document(status: &Status) -> String {
+pub fn status_document(status: &Status, reviewed: Option<u64>) -> String {
     line(&StatusBody {
         version: 1,
         postgres: side(&status.postgres.state),
@@ -61,6 +84,8 @@ pub fn status_document(status: &Status) -> String {
         held_losses: status.held_losses,
         wal_bytes: status.wal_bytes,
         recent_errors: status.recent_errors.iter().map(recent).collect(),
+        damage: status.damage.as_ref().map(|all| all.iter().map(DamageBody::new).collect()),
+        reviewed,
     })
 }
 
@@ -86,33 +111,50 @@ fn word(state: &StoreState) -> &'static str {
     }
 }
 
-/// Why a store is away, for the answer of a write that the other one has alone.
+/// Why a store has not got a write that the other one has alone.
 #[derive(Serialize)]
-pub(super) struct AwayBody {
+pub struct Away {
     store: &'static str,
     kind: &'static str,
-    message: String,
-    hint: Option<String>,
+    /// What is wrong.
+    pub(super) message: String,
+    /// What a person can do about it.
+    pub(super) hint: Option<String>,
+    /// It is there, and does not take the row.
+    #[serde(skip)]
+    pub(super) refuses: bool,
 }
 
-impl AwayBody {
+impl Away {
     /// `None` if the store answers.
-    pub(super) fn new(store: Store, state: &StoreState) -> Option<AwayBody> {
+    pub(super) fn new(store: Store, state: &StoreState) -> Option<Away> {
         let (message, hint) = why(state);
         let kind = match state {
             StoreState::Up => return None,
             StoreState::Down { kind, .. } | StoreState::NeedsInit { kind, .. } => *kind,
         };
-        Some(AwayBody {
+        Some(Away {
             store: store_word(store),
             kind: word_of(kind),
             message: message?.to_owned(),
             hint: hint.map(str::to_owned),
+            refuses: false,
         })
+    }
+
+    /// A row that the store does not take.
+    pub(super) fn refused(row: QuarantinedRow) -> Away {
+        Away {
+            store: store_word(row.refused_by),
+            kind: word_of(Kind::InvalidData),
+            message: row.reason,
+            hint: Some("correct the row or the rule, on either side: `dual quarantine`".to_owned()),
+            refuses: true,
+        }
     }
 }
 
-pub(super) fn why(state: &StoreState) -> (Option<&str>, Option<&str>) {
+fn why(state: &StoreState) -> (Option<&str>, Option<&str>) {
     match state {
         StoreState::Up => (None, None),
         StoreState::Down { reason, hint, .. } => (Some(reason), hint.as_deref()),
@@ -151,6 +193,15 @@ pub fn status_text(status: &Status) -> String {
     if let Some(losses) = status.held_losses {
         line("", &format!("a comparison would lose {losses} rows and waits for `dual repair`"));
     }
+    for damage in status.damage.iter().flatten() {
+        let _ = writeln!(text, "{:<24}{}", "damaged file", time(damage.noted_ms));
+        let _ = writeln!(text, "  {}", lost(damage));
+        let _ = writeln!(
+            text,
+            "  it was made anew, and is kept as {}; once seen: `dual status --review`",
+            damage.aside
+        );
+    }
     if !status.recent_errors.is_empty() {
         text.push_str("recent errors\n");
     }
@@ -160,8 +211,25 @@ pub fn status_text(status: &Status) -> String {
     text
 }
 
+/// What is known of a loss.
+fn lost(damage: &Damage) -> String {
+    let Damage { taken, unreadable, refused, .. } = damage;
+    let refused = match refused {
+        0 => String::new(),
+        rows => format!(", {rows} are refused by the table"),
+    };
+    match unreadable {
+        None => "nothing could be read of it: what was pending there is lost".to_owned(),
+        Some(0) => format!("{taken} rows were taken over from it, that is all{refused}"),
+        Some(rows) => format!(
+            "{taken} rows were taken over from it, at least {rows} could not be read{refused}: \
+             what was pending in those is lost"
+        ),
+    }
+}
+
 /// A duration in the largest unit that still says something.
-fn age(milliseconds: i64) -> String {
+pub(super) fn age(milliseconds: i64) -> String {
     let seconds = milliseconds.max(0) / 1_000;
     match seconds {
         0..=119 => format!("{seconds} s ago"),
@@ -187,7 +255,12 @@ pub fn state_line(status: &Status) -> String {
     if let Some(losses) = status.held_losses {
         let _ = write!(text, " ({losses} rows would be lost: `dual repair`)");
     }
-    for (what, count) in [("conflicts", status.conflicts), ("quarantined", status.quarantined)] {
+    let damaged = status.damage.as_ref().map(|damage| damage.len() as u64);
+    for (what, count) in [
+        ("conflicts", status.conflicts),
+        ("quarantined", status.quarantined),
+        ("damaged files", damaged),
+    ] {
         if let Some(count @ 1..) = count {
             let _ = write!(text, ", {what}: {count}");
         }

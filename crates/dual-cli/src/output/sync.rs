@@ -42,13 +42,23 @@ impl<'a> SyncReport<'a> {
     /// The exit code.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        self.exchange.as_ref().map_or(Exit::OneSide, Exit::of)
+        match self.exchange.as_ref().map_or(Exit::OneSide, Exit::of) {
+            Exit::Done if self.is_damaged() => Exit::WithRejects,
+            exit => exit,
+        }
+    }
+
+    /// Whether nobody has seen that a damaged file was made anew: what was pending in it may be
+    /// lost, whatever was exchanged since.
+    fn is_damaged(&self) -> bool {
+        self.status.damage.as_ref().is_some_and(|damage| !damage.is_empty())
     }
 
     fn state(&self) -> &'static str {
         match (self.exit(), self.held()) {
             (Exit::Done, _) => "done",
             (Exit::WithRejects, Some(_)) => "held",
+            (Exit::WithRejects, None) if self.is_damaged() => "damaged",
             (Exit::WithRejects, None) => "quarantined",
             (Exit::OneSide | Exit::BrokenOff, _) => "pending",
         }
@@ -72,6 +82,7 @@ impl<'a> SyncReport<'a> {
     pub fn text(&self) -> String {
         let sentence = match self.state() {
             "done" => "both sides have everything",
+            "damaged" => "the file was damaged and made anew; see below what is lost",
             "held" => "a comparison waits for a person: `dual repair`",
             "quarantined" => {
                 "both sides have everything but the rows in quarantine: `dual quarantine`"

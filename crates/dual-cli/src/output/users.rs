@@ -1,6 +1,6 @@
 //! One user, and where a write of it is.
 
-use dual_database::database::{Found, User, Written};
+use dual_database::database::{Found, QuarantinedRow, User, Written};
 use dual_database::schema::{self, Column};
 use dual_database::{DualDatabase, Store};
 use serde::{Serialize, Serializer};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::json::{line, store_word};
 use super::message;
-use super::state::{AwayBody, why};
+use super::state::{Away, age};
 use super::table::printable;
 
 #[derive(Serialize)]
@@ -48,7 +48,7 @@ struct WrittenBody {
     user_id: Option<i64>,
     stored: Stored,
     #[serde(skip_serializing_if = "Option::is_none")]
-    away: Option<AwayBody>,
+    away: Option<Away>,
 }
 
 #[derive(Serialize)]
@@ -65,37 +65,24 @@ fn stored<T>(written: &Written<T>) -> Stored {
 
 /// What adding and changing print: the user and where the write is.
 #[must_use]
-pub fn user_written(
-    database: &DualDatabase,
-    written: &Written<User>,
-    done: &str,
-    json: bool,
-) -> String {
+pub fn user_written(written: &Written<User>, away: Option<Away>, done: &str, json: bool) -> String {
     let user = written.value();
     if json {
         let (user, stored) = (Some(UserBody::new(user)), stored(written));
-        let away = away(database, written);
         return line(&WrittenBody { version: 1, user, user_id: None, stored, away });
     }
-    tell_why(database, written);
-    format!("{}\n{}", whereabouts(written, user.user_id, done), columns_of(user))
+    let whereabouts = whereabouts(written, away.as_ref(), user.user_id, done);
+    format!("{whereabouts}\n{}", columns_of(user))
 }
 
 /// What deleting prints.
 #[must_use]
-pub fn user_deleted(
-    database: &DualDatabase,
-    written: &Written<()>,
-    user_id: i64,
-    json: bool,
-) -> String {
+pub fn user_deleted(written: &Written<()>, away: Option<Away>, user_id: i64, json: bool) -> String {
     if json {
-        let stored = stored(written);
-        let (user_id, away) = (Some(user_id), away(database, written));
+        let (stored, user_id) = (stored(written), Some(user_id));
         return line(&WrittenBody { version: 1, user: None, user_id, stored, away });
     }
-    tell_why(database, written);
-    whereabouts(written, user_id, "deleted")
+    whereabouts(written, away.as_ref(), user_id, "deleted")
 }
 
 /// The store that has not got it.
@@ -107,39 +94,41 @@ fn missing<T>(written: &Written<T>) -> Option<Store> {
     }
 }
 
-/// Why it has not; `None` if it answers by now.
-fn away<T>(database: &DualDatabase, written: &Written<T>) -> Option<AwayBody> {
+/// Why the store that has not got a write has not; `None` if it gets it in a moment.
+pub async fn away<T>(database: &DualDatabase, written: &Written<T>, user_id: i64) -> Option<Away> {
     let store = missing(written)?;
-    AwayBody::new(store, &database.state(store))
+    if let Some(away) = Away::new(store, &database.state(store)) {
+        return Some(away);
+    }
+    let aside = database.quarantine().await.unwrap_or_default();
+    let refused = |row: &QuarantinedRow| row.key == Some(user_id) && row.refused_by == store;
+    aside.into_iter().find(refused).map(Away::refused)
 }
 
-/// The same on stderr, for people.
-fn tell_why<T>(database: &DualDatabase, written: &Written<T>) {
-    if let Some(store) = missing(written) {
-        let state = database.state(store);
-        let (reason, hint) = why(&state);
-        for (label, said) in [(store.to_string(), reason), ("hint".to_owned(), hint)] {
-            if let Some(said) = said {
-                message(&format!("{label}: {said}"));
-            }
+/// Where the write is; why it is not in both goes to stderr.
+fn whereabouts<T>(written: &Written<T>, away: Option<&Away>, user_id: i64, done: &str) -> String {
+    let Written::InOne { stored_in, .. } = written else {
+        return format!("user {user_id} {done} in both\n");
+    };
+    let other = missing(written).unwrap_or(*stored_in);
+    if let Some(away) = away {
+        message(&format!("{other}: {}", away.message));
+        if let Some(hint) = &away.hint {
+            message(&format!("hint: {hint}"));
         }
     }
-}
-
-fn whereabouts<T>(written: &Written<T>, user_id: i64, done: &str) -> String {
-    match written {
-        Written::InBoth(_) => format!("user {user_id} {done} in both\n"),
-        Written::InOne { stored_in, .. } => {
-            let other = missing(written).unwrap_or(*stored_in);
-            format!("user {user_id} {done} in {stored_in}; {other} gets it when it is back\n")
-        }
-    }
+    let then = match away.is_some_and(|away| away.refuses) {
+        true => "does not take the row",
+        false => "gets it when it is back",
+    };
+    format!("user {user_id} {done} in {stored_in}; {other} {then}\n")
 }
 
 /// What getting a user prints.
 #[must_use]
 pub fn user_found<T>(user: &User, found: &Found<T>, json: bool) -> String {
     if !json {
+        tell_source(found);
         return columns_of(user);
     }
     line(&FoundBody {
@@ -148,6 +137,20 @@ pub fn user_found<T>(user: &User, found: &Found<T>, json: bool) -> String {
         source: store_word(found.source),
         age_ms: age_ms(found),
     })
+}
+
+/// Says on stderr that the file has answered, and as of when.
+pub(super) fn tell_source<T>(found: &Found<T>) {
+    if found.source == Store::Sqlite {
+        let heard = match age_ms(found) {
+            Some(age_ms) => format!(
+                "last heard everything from PostgreSQL {}",
+                age(i64::try_from(age_ms).unwrap_or(i64::MAX))
+            ),
+            None => "has never met PostgreSQL".to_owned(),
+        };
+        message(&format!("from SQLite, which {heard}"));
+    }
 }
 
 pub(super) fn age_ms<T>(found: &Found<T>) -> Option<u64> {

@@ -77,6 +77,13 @@ pub fn verification_text(found: &Verification) -> String {
         let _ =
             writeln!(text, "\nthe first keys that differ in {}: {}", one.table, keys.join(", "));
     }
-    text.push_str(if found.equal { "\nequal\n" } else { "\nnot equal\n" });
+    let aside: u64 = found.tables.iter().map(|one| one.quarantined).sum();
+    let _ = match found.tables.iter().any(TableDifference::differs) {
+        true => writeln!(text, "\nnot equal"),
+        false if aside == 0 => writeln!(text, "\nequal"),
+        false => {
+            writeln!(text, "\nequal but for what is in quarantine ({aside}): see `dual quarantine`")
+        }
+    };
     text
 }

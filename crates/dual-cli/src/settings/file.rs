@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dual_database::store::postgres::mask;
+use dual_database::store::postgres::{Masked, mask};
 use dual_database::{Error, Kind, Result};
 
 use super::{beside, unreadable};
@@ -17,7 +17,7 @@ const KEYS: [&str; 2] = [URL, "sqlite_db_path"];
 /// What the file says.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct SettingsFile {
-    pub pg_db_url: Option<String>,
+    pub pg_db_url: Option<Masked>,
     /// Seen from where the program runs.
     pub sqlite_db_path: Option<PathBuf>,
 }
@@ -37,7 +37,9 @@ impl SettingsFile {
         };
         let text = std::str::from_utf8(&bytes).map_err(|_| wrong(path, "it is not UTF-8"))?;
         let file = SettingsFile::parse(text, path)?;
-        if file.pg_db_url.as_ref().is_some_and(|url| mask(url) != *url) && others_read(path) {
+        if file.pg_db_url.as_ref().is_some_and(|url| mask(url.reveal()) != url.reveal())
+            && others_read(path)
+        {
             message(&format!(
                 "warning: {0} holds a password and other users of this machine can read it; \
                  chmod 600 {0}",
@@ -69,7 +71,7 @@ impl SettingsFile {
                 continue;
             }
             if key == URL {
-                file.pg_db_url = Some(text);
+                file.pg_db_url = Some(Masked::from(text));
             } else {
                 file.sqlite_db_path = Some(beside(path, text.into()));
             }

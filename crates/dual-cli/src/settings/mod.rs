@@ -8,7 +8,7 @@ mod migration;
 
 use std::path::{Path, PathBuf};
 
-use dual_database::store::postgres::Settings;
+use dual_database::store::postgres::{Masked, Settings};
 use dual_database::store::sqlite::File;
 use dual_database::{DualDatabase, Error, Kind, Result};
 
@@ -31,7 +31,7 @@ pub enum Opening {
 /// Where both stores are; both are checked as far as can be without opening them.
 #[derive(Clone, Debug)]
 pub struct Stores {
-    postgres_url: String,
+    postgres_url: Masked,
     /// PostgreSQL's settings.
     pub postgres: Settings,
     /// The SQLite file.
@@ -45,7 +45,8 @@ impl Stores {
     /// # Errors
     /// [`Kind::Configuration`], naming the option, the variable or the line of the file.
     pub fn new(global: &Global) -> Result<Stores> {
-        let mut url = given(global.pg_db_url.clone());
+        let is_given = |url: &Masked| !url.reveal().trim().is_empty();
+        let mut url = global.pg_db_url.clone().filter(is_given);
         let mut path = global.sqlite_db_path.clone().filter(|path| !path.as_os_str().is_empty());
         if global.config.is_some() || url.is_none() || path.is_none() {
             let file = SettingsFile::read(global.config.as_deref())?;
@@ -55,7 +56,7 @@ impl Stores {
         let url = url.ok_or_else(|| missing_store("--pg-db-url", "DATABASE_URL", "pg_db_url"))?;
         let path = path
             .ok_or_else(|| missing_store("--sqlite-db-path", "DATABASE_PATH", "sqlite_db_path"))?;
-        let postgres = Settings::parse(&url).map_err(|error| match error.hint() {
+        let postgres = Settings::parse(url.reveal()).map_err(|error| match error.hint() {
             Some(_) => error,
             None => error.with_hint(
                 "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @ and %25 for \
@@ -71,7 +72,7 @@ impl Stores {
     /// Those of [`dual_database::database::Builder::open`].
     pub async fn open(&self, opening: Opening) -> Result<DualDatabase> {
         DualDatabase::builder()
-            .postgres_url(self.postgres_url.as_str())
+            .postgres_url(self.postgres_url.reveal())
             .sqlite_path(&self.sqlite.path)
             .background(opening == Opening::ToWrite)
             .adopt(opening != Opening::ToLook)

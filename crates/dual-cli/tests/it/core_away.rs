@@ -26,6 +26,17 @@ fn with_postgresql_stopped_everything_goes_on_and_arrives_when_it_is_back() {
     let got = pair.json(0, &["user", "get", "1"]);
     assert_eq!((&got["source"], &got["user"]["status"]), (&json!("sqlite"), &json!("redeemed")));
     assert!(got["age_ms"].is_u64(), "{got}");
+    // People are told on stderr; what a script reads stays as it is.
+    for words in [&["user", "get", "1"][..], &["user", "list"]] {
+        let ran = pair.run(words).ended(0);
+        let told = "from SQLite, which last heard everything from PostgreSQL ";
+        assert!(ran.stderr.contains(told) && ran.stderr.contains(" s ago"), "{}", ran.stderr);
+        assert!(
+            ran.stdout.contains("redeemed") && !ran.stdout.contains("SQLite"),
+            "{}",
+            ran.stdout
+        );
+    }
     assert_eq!(pair.json(0, &["user", "list"])["users"].as_array().unwrap().len(), 2);
     // The same answers as with PostgreSQL.
     assert_eq!(

@@ -273,3 +273,37 @@ fn who_holds_the_file_is_waited_for_and_named() {
     pair.json(0, &["init", "--apply"]);
     assert_eq!(copies(&pair).len(), 1);
 }
+
+#[test]
+fn a_trigger_of_the_file_that_never_ends_is_told_and_holds_nothing_up() {
+    let pair = Pair::new();
+    pair.postgres("CREATE TABLE users (id serial PRIMARY KEY, user_id bigint NOT NULL UNIQUE)");
+    pair.postgres("INSERT INTO users (user_id) VALUES (1), (2)");
+    pair.sqlite("CREATE TABLE users (user_id INTEGER PRIMARY KEY, signup_date TEXT)");
+    // To be copied, and put into its form, when the table is joined.
+    pair.sqlite("INSERT INTO users VALUES (3, '2024-01-02T03:04:05')");
+    pair.sqlite(
+        "CREATE VIEW endless AS WITH RECURSIVE n(i) AS \
+         (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n",
+    );
+    pair.sqlite("CREATE TABLE noted (i)");
+    for event in ["INSERT", "UPDATE"] {
+        pair.sqlite(&format!(
+            "CREATE TRIGGER never_{event} AFTER {event} ON users \
+             BEGIN INSERT INTO noted SELECT count(*) FROM endless; END"
+        ));
+    }
+    // Two rows that cannot come, and one that cannot get its number.
+    let joined = pair.json(1, &["init", "--apply"]);
+    assert_eq!((&joined["done"], &joined["quarantined"]), (&json!(true), &json!(3)), "{joined}");
+    let dates = "SELECT register_date FROM users WHERE user_id = 3";
+    for there in [pair.postgres(dates), pair.sqlite(dates)] {
+        assert_eq!(there, [[Some("2024-01-02 03:04:05".to_owned())]]);
+    }
+    let once = pair.json(1, &["sync", "--once"]);
+    assert_eq!(once["state"], "quarantined", "{once}");
+    let text = pair.run(&["quarantine"]).ended(0).stdout;
+    assert!(text.contains("a trigger of the table does not come to its end"), "{text}");
+    let added = pair.json(3, &["user", "add", r#"{"user_id": 4}"#]);
+    assert_eq!(added["stored"], json!({ "postgres": true, "sqlite": false }));
+}

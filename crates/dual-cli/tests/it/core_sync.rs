@@ -1,8 +1,10 @@
 //! `dual sync`, `verify`, `repair`, `conflicts`, `quarantine` and `status` with something to say.
 
+use std::io::{Seek as _, SeekFrom, Write as _};
+
 use serde_json::{Value, json};
 
-use crate::core_scene::{Pair, eventually, signal};
+use crate::core_scene::{Pair, eventually, nowhere, signal};
 use crate::scene::Ran;
 
 #[test]
@@ -70,10 +72,15 @@ fn a_refused_row_is_in_quarantine_and_a_sync_ends_with_1() {
     let text = pair.run(&["quarantine"]).ended(0).stdout;
     assert!(text.contains("23514") && !text.contains("hunter2"), "{text}");
     assert_eq!(pair.json(0, &["status"])["quarantined"], 1);
-    let verified = pair.json(0, &["verify"]);
+    let verified = pair.json(1, &["verify"]);
     assert_eq!(
         (&verified["equal"], &verified["tables"][0]["quarantined"]),
-        (&json!(true), &json!(1))
+        (&json!(false), &json!(1))
+    );
+    let text = pair.run(&["verify"]).ended(1).stdout;
+    assert!(
+        text.ends_with("\nequal but for what is in quarantine (1): see `dual quarantine`\n"),
+        "{text}"
     );
     // Mended, it arrives.
     pair.sqlite("UPDATE users SET phone_number = '+8' WHERE user_id = 1");
@@ -170,4 +177,42 @@ fn a_mass_loss_waits_for_a_person_and_the_service_goes_on() {
         assert_eq!(pair.sqlite("SELECT user_id FROM users").len(), rows);
         assert_eq!(pair.json(0, &["sync", "--once"])["state"], "done");
     }
+}
+
+#[test]
+fn a_damage_that_cost_a_pending_write_is_told_until_somebody_has_seen_it() {
+    let pair = Pair::new();
+    pair.json(0, &["user", "add", r#"{"user_id": 1}"#]);
+    let words = ["user", "add", r#"{"user_id": 2, "first_name": "Анна"}"#];
+    pair.run_to(&nowhere(), &words).ended(3);
+    // A hole into the rows and into what is known of them.
+    pair.sqlite("PRAGMA wal_checkpoint(TRUNCATE)");
+    let size: u64 = pair.sqlite("PRAGMA page_size")[0][0].clone().unwrap().parse().unwrap();
+    let roots = pair
+        .sqlite("SELECT rootpage FROM sqlite_master WHERE name IN ('users', 'dual_side_users')");
+    let mut file = std::fs::File::options().write(true).open(pair.path()).unwrap();
+    for root in roots {
+        let page: u64 = root[0].clone().unwrap().parse().unwrap();
+        file.seek(SeekFrom::Start((page - 1) * size)).unwrap();
+        file.write_all(&vec![0xff; usize::try_from(size).unwrap()]).unwrap();
+    }
+    drop(file);
+
+    // Whoever meets the damage cannot go on; what comes after it could, and does not say "done".
+    pair.run(&["sync", "--once"]).ended(3);
+    let once = pair.json(1, &["sync", "--once"]);
+    assert_eq!(once["state"], "damaged", "{once}");
+    assert_eq!(pair.postgres("SELECT user_id FROM users"), [[Some("1".into())]], "it is lost");
+    for _ in 0..2 {
+        let status = pair.json(0, &["status"]);
+        let damage = &status["damage"][0];
+        assert_eq!(damage["unreadable"], Value::Null, "nothing could be read: {status}");
+        assert!(std::path::Path::new(damage["kept_as"].as_str().unwrap()).exists(), "{status}");
+    }
+    let text = pair.run(&["status"]).ended(0).stdout;
+    assert!(text.contains("nothing could be read of it") && text.contains("--review"), "{text}");
+    assert_eq!(pair.json(0, &["status", "--review"])["reviewed"], 1);
+    assert_eq!(pair.json(0, &["status"])["damage"], json!([]));
+    assert_eq!(pair.json(0, &["sync", "--once"])["state"], "done");
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::core_scene::Pair;
+use crate::core_scene::{Pair, nowhere};
 use crate::scene::Ran;
 
 const COLUMNS: [&str; 16] = [
@@ -62,6 +62,9 @@ fn a_user_is_added_read_changed_and_deleted_on_both_sides() {
     assert_eq!(got["user"], added["user"]);
     assert_eq!(got["source"], "postgres");
     assert_eq!(got["age_ms"], Value::Null);
+    for words in [&["user", "get", "5123456789"][..], &["user", "list"]] {
+        assert_eq!(pair.run(words).ended(0).stderr, "");
+    }
 
     let words = ["user", "update", "5123456789", r#"{"status": "redeemed", "real_name": null}"#];
     let updated = pair.json(0, &words);
@@ -94,7 +97,7 @@ fn what_is_not_there_or_there_already_ends_with_5() {
     let cases: &[(&[&str], &str)] = &[
         (&["user", "add", r#"{"user_id": 7}"#], "already_exists"),
         (&["user", "get", "8"], "not_found"),
-        (&["user", "update", "8", r#"{"status": "x"}"#], "not_found"),
+        (&["user", "update", "8", r#"{"status": "issued"}"#], "not_found"),
         (&["user", "delete", "8"], "not_found"),
     ];
     for (words, kind) in cases {
@@ -236,4 +239,64 @@ fn text_for_people_shows_every_column_and_no_control_characters() {
     assert!(text.contains(r"A\u{1b}[31m\nB"), "{text}");
     let got = pair.run(&["user", "get", "7"]).ended(0).stdout;
     assert!(text.ends_with(&got), "{got}");
+}
+
+#[test]
+fn a_row_in_quarantine_is_found_on_the_side_that_has_it() {
+    let pair = Pair::new();
+    pair.json(0, &["init", "--apply"]);
+    pair.postgres("ALTER TABLE users ADD CHECK (phone_number <> 'hunter2')");
+    pair.postgres("INSERT INTO users (user_id, register_date) VALUES (7, 'infinity')");
+    pair.sqlite("INSERT INTO users (user_id, phone_number) VALUES (1, 'hunter2')");
+    pair.json(1, &["sync", "--once"]);
+
+    let updated = pair.json(3, &["user", "update", "7", r#"{"first_name": "Анна"}"#]);
+    assert_eq!(updated["stored"], json!({ "postgres": true, "sqlite": false }));
+    assert_eq!(
+        (&updated["away"]["store"], &updated["away"]["kind"]),
+        (&json!("sqlite"), &json!("invalid_data"))
+    );
+    let ran = pair.run(&["user", "update", "1", r#"{"first_name": "Яна"}"#]).ended(3);
+    assert!(
+        ran.stdout.starts_with("user 1 updated in SQLite; PostgreSQL does not take the row\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stderr.contains("PostgreSQL: ") && ran.stderr.contains("dual quarantine"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+
+    let words = ["user", "get", "7", "--json"];
+    let away = pair.run_to(&nowhere(), &words).ended(4).json();
+    assert_eq!(away["error"]["kind"], "unavailable");
+    let words = ["user", "add", r#"{"user_id": 7}"#];
+    pair.run_to(&nowhere(), &words).ended(4);
+
+    let both = json!({ "postgres": true, "sqlite": true });
+    let mended = pair.json(0, &["user", "update", "1", r#"{"phone_number": "+7"}"#]);
+    assert_eq!(mended["stored"], both);
+    let mended = pair.json(0, &["user", "update", "7", r#"{"register_date": "2024-01-02"}"#]);
+    assert_eq!(mended["stored"], both);
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+}
+
+#[test]
+fn long_texts_are_listed() {
+    let pair = Pair::new();
+    pair.json(0, &["init", "--apply"]);
+    let long = "я".repeat(100_000);
+    pair.sqlite(&format!(
+        "INSERT INTO users (user_id, first_name) VALUES (1, '{long}'), (2, 'Анна')"
+    ));
+    pair.json(0, &["sync", "--once"]);
+    let text = pair.run(&["user", "list"]).ended(0).stdout;
+    assert!(text.contains(&long) && text.contains("Анна"));
+    // It loses against a concurrent one.
+    pair.sqlite("UPDATE users SET first_name = first_name || '!' WHERE user_id = 1");
+    pair.postgres("UPDATE users SET first_name = 'Вера' WHERE user_id = 1");
+    pair.json(0, &["sync", "--once"]);
+    assert!(pair.run(&["conflicts"]).ended(0).stdout.contains(&long));
 }

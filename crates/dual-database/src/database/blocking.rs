@@ -103,6 +103,8 @@ impl DualDatabase {
         conflicts(limit: usize) -> Vec<Conflict>;
         /// Marks all conflicts as reviewed; says how many there were.
         review_conflicts() -> u64;
+        /// A person has seen what the status tells of damaged files; says how many there were.
+        review_damage() -> u64;
         /// The rows that one side refuses.
         quarantine() -> Vec<QuarantinedRow>;
     }

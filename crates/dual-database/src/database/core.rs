@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::options::{Prefer, WriteMode};
 use super::turns::Turns;
+use crate::clock::FOREVER;
 use crate::health::StoreState;
 use crate::schema::Table;
 use crate::stamp::Stamp;
@@ -38,7 +39,7 @@ pub(super) struct Deadline(Instant);
 
 impl Deadline {
     pub fn after(time: Duration) -> Deadline {
-        Deadline(Instant::now() + time)
+        Deadline(Instant::now() + time.min(FOREVER))
     }
 
     pub fn remaining(self) -> Duration {

@@ -26,6 +26,8 @@ pub(super) struct Look {
     pub behind: Behind,
     /// A row that the write changes waits in the file, because somebody else has it locked there.
     pub locked: bool,
+    /// A row that the write is about is in the file alone, because PostgreSQL refuses it.
+    pub is_here: bool,
     /// The highest stamp that the write replaces here.
     pub above: Stamp,
     /// The file's identity at PostgreSQL.
@@ -40,7 +42,7 @@ impl Look {
             Behind::Doubted => Behind::Doubted,
             Behind::Not | Behind::Push | Behind::Comparison => Behind::Not,
         };
-        Look { behind, locked: false, ..self }
+        Look { behind, locked: false, is_here: false, ..self }
     }
 }
 
@@ -78,22 +80,72 @@ pub(super) fn waits(content: &Content<'_>, ids: &[RowId]) -> Result<bool> {
     Ok(false)
 }
 
+/// Where a row is of which one side has not taken what the other one has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nothing is set aside of it, or both sides have it, each in its way.
+    Anywhere,
+    /// In the file alone: PostgreSQL refuses it.
+    Here,
+    /// In PostgreSQL alone: the file cannot hold it, or PostgreSQL does not let it go.
+    There,
+}
+
+impl Place {
+    /// Of which the file has `row`, and that is in quarantine as `aside` says. What somebody has
+    /// locked at PostgreSQL is merely pending.
+    pub fn of(row: Option<&LocalRow>, aside: &[Quarantined]) -> Place {
+        let living = row.map(|row| &row.tracked).filter(|row| row.version.lives());
+        let refused = |entry: &Quarantined| entry.code != LOCKED;
+        match living {
+            None if aside.iter().any(refused) => Place::There,
+            Some(row) if row.bases.live.is_some() => {
+                let refuses = |e: &Quarantined| e.refused_by == Store::Postgres && refused(e);
+                if aside.iter().any(refuses) { Place::Here } else { Place::Anywhere }
+            }
+            _ => Place::Anywhere,
+        }
+    }
+
+    fn read(content: &Content<'_>, id: RowId) -> Result<Place> {
+        Ok(Place::of(content.row(id)?.as_ref(), &content.aside(id)?))
+    }
+}
+
+/// Whether the row is in the file alone.
+pub(super) fn is_here(content: &Content<'_>, id: RowId) -> Result<bool> {
+    Ok(Place::read(content, id)? == Place::Here)
+}
+
+/// Whether the file has what PostgreSQL has of the row, whatever is pending besides.
+fn holds(content: &Content<'_>, id: RowId) -> Result<bool> {
+    let refused = content.aside(id)?.iter().any(|entry| entry.refused_by == Store::Sqlite);
+    Ok(!refused && Place::read(content, id)? != Place::There)
+}
+
+/// The same of several, once the feed has passed the transaction that wrote them.
+pub(super) fn holds_all(content: &Content<'_>, ids: &[RowId]) -> Result<bool> {
+    ids.iter().try_fold(true, |all, id| Ok(all && holds(content, *id)?))
+}
+
 /// Looks at the rows that a plan is about.
 pub(super) fn look(content: &Content<'_>, plan: &Plan) -> Result<Look> {
-    let mut above = Stamp::ZERO;
-    let mut waiting = Vec::new();
+    let mut look = Look::default();
     for (id, wish) in &plan.wishes {
         let Some(row) = content.row(*id)? else { continue };
         if row.tracked.bases.any() {
-            waiting.push(*id);
+            let aside = content.aside(*id)?;
+            look.locked |= aside.iter().any(|entry| entry.code == LOCKED);
+            look.is_here |= Place::of(Some(&row), &aside) == Place::Here;
         }
         if let Some(change) = wish.for_row(row.tracked.version.lives()) {
-            above = above.max(row.tracked.replaces(&change));
+            look.above = look.above.max(row.tracked.replaces(&change));
         }
     }
-    let is_locked = |entry: &Quarantined| entry.code == LOCKED && waiting.contains(&entry.id);
-    let locked = !waiting.is_empty() && content.quarantine()?.iter().any(is_locked);
-    Ok(Look { behind: behind(content)?, locked, above, file: content.node()?.file })
+    for (id, _) in &plan.reads {
+        look.is_here |= is_here(content, *id)?;
+    }
+    Ok(Look { behind: behind(content)?, file: content.node()?.file, ..look })
 }
 
 /// The rows after a write, in the order of the wishes; `None` for one that was deleted.
@@ -113,6 +165,9 @@ pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Resu
     for (id, wish) in &plan.wishes {
         let row = content.row(*id)?;
         let alive = row.as_ref().is_some_and(|row| row.tracked.version.lives());
+        if !alive && Place::of(row.as_ref(), &content.aside(*id)?) == Place::There {
+            return Err(elsewhere(plan.operation, &name(*id)));
+        }
         let Some(change) = wish.for_row(alive) else {
             return Err(if alive || knows(content, row.as_ref())? {
                 refusal(plan.operation, &name(*id), alive)
@@ -166,6 +221,9 @@ pub(super) fn alone_as_sent(
             continue;
         }
         let alive = before.is_some_and(|row| row.version.lives());
+        if !alive && !holds(content, *id)? {
+            return Ok(None);
+        }
         let superseded = before.is_some_and(|row| row.replaces(change) >= sent.proposal);
         if alive == matches!(change, Change::Insert(_)) || superseded {
             return Ok(None);
@@ -209,7 +267,7 @@ pub(super) enum Direct {
     /// Something was pending that had not seen it, which is to be logged: to be done again with
     /// FULL. After a power cut nothing else would tell of the loser.
     Meets,
-    /// The file's own table refuses a row; it is in quarantine.
+    /// The file does not take a row; it is in quarantine.
     Refused,
     /// The file does not follow the server that answered: the answer proves nothing about the
     /// one that is followed next.
@@ -229,13 +287,19 @@ pub(super) fn direct(
         {
             return Ok(Direct::OtherEpoch);
         }
-        Follow::Following { .. } if has_passed(&node, answer.txid) => return Ok(Direct::Stands),
+        Follow::Following { .. } if has_passed(&node, answer.txid) => {
+            return stands(content, answer);
+        }
         Follow::Following { .. } => {}
         Follow::Reconciling { .. } | Follow::Held { .. } => return Ok(Direct::OtherEpoch),
     }
     let mut taken = Vec::with_capacity(answer.rows.len());
     for written in &answer.rows {
         let id = written.row.id;
+        if written.row.unreadable.is_some() {
+            // The feed sets it aside.
+            return Ok(Direct::Misses);
+        }
         let before = content.captured(id)?;
         let absorbed = Tracked::absorb_direct(
             before.as_ref().map(|row| &row.tracked),
@@ -252,15 +316,18 @@ pub(super) fn direct(
     if meets && durability == Durability::Normal {
         return Ok(Direct::Meets);
     }
-    let mut outcome = Direct::Stands;
     for (id, before, absorbed, row) in taken {
         let there = Some(&row.version);
-        let taken = content.take(id, before.as_ref(), there, &absorbed, row.surrogate)?;
-        if taken == Taken::Refused {
-            outcome = Direct::Refused;
-        }
+        // One that it refuses is set aside.
+        let _: Taken = content.take(id, before.as_ref(), there, &absorbed, row.surrogate)?;
     }
-    Ok(outcome)
+    stands(content, answer)
+}
+
+/// Whether nothing of the answer is set aside.
+fn stands(content: &Content<'_>, answer: &Written) -> Result<Direct> {
+    let ids: Vec<RowId> = answer.rows.iter().map(|written| written.row.id).collect();
+    Ok(if holds_all(content, &ids)? { Direct::Stands } else { Direct::Refused })
 }
 
 /// Whether the cursor has passed that transaction.
@@ -301,8 +368,20 @@ pub(super) fn incomplete(operation: &'static str, what: &str) -> Error {
     )
 }
 
+/// What a call gets about a row of PostgreSQL's that the file does not hold.
+pub(super) fn elsewhere(operation: &'static str, what: &str) -> Error {
+    let message = format!("{what} is in PostgreSQL alone: it is in quarantine");
+    Error::new(Kind::Unavailable(Store::Postgres), operation, message)
+        .with_hint("`dual quarantine` says why; it can be used when PostgreSQL can be reached")
+}
+
 fn rows(content: &Content<'_>, changes: &[(RowId, Change)]) -> Result<Rows> {
-    changes.iter().map(|(id, _)| Ok(content.row(*id)?.and_then(|row| record(*id, row)))).collect()
+    changes.iter().map(|(id, _)| stored(content, *id)).collect()
+}
+
+/// The row of the file, if it lives.
+pub(super) fn stored(content: &Content<'_>, id: RowId) -> Result<Option<Record>> {
+    Ok(content.row(id)?.and_then(|row| record(id, row)))
 }
 
 /// The row of the file, if it lives.

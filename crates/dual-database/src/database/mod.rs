@@ -29,7 +29,9 @@ use futures_util::stream::{Stream, StreamExt};
 pub use answer::{Found, Written};
 pub use options::{Builder, Prefer, WriteMode};
 pub use record::{Patch, Record, ShownRecord};
-pub use status::{Conflict, QuarantinedRow, SideStatus, Status, TableDifference, Verification};
+pub use status::{
+    Conflict, Damage, QuarantinedRow, SideStatus, Status, TableDifference, Verification,
+};
 pub use table::TableCalls;
 pub use transaction::Transaction;
 pub use user::{User, UserFilter, UserPatch};

@@ -198,7 +198,7 @@ impl Builder {
 
     fn checked(&self) -> Result<Checked> {
         let wrong = |message: String| Error::new(Kind::Configuration, OPERATION, message);
-        let url = self.postgres_url.as_deref().ok_or_else(|| {
+        let url = self.postgres_url.as_ref().ok_or_else(|| {
             wrong("no PostgreSQL URL is given".into())
                 .with_hint("give one, such as postgresql://user:password@host/database")
         })?;
@@ -215,7 +215,7 @@ impl Builder {
                 return Err(wrong(message).with_hint("give 100 ms to 5 minutes"));
             }
         }
-        Ok(Checked { postgres: Settings::parse(url)?, path })
+        Ok(Checked { postgres: Settings::parse(url.reveal())?, path })
     }
 
     /// The server gives up before the call does, and says why.

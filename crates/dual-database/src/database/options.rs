@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::store::postgres::Masked;
 use crate::sync::engine::StepHook;
 
 /// When a write is answered.
@@ -31,7 +32,7 @@ pub enum Prefer {
 /// Settings of a [`DualDatabase`](super::DualDatabase).
 #[derive(Clone, Debug)]
 pub struct Builder {
-    pub(super) postgres_url: Option<String>,
+    pub(super) postgres_url: Option<Masked>,
     pub(super) sqlite_path: Option<PathBuf>,
     pub(super) mode: WriteMode,
     pub(super) prefer: Prefer,
@@ -66,7 +67,7 @@ impl Builder {
     /// PostgreSQL's URL, as libpq takes it.
     #[must_use]
     pub fn postgres_url(mut self, url: impl Into<String>) -> Builder {
-        self.postgres_url = Some(url.into());
+        self.postgres_url = Some(Masked::from(url.into()));
         self
     }
 
@@ -145,5 +146,18 @@ impl Builder {
     pub fn step_hook(mut self, hook: Arc<dyn StepHook>) -> Builder {
         self.hook = Some(hook);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Builder;
+
+    #[test]
+    fn what_is_shown_has_no_password() {
+        for url in ["postgresql://bot:hunter2@db/bar", "host=db password='hunter2'"] {
+            let shown = format!("{:?}", Builder::default().postgres_url(url));
+            assert!(shown.contains("db") && !shown.contains("hunter2"), "{shown}");
+        }
     }
 }

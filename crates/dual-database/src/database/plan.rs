@@ -40,6 +40,13 @@ pub(super) struct Plan {
     pub reads: Vec<(RowId, Option<Version>)>,
 }
 
+impl Plan {
+    /// The rows that it changes.
+    pub fn ids(&self) -> Vec<RowId> {
+        self.wishes.iter().map(|(id, _)| *id).collect()
+    }
+}
+
 /// The whole new row: what was said, else the moment for the columns that keep it, else the
 /// declared default; evaluated here, once, whichever store gets it first.
 pub(super) fn new_row(table: &Table, said: &Checked) -> Vec<Value> {

@@ -4,18 +4,17 @@
 //! yet: such a row is answered from the file, and before a list the two exchange what they have.
 //! A PostgreSQL that may have lost something is not asked before both have been compared.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::health::StoreState;
 use crate::schema::RowId;
 use crate::store::postgres::primary::{After, Filter, Primary};
-use crate::store::sqlite::replica::{Content, ListedRow, LocalRow};
+use crate::store::sqlite::replica::{Content, ListedRow, LocalRow, Node, Quarantined};
 use crate::{Error, Kind, Result, Store};
 
 use super::Found;
 use super::core::{Core, Deadline, neither};
-use super::local::{behind, incomplete, knows, knows_all, record};
+use super::local::{Place, behind, elsewhere, incomplete, knows, knows_all, record};
 use super::options::Prefer;
 use super::plan::named;
 use super::record::Record;
@@ -38,6 +37,7 @@ struct LocalAnswer {
     row: Option<LocalRow>,
     /// If it says that there is none, there is none.
     knows: bool,
+    place: Place,
     /// PostgreSQL may have lost it.
     doubted: bool,
     exchanged_ms: Option<i64>,
@@ -48,6 +48,12 @@ impl LocalAnswer {
     /// Whether PostgreSQL may lack it.
     fn is_nearer(&self) -> bool {
         self.doubted || self.row.as_ref().is_some_and(|row| row.tracked.bases.any())
+    }
+
+    /// Why it cannot say whether there is such a row, nor can PostgreSQL.
+    fn unknown(&self, operation: &'static str, row: &str, primary: Error) -> Error {
+        let why = if self.place == Place::There { elsewhere } else { incomplete };
+        why(operation, row).with_source(primary)
     }
 
     fn found(self, id: RowId, core: &Core) -> Found<Option<Record>> {
@@ -65,12 +71,18 @@ impl Core {
         let deadline = self.deadline();
         let question = move |content: &Content<'_>| {
             let node = content.node()?;
-            let (exchanged_ms, file) = (node.exchanged_ms, node.file);
-            let doubted = node.follow.doubts_primary();
-            let row = content.row(id)?;
-            let knows = knows(content, row.as_ref())?;
-            Ok(LocalAnswer { row, knows, doubted, exchanged_ms, file })
+            let (row, aside) = (content.row(id)?, content.aside(id)?);
+            let place = Place::of(row.as_ref(), &aside);
+            Ok(LocalAnswer {
+                knows: place != Place::There && knows(content, row.as_ref())?,
+                place,
+                doubted: node.follow.doubts_primary(),
+                exchanged_ms: exchanged_ms(&node, &aside),
+                file: node.file,
+                row,
+            })
         };
+        let name = named(&self.shared.tables, id);
         let local = self.glance(operation, deadline, question).await;
         let file = local.as_ref().map(|local| local.file).unwrap_or_default();
         match local {
@@ -101,21 +113,16 @@ impl Core {
                         Ok(Found { value, source: Store::Postgres, age: None })
                     }
                     (Err(_), Ok(local)) if local.knows => Ok(local.found(id, self)),
-                    (Err(primary), Ok(_)) => Err(self.unknown(operation, id, primary)),
+                    (Err(primary), Ok(local)) => Err(local.unknown(operation, &name, primary)),
                     // It may need more time than a glance has.
                     (Err(primary), Err(_)) => match self.ask_file(operation, question).await {
                         Ok(local) if local.knows => Ok(local.found(id, self)),
-                        Ok(_) => Err(self.unknown(operation, id, primary)),
+                        Ok(local) => Err(local.unknown(operation, &name, primary)),
                         Err(file) => Err(neither(operation, primary, &file)),
                     },
                 }
             }
         }
-    }
-
-    /// Neither PostgreSQL nor the file can say whether there is such a row.
-    fn unknown(&self, operation: &'static str, id: RowId, primary: Error) -> Error {
-        incomplete(operation, &named(&self.shared.tables, id)).with_source(primary)
     }
 
     /// A part of a table, the newest first.
@@ -166,10 +173,12 @@ impl Core {
             Ok((value, node.exchanged_ms))
         };
         let from_file = async {
-            let (value, exchanged_ms) = match self.prefer {
-                Prefer::Local => self.glance(operation, deadline, question).await?,
-                Prefer::Postgres => self.ask_file(operation, question).await?,
+            let within = match (self.prefer, self.shared.health.is_up(Store::Sqlite)) {
+                (Prefer::Postgres, _) => self.timeout,
+                (Prefer::Local, true) => deadline.remaining() / 2,
+                (Prefer::Local, false) => GLANCE,
             };
+            let (value, exchanged_ms) = self.ask_file_long(operation, within, question).await?;
             let value = value.ok_or_else(|| incomplete(operation, "a part of the table"))?;
             Ok(self.found_in_file(value, exchanged_ms))
         };
@@ -260,16 +269,27 @@ impl Core {
         question: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let replica = self.replica(operation)?;
-        // What nobody waits for any more must not keep the reading thread busy.
-        let wanted = Arc::new(());
-        let waiting = Arc::downgrade(&wanted);
-        let answer = replica.read(operation, move |content| match waiting.strong_count() {
-            0 => Err(silent(operation)),
-            _ => question(content),
-        });
-        let answer = tokio::time::timeout(within, answer).await;
-        drop(wanted);
-        answer.unwrap_or_else(|_| Err(silent(operation)))
+        let answer = replica.read(operation, question);
+        tokio::time::timeout(within, answer).await.unwrap_or_else(|_| Err(silent(operation)))
+    }
+
+    /// A read transaction that may take long, however well the file is: its time-out says nothing
+    /// to the breaker, and no other call waits behind it.
+    async fn ask_file_long<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        within: Duration,
+        question: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let replica = self.replica(operation)?;
+        match tokio::time::timeout(within, replica.read_long(operation, question)).await {
+            Ok(answer) => self.tell(answer),
+            Err(_) => {
+                let message = "the SQLite file has not given all of it in time";
+                Err(Error::new(Kind::Unavailable(Store::Sqlite), operation, message)
+                    .with_hint("ask for less at a time, or allow more of it"))
+            }
+        }
     }
 
     /// An answer of the file with its age.
@@ -279,6 +299,14 @@ impl Core {
             .map(|then| Duration::from_millis(now_ms.saturating_sub(then).max(0) as u64));
         Found { value, source: Store::Sqlite, age }
     }
+}
+
+/// Since when the file may lack something of that row: since it last heard everything, or since
+/// it has not taken what it heard.
+fn exchanged_ms(node: &Node, aside: &[Quarantined]) -> Option<i64> {
+    let aside = aside.iter().filter(|entry| entry.refused_by == Store::Sqlite);
+    let since = aside.map(|entry| entry.since_ms).min().unwrap_or(i64::MAX);
+    node.exchanged_ms.map(|heard| heard.min(since))
 }
 
 fn silent(operation: &'static str) -> Error {

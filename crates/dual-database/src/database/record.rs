@@ -89,8 +89,8 @@ impl Patch {
     ///
     /// # Errors
     /// Invalid data for a name that is no column (with the nearest one as a hint), a column that
-    /// PostgreSQL numbers, a key that is null, a value of another type, text with NUL, a number
-    /// or a date out of range.
+    /// PostgreSQL numbers, a key that is null, a value of another type, text with NUL or that is
+    /// none of the column's [words](Table::words), a number or a date out of range.
     pub fn set(&mut self, table: &Table, column: &str, value: Value) -> Result<()> {
         let position = position(table, column)?;
         self.columns.insert(position, checked(table, position, value)?);
@@ -153,23 +153,9 @@ pub(super) fn position(table: &Table, name: &str) -> Result<usize> {
     table.position(name).ok_or_else(|| {
         // A caller's name may be anything, a secret pasted by mistake included.
         let shown: String = name.chars().take(40).filter(|c| !c.is_control()).collect();
-        let error = refused(table, &shown, "there is no such column");
-        match nearest(table, name) {
-            Some(near) => error.with_hint(format!("did you mean `{near}`?")),
-            None => error,
-        }
+        let known = table.columns().iter().map(|column| column.name);
+        refused(table, &shown, "there is no such column").suggesting(&name.to_lowercase(), known)
     })
-}
-
-fn nearest(table: &Table, name: &str) -> Option<&'static str> {
-    let name = name.to_lowercase();
-    table
-        .columns()
-        .iter()
-        .map(|column| (strsim::normalized_damerau_levenshtein(&name, column.name), column.name))
-        .filter(|(likeness, _)| *likeness >= 0.5)
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, name)| name)
 }
 
 /// The value as that column keeps it.
@@ -186,7 +172,15 @@ pub(super) fn checked(table: &Table, position: usize, value: Value) -> Result<Va
         (Role::Key, Value::Null) => return Err(refused(table, column.name, "it cannot be null")),
         _ => {}
     }
-    typed(column, value).map_err(|why| refused(table, column.name, &why))
+    let value = typed(column, value).map_err(|why| refused(table, column.name, &why))?;
+    match (&value, table.words(column.name)) {
+        (Value::Text(text), Some(words)) if !words.contains(&text.as_str()) => {
+            let why = format!("it is none of {}", words.join(", "));
+            let nearest = text.to_lowercase();
+            Err(refused(table, column.name, &why).suggesting(&nearest, words.iter().copied()))
+        }
+        _ => Ok(value),
+    }
 }
 
 /// The value as something to compare that column with: numbers of rows can be asked for, too.
@@ -276,6 +270,17 @@ mod tests {
             let error = set(column, value).unwrap_err();
             assert!(error.is_invalid_data() && error.message().contains(words), "{error}");
         }
+        for (given, hint) in [
+            ("redemed", Some("did you mean `redeemed`?")),
+            ("Issued", Some("did you mean `issued`?")),
+            ("", None),
+        ] {
+            let error = set("status", given).unwrap_err();
+            let words =
+                "users.status: it is none of registered, issued, redeemed, redeemed_and_left";
+            assert_eq!((error.message(), error.hint()), (words, hint));
+        }
+        assert!(set("status", Value::Null).is_ok() && set("status", "redeemed_and_left").is_ok());
         assert_eq!(set("frist_name", 1).unwrap_err().hint(), Some("did you mean `first_name`?"));
         assert_eq!(set("\"; DROP TABLE users; --", 1).unwrap_err().hint(), None);
     }

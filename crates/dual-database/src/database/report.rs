@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::DualDatabase;
 use super::core::{Core, neither};
-use super::status::{Conflict, QuarantinedRow, SideStatus, Status};
+use super::status::{Conflict, Damage, QuarantinedRow, SideStatus, Status};
 use crate::health::StoreState;
 use crate::merge::{RegisterId, Tracked};
 use crate::schema::{RowId, quoted};
@@ -23,6 +23,7 @@ struct Local {
     pending: u64,
     quarantined: u64,
     conflicts: u64,
+    damage: Vec<Damage>,
 }
 
 /// What PostgreSQL tells.
@@ -40,8 +41,9 @@ impl Core {
                 Ok(Local {
                     node: content.node()?,
                     pending: content.pending_count()?,
-                    quarantined: (content.quarantine()?.len() + content.keyless()?.len()) as u64,
+                    quarantined: content.quarantined()? + content.keyless()?.len() as u64,
                     conflicts: content.unreviewed_conflicts()?,
+                    damage: content.damage()?,
                 })
             })
             .await
@@ -79,6 +81,7 @@ impl Core {
             held_losses,
             wal_bytes: self.wal_bytes(),
             recent_errors: self.shared.health.recent(),
+            damage: local.map(|local| local.damage),
         }
     }
 
@@ -205,6 +208,15 @@ impl Core {
         }
     }
 
+    /// Marks all damages of the file as reviewed.
+    ///
+    /// # Errors
+    /// Those of writing to the file.
+    pub async fn review_damage(&self) -> Result<u64> {
+        let review = |content: &Content<'_>| content.review_damage();
+        self.change_file("review the damages", None, Durability::Full, review).await
+    }
+
     /// The rows that one side refuses.
     ///
     /// # Errors
@@ -270,6 +282,14 @@ impl DualDatabase {
     /// Unavailable if neither store answers.
     pub async fn review_conflicts(&self) -> Result<u64> {
         self.core.review_conflicts().await
+    }
+
+    /// A person has seen what [`Status::damage`] tells; says how many of them there were.
+    ///
+    /// # Errors
+    /// Those of writing to the file.
+    pub async fn review_damage(&self) -> Result<u64> {
+        self.core.review_damage().await
     }
 
     /// The rows that one side refuses.

@@ -1,5 +1,6 @@
 //! How both stores stand.
 
+pub use crate::store::sqlite::replica::Damage;
 pub use crate::verify::{TableDifference, Verification};
 
 use crate::health::{RecentError, StoreState};
@@ -36,6 +37,9 @@ pub struct Status {
     pub wal_bytes: Option<u64>,
     /// What went wrong lately, the newest first.
     pub recent_errors: Vec<RecentError>,
+    /// Damaged files that were made anew, until a person has seen it; `None` if the file cannot be
+    /// asked.
+    pub damage: Option<Vec<Damage>>,
 }
 
 /// An entry of the conflict log.

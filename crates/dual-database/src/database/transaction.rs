@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::core::{Core, Deadline};
-use super::local::{behind, incomplete, knows, record};
+use super::local::{Place, behind, elsewhere, incomplete, is_here, knows, record};
 use super::plan::{Plan, Wish, already_exists, named, not_found};
 use super::record::{Patch, Record};
 use super::table::{wish_to_add, wish_to_update};
@@ -30,8 +30,9 @@ enum Ground {
     File,
 }
 
-/// A transaction that is being put together: a handle, cheap to clone. Nothing is written
-/// before its commit, which comes when the work that was given it has ended.
+/// A transaction that is being put together: a handle, cheap to clone. Clones may be used at once;
+/// each step sees what the ones before it have left. Nothing is written before its commit, which
+/// comes when the work that was given it has ended; a clone that is used later is told so.
 #[derive(Clone, Debug)]
 pub struct Transaction {
     core: Arc<Core>,
@@ -48,6 +49,8 @@ struct State {
     rows: BTreeMap<RowId, Seen>,
     /// PostgreSQL has failed while it was read: the file can do it.
     lost_ground: bool,
+    /// Its work has ended: nothing more is put into it.
+    ended: bool,
 }
 
 #[derive(Debug, Default)]
@@ -79,15 +82,16 @@ impl Core {
             let transaction = self.begin(ground).await;
             ground = transaction.ground;
             let worked = work(transaction.clone()).await;
+            let state = transaction.end();
             let value = match worked {
                 Ok(value) => value,
-                Err(_) if transaction.state().lost_ground && ground == Ground::Primary => {
+                Err(_) if state.lost_ground && ground == Ground::Primary => {
                     ground = Ground::File;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            match transaction.commit().await {
+            match self.commit(state).await {
                 Ok(written) => return Ok(written.map(|()| value)),
                 Err(error) if error.is_conflict() && tries < TRIES => {
                     // PostgreSQL may have gone meanwhile, and the file be behind what was read.
@@ -118,6 +122,18 @@ impl Core {
         };
         let state = Arc::default();
         Transaction { core: Arc::clone(self), ground, deadline, file, state }
+    }
+
+    async fn commit(&self, state: State) -> Result<Written<()>> {
+        let State { reads, rows, .. } = state;
+        let wish = |(id, seen): (RowId, Seen)| Some((id, Wish::Change(seen.change?)));
+        let wishes: Vec<_> = rows.into_iter().filter_map(wish).collect();
+        if wishes.is_empty() {
+            return Ok(Written::InBoth(()));
+        }
+        let reads = reads.into_iter().collect();
+        let plan = Plan { operation: OPERATION, wishes, reads };
+        Ok(self.write(plan).await?.map(|_| ()))
     }
 }
 
@@ -172,7 +188,7 @@ impl Transaction {
         let at = self.core.position(table)?;
         let (id, wish) = wish_to_add(self.core.table(at), at, row)?;
         let Wish::Change(Change::Insert(values)) = wish else { return Ok(()) };
-        let mut state = self.state();
+        let mut state = self.going_on()?;
         let seen = state.rows.entry(id).or_default();
         if seen.record.is_some() {
             let row = named(&self.core.shared.tables, id);
@@ -198,9 +214,11 @@ impl Transaction {
         else {
             return Err(self.missing(id));
         };
-        let Some(mut record) = self.seen(id).await? else { return Err(self.missing(id)) };
-        let mut state = self.state();
+        self.seen(id).await?;
+        let mut state = self.going_on()?;
+        // As it is now: a clone may have been here meanwhile.
         let seen = state.rows.entry(id).or_default();
+        let Some(mut record) = seen.record.clone() else { return Err(self.missing(id)) };
         for (at, value) in &columns {
             record.values[*at] = value.clone();
         }
@@ -223,12 +241,12 @@ impl Transaction {
     /// Configuration for a table that is not declared; as for [`Transaction::delete_user`].
     pub async fn delete(&self, table: &str, key: i64) -> Result<()> {
         let id = self.id(table, key)?;
-        if self.seen(id).await?.is_none() {
+        self.seen(id).await?;
+        let mut state = self.going_on()?;
+        let seen = state.rows.entry(id).or_default();
+        if seen.record.take().is_none() {
             return Err(self.missing(id));
         }
-        let mut state = self.state();
-        let seen = state.rows.entry(id).or_default();
-        seen.record = None;
         seen.change = match seen.change.take() {
             Some(Change::Insert(_)) => None,
             _ => Some(Change::Delete),
@@ -238,6 +256,20 @@ impl Transaction {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, unless the work has ended.
+    fn going_on(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        match state.ended {
+            true => Err(Error::new(Kind::Interrupted, OPERATION, "the transaction has ended")),
+            false => Ok(state),
+        }
+    }
+
+    /// Ends it: what has been put together.
+    fn end(&self) -> State {
+        std::mem::replace(&mut *self.state(), State { ended: true, ..State::default() })
     }
 
     fn id(&self, table: &str, key: i64) -> Result<RowId> {
@@ -250,7 +282,7 @@ impl Transaction {
 
     /// The row as this transaction sees it, read now if it was not before.
     async fn seen(&self, id: RowId) -> Result<Option<Record>> {
-        if let Some(seen) = self.state().rows.get(&id) {
+        if let Some(seen) = self.going_on()?.rows.get(&id) {
             return Ok(seen.record.clone());
         }
         let operation = "read a row in a transaction";
@@ -269,15 +301,23 @@ impl Transaction {
                     return Err(Error::new(kind, operation, what));
                 }
                 let found = row.as_ref().and_then(remote_record);
+                if found.is_none() && self.is_here(operation, id).await {
+                    self.state().lost_ground = true;
+                    return Err(self.refused_there(operation, id));
+                }
                 (found, row.map(|row| row.version))
             }
             Ground::File => {
                 let look = move |content: &Content<'_>| {
                     let row = content.row(id)?;
+                    let place = Place::of(row.as_ref(), &content.aside(id)?);
                     let knows = knows(content, row.as_ref())?;
-                    Ok((row, knows))
+                    Ok((row, place, knows))
                 };
-                let (row, knows) = self.core.ask_file(operation, look).await?;
+                let (row, place, knows) = self.core.ask_file(operation, look).await?;
+                if place == Place::There {
+                    return Err(elsewhere(operation, &named(&self.core.shared.tables, id)));
+                }
                 if !knows {
                     return Err(incomplete(operation, &named(&self.core.shared.tables, id)));
                 }
@@ -285,21 +325,25 @@ impl Transaction {
                 (row.and_then(|row| record(id, row)), version)
             }
         };
-        let mut state = self.state();
+        let mut state = self.going_on()?;
+        // A clone may have met the row meanwhile, and what it has seen and done counts.
+        if let Some(seen) = state.rows.get(&id) {
+            return Ok(seen.record.clone());
+        }
         state.reads.insert(id, version.filter(|version| version.lives()));
         state.rows.insert(id, Seen { record: found.clone(), change: None });
         Ok(found)
     }
 
-    async fn commit(self) -> Result<Written<()>> {
-        let State { reads, rows, .. } = std::mem::take(&mut *self.state());
-        let wish = |(id, seen): (RowId, Seen)| Some((id, Wish::Change(seen.change?)));
-        let wishes: Vec<_> = rows.into_iter().filter_map(wish).collect();
-        if wishes.is_empty() {
-            return Ok(Written::InBoth(()));
-        }
-        let reads = reads.into_iter().collect();
-        let plan = Plan { operation: OPERATION, wishes, reads };
-        Ok(self.core.write(plan).await?.map(|_| ()))
+    /// Whether the row is in the file alone, because PostgreSQL refuses it.
+    async fn is_here(&self, operation: &'static str, id: RowId) -> bool {
+        let look = move |content: &Content<'_>| is_here(content, id);
+        self.core.glance(operation, self.deadline, look).await.unwrap_or(false)
+    }
+
+    fn refused_there(&self, operation: &'static str, id: RowId) -> Error {
+        let row = named(&self.core.shared.tables, id);
+        let message = format!("{row} is in the file alone: it is in quarantine");
+        Error::new(Kind::Unavailable(Store::Postgres), operation, message)
     }
 }

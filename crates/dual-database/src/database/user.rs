@@ -330,7 +330,7 @@ mod tests {
             .user_id(1)
             .username("a")
             .first_name("a")
-            .status("a")
+            .status("issued")
             .phone_number("a")
             .real_name("a")
             .birth_date("a")

@@ -8,6 +8,7 @@
 //! | has it | away, or refuses it | in PostgreSQL |
 //! | refuses the data | untouched | the refusal |
 //! | away | takes it, pending | in the file |
+//! | refuses the row, which is in the file alone | takes it, and PostgreSQL if it fits now | in both, or in the file |
 //! | answer lost | takes it under the same stamp, pending | in the file |
 //! | answer lost | cannot tell, or is away | outcome unknown |
 //! | away | away | unavailable, with both causes |
@@ -33,9 +34,13 @@ use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{Refused, RemoteRow, Written as Answer};
 use crate::store::postgres::sqlstate;
-use crate::store::sqlite::replica::{Content, Durability};
+use crate::store::sqlite::replica::{Content, Durability, is_busy};
 use crate::sync::engine::{Step, hooked};
 use crate::{Error, Kind, Result, Store};
+
+/// How often a row is looked for that was there and was not written, before that is taken for a
+/// trigger's doing.
+const LOOKS: usize = 5;
 
 /// How often a proposal that came too low, or an upsert that met a race, is made again. Other
 /// processes that change the same row all the time let one of them through each time.
@@ -81,6 +86,9 @@ impl Core {
             Err(cause) => return self.alone(plan, cause).await,
         };
         let look = self.look(plan, deadline).await;
+        if look.is_here {
+            return self.beside_refusal(plan, deadline).await;
+        }
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
@@ -101,15 +109,20 @@ impl Core {
         let hint = "nothing was written: both stores are required";
         let _turn = self.turn(plan, deadline).await.map_err(|cause| cause.with_hint(hint))?;
         let look = self.look(plan, deadline).await;
-        let written = match self.at_primary(plan, look, deadline).await? {
-            Attempt::Done { answer, changes, proposal } => {
-                let sent = Sent { changes, proposal };
-                self.finish_in_file(plan, answer, sent, deadline).await
+        let written = if look.is_here {
+            self.ready(plan.operation).map_err(|cause| cause.with_hint(hint))?;
+            self.beside_refusal(plan, deadline).await?
+        } else {
+            match self.at_primary(plan, look, deadline).await? {
+                Attempt::Done { answer, changes, proposal } => {
+                    let sent = Sent { changes, proposal };
+                    self.finish_in_file(plan, answer, sent, deadline).await
+                }
+                Attempt::Away(cause) | Attempt::Behind(cause) => {
+                    return Err(cause.with_hint(hint));
+                }
+                Attempt::Lost { sent, cause } => self.alone_after_loss(plan, sent, cause).await?,
             }
-            Attempt::Away(cause) | Attempt::Behind(cause) => {
-                return Err(cause.with_hint(hint));
-            }
-            Attempt::Lost { sent, cause } => self.alone_after_loss(plan, sent, cause).await?,
         };
         match written {
             Written::InBoth(_) => Ok(written),
@@ -147,8 +160,7 @@ impl Core {
     /// # Errors
     /// Unavailable if other calls of this process changed them for the whole time-out.
     async fn turn(&self, plan: &Plan, deadline: Deadline) -> Result<Turn<'_>> {
-        let ids = plan.wishes.iter().map(|(id, _)| *id);
-        deadline.bound(self.turns.take(ids)).await.ok_or_else(|| {
+        deadline.bound(self.turns.take(plan.ids().into_iter())).await.ok_or_else(|| {
             let message = "other calls of this process changed the row for the whole time-out";
             Error::new(Kind::Unavailable(Store::Postgres), plan.operation, message)
         })
@@ -175,8 +187,7 @@ impl Core {
             let cause = Error::new(Kind::Unavailable(Store::Postgres), plan.operation, message);
             return Ok(Attempt::Behind(cause));
         }
-        let ids: Vec<RowId> = plan.wishes.iter().map(|(id, _)| *id).collect();
-        if let Err(cause) = self.catch_up(plan.operation, look.behind, ids, deadline).await {
+        if let Err(cause) = self.catch_up(plan.operation, look.behind, plan.ids(), deadline).await {
             return Ok(Attempt::Behind(cause));
         }
         let contact = match self.followed(plan.operation, look.file, deadline).await {
@@ -224,7 +235,7 @@ impl Core {
                 Err(cause) if cause.is_outcome_unknown() || cause.kind() == Kind::Internal => {
                     return Ok(Attempt::Lost { sent: Sent { changes, proposal }, cause });
                 }
-                Err(cause) if attempt < TRIES && met_another(&cause) => {}
+                Err(cause) if attempt < most_tries(&cause) => {}
                 Err(cause) if is_verdict(&cause) => return Err(cause),
                 Err(cause) => return Ok(Attempt::Away(cause)),
             }
@@ -256,7 +267,7 @@ impl Core {
         let stands = match taken {
             Ok(Direct::Stands) => true,
             Ok(Direct::Refused | Direct::Meets) => false,
-            Ok(Direct::Misses) => self.feed_brings(plan.operation, answer.txid, deadline).await,
+            Ok(Direct::Misses) => self.feed_brings(plan, answer.txid, deadline).await,
             Ok(Direct::OtherEpoch) => {
                 // Pending, it arrives at the server that is followed next in any case.
                 let previous = |answer: &Answer| match answer.rows.as_slice() {
@@ -281,14 +292,39 @@ impl Core {
     }
 
     /// Lets the feed bring what the file lacks; says whether it has brought that transaction
-    /// within the time that is left.
-    async fn feed_brings(&self, operation: &'static str, txid: u64, deadline: Deadline) -> bool {
+    /// within the time that is left, and the file has taken it.
+    async fn feed_brings(&self, plan: &Plan, txid: u64, deadline: Deadline) -> bool {
         if deadline.has_passed() || self.exchange(deadline.remaining()).await.is_err() {
             return false;
         }
-        let Ok(replica) = self.replica(operation) else { return false };
-        let passed = move |content: &Content<'_>| Ok(local::has_passed(&content.node()?, txid));
-        replica.read(operation, passed).await.unwrap_or(false)
+        let Ok(replica) = self.replica(plan.operation) else { return false };
+        let ids = plan.ids();
+        let passed = move |content: &Content<'_>| {
+            Ok(local::has_passed(&content.node()?, txid) && local::holds_all(content, &ids)?)
+        };
+        replica.read(plan.operation, passed).await.unwrap_or(false)
+    }
+
+    /// PostgreSQL refuses a row that the plan is about, and only the file has it: it is done
+    /// there. If that was what stood in the way, PostgreSQL takes the row now.
+    async fn beside_refusal(&self, plan: &Arc<Plan>, deadline: Deadline) -> Result<Written<Rows>> {
+        let rows = self.try_alone(plan).await?;
+        let arrives = async {
+            self.ready(plan.operation)?;
+            self.exchange(deadline.remaining() / 2).await?;
+            let ids = plan.ids();
+            let look = move |content: &Content<'_>| {
+                if local::waits(content, &ids)? {
+                    return Ok(None);
+                }
+                ids.iter().map(|id| local::stored(content, *id)).collect::<Result<_>>().map(Some)
+            };
+            self.ask_file(plan.operation, look).await
+        };
+        Ok(match arrives.await {
+            Ok(Some(rows)) => Written::InBoth(rows),
+            Ok(None) | Err(_) => in_file(rows),
+        })
     }
 
     /// PostgreSQL is away: the file alone, pending.
@@ -368,8 +404,9 @@ impl Core {
         }
     }
 
-    /// A transaction on the file. Once more if it was deleted or replaced meanwhile: then it has
-    /// been recovered. A breaker that is open is passed only where nobody else has the write.
+    /// A transaction on the file, which waits for its turn no longer than for another process's
+    /// lock. Once more if the file was deleted or replaced meanwhile: then it has been recovered. A
+    /// breaker that is open is passed only where nobody else has the write.
     pub async fn change_file<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -385,7 +422,8 @@ impl Core {
             let replica = self.replica(operation)?;
             let write = || {
                 let again = work.clone();
-                replica.write(operation, durability, move |content| again(content))
+                let work = move |content: &Content<'_>| again(content);
+                replica.write_within(operation, durability, self.shared.sqlite.busy, work)
             };
             let written = match step {
                 Some(step) => hooked(self.shared.hook.as_ref(), step, write).await,
@@ -400,7 +438,7 @@ impl Core {
                 Err(error) if error.kind() == Kind::Unavailable(Store::Postgres) => {
                     return Err(error);
                 }
-                Err(error) if is_verdict(&error) => return Err(error),
+                Err(error) if is_verdict(&error) || is_busy(&error) => return Err(error),
                 Err(error)
                     if error.kind() == Kind::Unavailable(Store::Sqlite)
                         && !deadline.has_passed() =>
@@ -416,11 +454,15 @@ impl Core {
     }
 }
 
-/// Whether the statement was taken back because of somebody who was there at the same moment: a
-/// deadlock, a serialization failure, or a row that came or went between two looks at it (which
-/// the server cannot tell from a trigger that leaves rows out).
-fn met_another(error: &Error) -> bool {
-    sqlstate(error).is_some_and(|code| matches!(code, "40001" | "40P01" | "P0001"))
+/// How often a statement is sent that was taken back because of somebody who was there at the
+/// same moment: a deadlock, a serialization failure, or a row that came or went between two looks
+/// at it (which the server cannot tell from a trigger that leaves rows out).
+fn most_tries(error: &Error) -> usize {
+    match sqlstate(error) {
+        Some("40001" | "40P01") => TRIES,
+        Some("DU007") => LOOKS,
+        _ => 1,
+    }
 }
 
 fn first_guess(plan: &Plan, alive: bool) -> Vec<(RowId, Change)> {

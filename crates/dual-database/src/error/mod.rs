@@ -123,6 +123,24 @@ impl Error {
         self
     }
 
+    /// Adds the nearest of the names that there are as a hint, if one is near at all.
+    #[must_use]
+    pub(crate) fn suggesting<'n>(
+        self,
+        given: &str,
+        known: impl IntoIterator<Item = &'n str>,
+    ) -> Error {
+        let nearest = known
+            .into_iter()
+            .map(|name| (strsim::normalized_damerau_levenshtein(given, name), name))
+            .filter(|(likeness, _)| *likeness >= 0.5)
+            .max_by(|one, other| one.0.total_cmp(&other.0));
+        match nearest {
+            Some((_, name)) => self.with_hint(format!("did you mean `{name}`?")),
+            None => self,
+        }
+    }
+
     /// Says what it is about, before the message: a path, a table with its key.
     #[must_use]
     pub fn about(mut self, subject: impl fmt::Display) -> Error {

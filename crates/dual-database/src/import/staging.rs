@@ -289,9 +289,25 @@ impl Staging {
     }
 }
 
-/// The bit of a column in a row's mask of known columns.
-pub(super) fn bit(position: usize) -> i64 {
-    u32::try_from(position).ok().and_then(|shift| 1_i64.checked_shl(shift)).unwrap_or(0)
+/// So many columns share a mask: what fits into a whole number of either store, its sign left
+/// alone.
+const MASKED: usize = 62;
+
+/// The masks of a staged row, in which a bit says of a column that the source knows it.
+pub(super) fn masks(table: &Table) -> Vec<String> {
+    let name = |mask| if mask == 0 { "known".to_owned() } else { format!("known_{mask}") };
+    (0..table.columns().len().div_ceil(MASKED)).map(name).collect()
+}
+
+/// The place of a column's mask among them, and its bit there.
+pub(super) fn bit(position: usize) -> (usize, i64) {
+    (position / MASKED, 1 << (position % MASKED))
+}
+
+/// Whether the staged row's source knows the column; `masks` are the row's.
+pub(super) fn is_known(masks: &[i64], position: usize) -> bool {
+    let (mask, bit) = bit(position);
+    masks.get(mask).is_some_and(|mask| mask & bit != 0)
 }
 
 /// The tables of the private database. Staged columns have no declared type, so that values
@@ -300,9 +316,11 @@ fn create_statements(table: &Table) -> String {
     let key = quoted(table.key().name);
     let columns: String =
         table.data_columns().map(|(_, column)| format!(", {}", quoted(column.name))).collect();
+    let masks: String =
+        masks(table).iter().map(|mask| format!(", {mask} INTEGER NOT NULL")).collect();
     format!(
         "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;
-         CREATE TABLE staged ({key} INTEGER PRIMARY KEY, row INTEGER NOT NULL, known INTEGER NOT NULL{columns});
+         CREATE TABLE staged ({key} INTEGER PRIMARY KEY, row INTEGER NOT NULL{masks}{columns});
          CREATE TABLE issued ({key} INTEGER PRIMARY KEY, id INTEGER, fresh INTEGER NOT NULL);
          CREATE TABLE elsewhere ({key} INTEGER PRIMARY KEY{columns});
          CREATE TABLE problem (row INTEGER NOT NULL, cell TEXT, \"column\" TEXT, code TEXT NOT NULL,
@@ -319,7 +337,8 @@ struct Statements {
 
 impl Statements {
     fn of(table: &Table) -> Statements {
-        let places = vec!["?"; 3 + table.data_columns().count()].join(", ");
+        let places = 2 + masks(table).len() + table.data_columns().count();
+        let places = vec!["?"; places].join(", ");
         Statements {
             select: format!("SELECT * FROM staged WHERE {} = ?1", quoted(table.key().name)),
             insert: format!("INSERT OR REPLACE INTO staged VALUES ({places})"),
@@ -395,10 +414,13 @@ fn write_staged(
     key: i64,
     record: &Record,
 ) -> rusqlite::Result<()> {
-    let known = table
-        .data_columns()
-        .filter(|(position, _)| matches!(record.values.get(*position), Some(Some(_))))
-        .fold(0, |mask, (position, _)| mask | bit(position));
+    let mut known = vec![0_i64; masks(table).len()];
+    for (position, _) in table.data_columns() {
+        let (mask, bit) = bit(position);
+        if let (Some(Some(_)), Some(mask)) = (record.values.get(position), known.get_mut(mask)) {
+            *mask |= bit;
+        }
+    }
     let row = i64::try_from(record.row).unwrap_or(i64::MAX);
     // What a new row gets: another of its columns as the mapping says, then the constant.
     let mut complete = record.values.clone();
@@ -407,10 +429,10 @@ fn write_staged(
         let value = complete.get(position).and_then(Option::as_ref).or(column.default.as_ref());
         value.map_or(Stored::Null, to_sqlite)
     });
-    let parameters = [Stored::Integer(key), Stored::Integer(row), Stored::Integer(known)];
+    let numbers = [key, row].into_iter().chain(known).map(Stored::Integer);
     connection
         .prepare_cached(&statements.insert)?
-        .execute(params_from_iter(parameters.into_iter().chain(values)))?;
+        .execute(params_from_iter(numbers.chain(values)))?;
     Ok(())
 }
 
@@ -428,20 +450,26 @@ fn staged_record(
 
 /// A row of `SELECT * FROM staged` as a record again.
 pub(super) fn staged_of(row: &Row<'_>, table: &Table) -> rusqlite::Result<Record> {
-    let known: i64 = row.get(2)?;
+    let known = known_of(row, table)?;
+    let first = 2 + known.len();
     let mut values = vec![None; table.columns().len()];
     if let Some(slot) = values.get_mut(table.key_position()) {
         *slot = Some(Value::Int(row.get(0)?));
     }
     for (index, (position, column)) in table.data_columns().enumerate() {
-        if known & bit(position) != 0
+        if is_known(&known, position)
             && let Some(slot) = values.get_mut(position)
         {
-            *slot = Some(stored_value(column.kind, row.get_ref(index + 3)?));
+            *slot = Some(stored_value(column.kind, row.get_ref(first + index)?));
         }
     }
     let number: i64 = row.get(1)?;
     Ok(Record { row: u64::try_from(number).unwrap_or(0), values })
+}
+
+/// The masks of a row of `SELECT * FROM staged`.
+pub(super) fn known_of(row: &Row<'_>, table: &Table) -> rusqlite::Result<Vec<i64>> {
+    (0..masks(table).len()).map(|mask| row.get(2 + mask)).collect()
 }
 
 /// A value that we staged ourselves; it always decodes.

@@ -9,7 +9,7 @@ use super::{OPERATION, SidePlan};
 use crate::error::{Error, Kind, Result, Store};
 use crate::schema::Table;
 use crate::store::sqlite::capture::{Drift, Layout, drift, lacks};
-use crate::store::sqlite::replica::Settings;
+use crate::store::sqlite::replica::{Settings, refuse_taken_away};
 use crate::store::sqlite::{Adoption, File, Found, define_functions, failed};
 
 /// The file, if there is one.
@@ -127,6 +127,9 @@ pub(crate) fn joined(settings: &Settings) -> Result<()> {
         return wants("the file is not there yet");
     }
     for table in settings.tables.iter() {
+        if let Some(connection) = file.connection() {
+            refuse_taken_away(&connection, table, &Layout::new(table))?;
+        }
         let (side, _) = file.look(table)?;
         if let Some(obstacle) = side.obstacles.first() {
             return wants(obstacle);

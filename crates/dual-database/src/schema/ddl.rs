@@ -22,6 +22,33 @@ pub fn quoted(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
+/// A text as a literal, as both sides read it.
+///
+/// ```
+/// assert_eq!(dual_database::schema::quoted_text("it's"), "'it''s'");
+/// ```
+#[must_use]
+pub fn quoted_text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// The body of a function of PostgreSQL's, between tags that it does not contain: a name in it may
+/// be anything.
+///
+/// ```
+/// use dual_database::schema::quoted_body;
+/// assert_eq!(quoted_body("SELECT 1"), "$dual$SELECT 1$dual$");
+/// assert_eq!(quoted_body("SELECT '$dual$'"), "$dual_$SELECT '$dual$'$dual_$");
+/// ```
+#[must_use]
+pub fn quoted_body(body: &str) -> String {
+    let mut tag = "$dual$".to_owned();
+    while body.contains(&tag) {
+        tag.insert(tag.len() - 1, '_');
+    }
+    format!("{tag}{body}{tag}")
+}
+
 impl LogicalType {
     /// The type's name in that side's DDL.
     #[must_use]
@@ -98,8 +125,8 @@ pub fn literal(value: &Value, dialect: Dialect) -> String {
             Dialect::Sqlite => i64::from(*flag).to_string(),
         },
         Value::Int(number) => number.to_string(),
-        Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
-        Value::Timestamp(instant) => format!("'{}'", crate::value::timestamp_text(*instant)),
+        Value::Text(text) => quoted_text(text),
+        Value::Timestamp(instant) => quoted_text(&crate::value::timestamp_text(*instant)),
     }
 }
 

@@ -10,7 +10,7 @@
 mod ddl;
 mod users;
 
-pub use ddl::{Dialect, literal, quoted};
+pub use ddl::{Dialect, literal, quoted, quoted_body, quoted_text};
 pub use users::users;
 
 /// What may be made in a store where something is missing.
@@ -72,6 +72,7 @@ pub struct Table {
     key: usize,
     surrogate: usize,
     moments: Vec<&'static str>,
+    words: Vec<(&'static str, &'static [&'static str])>,
 }
 
 impl Table {
@@ -103,7 +104,7 @@ impl Table {
                 return Err(wrong(format!("column {} is declared twice", column.name)));
             }
         }
-        Ok(Table { name, columns, key, surrogate, moments: Vec::new() })
+        Ok(Table { name, columns, key, surrogate, moments: Vec::new(), words: Vec::new() })
     }
 
     /// The name, the same on both sides.
@@ -161,6 +162,13 @@ impl Table {
             .enumerate()
             .filter(move |(_, (_, column))| is_moment(column))
             .map(|(at, _)| at)
+    }
+
+    /// The texts that a caller, or a sheet, may set the column to, the least advanced first; `None`
+    /// if any will do. What other programs have written is carried as it is.
+    #[must_use]
+    pub fn words(&self, column: &str) -> Option<&'static [&'static str]> {
+        self.words.iter().find(|(name, _)| *name == column).map(|(_, words)| *words)
     }
 
     /// The defaults of the data columns, in their order; NULL where none is declared.

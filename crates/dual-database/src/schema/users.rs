@@ -30,5 +30,6 @@ pub fn users() -> Table {
         key: 1,
         surrogate: 0,
         moments: vec!["register_date", "last_activity"],
+        words: vec![("status", &["registered", "issued", "redeemed", "redeemed_and_left"])],
     }
 }

@@ -9,7 +9,8 @@
 //! everything that the first had seen was exchanged. One that changes from look to look is being
 //! written, not forgotten.
 //!
-//! Rows in quarantine are left out and counted. A value that cannot be carried equals nothing.
+//! Rows in quarantine are no difference that anybody could mend by an exchange: they are left out and
+//! counted, and both sides are not called equal while there are any. A value that cannot be carried equals nothing.
 
 mod look;
 mod part;
@@ -49,17 +50,23 @@ pub struct TableDifference {
 }
 
 impl TableDifference {
-    /// Whether both sides have the same, quarantine excepted.
+    /// Whether both sides have the same in this table: nothing differs, nothing is set aside.
     #[must_use]
     pub fn is_equal(&self) -> bool {
-        (self.different, self.only_postgres, self.only_sqlite) == (0, 0, 0)
+        !self.differs() && self.quarantined == 0
+    }
+
+    /// Whether rows differ that are not in quarantine.
+    #[must_use]
+    pub fn differs(&self) -> bool {
+        (self.different, self.only_postgres, self.only_sqlite) != (0, 0, 0)
     }
 }
 
 /// What a comparison found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verification {
-    /// Both sides are equal, quarantine excepted.
+    /// Both sides are equal in every table: nothing differs, nothing is in quarantine.
     pub equal: bool,
     /// Per table.
     pub tables: Vec<TableDifference>,

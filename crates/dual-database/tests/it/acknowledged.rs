@@ -151,9 +151,9 @@ async fn what_came_before_a_write_is_at_postgresql_when_it_is_there() {
         both(db.add_user(&named(user_id, "x")).await.unwrap());
     }
     scene.outsider().execute("UPDATE users SET status = 'first' WHERE user_id = 1", []).unwrap();
-    both(db.update_user(2, &UserPatch::new().status("second")).await.unwrap());
+    both(db.update_user(2, &UserPatch::new().status("issued")).await.unwrap());
     let statuses = "SELECT string_agg(status, ' ' ORDER BY user_id) FROM users";
-    assert_eq!(scene.postgres(statuses).as_deref(), Some("first second"));
+    assert_eq!(scene.postgres(statuses).as_deref(), Some("first issued"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

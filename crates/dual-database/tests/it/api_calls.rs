@@ -25,15 +25,18 @@ async fn one_row_through_its_life() {
     assert_eq!(scene.postgres("SELECT id::text FROM users"), scene.sqlite("SELECT id FROM users"));
 
     assert_eq!(db.add_user(&named(7, "x")).await.unwrap_err().kind(), Kind::AlreadyExists);
-    let changes = UserPatch::new().status("active").redeem_date(None);
+    let changes = UserPatch::new().status("issued").redeem_date(None);
     let user = both(db.update_user(7, &changes).await.unwrap());
-    assert_eq!(user.status.as_deref(), Some("active"));
+    assert_eq!(user.status.as_deref(), Some("issued"));
     assert_eq!(user.first_name.as_deref(), Some("Анна"));
     assert_eq!(db.update_user(8, &changes).await.unwrap_err().kind(), Kind::NotFound);
 
     both(db.upsert_user(&named(8, "Яна")).await.unwrap());
-    let user = both(db.upsert_user(&UserPatch::new().user_id(8).status("x")).await.unwrap());
-    assert_eq!((user.first_name.as_deref(), user.status.as_deref()), (Some("Яна"), Some("x")));
+    let user = both(db.upsert_user(&UserPatch::new().user_id(8).status("redeemed")).await.unwrap());
+    assert_eq!(
+        (user.first_name.as_deref(), user.status.as_deref()),
+        (Some("Яна"), Some("redeemed"))
+    );
     both(db.upsert_user(&UserPatch::new().user_id(8)).await.unwrap());
 
     both(db.delete_user(7).await.unwrap());
@@ -155,8 +158,11 @@ async fn what_others_write_is_seen_and_awaited() {
     both(db.add_user(&named(1, "Anna")).await.unwrap());
     // The file has not heard of it: the call waits for the feed, and then both have both.
     scene.database.execute("UPDATE users SET phone_number = '+1' WHERE user_id = 1").unwrap();
-    both(db.update_user(1, &UserPatch::new().status("x")).await.unwrap());
-    assert_eq!(scene.sqlite("SELECT phone_number || status FROM users").as_deref(), Some("+1x"));
+    both(db.update_user(1, &UserPatch::new().status("issued")).await.unwrap());
+    assert_eq!(
+        scene.sqlite("SELECT phone_number || status FROM users").as_deref(),
+        Some("+1issued")
+    );
     // Written into the file by an old script: pushed before the next write.
     scene
         .outsider()
@@ -174,10 +180,10 @@ async fn local_first_answers_after_the_file() {
     only(Store::Sqlite, db.add_user(&named(1, "Anna")).await.unwrap());
     assert_eq!(db.add_user(&named(1, "Anna")).await.unwrap_err().kind(), Kind::AlreadyExists);
     assert_eq!(db.delete_user(2).await.unwrap_err().kind(), Kind::NotFound);
-    only(Store::Sqlite, db.update_user(1, &UserPatch::new().status("x")).await.unwrap());
+    only(Store::Sqlite, db.update_user(1, &UserPatch::new().status("issued")).await.unwrap());
     assert_eq!(name_of(&db, 1).await.as_deref(), Some("Anna"));
     eventually("PostgreSQL gets it", async || {
-        scene.postgres("SELECT status FROM users").as_deref() == Some("x")
+        scene.postgres("SELECT status FROM users").as_deref() == Some("issued")
     })
     .await;
     scene.wait_equal().await;
@@ -202,7 +208,7 @@ async fn a_thousand_callers_at_once() {
     // Everybody wants the same row.
     let calls = (0..200).map(|at| {
         let db = db.clone();
-        let patch = UserPatch::new().user_id(5000).set("status", format!("{at}")).unwrap();
+        let patch = UserPatch::new().user_id(5000).set("source", format!("{at}")).unwrap();
         tokio::spawn(async move { db.upsert_user(&patch).await })
     });
     for call in calls.collect::<Vec<_>>() {
@@ -256,4 +262,30 @@ fn the_blocking_facade() {
     let error = runtime.block_on(async { db.get_user(2).unwrap_err() });
     assert!(error.is_configuration(), "{error}");
     db.close(Duration::from_secs(5)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_of_nobodys_is_refused_and_one_that_is_there_hinders_nothing() {
+    let scene = Scene::shared("api_words");
+    let db = scene.builder().timeout(Duration::from_secs(30)).open().await.unwrap();
+    both(db.add_user(&named(1, "Анна")).await.unwrap());
+    let error = db.update_user(1, &UserPatch::new().status("redemed")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::InvalidData);
+    assert_eq!(error.hint(), Some("did you mean `redeemed`?"));
+    // Another program's words are carried, found, and hinder no other update.
+    scene.database.execute("UPDATE users SET status = 'blocked'").unwrap();
+    scene.wait_equal().await;
+    let user = both(db.update_user(1, &UserPatch::new().source("vk")).await.unwrap());
+    assert_eq!(user.status.as_deref(), Some("blocked"));
+    let renamed = db
+        .transaction(async |tx| {
+            tx.update_user(1, &UserPatch::new().first_name("Вера")).await.map(drop)
+        })
+        .await;
+    both(renamed.unwrap());
+    let blocked = UserFilter::new().equals("status", "blocked").unwrap();
+    assert_eq!(db.count_users(&blocked).await.unwrap().value, 1);
+    both(db.update_user(1, &UserPatch::new().status("redeemed")).await.unwrap());
+    scene.wait_equal().await;
+    db.close(Duration::from_secs(5)).await;
 }

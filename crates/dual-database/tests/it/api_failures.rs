@@ -38,7 +38,7 @@ async fn goes_on_without_postgres(db: &DualDatabase) {
     assert_eq!(error.kind(), Kind::AlreadyExists);
     let error = in_time(db.add_user(&named(1, "x"))).await.unwrap_err();
     assert_eq!(error.kind(), Kind::AlreadyExists);
-    let status = UserPatch::new().status("offline");
+    let status = UserPatch::new().status("issued");
     only(Store::Sqlite, in_time(db.update_user(1, &status)).await.unwrap());
     let error = in_time(db.update_user(99, &status)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
@@ -54,7 +54,7 @@ async fn goes_on_without_postgres(db: &DualDatabase) {
     let found = in_time(db.get_user(1)).await.unwrap();
     assert_eq!(found.source, Store::Sqlite);
     assert!(found.age.is_some());
-    assert_eq!(found.value.unwrap().status.as_deref(), Some("offline"));
+    assert_eq!(found.value.unwrap().status.as_deref(), Some("issued"));
     assert_eq!(in_time(db.get_user(2)).await.unwrap().value, None);
     let all = in_time(db.get_all_users(None)).await.unwrap();
     assert_eq!((all.value.len(), all.source), (3, Store::Sqlite));

@@ -32,7 +32,7 @@ async fn a_locked_row_delays_nothing_else() {
     }
     // Now that it is known to be locked, nobody waits for it.
     let began = Instant::now();
-    only(Store::Sqlite, db.update_user(1, &UserPatch::new().status("here")).await.unwrap());
+    only(Store::Sqlite, db.update_user(1, &UserPatch::new().status("issued")).await.unwrap());
     assert!(began.elapsed() < TIMEOUT / 2, "{:?}", began.elapsed());
     let status = db.status().await.unwrap();
     assert_eq!(status.quarantined, Some(1));
@@ -47,7 +47,7 @@ async fn a_locked_row_delays_nothing_else() {
     })
     .await;
     let sql = "SELECT first_name || ' ' || status FROM users WHERE user_id = 1";
-    assert_eq!(scene.postgres(sql).as_deref(), Some("Anna 2 here"));
+    assert_eq!(scene.postgres(sql).as_deref(), Some("Anna 2 issued"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

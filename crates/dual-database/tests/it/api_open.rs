@@ -77,10 +77,10 @@ async fn closing_is_bounded_and_a_dropped_call_loses_nothing() {
     scene.proxy.set(super::api_scene::Wire::Swallow);
     // Given up in the middle of everything.
     for after in [0, 1, 5, 20, 100] {
-        let (patch, wait) = (UserPatch::new().status("x"), Duration::from_millis(after));
+        let (patch, wait) = (UserPatch::new().status("issued"), Duration::from_millis(after));
         let _ = tokio::time::timeout(wait, db.update_user(1, &patch)).await;
     }
-    only(Store::Sqlite, db.update_user(1, &UserPatch::new().status("y")).await.unwrap());
+    only(Store::Sqlite, db.update_user(1, &UserPatch::new().status("redeemed")).await.unwrap());
     let started = Instant::now();
     db.clone().close(Duration::from_millis(300)).await;
     assert!(started.elapsed() < Duration::from_secs(30));
@@ -93,9 +93,22 @@ async fn closing_is_bounded_and_a_dropped_call_loses_nothing() {
     let db = scene.open().await;
     let _ = db.add_user(&named(2, "Boris")).await.unwrap();
     scene.wait_equal().await;
-    assert_eq!(scene.postgres("SELECT status FROM users WHERE user_id = 1").as_deref(), Some("y"));
+    assert_eq!(
+        scene.postgres("SELECT status FROM users WHERE user_id = 1").as_deref(),
+        Some("redeemed")
+    );
     eventually("both are there", async || {
         db.count_users(&UserFilter::new()).await.unwrap().value == 2
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_time_can_be_allowed_for_the_end() {
+    let scene = Scene::shared("open_forever");
+    let db = scene.open().await;
+    db.sync_now(Duration::MAX).await.unwrap();
+    db.close(Duration::MAX).await;
+    let db = scene.builder().background(false).open().await.unwrap();
+    db.close(Duration::MAX).await;
 }

@@ -45,8 +45,8 @@ async fn all_of_it_or_nothing() {
         .transaction(async |tx| {
             tx.add_user(&named(4, "new"))?;
             assert_eq!(tx.add_user(&named(4, "x")).unwrap_err().kind(), Kind::AlreadyExists);
-            tx.update_user(4, &UserPatch::new().status("s")).await?;
-            assert_eq!(tx.get_user(4).await?.unwrap().status.as_deref(), Some("s"));
+            tx.update_user(4, &UserPatch::new().status("issued")).await?;
+            assert_eq!(tx.get_user(4).await?.unwrap().status.as_deref(), Some("issued"));
             tx.delete_user(3).await?;
             assert!(tx.get_user(3).await?.is_none());
             assert_eq!(tx.delete_user(3).await.unwrap_err().kind(), Kind::NotFound);
@@ -64,7 +64,7 @@ async fn all_of_it_or_nothing() {
     // One change that cannot be done takes the others with it.
     let error = db
         .transaction(async |tx| {
-            tx.update_user(1, &UserPatch::new().status("gone")).await?;
+            tx.update_user(1, &UserPatch::new().status("redeemed")).await?;
             tx.add_user(&named(2, "is there"))
         })
         .await
@@ -72,8 +72,8 @@ async fn all_of_it_or_nothing() {
     assert_eq!(error.kind(), Kind::AlreadyExists);
     let error = db
         .transaction(async |tx| {
-            tx.update_user(1, &UserPatch::new().status("gone")).await?;
-            tx.update_user(99, &UserPatch::new().status("gone")).await
+            tx.update_user(1, &UserPatch::new().status("redeemed")).await?;
+            tx.update_user(99, &UserPatch::new().status("redeemed")).await
         })
         .await
         .unwrap_err();
@@ -217,4 +217,64 @@ async fn in_every_mode_and_from_a_task() {
         );
     both(task.await.unwrap().unwrap());
     assert_eq!(sum(&scene), (Some("300".into()), Some("300".into())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clones_that_are_used_at_once_undo_nothing_of_each_other() {
+    let scene = Scene::shared("tx_clones");
+    let db = scene.builder().timeout(Duration::from_secs(30)).open().await.unwrap();
+    accounts(&db).await;
+    let at_once = async |tx: &Transaction| {
+        let (source, name) = (UserPatch::new().source("vk"), UserPatch::new().username("anna"));
+        let (one, other, seen) =
+            tokio::join!(tx.update_user(1, &source), tx.update_user(1, &name), tx.get_user(1));
+        assert!(one.is_ok() && other.is_ok() && seen.is_ok());
+        let user = tx.get_user(1).await?.unwrap();
+        assert_eq!((user.source.as_deref(), user.username.as_deref()), (Some("vk"), Some("anna")));
+        // Of a row that is deleted beside it nothing is left to be set.
+        let (gone, set) = tokio::join!(tx.delete_user(2), tx.update_user(2, &source));
+        assert!(gone.is_ok() && set.err().is_none_or(|error| error.is_not_found()));
+        assert!(tx.get_user(2).await?.is_none());
+        Ok(())
+    };
+    both(db.transaction(async |tx| at_once(&tx).await).await.unwrap());
+    let row = "SELECT source || ' ' || username FROM users WHERE user_id = 1";
+    assert_eq!(scene.postgres(row).as_deref(), Some("vk anna"));
+    assert_eq!(scene.postgres("SELECT count(*)::text FROM users").as_deref(), Some("2"));
+    scene.wait_equal().await;
+    db.close(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_that_is_used_after_the_end_is_told_so() {
+    let scene = Scene::shared("tx_ended");
+    let db = scene.builder().timeout(Duration::from_secs(30)).open().await.unwrap();
+    accounts(&db).await;
+    let (mut of_a_failure, mut of_a_commit) = (None, None);
+    let failed = db.transaction(|tx| {
+        of_a_failure = Some(tx.clone());
+        async move { tx.get_user(404).await?.ok_or_else(tx_error).map(drop) }
+    });
+    assert_eq!(failed.await.unwrap_err().kind(), Kind::InvalidData);
+    let done = db.transaction(|tx| {
+        of_a_commit = Some(tx.clone());
+        async move { tx.update_user(1, &UserPatch::new().source("vk")).await.map(drop) }
+    });
+    both(done.await.unwrap());
+    for kept in [of_a_failure, of_a_commit].into_iter().flatten() {
+        let name = UserPatch::new().username("late");
+        for error in [
+            kept.update_user(1, &name).await.unwrap_err(),
+            kept.add_user(&named(9, "late")).unwrap_err(),
+            kept.delete_user(1).await.unwrap_err(),
+            kept.get_user(1).await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), Kind::Interrupted, "{error}");
+        }
+    }
+    db.close(Duration::from_secs(5)).await;
+}
+
+fn tx_error() -> dual_database::Error {
+    dual_database::Error::new(Kind::InvalidData, "test", "nobody is there")
 }

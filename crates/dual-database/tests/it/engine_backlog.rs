@@ -151,3 +151,33 @@ async fn masses() {
     measured("200,000 rows updated in the file").await;
     scene.assert_equal(&node);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conflicts_are_kept_for_a_time_and_for_as_long_as_postgresql_has_not_heard_of_them() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    let entries = |days: i64, sent: u8| {
+        format!(
+            "INSERT INTO dual_conflict (name, key, register, winner, loser, noted, reviewed, sent) \
+             SELECT 'accounts', {days}, 'balance', 9, {sent}, \
+             strftime('%s', 'now') * 1000 - {days} * 86400000, 0, {sent};"
+        )
+    };
+    let all = [entries(91, 1), entries(89, 1), entries(91, 0), entries(1, 1)];
+    node.script(&format!("{} UPDATE dual_node SET tidied = 1", all.concat()));
+    scene.sql(
+        "INSERT INTO dual.conflict (table_name, key, register, winner, loser, noted) \
+         SELECT 'accounts', n, 'balance', 9, 1, now() - n * interval '1 day' \
+         FROM unnest(ARRAY[91, 200, 89, 1]) AS n",
+    );
+    // What it has not told is told first; another process purges then.
+    node.sync().await;
+    let node = scene.node("bot.db").await;
+    node.script("UPDATE dual_node SET tidied = 1");
+    node.sync().await;
+    let keys = "SELECT group_concat(key) FROM (SELECT key FROM dual_conflict ORDER BY key)";
+    assert_eq!(node.one::<String>(keys), "1,89");
+    let keys = "SELECT string_agg(key || ' ' || loser, ',' ORDER BY key) FROM dual.conflict";
+    assert_eq!(scene.one(keys), "1 1,89 1");
+}

@@ -301,7 +301,8 @@ async fn a_file_of_another_installation_is_not_mixed_in() {
 async fn a_purge_is_noticed_by_files_that_had_not_passed_it() {
     let scene = Scene::on(shared().unwrap());
     let purging = Node::open(&scene.database.url(), &scene.path("one.db"), |shared| {
-        shared.retention = Retention { keep: Duration::ZERO, every: Duration::ZERO };
+        shared.retention =
+            Retention { keep: Duration::ZERO, every: Duration::ZERO, ..Retention::default() };
     })
     .await;
     let behind = scene.node("two.db").await;
@@ -419,4 +420,74 @@ async fn a_push_for_a_file_that_was_replaced_meanwhile_says_nothing_about_the_ne
     assert_eq!(exchange.pending, 0);
     let rows = "SELECT string_agg(owner || '=' || balance, ',' ORDER BY owner) FROM accounts";
     assert_eq!(scene.one(rows), "1=2,2=2");
+}
+
+/// What refers to the numbers of accounts, on both sides.
+const REFERENCES: &str =
+    "CREATE TABLE orders (n integer PRIMARY KEY, account integer REFERENCES accounts (id))";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_given_back_has_its_number_again_and_what_refers_to_it() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    for owner in 1..=4 {
+        node.add(owner, owner).await;
+    }
+    node.sync().await;
+    let ids = "SELECT string_agg(owner || '=' || id, ',' ORDER BY owner) FROM accounts";
+    let before = scene.one(ids);
+    assert_eq!(before, "1=1,2=2,3=3,4=4");
+    node.script(&format!("{REFERENCES}; INSERT INTO orders SELECT id * 10, id FROM accounts"));
+    // A restored backup: rows are gone, and so are their tombstones and their numbers.
+    scene.sql(
+        "SET LOCAL session_replication_role = replica; DELETE FROM accounts WHERE owner > 1; \
+         DELETE FROM dual.side_accounts WHERE key > 1; DELETE FROM dual.token; \
+         SELECT setval(pg_get_serial_sequence('accounts', 'id'), 1)",
+    );
+    // Somebody gets the number of one of them before it is back.
+    scene.sql("INSERT INTO accounts (owner, balance) VALUES (9, 9)");
+    node.sync().await;
+    node.sync().await;
+    assert_eq!(scene.one(ids), "1=1,2=5,3=3,4=4,9=2");
+    scene.assert_equal(&node);
+    // In the file the order went along with its account.
+    let orders = "SELECT group_concat(n || ' ' || owner) FROM (SELECT * FROM orders JOIN accounts \
+                  ON accounts.id = orders.account ORDER BY n)";
+    assert_eq!(node.one::<String>(orders), "10 1,20 2,30 3,40 4");
+    // Nobody gets a number twice.
+    scene.sql("INSERT INTO accounts (owner, balance) VALUES (10, 10), (11, 11)");
+    assert_eq!(scene.one("SELECT min(id) > 5 FROM accounts WHERE owner > 9"), "t");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_refers_to_a_provisional_number_goes_along_with_the_row() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    node.script(&format!(
+        "{REFERENCES}; CREATE TABLE heirs (n INTEGER PRIMARY KEY, of REFERENCES Accounts, \
+         other REFERENCES accounts (owner))"
+    ));
+    // An old script numbers by itself; PostgreSQL has those numbers given to others.
+    scene.sql("INSERT INTO accounts (owner, balance) VALUES (101, 1), (102, 2)");
+    node.add(1, 1).await;
+    node.script(
+        "INSERT INTO accounts (id, owner, balance) VALUES (1, 2, 2), (2, 3, 3); \
+         INSERT INTO orders SELECT owner, id FROM accounts; \
+         INSERT INTO heirs SELECT owner, id, owner FROM accounts",
+    );
+    node.sync().await;
+    node.sync().await;
+    scene.assert_equal(&node);
+    assert_eq!(node.one::<i64>("SELECT min(id) FROM accounts"), 1);
+    let follow = |table: &str, column: &str| {
+        format!(
+            "SELECT group_concat(n || ' ' || owner) FROM (SELECT * FROM {table} JOIN accounts \
+             ON accounts.id = {table}.{column} ORDER BY n)"
+        )
+    };
+    assert_eq!(node.one::<String>(&follow("orders", "account")), "1 1,2 2,3 3");
+    assert_eq!(node.one::<String>(&follow("heirs", "of")), "1 1,2 2,3 3");
+    // What refers to the key stays as it was.
+    assert_eq!(node.one::<i64>("SELECT count(*) FROM heirs WHERE other = n"), 3);
 }

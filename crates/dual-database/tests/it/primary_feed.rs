@@ -7,7 +7,7 @@ use dual_database::merge::{Conflict, RegisterId};
 use dual_database::schema::{RowId, users};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::postgres::capture::Drift;
-use dual_database::store::postgres::primary::{Poll, Primary, RemoteRow};
+use dual_database::store::postgres::primary::{Poll, Primary, PurgeMark, RemoteRow};
 use dual_database::store::postgres::{Limits, Session, Settings};
 use dual_database::store::sqlite::replica::ConflictEntry;
 use dual_database::value::{RangeHasher, Value};
@@ -51,7 +51,7 @@ async fn follows(server: &'static Server) {
     scene.sql(
         "INSERT INTO visits (visit_id, \"at \"\"now\"\"\") VALUES (1, '2025-08-07 09:00:01.5')",
     );
-    scene.sql("INSERT INTO \"it's \"\"awkward\"\"\" (own, moment) VALUES (-5, 'x')");
+    scene.sql("INSERT INTO \"it's \"\"awkward\"\" {k}{t} $dual$\" (own, moment) VALUES (-5, 'x')");
     let cursor = "1:1:".parse().unwrap();
     let first = primary.poll(&cursor, &[]).await.unwrap();
     assert_eq!(keys(&first), [(-5, true), (1, true), (1, true), (2, true)]);
@@ -228,7 +228,7 @@ async fn ranges_go_through_every_key_once() {
     let scene = Scene::on(shared().unwrap(), tables()).await;
     let session = scene.session().await;
     let primary = session.primary(FILE).unwrap();
-    let own = "\"it's \"\"awkward\"\"\"";
+    let own = "\"it's \"\"awkward\"\" {k}{t} $dual$\"";
     scene.sql(&format!(
         "INSERT INTO {own} (own) SELECT i FROM generate_series(-50, 49) AS i;
          INSERT INTO {own} (own) VALUES ({}), ({}); DELETE FROM {own} WHERE own = 7",
@@ -338,10 +338,41 @@ async fn purged(primary: &Primary<'_>, horizon: Stamp, count: u64) {
     let mut gone = 0;
     while gone < count {
         assert!(Instant::now() < deadline, "{gone} of {count}");
-        gone += primary.purge(horizon).await.unwrap();
+        gone += purge(primary, horizon).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(gone, count);
+}
+
+/// One purge from the beginning to the end, a range at a time.
+async fn purge(primary: &Primary<'_>, horizon: Stamp) -> u64 {
+    let (mut gone, mut mark) = (0, Some(PurgeMark::default()));
+    while let Some(from) = mark {
+        let part = primary.purge(horizon, from, Duration::ZERO).await.unwrap();
+        (gone, mark) = (gone + part.0, part.1);
+    }
+    gone
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_of_any_size_goes_range_by_range() {
+    let scene = Scene::on(shared().unwrap(), vec![users(), visits()]).await;
+    let session = scene.session().await;
+    let primary = session.primary(FILE).unwrap();
+    // Dead and alive, more than one statement looks at, and more than one transaction takes.
+    scene.sql(
+        "INSERT INTO dual.side_visits (key, live, stamp, txid) \
+         SELECT n, n % 3 = 0, 5, 0 FROM generate_series(-60000, 59999) AS n; \
+         INSERT INTO dual.side_users (key, live, stamp, txid) VALUES (1, false, 5, 0)",
+    );
+    let horizon = Stamp::from_raw(6).unwrap();
+    let (first, mark) = primary.purge(horizon, PurgeMark::default(), Duration::ZERO).await.unwrap();
+    assert!(first == 1 && mark.is_some(), "the first table has nothing more: {first}");
+    let (second, mark) = primary.purge(horizon, mark.unwrap(), Duration::ZERO).await.unwrap();
+    assert!((33_000..=33_400).contains(&second) && mark.is_some(), "{second}");
+    assert_eq!(purge(&primary, horizon).await + second, 80_000);
+    assert_eq!(scene.one("SELECT count(*) FROM dual.side_visits WHERE NOT live"), "0");
+    assert_eq!(purge(&primary, horizon).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -359,13 +390,13 @@ async fn a_purge_takes_what_everybody_has_passed_and_says_so() {
     tokio::time::sleep(Duration::from_millis(5)).await;
     scene.sql("DELETE FROM visits WHERE visit_id = 3");
     let horizon_2 = Stamp::at(primary.header().await.unwrap().now_ms + 1, Writer::POSTGRES);
-    assert_eq!(primary.purge(Stamp::ADOPTED_POSTGRES).await.unwrap(), 0);
+    assert_eq!(purge(&primary, Stamp::ADOPTED_POSTGRES).await, 0);
     assert_eq!(primary.header().await.unwrap().horizon, Stamp::ZERO, "nothing has happened");
     purged(&primary, horizon, 2).await;
     let after = primary.header().await.unwrap();
     assert_eq!(after.horizon, horizon);
     assert!(!header.snapshot.is_new(after.purged.unwrap()));
-    assert_eq!(primary.purge(horizon_2).await.unwrap(), 0, "not while it can be in progress");
+    assert_eq!(purge(&primary, horizon_2).await, 0, "not while it can be in progress");
     open.rollback("end").await.unwrap();
     purged(&primary, horizon_2, 1).await;
     let last = primary.header().await.unwrap();

@@ -90,15 +90,44 @@ async fn what_the_users_triggers_make_of_it_lies_above_the_write() {
     }
     let beside = primary.row(user(1_001)).await.unwrap().unwrap();
     assert_eq!(beside.version.live.stamp.writer().number(), 0);
-    // A trigger that leaves the row out is an error, not a write.
+}
+
+#[tokio::test]
+async fn what_a_trigger_or_a_rule_leaves_out_is_an_error_that_says_so() {
+    let scene = Scene::on(shared().unwrap(), tables()).await;
+    let session = scene.session().await;
+    let primary = session.primary(FILE).unwrap();
+    primary.rotate(None, Token(1)).await.unwrap();
+    let stamp = now(&primary).await;
+    let there = write(&primary, user(1), new("anna"), stamp).await.unwrap().row;
+    let rename = Change::Update(vec![(at("first_name"), text("bob"))]);
+    let changes = [(user(2), new("nobody")), (user(1), rename), (user(1), Change::Delete)];
+    let refused = async |words: &str| {
+        for (id, change) in &changes {
+            // Several at once go another way.
+            let beside = (user(99), new("beside"));
+            for changes in [vec![(*id, change.clone())], vec![(*id, change.clone()), beside]] {
+                let stamp = now(&primary).await.next(stamp.writer());
+                let error = primary.write(&changes, stamp, &[]).await.unwrap_err();
+                let said = format!("{}; {}", error.chain(), error.hint().unwrap_or_default());
+                assert!(error.is_invalid_data() && said.contains(words), "{said}");
+                assert!(!error.chain().contains("raised an error"), "{error}");
+            }
+            assert_eq!(primary.row(user(1)).await.unwrap().as_ref(), Some(&there));
+        }
+        assert_eq!(scene.one("SELECT count(*) FROM users"), "1");
+    };
     scene.sql(
         "CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
-         CREATE TRIGGER users_out BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION leave_out();",
+         CREATE TRIGGER users_out BEFORE INSERT OR UPDATE OR DELETE ON users
+           FOR EACH ROW EXECUTE FUNCTION leave_out();",
     );
-    let stamp = now(&primary).await;
-    let left_out = primary.write(&[(user(2), new("nobody"))], stamp, &[]).await.unwrap_err();
-    assert!(left_out.to_string().contains("P0001"), "{left_out}");
-    assert_eq!(primary.row(user(2)).await.unwrap(), None);
+    refused("a trigger or a rule has left out a row of users, key").await;
+    scene.sql("DROP TRIGGER users_out ON users");
+    for event in ["INSERT", "UPDATE", "DELETE"] {
+        scene.sql(&format!("CREATE RULE no_{event} AS ON {event} TO users DO INSTEAD NOTHING"));
+    }
+    refused("rules").await;
 }
 
 #[tokio::test]

@@ -134,7 +134,7 @@ async fn dead_unknown_and_unreadable_rows() {
         "INSERT INTO users (user_id, redeem_date) VALUES (2, 'infinity'), (3, '0044-03-15 BC')",
     );
     scene.sql(
-        "INSERT INTO \"it's \"\"awkward\"\"\" (own, proposal) VALUES (5, '2025-01-01'), (9, NULL)",
+        "INSERT INTO \"it's \"\"awkward\"\" {k}{t} $dual$\" (own, proposal) VALUES (5, '2025-01-01'), (9, NULL)",
     );
     let session = scene.session().await;
     let primary = session.primary(FILE).unwrap();

@@ -58,13 +58,13 @@ pub fn pool(url: &str, tables: Vec<Table>) -> Pool {
 pub fn tables() -> Vec<Table> {
     let column = |name, kind, role| Column { name, kind, role, default: None };
     let awkward = Table::declare(
-        "it's \"awkward\"",
+        "it's \"awkward\" {k}{t} $dual$",
         vec![
             column("own", LogicalType::BigInt, Role::Key),
             column("id", LogicalType::Int, Role::Surrogate),
             column("moment", LogicalType::Text, Role::Data),
             column("proposal", LogicalType::Timestamp, Role::Data),
-            column("it's \"so\"", LogicalType::Int, Role::Data),
+            column("it's \"so\" $dual$", LogicalType::Int, Role::Data),
         ],
     );
     vec![users(), awkward.unwrap()]

@@ -336,7 +336,7 @@ async fn uninstalling_leaves_the_tables_as_they_are() {
          + (SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal) \
          + (SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace)";
     assert_eq!(scene.one(left), "0");
-    scene.sql("UPDATE users SET first_name = 'b'; TRUNCATE \"it's \"\"awkward\"\"\"");
+    scene.sql("UPDATE users SET first_name = 'b'; TRUNCATE \"it's \"\"awkward\"\" {k}{t} $dual$\"");
     assert_eq!(scene.one("SELECT first_name FROM users"), "b");
     let again = scene.pool.prepare().await.unwrap();
     assert!(!again.has_gap());

@@ -167,7 +167,7 @@ async fn several_tables_and_rows_are_one_transaction() {
     let reads = [read(&done, 3), read(&done, 2), (user(77), None)];
     let moved = primary.write(&[(user(3), rename("ok"))], stamps.next(), &reads).await.unwrap();
     assert!(moved.is_ok());
-    scene.sql("UPDATE \"it's \"\"awkward\"\"\" SET moment = 'x' WHERE own = 4");
+    scene.sql("UPDATE \"it's \"\"awkward\"\" {k}{t} $dual$\" SET moment = 'x' WHERE own = 4");
     let moved = primary.write(&[(user(3), rename("no"))], stamps.next(), &reads).await.unwrap();
     assert_eq!(moved.unwrap_err(), Refused::Changed(other(4)));
     let reads = [(user(77), None), (user(2), None)];

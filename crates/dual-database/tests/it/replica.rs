@@ -6,7 +6,7 @@ use dual_database::merge::{Change, Defaults, Register, RegisterId, Tracked, Vers
 use dual_database::schema::{Making, RowId, Table};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::sqlite::replica::{
-    Content, Durability, LocalRow, Quarantined, Replica, Settings, Side, Taken,
+    Content, Durability, LocalRow, Quarantined, Replica, Settings, Side, Taken, is_busy,
 };
 use dual_database::sync::{Follow, Lease, Token};
 use dual_database::value::Value;
@@ -14,6 +14,8 @@ use dual_database::{Kind, Result, Store};
 use tempfile::TempDir;
 
 use crate::capture_oracle::visits;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Scene {
     _folder: TempDir,
@@ -618,4 +620,112 @@ async fn entries_about_other_tables_do_not_hide_what_is_to_be_sent() {
         scene.go(|content| Ok((content.unsent_conflicts()?, content.conflicts(2)?))).await;
     assert_eq!(unsent.iter().map(|(_, entry)| entry.id.key).collect::<Vec<_>>(), [1, 1500]);
     assert_eq!(newest.iter().map(|entry| entry.id.key).collect::<Vec<_>>(), [1500, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_read_delays_nobody_and_ends_when_nobody_waits_for_it() {
+    let scene = Scene::new().await;
+    scene.insert(1, "a").await;
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let list = scene.replica.read_long("test", move |_| {
+        begun.send(()).unwrap();
+        ends.recv().unwrap();
+        Ok(())
+    });
+    let beside = async {
+        tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
+        let seen = scene.note(1).await;
+        end.send(()).unwrap();
+        seen
+    };
+    let (listed, seen) = tokio::join!(list, beside);
+    listed.unwrap();
+    assert_eq!(seen.as_deref(), Some("a"));
+
+    // Nothing else would ever end this one.
+    let endless = |content: &Content<'_>| {
+        let sql =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+        Ok(content.connection().query_row(sql, [], |row| row.get::<_, i64>(0)).is_ok())
+    };
+    for _ in 0..2 {
+        let read = scene.replica.read_long("test", endless);
+        assert!(tokio::time::timeout(Duration::from_millis(100), read).await.is_err());
+        let read = scene.replica.read("test", endless);
+        assert!(tokio::time::timeout(Duration::from_millis(100), read).await.is_err());
+    }
+    assert_eq!(scene.note(1).await.as_deref(), Some("a"));
+    scene.replica.read_long("test", |content| content.node()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_little_waits_for_a_large_transaction_no_longer_than_told() {
+    let scene = Scene::new().await;
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let large = scene.replica.write_many("test", Durability::Normal, move |_| {
+        begun.send(()).unwrap();
+        ends.recv().unwrap();
+        Ok(())
+    });
+    let insert = |key| move |content: &Content<'_>| content.change(id(key), &note("a"), now());
+    let beside = async {
+        tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
+        let within = Duration::from_millis(50);
+        let given_up =
+            scene.replica.write_within("test", Durability::Full, within, insert(1)).await;
+        // This one has the time.
+        let waits = scene.replica.write_within("test", Durability::Full, PATIENCE, insert(2));
+        let ended = async { end.send(()).unwrap() };
+        (given_up, tokio::join!(waits, ended).0)
+    };
+    let (large, (given_up, waited)) = tokio::join!(large, beside);
+    large.unwrap();
+    let error = given_up.unwrap_err();
+    assert!(error.is_unavailable() && is_busy(&error), "{error}");
+    waited.unwrap();
+    // What was given up is not done afterwards.
+    assert!(scene.row(1).await.is_none());
+    assert_eq!(scene.note(2).await.as_deref(), Some("a"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_rows_leave_the_quarantine_at_a_cost_that_is_theirs() {
+    const ROWS: i64 = 2_000;
+    let scene = Scene::new().await;
+    let entry = |key| Quarantined {
+        id: id(key),
+        refused_by: Side::Postgres,
+        code: "23514".into(),
+        reason: "no".into(),
+        since_ms: 1,
+        retry_ms: i64::MAX,
+    };
+    scene.go(move |content| (0..ROWS).try_for_each(|key| content.set_aside(&entry(key)))).await;
+    let changed = scene
+        .go(|content| {
+            let before = content.connection().total_changes();
+            (0..ROWS).step_by(2).try_for_each(|key| content.release(id(key), Side::Postgres))?;
+            Ok(content.connection().total_changes() - before)
+        })
+        .await;
+    // Each goes, and each that stays becomes due, once.
+    assert!(changed <= 2 * ROWS as u64, "{changed}");
+    let pending = scene.go(|content| content.quarantine()).await;
+    assert_eq!(pending.len() as i64, ROWS / 2);
+    assert!(pending.iter().all(|entry| entry.retry_ms == 0));
+    // Nothing is read that is not asked for.
+    let plan = scene
+        .go(|content| {
+            let sql = "EXPLAIN QUERY PLAN SELECT key FROM dual_quarantine \
+                       WHERE name = 'visits' AND refused_by = 'postgres' AND retry <= 7";
+            let plan = content.connection().query_row(sql, [], |row| row.get::<_, String>(3));
+            Ok(plan.unwrap())
+        })
+        .await;
+    assert!(
+        plan.contains("COVERING INDEX dual_quarantine_due") && plan.contains("retry<?"),
+        "{plan}"
+    );
 }

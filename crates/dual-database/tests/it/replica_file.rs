@@ -272,6 +272,26 @@ async fn a_damaged_file_is_set_aside_and_what_can_be_read_goes_on() {
     let node = scene.go(|content| content.node()).await;
     assert_eq!((node.follow, node.installation), (Follow::rebuilt(), Some(7)));
     assert_ne!(node.file, name);
+    let damage = scene.go(|content| content.damage()).await;
+    assert_eq!(damage.len(), 1);
+    assert!(Path::new(&damage[0].aside).exists(), "{damage:?}");
+    assert!(damage[0].unreadable.is_some_and(|rows| rows > 0), "{damage:?}");
+
+    // It is told until somebody has seen it, also by a file that takes the place of this one.
+    let (_folder, path) = scene.reopened();
+    let hole = "f = open(path, 'r+b'); f.write(b'\\xff' * 100); f.close()";
+    python(hole, &path, Path::new(""));
+    for _ in 0..2 {
+        let again = Replica::open(settings(&path, vec![visits()])).await.unwrap();
+        let told = again.read("test", |content| content.damage()).await.unwrap();
+        // Of the second one nothing could be read, not even what it knew of the first.
+        assert_eq!(told.iter().map(|one| one.unreadable).collect::<Vec<_>>(), [None]);
+        Arc::new(again).close().await;
+    }
+    let again = Replica::open(settings(&path, vec![visits()])).await.unwrap();
+    let review = |content: &Content<'_>| content.review_damage();
+    assert_eq!(again.write("test", Durability::Full, review).await.unwrap(), 1);
+    assert_eq!(again.read("test", |content| content.damage()).await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -392,10 +412,11 @@ async fn nothing_but_sqlite_has_the_file_open() {
             .filter(|target| target.to_str() == Some(&wanted))
             .count()
     };
-    // One descriptor for each of the two connections; the shared memory is shared.
-    assert_eq!((open(""), open("-wal"), open("-shm")), (2, 2, 1));
+    scene.replica.read_long("test", |content| content.node()).await.unwrap();
+    // One descriptor for each of the three connections; the shared memory is shared.
+    assert_eq!((open(""), open("-wal"), open("-shm")), (3, 3, 1));
     scene.replica.heartbeat().await.unwrap();
-    assert_eq!(open(""), 2);
+    assert_eq!(open(""), 3);
     assert!(open(".dual-lock") == 0);
     let path = scene.path.clone();
     drop(scene);

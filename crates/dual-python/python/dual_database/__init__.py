@@ -13,6 +13,7 @@ With asyncio: :class:`AsyncDualDatabase`.
 
 from ._answers import (
     Conflict,
+    Damage,
     Exchange,
     Found,
     QuarantinedRow,
@@ -56,6 +57,7 @@ __all__ = [
     "ConfigurationError",
     "Conflict",
     "ConflictError",
+    "Damage",
     "DualDatabase",
     "DualDatabaseError",
     "Exchange",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import List, Optional, TypedDict
+from typing import Any, List, Optional, TypedDict
 
 from ._errors import DualDatabaseError
 
@@ -128,6 +128,21 @@ class RecentError:
 
 
 @dataclass(frozen=True)
+class Damage:
+    """A damaged file that was made anew. What was pending in it and could not be read is lost."""
+
+    at: Optional[datetime]
+    #: Where the damaged file is kept.
+    aside: str
+    #: Rows that were taken over from it.
+    taken: int
+    #: At least so many rows could not be read; ``None``: nothing could.
+    unreadable: Optional[int]
+    #: Rows that could be read, and that the table refuses.
+    refused: int
+
+
+@dataclass(frozen=True)
 class Status:
     """How both stores stand. Numbers are ``None`` if the store that knows cannot be asked."""
 
@@ -151,6 +166,8 @@ class Status:
     wal_bytes: Optional[int]
     #: What went wrong lately, the newest first.
     recent_errors: List[RecentError]
+    #: Damaged files that were made anew, until ``review_damage``.
+    damage: Optional[List[Damage]]
 
 
 @dataclass(frozen=True)
@@ -170,7 +187,7 @@ class TableDifference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a comparison of both stores found. It is true if they are equal."""
+    """What a comparison of both stores found. It is true if they are equal, quarantine included."""
 
     equal: bool
     tables: List[TableDifference]
@@ -212,3 +229,18 @@ class QuarantinedRow:
     code: str
     reason: str
     since: Optional[datetime]
+
+
+def status_of(parts: Any) -> Status:
+    """What the part in Rust tells of both stores."""
+    postgres, sqlite, *others = parts
+    *numbers, errors, damage = others
+    errors = [RecentError(*error) for error in errors]
+    damage = None if damage is None else [Damage(*one) for one in damage]
+    return Status(StoreStatus(*postgres), StoreStatus(*sqlite), *numbers, errors, damage)
+
+
+def verification_of(parts: Any) -> Verification:
+    """What it tells of a comparison."""
+    equal, tables = parts
+    return Verification(equal, [TableDifference(*table) for table in tables])

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::sqlite::Unfit;
 use crate::error::Result;
-use crate::import::staging::{bit, stored_value};
+use crate::import::staging::{is_known, known_of, masks, stored_value};
 use crate::schema::{Table, quoted};
 use crate::store::sqlite::{Adoption, Found, SCHEMA, failed, from_sqlite};
 use crate::value::{Value, timestamp_text};
@@ -41,16 +41,17 @@ pub(super) fn read_staged(
         }
         _ => format!("SELECT s.*, NULL FROM staged AS s ORDER BY s.{key}"),
     };
-    let staged_width = 3 + table.data_columns().count();
+    let numbers = 2 + masks(table).len();
+    let staged_width = numbers + table.data_columns().count();
     let mut statement = connection.prepare(&statement).map_err(wrap)?;
     let mut rows = statement.query([]).map_err(wrap)?;
     let (mut chunk, mut count) = (BytesMut::with_capacity(CHUNK + 4096), 0_u64);
     let mut unfit: Vec<Unfit> = Vec::new();
     while let Some(row) = rows.next().map_err(wrap)? {
         let number: i64 = row.get(0).map_err(wrap)?;
-        let known: i64 = row.get(2).map_err(wrap)?;
+        let known = known_of(row, table).map_err(wrap)?;
         let in_store = !matches!(row.get_ref(staged_width).map_err(wrap)?, ValueRef::Null);
-        for index in 0..3 {
+        for index in 0..numbers {
             if index > 0 {
                 chunk.put_u8(b'\t');
             }
@@ -58,7 +59,7 @@ pub(super) fn read_staged(
             chunk.put_slice(whole.to_string().as_bytes());
         }
         for (index, (position, column)) in table.data_columns().enumerate() {
-            let value = if in_store && known & bit(position) == 0 {
+            let value = if in_store && !is_known(&known, position) {
                 let stored = row.get_ref(staged_width + 1 + index).map_err(wrap)?;
                 from_sqlite(column.kind, stored).unwrap_or_else(|_| {
                     // One a row is enough to refuse it, and bounds the memory.
@@ -68,7 +69,7 @@ pub(super) fn read_staged(
                     Value::Null
                 })
             } else {
-                stored_value(column.kind, row.get_ref(index + 3).map_err(wrap)?)
+                stored_value(column.kind, row.get_ref(numbers + index).map_err(wrap)?)
             };
             chunk.put_u8(b'\t');
             put_copy_text(&mut chunk, &value);

@@ -1,22 +1,29 @@
 //! The statements of the load, generated from the declaration. Staged rows are `s`, the
-//! store's rows `u`; `s.known` has a bit for every column that the source knows.
+//! store's rows `u`; `s.known` and its like have a bit for every column that the source knows.
 
-use crate::import::staging::bit;
+use crate::import::staging::{bit, masks};
 use crate::schema::{Column, Dialect, Table, quoted};
 
-/// `s.known` has the column and the store has something else in it.
-fn changed(dialect: Dialect, position: usize, column: &Column) -> String {
+/// The staged row's source knows the column.
+pub(super) fn known(table: &Table, position: usize) -> String {
+    let (mask, bit) = bit(position);
+    let masks = masks(table);
+    format!("(s.{} & {bit}) <> 0", masks.get(mask).map_or("known", String::as_str))
+}
+
+/// The source knows the column and the store has something else in it.
+fn changed(dialect: Dialect, table: &Table, position: usize, column: &Column) -> String {
     let differs = match dialect {
         Dialect::Postgres => "IS DISTINCT FROM",
         Dialect::Sqlite => "IS NOT",
     };
     let name = quoted(column.name);
-    format!("((s.known & {}) <> 0 AND u.{name} {differs} s.{name})", bit(position))
+    format!("({} AND u.{name} {differs} s.{name})", known(table, position))
 }
 
 fn any_changed(dialect: Dialect, table: &Table) -> String {
     let conditions: Vec<String> =
-        table.data_columns().map(|(position, column)| changed(dialect, position, column)).collect();
+        table.data_columns().map(|(at, column)| changed(dialect, table, at, column)).collect();
     format!("({})", conditions.join("\n    OR "))
 }
 
@@ -29,7 +36,7 @@ pub(super) fn counts(dialect: Dialect, table: &Table, store: &str, staged: &str)
         .map(|(position, column)| {
             format!(
                 ",\n  count(CASE WHEN u.{key} IS NOT NULL AND {} THEN 1 END)",
-                changed(dialect, position, column)
+                changed(dialect, table, position, column)
             )
         })
         .collect();
@@ -48,10 +55,7 @@ pub(super) fn update(dialect: Dialect, table: &Table, store: &str, staged: &str)
         .data_columns()
         .map(|(position, column)| {
             let name = quoted(column.name);
-            format!(
-                "{name} = CASE WHEN (s.known & {}) <> 0 THEN s.{name} ELSE u.{name} END",
-                bit(position)
-            )
+            format!("{name} = CASE WHEN {} THEN s.{name} ELSE u.{name} END", known(table, position))
         })
         .collect();
     format!(
@@ -84,8 +88,8 @@ pub(super) fn insert_sqlite(
     let value = |position: usize, column: &Column| {
         let name = quoted(column.name);
         format!(
-            "CASE WHEN (s.known & {}) = 0 AND e.{key} IS NOT NULL THEN e.{name} ELSE s.{name} END",
-            bit(position)
+            "CASE WHEN {} OR e.{key} IS NULL THEN s.{name} ELSE e.{name} END",
+            known(table, position)
         )
     };
     let mut columns = vec![data_columns(table, "")];

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights};
-use crate::schema::{Column, Dialect, LogicalType, Role, Table, quoted};
+use crate::schema::{Column, Dialect, LogicalType, Role, Table, quoted, quoted_text};
 use crate::{Error, Kind, Store};
 
 /// An additive change.
@@ -349,7 +349,6 @@ fn surrogate_sequence(plan: &mut Plan, table: &Table, found: &FoundTable) {
     if !matches!(there.base_type.as_str(), "integer" | "bigint") || there.generated {
         return;
     }
-    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
     match &found.sequence {
         Some(sequence) => {
             let behind = match (sequence.next, found.max_surrogate) {
@@ -360,7 +359,7 @@ fn surrogate_sequence(plan: &mut Plan, table: &Table, found: &FoundTable) {
             if behind {
                 let sql = format!(
                     "SELECT setval({}, (SELECT max({name}) FROM {}))",
-                    literal(&sequence.name),
+                    quoted_text(&sequence.name),
                     plan.target
                 );
                 plan.step(format!("let the numbers of {name} go on behind the highest"), sql);

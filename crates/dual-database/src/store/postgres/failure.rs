@@ -89,6 +89,12 @@ const RULES: &[Rule] = &[
     rule("57", UNAVAILABLE, true, ""),
     rule("58030", UNAVAILABLE, false, "the server cannot read or write its disk"),
     rule("58", UNAVAILABLE, false, "look at the server's log"),
+    rule(
+        "DU007",
+        Kind::InvalidData,
+        false,
+        "nothing was changed; look at the table's triggers and rules: one of them returns NULL or does nothing instead",
+    ),
     rule("P0", Kind::InvalidData, false, "a trigger or a function of the database refused"),
     rule("XX", UNAVAILABLE, false, "look at the server's log"),
 ];
@@ -249,6 +255,11 @@ pub fn sqlstate(error: &Error) -> Option<&str> {
     server_error(error).map(|server| server.sqlstate.as_str())
 }
 
+/// Whether the server does not support it on that table, one with rules for example.
+pub(super) fn is_unsupported(error: &Error) -> bool {
+    sqlstate(error) == Some("0A000")
+}
+
 /// Whether the same transaction, repeated, can succeed without anybody doing anything.
 #[must_use]
 pub fn is_retryable(error: &Error) -> bool {
@@ -342,6 +353,35 @@ pub(super) fn leaves_commit_open(error: &tokio_postgres::Error) -> bool {
             ending || code == "40003" || code.starts_with("08") || code.starts_with("57P")
         }
     }
+}
+
+/// What a refused BEGIN means: a server in recovery, to which a pooler has led, says that it does not
+/// support writes.
+pub(super) fn standby(error: Error) -> Error {
+    if sqlstate(&error) != Some("0A000") {
+        return error;
+    }
+    let (operation, message) = (error.operation().to_owned(), error.message().to_owned());
+    Error::new(UNAVAILABLE, operation, message)
+        .with_hint("connect to the primary: list all servers in the URL")
+        .with_source(error)
+}
+
+/// What a refused connection means. A server that is there and says no to the settings with which it
+/// is asked will say so again. What it says quotes a setting, and no cell.
+pub(super) fn refused(error: Error, address: &str, said: &DbError) -> Error {
+    let stands =
+        matches!(error.kind(), UNAVAILABLE | NO_SPACE | Kind::AccessDenied | Kind::Configuration);
+    if stands {
+        return error.about(address);
+    }
+    let message = format!("{address}: {} (SQLSTATE {})", said.message(), said.code().code());
+    Error::new(Kind::Configuration, error.operation().to_owned(), message)
+        .with_hint(
+            "the server refuses the settings of the connection: look at `options` and the other \
+             parameters in the URL, and at ALTER ROLE and ALTER DATABASE … SET",
+        )
+        .with_source(error)
 }
 
 /// Wraps a failed COMMIT whose outcome is not known.

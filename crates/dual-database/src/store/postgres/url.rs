@@ -177,6 +177,37 @@ pub fn mask(text: &str) -> String {
     keyword::mask_pairs(&mask_urls(text))
 }
 
+/// A URL as it was given, which may hold a password: shown, it is [`mask`]ed.
+///
+/// ```
+/// use dual_database::store::postgres::Masked;
+/// let url = Masked::from("postgresql://bot:hunter2@db/bar".to_owned());
+/// assert_eq!(format!("{url:?}"), "\"postgresql://bot:***@db/bar\"");
+/// assert_eq!(url.reveal(), "postgresql://bot:hunter2@db/bar");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Masked(String);
+
+impl Masked {
+    /// The text with everything in it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Masked {
+    fn from(text: String) -> Masked {
+        Masked(text)
+    }
+}
+
+impl fmt::Debug for Masked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&mask(&self.0), f)
+    }
+}
+
 fn mask_urls(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;

@@ -6,6 +6,8 @@
 //! The state is not kept between two ranges: after a failure it is begun again, and what is
 //! equal by then costs no write.
 
+use std::sync::Arc;
+
 use tracing::{debug, info, warn};
 
 use super::gaps::tell;
@@ -171,20 +173,16 @@ impl Rounds {
     /// given like anything else; the other value is logged, if somebody could miss it.
     pub(super) async fn uncaptured(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
         let shared = self.shared.clone();
-        let settled = self
-            .write("compare: settle what nobody captured", Durability::Full, move |content| {
-                if !comparison.is_of(content)? {
-                    return Ok(None);
+        let operation = "compare: settle what nobody captured";
+        let work = move |content: &Content<'_>, comparison: &Comparison| {
+            for (id, at, found) in &comparison.plan.uncaptured {
+                if let Some(there) = comparison.there.get(*at) {
+                    settle_uncaptured(content, &shared, *id, &there.version, found)?;
                 }
-                for (id, at, found) in &comparison.plan.uncaptured {
-                    if let Some(there) = comparison.there.get(*at) {
-                        settle_uncaptured(content, &shared, *id, &there.version, found)?;
-                    }
-                }
-                Ok(Some(comparison))
-            })
-            .await?;
-        match settled {
+            }
+            Ok(())
+        };
+        match self.settled(operation, Durability::Full, comparison, work).await? {
             Some(comparison) => Flow::to(Stand::ReadHere(comparison)),
             None => Flow::more(),
         }
@@ -194,8 +192,9 @@ impl Rounds {
     pub(super) async fn give(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
         let link = self.take_link("compare: give")?;
         let intact = comparison.cause.primary_is_intact();
-        let (rows, epoch) = (&comparison.plan.give.rows, &comparison.epoch);
-        let end = self.primary(&link).push(rows, Some(intact), Some(epoch)).await;
+        let (give, epoch) = (&comparison.plan.give, &comparison.epoch);
+        let primary = self.primary(&link);
+        let end = primary.push_numbered(&give.rows, Some(intact), Some(epoch), &give.numbers).await;
         self.put_link(link);
         match end? {
             PushEnd::OtherServer => {
@@ -217,23 +216,36 @@ impl Rounds {
 
     /// The file's part of the range, in one transaction.
     pub(super) async fn settle(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
-        let end = comparison.plan.end;
-        let settled = self
-            .write("compare: settle", Durability::Normal, move |content| {
-                if !comparison.is_of(content)? {
-                    return Ok(None);
-                }
-                settle(content, &comparison)?;
-                Ok(Some(comparison))
-            })
-            .await?;
-        match settled {
-            Some(comparison) => self.next_range(comparison, end),
+        match self.settled("compare: settle", Durability::Normal, comparison, settle).await? {
+            Some(comparison) => {
+                let end = comparison.plan.end;
+                self.next_range(comparison, end)
+            }
             None => {
                 debug!("the file has moved on during a comparison");
                 Flow::more()
             }
         }
+    }
+
+    /// A transaction of a comparison on the file; `None` if the file does not stand any more where it
+    /// stood as that began.
+    async fn settled(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        comparison: Box<Comparison>,
+        work: impl Fn(&Content<'_>, &Comparison) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<Option<Box<Comparison>>> {
+        let comparison: Arc<Comparison> = comparison.into();
+        let own = Arc::clone(&comparison);
+        let is_settled = self
+            .write_many(operation, durability, move |content| match own.is_of(content)? {
+                true => work(content, &own).map(|()| true),
+                false => Ok(false),
+            })
+            .await?;
+        Ok(is_settled.then(|| Box::new(Arc::unwrap_or_clone(comparison))))
     }
 
     /// Both sides have been compared: the file follows from where the comparison began.
@@ -317,7 +329,8 @@ impl Comparison {
             here.retain(|(id, _)| id.key <= end);
         }
         let node = content.node()?;
-        let ward = Ward::read(content)?;
+        let there = self.there.iter().map(|row| row.id);
+        let ward = Ward::of(content, here.iter().map(|(id, _)| *id).chain(there))?;
         let is_pending = |id: RowId, row: &_| push::is_pending(row, id, &node, &ward);
         let intact = self.cause.primary_is_intact();
         let Some(local) = content.tables().get(self.table) else { return Ok(None) };
@@ -385,7 +398,10 @@ fn settle_uncaptured(
 fn settle(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
     let Comparison { plan, pushed, there, cause, horizon, .. } = comparison;
     let intact = cause.primary_is_intact();
-    let ward = Ward::read(content)?;
+    let given = plan.give.rows.iter().map(|(id, _)| *id);
+    let unreadable = plan.give.unreadable.iter().map(|(id, _)| *id);
+    let ids = given.chain(unreadable).chain(there.iter().map(|row| row.id));
+    let ward = Ward::of(content, ids)?;
     acknowledged(content, &ward, &plan.give, pushed)?;
     for (id, ..) in &pushed.refused {
         if let Some(mut row) = content.row(*id)? {
@@ -416,7 +432,7 @@ fn settle(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
 fn drop_purged(content: &Content<'_>, id: RowId, horizon: Stamp, intact: bool) -> Result<()> {
     let Some(row) = content.row(id)? else { return Ok(()) };
     if row.tracked.version.is_absent() {
-        return content.forget(id);
+        return content.forget(id).map(|_| ());
     }
     if unknown(&row.tracked, horizon) != Unknown::Delete {
         return Ok(());
@@ -433,6 +449,8 @@ fn drop_purged(content: &Content<'_>, id: RowId, horizon: Stamp, intact: bool) -
             log::entry(id, Conflict { register, winner: horizon, loser }, None, version)
         })
         .collect();
-    content.log_conflicts(&entries)?;
-    content.forget(id)
+    match content.forget(id)? {
+        Taken::Done => content.log_conflicts(&entries),
+        Taken::Refused => Ok(()),
+    }
 }

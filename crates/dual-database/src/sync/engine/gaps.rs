@@ -26,12 +26,13 @@ impl Rounds {
         if self.inspected == Some(version) && !asked {
             return Flow::to(Stand::PushRead);
         }
+        self.read("inspect capture", |content| content.whole()).await?;
         let loose = match asked || noted != Some(version) {
             true => self.loose_here().await?,
             false => Loose::default(),
         };
         let (version, drifted) = self
-            .write("inspect capture", Durability::Full, move |content| {
+            .write_many("inspect capture", Durability::Full, move |content| {
                 let drifted = content.reinstall()?;
                 let mended = if loose.is_none() { loose } else { content.mend()? };
                 if drifted > 0 || mended.removed > 0 {
@@ -90,7 +91,7 @@ impl Rounds {
     /// compared, so that they come back.
     pub(super) async fn note_gaps(&self) -> Result<()> {
         let noted = self
-            .write("note gaps", Durability::Full, |content| {
+            .write_many("note gaps", Durability::Full, |content| {
                 let noted = content.mend()?;
                 if noted.removed > 0 {
                     break_here(content)?;

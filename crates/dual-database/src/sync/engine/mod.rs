@@ -36,8 +36,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
-use crate::clock::Wall;
+use crate::clock::{FOREVER, Wall};
 use crate::health::{Health, StoreState};
+use crate::phase::told;
 use crate::schema::Table;
 use crate::stamp::{StampClock, Writer};
 use crate::store::postgres::primary::Pool;
@@ -56,11 +57,13 @@ const AT_ONCE: u32 = 50_000;
 /// How long a full pass of the background verification takes, unless told.
 const SCRUB: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long tombstones are kept, and how often those that are older are looked for.
+/// How long what is over is kept, and how often what is older is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// A file that has not exchanged anything for longer compares in full.
+    /// Tombstones. A file that has not exchanged anything for longer compares in full.
     pub keep: Duration,
+    /// Entries of the conflict logs, on both sides, whether somebody has reviewed them or not.
+    pub conflicts: Duration,
     /// The pause between two purges.
     pub every: Duration,
 }
@@ -69,6 +72,7 @@ impl Default for Retention {
     fn default() -> Retention {
         Retention {
             keep: Duration::from_secs(7 * 24 * 60 * 60),
+            conflicts: Duration::from_secs(90 * 24 * 60 * 60),
             every: Duration::from_secs(60 * 60),
         }
     }
@@ -99,7 +103,7 @@ pub struct Shared {
     pub health: Health,
     /// Polling interval.
     pub poll: Duration,
-    /// Tombstones.
+    /// Tombstones and conflicts.
     pub retention: Retention,
     /// How many rows of a table are exchanged in one transaction at most. If more are new on a
     /// side, both are compared by ranges.
@@ -165,7 +169,8 @@ impl Shared {
         if !self.adopt {
             init::joined(&self.sqlite)?;
         }
-        hooked(self.hook.as_ref(), Step::Open, || Replica::open(self.sqlite.clone())).await
+        let open = || told("open the file", Replica::open(self.sqlite.clone()));
+        hooked(self.hook.as_ref(), Step::Open, open).await
     }
 
     /// From now on the file is neither read nor written by this process: a person has to see to
@@ -283,7 +288,7 @@ impl Synchroniser {
 
     /// Ends the task after what is pending was pushed, at most that long.
     pub async fn close(mut self, within: Duration) {
-        let until = Instant::now() + within;
+        let until = Instant::now() + within.min(FOREVER);
         if let Some(task) = self.task.take() {
             task.abort();
             // It ends at its next wait; what it was doing is as after a crash.

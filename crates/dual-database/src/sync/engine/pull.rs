@@ -1,6 +1,7 @@
 //! From PostgreSQL to the file: what is new, in one transaction here, which moves the cursor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
@@ -10,9 +11,15 @@ use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use crate::Result;
 use crate::merge::Tracked;
 use crate::stamp::{Stamp, Writer};
-use crate::store::postgres::primary::{Poll, RemoteRow};
+use crate::store::postgres::primary::{Poll, PurgeMark, RemoteRow};
 use crate::store::sqlite::replica::{Content, Durability, Side, Taken};
 use crate::sync::{Break, Event, Follow, Poll as Verdict, Snapshot, Tokens, judge_poll};
+
+/// For how long a round looks for tombstones before it goes on with what is new.
+const PURGE: Duration = Duration::from_secs(2);
+
+/// How many old conflicts go in one transaction.
+const AT_ONCE: usize = 5_000;
 
 /// What applying a poll came to.
 enum Applied {
@@ -32,7 +39,7 @@ impl Rounds {
         let (state, tokens, also) = self
             .read("read the cursor", |content| {
                 let node = content.node()?;
-                Ok((node.follow, node.tokens, Ward::read(content)?.due_here()))
+                Ok((node.follow, node.tokens, content.due_here(now_ms())?))
             })
             .await?;
         self.tokens = tokens;
@@ -61,7 +68,7 @@ impl Rounds {
         let applied = loop {
             let (poll, state) = (poll.clone(), state.clone());
             let applied = self
-                .write("apply", durability, move |content| {
+                .write_many("apply", durability, move |content| {
                     if schema_version(content).map(Some)? != inspected {
                         return Ok(Applied::Overtaken);
                     }
@@ -132,38 +139,74 @@ impl Rounds {
         Ok(())
     }
 
-    /// Once in a while the tombstones go that are older than what is kept. It takes a look at
-    /// every row of the sidecars, so the file remembers when: programs come and go.
+    /// Once in a while the tombstones and the conflicts go that are older than what is kept. It
+    /// takes a look at every row of the sidecars, so the file remembers when: programs come and
+    /// go. What takes long goes on in the next rounds.
     async fn purge(&mut self) -> Result<()> {
-        let every = self.shared.retention.every;
-        if self.purged.is_some_and(|then| then.elapsed() < every) {
-            return Ok(());
-        }
-        self.purged = Some(std::time::Instant::now());
-        let (now_ms, every) = (now_ms(), i64::try_from(every.as_millis()).unwrap_or(i64::MAX));
-        // A moment in the future was noted before the clock was set back.
-        let recently = move |then: i64| (0..every).contains(&(now_ms - then));
-        if self.read("purge", |content| content.tidied_ms()).await?.is_some_and(recently) {
-            return Ok(());
-        }
-        self.write("purge", Durability::Normal, move |content| content.set_tidied_ms(now_ms))
-            .await?;
-        let keep = i64::try_from(self.shared.retention.keep.as_millis()).unwrap_or(i64::MAX);
-        let now = self.shared.clock().unix_ms();
-        let horizon = Stamp::at(now.saturating_sub(keep), Writer::POSTGRES);
+        let Some((horizon, mark)) = self.due_purge().await? else { return Ok(()) };
         let link = self.take_link("purge")?;
-        let purged = self.primary(&link).purge(horizon).await?;
+        let (purged, mark) = self.primary(&link).purge(horizon, mark, PURGE).await?;
         self.put_link(link);
+        self.purging = mark.map(|mark| (horizon, mark));
         if purged > 0 {
             debug!(tombstones = purged, "purged");
         }
         Ok(())
     }
+
+    /// The purge that goes on, or is due.
+    async fn due_purge(&mut self) -> Result<Option<(Stamp, PurgeMark)>> {
+        // Whatever becomes of it, it is not begun twice.
+        if let Some(purging) = self.purging.take() {
+            return Ok(Some(purging));
+        }
+        let every = self.shared.retention.every;
+        if self.purged.is_some_and(|then| then.elapsed() < every) {
+            return Ok(None);
+        }
+        self.purged = Some(std::time::Instant::now());
+        let (now_ms, every) = (now_ms(), milliseconds(every));
+        // A moment in the future was noted before the clock was set back.
+        let recently = move |then: i64| (0..every).contains(&(now_ms - then));
+        if self.read("purge", |content| content.tidied_ms()).await?.is_some_and(recently) {
+            return Ok(None);
+        }
+        self.write("purge", Durability::Normal, move |content| content.set_tidied_ms(now_ms))
+            .await?;
+        self.forget_conflicts(now_ms).await?;
+        let now = self.shared.clock().unix_ms();
+        let horizon = now.saturating_sub(milliseconds(self.shared.retention.keep));
+        Ok(Some((Stamp::at(horizon, Writer::POSTGRES), PurgeMark::default())))
+    }
+
+    async fn forget_conflicts(&mut self, now_ms: i64) -> Result<()> {
+        let keep = self.shared.retention.conflicts;
+        let link = self.take_link("purge")?;
+        let mut forgotten = self.primary(&link).forget_conflicts(keep).await?;
+        self.put_link(link);
+        let before_ms = now_ms.saturating_sub(milliseconds(keep));
+        loop {
+            let forget = move |content: &Content<'_>| content.forget_conflicts(before_ms, AT_ONCE);
+            let some = self.write("purge", Durability::Normal, forget).await?;
+            forgotten += some as u64;
+            if some < AT_ONCE {
+                break;
+            }
+        }
+        if forgotten > 0 {
+            debug!(conflicts = forgotten, "old conflicts were forgotten");
+        }
+        Ok(())
+    }
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Whether something waits here that a row of PostgreSQL's could meet.
 fn meets(content: &Content<'_>) -> Result<bool> {
-    Ok(content.is_pending()? || !content.quarantine()?.is_empty())
+    Ok(content.is_pending()? || content.quarantined()? > 0)
 }
 
 /// `tokens` are those that the file had before the poll.
@@ -194,7 +237,7 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) ->
     if poll.too_many {
         return Ok(Applied::Broken(Break::Backlog));
     }
-    let ward = Ward::read(content)?;
+    let ward = Ward::of(content, poll.rows.iter().map(|row| row.id))?;
     poll.rows.iter().try_for_each(|row| take_in(content, &ward, row, true))?;
     let event = Event::Pulled { epoch: header.epoch, snapshot: header.snapshot.clone() };
     // Taking rows in may have moved what the node knows of its position.

@@ -31,12 +31,18 @@ pub(super) struct Batch {
     pub(super) followed: Option<Epoch>,
     /// Rows that cannot be sent: the column whose value PostgreSQL cannot hold.
     pub(super) unreadable: Vec<(RowId, usize)>,
+    /// The numbers of rows that PostgreSQL had: they are its own.
+    pub(super) numbers: BTreeMap<RowId, i64>,
 }
 
 impl Batch {
     pub(super) fn of(rows: Vec<(RowId, LocalRow)>, upto: i64) -> Batch {
         let mut batch = Batch { upto, ..Batch::default() };
         for (id, row) in rows {
+            if row.tracked.bases.live.is_none() {
+                let number = row.surrogate.filter(|number| *number > 0);
+                batch.numbers.extend(number.map(|number| (id, number)));
+            }
             match row.unreadable {
                 // It was taken away past the triggers: nothing of it is left to be sent.
                 _ if row.tracked.version.is_absent() => {}
@@ -109,7 +115,7 @@ impl Rounds {
             false if batch.rows.is_empty() => {
                 Stand::Acknowledge(Box::new((batch, Pushed::default())))
             }
-            false => Stand::Push(batch),
+            false => Stand::Push(Box::new(batch)),
             true if unsent => Stand::Tell,
             true => Stand::Poll,
         })
@@ -164,7 +170,7 @@ impl Rounds {
     pub(super) async fn restamp(&mut self, primary_ms: i64) -> Result<Flow> {
         let shared = self.shared.clone();
         let restamped = self
-            .write("restamp", Durability::Full, move |content| {
+            .write_many("restamp", Durability::Full, move |content| {
                 let mut restamped = 0_usize;
                 for (id, mut row) in content.pending(now_ms(), true)?.rows {
                     if !row.tracked.restamp(primary_ms, &mut *shared.clock()).is_empty() {
@@ -187,7 +193,9 @@ impl Rounds {
             if content.generation() != batch.generation {
                 return Ok(None);
             }
-            let ward = Ward::read(content)?;
+            let sent = batch.rows.iter().map(|(id, _)| *id);
+            let unreadable = batch.unreadable.iter().map(|(id, _)| *id);
+            let ward = Ward::of(content, sent.chain(unreadable))?;
             acknowledged(content, &ward, &batch, &pushed)?;
             let mut node = content.node()?;
             if pushed.gone.is_empty() {
@@ -199,7 +207,7 @@ impl Rounds {
             Ok(Some(!content.unsent_conflicts()?.is_empty()))
         };
         // Another file is at the path meanwhile: it pushes what it has itself.
-        let Some(unsent) = self.write("acknowledge", Durability::Normal, work).await? else {
+        let Some(unsent) = self.write_many("acknowledge", Durability::Normal, work).await? else {
             return Flow::more();
         };
         if rows > 0 {

@@ -11,13 +11,17 @@ use crate::store::sqlite::replica::{Content, Quarantined, Side};
 /// The code of a value that the other side's type cannot hold.
 pub(super) const UNREADABLE: &str = "unreadable";
 
+/// How often a transaction is made again that a trigger without an end has taken back: each time
+/// another row is known that is set aside then, after a few all of its table.
+pub(super) const AGAIN: usize = 10;
+
 /// The first pause before a row is tried again by itself, and the longest, in milliseconds.
 const RETRY_MS: (i64, i64) = (30_000, 3_600_000);
 
 /// The same for one that somebody else has locked for a while.
 const LOCKED_MS: (i64, i64) = (1_000, 15_000);
 
-/// The quarantine as a transaction found it.
+/// The quarantine of some rows, as a transaction found it.
 #[derive(Debug)]
 pub(super) struct Ward {
     now_ms: i64,
@@ -25,10 +29,14 @@ pub(super) struct Ward {
 }
 
 impl Ward {
-    pub(super) fn read(content: &Content<'_>) -> Result<Ward> {
+    /// Of these rows: there may be many others.
+    pub(super) fn of(content: &Content<'_>, ids: impl Iterator<Item = RowId>) -> Result<Ward> {
         let mut known = BTreeMap::<RowId, Vec<Quarantined>>::new();
-        for entry in content.quarantine()? {
-            known.entry(entry.id).or_default().push(entry);
+        for id in ids {
+            let aside = content.aside(id)?;
+            if !aside.is_empty() {
+                known.insert(id, aside);
+            }
         }
         Ok(Ward { now_ms: now_ms(), known })
     }
@@ -40,13 +48,6 @@ impl Ward {
 
     fn entry(&self, id: RowId, refused_by: Side) -> Option<&Quarantined> {
         self.known.get(&id)?.iter().find(|entry| entry.refused_by == refused_by)
-    }
-
-    /// The rows that the file has refused and that are to be asked for again.
-    pub(super) fn due_here(&self) -> Vec<RowId> {
-        let entries = self.known.values().flatten();
-        let due = entries.filter(|e| e.refused_by == Side::Sqlite && e.retry_ms <= self.now_ms);
-        due.map(|entry| entry.id).collect()
     }
 
     /// Sets the row aside; again, with a longer pause: as long as it has been there, within

@@ -96,8 +96,8 @@ impl Rounds {
                 self.put_link(link);
                 let shared = self.shared.clone();
                 after = self
-                    .write("repair: settle", Durability::Normal, move |content| {
-                        settle(content, &shared, range, (table, after), prefer)
+                    .write_many("repair: settle", Durability::Normal, move |content| {
+                        settle(content, &shared, &range, (table, after), prefer)
                     })
                     .await?;
                 if after.is_none() {
@@ -174,7 +174,7 @@ fn let_go() -> Error {
 fn settle(
     content: &Content<'_>,
     shared: &Shared,
-    range: Range,
+    range: &Range,
     (table, after): (usize, Option<i64>),
     prefer: Preference,
 ) -> Result<Option<i64>> {
@@ -182,7 +182,7 @@ fn settle(
     let Follow::Held { .. } = node.follow else { return Err(let_go()) };
     node.lease = nobodys_lease();
     content.set_node(&node)?;
-    let mut there = range.rows;
+    let mut there: Vec<&RemoteRow> = range.rows.iter().collect();
     let last = |rows: usize, key: Option<i64>| key.filter(|_| rows >= RANGE);
     let upto = last(there.len(), there.last().map(|row| row.id.key));
     let mut here = content.range(table, after, upto, RANGE)?;
@@ -195,7 +195,8 @@ fn settle(
         here.retain(|(id, _)| id.key <= end);
     }
     let from = node.held_from.unwrap_or(i64::MAX);
-    let ward = Ward::read(content)?;
+    let ids = here.iter().map(|(id, _)| *id).chain(there.iter().map(|row| row.id));
+    let ward = Ward::of(content, ids)?;
     let horizon = range.header.horizon;
     let mut theirs = there.into_iter().peekable();
     let one = |id: RowId, local: Option<&LocalRow>, remote: Option<&RemoteRow>| match prefer {
@@ -206,12 +207,12 @@ fn settle(
     };
     for (id, local) in here {
         while let Some(remote) = theirs.next_if(|remote| remote.id < id) {
-            one(remote.id, None, Some(&remote))?;
+            one(remote.id, None, Some(remote))?;
         }
         let remote = theirs.next_if(|remote| remote.id == id);
-        one(id, Some(&local), remote.as_ref())?;
+        one(id, Some(&local), remote)?;
     }
-    theirs.try_for_each(|remote| one(remote.id, None, Some(&remote)))?;
+    theirs.try_for_each(|remote| one(remote.id, None, Some(remote)))?;
     Ok(end)
 }
 
@@ -240,7 +241,7 @@ fn take_as_is(
     let Some(remote) = remote else {
         let Some(version) = local.map(|local| &local.tracked.version) else { return Ok(()) };
         if !version.lives() {
-            return content.forget(id);
+            return content.forget(id).map(|_| ());
         }
         let stamp = shared.clock().propose(version.highest().max(horizon));
         if content.try_change(id, &Change::Delete, stamp)? == Taken::Done {

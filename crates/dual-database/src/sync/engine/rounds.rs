@@ -12,13 +12,14 @@ use uuid::Uuid;
 use super::compare::Comparison;
 use super::link::Link;
 use super::push::Batch;
+use super::quarantine::AGAIN;
 use super::scrub::Scrubber;
 use super::step::{Fault, Step, injected};
 use super::{Exchange, Shared};
-use crate::stamp::Writer;
-use crate::store::postgres::primary::{Header, LOCKED, Poll, Primary, Pushed};
+use crate::stamp::{Stamp, Writer};
+use crate::store::postgres::primary::{Header, LOCKED, Poll, Primary, PurgeMark, Pushed};
 use crate::store::postgres::sqlstate;
-use crate::store::sqlite::replica::{Content, Durability, PushTurn, Replica};
+use crate::store::sqlite::replica::{Content, Durability, PushTurn, Replica, is_endless};
 use crate::sync::{Event, Follow, Outcome, Token, Tokens};
 use crate::{Error, Kind, Result, Store};
 
@@ -45,7 +46,7 @@ pub(super) enum Stand {
     Uncaptured(Box<Comparison>),
     Finish(Box<Comparison>),
     Hold(Box<Comparison>),
-    Push(Batch),
+    Push(Box<Batch>),
     Restamp { primary_ms: i64 },
     Acknowledge(Box<(Batch, Pushed)>),
     Tell,
@@ -159,8 +160,10 @@ pub(super) struct Rounds {
     /// is noticed in time; more after one that has taken all of that, because what has piled up
     /// may be a million rows.
     pub(super) patience: Duration,
-    /// When this process last looked for tombstones to purge.
+    /// When this process last began to look for tombstones to purge.
     pub(super) purged: Option<Instant>,
+    /// Where it goes on, and with which horizon.
+    pub(super) purging: Option<(Stamp, PurgeMark)>,
     /// Held from the look at what is pending to the note that it has arrived.
     pub(super) turn: Option<PushTurn>,
     /// The last wait for it was in vain.
@@ -192,6 +195,7 @@ impl Rounds {
             looked: 0,
             patience,
             purged: None,
+            purging: None,
             turn: None,
             turn_missed: false,
             scrubber: Scrubber::default(),
@@ -309,7 +313,7 @@ impl Rounds {
             Stand::Uncaptured(comparison) => self.uncaptured(comparison).await,
             Stand::Finish(comparison) => self.finish(*comparison).await,
             Stand::Hold(comparison) => self.hold(*comparison).await,
-            Stand::Push(batch) => self.push(batch).await,
+            Stand::Push(batch) => self.push(*batch).await,
             Stand::Restamp { primary_ms } => self.restamp(primary_ms).await,
             Stand::Acknowledge(done) => self.acknowledge(done.0, done.1).await,
             Stand::Tell => self.tell().await,
@@ -378,6 +382,25 @@ impl Rounds {
         self.replica(operation)?.write(operation, durability, work).await
     }
 
+    /// A transaction of many rows. It is made again if a trigger without an end has taken it back:
+    /// from then on the row is known, and set aside.
+    pub(super) async fn write_many<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        work: impl Fn(&Content<'_>) -> Result<T> + Send + Sync + 'static,
+    ) -> Result<T> {
+        let (work, mut again) = (Arc::new(work), 0);
+        loop {
+            let work = Arc::clone(&work);
+            let replica = self.replica(operation)?;
+            match replica.write_many(operation, durability, move |content| work(content)).await {
+                Err(error) if is_endless(&error) && again < AGAIN => again += 1,
+                written => return written,
+            }
+        }
+    }
+
     /// A look into the file.
     pub(super) async fn read<T: Send + 'static>(
         &self,
@@ -395,7 +418,7 @@ impl Rounds {
                     Follow::Held { losses, .. } => Some(losses),
                     Follow::Following { .. } | Follow::Reconciling { .. } => None,
                 };
-                Ok((content.pending_count()?, content.quarantine()?.len() as u64, held))
+                Ok((content.pending_count()?, content.quarantined()?, held))
             })
             .await?;
         Ok(Exchange { pending, quarantined, caught_up: self.caught_up > mark, held })

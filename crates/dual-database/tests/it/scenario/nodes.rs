@@ -30,19 +30,19 @@ async fn different_columns_both_survive_and_of_the_same_the_later_wins() {
     })
     .await;
     assert!(
-        !two.update_user(1, &setting("status", "раньше")).await.unwrap().is_in(Store::Postgres)
+        !two.update_user(1, &setting("source", "раньше")).await.unwrap().is_in(Store::Postgres)
     );
     assert!(is_in_both(&one.update_user(1, &setting("real_name", "первый")).await.unwrap()));
-    assert!(is_in_both(&one.update_user(1, &setting("status", "позже")).await.unwrap()));
+    assert!(is_in_both(&one.update_user(1, &setting("source", "позже")).await.unwrap()));
     gate.open();
 
     until_equal(&two, &place.url(), &other_path).await;
     until_equal(&one, &place.url(), &place.path()).await;
-    let row = "SELECT phone_number, real_name, status FROM users WHERE user_id = 1";
+    let row = "SELECT phone_number, real_name, source FROM users WHERE user_id = 1";
     assert_eq!(place.psql(row), "+7 второй|первый|позже");
     let conflicts = one.conflicts(10).await.unwrap();
     assert_eq!(conflicts.len(), 1, "{conflicts:?}");
-    assert_eq!((conflicts[0].column, conflicts[0].losing.as_deref()), ("status", Some("раньше")));
+    assert_eq!((conflicts[0].column, conflicts[0].losing.as_deref()), ("source", Some("раньше")));
     assert_eq!(two.conflicts(10).await.unwrap().len(), 1);
 }
 
@@ -58,7 +58,7 @@ async fn a_delete_beats_an_update_that_did_not_know_it_and_tells() {
     gate.shut();
     let _ = one.delete_user(1).await.unwrap();
     until(|| async {
-        let written = two.update_user(1, &setting("status", "поздно")).await.unwrap();
+        let written = two.update_user(1, &setting("source", "поздно")).await.unwrap();
         !written.is_in(Store::Postgres)
     })
     .await;

@@ -23,7 +23,7 @@ async fn everything_goes_on_while_postgresql_is_stopped_and_arrives_by_itself() 
     assert!(!updated.is_in(Store::Postgres));
     assert!(!db.delete_user(3).await.unwrap().is_in(Store::Postgres));
     assert!(db.add_user(&named(6, "ещё раз")).await.unwrap_err().is_already_exists());
-    assert!(db.update_user(3, &setting("status", "x")).await.unwrap_err().is_not_found());
+    assert!(db.update_user(3, &setting("source", "x")).await.unwrap_err().is_not_found());
     let found = db.get_user(2).await.unwrap();
     assert_eq!(found.source, Store::Sqlite);
     assert_eq!(found.value.unwrap().real_name.as_deref(), Some("Пётр"));
@@ -80,13 +80,13 @@ async fn an_answer_that_is_lost_is_no_loss_and_no_double() {
     // PostgreSQL executes it, nobody hears of it.
     let added = db.add_user(&named(2, "без ответа")).await.unwrap();
     assert!(added.is_in(Store::Sqlite) && !added.is_in(Store::Postgres));
-    let changed = db.update_user(2, &setting("status", "guest")).await.unwrap();
+    let changed = db.update_user(2, &setting("source", "guest")).await.unwrap();
     assert!(changed.is_in(Store::Sqlite));
     gate.shut();
     gate.open();
     until_equal(&db, &scene.url(), &scene.path()).await;
     assert_eq!(
-        scene.psql("SELECT first_name, status FROM users WHERE user_id = 2"),
+        scene.psql("SELECT first_name, source FROM users WHERE user_id = 2"),
         "без ответа|guest"
     );
     assert_eq!(db.conflicts(10).await.unwrap(), []);

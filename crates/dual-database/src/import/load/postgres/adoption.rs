@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::import::write::WriteOptions;
-use crate::schema::{Dialect, Table, quoted};
+use crate::schema::{Dialect, Table, quoted, quoted_text};
 use crate::store::postgres::{Catalog, Plan, Session, plan};
 
 /// What was found, and what is to be done. Looking takes no lock that others notice.
@@ -108,14 +108,13 @@ impl Survey {
                 )
                 .await?;
         }
-        let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
         // A default may take numbers from a sequence that the column does not own.
         let sequence = match catalog.table.and_then(|found| found.sequence) {
-            Some(sequence) => literal(&sequence.name),
+            Some(sequence) => quoted_text(&sequence.name),
             None => format!(
                 "pg_get_serial_sequence({}, {})",
-                literal(&target),
-                literal(table.surrogate().name)
+                quoted_text(&target),
+                quoted_text(table.surrogate().name)
             ),
         };
         Ok(Adopted { store: target, sequence, schema: done })

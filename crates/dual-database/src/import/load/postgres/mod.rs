@@ -17,7 +17,7 @@ use self::outcome::{last_mark, transaction_id, was_committed};
 use super::copy_text::read_staged;
 use super::{Mark, Refusal, StorePlan, sql, sqlite};
 use crate::error::{Error, Kind, Result, Store};
-use crate::import::staging::{Staging, bit};
+use crate::import::staging::{Staging, masks};
 use crate::import::write::{Target, WriteOptions};
 use crate::import::{Event, Observer};
 use crate::schema::{Dialect, Table, quoted};
@@ -103,7 +103,8 @@ impl PostgresLoad {
         let total = staging.counts().await?.staged;
         let key = quoted(self.table.key().name);
         let statement = format!(
-            "COPY pg_temp.dual_staged ({key}, row, known, {}) FROM STDIN",
+            "COPY pg_temp.dual_staged ({key}, row, {}, {}) FROM STDIN",
+            masks(&self.table).join(", "),
             sql::data_columns(&self.table, "")
         );
         let (chunks, arriving) = mpsc::channel::<(Bytes, u64)>(4);
@@ -243,7 +244,8 @@ impl PostgresLoad {
             .data_columns()
             .map(|(position, column)| {
                 let name = quoted(column.name);
-                format!(", CASE WHEN (s.known & {}) = 0 THEN u.{name}::text END", bit(position))
+                let known = sql::known(&self.table, position);
+                format!(", CASE WHEN NOT {known} THEN u.{name}::text END")
             })
             .collect();
         let statement = format!(
@@ -366,9 +368,11 @@ fn temporary_table(table: &Table) -> String {
             format!(", {} {}", quoted(column.name), column.kind.sql(Dialect::Postgres))
         })
         .collect();
+    let masks: String =
+        masks(table).iter().map(|mask| format!(", {mask} bigint NOT NULL")).collect();
     format!(
-        "CREATE TEMPORARY TABLE dual_staged ({} {} NOT NULL, row bigint NOT NULL, \
-         known bigint NOT NULL{columns}) ON COMMIT DROP",
+        "CREATE TEMPORARY TABLE dual_staged ({} {} NOT NULL, row bigint NOT NULL{masks}{columns}) \
+         ON COMMIT DROP",
         quoted(key.name),
         key.kind.sql(Dialect::Postgres),
     )

@@ -47,20 +47,7 @@ impl Origin<'_> {
         known: impl IntoIterator<Item = &'n str>,
     ) -> Error {
         let error = self.at(name, &format!("unknown {what} `{}`", name.get_ref()));
-        suggest(error, name.get_ref(), known)
-    }
-}
-
-/// Adds the nearest of the names that there are, if one is near at all.
-fn suggest<'n>(error: Error, given: &str, known: impl IntoIterator<Item = &'n str>) -> Error {
-    let nearest = known
-        .into_iter()
-        .map(|name| (strsim::normalized_damerau_levenshtein(given, name), name))
-        .filter(|(likeness, _)| *likeness >= 0.5)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, name)) => error.with_hint(format!("did you mean `{name}`?")),
-        None => error,
+        error.suggesting(name.get_ref(), known)
     }
 }
 
@@ -124,7 +111,7 @@ fn syntax(origin: &Origin<'_>, error: &toml::de::Error) -> Error {
     let refused = origin.error(error.span().map(|span| span.start), message);
     let mut names = message.split('`').skip(1).step_by(2);
     match (message.starts_with("unknown "), names.next()) {
-        (true, Some(given)) => suggest(refused, given, names),
+        (true, Some(given)) => refused.suggesting(given, names),
         _ => refused,
     }
 }
@@ -149,7 +136,13 @@ fn columns(
             let message = format!("`{}` cannot be filled from cells of this `kind`", column.name);
             return Err(origin.at(name, &message));
         }
-        let mut field = field(origin, name, entry, column.kind)?;
+        let words = table.words(column.name);
+        if words.is_some() && entry.kind != KindName::Status {
+            let message =
+                format!("`{}` takes a few words only: its `kind` is `status`", column.name);
+            return Err(origin.at(name, &message));
+        }
+        let mut field = field(origin, name, entry, column.kind, words)?;
         field.target = Some(position);
         if column.role == Role::Key {
             if entry.on_bad.as_ref().is_some_and(|policy| *policy.get_ref() == OnBad::Report) {
@@ -175,7 +168,7 @@ fn ignored(
             return Err(origin.at(name, &message));
         }
         let kind = table.column(name.get_ref()).map_or(LogicalType::BigInt, |column| column.kind);
-        found.push(field(origin, name, entry, kind)?);
+        found.push(field(origin, name, entry, kind, None)?);
     }
     Ok(found)
 }
@@ -199,6 +192,7 @@ fn field(
     name: &Name,
     entry: &ColumnEntry,
     column: LogicalType,
+    words: Option<&'static [&'static str]>,
 ) -> Result<Field> {
     let misplaced = [
         (entry.zones.as_ref().map(|v| v.span()), KindName::Timestamp, "zones", "timestamp"),
@@ -218,7 +212,7 @@ fn field(
         }
         KindName::Integer => FieldKind::Integer(i64::MIN, i64::MAX),
         KindName::Timestamp => FieldKind::Timestamp(zones(origin, name, entry)?),
-        KindName::Status => FieldKind::Status(status(origin, name, entry)?),
+        KindName::Status => FieldKind::Status(status(origin, name, entry, words)?),
         KindName::YesNo => FieldKind::YesNo,
         KindName::Phone => FieldKind::Phone,
         KindName::Username => FieldKind::Username,
@@ -296,32 +290,49 @@ fn zone(origin: &Origin<'_>, name: &Name) -> Result<Option<TimeZone>> {
     }
 }
 
-fn status(origin: &Origin<'_>, name: &Name, entry: &ColumnEntry) -> Result<StatusKind> {
+/// The words of a status: those of the mapping, which are some of the table's if it declares any;
+/// else all that the table declares.
+fn status(
+    origin: &Origin<'_>,
+    name: &Name,
+    entry: &ColumnEntry,
+    declared: Option<&'static [&'static str]>,
+) -> Result<StatusKind> {
     let mut status = StatusKind::default();
-    let order = entry.order.as_ref().map_or(&[][..], |list| list.get_ref().as_slice());
+    let order: Vec<(&Name, String)> = match (&entry.order, declared) {
+        (Some(list), _) => {
+            list.get_ref().iter().map(|value| (value, value.get_ref().clone())).collect()
+        }
+        (None, Some(words)) => words.iter().map(|word| (name, (*word).to_owned())).collect(),
+        (None, None) => Vec::new(),
+    };
     if order.is_empty() {
         return Err(origin.at(name, "`order` is missing: the statuses, the most advanced last"));
     }
-    let mut add = |written: &Name, word: (String, StatusWords)| match status
+    let unknown = |value: &str| declared.is_some_and(|words| !words.contains(&value));
+    if let Some((written, _)) = order.iter().find(|(_, value)| unknown(value)) {
+        return Err(origin.unknown(written, "status", declared.iter().copied().flatten().copied()));
+    }
+    let mut add = |at: &Name, written: &str, value: &str, words| match status
         .words
-        .insert(normalised(written.get_ref()), word)
+        .insert(normalised(written), (value.to_owned(), words))
     {
         None => Ok(()),
-        Some(_) => Err(origin.at(written, &format!("`{}` is there already", written.get_ref()))),
+        Some(_) => Err(origin.at(at, &format!("`{written}` is there already"))),
     };
-    for value in order {
-        add(value, (value.get_ref().clone(), StatusWords::Values))?;
+    for (written, value) in &order {
+        add(written, value, value, StatusWords::Values)?;
     }
     if let Some(labels) = &entry.labels {
         for (label, value) in labels.get_ref() {
-            if !order.iter().any(|known| known.get_ref() == value.get_ref()) {
-                let known = order.iter().map(|value| value.get_ref().as_str());
+            if !order.iter().any(|(_, known)| known == value.get_ref()) {
+                let known = order.iter().map(|(_, value)| value.as_str());
                 return Err(origin.unknown(value, "status", known));
             }
-            add(label, (value.get_ref().clone(), StatusWords::Labels))?;
+            add(label, label.get_ref(), value.get_ref(), StatusWords::Labels)?;
         }
     }
-    status.order = order.iter().map(|value| value.get_ref().clone()).collect();
+    status.order = order.into_iter().map(|(_, value)| value).collect();
     Ok(status)
 }
 

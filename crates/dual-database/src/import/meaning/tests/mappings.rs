@@ -33,6 +33,14 @@ fn errors_name_file_line_key_and_the_nearest_name() {
             "unknown status `isued`",
             Some("issued"),
         ),
+        // The table's own words are all that there are.
+        (
+            "duplicates = \"most_advanced\"",
+            "order = [\"registered\", \"redemed\"]",
+            "unknown status `redemed`",
+            Some("redeemed"),
+        ),
+        ("kind = \"status\"", "kind = \"text\"", "`status` takes a few words only", None),
         ("kind = \"phone\"", "kind = \"id\"", "`phone_number` cannot be filled", None),
         ("2026-01-04T19:59:00Z", "2026-01-04 19:59", "`until` is not an instant", None),
         (

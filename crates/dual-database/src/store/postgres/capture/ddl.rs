@@ -1,6 +1,7 @@
 //! The tables that stand beside the user's, and what fills and reads them. Pure text.
 
 use super::layout::{Layout, next};
+use crate::schema::quoted_text;
 
 /// The version of everything in the schema `dual`.
 pub const FORMAT: i32 = 3;
@@ -73,7 +74,7 @@ pub const COMMON: [&str; 15] = [
 /// refuse before it touches an unlogged table.
 const HEADER: &str = "CREATE FUNCTION dual.header(file uuid, relations text[])
 RETURNS SETOF text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off AS $dual$
+SET enable_seqscan = off SET jit = off AS $dual$
 BEGIN
   IF pg_is_in_recovery() THEN
     RAISE EXCEPTION 'the server is in recovery' USING ERRCODE = '25006';
@@ -221,16 +222,16 @@ impl Layout {
              ORDER BY g.tgname) FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid \
              WHERE g.tgrelid = t.oid AND g.tgname = ANY ($1)), '')), \
              md5(concat_ws(';', {}, {})) \
-             FROM pg_class AS t WHERE t.oid = to_regclass('{}')",
+             FROM pg_class AS t WHERE t.oid = to_regclass({})",
             columns("t.oid"),
-            columns(&format!("to_regclass('{}')", self.sidecar.replace('\'', "''"))),
-            self.target.replace('\'', "''"),
+            columns(&format!("to_regclass({})", quoted_text(&self.sidecar))),
+            quoted_text(&self.target),
         )
     }
 }
 
 /// For the transaction of a poll: a sidecar that was never analysed would be read whole.
-pub const POLL_SETTINGS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
+pub const POLL_SETTINGS: &str = "SET LOCAL enable_seqscan = off";
 
 /// Asks for the sidecar's rows as they are before this transaction changes them. Tied to the
 /// transaction's id, so that a setting left behind in a pooled session means nothing.

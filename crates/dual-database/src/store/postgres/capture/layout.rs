@@ -1,6 +1,6 @@
 //! The names and expressions that the generated statements share.
 
-use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted};
+use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted, quoted_text};
 
 /// A column that has a stamp of its own in the sidecar.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ impl Layout {
 
     /// How `dual.before` calls the row with that key, an expression.
     pub(super) fn kept(&self, key: &str) -> String {
-        format!("'{} ' || {key}", self.name.replace('\'', "''"))
+        format!("{} || {key}", quoted_text(&format!("{} ", self.name)))
     }
 
     /// The highest stamp in the sidecar row `s`. `greatest` passes over NULL.
@@ -140,11 +140,6 @@ impl Register {
         }
         .sql(Dialect::Postgres)
     }
-}
-
-/// The text as a literal.
-pub(super) fn literal_text(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// `stamp::Stamp::next` for the writer 0, as an expression.

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::layout::{Layout, next};
 use crate::Error;
 use crate::merge::Admission;
-use crate::schema::Table;
+use crate::schema::{Table, quoted_body};
 use crate::stamp::Stamp;
 use crate::store::postgres::sqlstate;
 use crate::value::{Value, timestamp_text};
@@ -80,12 +80,16 @@ impl Layout {
                 silent = r.silent("u"),
             )
         });
-        format!(
-            "CREATE FUNCTION {function}(marks jsonb, proposal bigint)
+        let head = format!(
+            "CREATE FUNCTION {}(marks jsonb, proposal bigint)
 RETURNS TABLE (row_before jsonb, row_after jsonb, row_surrogate bigint, row_values text[])
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $dual$
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS ",
+            self.function("settle"),
+        );
+        let body = format!(
+            "
 #variable_conflict use_variable
 DECLARE
   own bigint := txid_current();
@@ -137,8 +141,7 @@ BEGIN
     RETURNING NULL::jsonb, to_jsonb(s), NULL::bigint, NULL::text[];
   END IF;
 END
-$dual$",
-            function = self.function("settle"),
+",
             epoch = crate::stamp::EPOCH_UNIX_MS,
             kept = self.kept("m.key"),
             marks = self.marks("marks"),
@@ -153,6 +156,7 @@ $dual$",
                 "CASE WHEN m.life IS NOT NULL OR m.{0} IS NOT NULL THEN b.{0} END",
                 r.stamp
             )),
-        )
+        );
+        head + &quoted_body(&body)
     }
 }

@@ -2,8 +2,9 @@
 //! return arrays of text, because what a statement costs before it does anything grows with the
 //! number of its columns, and one without a FROM is the cheapest there is.
 
-use super::layout::{Layout, Register, literal_text, next};
+use super::layout::{Layout, Register, next};
 use super::triggers::{TRIGGERS, ring};
+use crate::schema::{quoted_body, quoted_text};
 
 /// The code of an insert of a row that is there.
 pub(super) const EXISTS: &str = "DU004";
@@ -11,6 +12,9 @@ pub(super) const EXISTS: &str = "DU004";
 pub(super) const MISSING: &str = "DU005";
 /// The code of a change of a row that is not there though nobody has deleted it.
 pub(super) const ABSENT: &str = "DU006";
+/// The code of a write that a trigger or a rule of the user's does not let happen. Somebody who
+/// is at the row at the same moment can look like one.
+pub(super) const LEFT_OUT: &str = "DU007";
 
 /// One plan for the life of a session, made for no values, and by key whatever the tables' size was
 /// when it was made. (What a function sets by an assignment costs a tenth of a `PERFORM`.)
@@ -25,10 +29,14 @@ impl Layout {
     pub(super) fn get_function(&self) -> String {
         let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
         let adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw();
-        format!(
-            "CREATE FUNCTION {function}(dual_key bigint, dual_patience text)
+        let head = format!(
+            "CREATE FUNCTION {}(dual_key bigint, dual_patience text)
 RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-{PLANS} SET datestyle = 'ISO, YMD' AS $dual$
+{PLANS} SET datestyle = 'ISO, YMD' AS ",
+            self.function("get"),
+        );
+        let body = format!(
+            "
 DECLARE
   dual_set text;
 BEGIN
@@ -42,13 +50,13 @@ BEGIN
       LEFT JOIN {target} AS u ON u.{key} = k.key
     WHERE s.key IS NOT NULL OR u.{key} IS NOT NULL);
 END
-$dual$",
-            function = self.function("get"),
+",
             surrogate = self.surrogate,
             stamps =
                 self.each(", ", |r| format!("coalesce(s.{}, s.stamp, {adopted})::text", r.stamp)),
             values = self.each(", ", |r| format!("u.{}::text", r.column)),
-        )
+        );
+        head + &quoted_body(&body)
     }
 
     /// The function that writes one row under a proposed stamp: `dual_alive` true inserts, false
@@ -62,11 +70,15 @@ $dual$",
     pub(super) fn put_function(&self) -> String {
         let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
         let (registers, above) = (self.each(", ", |r| r.stamp.clone()), next("dual_proposal"));
-        format!(
-            "CREATE FUNCTION {function}(dual_key bigint, dual_alive boolean, dual_marked boolean[],
+        let head = format!(
+            "CREATE FUNCTION {}(dual_key bigint, dual_alive boolean, dual_marked boolean[],
   dual_values text[], dual_proposal bigint, dual_file uuid, dual_relations text[])
 RETURNS text[] LANGUAGE plpgsql
-{PLANS} SET datestyle = 'ISO, YMD' AS $dual$
+{PLANS} SET datestyle = 'ISO, YMD' AS ",
+            self.function("put"),
+        );
+        let body = format!(
+            "
 DECLARE
   dual_set text;
   dual_own bigint := txid_current();
@@ -105,6 +117,9 @@ BEGIN
     IF NOT FOUND THEN
       IF dual_alive THEN
         RAISE EXCEPTION 'row exists in %, key %', {name}, dual_key USING ERRCODE = '{EXISTS}';
+      END IF;
+      IF EXISTS (SELECT FROM {target} AS u WHERE u.{key} = dual_key) THEN
+        {left_out}
       END IF;
       IF EXISTS (SELECT FROM {sidecar} AS s WHERE s.key = dual_key AND s.live) THEN
         RAISE EXCEPTION 'row absent in %, key %', {name}, dual_key USING ERRCODE = '{ABSENT}';
@@ -148,15 +163,15 @@ BEGIN
   RETURN (SELECT ARRAY[dual_before, dual_after, dual_surrogate] || h.header || dual_left
     FROM dual.header(dual_file, dual_relations) AS h (header));
 END
-$dual$",
-            function = self.function("put"),
+",
             rings = ring("dual_proposal"),
+            left_out = self.left_out("dual_key"),
             write = self.function("write"),
             epoch = crate::stamp::EPOCH_UNIX_MS,
             adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
-            oid = literal_text(target),
-            name = literal_text(self.name),
-            mine = literal_text(&format!(":{}:", self.name)),
+            oid = quoted_text(target),
+            name = quoted_text(self.name),
+            mine = quoted_text(&format!(":{}:", self.name)),
             surrogate = self.surrogate,
             columns = self.each(", ", |r| r.column.clone()),
             values = self.each(", ", |r| format!("u.{}::text", r.column)),
@@ -196,7 +211,8 @@ $dual$",
                 "{0} = CASE WHEN dual_marked[{at}] THEN dual_stamps[{at}] ELSE s.{0} END",
                 r.stamp,
             )),
-        )
+        );
+        head + &quoted_body(&body)
     }
 
     /// One piece of text for each register and its position, counted from one, joined.

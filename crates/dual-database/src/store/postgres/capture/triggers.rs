@@ -1,19 +1,10 @@
 //! The trigger functions and triggers of a tracked table. Pure: text from a [`Layout`].
 
-use super::layout::{Layout, literal_text, next};
+use super::layout::{Layout, next};
+use crate::schema::{quoted_body, quoted_text};
 
-/// The event that a trigger answers: its name, its clause, whether it is for each row.
-const EVENTS: [(&str, &str); 5] = [
-    ("inserted", "AFTER INSERT ON {t} REFERENCING NEW TABLE AS dual_new FOR EACH STATEMENT"),
-    (
-        "updated",
-        "AFTER UPDATE ON {t} REFERENCING OLD TABLE AS dual_old NEW TABLE AS dual_new \
-         FOR EACH STATEMENT",
-    ),
-    ("rekeyed", "AFTER UPDATE ON {t} FOR EACH ROW WHEN (OLD.{k} IS DISTINCT FROM NEW.{k})"),
-    ("deleted", "AFTER DELETE ON {t} REFERENCING OLD TABLE AS dual_old FOR EACH STATEMENT"),
-    ("truncated", "AFTER TRUNCATE ON {t} FOR EACH STATEMENT"),
-];
+/// The events that triggers answer, by what they are called.
+const EVENTS: [&str; 5] = ["inserted", "updated", "rekeyed", "deleted", "truncated"];
 
 /// As many triggers the table has of ours.
 pub(super) const TRIGGERS: usize = EVENTS.len();
@@ -64,7 +55,7 @@ impl Layout {
 
     /// The functions with the types of their arguments.
     fn signatures(&self) -> Vec<String> {
-        let called = EVENTS.iter().map(|(what, _)| format!("{}()", self.function(what)));
+        let called = EVENTS.iter().map(|what| format!("{}()", self.function(what)));
         let put = "bigint, boolean, boolean[], text[], bigint, uuid, text[]";
         let several = [("write", "jsonb, bigint, jsonb"), ("settle", "jsonb, bigint")];
         let ours = several
@@ -98,14 +89,35 @@ impl Layout {
     /// The triggers.
     #[must_use]
     pub fn triggers(&self) -> Vec<String> {
-        let create = |(what, clause): &(&str, &str)| {
-            let clause = clause.replace("{t}", &self.target).replace("{k}", &self.key);
+        let create = |what: &&str| {
             format!(
-                "CREATE TRIGGER dual_{what} {clause} EXECUTE FUNCTION {}()",
+                "CREATE TRIGGER dual_{what} {} EXECUTE FUNCTION {}()",
+                self.event(what),
                 self.function(what)
             )
         };
         EVENTS.iter().map(create).collect()
+    }
+
+    /// When the trigger fires, and whether for each row.
+    fn event(&self, what: &str) -> String {
+        let (target, key) = (&self.target, &self.key);
+        match what {
+            "inserted" => format!(
+                "AFTER INSERT ON {target} REFERENCING NEW TABLE AS dual_new FOR EACH STATEMENT"
+            ),
+            "updated" => format!(
+                "AFTER UPDATE ON {target} REFERENCING OLD TABLE AS dual_old NEW TABLE AS dual_new \
+                 FOR EACH STATEMENT"
+            ),
+            "rekeyed" => format!(
+                "AFTER UPDATE ON {target} FOR EACH ROW WHEN (OLD.{key} IS DISTINCT FROM NEW.{key})"
+            ),
+            "deleted" => format!(
+                "AFTER DELETE ON {target} REFERENCING OLD TABLE AS dual_old FOR EACH STATEMENT"
+            ),
+            _ => format!("AFTER TRUNCATE ON {target} FOR EACH STATEMENT"),
+        }
     }
 
     /// What lets the triggers fire for a session that applies what others have done
@@ -119,24 +131,27 @@ impl Layout {
 
     /// The names of the triggers.
     pub(in crate::store::postgres) fn trigger_names() -> Vec<String> {
-        EVENTS.iter().map(|(what, _)| format!("dual_{what}")).collect()
+        EVENTS.iter().map(|what| format!("dual_{what}")).collect()
     }
 
-    fn trigger_function(&self, what: &str, rows: Option<&str>, body: &str) -> String {
+    fn trigger_function(&self, what: &str, rows: Option<&str>, statements: &str) -> String {
         let mine = rows.map(|rows| self.mine(rows)).unwrap_or_default();
+        let body = format!(
+            "\n#variable_conflict use_variable\nDECLARE\n  own bigint;\n  kept text;\n  moment bigint;\n\
+             \x20 mine bigint;\nBEGIN\n{BEGUN}BEGIN\n{mine}{MOMENT}{statements}  IF FOUND AND {rings} THEN\n    \
+             PERFORM pg_notify('dual', '');\n  END IF;\n{excused}END;\n  RETURN NULL;\nEND\n",
+            rings = ring("moment"),
+            excused = self.excused(),
+        );
         // A plan is kept for the session and no table here is ever surely analysed: the
         // settings leave it no way but by key, no matter how large things were when it was made.
         format!(
             "CREATE FUNCTION {function}() RETURNS trigger\n\
              LANGUAGE plpgsql SECURITY DEFINER\n\
              SET search_path = pg_catalog, pg_temp SET enable_seqscan = off\n\
-             SET enable_nestloop = off SET jit = off AS $dual$\n\
-             #variable_conflict use_variable\nDECLARE\n  own bigint;\n  kept text;\n  moment bigint;\n\
-             \x20 mine bigint;\nBEGIN\n{BEGUN}BEGIN\n{mine}{MOMENT}{body}  IF FOUND AND {rings} THEN\n    PERFORM pg_notify('dual', '');\n  \
-             END IF;\n{}END;\n  RETURN NULL;\nEND\n$dual$",
-            self.excused(),
-            rings = ring("moment"),
+             SET enable_nestloop = off SET jit = off AS {body}",
             function = self.function(what),
+            body = quoted_body(&body),
         )
     }
 
@@ -159,14 +174,14 @@ impl Layout {
       RAISE WARNING 'dual: a change of % is not captured (%)', {name}, SQLSTATE;
     END;
 ",
-            name = literal_text(self.name),
+            name = quoted_text(self.name),
         )
     }
 
     /// Of the row that `put` is writing it sets the stamps itself. (What cascades from it is
     /// captured together with it, as if it were the same statement.)
     fn mine(&self, rows: &str) -> String {
-        let (prefix, key) = (literal_text(&format!(":{}:", self.name)), &self.key);
+        let (prefix, key) = (quoted_text(&format!(":{}:", self.name)), &self.key);
         format!(
             "  kept := own || {prefix};
   IF left(current_setting('dual.put', true), length(kept)) = kept THEN

@@ -1,7 +1,8 @@
 //! The function by which the library writes several rows: one call for a table, nothing dynamic.
 
-use super::layout::{Layout, Register, literal_text};
-use super::single::{ABSENT, EXISTS, MISSING};
+use super::layout::{Layout, Register};
+use super::single::{ABSENT, EXISTS, LEFT_OUT, MISSING};
+use crate::schema::{quoted_body, quoted_text};
 
 impl Layout {
     /// The function that does the changes of one table, given as marks
@@ -17,11 +18,15 @@ impl Layout {
     pub(super) fn write_function(&self) -> String {
         let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
         let columns = self.each(", ", |r| r.column.clone());
-        format!(
-            "CREATE FUNCTION {function}(dual_changes jsonb, dual_proposal bigint, dual_reads jsonb)
+        let head = format!(
+            "CREATE FUNCTION {}(dual_changes jsonb, dual_proposal bigint, dual_reads jsonb)
 RETURNS TABLE (row_before jsonb, row_after jsonb, row_surrogate bigint, row_values text[])
 LANGUAGE plpgsql SET enable_seqscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $dual$
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS ",
+            self.function("write"),
+        );
+        let body = format!(
+            "
 DECLARE
   dual_own bigint := txid_current();
   dual_wrong bigint;
@@ -66,9 +71,8 @@ BEGIN
     RETURN QUERY SELECT * FROM {settle}(dual_changes, dual_proposal);
   END IF;
 END
-$dual$",
-            function = self.function("write"),
-            name = literal_text(self.name),
+",
+            name = quoted_text(self.name),
             marks = self.marks("dual_changes"),
             settle = self.function("settle"),
             stamps = self.each(", ", |r| format!("coalesce(s.{0}, s.stamp)", r.stamp)),
@@ -82,14 +86,15 @@ $dual$",
             undone_delete = self.undone("NOT m.alive", "missing", MISSING),
             undone_update = self.undone("m.alive IS NULL", "missing", MISSING),
             undone_insert = self.undone("m.alive", "exists", EXISTS),
-        )
+        );
+        head + &quoted_body(&body)
     }
 
     /// The rows of a kind of change on which it was not `done`: it is said why. If the table
-    /// does not show why, a trigger of the user's has left the row out.
+    /// does not show why, a trigger or a rule of the user's has left the row out.
     fn undone(&self, these: &str, what: &str, code: &str) -> String {
         let expected = if code == EXISTS { "" } else { "NOT " };
-        let name = literal_text(self.name);
+        let name = quoted_text(self.name);
         let absent = match code {
             MISSING => format!(
                 "IF EXISTS (SELECT FROM {} AS s WHERE s.key = dual_wrong AND s.live) THEN
@@ -109,10 +114,20 @@ $dual$",
       IF {expected}EXISTS (SELECT FROM {target} AS u WHERE u.{key} = dual_wrong) THEN
         {absent}RAISE EXCEPTION 'row {what} in %, key %', {name}, dual_wrong USING ERRCODE = '{code}';
       END IF;
-      RAISE EXCEPTION 'a trigger has left the row out' USING ERRCODE = 'P0001';
+      {left_out}
     END IF;",
+            left_out = self.left_out("dual_wrong"),
             key = self.key,
             target = self.target,
+        )
+    }
+
+    /// Says that the row of that key, a variable, was left out.
+    pub(super) fn left_out(&self, key: &str) -> String {
+        format!(
+            "RAISE EXCEPTION 'a trigger or a rule has left out a row of %, key %', {}, {key} \
+             USING ERRCODE = '{LEFT_OUT}';",
+            quoted_text(self.name),
         )
     }
 }

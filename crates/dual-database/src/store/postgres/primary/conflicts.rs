@@ -1,6 +1,8 @@
 //! The conflict log on the server: what every file's pushes have met, and what files have met
 //! by themselves.
 
+use std::time::Duration;
+
 use tokio_postgres::types::Type;
 
 use super::row::{column, unexpected};
@@ -41,7 +43,7 @@ impl Primary<'_> {
              floor(date_part('epoch', noted) * 1000)::bigint, reviewed FROM dual.conflict \
              WHERE table_name = ANY ($2) ORDER BY id DESC LIMIT $1";
         let parameters: [Parameter<'_>; 2] = [(&limit, Type::INT8), (&names, Type::TEXT_ARRAY)];
-        let rows = self.session.query(operation, sql, &parameters).await?;
+        let rows = self.session.ask(operation, sql, &parameters).await?;
         let mut entries = Vec::with_capacity(rows.len());
         for row in &rows {
             let (relation, register): (String, String) =
@@ -69,7 +71,7 @@ impl Primary<'_> {
     pub async fn unreviewed_count(&self) -> Result<u64> {
         let operation = "count PostgreSQL's conflicts";
         let sql = "SELECT count(*) FROM dual.conflict WHERE NOT reviewed";
-        let rows = self.session.query(operation, sql, &[]).await?;
+        let rows = self.session.ask(operation, sql, &[]).await?;
         let count: i64 = column(rows.first().ok_or_else(|| unexpected(operation))?, 0, operation)?;
         u64::try_from(count).map_err(|_| unexpected(operation))
     }
@@ -81,6 +83,30 @@ impl Primary<'_> {
     pub async fn review_all(&self) -> Result<u64> {
         let sql = "UPDATE dual.conflict SET reviewed = true WHERE NOT reviewed";
         self.session.execute("review PostgreSQL's conflicts", sql, &[]).await
+    }
+
+    /// Removes entries that were noted so long ago, the oldest first and a few at a time; says how
+    /// many.
+    ///
+    /// # Errors
+    /// As for [`crate::store::postgres::Session::query`].
+    pub async fn forget_conflicts(&self, keep: Duration) -> Result<u64> {
+        // By number, as they were noted: what a file told late waits until it is among the oldest.
+        let sql = format!(
+            "DELETE FROM dual.conflict WHERE id IN \
+             (SELECT id FROM dual.conflict ORDER BY id LIMIT {CHUNK}) \
+             AND noted < clock_timestamp() - $1 * interval '1 second'"
+        );
+        let seconds = keep.as_secs_f64();
+        let parameters: [Parameter<'_>; 1] = [(&seconds, Type::FLOAT8)];
+        let mut forgotten = 0;
+        loop {
+            let operation = "forget PostgreSQL's old conflicts";
+            match self.session.execute(operation, &sql, &parameters).await? {
+                0 => return Ok(forgotten),
+                some => forgotten += some,
+            }
+        }
     }
 
     /// Adds entries that a file has noted by itself; those that are there stay as they are.

@@ -38,6 +38,7 @@ pub use doorbell::Listener;
 pub use pool::{Pool, Pooled};
 pub use prepare::{Found, Prepared, prepare};
 pub(crate) use prepare::{Planned, plan_known};
+pub use purge::PurgeMark;
 pub use push::LOCKED;
 pub(crate) use trial::{Trial, try_out};
 

@@ -1,5 +1,7 @@
 //! Forgetting: tombstones below the horizon, and transaction ids of another history.
 
+use std::time::{Duration, Instant};
+
 use tokio_postgres::types::Type;
 
 use super::row::{column, unexpected};
@@ -9,7 +11,17 @@ use crate::stamp::Stamp;
 use crate::store::postgres::Parameter;
 
 /// How many tombstones go in one transaction, which keeps writers waiting.
-const CHUNK: i64 = 20_000;
+const CHUNK: usize = 5_000;
+
+/// How many rows of a sidecar are looked at in one statement.
+const RANGE: i64 = 50_000;
+
+/// Where a purge goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PurgeMark {
+    table: usize,
+    after: Option<i64>,
+}
 
 impl Primary<'_> {
     /// Transaction ids from the future belong to another history: they become 0. Without any it
@@ -30,7 +42,7 @@ impl Primary<'_> {
             .chain([format!("EXISTS (SELECT FROM dual.installation WHERE purged >= {future})")])
             .collect();
         let sql = format!("SELECT {}", found.join(" OR "));
-        let rows = self.session.query(operation, &sql, &[]).await?;
+        let rows = self.session.ask(operation, &sql, &[]).await?;
         let any: bool = column(rows.first().ok_or_else(|| unexpected(operation))?, 0, operation)?;
         if !any {
             return Ok(());
@@ -53,40 +65,74 @@ impl Primary<'_> {
     }
 
     /// Removes tombstones that are wholly below the horizon and whose transaction every running
-    /// one has passed, and records the horizon and the highest of those transactions. Returns how
-    /// many. Looks for them without a lock; writers wait only while they are removed, a part at
-    /// a time.
+    /// one has passed, and records the horizon and the highest of those transactions. Looks for
+    /// them by ranges of keys and without a lock: no statement takes longer because the table is
+    /// large. Writers wait only while some are removed. After `within` it says where it can go on.
     ///
     /// # Errors
     /// As for [`crate::store::postgres::Session::commit`]. What was removed before an error
     /// stays removed.
-    pub async fn purge(&self, horizon: Stamp) -> Result<u64> {
-        let mut purged = 0;
-        for table in self.tables {
-            loop {
-                let gone = self.purge_part(table, horizon).await?;
-                purged += gone;
-                if gone == 0 {
-                    break;
-                }
+    pub async fn purge(
+        &self,
+        horizon: Stamp,
+        from: PurgeMark,
+        within: Duration,
+    ) -> Result<(u64, Option<PurgeMark>)> {
+        let begun = Instant::now();
+        let (mut purged, mut mark) = (0, from);
+        while let Some(table) = self.tables.get(mark.table) {
+            let (gone, after) = self.purge_part(table, horizon, mark.after).await?;
+            purged += gone;
+            mark = match after {
+                Some(_) => PurgeMark { after, ..mark },
+                None => PurgeMark { table: mark.table + 1, after: None },
+            };
+            if begun.elapsed() >= within && mark.table < self.tables.len() {
+                return Ok((purged, Some(mark)));
             }
         }
-        Ok(purged)
+        Ok((purged, None))
     }
 
-    async fn purge_part(&self, table: &RemoteTable, horizon: Stamp) -> Result<u64> {
+    /// One range of keys; says how many are gone and with which key it ends, if not with the table.
+    async fn purge_part(
+        &self,
+        table: &RemoteTable,
+        horizon: Stamp,
+        after: Option<i64>,
+    ) -> Result<(u64, Option<i64>)> {
         let operation = "purge tombstones in PostgreSQL";
         let sidecar = &table.layout.sidecar;
         let horizon = horizon.raw();
         let condition =
             "NOT live AND stamp < $1 AND txid < txid_snapshot_xmin(txid_current_snapshot())";
-        let sql = format!("SELECT key FROM {sidecar} WHERE {condition} LIMIT {CHUNK}");
-        let rows = self.session.query(operation, &sql, &[(&horizon, Type::INT8)]).await?;
-        let keys: Vec<i64> =
-            rows.iter().map(|row| column(row, 0, operation)).collect::<Result<_>>()?;
-        if keys.is_empty() {
-            return Ok(0);
+        let sql = format!(
+            "SELECT max(key), count(*), array_agg(key) FILTER (WHERE {condition}) FROM \
+             (SELECT key, live, stamp, txid FROM {sidecar} WHERE $2::bigint IS NULL OR key > $2 \
+              ORDER BY key LIMIT {RANGE}) AS s"
+        );
+        let parameters: [Parameter<'_>; 2] = [(&horizon, Type::INT8), (&after, Type::INT8)];
+        let rows = self.session.ask(operation, &sql, &parameters).await?;
+        let row = rows.first().ok_or_else(|| unexpected(operation))?;
+        let (last, count): (Option<i64>, i64) =
+            (column(row, 0, operation)?, column(row, 1, operation)?);
+        let keys: Option<Vec<i64>> = column(row, 2, operation)?;
+        let after = last.filter(|_| count >= RANGE);
+        let mut gone = 0;
+        for keys in keys.unwrap_or_default().chunks(CHUNK) {
+            gone += self.purge_keys(sidecar, condition, horizon, keys.to_vec()).await?;
         }
+        Ok((gone, after))
+    }
+
+    async fn purge_keys(
+        &self,
+        sidecar: &str,
+        condition: &str,
+        horizon: i64,
+        keys: Vec<i64>,
+    ) -> Result<u64> {
+        let operation = "purge tombstones in PostgreSQL";
         let sql = format!(
             "WITH gone AS (DELETE FROM {sidecar} WHERE key = ANY ($2) AND {condition} \
                RETURNING txid), \

@@ -14,7 +14,7 @@ use crate::{Error, Kind, Result};
 /// tables that were perhaps never analysed, and one that reads them whole would be taken for
 /// cheap.
 pub(super) const BY_KEY: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
-     SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
+     SET LOCAL enable_mergejoin = off";
 
 /// A value as the server writes it; `None`: NULL.
 pub(super) type Text = Option<String>;
@@ -148,7 +148,7 @@ impl RemoteTable {
             let (surrogate, unreadable) = (None, None);
             Ok(RemoteRow { id, surrogate, version, txid, unreadable, is_loose })
         };
-        if !parts.live && !(parts.present && parts.as_it_stands) {
+        if !(parts.live || parts.present && parts.as_it_stands) {
             return bare(Version { live, columns: Vec::new() }.stored(&self.defaults));
         }
         if !parts.present || (is_noted && !parts.as_it_stands) {

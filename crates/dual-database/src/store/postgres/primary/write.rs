@@ -12,7 +12,7 @@ use crate::merge::{Admission, Change, Register, Version};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::capture::{Entry, Mark, entry_of, refusal};
-use crate::store::postgres::{Access, Call, Parameter, sqlstate};
+use crate::store::postgres::{Access, Call, Parameter, is_unsupported, sqlstate};
 use crate::value::Value;
 use crate::{Error, Kind, Result};
 
@@ -114,6 +114,12 @@ impl Primary<'_> {
             };
             if let Some(refused) = self.refused(&error) {
                 return Ok(Err(refused));
+            }
+            if is_unsupported(&error) {
+                let message = error.message().to_owned();
+                return Err(Error::new(Kind::InvalidData, OPERATION, message)
+                    .with_hint("nothing was changed; a table with rules (CREATE RULE) cannot be written to")
+                    .with_source(error));
             }
             if attempt == ATTEMPTS || !matches!(sqlstate(&error), Some("40001" | "40P01")) {
                 return Err(error);

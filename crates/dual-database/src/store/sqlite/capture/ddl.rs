@@ -26,7 +26,7 @@ pub const COMMON: [&str; 2] = [
 ];
 
 /// What is not of one table but of the file: that of the node and of an import too.
-pub(super) const OF_THE_FILE: [&str; 8] = [
+pub(super) const OF_THE_FILE: [&str; 9] = [
     "dual_state",
     "dual_tracked",
     "dual_node",
@@ -34,6 +34,7 @@ pub(super) const OF_THE_FILE: [&str; 8] = [
     "dual_writer",
     "dual_conflict",
     "dual_quarantine",
+    "dual_damage",
     "dual_import_run",
 ];
 

@@ -1,10 +1,11 @@
 //! Changes made in this file, and what is done to the sidecar alone.
 
 use rusqlite::types::Value as Stored;
-use rusqlite::{ToSql, params_from_iter};
+use rusqlite::{ToSql, ffi, params_from_iter};
 
 use super::super::capture::{Entry, entry, put, settle, state};
 use super::super::{failed, to_sqlite};
+use super::watch::limited;
 use super::{Content, LocalRow, Taken};
 use crate::merge::{Bases, Change, Tracked};
 use crate::schema::RowId;
@@ -20,13 +21,24 @@ impl Content<'_> {
     /// Invalid data if the table refuses it, not found if it updates a row that is not there;
     /// else those of [`failed`].
     pub fn change(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<()> {
+        self.change_row(id, change, stamp).map_err(|error| error.about(self.name_of(id)))
+    }
+
+    /// As [`Content::change`]; if the table refuses it, the row is in quarantine.
+    ///
+    /// # Errors
+    /// Those of [`failed`] that are not about the row.
+    pub fn try_change(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<Taken> {
+        self.attempt(id, || self.change_row(id, change, stamp))
+    }
+
+    fn change_row(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<()> {
         let operation = "write a row of the SQLite file";
         let before = self.captured(id)?;
         let seen = before.as_ref().map(|row| &row.tracked);
         let lives = seen.is_some_and(|row| row.version.lives());
         if matches!(change, Change::Update(_)) && !lives {
-            return Err(Error::new(Kind::NotFound, operation, "there is no such row")
-                .about(self.name_of(id)));
+            return Err(Error::new(Kind::NotFound, operation, "there is no such row"));
         }
         let local = self.local(id.table)?;
         let unseen = state(self.connection())?.horizon;
@@ -36,31 +48,8 @@ impl Content<'_> {
             None if tracked.version.live.value => Some(self.provisional(id.table)?),
             None => None,
         };
-        self.write_row(id, before.as_ref(), &tracked, surrogate)
-            .map_err(|error| error.about(self.name_of(id)))?;
+        self.write_row(id, before.as_ref(), &tracked, surrogate)?;
         self.settle_row(id, &tracked, self.next_seq()?).map(|_| ())
-    }
-
-    /// As [`Content::change`]; if the table refuses it, the row is in quarantine.
-    ///
-    /// # Errors
-    /// Those of [`failed`] that are not about the row.
-    pub fn try_change(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<Taken> {
-        let operation = "write a row of the SQLite file";
-        self.execute(operation, "SAVEPOINT dual_change", &[])?;
-        match self.change(id, change, stamp) {
-            Ok(()) => {
-                self.execute(operation, "RELEASE dual_change", &[])?;
-                Ok(Taken::Done)
-            }
-            Err(error) if error.is_invalid_data() && !self.connection().is_autocommit() => {
-                self.execute(operation, "ROLLBACK TO dual_change", &[])?;
-                self.execute(operation, "RELEASE dual_change", &[])?;
-                self.refuse(id, &error)?;
-                Ok(Taken::Refused)
-            }
-            Err(error) => Err(error),
-        }
     }
 
     /// Writes bases and stamps of a row whose values stay as they are (acknowledge, restamp,
@@ -76,18 +65,23 @@ impl Content<'_> {
         }
     }
 
-    /// Removes a row and all that is known of it: it was purged.
+    /// Removes a row and all that is known of it: it was purged. If the table does not let it go, it
+    /// is in quarantine.
     ///
     /// # Errors
-    /// Invalid data if the table refuses to let it go; else those of [`failed`].
-    pub fn forget(&self, id: RowId) -> Result<()> {
+    /// Those of [`failed`] that are not about the row.
+    pub fn forget(&self, id: RowId) -> Result<Taken> {
         let operation = "forget a row of the SQLite file";
         let local = self.local(id.table)?;
-        self.execute(operation, &local.statements.delete, &[&id.key])?;
+        let gone = self.attempt(id, || limited(operation, || self.delete_row(operation, id)))?;
+        if gone == Taken::Refused {
+            return Ok(gone);
+        }
         let sql = format!("DELETE FROM {} WHERE key = ?1", local.layout.sidecar);
         self.execute(operation, &sql, &[&id.key])?;
         let sql = "DELETE FROM dual_quarantine WHERE name = ?1 AND key = ?2";
-        self.execute(operation, sql, &[&local.table.name(), &id.key]).map(|_| ())
+        self.execute(operation, sql, &[&local.table.name(), &id.key])?;
+        Ok(gone)
     }
 
     /// Takes over the purge horizon, and forgets the tombstones wholly below it in which nothing
@@ -116,7 +110,8 @@ impl Content<'_> {
         Ok(purged)
     }
 
-    /// Makes the data row what `after` says, as far as it is not so.
+    /// Makes the data row what `after` says, as far as it is not so. What a trigger of the table
+    /// leaves out (`RAISE(IGNORE)`) is refused: nothing of it was done, and nobody has said so.
     pub(super) fn write_row(
         &self,
         id: RowId,
@@ -125,13 +120,22 @@ impl Content<'_> {
         surrogate: Option<i64>,
     ) -> Result<()> {
         let operation = "write a row of the SQLite file";
+        limited(operation, || self.write_watched(operation, id, before, after, surrogate))
+    }
+
+    fn write_watched(
+        &self,
+        operation: &'static str,
+        id: RowId,
+        before: Option<&LocalRow>,
+        after: &Tracked,
+        surrogate: Option<i64>,
+    ) -> Result<()> {
         let local = self.local(id.table)?;
         let living = before.filter(|row| row.tracked.version.lives());
         if !after.version.live.value {
             return match living {
-                Some(_) => {
-                    self.execute(operation, &local.statements.delete, &[&id.key]).map(|_| ())
-                }
+                Some(_) => self.delete_row(operation, id),
                 None => Ok(()),
             };
         }
@@ -148,10 +152,31 @@ impl Content<'_> {
         let mut values =
             vec![surrogate.map_or(Stored::Null, Stored::Integer), Stored::Integer(id.key)];
         values.extend(self.values(id, after)?.iter().map(to_sqlite));
-        self.connection()
+        let inserted = self
+            .connection()
             .prepare_cached(&local.statements.insert)
             .and_then(|mut insert| insert.execute(params_from_iter(values)))
-            .map(|_| ())
+            .map_err(|cause| failed(operation, cause))?;
+        if inserted == 0 { Err(left_out(operation)) } else { Ok(()) }
+    }
+
+    fn delete_row(&self, operation: &'static str, id: RowId) -> Result<()> {
+        let deleted =
+            self.execute(operation, &self.local(id.table)?.statements.delete, &[&id.key])?;
+        if deleted == 0 && self.is_there(operation, id)? {
+            return Err(left_out(operation));
+        }
+        Ok(())
+    }
+
+    /// Whether the table has the row.
+    fn is_there(&self, operation: &'static str, id: RowId) -> Result<bool> {
+        let layout = &self.local(id.table)?.layout;
+        let sql =
+            format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {} = ?1)", layout.target, layout.key);
+        self.connection()
+            .prepare_cached(&sql)
+            .and_then(|mut look| look.query_row([id.key], |row| row.get(0)))
             .map_err(|cause| failed(operation, cause))
     }
 
@@ -163,6 +188,7 @@ impl Content<'_> {
         after: &Tracked,
         surrogate: Option<i64>,
     ) -> Result<bool> {
+        let operation = "write a row of the SQLite file";
         let layout = &self.local(id.table)?.layout;
         let mut sets = Vec::new();
         let mut values = vec![Stored::Integer(id.key)];
@@ -192,11 +218,20 @@ impl Content<'_> {
             sets.join(", "),
             layout.key
         );
-        self.connection()
+        let updated = self
+            .connection()
             .prepare_cached(&sql)
             .and_then(|mut update| update.execute(params_from_iter(values)))
-            .map(|rows| rows > 0)
-            .map_err(|cause| failed("write a row of the SQLite file", cause))
+            .map_err(|cause| failed(operation, cause))?;
+        if updated == 0 && self.is_there(operation, id)? {
+            return Err(left_out(operation));
+        }
+        if let (Some(old), Some(new)) = (before.surrogate, surrogate)
+            && old != new
+        {
+            self.move_references(id.table, old, new)?;
+        }
+        Ok(updated > 0)
     }
 
     /// Puts the sidecar as the write wants it; says whether the row is as wanted.
@@ -243,7 +278,10 @@ impl Content<'_> {
         }
         let other = self.provisional(id.table)?;
         let operation = "number a row of the SQLite file";
-        self.execute(operation, &local.statements.vacate, &[&number, &id.key, &other]).map(|_| ())
+        match self.execute(operation, &local.statements.vacate, &[&number, &id.key, &other])? {
+            0 => Err(left_out(operation)),
+            _ => self.move_references(id.table, number, other),
+        }
     }
 
     fn values(&self, id: RowId, tracked: &Tracked) -> Result<Vec<Value>> {
@@ -279,4 +317,11 @@ impl Content<'_> {
             .and_then(|mut statement| statement.execute(values))
             .map_err(|cause| failed(operation, cause))
     }
+}
+
+/// A trigger of the user's has kept a write from being done, without an error.
+fn left_out(operation: &'static str) -> Error {
+    let code = ffi::Error::new(ffi::SQLITE_CONSTRAINT_TRIGGER);
+    let message = "a trigger of the table has left the row out".to_owned();
+    failed(operation, rusqlite::Error::SqliteFailure(code, Some(message)))
 }

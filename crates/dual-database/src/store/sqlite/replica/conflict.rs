@@ -79,6 +79,17 @@ impl Content<'_> {
         numbers.iter().try_for_each(|number| self.execute(OPERATION, sql, &[number]).map(|_| ()))
     }
 
+    /// Removes entries that were noted before that moment, at most so many; never one that
+    /// PostgreSQL has not heard of. Says how many.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn forget_conflicts(&self, before_ms: i64, most: usize) -> Result<usize> {
+        let sql = "DELETE FROM dual_conflict WHERE number IN (SELECT number FROM dual_conflict \
+                   WHERE sent = 1 AND noted < ?1 ORDER BY number LIMIT ?2)";
+        self.execute(OPERATION, sql, &[&before_ms, &i64::try_from(most).unwrap_or(i64::MAX)])
+    }
+
     /// How many entries no person has seen.
     ///
     /// # Errors

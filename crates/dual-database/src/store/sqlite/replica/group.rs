@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::{oneshot, watch};
@@ -12,11 +13,21 @@ use super::super::failed;
 use super::place::{Fate, Place, moved};
 use super::reader::panicked;
 use super::station::Station;
-use super::{Content, Durability, open};
+use super::{Content, Durability, is_endless, open};
 use crate::{Error, Kind, Result, Store};
 
 /// As many callers share one transaction at most.
 const GROUP: usize = 64;
+
+/// What a caller asks for besides its work.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub durability: Durability,
+    /// It takes long, and shares its transaction with nobody.
+    pub alone: bool,
+    /// How long it is waited for its turn; `None`: for ever.
+    pub within: Option<Duration>,
+}
 
 /// The handle of the writing thread.
 #[derive(Debug)]
@@ -42,9 +53,10 @@ struct Stop {
 
 /// What a caller wants done, with where the answer goes.
 trait Job: Send {
-    /// Whether the caller still waits.
-    fn is_wanted(&self) -> bool;
-    fn durability(&self) -> Durability;
+    /// Its turn has come; says whether the caller still waits for that. From then on it waits
+    /// for the end.
+    fn begin(&self) -> bool;
+    fn terms(&self) -> Terms;
     /// Does it; says whether it went well.
     fn run(&mut self, content: &Content<'_>) -> bool;
     /// Why it did not go well.
@@ -55,7 +67,9 @@ trait Job: Send {
 
 struct Ticket<T, W> {
     operation: &'static str,
-    durability: Durability,
+    terms: Terms,
+    /// Set by whoever comes first: the thread that begins, or the caller who gives up.
+    decided: Arc<AtomicBool>,
     work: Option<W>,
     result: Option<Result<T>>,
     answer: oneshot::Sender<Result<T>>,
@@ -84,12 +98,12 @@ impl Failure {
 }
 
 impl<T: Send, W: FnOnce(&Content<'_>) -> Result<T> + Send> Job for Ticket<T, W> {
-    fn is_wanted(&self) -> bool {
-        !self.answer.is_closed()
+    fn begin(&self) -> bool {
+        !self.answer.is_closed() && !self.decided.swap(true, Ordering::AcqRel)
     }
 
-    fn durability(&self) -> Durability {
-        self.durability
+    fn terms(&self) -> Terms {
+        self.terms
     }
 
     fn run(&mut self, content: &Content<'_>) -> bool {
@@ -149,17 +163,34 @@ impl Committer {
         Ok(committer)
     }
 
-    /// Runs `work` in a transaction that it may share.
+    /// Runs `work` in a transaction that it may share. `None`: its turn did not come in time, and
+    /// it is not done.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         operation: &'static str,
-        durability: Durability,
+        terms: Terms,
         work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let (answer, answered) = oneshot::channel();
-        let ticket = Ticket { operation, durability, work: Some(work), result: None, answer };
+    ) -> Result<Option<T>> {
+        let (answer, mut answered) = oneshot::channel();
+        let decided = Arc::new(AtomicBool::new(false));
+        let ticket = Ticket {
+            operation,
+            terms,
+            decided: Arc::clone(&decided),
+            work: Some(work),
+            result: None,
+            answer,
+        };
         self.send(Message::Work(Box::new(ticket))).map_err(|()| closing(operation))?;
-        answered.await.map_err(|_| closing(operation))?
+        let answer = match terms.within {
+            None => answered.await,
+            Some(within) => match tokio::time::timeout(within, &mut answered).await {
+                Ok(answer) => answer,
+                Err(_) if !decided.swap(true, Ordering::AcqRel) => return Ok(None),
+                Err(_) => answered.await,
+            },
+        };
+        answer.map_err(|_| closing(operation))?.map(Some)
     }
 
     /// Ends when the thread has closed its connection.
@@ -217,6 +248,11 @@ impl Thread {
             let mut jobs = Vec::new();
             for message in std::iter::once(first).chain(rest.take(GROUP - 1)) {
                 match message {
+                    // Whoever came before it has its answer first.
+                    Message::Work(job) if job.terms().alone => {
+                        self.together(std::mem::take(&mut jobs));
+                        self.together(vec![job]);
+                    }
                     Message::Work(job) => jobs.push(job),
                     Message::Damaged(generation) => {
                         let is_known = self.place.generation() != generation;
@@ -226,14 +262,18 @@ impl Thread {
                     }
                 }
             }
-            jobs.retain(|job| job.is_wanted());
-            if jobs.is_empty() {
-                continue;
-            }
+            self.together(jobs);
+        }
+        self.station.close();
+    }
+
+    /// Does these in one transaction, and answers.
+    fn together(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        jobs.retain(|job| job.begin());
+        if !jobs.is_empty() {
             let failure = self.group(&mut jobs).err();
             jobs.into_iter().for_each(|job| job.answer(failure.as_ref()));
         }
-        self.station.close();
     }
 
     /// One transaction, up to where its callers can be answered.
@@ -266,7 +306,7 @@ impl Thread {
         let wrap = |cause| failed(operation, cause);
         let generation = self.station.ready()?;
         let connection = self.station.connection()?;
-        let is_full = jobs.iter().any(|job| job.durability() == Durability::Full);
+        let is_full = jobs.iter().any(|job| job.terms().durability == Durability::Full);
         let durability = if is_full { Durability::Full } else { Durability::Normal };
         if self.synchronous != Some((generation, durability)) {
             let level = if is_full { "FULL" } else { "NORMAL" };
@@ -318,7 +358,11 @@ impl Thread {
                             "the transaction was ended by its work",
                         )
                     },
-                    |error| Failure::of(error).error(operation),
+                    |error| match is_endless(error) {
+                        // It says nothing about the others.
+                        true => taken_back(operation),
+                        false => Failure::of(error).error(operation),
+                    },
                 ));
             }
             if went_well {
@@ -337,6 +381,13 @@ fn renewed_file(operation: &'static str) -> Error {
     let message = "the file was damaged and has been made anew";
     Error::new(Kind::Unavailable(Store::Sqlite), operation, message)
         .with_hint("its rows come back from PostgreSQL; the call can be repeated")
+}
+
+/// What callers get whose transaction was ended by another one's work.
+fn taken_back(operation: &'static str) -> Error {
+    let message = "another write has ended the transaction";
+    Error::new(Kind::Unavailable(Store::Sqlite), operation, message)
+        .with_hint("nothing was written; the call can be repeated")
 }
 
 fn closing(operation: &'static str) -> Error {

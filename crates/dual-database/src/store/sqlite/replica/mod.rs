@@ -8,6 +8,7 @@
 mod change;
 mod conflict;
 mod content;
+mod damage;
 mod follow;
 mod gaps;
 mod group;
@@ -17,6 +18,7 @@ mod open;
 mod place;
 mod quarantine;
 mod reader;
+mod references;
 mod rows;
 mod salvage;
 mod scrub;
@@ -24,6 +26,7 @@ mod statements;
 mod station;
 mod take;
 mod turn;
+mod watch;
 
 mod list;
 
@@ -35,22 +38,26 @@ use uuid::Uuid;
 
 pub use content::Content;
 
-use self::group::Committer;
+use self::group::{Committer, Terms};
 use self::place::Place;
 use self::reader::Reader;
+use self::references::References;
 use self::statements::Statements;
+use self::watch::Endless;
 use super::capture::Layout;
 use crate::merge::{Conflict, Defaults, RegisterId, Tracked};
 use crate::schema::{Making, RowId, Table};
 use crate::stamp::{Stamp, Writer};
 use crate::sync::{Follow, Lease, Tokens};
-use crate::{Kind, Result};
+use crate::{Error, Kind, Result};
 
 pub use list::ListedRow;
+pub(crate) use open::refuse_taken_away;
 pub(crate) use place::LOCK;
 pub use scrub::Scrub;
 pub(crate) use turn::PUSH;
 pub use turn::PushTurn;
+pub use watch::is_endless;
 
 /// How a file is opened.
 #[derive(Clone, Debug)]
@@ -75,6 +82,8 @@ pub struct LocalTable {
     /// The defaults of the data columns.
     pub defaults: Defaults,
     statements: Arc<Statements>,
+    endless: Arc<Endless>,
+    references: Arc<References>,
     making: Making,
 }
 
@@ -87,6 +96,8 @@ impl LocalTable {
             table: table.clone(),
             layout,
             statements,
+            endless: Arc::default(),
+            references: Arc::default(),
             making,
         }
     }
@@ -200,15 +211,33 @@ pub struct Quarantined {
     pub retry_ms: i64,
 }
 
+/// A damaged file that was set aside and made anew. What was pending in it and could not be read
+/// is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where the damaged file is kept.
+    pub aside: String,
+    /// When it was set aside, in milliseconds since 1970.
+    pub noted_ms: i64,
+    /// Rows that were taken over from it.
+    pub taken: u64,
+    /// At least so many rows could not be read; `None`: nothing could.
+    pub unreadable: Option<u64>,
+    /// Rows that could be read, and that the table refuses.
+    pub refused: u64,
+}
+
 /// The open file. Share it in an `Arc`.
 ///
 /// Dropping it interrupts what is running, rolls back what is not committed and closes the file.
 #[derive(Debug)]
 pub struct Replica {
     place: Arc<Place>,
-    /// Goes first: the last connection to close writes the log back into the file, which a
-    /// reading one may not.
+    /// The reading ones go first: the last connection to close writes the log back into the file,
+    /// which a reading one may not.
     reader: Reader,
+    /// For what may take long.
+    lister: Reader,
     committer: Committer,
 }
 
@@ -226,7 +255,8 @@ impl Replica {
         let place = Arc::new(Place::new(settings));
         let committer = Committer::start(Arc::clone(&place)).await?;
         let reader = Reader::start(Arc::clone(&place))?;
-        Ok(Replica { place, committer, reader })
+        let lister = Reader::start(Arc::clone(&place))?;
+        Ok(Replica { place, committer, reader, lister })
     }
 
     /// The tables in their order.
@@ -249,7 +279,46 @@ impl Replica {
         durability: Durability,
         work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.committer.call(operation, durability, work).await
+        self.written(operation, Terms { durability, alone: false, within: None }, work).await
+    }
+
+    /// The same; if others keep the writing connection busy for longer than that, it is not done.
+    ///
+    /// # Errors
+    /// As for [`Replica::write`]; unavailable if its turn did not come ([`is_busy`] tells).
+    pub async fn write_within<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        within: Duration,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let terms = Terms { durability, alone: false, within: Some(within) };
+        self.written(operation, terms, work).await
+    }
+
+    /// The same, of many rows: nobody who wants little shares the transaction, or waits for it
+    /// longer than he wants to.
+    ///
+    /// # Errors
+    /// As for [`Replica::write`].
+    pub async fn write_many<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.written(operation, Terms { durability, alone: true, within: None }, work).await
+    }
+
+    async fn written<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        terms: Terms,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let written = self.committer.call(operation, terms, work).await?;
+        written.ok_or_else(|| busy(operation))
     }
 
     /// Runs `work` in a read transaction on the reading connection.
@@ -262,12 +331,34 @@ impl Replica {
         operation: &'static str,
         work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.read_on(&self.reader, operation, work).await
+    }
+
+    /// The same on another connection, for what may take long (a list of everything): nobody else
+    /// waits behind it. It ends when its caller does not wait for it any more.
+    ///
+    /// # Errors
+    /// As for [`Replica::read`].
+    pub async fn read_long<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.read_on(&self.lister, operation, work).await
+    }
+
+    async fn read_on<T: Send + 'static>(
+        &self,
+        reader: &Reader,
+        operation: &'static str,
+        work: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let generation = self.generation();
-        let work = match self.reader.call(operation, work).await {
+        let work = match reader.call(operation, work).await {
             reader::Answer::Done(Err(error)) if open::is_damage(&error) => {
                 self.committer.damaged(generation);
                 self.settle(operation).await?;
-                return Err(crate::Error::new(
+                return Err(Error::new(
                     Kind::Unavailable(Side::Sqlite),
                     operation,
                     "the file was damaged and has been made anew",
@@ -279,7 +370,7 @@ impl Replica {
         };
         // The writing thread brings the file back, or says why it cannot.
         self.settle(operation).await?;
-        match self.reader.call(operation, work).await {
+        match reader.call(operation, work).await {
             reader::Answer::Done(result) => result,
             reader::Answer::Moved(_) => Err(place::moved(operation)),
         }
@@ -287,7 +378,7 @@ impl Replica {
 
     /// Waits until the writing thread has looked at the file.
     async fn settle(&self, operation: &'static str) -> Result<()> {
-        self.committer.call(operation, Durability::Normal, |_| Ok(())).await
+        self.write(operation, Durability::Normal, |_| Ok(())).await
     }
 
     /// The writer number that this process has taken in the file, until it is closed. It can
@@ -341,6 +432,20 @@ impl Replica {
     pub fn path(&self) -> &std::path::Path {
         self.place.path()
     }
+}
+
+/// What is told whose turn did not come in time.
+const BUSY: &str = "this process is writing much into the SQLite file";
+
+fn busy(operation: &'static str) -> Error {
+    Error::new(Kind::Unavailable(Side::Sqlite), operation, BUSY)
+        .with_hint("it comes to its end by itself; repeat it, or allow more time")
+}
+
+/// Whether a write was not done only because its turn did not come in time: the file is well.
+#[must_use]
+pub fn is_busy(error: &Error) -> bool {
+    error.message() == BUSY
 }
 
 /// The register's name in the conflict log: `live`, or the column's.

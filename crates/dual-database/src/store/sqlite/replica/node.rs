@@ -14,7 +14,7 @@ const OPERATION: &str = "read the state of the SQLite file";
 
 /// What stands beside the sidecars: each statement can be repeated. Numbers of 128 bits are kept
 /// as text.
-pub(super) const TABLES: [&str; 7] = [
+pub(super) const TABLES: [&str; 9] = [
     "CREATE TABLE IF NOT EXISTS dual_node (\n  \
        one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
        file TEXT NOT NULL,\n  \
@@ -66,6 +66,14 @@ pub(super) const TABLES: [&str; 7] = [
        since INTEGER NOT NULL,\n  \
        retry INTEGER NOT NULL,\n  \
        PRIMARY KEY (name, key, refused_by)\n)",
+    "CREATE INDEX IF NOT EXISTS dual_quarantine_due ON dual_quarantine (name, refused_by, retry, key)",
+    "CREATE TABLE IF NOT EXISTS dual_damage (\n  \
+       aside TEXT PRIMARY KEY,\n  \
+       noted INTEGER NOT NULL,\n  \
+       taken INTEGER NOT NULL,\n  \
+       unreadable INTEGER,\n  \
+       refused INTEGER NOT NULL,\n  \
+       reviewed INTEGER NOT NULL\n)",
 ];
 
 impl Content<'_> {
@@ -235,12 +243,10 @@ pub(super) fn install(connection: &Connection, begins: &Follow) -> Result<()> {
 
 /// Columns that the node has got since its table was made.
 fn add_columns(connection: &Connection) -> rusqlite::Result<()> {
-    for column in ["inspected"] {
-        let there = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('dual_node') WHERE name = ?1)";
-        if !connection.query_row(there, [column], |row| row.get::<_, bool>(0))? {
-            connection
-                .execute_batch(&format!("ALTER TABLE dual_node ADD COLUMN {column} INTEGER"))?;
-        }
+    let there =
+        "SELECT EXISTS (SELECT 1 FROM pragma_table_info('dual_node') WHERE name = 'inspected')";
+    match connection.query_row(there, [], |row| row.get(0))? {
+        true => Ok(()),
+        false => connection.execute_batch("ALTER TABLE dual_node ADD COLUMN inspected INTEGER"),
     }
-    Ok(())
 }

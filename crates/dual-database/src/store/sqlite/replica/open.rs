@@ -3,13 +3,13 @@
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::super::capture::{Drift, drift, install, lacks, tracked_columns};
+use super::super::capture::{Drift, Layout, drift, install, lacks, tracked_columns};
 use super::super::failure::cause_of;
 use super::super::file::define_functions;
 use super::super::{Adoption, File, Found, failed, remove_if_empty, rewrite_timestamps};
 use super::place::{COMPANIONS, Identity, Place, SMALLEST};
-use super::{Content, LocalTable, node, number};
-use crate::schema::{Making, quoted};
+use super::{Content, LocalTable, node, number, watch};
+use crate::schema::{Making, Table, quoted};
 use crate::sync::{Break, Event, Follow};
 use crate::{Error, Kind, Result, Store};
 
@@ -95,8 +95,8 @@ fn attempt(place: &Place, file: &File, installation: Option<u128>) -> Result<Con
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&file.path, flags).map_err(wrap)?;
-    prepare(place, &connection).map_err(wrap)?;
+    let mut connection = Connection::open_with_flags(&file.path, flags).map_err(wrap)?;
+    prepare(place, &connection).and_then(|()| watch::install(&mut connection)).map_err(wrap)?;
     let count = "SELECT count(*) FROM sqlite_schema";
     connection.query_row(count, [], |row| row.get::<_, i64>(0)).map_err(wrap)?;
     if connection.is_readonly("main").map_err(wrap)? {
@@ -175,30 +175,55 @@ pub(super) fn track(connection: &Connection, local: &LocalTable) -> Result<bool>
     let wrap = |cause| failed(OPERATION, cause);
     let (table, layout) = (&local.table, &local.layout);
     let drift = drift(connection, layout)?;
-    if local.making != Making::Everything && drift != Drift::Absent {
-        refuse_taken_away(connection, local)?;
+    if local.making != Making::Everything {
+        refuse_taken_away(connection, table, layout)?;
     }
     let plan = Adoption::plan("main", table, &Found::read(connection, "main", table)?)?;
     if drift == Drift::None && plan.steps.is_empty() && !lacks(connection, layout)? {
         return Ok(false);
     }
-    for step in &plan.steps {
-        connection.execute_batch(&step.sql).map_err(wrap)?;
-        tracing::info!(table = table.name(), step = step.what, "SQLite table adopted");
-    }
-    if drift == Drift::Absent {
-        rewrite_timestamps(connection, "main", table)?;
-    }
+    without_triggers(connection, || {
+        for step in &plan.steps {
+            connection.execute_batch(&step.sql).map_err(wrap)?;
+            tracing::info!(table = table.name(), step = step.what, "SQLite table adopted");
+        }
+        match drift {
+            Drift::Absent => rewrite_timestamps(connection, "main", table).map(|_| ()),
+            _ => Ok(()),
+        }
+    })?;
     index_surrogate(connection, local)?;
     let rows = install(connection, layout, number::fresh())?;
     tracing::info!(table = table.name(), rows, ?drift, "capture installed in the SQLite file");
     Ok(true)
 }
 
+/// Bringing a table to its form is nothing that the user's triggers are there for; they may never
+/// come to an end. Whatever comes of it, the connection has its triggers again.
+fn without_triggers(connection: &Connection, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let enable = |on| {
+        let switched = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, on);
+        switched.map(|_| ()).map_err(|cause| failed(OPERATION, cause))
+    };
+    enable(false)?;
+    let done = work();
+    enable(true).and(done)
+}
+
 /// A table or column that was tracked and is there no more is not made again: nobody can know why it
 /// was taken away.
-fn refuse_taken_away(connection: &Connection, local: &LocalTable) -> Result<()> {
-    let (name, found) = (local.table.name(), Found::read(connection, "main", &local.table)?);
+///
+/// # Errors
+/// About the schema if one was taken away; those of [`failed`].
+pub(crate) fn refuse_taken_away(
+    connection: &Connection,
+    table: &Table,
+    layout: &Layout,
+) -> Result<()> {
+    if drift(connection, layout)? == Drift::Absent {
+        return Ok(());
+    }
+    let (name, found) = (table.name(), Found::read(connection, "main", table)?);
     let refuse = |what: String, advice: &str| {
         Err(Error::new(Kind::Schema(Store::Sqlite), "look at the SQLite file", what)
             .with_hint(advice))
@@ -212,7 +237,7 @@ fn refuse_taken_away(connection: &Connection, local: &LocalTable) -> Result<()> 
             _ => Ok(()),
         };
     };
-    let gone: Vec<&str> = tracked_columns(connection, &local.table, &local.layout)?
+    let gone: Vec<&str> = tracked_columns(connection, table, layout)?
         .into_iter()
         .filter(|column| !columns.iter().any(|found| found.name.eq_ignore_ascii_case(column)))
         .collect();

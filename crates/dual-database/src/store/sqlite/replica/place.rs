@@ -217,14 +217,20 @@ impl Place {
         Ok(())
     }
 
-    /// Gives a damaged file from which everything has been taken its last name; says which.
+    /// The last name of a damaged file, when everything has been taken from it. The same whenever
+    /// it is asked.
+    pub(super) fn last_name(&self, damaged: &Path) -> PathBuf {
+        let name = damaged.to_string_lossy();
+        let (_, id) = name.rsplit_once(DAMAGED).unwrap_or(("", &name));
+        self.beside(&format!("{CORRUPT}{id}"))
+    }
+
+    /// Gives it that name.
     ///
     /// # Errors
     /// Those of renaming it.
-    pub(super) fn put_away(&self, damaged: &Path) -> Result<PathBuf> {
-        let aside = self.beside(&format!("{CORRUPT}{}", Uuid::now_v7()));
-        self.rename_all(damaged, &aside)?;
-        Ok(aside)
+    pub(super) fn put_away(&self, damaged: &Path) -> Result<()> {
+        self.rename_all(damaged, &self.last_name(damaged))
     }
 
     /// The log first: a program that finds it without its file plays it into a new one.

@@ -1,5 +1,7 @@
 //! Rows that one side refuses.
 
+use rusqlite::ToSql;
+
 use super::super::failed;
 use super::{Content, Quarantined, Side};
 use crate::Result;
@@ -50,17 +52,63 @@ impl Content<'_> {
         let sql = "DELETE FROM dual_quarantine WHERE name = ?1 AND key = ?2 AND refused_by = ?3";
         let name = self.local(id.table)?.table.name();
         if self.execute(OPERATION, sql, &[&name, &id.key, &side(refused_by)])? > 0 {
-            self.execute(OPERATION, "UPDATE dual_quarantine SET retry = 0", &[])?;
+            self.retry_all()?;
         }
         Ok(())
     }
 
-    /// Everything that waits becomes due: a person asks for it.
+    /// Everything that waits becomes due. Costs what is not due yet: many rows may leave one after
+    /// the other.
     ///
     /// # Errors
     /// Those of [`failed`].
     pub fn retry_all(&self) -> Result<()> {
-        self.execute(OPERATION, "UPDATE dual_quarantine SET retry = 0", &[]).map(|_| ())
+        let sql = "UPDATE dual_quarantine SET retry = 0 \
+                   WHERE name = ?1 AND refused_by = ?2 AND retry > 0";
+        for local in self.tables() {
+            for by in [Side::Postgres, Side::Sqlite] {
+                self.execute(OPERATION, sql, &[&local.table.name(), &side(by)])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows that the file has refused and that are to be asked for again.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn due_here(&self, now_ms: i64) -> Result<Vec<RowId>> {
+        let wrap = |cause| failed(OPERATION, cause);
+        let sql = "SELECT key FROM dual_quarantine \
+                   WHERE name = ?1 AND refused_by = ?2 AND retry <= ?3";
+        let mut due = Vec::new();
+        for (table, local) in self.tables().iter().enumerate() {
+            let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
+            let of = (local.table.name(), side(Side::Sqlite), now_ms);
+            let rows = look.query_map(of, |row| row.get(0)).map_err(wrap)?;
+            for key in rows {
+                due.push(RowId { table, key: key.map_err(wrap)? });
+            }
+        }
+        Ok(due)
+    }
+
+    /// How many entries the quarantine has.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn quarantined(&self) -> Result<u64> {
+        let sql = "SELECT count(*) FROM dual_quarantine WHERE name = ?1";
+        let mut all = 0;
+        for local in self.tables() {
+            let count = self
+                .connection()
+                .prepare_cached(sql)
+                .and_then(|mut look| look.query_row([local.table.name()], |row| row.get(0)));
+            let count: i64 = count.map_err(|cause| failed(OPERATION, cause))?;
+            all += u64::try_from(count).unwrap_or(0);
+        }
+        Ok(all)
     }
 
     /// The rows whose key is no whole number, as table and surrogate: capture has no name for them
@@ -94,12 +142,26 @@ impl Content<'_> {
     /// # Errors
     /// Those of [`failed`].
     pub fn quarantine(&self) -> Result<Vec<Quarantined>> {
-        let sql = "SELECT name, key, refused_by, code, reason, since, retry FROM dual_quarantine \
-                   ORDER BY since, name, key";
+        self.set_aside_rows("ORDER BY since, name, key", &[])
+    }
+
+    /// What is set aside of one row.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn aside(&self, id: RowId) -> Result<Vec<Quarantined>> {
+        let name = self.local(id.table)?.table.name();
+        self.set_aside_rows("WHERE name = ?1 AND key = ?2", &[&name, &id.key])
+    }
+
+    fn set_aside_rows(&self, which: &str, values: &[&dyn ToSql]) -> Result<Vec<Quarantined>> {
+        let sql = format!(
+            "SELECT name, key, refused_by, code, reason, since, retry FROM dual_quarantine {which}"
+        );
         let wrap = |cause| failed(OPERATION, cause);
-        let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
+        let mut look = self.connection().prepare_cached(&sql).map_err(wrap)?;
         let rows = look
-            .query_map([], |row| {
+            .query_map(values, |row| {
                 let (name, by): (String, String) = (row.get(0)?, row.get(2)?);
                 let Some(table) = self.position(&name) else { return Ok(None) };
                 Ok(Some(Quarantined {

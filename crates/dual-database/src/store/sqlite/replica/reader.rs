@@ -1,4 +1,4 @@
-//! The reading connection, on a thread of its own.
+//! A reading connection, on a thread of its own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,6 +8,9 @@ use super::super::{Owner, failed};
 use super::place::{Fate, Place};
 use super::{Content, open};
 use crate::{Error, Kind, Result};
+
+/// After so many steps of SQLite's machine it is looked whether anybody waits for the answer.
+const LOOK: i32 = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -37,7 +40,8 @@ impl Reader {
         Ok(Reader { owner, place, open })
     }
 
-    /// Runs `work` in a read transaction.
+    /// Runs `work` in a read transaction. It ends when its caller does not wait for it any more:
+    /// the next one may have no time for that.
     pub(super) async fn call<T: Send + 'static, W>(
         &self,
         operation: &'static str,
@@ -47,7 +51,13 @@ impl Reader {
         W: FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
     {
         let (place, open) = (Arc::clone(&self.place), Arc::clone(&self.open));
+        let wanted = Arc::new(());
+        let waiting = Arc::downgrade(&wanted);
         let answer = self.owner.call(operation, move |connection| {
+            let is_unwanted = move || waiting.strong_count() == 0;
+            if is_unwanted() {
+                return Err(unwanted(operation));
+            }
             if place.fate()? != Fate::Same {
                 return Ok(Answer::Moved(work));
             }
@@ -56,10 +66,14 @@ impl Reader {
                 *connection = open::reader(&place)?;
                 open.store(generation, Ordering::Relaxed);
             }
+            let watched = connection.progress_handler(LOOK, Some(is_unwanted));
+            watched.map_err(|cause| failed(operation, cause))?;
             let content = Content::new(connection, place.tables(), generation);
             Ok(Answer::Done(read(operation, &content, work)))
         });
-        answer.await.unwrap_or_else(|error| Answer::Done(Err(error)))
+        let answer = answer.await.unwrap_or_else(|error| Answer::Done(Err(error)));
+        drop(wanted);
+        answer
     }
 }
 
@@ -77,6 +91,11 @@ fn read<T>(
         connection.execute_batch("ROLLBACK").map_err(wrap)?;
     }
     result
+}
+
+/// What nobody hears.
+fn unwanted(operation: &'static str) -> Error {
+    Error::new(Kind::Interrupted, operation, "nobody waits for it any more")
 }
 
 /// What a caller gets whose own work panicked.

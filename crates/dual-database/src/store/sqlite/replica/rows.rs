@@ -177,7 +177,7 @@ fn decode(local: &LocalTable, row: &Row<'_>, as_it_stands: bool) -> Result<(i64,
         true => Register { value: true, stamp: live.stamp.next(Writer::POSTGRES) },
         false => live,
     };
-    if live.value && live.stamp == Stamp::ZERO || live.value && !is_there {
+    if live.value && (live.stamp == Stamp::ZERO || !is_there) {
         let tracked = Tracked::settled(Version::absent(local.defaults.len()));
         let (surrogate, unreadable, is_loose) = (None, None, loaded || !is_noted);
         return Ok((key, LocalRow { tracked, surrogate, seq, unreadable, is_loose }));

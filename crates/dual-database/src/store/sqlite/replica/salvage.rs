@@ -16,6 +16,8 @@ const OPERATION: &str = "merge a salvaged SQLite file";
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Report {
+    /// Rows that were found.
+    found: u64,
     /// Rows that were taken over.
     pub taken: u64,
     /// Rows that could not be read, or that hold what cannot be carried.
@@ -25,6 +27,11 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// As many rows as are known to be lost; `None` if none was found at all.
+    pub(super) fn lost(self) -> Option<u64> {
+        (self.found > 0 || self.unreadable == 0).then_some(self.unreadable)
+    }
+
     /// Nothing is left that only the other file has.
     pub(super) fn is_complete(self) -> bool {
         self.unreadable == 0 && self.refused == 0
@@ -90,6 +97,9 @@ pub(super) fn merge(
             let entries: Vec<_> = entries.into_iter().rev().collect();
             ours.log_conflicts(&entries)?;
         }
+        for damage in theirs.damage().unwrap_or_default() {
+            ours.note_damage(&damage)?;
+        }
         if let (Some(number), Ok(mut own)) = (other, ours.node())
             && own.installation.is_none()
         {
@@ -142,6 +152,7 @@ fn rows(
         };
         let (keys, is_complete) = keys(theirs.connection(), &layout.sidecar, &which);
         report.unreadable += u64::from(!is_complete);
+        report.found += keys.len() as u64;
         for key in keys {
             let id = RowId { table, key };
             let outcome = match theirs.row(id) {
@@ -190,6 +201,11 @@ fn take_over(ours: &Content<'_>, id: RowId, theirs: &LocalRow, pushed: i64) -> R
     if theirs.unreadable.is_some() {
         // What cannot be carried to PostgreSQL cannot be carried here either.
         return Ok(Outcome::Unreadable);
+    }
+    if theirs.tracked.version.is_absent() {
+        // The sidecar has it and the table has not: either that was noted as taken away, or it is the
+        // table that cannot be read.
+        return Ok(if theirs.is_loose { Outcome::Unreadable } else { Outcome::Known });
     }
     let before = ours.row(id)?;
     let defaults = &ours.local(id.table)?.defaults;

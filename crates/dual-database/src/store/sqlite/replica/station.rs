@@ -11,8 +11,8 @@ use rusqlite::backup::Backup;
 use super::super::failed;
 use super::open::{self, Opened};
 use super::place::{COMPANIONS, Fate, Identity, Place, beside};
-use super::salvage::{self, Extent};
-use super::{Content, LocalTable, number};
+use super::salvage::{self, Extent, Report};
+use super::{Content, Damage, LocalTable, number};
 use crate::{Error, Kind, Result, Store};
 
 #[derive(Debug)]
@@ -219,7 +219,6 @@ impl Station {
     fn take_damaged(&mut self) -> Result<()> {
         self.place.set_left(None);
         for damaged in self.place.damaged() {
-            let mut refused = 0;
             let merged = salvage::merge(
                 &self.place,
                 self.connection()?,
@@ -227,29 +226,43 @@ impl Station {
                 self.installation,
                 Extent::Whole,
             );
-            match merged {
+            let report = match merged {
                 Ok(report) => {
-                    refused = report.refused;
                     tracing::warn!(
                         rows = report.taken,
                         unreadable = report.unreadable,
-                        refused,
+                        refused = report.refused,
                         "what can be read of the damaged file was taken over"
                     );
+                    Some(report)
                 }
                 Err(error) if is_about(&error) => {
                     tracing::error!(error = %error.chain(), "nothing can be read of the damaged file");
+                    None
                 }
                 Err(error) => return Err(error),
-            }
-            let aside = self.place.put_away(&damaged)?;
-            tracing::warn!(aside = %aside.display(), "the damaged file is kept");
-            if refused > 0 {
-                let rows = format!("{}: {refused} rows are refused by the table", aside.display());
-                self.place.set_left(Some(rows));
-            }
+            };
+            let aside = self.place.last_name(&damaged).display().to_string();
+            self.note_damage(&Damage {
+                noted_ms: crate::clock::now().as_millisecond(),
+                taken: report.map_or(0, |report| report.taken),
+                unreadable: report.and_then(Report::lost),
+                refused: report.map_or(0, |report| report.refused),
+                aside: aside.clone(),
+            })?;
+            self.place.put_away(&damaged)?;
+            tracing::warn!(aside, "the damaged file is kept");
         }
         Ok(())
+    }
+
+    /// On disk before the damaged file has its last name: from then on nothing else tells of it.
+    fn note_damage(&self, damage: &Damage) -> Result<()> {
+        let connection = self.connection()?;
+        connection
+            .execute_batch("PRAGMA synchronous = FULL")
+            .map_err(|cause| failed("note a damage", cause))?;
+        self.content(connection).note_damage(damage)
     }
 
     /// A copy of the file that is open, write-ahead log and all, beside the path.

@@ -30,7 +30,7 @@ impl Content<'_> {
         let own = before.and_then(|row| row.surrogate);
         let surrogate = if lives { surrogate.or(own) } else { None };
         let touches = absorbed.changed || absorbed.other_is_behind || (lives && surrogate != own);
-        if touches && !self.take_row(id, before, absorbed, surrogate)? {
+        if touches && self.take_row(id, before, absorbed, surrogate)? == Taken::Refused {
             return Ok(Taken::Refused);
         }
         let now = crate::clock::now().as_millisecond();
@@ -45,44 +45,53 @@ impl Content<'_> {
         Ok(Taken::Done)
     }
 
-    /// Says whether the table has taken it; if not, it is in quarantine.
     fn take_row(
         &self,
         id: RowId,
         before: Option<&LocalRow>,
         absorbed: &Absorbed,
         surrogate: Option<i64>,
-    ) -> Result<bool> {
-        let operation = "take a row into the SQLite file";
+    ) -> Result<Taken> {
         let mut seq = before.map_or(0, |row| row.seq);
         if absorbed.other_is_behind && !self.waits(id, seq)? {
             seq = self.next_seq()?;
         }
-        self.execute(operation, "SAVEPOINT dual_take", &[])?;
         let surrogate = match surrogate {
             None if absorbed.row.version.live.value => Some(self.provisional(id.table)?),
             other => other,
         };
-        let written = self.write_row(id, before, &absorbed.row, surrogate);
-        match written {
+        let taken = self.attempt(id, || {
+            self.write_row(id, before, &absorbed.row, surrogate)?;
+            self.settle_row(id, &absorbed.row, seq).map(|_| ())
+        })?;
+        if taken == Taken::Done {
+            self.release(id, Side::Sqlite)?;
+        }
+        Ok(taken)
+    }
+
+    /// Does it with a row of the table; if that refuses it, nothing of it was done, and the row is in
+    /// quarantine.
+    pub(super) fn attempt(&self, id: RowId, work: impl FnOnce() -> Result<()>) -> Result<Taken> {
+        let operation = "write a row of the SQLite file";
+        self.execute(operation, "SAVEPOINT dual_attempt", &[])?;
+        match self.local(id.table)?.endless.attempt(operation, id.key, work) {
             Ok(()) => {
-                self.settle_row(id, &absorbed.row, seq)?;
-                self.execute(operation, "RELEASE dual_take", &[])?;
-                self.release(id, Side::Sqlite)?;
-                Ok(true)
+                self.execute(operation, "RELEASE dual_attempt", &[])?;
+                Ok(Taken::Done)
             }
             Err(error) if error.is_invalid_data() && !self.connection().is_autocommit() => {
-                self.execute(operation, "ROLLBACK TO dual_take", &[])?;
-                self.execute(operation, "RELEASE dual_take", &[])?;
+                self.execute(operation, "ROLLBACK TO dual_attempt", &[])?;
+                self.execute(operation, "RELEASE dual_attempt", &[])?;
                 self.refuse(id, &error)?;
-                Ok(false)
+                Ok(Taken::Refused)
             }
             Err(error) => Err(error.about(self.name_of(id))),
         }
     }
 
     /// The file's table does not take the row: it is set aside.
-    pub(super) fn refuse(&self, id: RowId, error: &Error) -> Result<()> {
+    fn refuse(&self, id: RowId, error: &Error) -> Result<()> {
         let now = crate::clock::now().as_millisecond();
         self.set_aside(&Quarantined {
             id,

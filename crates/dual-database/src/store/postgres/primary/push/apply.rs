@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio_postgres::types::Type;
+
 use super::decide::{Ground, Verdict, decide, text};
 use super::statements::{CHUNK, Parked, marks, parked, statements};
 use super::unique::{Unique, units};
@@ -14,7 +16,7 @@ use crate::store::postgres::capture::{Settled, settle};
 use crate::store::postgres::primary::conflicts::Noted;
 use crate::store::postgres::primary::row::column;
 use crate::store::postgres::primary::{Primary, RemoteTable};
-use crate::store::postgres::{ServerError, both, every, sqlstate};
+use crate::store::postgres::{Parameter, ServerError, both, every, is_unsupported, sqlstate};
 use crate::value::Value;
 use crate::{Error, Kind, Result};
 
@@ -97,6 +99,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
     pub(super) async fn run(mut self) -> Result<Applied> {
         let written = |at: &usize| self.jobs.get(*at).is_some_and(|job| job.version.is_some());
         let all: Vec<usize> = (0..self.jobs.len()).filter(written).collect();
+        self.make_room().await?;
         let mut failed = self.pass(self.slices(&all, false)).await?;
         failed = self.again(failed).await?;
         // A swap has had its chance; who still finds his value taken cedes it.
@@ -106,6 +109,29 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         }
         self.applied.refused = failed;
         Ok(self.applied)
+    }
+
+    /// Lets the sequence of each table go on behind the numbers that rows are to have again. Where
+    /// it may not be set they get new ones, like any other.
+    async fn make_room(&mut self) -> Result<()> {
+        for (at, table) in self.primary.tables.iter().enumerate() {
+            let of = |job: &&Job<'_>| job.id.table == at;
+            let highest = self.jobs.iter().filter(of).filter_map(|job| job.number).max();
+            let Some(highest) = highest else { continue };
+            let sql = "SELECT setval(s.name::regclass, \
+                   greatest($3, coalesce(pg_sequence_last_value(s.name::regclass), 0))) \
+                 FROM (SELECT pg_get_serial_sequence($1, $2) AS name) AS s \
+                 WHERE has_sequence_privilege(s.name, 'UPDATE')";
+            let (target, surrogate) = (table.layout.target.as_str(), table.table.surrogate().name);
+            let parameters: [Parameter<'_>; 3] =
+                [(&target, Type::TEXT), (&surrogate, Type::TEXT), (&highest, Type::INT8)];
+            if self.primary.session.query(OPERATION, sql, &parameters).await?.is_empty() {
+                self.jobs.iter_mut().filter(|job| job.id.table == at).for_each(|job| {
+                    job.number = None;
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Tries again what may have failed for want of another row, as long as that helps, forwards
@@ -293,26 +319,30 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
             None => Vec::new(),
         };
         match self.write(table, &jobs, &parked).await {
-            Ok((born, settled)) => {
+            Ok((mut written, settled)) => {
                 let missed: BTreeSet<usize> = which
                     .iter()
                     .zip(&jobs)
-                    .filter(|(_, job)| job.is_born() && !born.contains_key(&job.id.key))
+                    .filter(|(_, job)| job.is_born() && !written.contains_key(&job.id.key))
                     .map(|(at, _)| *at)
                     .collect();
                 let lives: BTreeMap<i64, bool> =
                     settled.iter().map(|one| (one.after.key, one.after.live)).collect();
-                let is_kept = |job: &&&Job<'_>| lives.get(&job.id.key) != Some(&job.lives());
+                // An update that was not done says nothing about what anybody made of the row.
+                let is_kept = |job: &&Job<'_>| {
+                    lives.get(&job.id.key) != Some(&job.lives())
+                        || (job.is_updated() && !written.contains_key(&job.id.key))
+                };
                 if !missed.is_empty() {
                     self.take_back().await?;
                     return Ok(Attempt::Missed(missed));
                 }
-                if jobs.iter().any(|job| is_kept(&job)) {
+                if jobs.iter().any(is_kept) {
                     self.take_back().await?;
                     return Ok(Attempt::Refused(suppressed()));
                 }
-                let table = slice.table;
-                let told = born.into_iter().map(|(key, id)| (RowId { table, key }, id));
+                let born = jobs.iter().filter(|job| job.is_born()).map(|job| job.id);
+                let told = born.filter_map(|id| Some((id, written.remove(&id.key)??)));
                 self.applied.surrogates.extend(told);
                 session.batch(OPERATION, "RELEASE SAVEPOINT dual_push").await?;
                 Ok(Attempt::Done)
@@ -331,14 +361,14 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         }
     }
 
-    /// Sends everything at once; returns the surrogates of what was inserted and what stands in
-    /// the sidecar.
+    /// Sends everything at once; returns the surrogates of what was inserted or updated, by key,
+    /// and what stands in the sidecar.
     async fn write(
         &self,
         table: &RemoteTable,
         jobs: &[&Job<'_>],
         parked: &[Parked],
-    ) -> Result<(BTreeMap<i64, i64>, Vec<Settled>)> {
+    ) -> Result<(BTreeMap<i64, Option<i64>>, Vec<Settled>)> {
         let session = self.primary.session;
         let statements = statements(table, jobs, parked);
         let parameters: Vec<_> = statements.iter().map(|one| one.parameters()).collect();
@@ -354,11 +384,11 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         };
         let begin = session.batch(OPERATION, "SAVEPOINT dual_push");
         let ((), (answers, settled)) = both(begin, both(work, settling)).await?;
-        let mut born = BTreeMap::new();
+        let mut written: BTreeMap<i64, Option<i64>> = BTreeMap::new();
         for row in answers.iter().flatten() {
-            born.insert(column(row, 0, OPERATION)?, column(row, 1, OPERATION)?);
+            written.insert(column(row, 0, OPERATION)?, column(row, 1, OPERATION)?);
         }
-        Ok((born, settled.into_iter().flatten().collect()))
+        Ok((written, settled.into_iter().flatten().collect()))
     }
 
     async fn take_back(&self) -> Result<()> {
@@ -445,8 +475,10 @@ fn divide(mut slice: Slice, refusal: Refusal, stack: &mut Vec<Slice>, failed: &m
 /// What an error says against a row; `None` if it says something about the server.
 fn refusal(error: &Error) -> Option<Refusal> {
     let code = sqlstate(error)?;
-    // A code that nobody knows is one that a trigger of the user's has chosen.
-    let about_data = error.is_invalid_data() || error.kind() == Kind::Internal;
+    // A code that nobody knows is one that a trigger of the user's has chosen. What a table with
+    // rules does not support says nothing against the other tables.
+    let about_data =
+        error.is_invalid_data() || error.kind() == Kind::Internal || is_unsupported(error);
     let server = std::error::Error::source(error)?.downcast_ref::<ServerError>()?;
     about_data.then(|| Refusal {
         code: code.to_owned(),

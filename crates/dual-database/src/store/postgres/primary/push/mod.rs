@@ -22,7 +22,7 @@ mod decide;
 mod statements;
 mod unique;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::types::Type;
 
@@ -55,6 +55,8 @@ const LOCK_MS: [u32; 2] = [500, 100];
 pub(super) struct Job<'b> {
     id: RowId,
     pushed: &'b Tracked,
+    /// The number that it had here before, if it is to have that again.
+    number: Option<i64>,
     existing: Option<RemoteRow>,
     /// What has to stand; `None`: as it is.
     version: Option<Version>,
@@ -91,6 +93,11 @@ impl Job<'_> {
 
     fn stays(&self) -> bool {
         self.lives() && self.is_there()
+    }
+
+    /// Whether the row that stays is to be written.
+    fn is_updated(&self) -> bool {
+        self.stays() && !self.changed().is_empty()
     }
 
     /// The columns whose values become others. A value that could not be read is another one.
@@ -133,11 +140,26 @@ impl Primary<'_> {
         comparison: Option<bool>,
         followed: Option<&Epoch>,
     ) -> Result<PushEnd> {
+        self.push_numbered(batch, comparison, followed, &BTreeMap::new()).await
+    }
+
+    /// The same; rows that were here before and are not get the numbers again that they had, as
+    /// far as those are free: others may refer to them.
+    ///
+    /// # Errors
+    /// As for [`Primary::push`].
+    pub async fn push_numbered(
+        &self,
+        batch: &[(RowId, Tracked)],
+        comparison: Option<bool>,
+        followed: Option<&Epoch>,
+        numbers: &BTreeMap<RowId, i64>,
+    ) -> Result<PushEnd> {
         // Large, and nested deeply: callers need not carry it about.
-        let mut end = Box::pin(self.push_in(batch, comparison, followed, false)).await;
+        let mut end = Box::pin(self.push_in(batch, comparison, followed, numbers, false)).await;
         if end.as_ref().is_err_and(is_locked) {
             self.session.rollback(OPERATION).await?;
-            end = Box::pin(self.push_in(batch, comparison, followed, true)).await;
+            end = Box::pin(self.push_in(batch, comparison, followed, numbers, true)).await;
         }
         match end {
             Ok(PushEnd::Done(pushed)) => {
@@ -157,6 +179,7 @@ impl Primary<'_> {
         batch: &[(RowId, Tracked)],
         comparison: Option<bool>,
         followed: Option<&Epoch>,
+        numbers: &BTreeMap<RowId, i64>,
         leaves_locked: bool,
     ) -> Result<PushEnd> {
         let (ground, epoch) = self.ground(comparison, leaves_locked).await?;
@@ -187,6 +210,9 @@ impl Primary<'_> {
                 self.decide_all(chunk, ground, &mut jobs, &mut pushed).await?;
             }
         }
+        for job in jobs.iter_mut().filter(|job| job.is_born()) {
+            job.number = numbers.get(&job.id).copied();
+        }
         let applied = Box::pin(Applier::new(self, ground, &mut jobs).run()).await?;
         pushed.gone.extend(applied.gone);
         pushed.surrogates = applied.surrogates;
@@ -208,8 +234,7 @@ impl Primary<'_> {
         Ok(PushEnd::Done(pushed))
     }
 
-    /// Begins: table locks, then the server's clock, horizon and epoch. Each statement has to see what
-    /// was committed before it, whatever the server's default is.
+    /// Begins: table locks, then the server's clock, horizon and epoch.
     async fn ground(
         &self,
         comparison: Option<bool>,
@@ -224,7 +249,7 @@ impl Primary<'_> {
         // process would push the half of a transaction whose other rows the first one has locked.
         let (_, file) = self.file.as_u64_pair();
         let prologue = format!(
-            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE; \
+            "SET CONSTRAINTS ALL IMMEDIATE; \
              SELECT pg_advisory_xact_lock({}); LOCK TABLE {} IN ROW EXCLUSIVE MODE; SET LOCAL lock_timeout = {}; {BY_KEY}",
             file.cast_signed(),
             locks.join(", "),
@@ -261,6 +286,7 @@ impl Primary<'_> {
             let job = Job {
                 id: *id,
                 pushed: tracked,
+                number: None,
                 existing: None,
                 version: None,
                 beats: false,

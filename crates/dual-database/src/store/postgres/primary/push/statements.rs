@@ -43,7 +43,8 @@ impl Statement {
 }
 
 /// Everything that writes these jobs, in the order in which it has to be done: who goes first
-/// gives room to who comes. Only inserts answer: key and surrogate of what they have inserted.
+/// gives room to who comes. Inserts and updates answer key and surrogate of what they have
+/// written: a trigger can leave a row out without an error.
 pub(super) fn statements(
     table: &RemoteTable,
     jobs: &[&Job<'_>],
@@ -70,32 +71,72 @@ pub(super) fn statements(
     for (columns, jobs) in &updated {
         statements.extend(jobs.chunks(CHUNK).map(|jobs| update(table, columns, jobs)));
     }
-    let born: Vec<&Job<'_>> = jobs.iter().copied().filter(|job| job.is_born()).collect();
-    statements.extend(born.chunks(CHUNK).map(|jobs| insert(table, jobs)));
+    let born = jobs.iter().copied().filter(|job| job.is_born());
+    let (numbered, born): (Vec<&Job<'_>>, Vec<&Job<'_>>) =
+        born.partition(|job| job.number.is_some());
+    for jobs in numbered.chunks(CHUNK) {
+        statements.push(insert(table, jobs, Number::Own));
+        statements.push(insert(table, jobs, Number::Rest));
+    }
+    statements.extend(born.chunks(CHUNK).map(|jobs| insert(table, jobs, Number::New)));
     statements
 }
 
-fn insert(table: &RemoteTable, jobs: &[&Job<'_>]) -> Statement {
+/// Which number an inserted row gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Number {
+    /// The server's next one.
+    New,
+    /// The job's, if nobody has it; else it is not inserted.
+    Own,
+    /// The server's next one, if it is not there by now.
+    Rest,
+}
+
+fn insert(table: &RemoteTable, jobs: &[&Job<'_>], number: Number) -> Statement {
     let layout = &table.layout;
+    let (target, key, surrogate) = (&layout.target, &layout.key, &layout.surrogate);
     let all: Vec<usize> = (0..layout.registers.len()).collect();
     let (names, values) = (assigned(table, &all, |name, _| name), assigned(table, &all, |_, v| v));
+    let mut rows = arrays(all.len());
+    let (mut into, mut from, mut only) = (String::new(), String::new(), String::new());
+    match number {
+        Number::New => {}
+        Number::Own => {
+            into = format!("{surrogate}, ");
+            from = "n.number, ".to_owned();
+            let numbers = format!("unnest($1::bigint[], ${}::bigint[])", all.len() + 2);
+            rows = format!("{rows} JOIN {numbers} AS n (k, number) ON n.k = v.k");
+            only = format!(
+                " WHERE NOT EXISTS (SELECT FROM {target} AS u WHERE u.{surrogate} = n.number)"
+            );
+        }
+        Number::Rest => {
+            only = format!(" WHERE NOT EXISTS (SELECT FROM {target} AS u WHERE u.{key} = v.k)");
+        }
+    }
+    let overriding = if number == Number::Own { " OVERRIDING SYSTEM VALUE" } else { "" };
     let sql = format!(
-        "INSERT INTO {target} ({key}, {names}) SELECT v.k, {values} FROM {rows} \
+        "INSERT INTO {target} ({into}{key}, {names}){overriding} SELECT {from}v.k, {values} \
+         FROM {rows}{only} \
          ON CONFLICT ({key}) DO NOTHING RETURNING {key}::bigint, {surrogate}::bigint",
-        target = layout.target,
-        key = layout.key,
-        surrogate = layout.surrogate,
-        rows = arrays(all.len()),
     );
-    filled(Statement::new(sql), &all, jobs)
+    let statement = filled(Statement::new(sql), &all, jobs);
+    if number != Number::Own {
+        return statement;
+    }
+    let numbers: Vec<Option<i64>> = jobs.iter().map(|job| job.number).collect();
+    statement.with(numbers, Type::INT8_ARRAY)
 }
 
 fn update(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statement {
     let sql = format!(
-        "UPDATE {target} AS u SET {set} FROM {rows} WHERE u.{key} = v.k",
+        "UPDATE {target} AS u SET {set} FROM {rows} WHERE u.{key} = v.k \
+         RETURNING u.{key}::bigint, u.{surrogate}::bigint",
         target = table.layout.target,
         set = assigned(table, columns, |name, value| format!("{name} = {value}")),
         key = table.layout.key,
+        surrogate = table.layout.surrogate,
         rows = arrays(columns.len()),
     );
     filled(Statement::new(sql), columns, jobs)
