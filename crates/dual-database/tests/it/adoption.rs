@@ -73,7 +73,7 @@ fn here() -> String {
     rows(|(here, _)| here)
 }
 
-fn there() -> String {
+pub fn there() -> String {
     rows(|(_, there)| there)
 }
 
@@ -105,7 +105,7 @@ fn expected(prefer: Store) -> (BTreeMap<i64, [Option<String>; 2]>, Vec<Vec<Optio
     (stands, lost)
 }
 
-fn stores(scene: &Scene<'_>, file: &str) -> Stores {
+pub fn stores(scene: &Scene<'_>, file: &str) -> Stores {
     Stores {
         postgres: Settings::parse(&scene.database.url()).unwrap(),
         limits: limits(),
@@ -118,7 +118,7 @@ fn stores(scene: &Scene<'_>, file: &str) -> Stores {
     }
 }
 
-fn script(scene: &Scene<'_>, file: &str, sql: &str) {
+pub fn script(scene: &Scene<'_>, file: &str, sql: &str) {
     rusqlite::Connection::open(scene.path(file)).unwrap().execute_batch(sql).unwrap();
 }
 
@@ -164,11 +164,13 @@ fn everything(scene: &Scene<'_>) -> (Vec<Vec<Option<String>>>, Vec<(String, Vec<
     (there, here)
 }
 
-async fn assert_planned(scene: &Scene<'_>, file: &str, prefer: Store) {
+pub async fn assert_planned(scene: &Scene<'_>, file: &str, joining: Joining) {
     let before = everything(scene);
-    let found = plan(&stores(scene, file), Joining { prefer, ..Joining::default() }).await.unwrap();
+    let found = plan(&stores(scene, file), joining).await.unwrap();
     assert_eq!(everything(scene), before);
-    assert_eq!((found.bond, found.prefer), (Bond::New, prefer));
+    let bond = if joining.rejoin { Bond::Rejoining { pending: 0 } } else { Bond::New };
+    let prefer = joining.prefer;
+    assert_eq!((found.bond, found.prefer), (bond, prefer));
     let rows = found.tables[0].rows.as_ref().unwrap();
     assert_eq!(rows.columns, counts());
     let (_, lost) = expected(prefer);
@@ -182,12 +184,12 @@ async fn assert_planned(scene: &Scene<'_>, file: &str, prefer: Store) {
 }
 
 /// The users' table of the library, in a file that has not met anybody.
-fn lonely(scene: &Scene<'_>, file: &str) {
+pub fn lonely(scene: &Scene<'_>, file: &str) {
     let sql = tables()[0].create_statement(Dialect::Sqlite, "users");
     script(scene, file, &format!("{sql}; {}", here()));
 }
 
-async fn assert_joined(scene: &Scene<'_>, file: &str, prefer: Store) {
+pub async fn assert_joined(scene: &Scene<'_>, file: &str, prefer: Store) {
     let node = scene.node(file).await;
     node.sync().await;
     scene.assert_equal(&node);
@@ -216,10 +218,9 @@ async fn what_is_known_on_one_side_stands_on_both() {
         lonely(&scene, "bot.db");
         scene.sql(&tables()[0].create_statement(Dialect::Postgres, "users"));
         scene.sql(&there());
-        assert_planned(&scene, "bot.db", prefer).await;
-        apply(&stores(&scene, "bot.db"), Joining { prefer, ..Joining::default() }, PATIENCE)
-            .await
-            .unwrap();
+        let joining = Joining { prefer, ..Joining::default() };
+        assert_planned(&scene, "bot.db", joining).await;
+        apply(&stores(&scene, "bot.db"), joining, PATIENCE).await.unwrap();
         assert_joined(&scene, "bot.db", prefer).await;
     }
 }
@@ -235,11 +236,10 @@ async fn a_second_file_joins_what_has_been_one_for_long() {
         scene.sql(&format!("UPDATE dual.installation SET horizon = ({now}) << 22"));
         scene.sql(&there());
         lonely(&scene, "bot.db");
-        assert_planned(&scene, "bot.db", prefer).await;
+        let joining = Joining { prefer, ..Joining::default() };
+        assert_planned(&scene, "bot.db", joining).await;
         script(&scene, "bot.db", "INSERT INTO users (user_id, username) VALUES (9000, 'here')");
-        apply(&stores(&scene, "bot.db"), Joining { prefer, ..Joining::default() }, PATIENCE)
-            .await
-            .unwrap();
+        apply(&stores(&scene, "bot.db"), joining, PATIENCE).await.unwrap();
         // A row that only the file has was never given: nobody can have deleted it.
         assert_joined(&scene, "bot.db", prefer).await;
         assert_eq!(scene.one("SELECT username FROM users WHERE user_id = 9000"), "here");

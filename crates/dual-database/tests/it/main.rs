@@ -40,6 +40,7 @@ mod primary_server;
 mod primary_write;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
+mod rejoin;
 mod replica;
 mod replica_file;
 mod scenario;
