@@ -8,6 +8,7 @@ mod big;
 mod core_away;
 mod core_bad_input;
 mod core_init;
+mod core_joining;
 mod core_look;
 mod core_scene;
 mod core_settings;

@@ -79,7 +79,8 @@ pub async fn plan(stores: &Stores, joining: Joining) -> Result<Plan> {
     let (mut plan, planned) = look(&session, stores, joining).await?;
     let tables = stores.sqlite.tables.iter().zip(planned);
     for ((table, planned), TablePlan { postgres, .. }) in tables.zip(&mut plan.tables) {
-        if !postgres.obstacles.is_empty() || (postgres.captured && postgres.steps.is_empty()) {
+        let is_anothers = postgres.obstacles.len() > planned.obstacles.len();
+        if is_anothers || (postgres.captured && postgres.steps.is_empty()) {
             continue;
         }
         match try_out(&session, table, &planned).await? {

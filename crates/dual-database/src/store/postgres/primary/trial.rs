@@ -26,7 +26,7 @@ pub(crate) enum Trial {
     Untried(Error),
 }
 
-/// Does what `plan` says, and puts capture beside the table, but for taking the rows in; and takes all
+/// Does what `plan` says, unless something is in its way, and puts capture beside the table, but for taking the rows in; and takes all
 /// of it back. Numbers are not handed out, and no sequence is set: that could not be taken back.
 ///
 /// # Errors
@@ -35,7 +35,7 @@ pub(crate) async fn try_out(session: &Session, table: &Table, plan: &Plan) -> Re
     let layout = Layout::new(table, &plan.target);
     session.begin(OPERATION).await?;
     let lacking = lacking(session, &layout).await?;
-    if !lacking.is_empty() {
+    if !(lacking.is_empty() && plan.obstacles.is_empty()) {
         session.rollback(OPERATION).await?;
         return Ok(Trial::Refused(lacking));
     }
