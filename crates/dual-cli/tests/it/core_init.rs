@@ -200,7 +200,7 @@ fn the_file_is_copied_before_anything_of_ours_is_in_it() {
     drop(look);
     // Only the first time: later it is one of ours.
     assert_eq!(pair.json(0, &["init", "--apply"])["copy"], json!(null));
-    assert_eq!(copies(&pair), [copy.clone()]);
+    assert_eq!(copies(&pair), std::slice::from_ref(&copy));
     // Without it, and again the first time, it is let be.
     pair.json(0, &["uninstall", "--yes"]);
     assert_eq!(pair.json(0, &["init", "--apply", "--no-copy"])["copy"], json!(null));

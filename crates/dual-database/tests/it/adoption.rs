@@ -13,6 +13,9 @@ use throwaway_postgres::shared;
 
 use crate::engine_scene::{PATIENCE, Scene, limits, tables};
 
+/// Rows of a query, as text.
+type Rows = Vec<Vec<Option<String>>>;
+
 /// What a side has in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cell {
@@ -78,7 +81,7 @@ pub fn there() -> String {
 }
 
 /// What has to stand, and the values that lost, by column.
-fn expected(prefer: Store) -> (BTreeMap<i64, [Option<String>; 2]>, Vec<Vec<Option<String>>>) {
+fn expected(prefer: Store) -> (BTreeMap<i64, [Option<String>; 2]>, Rows) {
     let (mut stands, mut lost) = (BTreeMap::new(), Vec::new());
     for (key, cells) in pairs() {
         let mut row = [None, None];
@@ -149,7 +152,7 @@ fn counts() -> Vec<ColumnCounts> {
 }
 
 /// What both sides have and what lies beside the file: what a plan must leave as it is.
-fn everything(scene: &Scene<'_>) -> (Vec<Vec<Option<String>>>, Vec<(String, Vec<u8>)>) {
+fn everything(scene: &Scene<'_>) -> (Rows, Vec<(String, Vec<u8>)>) {
     let sql = "SELECT n.nspname || '.' || c.relname, c.xmin::text, pg_relation_filenode(c.oid)::text \
                FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
                WHERE nspname NOT LIKE 'pg_%' ORDER BY 1";

@@ -51,7 +51,8 @@ async fn everything(scene: &Scene<'_>) {
     once(scene, async |db| db.verify().await.unwrap()).await;
     once(scene, async |db| db.get_user(1).await.unwrap()).await;
     once(scene, async |db| db.add_user(&named(50_000, "a")).await.unwrap()).await;
-    once(scene, async |db| db.update_user(7, &UserPatch::new().status("x")).await.unwrap()).await;
+    once(scene, async |db| db.update_user(7, &UserPatch::new().status("issued")).await.unwrap())
+        .await;
     once(scene, async |db| db.upsert_user(&named(7, "b")).await.unwrap()).await;
     once(scene, async |db| db.delete_user(20).await.unwrap()).await;
     once(scene, async |db| db.get_all_users(Some(10)).await.unwrap()).await;
