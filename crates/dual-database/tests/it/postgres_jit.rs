@@ -51,13 +51,14 @@ async fn everything(scene: &Scene<'_>) {
     once(scene, async |db| db.verify().await.unwrap()).await;
     once(scene, async |db| db.get_user(1).await.unwrap()).await;
     once(scene, async |db| db.add_user(&named(50_000, "a")).await.unwrap()).await;
-    once(scene, async |db| db.update_user(7, &UserPatch::new().status("x")).await.unwrap()).await;
+    once(scene, async |db| db.update_user(7, &UserPatch::new().status("issued")).await.unwrap())
+        .await;
     once(scene, async |db| db.upsert_user(&named(7, "b")).await.unwrap()).await;
     once(scene, async |db| db.delete_user(20).await.unwrap()).await;
     once(scene, async |db| db.get_all_users(Some(10)).await.unwrap()).await;
     once(scene, async |db| db.count_users(&UserFilter::new()).await.unwrap()).await;
     let work = async |tx: dual_database::database::Transaction| {
-        tx.update_user(8, &UserPatch::new().status("y")).await?;
+        tx.update_user(8, &UserPatch::new().status("redeemed")).await?;
         tx.delete_user(9).await
     };
     once(scene, async |db| db.transaction(work).await.unwrap()).await;
