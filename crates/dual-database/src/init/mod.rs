@@ -323,9 +323,9 @@ impl LocalFile {
         let connection = Connection::open_with_flags(&file.path, flags).map_err(wrap)?;
         connection
             .busy_timeout(settings.busy)
-            .and_then(|()| define_functions(&connection))
             .and_then(|()| connection.execute_batch("PRAGMA query_only = ON; BEGIN"))
             .map_err(wrap)?;
+        define_functions(&connection, &settings.extensions)?;
         Ok(LocalFile(Some(Mutex::new(connection))))
     }
 

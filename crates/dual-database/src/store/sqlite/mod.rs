@@ -9,6 +9,7 @@ mod catalog;
 mod codec;
 mod failure;
 mod file;
+mod functions;
 pub mod replica;
 mod thread;
 
@@ -16,6 +17,6 @@ pub use adopt::{Adoption, OLD_REGISTER_DATE, REGISTER_DATE, Step, rewrite_timest
 pub use catalog::{Affinity, Found, FoundColumn};
 pub use codec::{Undecodable, from_sqlite, to_sqlite};
 pub use failure::failed;
-pub(crate) use file::define_functions;
 pub use file::{File, SCHEMA, attach, remove_if_empty};
+pub(crate) use functions::define_functions;
 pub use thread::Owner;
