@@ -11,6 +11,14 @@ pub use timestamp::{parse_timestamp_text, timestamp_text};
 
 use jiff::civil::DateTime;
 
+/// The longest text that is carried from one side to the other, in bytes of UTF-8: on its way a value
+/// is held in memory several times. The row of a longer one is set aside.
+pub const LONGEST: usize = 16 << 20;
+
+/// So many bytes of texts are held in memory, and merged in one transaction, at once; what comes
+/// last may exceed it.
+pub const PORTION: usize = 32 << 20;
+
 /// A value of a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -32,6 +40,15 @@ impl Value {
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null)
+    }
+
+    /// How many bytes its text takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Value::Text(text) => text.len(),
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Timestamp(_) => 0,
+        }
     }
 }
 
