@@ -65,7 +65,7 @@
 //! - [`import`]: a Google Sheet or a CSV file into both stores, in two phases;
 //! - [`store`]: the two stores, one room each: connection, catalog, codec, statements;
 //! - [`schema`] and [`value`]: what both sides agree on;
-//! - [`error`]: one error type for everything public.
+//! - [`error`]: one error type for everything public; [`phase`]: where the time goes, in the log.
 
 pub mod clock;
 pub mod database;
@@ -74,6 +74,7 @@ pub mod health;
 pub mod import;
 pub mod init;
 pub mod merge;
+pub mod phase;
 pub mod schema;
 pub mod stamp;
 pub mod store;

@@ -1,4 +1,5 @@
-//! The library's answers as the classes of `dual_database._answers`.
+//! The library's answers as plain values of Python: `dual_database._answers` makes its classes of
+//! them.
 
 use dual_database::database::{
     Conflict, Damage, Found, QuarantinedRow, SideStatus, Status, User, Verification, Written,
@@ -6,9 +7,9 @@ use dual_database::database::{
 use dual_database::health::StoreState;
 use dual_database::sync::engine::Exchange;
 use dual_database::{Result, Store};
-use pyo3::call::PyCallArgs;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use pyo3::{IntoPyObjectExt as _, PyTypeInfo};
 
 use crate::values::dictionary;
 
@@ -20,10 +21,10 @@ pub fn store_word(store: Store) -> &'static str {
     }
 }
 
-/// `Written`: where the write is, and the user as it is then.
+/// For `Written`: where the write is, and the user as it is then.
 pub fn written(py: Python<'_>, answer: &Written<Option<User>>) -> PyResult<Py<PyAny>> {
-    let user = answer.value().as_ref().map(|user| dictionary(py, user)).transpose()?;
-    made(py, "Written", (user, answer.is_in(Store::Postgres), answer.is_in(Store::Sqlite)))
+    let user = user(py, answer.value().as_ref())?;
+    (user, answer.is_in(Store::Postgres), answer.is_in(Store::Sqlite)).into_py_any(py)
 }
 
 /// A user, or `None`.
@@ -36,102 +37,78 @@ pub fn user(py: Python<'_>, user: Option<&User>) -> PyResult<Py<PyAny>> {
 
 /// Users as a list.
 pub fn user_list(py: Python<'_>, users: &[User]) -> PyResult<Py<PyAny>> {
-    let list = PyList::empty(py);
-    for user in users {
-        list.append(dictionary(py, user)?)?;
-    }
-    Ok(list.into_any().unbind())
+    list(py, users, |user| dictionary(py, user))
 }
 
-/// `Found`: the user, who answered, and how old the answer may be.
+/// For `Found`: the user, who answered, and how old the answer may be.
 pub fn found(py: Python<'_>, answer: &Found<Option<User>>) -> PyResult<Py<PyAny>> {
-    let value = user(py, answer.value.as_ref())?;
     let age = answer.age.map(|age| age.as_secs_f64());
-    made(py, "Found", (value, store_word(answer.source), age))
+    (user(py, answer.value.as_ref())?, store_word(answer.source), age).into_py_any(py)
 }
 
-/// `Exchange`.
+/// For `Exchange`.
 pub fn exchange(py: Python<'_>, done: &Exchange) -> PyResult<Py<PyAny>> {
-    made(py, "Exchange", (done.pending, done.quarantined, done.caught_up, done.held))
+    (done.pending, done.quarantined, done.caught_up, done.held).into_py_any(py)
 }
 
-/// `Status`.
+/// For `Status`: two of `StoreStatus`, the numbers, and a list of `RecentError`.
 pub fn status(py: Python<'_>, found: &Status) -> PyResult<Py<PyAny>> {
-    let errors: Vec<_> = found
-        .recent_errors
-        .iter()
-        .map(|error| {
-            made(
-                py,
-                "RecentError",
-                (moment(error.at_ms), store_word(error.store), error.message.as_str()),
-            )
-        })
-        .collect::<PyResult<_>>()?;
+    let errors = list(py, &found.recent_errors, |error| {
+        (moment(error.at_ms), store_word(error.store), error.message.as_str()).into_pyobject(py)
+    })?;
     let damage = found.damage.as_ref().map(|all| {
-        let each = |one: &Damage| {
-            let parts = (moment(one.noted_ms), &one.aside, one.taken, one.unreadable, one.refused);
-            made(py, "Damage", parts)
-        };
-        all.iter().map(each).collect::<PyResult<Vec<_>>>()
-    });
-    let damage = damage.transpose()?;
-    made(
-        py,
-        "Status",
-        (
-            side(py, &found.postgres)?,
-            side(py, &found.sqlite)?,
-            found.pending_to_postgres,
-            found.pending_to_sqlite,
-            found.conflicts,
-            found.quarantined,
-            found.last_sync_age_ms.map(|age| age as f64 / 1_000.0),
-            found.sync,
-            found.held_losses,
-            found.wal_bytes,
-            errors,
-            damage,
-        ),
-    )
-}
-
-fn side(py: Python<'_>, side: &SideStatus) -> PyResult<Py<PyAny>> {
-    let (state, reason, hint) = match &side.state {
-        StoreState::Up => ("up", None, None),
-        StoreState::Down { reason, hint, .. } => ("down", Some(reason), hint.as_ref()),
-        StoreState::NeedsInit { reason, hint, .. } => ("needs_init", Some(reason), hint.as_ref()),
-    };
-    made(py, "StoreStatus", (state, reason, hint))
-}
-
-/// `Verification`.
-pub fn verification(py: Python<'_>, found: &Verification) -> PyResult<Py<PyAny>> {
-    let tables: Vec<_> = found
-        .tables
-        .iter()
-        .map(|table| {
-            let parts = (
-                table.table,
-                table.rows_postgres,
-                table.rows_sqlite,
-                table.different,
-                table.only_postgres,
-                table.only_sqlite,
-                table.quarantined,
-                table.keys.as_slice(),
-            );
-            made(py, "TableDifference", parts)
+        list(py, all, |one: &Damage| {
+            (moment(one.noted_ms), &one.aside, one.taken, one.unreadable, one.refused)
+                .into_pyobject(py)
         })
-        .collect::<PyResult<_>>()?;
-    made(py, "Verification", (found.equal, tables))
+    });
+    (
+        side(&found.postgres),
+        side(&found.sqlite),
+        found.pending_to_postgres,
+        found.pending_to_sqlite,
+        found.conflicts,
+        found.quarantined,
+        found.last_sync_age_ms.map(|age| age as f64 / 1_000.0),
+        found.sync,
+        found.held_losses,
+        found.wal_bytes,
+        errors,
+        damage.transpose()?,
+    )
+        .into_py_any(py)
 }
 
-/// A list of `Conflict`.
+fn side(side: &SideStatus) -> (&'static str, Option<&str>, Option<&str>) {
+    match &side.state {
+        StoreState::Up => ("up", None, None),
+        StoreState::Down { reason, hint, .. } => ("down", Some(reason), hint.as_deref()),
+        StoreState::NeedsInit { reason, hint, .. } => ("needs_init", Some(reason), hint.as_deref()),
+    }
+}
+
+/// For `Verification`: whether both are equal, and a list of `TableDifference`.
+pub fn verification(py: Python<'_>, found: &Verification) -> PyResult<Py<PyAny>> {
+    let tables = list(py, &found.tables, |table| {
+        (
+            table.table,
+            table.rows_postgres,
+            table.rows_sqlite,
+            table.different,
+            table.only_postgres,
+            table.only_sqlite,
+            table.quarantined,
+            table.keys.as_slice(),
+        )
+            .into_pyobject(py)
+    })?;
+    (found.equal, tables).into_py_any(py)
+}
+
+/// For a list of `Conflict`.
 pub fn conflicts(py: Python<'_>, found: &[Conflict]) -> PyResult<Py<PyAny>> {
-    let list = PyList::empty(py);
-    for entry in found {
-        let parts = (
+    list(py, found, |entry| {
+        (
             entry.table,
             entry.key,
             entry.column,
@@ -141,27 +118,24 @@ pub fn conflicts(py: Python<'_>, found: &[Conflict]) -> PyResult<Py<PyAny>> {
             moment(entry.loser_ms),
             moment(entry.noted_ms),
             entry.reviewed,
-        );
-        list.append(made(py, "Conflict", parts)?)?;
-    }
-    Ok(list.into_any().unbind())
+        )
+            .into_pyobject(py)
+    })
 }
 
-/// A list of `QuarantinedRow`.
+/// For a list of `QuarantinedRow`.
 pub fn quarantine(py: Python<'_>, found: &[QuarantinedRow]) -> PyResult<Py<PyAny>> {
-    let list = PyList::empty(py);
-    for row in found {
-        let parts = (
+    list(py, found, |row| {
+        (
             row.table,
             row.key,
             store_word(row.refused_by),
             row.code.as_str(),
             row.reason.as_str(),
             moment(row.since_ms),
-        );
-        list.append(made(py, "QuarantinedRow", parts)?)?;
-    }
-    Ok(list.into_any().unbind())
+        )
+            .into_pyobject(py)
+    })
 }
 
 /// A moment outside the calendar is none.
@@ -179,6 +153,14 @@ pub fn with_user(answer: Result<Written<User>>) -> Result<Written<Option<User>>>
     Ok(answer?.map(Some))
 }
 
-fn made<'py>(py: Python<'py>, class: &str, parts: impl PyCallArgs<'py>) -> PyResult<Py<PyAny>> {
-    Ok(py.import("dual_database._answers")?.getattr(class)?.call1(parts)?.unbind())
+fn list<'py, T, P: PyTypeInfo>(
+    py: Python<'py>,
+    things: &[T],
+    made: impl Fn(&T) -> PyResult<Bound<'py, P>>,
+) -> PyResult<Py<PyAny>> {
+    let list = PyList::empty(py);
+    for thing in things {
+        list.append(made(thing)?)?;
+    }
+    Ok(list.into_any().unbind())
 }

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dual_database::{Error, Kind, Result};
@@ -11,10 +11,10 @@ use pyo3::prelude::*;
 use tokio::task::AbortHandle;
 
 use crate::home::{Home, Kept};
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Letter, Mailbox};
 use crate::{failure, log};
 
-/// How often a thread that waits looks for Ctrl-C.
+/// How often a thread that waits lets the interpreter look for Ctrl-C.
 const SIGNALS: Duration = Duration::from_millis(50);
 
 /// What is told Python when the work has ended.
@@ -27,8 +27,16 @@ type Work = Pin<Box<dyn Future<Output = Reply> + Send>>;
 /// reaches the other.
 #[pyclass(frozen, module = "dual_database._native")]
 pub struct Call {
-    work: Mutex<Option<Kept<Work>>>,
-    running: Mutex<Option<AbortHandle>>,
+    state: Mutex<State>,
+}
+
+enum State {
+    Prepared(Kept<Work>),
+    /// Done by a thread that had something else to be told first.
+    Done(Reply),
+    /// Started for a coroutine.
+    Running(AbortHandle),
+    Over,
 }
 
 impl Call {
@@ -45,65 +53,74 @@ impl Call {
             });
             let reply: Reply = match done {
                 Ok(value) => Box::new(move |py| answer(py, value)),
-                Err(error) => Box::new(move |py| Err(failure::raised(py, &error))),
+                Err(error) => Box::new(move |_| Err(failure::of(&error))),
             };
             reply
         };
         let work: Work = Box::pin(work);
-        Call { work: Mutex::new(Some(Kept::new(home, work))), running: Mutex::new(None) }
+        Call { state: Mutex::new(State::Prepared(Kept::new(home, work))) }
     }
 
-    /// The work, once.
-    fn taken(&self, py: Python<'_>) -> PyResult<(&'static Home, Work)> {
-        let mut kept = locked(&self.work)
-            .take()
-            .ok_or_else(|| failure::closed(py, "a call can be waited for once"))?;
-        let home = kept.home;
-        match kept.take(py)? {
-            Some(work) => Ok((home, work)),
-            None => Err(failure::closed(py, "a call can be waited for once")),
-        }
+    /// Where it is, which is over then.
+    fn taken(&self) -> State {
+        self.becomes(State::Over)
     }
+
+    fn becomes(&self, state: State) -> State {
+        std::mem::replace(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner), state)
+    }
+}
+
+/// The work of a call that was prepared, in its own process.
+fn work_of(mut kept: Kept<Work>) -> PyResult<(&'static Home, Work)> {
+    let home = kept.home;
+    Ok((home, kept.take()?.ok_or_else(once)?))
+}
+
+fn once() -> PyErr {
+    failure::closed("a call can be waited for once")
 }
 
 #[pymethods]
 impl Call {
-    /// Waits for it; other threads go on meanwhile, and Ctrl-C is noticed.
-    fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let (home, mut work) = self.taken(py)?;
-        let reply: PyResult<Reply> = py.detach(|| {
-            loop {
-                let waited =
-                    home.runtime.block_on(async { tokio::time::timeout(SIGNALS, &mut work).await });
-                match waited {
-                    Ok(reply) => return Ok(reply),
-                    // Outside of the runtime: a signal's handler may call the database.
-                    Err(_) => Python::attach(|py| py.check_signals())?,
-                }
-            }
+    /// Waits for it for a moment; other threads go on meanwhile. Gives the call itself if Python
+    /// has something else to do first, look for signals or tell the log: it is to be waited for
+    /// again then.
+    fn wait(slf: &Bound<'_, Call>) -> PyResult<Py<PyAny>> {
+        let (py, call) = (slf.py(), slf.get());
+        let (home, mut work) = match call.taken() {
+            State::Prepared(kept) => work_of(kept)?,
+            State::Done(reply) => return reply(py),
+            State::Running(_) | State::Over => return Err(once()),
+        };
+        let done = py.detach(|| {
+            home.runtime.block_on(async { tokio::time::timeout(SIGNALS, &mut work).await })
         });
-        log::deliver(py);
-        reply?(py)
+        match done {
+            Ok(reply) if !log::has_records() => return reply(py),
+            Ok(reply) => call.becomes(State::Done(reply)),
+            Err(_) => call.becomes(State::Prepared(Kept::new(home, work))),
+        };
+        Ok(slf.clone().into_any().unbind())
     }
 
-    /// Starts it; gives a future of the mailbox's loop.
-    fn start(&self, py: Python<'_>, mailbox: &Bound<'_, Mailbox>) -> PyResult<Py<PyAny>> {
-        let (home, work) = self.taken(py)?;
-        let future = mailbox.get().future(py)?;
-        let letters = mailbox.get().letters(mailbox.clone().unbind(), future.clone_ref(py));
-        let task = home.runtime.spawn(async move { letters.send(work.await) });
-        *locked(&self.running) = Some(task.abort_handle());
-        Ok(future)
+    /// Starts it; gives the number under which its answer comes to the mailbox.
+    fn start(&self, mailbox: &Bound<'_, Mailbox>) -> PyResult<u64> {
+        let State::Prepared(kept) = self.taken() else { return Err(once()) };
+        let (home, work) = work_of(kept)?;
+        let (number, letters) = mailbox.get().expect()?;
+        let task = home.runtime.spawn(async move {
+            let reply = work.await;
+            letters.put(Letter { number, reply }, usize::MAX);
+        });
+        self.becomes(State::Running(task.abort_handle()));
+        Ok(number)
     }
 
     /// Nobody waits for it any more.
     fn abandon(&self) {
-        if let Some(running) = locked(&self.running).take() {
-            running.abort();
+        if let State::Running(task) = self.taken() {
+            task.abort();
         }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -52,7 +52,7 @@ pub fn open(
     let prefer = match prefer {
         "postgres" => Prefer::Postgres,
         "local" => Prefer::Local,
-        _ => return Err(unknown(py, "prefer", "\"postgres\" or \"local\"")),
+        _ => return Err(unknown("prefer", "\"postgres\" or \"local\"")),
     };
     let mode = match write_mode {
         "both" => WriteMode::Both,
@@ -60,7 +60,7 @@ pub fn open(
         "require_both" => WriteMode::RequireBoth,
         _ => {
             let known = "\"both\", \"local_first\" or \"require_both\"";
-            return Err(unknown(py, "write_mode", known));
+            return Err(unknown("write_mode", known));
         }
     };
     let builder = Builder::default()
@@ -68,9 +68,9 @@ pub fn open(
         .sqlite_path(sqlite_path)
         .prefer(prefer)
         .write_mode(mode)
-        .timeout(seconds(py, "timeout", timeout)?)
-        .busy_timeout(seconds(py, "busy_timeout", busy_timeout)?)
-        .poll_interval(seconds(py, "poll_interval", poll_interval)?)
+        .timeout(seconds("timeout", timeout)?)
+        .busy_timeout(seconds("busy_timeout", busy_timeout)?)
+        .poll_interval(seconds("poll_interval", poll_interval)?)
         .background(background)
         .adopt(adopt);
     let home = Home::of_process(py)?;
@@ -87,51 +87,49 @@ pub fn open(
 
 #[pymethods]
 impl Database {
-    fn add_user(&self, py: Python<'_>, user_data: &Bound<'_, PyAny>) -> PyResult<Call> {
+    fn add_user(&self, user_data: &Bound<'_, PyAny>) -> PyResult<Call> {
         let patch = values::patch(user_data)?;
         let work = async move |db: DualDatabase| answers::with_user(db.add_user(&patch).await);
-        self.call(py, work, |py, done| answers::written(py, &done))
+        self.call(work, |py, done| answers::written(py, &done))
     }
 
-    fn upsert_user(&self, py: Python<'_>, user_data: &Bound<'_, PyAny>) -> PyResult<Call> {
+    fn upsert_user(&self, user_data: &Bound<'_, PyAny>) -> PyResult<Call> {
         let patch = values::patch(user_data)?;
         let work = async move |db: DualDatabase| answers::with_user(db.upsert_user(&patch).await);
-        self.call(py, work, |py, done| answers::written(py, &done))
+        self.call(work, |py, done| answers::written(py, &done))
     }
 
     fn update_user(
         &self,
-        py: Python<'_>,
         user_id: &Bound<'_, PyAny>,
         update_data: &Bound<'_, PyAny>,
     ) -> PyResult<Call> {
         let (key, patch) = (values::key(user_id)?, values::patch(update_data)?);
         let work =
             async move |db: DualDatabase| answers::with_user(db.update_user(key, &patch).await);
-        self.call(py, work, |py, done| answers::written(py, &done))
+        self.call(work, |py, done| answers::written(py, &done))
     }
 
-    fn delete_user(&self, py: Python<'_>, user_id: &Bound<'_, PyAny>) -> PyResult<Call> {
+    fn delete_user(&self, user_id: &Bound<'_, PyAny>) -> PyResult<Call> {
         let key = values::key(user_id)?;
         let work = async move |db: DualDatabase| db.delete_user(key).await;
-        self.call(py, work, |py, done| answers::written(py, &answers::without_user(done)))
+        self.call(work, |py, done| answers::written(py, &answers::without_user(done)))
     }
 
-    fn get_user(&self, py: Python<'_>, user_id: &Bound<'_, PyAny>) -> PyResult<Call> {
+    fn get_user(&self, user_id: &Bound<'_, PyAny>) -> PyResult<Call> {
         let key = values::key(user_id)?;
         let work = async move |db: DualDatabase| db.get_user(key).await;
-        self.call(py, work, |py, found| answers::user(py, found.value.as_ref()))
+        self.call(work, |py, found| answers::user(py, found.value.as_ref()))
     }
 
-    fn find_user(&self, py: Python<'_>, user_id: &Bound<'_, PyAny>) -> PyResult<Call> {
+    fn find_user(&self, user_id: &Bound<'_, PyAny>) -> PyResult<Call> {
         let key = values::key(user_id)?;
         let work = async move |db: DualDatabase| db.get_user(key).await;
-        self.call(py, work, |py, found| answers::found(py, &found))
+        self.call(work, |py, found| answers::found(py, &found))
     }
 
     fn get_all_users(
         &self,
-        py: Python<'_>,
         limit: Option<&Bound<'_, PyAny>>,
         equal: Option<&Bound<'_, PyAny>>,
         contains: Option<&Bound<'_, PyAny>>,
@@ -140,117 +138,117 @@ impl Database {
         let filter = values::filter(equal, contains, since)?;
         let limit = limit.map(|limit| whole(limit, "limit")).transpose()?;
         let work = async move |db: DualDatabase| db.find_users(&filter, limit).await;
-        self.call(py, work, |py, found| answers::user_list(py, &found.value))
+        self.call(work, |py, found| answers::user_list(py, &found.value))
     }
 
     fn count_users(
         &self,
-        py: Python<'_>,
         equal: Option<&Bound<'_, PyAny>>,
         contains: Option<&Bound<'_, PyAny>>,
         since: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Call> {
         let filter = values::filter(equal, contains, since)?;
         let work = async move |db: DualDatabase| db.count_users(&filter).await;
-        self.call(py, work, |py, found| Ok(found.value.into_pyobject(py)?.into_any().unbind()))
+        self.call(work, |py, found| Ok(found.value.into_pyobject(py)?.into_any().unbind()))
     }
 
     fn users(
         &self,
-        py: Python<'_>,
         equal: Option<&Bound<'_, PyAny>>,
         contains: Option<&Bound<'_, PyAny>>,
         since: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Users> {
         let filter = values::filter(equal, contains, since)?;
-        let stream: UserStream = Box::pin(self.opened(py)?.users(&filter).fuse());
+        let stream: UserStream = Box::pin(self.opened()?.users(&filter).fuse());
         let stream = Kept::new(self.inner.home, Arc::new(tokio::sync::Mutex::new(stream)));
         Ok(Users { stream, is_open: Arc::clone(&self.is_open) })
     }
 
-    fn begin(&self, py: Python<'_>) -> PyResult<Transaction> {
-        Ok(Transaction::begin(self.inner.home, self.opened(py)?.clone()))
+    fn begin(&self) -> PyResult<Transaction> {
+        Ok(Transaction::begin(self.inner.home, self.opened()?.clone()))
     }
 
-    fn status(&self, py: Python<'_>) -> PyResult<Call> {
+    fn status(&self) -> PyResult<Call> {
         let work = async move |db: DualDatabase| db.status().await;
-        self.call(py, work, |py, found| answers::status(py, &found))
+        self.call(work, |py, found| answers::status(py, &found))
     }
 
-    fn verify(&self, py: Python<'_>) -> PyResult<Call> {
+    fn verify(&self) -> PyResult<Call> {
         let work = async move |db: DualDatabase| db.verify().await;
-        self.call(py, work, |py, found| answers::verification(py, &found))
+        self.call(work, |py, found| answers::verification(py, &found))
     }
 
-    fn repair(&self, py: Python<'_>, prefer: &str) -> PyResult<Call> {
+    fn repair(&self, prefer: &str) -> PyResult<Call> {
         let prefer = match prefer {
             "newest" => RepairPreference::Newest,
             "postgres" => RepairPreference::Postgres,
             "sqlite" => RepairPreference::Sqlite,
-            _ => return Err(unknown(py, "prefer", "\"newest\", \"postgres\" or \"sqlite\"")),
+            _ => return Err(unknown("prefer", "\"newest\", \"postgres\" or \"sqlite\"")),
         };
         let work = async move |db: DualDatabase| db.repair(prefer).await;
-        self.call(py, work, |py, found| answers::verification(py, &found))
+        self.call(work, |py, found| answers::verification(py, &found))
     }
 
-    fn sync_now(&self, py: Python<'_>, timeout: f64) -> PyResult<Call> {
-        let within = seconds(py, "timeout", timeout)?;
+    fn sync_now(&self, timeout: f64) -> PyResult<Call> {
+        let within = seconds("timeout", timeout)?;
         let work = async move |db: DualDatabase| db.sync_now(within).await;
-        self.call(py, work, |py, done| answers::exchange(py, &done))
+        self.call(work, |py, done| answers::exchange(py, &done))
     }
 
-    fn conflicts(&self, py: Python<'_>, limit: &Bound<'_, PyAny>) -> PyResult<Call> {
+    fn conflicts(&self, limit: &Bound<'_, PyAny>) -> PyResult<Call> {
         let limit = usize::try_from(whole(limit, "limit")?).unwrap_or(usize::MAX);
         let work = async move |db: DualDatabase| db.conflicts(limit).await;
-        self.call(py, work, |py, found| answers::conflicts(py, &found))
+        self.call(work, |py, found| answers::conflicts(py, &found))
     }
 
-    fn review_conflicts(&self, py: Python<'_>) -> PyResult<Call> {
+    fn review_conflicts(&self) -> PyResult<Call> {
         let work = async move |db: DualDatabase| db.review_conflicts().await;
-        self.call(py, work, |py, count| Ok(count.into_pyobject(py)?.into_any().unbind()))
+        self.call(work, |py, count| Ok(count.into_pyobject(py)?.into_any().unbind()))
     }
 
-    fn review_damage(&self, py: Python<'_>) -> PyResult<Call> {
+    fn review_damage(&self) -> PyResult<Call> {
         let work = async move |db: DualDatabase| db.review_damage().await;
-        self.call(py, work, |py, count| Ok(count.into_pyobject(py)?.into_any().unbind()))
+        self.call(work, |py, count| Ok(count.into_pyobject(py)?.into_any().unbind()))
     }
 
-    fn quarantine(&self, py: Python<'_>) -> PyResult<Call> {
+    fn quarantine(&self) -> PyResult<Call> {
         let work = async move |db: DualDatabase| db.quarantine().await;
-        self.call(py, work, |py, found| answers::quarantine(py, &found))
+        self.call(work, |py, found| answers::quarantine(py, &found))
     }
 
-    /// Closes it; the second time there is nothing to be done.
-    fn close(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<Call>> {
-        let within = seconds(py, "timeout", timeout)?;
+    /// Closes it; answers whether there was something to be closed.
+    fn close(&self, timeout: f64) -> PyResult<Call> {
+        let within = seconds("timeout", timeout)?;
         let home = self.inner.home;
-        home.check(py)?;
+        home.check()?;
         let was_open = self.is_open.swap(false, Ordering::AcqRel);
-        let (true, Some(db)) = (was_open, self.inner.get(py)?.cloned()) else { return Ok(None) };
-        // Spawned, so that it comes to its end also if nobody waits for it any more.
+        let db = self.inner.get()?.filter(|_| was_open).cloned();
         let work = async move {
+            let Some(db) = db else { return Ok(false) };
+            // Spawned, so that it comes to its end also if nobody waits for it any more.
             let _ = home.runtime.spawn(db.close(within)).await;
-            Ok(())
+            Ok(true)
         };
-        Ok(Some(Call::new(home, work, move |py, ()| {
-            home.closed();
-            Ok(py.None())
-        })))
+        Ok(Call::new(home, work, move |py, closed| {
+            if closed {
+                home.closed();
+            }
+            Ok(closed.into_pyobject(py)?.to_owned().into_any().unbind())
+        }))
     }
 }
 
 impl Database {
-    fn opened(&self, py: Python<'_>) -> PyResult<&DualDatabase> {
-        let db = self.inner.get(py)?;
+    fn opened(&self) -> PyResult<&DualDatabase> {
+        let db = self.inner.get()?;
         match db {
             Some(db) if self.is_open.load(Ordering::Acquire) => Ok(db),
-            _ => Err(failure::closed(py, "the database is closed")),
+            _ => Err(failure::closed("the database is closed")),
         }
     }
 
     fn call<T, W, A>(
         &self,
-        py: Python<'_>,
         work: impl FnOnce(DualDatabase) -> W + Send + 'static,
         answer: A,
     ) -> PyResult<Call>
@@ -259,7 +257,7 @@ impl Database {
         W: Future<Output = Result<T>> + Send + 'static,
         A: FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
     {
-        let (db, turns) = (self.opened(py)?.clone(), Arc::clone(&self.turns));
+        let (db, turns) = (self.opened()?.clone(), Arc::clone(&self.turns));
         let work = async move {
             // Never closed: without a permit it would be as good.
             let _turn = turns.acquire().await;
@@ -282,10 +280,10 @@ pub struct Users {
 #[pymethods]
 impl Users {
     /// Prepares the next page: a list, empty at the end.
-    fn next_page(&self, py: Python<'_>) -> PyResult<Call> {
-        let stream = self.stream.get(py)?.cloned();
+    fn next_page(&self) -> PyResult<Call> {
+        let stream = self.stream.get()?.cloned();
         let (Some(stream), true) = (stream, self.is_open.load(Ordering::Acquire)) else {
-            return Err(failure::closed(py, "the database is closed"));
+            return Err(failure::closed("the database is closed"));
         };
         let work = async move {
             let mut stream = stream.lock().await;
@@ -301,24 +299,23 @@ impl Users {
     }
 }
 
-fn seconds(py: Python<'_>, name: &str, seconds: f64) -> PyResult<Duration> {
+fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|_| {
         let message = format!("{name} is no number of seconds that can be waited");
-        failure::configuration(py, &message, "give a number, such as 5")
+        failure::configuration(&message, "give a number, such as 5")
     })
 }
 
-fn unknown(py: Python<'_>, name: &str, known: &str) -> PyErr {
-    failure::configuration(py, &format!("{name} is unknown"), &format!("give {known}"))
+fn unknown(name: &str, known: &str) -> PyErr {
+    failure::configuration(&format!("{name} is unknown"), &format!("give {known}"))
 }
 
 fn whole(number: &Bound<'_, PyAny>, name: &str) -> PyResult<u64> {
-    let py = number.py();
     if !number.is_instance_of::<PyInt>() {
-        return Err(failure::wrong_type(py, &format!("{name}: a whole number is wanted"), None));
+        return Err(failure::wrong_type(&format!("{name}: a whole number is wanted"), None));
     }
     number.extract().map_err(|_| {
         let message = format!("{name}: a whole number from 0 on, of 64 bits, is wanted");
-        failure::invalid(py, &message, None)
+        failure::invalid(&message, None)
     })
 }

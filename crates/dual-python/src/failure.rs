@@ -1,16 +1,22 @@
-//! Errors as the exceptions of `dual_database._errors`.
+//! What has gone wrong, on its way to the exceptions of `dual_database._errors`.
+//!
+//! Those are classes of Python, so Python makes them (`_calls.raised`): from here it gets
+//! `Failed` with the name of the class and what that is to be told.
+
+use std::io;
 
 use dual_database::{Error, Kind, Store};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
 
 use crate::answers::store_word;
 
-/// The exception for an error of the library.
-pub fn raised(py: Python<'_>, error: &Error) -> PyErr {
+pyo3::create_exception!(dual_database._native, Failed, PyException);
+
+/// An error of the library.
+pub fn of(error: &Error) -> PyErr {
     let (class, store) = class_of(error.kind());
-    made(py, class, &error.chain(), error.hint(), store)
+    made(class, &error.chain(), error.hint(), store)
 }
 
 fn class_of(kind: Kind) -> (&'static str, Option<Store>) {
@@ -33,53 +39,39 @@ fn class_of(kind: Kind) -> (&'static str, Option<Store>) {
 }
 
 /// A value that a column does not take.
-pub fn invalid(py: Python<'_>, message: &str, hint: Option<&str>) -> PyErr {
-    made(py, "InvalidDataError", message, hint, None)
+pub fn invalid(message: &str, hint: Option<&str>) -> PyErr {
+    made("InvalidDataError", message, hint, None)
 }
 
 /// A value of another type than the column's.
-pub fn wrong_type(py: Python<'_>, message: &str, hint: Option<&str>) -> PyErr {
-    made(py, "InvalidTypeError", message, hint, None)
+pub fn wrong_type(message: &str, hint: Option<&str>) -> PyErr {
+    made("InvalidTypeError", message, hint, None)
 }
 
 /// A setting that cannot be used.
-pub fn configuration(py: Python<'_>, message: &str, hint: &str) -> PyErr {
-    made(py, "ConfigurationError", message, Some(hint), None)
+pub fn configuration(message: &str, hint: &str) -> PyErr {
+    made("ConfigurationError", message, Some(hint), None)
 }
 
 /// A call on something that was closed, or has ended.
-pub fn closed(py: Python<'_>, message: &str) -> PyErr {
-    made(py, "ClosedError", message, None, None)
+pub fn closed(message: &str) -> PyErr {
+    made("ClosedError", message, None, None)
 }
 
-/// A defect of ours.
-pub fn internal(py: Python<'_>, message: &str) -> PyErr {
-    made(py, "InternalError", message, None, None)
+/// The machine has no more threads or descriptors for this process.
+pub fn exhausted(what: &str, cause: &io::Error) -> PyErr {
+    made("InternalError", &format!("no {what} to be had: {cause}"), None, None)
 }
 
 /// A call in a forked child.
-pub fn forked(py: Python<'_>, message: &str) -> PyErr {
+pub fn forked(message: &str) -> PyErr {
     let hint = "open it in each process, after the fork (gunicorn: in post_fork and without \
                 preload_app; multiprocessing: in the child, or with the start method spawn), or \
                 close it before";
-    made(py, "ForkedError", message, Some(hint), None)
+    made("ForkedError", message, Some(hint), None)
 }
 
-fn made(
-    py: Python<'_>,
-    class: &str,
-    message: &str,
-    hint: Option<&str>,
-    store: Option<Store>,
-) -> PyErr {
-    let made = || {
-        let class = py.import("dual_database._errors")?.getattr(class)?;
-        let class = class.cast_into::<PyType>()?;
-        class.call1((message, hint, store.map(store_word)))
-    };
-    match made() {
-        Ok(exception) => PyErr::from_value(exception),
-        // The interpreter is being shut down: its modules are gone.
-        Err(_) => PyRuntimeError::new_err(message.to_owned()),
-    }
+fn made(class: &'static str, message: &str, hint: Option<&str>, store: Option<Store>) -> PyErr {
+    let hint = hint.map(ToOwned::to_owned);
+    Failed::new_err((class, message.to_owned(), hint, store.map(store_word)))
 }

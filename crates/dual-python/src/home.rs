@@ -42,11 +42,11 @@ impl Home {
     ///
     /// # Errors
     /// `ForkedError` in the child of a process that had a database open; no threads to be had.
-    pub fn of_process(py: Python<'_>) -> PyResult<&'static Home> {
+    pub fn of_process(_: Python<'_>) -> PyResult<&'static Home> {
         let pid = std::process::id();
         let (parent, count) = *locked(&OPEN);
         if parent != pid && count > 0 {
-            return Err(failure::forked(py, "a database was open when this process was forked"));
+            return Err(failure::forked("a database was open when this process was forked"));
         }
         let mut home = locked(&HOME);
         if let Some(home) = *home
@@ -59,8 +59,8 @@ impl Home {
             .thread_name("dual-database")
             .enable_all()
             .build()
-            .map_err(|cause| failure::internal(py, &format!("no thread to be had: {cause}")))?;
-        log::forward(&runtime);
+            .map_err(|cause| failure::exhausted("thread", &cause))?;
+        log::begin(pid).map_err(|cause| failure::exhausted("descriptor", &cause))?;
         let new: &'static Home = Box::leak(Box::new(Home { pid, runtime }));
         *home = Some(new);
         Ok(new)
@@ -85,11 +85,11 @@ impl Home {
     ///
     /// # Errors
     /// `ForkedError`.
-    pub fn check(&self, py: Python<'_>) -> PyResult<()> {
+    pub fn check(&self) -> PyResult<()> {
         if std::process::id() == self.pid {
             return Ok(());
         }
-        Err(failure::forked(py, "this process was forked from the one that opened the database"))
+        Err(failure::forked("this process was forked from the one that opened the database"))
     }
 
     /// Drops it where it may take its time.
@@ -114,8 +114,8 @@ impl<T: Send + 'static> Kept<T> {
     ///
     /// # Errors
     /// `ForkedError` elsewhere.
-    pub fn get(&self, py: Python<'_>) -> PyResult<Option<&T>> {
-        self.home.check(py)?;
+    pub fn get(&self) -> PyResult<Option<&T>> {
+        self.home.check()?;
         Ok(self.value.as_ref())
     }
 
@@ -123,8 +123,8 @@ impl<T: Send + 'static> Kept<T> {
     ///
     /// # Errors
     /// `ForkedError` elsewhere.
-    pub fn take(&mut self, py: Python<'_>) -> PyResult<Option<T>> {
-        self.home.check(py)?;
+    pub fn take(&mut self) -> PyResult<Option<T>> {
+        self.home.check()?;
         Ok(self.value.take())
     }
 }

@@ -1,103 +1,105 @@
 //! The library's log in Python's `logging`, under `dual_database`.
 //!
-//! Records are queued where they happen, on any thread and without the interpreter, and given to
-//! `logging` by whoever holds it next: a call that has ended, the event loop, or a task that was
-//! woken for it. So nothing ever waits for the interpreter while it holds something else. Python
-//! decides which levels it wants; there are few records, and none for an ordinary call.
+//! Records are put into a tray where they happen, on any thread and without the interpreter;
+//! `dual_database._log` takes them from there. Python decides which levels it wants; there are
+//! few records, and none for an ordinary call.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::OnceLock;
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use tokio::runtime::Runtime;
-use tokio::sync::Notify;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::tray::Tray;
+
 /// The oldest give way when nobody fetches them.
 const WAITING: usize = 1_000;
 
-struct Record {
-    logger: String,
-    level: Level,
-    message: String,
+/// What Python is told: the logger, the level, the message.
+type Record = (String, u8, String);
+
+/// The records of one process, then those of a child that it was forked into, and so on: what is
+/// the parent's may have been locked by a thread that the child does not have.
+struct Log {
+    pid: u32,
+    records: Tray<Record>,
+    child: OnceLock<Box<Log>>,
 }
 
-static RECORDS: Mutex<VecDeque<Record>> = Mutex::new(VecDeque::new());
-/// Whether there are any, so that a call that has nothing to tell takes no lock.
-static WAIT: AtomicBool = AtomicBool::new(false);
-static NEWS: Notify = Notify::const_new();
+static LOG: OnceLock<Box<Log>> = OnceLock::new();
 
-/// From now on the library's log goes to Python.
-pub fn forward(runtime: &Runtime) {
-    // The child of a fork keeps the parent's subscriber, and leaves the parent's records to it.
-    records().clear();
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Queue));
-    runtime.spawn(async {
-        loop {
-            NEWS.notified().await;
-            let delivered = tokio::task::spawn_blocking(|| Python::try_attach(deliver));
-            // The interpreter ends.
-            if !matches!(delivered.await, Ok(Some(()))) {
-                break;
-            }
+/// From now on the log of this process is kept for Python.
+///
+/// # Errors
+/// No descriptors to be had.
+pub fn begin(pid: u32) -> io::Result<()> {
+    let mut place = &LOG;
+    while let Some(log) = place.get() {
+        if log.pid == pid {
+            return Ok(());
         }
-    });
-}
-
-/// Gives what has been noted to `logging`.
-pub fn deliver(py: Python<'_>) {
-    if !WAIT.swap(false, Ordering::AcqRel) {
-        return;
+        place = &log.child;
     }
-    for record in std::mem::take(&mut *records()) {
-        if let Err(error) = tell(py, &record) {
-            error.write_unraisable(py, None);
-        }
-    }
-}
-
-/// Gives what has been noted to `logging`, before the interpreter ends.
-#[pyfunction]
-pub fn flush_log(py: Python<'_>) {
-    deliver(py);
-}
-
-fn tell(py: Python<'_>, record: &Record) -> PyResult<()> {
-    let level = match record.level {
-        Level::ERROR => 40,
-        Level::WARN => 30,
-        Level::INFO => 20,
-        _ => 10,
-    };
-    let logging = py.import(intern!(py, "logging"))?;
-    let logger = logging.call_method1(intern!(py, "getLogger"), (&record.logger,))?;
-    if logger.call_method1(intern!(py, "isEnabledFor"), (level,))?.extract::<bool>()? {
-        // Made by hand: there is no line of Python to be found for it.
-        let origin = ("dual_database", 0, &record.message, (), py.None());
-        let (file, line, message, arguments, nothing) = origin;
-        let made = logger.call_method1(
-            intern!(py, "makeRecord"),
-            (&record.logger, level, file, line, message, arguments, nothing),
-        )?;
-        logger.call_method1(intern!(py, "handle"), (made,))?;
-    }
+    let _ = place.set(Box::new(Log { pid, records: Tray::new()?, child: OnceLock::new() }));
+    // The child of a fork keeps the parent's.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Noting));
     Ok(())
 }
 
-fn records() -> MutexGuard<'static, VecDeque<Record>> {
-    RECORDS.lock().unwrap_or_else(PoisonError::into_inner)
+/// The newest log: that of this process, if it has one.
+fn newest() -> Option<&'static Log> {
+    let mut newest = LOG.get();
+    while let Some(child) = newest.and_then(|log| log.child.get()) {
+        newest = Some(child);
+    }
+    newest.map(AsRef::as_ref)
 }
 
-/// Queues what the library says.
-struct Queue;
+fn own() -> Option<&'static Log> {
+    newest().filter(|log| log.is_own())
+}
 
-impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Queue {
+impl Log {
+    fn is_own(&self) -> bool {
+        self.pid == std::process::id()
+    }
+}
+
+/// What can be read while there are records; nothing before a database was opened.
+#[pyfunction]
+pub fn log_fileno() -> Option<RawFd> {
+    own().map(|log| log.records.ear())
+}
+
+/// Whether there are records.
+#[pyfunction]
+pub fn has_records() -> bool {
+    newest().is_some_and(|log| !log.records.is_empty() && log.is_own())
+}
+
+/// Takes the oldest record: the logger, the level, the message.
+#[pyfunction]
+pub fn next_record() -> Option<Record> {
+    own().and_then(|log| log.records.take(1).pop())
+}
+
+/// Wakes whoever waits for records.
+#[pyfunction]
+pub fn ring_log() {
+    if let Some(log) = own() {
+        log.records.ring();
+    }
+}
+
+/// Notes what the library says.
+struct Noting;
+
+impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Noting {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
         *metadata.level() <= Level::DEBUG && metadata.target().starts_with("dual_database")
     }
@@ -105,19 +107,16 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Queue {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut text = Text::default();
         event.record(&mut text);
-        let record = Record {
-            logger: event.metadata().target().replace("::", "."),
-            level: *event.metadata().level(),
-            message: text.message + &text.fields,
+        let level = match *event.metadata().level() {
+            Level::ERROR => 40,
+            Level::WARN => 30,
+            Level::INFO => 20,
+            _ => 10,
         };
-        let mut records = records();
-        if records.len() >= WAITING {
-            records.pop_front();
+        let logger = event.metadata().target().replace("::", ".");
+        if let Some(log) = newest() {
+            log.records.put((logger, level, text.message + &text.fields), WAITING);
         }
-        records.push_back(record);
-        drop(records);
-        WAIT.store(true, Ordering::Release);
-        NEWS.notify_one();
     }
 }
 

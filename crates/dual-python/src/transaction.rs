@@ -143,13 +143,13 @@ impl Transaction {
         Transaction { steps: Mutex::new(Kept::new(home, Ends { steps, task })) }
     }
 
-    fn step<A>(&self, py: Python<'_>, step: Step, answer: A) -> PyResult<Call>
+    fn step<A>(&self, step: Step, answer: A) -> PyResult<Call>
     where
         A: FnOnce(Python<'_>, Seen) -> PyResult<Py<PyAny>> + Send + 'static,
     {
         let kept = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(ends) = kept.get(py)? else {
-            return Err(failure::closed(py, "the transaction has ended"));
+        let Some(ends) = kept.get()? else {
+            return Err(failure::closed("the transaction has ended"));
         };
         let (sender, receiver) = oneshot::channel();
         let sent = ends.steps.send(Message::Step(step, sender));
@@ -168,33 +168,32 @@ fn has_ended() -> Error {
 
 #[pymethods]
 impl Transaction {
-    fn get_user(&self, py: Python<'_>, user_id: &Bound<'_, PyAny>) -> PyResult<Call> {
-        self.step(py, Step::Get(values::key(user_id)?), user)
+    fn get_user(&self, user_id: &Bound<'_, PyAny>) -> PyResult<Call> {
+        self.step(Step::Get(values::key(user_id)?), user)
     }
 
-    fn add_user(&self, py: Python<'_>, user_data: &Bound<'_, PyAny>) -> PyResult<Call> {
-        self.step(py, Step::Add(values::patch(user_data)?), |py, _| Ok(py.None()))
+    fn add_user(&self, user_data: &Bound<'_, PyAny>) -> PyResult<Call> {
+        self.step(Step::Add(values::patch(user_data)?), |py, _| Ok(py.None()))
     }
 
     fn update_user(
         &self,
-        py: Python<'_>,
         user_id: &Bound<'_, PyAny>,
         update_data: &Bound<'_, PyAny>,
     ) -> PyResult<Call> {
         let step = Step::Update(values::key(user_id)?, values::patch(update_data)?);
-        self.step(py, step, user)
+        self.step(step, user)
     }
 
-    fn delete_user(&self, py: Python<'_>, user_id: &Bound<'_, PyAny>) -> PyResult<Call> {
-        self.step(py, Step::Delete(values::key(user_id)?), |py, _| Ok(py.None()))
+    fn delete_user(&self, user_id: &Bound<'_, PyAny>) -> PyResult<Call> {
+        self.step(Step::Delete(values::key(user_id)?), |py, _| Ok(py.None()))
     }
 
     /// Commits it; once begun it goes on, also if nobody waits for it.
-    fn commit(&self, py: Python<'_>) -> PyResult<Call> {
+    fn commit(&self) -> PyResult<Call> {
         let mut kept = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(ends) = kept.take(py)? else {
-            return Err(failure::closed(py, "the transaction has ended"));
+        let Some(ends) = kept.take()? else {
+            return Err(failure::closed("the transaction has ended"));
         };
         let sent = ends.steps.send(Message::Commit);
         let work = async move {
@@ -210,9 +209,9 @@ impl Transaction {
     }
 
     /// Ends it with nothing done.
-    fn rollback(&self, py: Python<'_>) -> PyResult<()> {
+    fn rollback(&self) -> PyResult<()> {
         let mut kept = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(kept.take(py)?);
+        drop(kept.take()?);
         Ok(())
     }
 }

@@ -1,4 +1,7 @@
 //! Values of Python as the library's, and users as dictionaries.
+//!
+//! `dual_database._values` has made dictionaries, numbers and moments of whatever says that it is
+//! one, so that nothing is met here that is code of Python.
 
 use std::sync::LazyLock;
 
@@ -6,13 +9,11 @@ use dual_database::database::{User, UserFilter, UserPatch};
 use dual_database::schema::{LogicalType, Table, users};
 use dual_database::value::Value;
 use dual_database::{Error, Result};
-use jiff::civil::DateTime;
+use jiff::civil::Date;
 use pyo3::exceptions::PyOverflowError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{
-    PyBool, PyBytes, PyDate, PyDateTime, PyDict, PyFloat, PyInt, PyMapping, PyString, PyTzInfo,
-};
+use pyo3::types::{PyBool, PyBytes, PyDate, PyDateTime, PyDict, PyFloat, PyInt, PyString};
 
 use crate::failure;
 
@@ -27,7 +28,7 @@ pub fn patch(columns: &Bound<'_, PyAny>) -> PyResult<UserPatch> {
     let mut patch = UserPatch::new();
     for (name, value) in pairs(columns, "the user")? {
         let given = value_of(&name, &value)?;
-        patch = set(&name, &given, value.py(), || patch.set(&name, given.clone()))?;
+        patch = set(&name, &given, || patch.set(&name, given.clone()))?;
     }
     Ok(patch)
 }
@@ -44,19 +45,19 @@ pub fn filter(
     let mut filter = UserFilter::new();
     for (name, value) in given(equal, "where")? {
         let given = value_of(&name, &value)?;
-        filter = set(&name, &given, value.py(), || filter.equals(&name, given.clone()))?;
+        filter = set(&name, &given, || filter.equals(&name, given.clone()))?;
     }
     for (name, value) in given(contains, "contains")? {
         let given = value_of(&name, &value)?;
         let Value::Text(text) = &given else {
             let message = format!("users.{}: text is wanted to look for", shown(&name));
-            return Err(failure::wrong_type(value.py(), &message, None));
+            return Err(failure::wrong_type(&message, None));
         };
-        filter = set(&name, &given, value.py(), || filter.contains(&name, text))?;
+        filter = set(&name, &given, || filter.contains(&name, text))?;
     }
     for (name, value) in given(since, "since")? {
         let given = value_of(&name, &value)?;
-        filter = set(&name, &given, value.py(), || filter.since(&name, given.clone()))?;
+        filter = set(&name, &given, || filter.since(&name, given.clone()))?;
     }
     Ok(filter)
 }
@@ -69,7 +70,6 @@ pub fn key(value: &Bound<'_, PyAny>) -> PyResult<i64> {
     match value_of(KEY, value)? {
         Value::Int(key) => Ok(key),
         _ => Err(failure::wrong_type(
-            value.py(),
             &format!("users.{KEY}: a whole number is wanted, not {}", type_name(value)),
             None,
         )),
@@ -102,22 +102,20 @@ fn given<'py>(mapping: Option<&Bound<'py, PyAny>>, what: &str) -> PyResult<Pairs
     mapping.map_or(Ok(Vec::new()), |mapping| pairs(mapping, what))
 }
 
-/// The items of a mapping with text keys, as they are now.
-fn pairs<'py>(mapping: &Bound<'py, PyAny>, what: &str) -> PyResult<Pairs<'py>> {
-    let py = mapping.py();
-    let Ok(found) = mapping.cast::<PyMapping>() else {
-        let message = format!("{what}: a dictionary is wanted, not {}", type_name(mapping));
-        return Err(failure::wrong_type(py, &message, None));
+/// The items of a dictionary with text keys, as they are now.
+fn pairs<'py>(columns: &Bound<'py, PyAny>, what: &str) -> PyResult<Pairs<'py>> {
+    let Ok(columns) = columns.cast_exact::<PyDict>() else {
+        let message = format!("{what}: a dictionary is wanted, not {}", type_name(columns));
+        return Err(failure::wrong_type(&message, None));
     };
-    let mut pairs = Vec::new();
-    for item in found.items()?.iter() {
-        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+    let mut pairs = Vec::with_capacity(columns.len());
+    for (name, value) in columns {
         let Ok(name) = name.cast::<PyString>() else {
             let message = format!("{what}: names of columns are text, not {}", type_name(&name));
-            return Err(failure::wrong_type(py, &message, None));
+            return Err(failure::wrong_type(&message, None));
         };
         let Ok(name) = name.to_cow() else {
-            return Err(failure::invalid(py, &format!("{what}: a name is no valid text"), None));
+            return Err(failure::invalid(&format!("{what}: a name is no valid text"), None));
         };
         pairs.push((name.into_owned(), value));
     }
@@ -125,16 +123,11 @@ fn pairs<'py>(mapping: &Bound<'py, PyAny>, what: &str) -> PyResult<Pairs<'py>> {
 }
 
 /// What the library says of a value for that column.
-fn set<T>(
-    name: &str,
-    given: &Value,
-    py: Python<'_>,
-    set: impl FnOnce() -> Result<T>,
-) -> PyResult<T> {
-    set().map_err(|error| refused(py, name, given, &error))
+fn set<T>(name: &str, given: &Value, set: impl FnOnce() -> Result<T>) -> PyResult<T> {
+    set().map_err(|error| refused(name, given, &error))
 }
 
-fn refused(py: Python<'_>, name: &str, given: &Value, error: &Error) -> PyErr {
+fn refused(name: &str, given: &Value, error: &Error) -> PyErr {
     let fits = USERS.column(name).is_none_or(|column| {
         matches!(
             (column.kind, given),
@@ -146,9 +139,9 @@ fn refused(py: Python<'_>, name: &str, given: &Value, error: &Error) -> PyErr {
         )
     });
     if !fits && error.is_invalid_data() {
-        return failure::wrong_type(py, &error.chain(), error.hint());
+        return failure::wrong_type(&error.chain(), error.hint());
     }
-    failure::raised(py, error)
+    failure::of(error)
 }
 
 /// The value for a column of that name. Which values the column takes is the library's to say.
@@ -163,23 +156,23 @@ fn value_of(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Value> {
     if let Ok(text) = value.cast::<PyString>() {
         return match text.to_cow() {
             Ok(text) => Ok(Value::Text(text.into_owned())),
-            Err(_) => Err(of(py, name, "it contains a lone surrogate, which is no valid text")),
+            Err(_) => Err(of(name, "it contains a lone surrogate, which is no valid text")),
         };
     }
-    if value.is_instance_of::<PyInt>() || is_integer(value) {
+    if value.is_instance_of::<PyInt>() {
         return match value.extract::<i64>() {
             Ok(number) => Ok(Value::Int(number)),
             Err(error) if error.is_instance_of::<PyOverflowError>(py) => {
-                Err(of(py, name, "a whole number of 64 bits is wanted, this one is out of range"))
+                Err(of(name, "a whole number of 64 bits is wanted, this one is out of range"))
             }
             Err(error) => Err(error),
         };
     }
-    if let Ok(moment) = value.cast::<PyDateTime>() {
-        return timestamp(name, moment);
+    if let Ok(moment) = value.cast_exact::<PyDateTime>() {
+        return Ok(Value::Timestamp(moment.extract()?));
     }
-    if value.is_instance_of::<PyDate>() && kind_of(name) == Some(LogicalType::Timestamp) {
-        return Ok(Value::Text(value.call_method0("isoformat")?.extract()?));
+    if value.is_exact_instance_of::<PyDate>() && kind_of(name) == Some(LogicalType::Timestamp) {
+        return Ok(Value::Text(value.extract::<Date>()?.to_string()));
     }
     let hint = if value.is_instance_of::<PyBytes>() { Some("decode it first") } else { None };
     let wanted = match kind_of(name) {
@@ -197,62 +190,15 @@ fn value_of(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Value> {
         return Ok(Value::Null);
     }
     let message = format!("users.{}: {wanted} is wanted, not {given}", shown(name));
-    Err(failure::wrong_type(py, &message, hint))
-}
-
-/// Whether it says that it is a whole number, as numpy's are.
-fn is_integer(value: &Bound<'_, PyAny>) -> bool {
-    value.hasattr("__index__").unwrap_or(false)
-}
-
-fn timestamp(name: &str, moment: &Bound<'_, PyDateTime>) -> PyResult<Value> {
-    let py = moment.py();
-    let beyond = || of(py, name, "in UTC its year is not one of 1 to 9999");
-    let is_aware = !moment.call_method0(intern!(py, "utcoffset"))?.is_none();
-    let mut naive = moment.as_any().clone();
-    if is_aware {
-        let utc = PyTzInfo::utc(py)?;
-        naive = match naive.call_method1(intern!(py, "astimezone"), (utc,)) {
-            Ok(converted) => converted,
-            Err(error) if error.is_instance_of::<PyOverflowError>(py) => return Err(beyond()),
-            Err(error) => return Err(error),
-        };
-    }
-    let part = |part: &str| naive.getattr(part).and_then(|part| part.extract::<i32>());
-    let parts = || -> PyResult<[i32; 7]> {
-        Ok([
-            part("year")?,
-            part("month")?,
-            part("day")?,
-            part("hour")?,
-            part("minute")?,
-            part("second")?,
-            part("microsecond")?,
-        ])
-    };
-    // pandas.NaT calls itself a datetime, and has no parts.
-    let parts = parts().map_err(|_| of(py, name, "it is no moment"))?;
-    let [year, month, day, hour, minute, second, micro] = parts;
-    let small = |number: i32| i8::try_from(number).unwrap_or(i8::MAX);
-    DateTime::new(
-        i16::try_from(year).unwrap_or(i16::MAX),
-        small(month),
-        small(day),
-        small(hour),
-        small(minute),
-        small(second),
-        micro.saturating_mul(1_000),
-    )
-    .map(Value::Timestamp)
-    .map_err(|_| beyond())
+    Err(failure::wrong_type(&message, hint))
 }
 
 fn kind_of(name: &str) -> Option<LogicalType> {
     USERS.column(name).map(|column| column.kind)
 }
 
-fn of(py: Python<'_>, name: &str, why: &str) -> PyErr {
-    failure::invalid(py, &format!("users.{}: {why}", shown(name)), None)
+fn of(name: &str, why: &str) -> PyErr {
+    failure::invalid(&format!("users.{}: {why}", shown(name)), None)
 }
 
 /// A name as it may be shown: a caller's may be anything.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
+import os
 import time
 from pathlib import Path
 from typing import Any, Awaitable, List
@@ -11,7 +13,7 @@ from typing import Any, Awaitable, List
 import pytest
 
 import postgres
-from conftest import NOBODY, in_postgres, in_sqlite
+from conftest import NOBODY, eventually, in_postgres, in_sqlite
 from dual_database import (
     AsyncDualDatabase,
     ClosedError,
@@ -182,6 +184,37 @@ def test_a_loop_that_is_gone_harms_nobody(path: Path) -> None:
             await db.close()
 
     assert 0 <= asyncio.run(main()) <= 200
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    gc.collect()
+    return len(os.listdir("/dev/fd"))
+
+
+def test_loops_leave_nothing_behind(path: Path) -> None:
+    db = AsyncDualDatabase(NOBODY, path, timeout=1.0)
+
+    async def calls() -> None:
+        await asyncio.gather(*(db.count_users() for _ in range(5)))
+        given_up = asyncio.ensure_future(db.count_users())
+        await asyncio.sleep(0)
+        given_up.cancel()
+
+    asyncio.run(calls())
+    before = descriptors()
+    for _ in range(50):
+        asyncio.run(calls())
+    by_turns = [asyncio.new_event_loop() for _ in range(2)]
+    for _ in range(20):
+        for loop in by_turns:
+            loop.run_until_complete(calls())
+    for loop in by_turns:
+        loop.close()
+    by_turns.clear()
+    del loop
+    eventually(lambda: descriptors() <= before)
+    asyncio.run(db.close())
 
 
 def test_closing_while_it_opens(path: Path) -> None:

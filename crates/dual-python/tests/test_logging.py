@@ -39,17 +39,30 @@ def test_it_goes_to_logging_in_the_level_that_was_set(
     assert not caplog.records
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_handler_may_call_the_database_and_may_fail(offline: DualDatabase, path: Path) -> None:
+def test_it_is_told_in_its_order_while_nobody_calls(
+    server: postgres.Server, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="dual_database")
+    with DualDatabase(server.database(), path):
+        for _ in range(2):
+            caplog.clear()
+            server.stop()
+            eventually(lambda: "the store is down" in caplog.text)
+            server.start()
+            eventually(lambda: "the store is up" in caplog.text)
+        told = {record.threadName for record in caplog.records}
+    assert told == {"dual_database log"}
+
+
+def test_a_handler_may_call_the_database_and_may_fail(
+    offline: DualDatabase, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     seen = []
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             seen.append((record.getMessage(), offline.count_users()))
             raise ZeroDivisionError
-
-        def handleError(self, record: logging.LogRecord) -> None:
-            pass
 
     logger = logging.getLogger("dual_database")
     handler = Handler()
@@ -58,6 +71,7 @@ def test_a_handler_may_call_the_database_and_may_fail(offline: DualDatabase, pat
         with DualDatabase("postgresql://bot@127.0.0.1:2/bot", path.with_name("b.db"), timeout=0.5) as db:
             assert db.add_user({"user_id": 1})
             eventually(lambda: seen)
+        assert "ZeroDivisionError" in capsys.readouterr().err
     finally:
         logger.removeHandler(handler)
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use dual_database::phase::told;
 use dual_database::{DualDatabase, Error, Kind, Result};
 
 use crate::output::message;
@@ -43,8 +44,8 @@ impl Look {
         look: impl AsyncFnOnce(&DualDatabase) -> Result<T>,
     ) -> Result<T> {
         let looked = async {
-            let database = stores.open(opening).await?;
-            let ended = look(&database).await;
+            let database = told("open both", stores.open(opening)).await?;
+            let ended = told("ask", look(&database)).await;
             Ok::<_, Error>((database, ended))
         };
         let (database, ended) = tokio::select! {
@@ -69,7 +70,7 @@ impl Write {
         stores: &Stores,
         write: impl AsyncFnOnce(&DualDatabase) -> Result<T>,
     ) -> Result<T> {
-        let open = stores.open(Opening::ToWrite);
+        let open = told("open both", stores.open(Opening::ToWrite));
         let database = tokio::select! {
             opened = open => opened?,
             () = stop_signal() => return Err(stopped("stopped; nothing was changed")),
@@ -80,7 +81,7 @@ impl Write {
             stop_signal().await;
         };
         let ended = tokio::select! {
-            ended = write(&database) => ended,
+            ended = told("write", write(&database)) => ended,
             () = twice => {
                 return Err(stopped("stopped before the answer; it may or may not have been done"));
             }
@@ -92,7 +93,7 @@ impl Write {
 
 async fn close(database: DualDatabase) {
     tokio::select! {
-        () = database.close(FLUSH) => {}
+        () = told("close both", database.close(FLUSH)) => {}
         () = stop_signal() => {}
     }
 }

@@ -14,6 +14,7 @@ mod core_settings;
 mod core_sync;
 mod core_uninstall;
 mod core_user;
+mod core_verbose;
 mod csv;
 mod demo;
 mod docs;

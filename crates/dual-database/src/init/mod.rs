@@ -23,7 +23,7 @@ use crate::store::postgres::capture::{Drift as RemoteDrift, Layout as RemoteLayo
 use crate::store::postgres::primary::{Planned, plan_known};
 use crate::store::postgres::{Catalog, Limits, Session, Settings, capture};
 use crate::store::sqlite::capture::{Drift, Layout};
-use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
+use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings, refuse_taken_away};
 use crate::store::sqlite::{Adoption, File, Found, define_functions, failed};
 use crate::sync::engine::{Exchange, Shared, Synchroniser, other_installation};
 
@@ -181,6 +181,9 @@ pub(crate) fn joined(settings: &ReplicaSettings) -> Result<()> {
         return wants("the file is not there yet");
     }
     for table in settings.tables.iter() {
+        if let Some(connection) = file.connection() {
+            refuse_taken_away(&connection, table, &Layout::new(table))?;
+        }
         let (side, _) = file.look(table)?;
         if let Some(obstacle) = side.obstacles.first() {
             return wants(obstacle);

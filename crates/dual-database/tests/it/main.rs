@@ -28,6 +28,7 @@ mod foreign_bytes;
 mod import_wide;
 mod init;
 mod postgres_catalog;
+mod postgres_jit;
 mod postgres_session;
 mod postgres_tls;
 mod primary_feed;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import List, Optional, TypedDict
+from typing import Any, List, Optional, TypedDict
 
 from ._errors import DualDatabaseError
 
@@ -227,3 +227,18 @@ class QuarantinedRow:
     code: str
     reason: str
     since: Optional[datetime]
+
+
+def status_of(parts: Any) -> Status:
+    """What the part in Rust tells of both stores."""
+    postgres, sqlite, *others = parts
+    *numbers, errors, damage = others
+    errors = [RecentError(*error) for error in errors]
+    damage = None if damage is None else [Damage(*one) for one in damage]
+    return Status(StoreStatus(*postgres), StoreStatus(*sqlite), *numbers, errors, damage)
+
+
+def verification_of(parts: Any) -> Verification:
+    """What it tells of a comparison."""
+    equal, tables = parts
+    return Verification(equal, [TableDifference(*table) for table in tables])

@@ -7,7 +7,7 @@ import subprocess
 from types import TracebackType
 from typing import Any, AsyncIterator, Awaitable, Callable, List, Mapping, Optional, Type, TypeVar
 
-from . import _guard, _native
+from . import _guard, _native, _values
 from ._answers import (
     Conflict,
     Exchange,
@@ -17,7 +17,10 @@ from ._answers import (
     User,
     Verification,
     Written,
+    status_of,
+    verification_of,
 )
+from ._calls import answered, prepared, waited
 from ._database import TRIES, Conditions, not_done, rolled_back
 from ._errors import AlreadyExistsError, ClosedError, ConflictError, NotFoundError
 from ._parting import remember
@@ -25,24 +28,6 @@ from ._settings import Path, from_environment, located, opening
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="AsyncDualDatabase")
-
-
-class _Waiting:
-    """Waits for calls in whichever loop runs."""
-
-    def __init__(self) -> None:
-        self._mailbox: Optional[_native.Mailbox] = None
-
-    async def answer(self, call: _native.Call) -> Any:
-        loop = asyncio.get_running_loop()
-        mailbox = self._mailbox
-        if mailbox is None or mailbox.event_loop is not loop:
-            mailbox = self._mailbox = _native.Mailbox(loop)
-        try:
-            return await call.start(mailbox)
-        finally:
-            # Nothing to do but for a coroutine that was cancelled.
-            call.abandon()
 
 
 class AsyncDualDatabase:
@@ -82,7 +67,6 @@ class AsyncDualDatabase:
         self._native: Optional[_native.Database] = None
         self._opening: Optional[asyncio.Task[_native.Database]] = None
         self._closed = False
-        self._waiting = _Waiting()
 
     @classmethod
     def from_env(cls: Type[Self], **settings: Any) -> Self:
@@ -99,31 +83,33 @@ class AsyncDualDatabase:
 
     async def add_user(self, user_data: Mapping[str, object]) -> Written:
         """See :meth:`DualDatabase.add_user`."""
-        return await self._written((await self._opened()).add_user(user_data))
+        return await self._written((await self._opened()).add_user, _values.columns(user_data))
 
     async def upsert_user(self, user_data: Mapping[str, object]) -> Written:
         """See :meth:`DualDatabase.upsert_user`."""
-        return await self._written((await self._opened()).upsert_user(user_data))
+        return await self._written((await self._opened()).upsert_user, _values.columns(user_data))
 
     async def get_user(self, user_id: int) -> Optional[User]:
         """See :meth:`DualDatabase.get_user`."""
-        call = (await self._opened()).get_user(user_id)
-        user: Optional[User] = await self._waiting.answer(call)
+        native = await self._opened()
+        user: Optional[User] = await answered(native.get_user, _values.key(user_id))
         return user
 
     async def find_user(self, user_id: int) -> Found:
         """See :meth:`DualDatabase.find_user`."""
-        call = (await self._opened()).find_user(user_id)
-        found: Found = await self._waiting.answer(call)
-        return found
+        native = await self._opened()
+        return Found(*await answered(native.find_user, _values.key(user_id)))
 
     async def update_user(self, user_id: int, update_data: Mapping[str, object]) -> Written:
         """See :meth:`DualDatabase.update_user`."""
-        return await self._written((await self._opened()).update_user(user_id, update_data))
+        native = await self._opened()
+        return await self._written(
+            native.update_user, _values.key(user_id), _values.columns(update_data)
+        )
 
     async def delete_user(self, user_id: int) -> Written:
         """See :meth:`DualDatabase.delete_user`."""
-        return await self._written((await self._opened()).delete_user(user_id))
+        return await self._written((await self._opened()).delete_user, _values.key(user_id))
 
     async def get_all_users(
         self,
@@ -134,8 +120,10 @@ class AsyncDualDatabase:
         since: Conditions = None,
     ) -> List[User]:
         """See :meth:`DualDatabase.get_all_users`."""
-        call = (await self._opened()).get_all_users(limit, where, contains, since)
-        users: List[User] = await self._waiting.answer(call)
+        native = await self._opened()
+        users: List[User] = await answered(
+            native.get_all_users, limit, *_values.conditions(where, contains, since)
+        )
         return users
 
     async def count_users(
@@ -146,8 +134,10 @@ class AsyncDualDatabase:
         since: Conditions = None,
     ) -> int:
         """See :meth:`DualDatabase.count_users`."""
-        call = (await self._opened()).count_users(where, contains, since)
-        count: int = await self._waiting.answer(call)
+        native = await self._opened()
+        count: int = await answered(
+            native.count_users, *_values.conditions(where, contains, since)
+        )
         return count
 
     async def iter_users(
@@ -158,9 +148,12 @@ class AsyncDualDatabase:
         since: Conditions = None,
     ) -> AsyncIterator[User]:
         """See :meth:`DualDatabase.iter_users`; to be used with ``async for``."""
-        users = (await self._opened()).users(where, contains, since)
+        native = await self._opened()
+        users: _native.Users = prepared(
+            native.users, *_values.conditions(where, contains, since)
+        )
         while True:
-            page: List[User] = await self._waiting.answer(users.next_page())
+            page: List[User] = await answered(users.next_page)
             if not page:
                 return
             for user in page:
@@ -185,47 +178,39 @@ class AsyncDualDatabase:
 
     async def status(self) -> Status:
         """See :meth:`DualDatabase.status`."""
-        status: Status = await self._waiting.answer((await self._opened()).status())
-        return status
+        return status_of(await answered((await self._opened()).status))
 
     async def verify(self) -> Verification:
         """See :meth:`DualDatabase.verify`."""
-        found: Verification = await self._waiting.answer((await self._opened()).verify())
-        return found
+        return verification_of(await answered((await self._opened()).verify))
 
     async def repair(self, prefer: str = "newest") -> Verification:
         """See :meth:`DualDatabase.repair`."""
-        found: Verification = await self._waiting.answer((await self._opened()).repair(prefer))
-        return found
+        return verification_of(await answered((await self._opened()).repair, prefer))
 
     async def sync_now(self, timeout: float = 30.0) -> Exchange:
         """See :meth:`DualDatabase.sync_now`."""
-        done: Exchange = await self._waiting.answer((await self._opened()).sync_now(timeout))
-        return done
+        return Exchange(*await answered((await self._opened()).sync_now, timeout))
 
     async def conflicts(self, limit: int = 100) -> List[Conflict]:
         """See :meth:`DualDatabase.conflicts`."""
-        found: List[Conflict] = await self._waiting.answer(
-            (await self._opened()).conflicts(limit)
-        )
-        return found
+        found = await answered((await self._opened()).conflicts, limit)
+        return [Conflict(*entry) for entry in found]
 
     async def review_conflicts(self) -> int:
         """See :meth:`DualDatabase.review_conflicts`."""
-        count: int = await self._waiting.answer((await self._opened()).review_conflicts())
+        count: int = await answered((await self._opened()).review_conflicts)
         return count
 
     async def review_damage(self) -> int:
         """See :meth:`DualDatabase.review_damage`."""
-        count: int = await self._waiting.answer((await self._opened()).review_damage())
+        count: int = await answered((await self._opened()).review_damage)
         return count
 
     async def quarantine(self) -> List[QuarantinedRow]:
         """See :meth:`DualDatabase.quarantine`."""
-        rows: List[QuarantinedRow] = await self._waiting.answer(
-            (await self._opened()).quarantine()
-        )
-        return rows
+        found = await answered((await self._opened()).quarantine)
+        return [QuarantinedRow(*row) for row in found]
 
     async def backup(self, path: Path) -> None:
         """See :meth:`DualDatabase.backup`."""
@@ -242,9 +227,7 @@ class AsyncDualDatabase:
         if self._native is None and self._opening is not None:
             # It ends before it is closed, or there is nothing to close.
             await asyncio.wait([self._opening])
-        call = self._closing(timeout)
-        if call is not None:
-            await self._waiting.answer(call)
+        if self._native is not None and await answered(self._native.close, timeout):
             _guard.unwatch(self._path)
 
     async def __aenter__(self: Self) -> Self:
@@ -272,23 +255,23 @@ class AsyncDualDatabase:
         return await asyncio.shield(opening)
 
     async def _open(self) -> _native.Database:
-        native: _native.Database = await self._waiting.answer(
-            opening(self._pg_url, self._path, self._settings)
+        native: _native.Database = await answered(
+            opening, self._pg_url, self._path, self._settings
         )
         self._native = native
         _guard.watch(self._path)
         remember(self)
         return native
 
-    def _closing(self, timeout: float) -> Optional[_native.Call]:
-        return self._native.close(timeout) if self._native is not None else None
+    def _end(self, timeout: float) -> None:
+        if self._native is not None:
+            waited(self._native.close, timeout)
 
-    async def _written(self, call: _native.Call) -> Written:
+    async def _written(self, method: Callable[..., _native.Call], *arguments: object) -> Written:
         try:
-            written: Written = await self._waiting.answer(call)
+            return Written(*await answered(method, *arguments))
         except (AlreadyExistsError, NotFoundError) as error:
             return not_done(error, self._strict)
-        return written
 
 
 class AsyncTransaction:
@@ -299,30 +282,31 @@ class AsyncTransaction:
 
     def __init__(self, database: AsyncDualDatabase) -> None:
         self._database = database
-        self._waiting = database._waiting
         self._native: Optional[_native.Transaction] = None
 
     async def get_user(self, user_id: int) -> Optional[User]:
         """See :meth:`Transaction.get_user`."""
-        user: Optional[User] = await self._waiting.answer(self._begun().get_user(user_id))
+        key = _values.key(user_id)
+        user: Optional[User] = await answered(self._begun().get_user, key)
         return user
 
     async def add_user(self, user_data: Mapping[str, object]) -> None:
         """See :meth:`Transaction.add_user`."""
-        await self._waiting.answer(self._begun().add_user(user_data))
+        await answered(self._begun().add_user, _values.columns(user_data))
 
     async def update_user(self, user_id: int, update_data: Mapping[str, object]) -> User:
         """See :meth:`Transaction.update_user`."""
-        call = self._begun().update_user(user_id, update_data)
-        user: User = await self._waiting.answer(call)
+        user: User = await answered(
+            self._begun().update_user, _values.key(user_id), _values.columns(update_data)
+        )
         return user
 
     async def delete_user(self, user_id: int) -> None:
         """See :meth:`Transaction.delete_user`."""
-        await self._waiting.answer(self._begun().delete_user(user_id))
+        await answered(self._begun().delete_user, _values.key(user_id))
 
     async def __aenter__(self) -> AsyncTransaction:
-        self._native = (await self._database._opened()).begin()
+        self._native = prepared((await self._database._opened()).begin)
         return self
 
     async def __aexit__(
@@ -333,7 +317,7 @@ class AsyncTransaction:
     ) -> None:
         native = self._begun()
         if kind is None:
-            self.written = await self._waiting.answer(native.commit())
+            self.written = Written(*await answered(native.commit))
         else:
             rolled_back(native)
 

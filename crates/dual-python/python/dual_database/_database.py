@@ -6,7 +6,7 @@ import subprocess
 from types import TracebackType
 from typing import Any, Callable, Iterator, List, Mapping, Optional, Type, TypeVar
 
-from . import _guard, _native
+from . import _guard, _native, _values
 from ._answers import (
     Conflict,
     Exchange,
@@ -16,8 +16,11 @@ from ._answers import (
     User,
     Verification,
     Written,
+    status_of,
+    verification_of,
 )
-from ._errors import AlreadyExistsError, ConflictError, ForkedError, NotFoundError
+from ._calls import prepared, waited
+from ._errors import AlreadyExistsError, ConflictError, NotFoundError
 from ._parting import remember
 from ._settings import Path, from_environment, located, opening
 
@@ -81,7 +84,7 @@ class DualDatabase:
         }
         self._strict = strict
         self._path = located(sqlite_path)
-        self._native: _native.Database = opening(pg_url, self._path, settings).wait()
+        self._native: _native.Database = waited(opening, pg_url, self._path, settings)
         _guard.watch(self._path)
         remember(self)
 
@@ -106,24 +109,23 @@ class DualDatabase:
         :raises InvalidDataError: an unknown column, a value that a column does not take.
         :raises UnavailableError: neither store takes it.
         """
-        return self._written(self._native.add_user(user_data))
+        return self._written(self._native.add_user, _values.columns(user_data))
 
     def upsert_user(self, user_data: Mapping[str, object]) -> Written:
         """Adds a user, or sets these columns of the one that is there."""
-        return self._written(self._native.upsert_user(user_data))
+        return self._written(self._native.upsert_user, _values.columns(user_data))
 
     def get_user(self, user_id: int) -> Optional[User]:
         """The user with that ``user_id`` as a dictionary, or ``None``.
 
         :raises UnavailableError: neither store answers.
         """
-        user: Optional[User] = self._native.get_user(user_id).wait()
+        user: Optional[User] = waited(self._native.get_user, _values.key(user_id))
         return user
 
     def find_user(self, user_id: int) -> Found:
         """As :meth:`get_user`, and says which store answered and how old the answer may be."""
-        found: Found = self._native.find_user(user_id).wait()
-        return found
+        return Found(*waited(self._native.find_user, _values.key(user_id)))
 
     def update_user(self, user_id: int, update_data: Mapping[str, object]) -> Written:
         """Sets these columns of a user; the others stay as they are.
@@ -133,11 +135,13 @@ class DualDatabase:
         :raises UnavailableError: neither store takes it.
         :raises OutcomeUnknownError: PostgreSQL's answer was lost, and the file cannot tell.
         """
-        return self._written(self._native.update_user(user_id, update_data))
+        return self._written(
+            self._native.update_user, _values.key(user_id), _values.columns(update_data)
+        )
 
     def delete_user(self, user_id: int) -> Written:
         """Deletes a user. Answers as :meth:`update_user`."""
-        return self._written(self._native.delete_user(user_id))
+        return self._written(self._native.delete_user, _values.key(user_id))
 
     def get_all_users(
         self,
@@ -158,7 +162,9 @@ class DualDatabase:
 
         All conditions hold together.
         """
-        users: List[User] = self._native.get_all_users(limit, where, contains, since).wait()
+        users: List[User] = waited(
+            self._native.get_all_users, limit, *_values.conditions(where, contains, since)
+        )
         return users
 
     def count_users(
@@ -169,7 +175,7 @@ class DualDatabase:
         since: Conditions = None,
     ) -> int:
         """How many users fit; the conditions are those of :meth:`get_all_users`."""
-        count: int = self._native.count_users(where, contains, since).wait()
+        count: int = waited(self._native.count_users, *_values.conditions(where, contains, since))
         return count
 
     def iter_users(
@@ -181,13 +187,15 @@ class DualDatabase:
     ) -> Iterator[User]:
         """All users that fit, the newest first, however many there are: only a page of them is
         held at a time. A user that stays as it is comes once."""
-        users = self._native.users(where, contains, since)
+        users: _native.Users = prepared(
+            self._native.users, *_values.conditions(where, contains, since)
+        )
         return self._pages(users)
 
     @staticmethod
     def _pages(users: _native.Users) -> Iterator[User]:
         while True:
-            page: List[User] = users.next_page().wait()
+            page: List[User] = waited(users.next_page)
             if not page:
                 return
             yield from page
@@ -206,7 +214,7 @@ class DualDatabase:
         :raises ConflictError: at the end of the block, if somebody else changed what it has
             read. Nothing was done; :meth:`run_in_transaction` repeats it by itself.
         """
-        return Transaction(self._native.begin())
+        return Transaction(prepared(self._native.begin))
 
     def run_in_transaction(self, work: Callable[[Transaction], T]) -> T:
         """Runs ``work`` in a transaction, again if somebody else was faster, and gives what it
@@ -227,51 +235,45 @@ class DualDatabase:
 
     def status(self) -> Status:
         """How both stores stand, and what is pending."""
-        status: Status = self._native.status().wait()
-        return status
+        return status_of(waited(self._native.status))
 
     def verify(self) -> Verification:
         """Compares both stores, every column of every row.
 
         :raises UnavailableError: a store does not answer; nothing can be said then.
         """
-        verification: Verification = self._native.verify().wait()
-        return verification
+        return verification_of(waited(self._native.verify))
 
     def repair(self, prefer: str = "newest") -> Verification:
         """Lets a comparison that waits for a person go on. Where both sides differ ``prefer`` is
         right: ``"postgres"``, ``"sqlite"``, or the ``"newest"`` value of each column. What loses
         goes to the conflict log."""
-        verification: Verification = self._native.repair(prefer).wait()
-        return verification
+        return verification_of(waited(self._native.repair, prefer))
 
     def sync_now(self, timeout: float = 30.0) -> Exchange:
         """Exchanges what is pending, for at most ``timeout`` seconds.
 
         :raises UnavailableError: a store does not answer, or the time is up.
         """
-        exchange: Exchange = self._native.sync_now(timeout).wait()
-        return exchange
+        return Exchange(*waited(self._native.sync_now, timeout))
 
     def conflicts(self, limit: int = 100) -> List[Conflict]:
         """The conflict log, the newest first."""
-        conflicts: List[Conflict] = self._native.conflicts(limit).wait()
-        return conflicts
+        return [Conflict(*entry) for entry in waited(self._native.conflicts, limit)]
 
     def review_conflicts(self) -> int:
         """Marks all conflicts as reviewed; says how many there were."""
-        count: int = self._native.review_conflicts().wait()
+        count: int = waited(self._native.review_conflicts)
         return count
 
     def review_damage(self) -> int:
         """You have seen what ``status().damage`` tells; says how many there were."""
-        count: int = self._native.review_damage().wait()
+        count: int = waited(self._native.review_damage)
         return count
 
     def quarantine(self) -> List[QuarantinedRow]:
         """The rows that one side refuses."""
-        rows: List[QuarantinedRow] = self._native.quarantine().wait()
-        return rows
+        return [QuarantinedRow(*row) for row in waited(self._native.quarantine)]
 
     def backup(self, path: Path) -> None:
         """Copies the SQLite file as it is at one moment to a new file, in another process: this
@@ -287,9 +289,7 @@ class DualDatabase:
         """Pushes what is pending, for at most ``timeout`` seconds, and closes the file. A second
         call does nothing; other calls raise :class:`ClosedError` from then on. Nothing relies on
         it being called: what is pending is pushed at the next start."""
-        call = self._closing(timeout)
-        if call is not None:
-            call.wait()
+        if waited(self._native.close, timeout):
             _guard.unwatch(self._path)
 
     def __enter__(self: Self) -> Self:
@@ -303,15 +303,14 @@ class DualDatabase:
     ) -> None:
         self.close()
 
-    def _closing(self, timeout: float) -> Optional[_native.Call]:
-        return self._native.close(timeout)
+    def _end(self, timeout: float) -> None:
+        waited(self._native.close, timeout)
 
-    def _written(self, call: _native.Call) -> Written:
+    def _written(self, method: Callable[..., _native.Call], *arguments: object) -> Written:
         try:
-            written: Written = call.wait()
+            return Written(*waited(method, *arguments))
         except (AlreadyExistsError, NotFoundError) as error:
             return not_done(error, self._strict)
-        return written
 
 
 class Transaction:
@@ -325,7 +324,7 @@ class Transaction:
 
     def get_user(self, user_id: int) -> Optional[User]:
         """The user as this transaction sees it."""
-        user: Optional[User] = self._native.get_user(user_id).wait()
+        user: Optional[User] = waited(self._native.get_user, _values.key(user_id))
         return user
 
     def add_user(self, user_data: Mapping[str, object]) -> None:
@@ -333,14 +332,16 @@ class Transaction:
 
         :raises AlreadyExistsError: here, or at the end of the block.
         """
-        self._native.add_user(user_data).wait()
+        waited(self._native.add_user, _values.columns(user_data))
 
     def update_user(self, user_id: int, update_data: Mapping[str, object]) -> User:
         """Sets these columns; gives the user as it is then.
 
         :raises NotFoundError: there is no such user.
         """
-        user: User = self._native.update_user(user_id, update_data).wait()
+        user: User = waited(
+            self._native.update_user, _values.key(user_id), _values.columns(update_data)
+        )
         return user
 
     def delete_user(self, user_id: int) -> None:
@@ -348,7 +349,7 @@ class Transaction:
 
         :raises NotFoundError: there is no such user.
         """
-        self._native.delete_user(user_id).wait()
+        waited(self._native.delete_user, _values.key(user_id))
 
     def __enter__(self) -> Transaction:
         return self
@@ -360,7 +361,7 @@ class Transaction:
         trace: Optional[TracebackType],
     ) -> None:
         if kind is None:
-            self.written = self._native.commit().wait()
+            self.written = Written(*waited(self._native.commit))
         else:
             rolled_back(self._native)
 
@@ -369,7 +370,8 @@ def rolled_back(native: _native.Transaction) -> None:
     """Ends a transaction because of an exception, which must stay the one that is seen."""
     try:
         native.rollback()
-    except ForkedError:
+    except _native.Failed:
+        # In a forked child it is the parent's.
         pass
 
 
@@ -378,5 +380,6 @@ def not_done(error: AlreadyExistsError | NotFoundError, strict: bool) -> Written
     if strict:
         raise error
     # Without the frames that it went through, which it would keep alive.
+    error.__context__ = None
     return Written(None, False, False, error.with_traceback(None))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Optional, Union
 
-from . import _guard, _native
+from . import _guard, _log, _native
 from ._errors import ConfigurationError, InvalidTypeError
 
 Path = Union[str, "os.PathLike[str]"]
@@ -55,6 +55,7 @@ def opening(pg_url: Optional[str], path: str, settings: Dict[str, Any]) -> _nati
     except UnicodeEncodeError:
         raise ConfigurationError("the URL or the path is no valid text") from None
     call = _native.open(pg_url, path, **settings)
+    _log.begin()
     _guard.check(path)
     return call
 

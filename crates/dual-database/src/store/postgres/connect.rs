@@ -16,10 +16,12 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage, So
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::debug;
 
-use super::failure::{Peer, ServerError, describe_io};
+use super::failure::{Peer, ServerError, describe_io, refused};
+use super::handshake::MakeHandshake;
 use super::keyword::ChannelBinding;
 use super::url::{Settings, SslMode};
 use super::{session::Limits, tls};
+use crate::phase::told;
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "connect to PostgreSQL";
@@ -42,11 +44,12 @@ pub(super) struct Connected {
 
 /// The first host that takes writes.
 pub(super) async fn connect(settings: &Settings, limits: &Limits) -> Result<Connected> {
-    let tls = tls::connector(settings)?;
+    let tls = told("prepare TLS", async { tls::connector(settings) }).await?;
     let limit = settings.connect_timeout.unwrap_or(limits.connect);
     let mut failures: Vec<Error> = Vec::new();
     for (host, port) in settings.hosts() {
-        match connect_host(settings, host, *port, tls.as_ref(), limit).await {
+        let attempt = connect_host(settings, host, *port, tls.as_ref(), limit);
+        match told("connect to PostgreSQL", attempt).await {
             Ok(connected) => return Ok(connected),
             Err(error) => {
                 debug!(host, port, error = %error.message(), "no connection to PostgreSQL");
@@ -174,7 +177,7 @@ async fn attempt(
     let outcome = timeout(limit, async {
         match tls {
             None => establish(config, NoTls, peer).await,
-            Some(tls) => match establish(config, tls.clone(), peer).await {
+            Some(tls) => match establish(config, MakeHandshake(tls.clone()), peer).await {
                 // `prefer` is content with less, as libpq is.
                 Err(Refusal::Tls(_)) if preferred => {
                     let mut plain = config.clone();
@@ -249,7 +252,10 @@ fn refusal(peer: &Peer, error: &tokio_postgres::Error) -> Refusal {
         return Refusal::Tls(tls_failure(peer, &reason, cause));
     }
     let mapped = peer.failure(OPERATION, error, None);
-    if error.as_db_error().is_some() || text.starts_with("authentication") {
+    if let Some(said) = error.as_db_error() {
+        return Refusal::Other(refused(mapped, &peer.address, said));
+    }
+    if text.starts_with("authentication") {
         return Refusal::Other(mapped);
     }
     if text.starts_with("error connecting") {

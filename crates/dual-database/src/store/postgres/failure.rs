@@ -355,6 +355,35 @@ pub(super) fn leaves_commit_open(error: &tokio_postgres::Error) -> bool {
     }
 }
 
+/// What a refused BEGIN means: a server in recovery, to which a pooler has led, says that it does not
+/// support writes.
+pub(super) fn standby(error: Error) -> Error {
+    if sqlstate(&error) != Some("0A000") {
+        return error;
+    }
+    let (operation, message) = (error.operation().to_owned(), error.message().to_owned());
+    Error::new(UNAVAILABLE, operation, message)
+        .with_hint("connect to the primary: list all servers in the URL")
+        .with_source(error)
+}
+
+/// What a refused connection means. A server that is there and says no to the settings with which it
+/// is asked will say so again. What it says quotes a setting, and no cell.
+pub(super) fn refused(error: Error, address: &str, said: &DbError) -> Error {
+    let stands =
+        matches!(error.kind(), UNAVAILABLE | NO_SPACE | Kind::AccessDenied | Kind::Configuration);
+    if stands {
+        return error.about(address);
+    }
+    let message = format!("{address}: {} (SQLSTATE {})", said.message(), said.code().code());
+    Error::new(Kind::Configuration, error.operation().to_owned(), message)
+        .with_hint(
+            "the server refuses the settings of the connection: look at `options` and the other \
+             parameters in the URL, and at ALTER ROLE and ALTER DATABASE … SET",
+        )
+        .with_source(error)
+}
+
 /// Wraps a failed COMMIT whose outcome is not known.
 pub(super) fn commit_unknown(operation: &'static str, cause: Error) -> Error {
     let message = format!("the answer to COMMIT was lost: {}", cause.message());

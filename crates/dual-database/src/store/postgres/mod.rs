@@ -11,6 +11,7 @@ mod catalog;
 mod connect;
 mod copy;
 mod failure;
+mod handshake;
 mod keyword;
 pub mod primary;
 mod session;

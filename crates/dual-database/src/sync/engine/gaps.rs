@@ -26,6 +26,7 @@ impl Rounds {
         if self.inspected == Some(version) && !asked {
             return Flow::to(Stand::PushRead);
         }
+        self.read("inspect capture", |content| content.whole()).await?;
         let loose = match asked || noted != Some(version) {
             true => self.loose_here().await?,
             false => Loose::default(),

@@ -38,6 +38,7 @@ use tracing::debug;
 
 use crate::clock::{FOREVER, Wall};
 use crate::health::{Health, StoreState};
+use crate::phase::told;
 use crate::schema::Table;
 use crate::stamp::{StampClock, Writer};
 use crate::store::postgres::primary::Pool;
@@ -168,7 +169,8 @@ impl Shared {
         if !self.adopt {
             init::joined(&self.sqlite)?;
         }
-        hooked(self.hook.as_ref(), Step::Open, || Replica::open(self.sqlite.clone())).await
+        let open = || told("open the file", Replica::open(self.sqlite.clone()));
+        hooked(self.hook.as_ref(), Step::Open, open).await
     }
 
     /// From now on the file is neither read nor written by this process: a person has to see to

@@ -176,14 +176,14 @@ pub(crate) async fn hooked<T, W: Future<Output = Result<T>>>(
     step: Step,
     mut work: impl FnMut() -> W,
 ) -> Result<T> {
-    let Some(hook) = hook else { return work().await };
+    let Some(hook) = hook else { return Box::pin(work()).await };
     let fault = hook.fault(step);
     if fault == Fault::Refused {
         return Err(injected(step, fault));
     }
-    let answer = work().await;
+    let answer = Box::pin(work()).await;
     if fault == Fault::Twice {
-        let _ = work().await;
+        let _ = Box::pin(work()).await;
     }
     hook.done(step);
     if fault == Fault::Lost { answer.and(Err(injected(step, fault))) } else { answer }

@@ -9,5 +9,6 @@ pub mod power;
 mod promotion;
 mod restore;
 pub mod scene;
+mod settings;
 mod sqlite_away;
 mod transactions;

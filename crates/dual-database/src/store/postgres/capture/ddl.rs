@@ -68,7 +68,7 @@ pub const COMMON: [&str; 13] = [
 /// refuse before it touches an unlogged table.
 const HEADER: &str = "CREATE FUNCTION dual.header(file uuid, relations text[])
 RETURNS SETOF text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off AS $dual$
+SET enable_seqscan = off SET jit = off AS $dual$
 BEGIN
   IF pg_is_in_recovery() THEN
     RAISE EXCEPTION 'the server is in recovery' USING ERRCODE = '25006';
@@ -225,7 +225,7 @@ impl Layout {
 }
 
 /// For the transaction of a poll: a sidecar that was never analysed would be read whole.
-pub const POLL_SETTINGS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
+pub const POLL_SETTINGS: &str = "SET LOCAL enable_seqscan = off";
 
 /// Asks for the sidecar's rows as they are before this transaction changes them. Tied to the
 /// transaction's id, so that a setting left behind in a pooled session means nothing.

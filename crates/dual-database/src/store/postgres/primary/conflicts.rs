@@ -43,7 +43,7 @@ impl Primary<'_> {
              floor(date_part('epoch', noted) * 1000)::bigint, reviewed FROM dual.conflict \
              WHERE table_name = ANY ($2) ORDER BY id DESC LIMIT $1";
         let parameters: [Parameter<'_>; 2] = [(&limit, Type::INT8), (&names, Type::TEXT_ARRAY)];
-        let rows = self.session.query(operation, sql, &parameters).await?;
+        let rows = self.session.ask(operation, sql, &parameters).await?;
         let mut entries = Vec::with_capacity(rows.len());
         for row in &rows {
             let (relation, register): (String, String) =
@@ -71,7 +71,7 @@ impl Primary<'_> {
     pub async fn unreviewed_count(&self) -> Result<u64> {
         let operation = "count PostgreSQL's conflicts";
         let sql = "SELECT count(*) FROM dual.conflict WHERE NOT reviewed";
-        let rows = self.session.query(operation, sql, &[]).await?;
+        let rows = self.session.ask(operation, sql, &[]).await?;
         let count: i64 = column(rows.first().ok_or_else(|| unexpected(operation))?, 0, operation)?;
         u64::try_from(count).map_err(|_| unexpected(operation))
     }

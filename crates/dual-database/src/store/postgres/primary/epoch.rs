@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::row::Text;
 use super::{Header, Primary};
+use crate::phase::told;
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::{Access, Call, Parameter};
 use crate::sync::{Epoch, Snapshot, Token};
@@ -77,7 +78,8 @@ impl Primary<'_> {
     /// As for [`crate::store::postgres::Session::query`]; about the schema if nothing is
     /// installed; unavailable if the server is in recovery.
     pub async fn header(&self) -> Result<Header> {
-        self.header_in().await
+        // In a transaction for what that begins with: nothing is compiled for it.
+        told("look at the server", self.look(true)).await
     }
 
     /// The same, as the session's open transaction sees it.
@@ -85,10 +87,18 @@ impl Primary<'_> {
     /// # Errors
     /// As for [`Primary::header`].
     pub(super) async fn header_in(&self) -> Result<Header> {
+        self.look(false).await
+    }
+
+    async fn look(&self, alone: bool) -> Result<Header> {
         let relations = self.relations();
         let file = self.file.to_string();
         let parameters: [Parameter<'_>; 2] = [(&file, Type::TEXT), (&relations, Type::TEXT_ARRAY)];
-        let rows = self.session.query(OPERATION, HEADER, &parameters).await?;
+        let rows = if alone {
+            self.session.ask(OPERATION, HEADER, &parameters).await?
+        } else {
+            self.session.query(OPERATION, HEADER, &parameters).await?
+        };
         let answer: Option<Vec<Text>> = rows.first().map(|row| get(row, 0)).transpose()?;
         Header::read(answer.as_deref(), &relations)
     }

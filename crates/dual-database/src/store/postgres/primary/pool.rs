@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::prepare::{complete, not_joined};
 use super::{Prepared, Primary, RemoteTable, prepare};
+use crate::phase::told;
 use crate::schema::{Making, Table};
 use crate::store::postgres::{Limits, Session, Settings};
 use crate::{Error, Kind, Result, Store};
@@ -128,7 +129,8 @@ impl Pool {
     pub async fn prepare(&self) -> Result<Prepared> {
         let pool = &self.0;
         let mut session = Session::open(&pool.settings, &pool.limits).await?;
-        let prepared = match complete(&session, &pool.declared, pool.making).await? {
+        let looked = complete(&session, &pool.declared, pool.making);
+        let prepared = match told("look at the tables", looked).await? {
             Some(prepared) => prepared,
             None if pool.making == Making::Nothing => return Err(not_joined()),
             None => {

@@ -42,7 +42,7 @@ impl Primary<'_> {
             .chain([format!("EXISTS (SELECT FROM dual.installation WHERE purged >= {future})")])
             .collect();
         let sql = format!("SELECT {}", found.join(" OR "));
-        let rows = self.session.query(operation, &sql, &[]).await?;
+        let rows = self.session.ask(operation, &sql, &[]).await?;
         let any: bool = column(rows.first().ok_or_else(|| unexpected(operation))?, 0, operation)?;
         if !any {
             return Ok(());
@@ -112,7 +112,7 @@ impl Primary<'_> {
               ORDER BY key LIMIT {RANGE}) AS s"
         );
         let parameters: [Parameter<'_>; 2] = [(&horizon, Type::INT8), (&after, Type::INT8)];
-        let rows = self.session.query(operation, &sql, &parameters).await?;
+        let rows = self.session.ask(operation, &sql, &parameters).await?;
         let row = rows.first().ok_or_else(|| unexpected(operation))?;
         let (last, count): (Option<i64>, i64) =
             (column(row, 0, operation)?, column(row, 1, operation)?);

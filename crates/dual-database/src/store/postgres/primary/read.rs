@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 use super::row::{Text, column, unexpected};
 use super::{After, Filter, Primary, RemoteRow, RemoteTable};
 use crate::schema::{Column, Dialect, LogicalType, RowId, quoted};
-use crate::store::postgres::{Access, Call, Parameter};
+use crate::store::postgres::Parameter;
 use crate::value::{Value, timestamp_text};
 use crate::{Error, Kind, Result};
 
@@ -89,9 +89,7 @@ impl Primary<'_> {
     async fn ask(&self, question: &Question) -> Result<Vec<Row>> {
         let parameters: Vec<Parameter<'_>> =
             question.values.iter().map(|value| -> Parameter<'_> { (value, Type::TEXT) }).collect();
-        let call = Call { sql: &question.sql, parameters: &parameters };
-        let answers = self.session.transact(OPERATION, Access::Read, &[call]).await?;
-        answers.into_iter().next().ok_or_else(|| unexpected(OPERATION))
+        self.session.ask(OPERATION, &question.sql, &parameters).await
     }
 }
 

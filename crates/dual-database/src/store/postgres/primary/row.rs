@@ -14,7 +14,7 @@ use crate::{Error, Kind, Result};
 /// tables that were perhaps never analysed, and one that reads them whole would be taken for
 /// cheap.
 pub(super) const BY_KEY: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
-     SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
+     SET LOCAL enable_mergejoin = off";
 
 /// How many columns [`RemoteTable::select_list`] has.
 pub(super) const COLUMNS: usize = 8;

@@ -22,7 +22,7 @@ impl Primary<'_> {
         for table in self.tables {
             let sql = format!("SELECT count(*) FROM ({}) AS unseen", table.layout.changed_since());
             let parameters: [Parameter<'_>; 2] = [(&xmax, Type::INT8), (&open, Type::INT8_ARRAY)];
-            let rows = self.session.query(operation, &sql, &parameters).await?;
+            let rows = self.session.ask(operation, &sql, &parameters).await?;
             let row = rows.first().ok_or_else(|| unexpected(operation))?;
             let count: i64 = column(row, 0, operation)?;
             unseen += u64::try_from(count).unwrap_or_default();

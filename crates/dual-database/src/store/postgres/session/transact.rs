@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 
 use super::{Parameter, Session, State};
 use crate::Result;
-use crate::store::postgres::failure::{commit_unknown, leaves_commit_open, misuse};
+use crate::store::postgres::failure::{commit_unknown, leaves_commit_open, misuse, standby};
 
 /// One statement of [`Session::transact`].
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +25,32 @@ pub enum Access {
     Write,
 }
 
-/// `BEGIN`, with a commit that a crash of the server does not lose. Not for a transaction with one
-/// snapshot: the question would take it, and a table may have to be locked before.
-pub(super) const DURABLE: &str = "BEGIN; SELECT set_config('synchronous_commit', 'on', true) \
+/// `BEGIN`, with a commit that a crash of the server does not lose. Each statement has to see what was
+/// committed before it, whatever the defaults of server, database and role are. Not for a transaction
+/// with one snapshot: the question would take it, and a table may have to be locked before.
+pub(super) const DURABLE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE; \
+     SELECT set_config('synchronous_commit', 'on', true) \
      WHERE current_setting('synchronous_commit') = 'off'";
+/// One that changes nothing.
+const READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE";
+/// One that sees one moment throughout.
+pub(super) const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE NOT DEFERRABLE";
 
 impl Session {
+    /// Asks in a transaction of its own, in one round trip.
+    ///
+    /// # Errors
+    /// As for [`Session::query`].
+    pub async fn ask(
+        &self,
+        operation: &'static str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>> {
+        let answers = self.transact(operation, Access::Read, &[Call { sql, parameters }]).await?;
+        Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
     /// A whole transaction in one round trip: everything is sent at once. If a statement fails,
     /// nothing was done, and the error is that of the first that did. Returns the rows of each.
     ///
@@ -52,7 +72,7 @@ impl Session {
         }
         self.set(State::Doubtful);
         let opening = self.opening(match access {
-            Access::Read => "BEGIN READ ONLY",
+            Access::Read => READING,
             Access::Write => DURABLE,
         });
         // The driver sends at the first poll, and joined futures are polled in their order.
@@ -72,6 +92,7 @@ impl Session {
             self.kill();
             return Err(lost(self.peer.silent(operation, limit)));
         };
+        let is_begun = begun.is_ok();
         let answers = begun.and_then(|()| answers.into_iter().collect());
         match (answers, committed) {
             (Ok(rows), Ok(())) => {
@@ -81,6 +102,7 @@ impl Session {
             // Nothing was done, whatever was answered to the rest.
             (Err(error), _) | (_, Err(error)) if !leaves_commit_open(&error) => {
                 let failure = self.failed(operation, &error);
+                let failure = if is_begun { failure } else { standby(failure) };
                 if self.client.is_closed() {
                     self.kill()
                 } else {

@@ -3,7 +3,7 @@
 
 use super::super::capture::{loose, mend};
 use super::super::failed;
-use super::open::track;
+use super::open::{refuse_taken_away, track};
 use super::{Content, LocalRow};
 use crate::Result;
 use crate::schema::RowId;
@@ -12,6 +12,16 @@ use crate::sync::reconcile::Loose;
 const OPERATION: &str = "look for rows that came past the triggers";
 
 impl Content<'_> {
+    /// Whether the tables that were captured are there, with their columns.
+    ///
+    /// # Errors
+    /// About the schema if not; those of [`failed`].
+    pub fn whole(&self) -> Result<()> {
+        self.tables()
+            .iter()
+            .try_for_each(|it| refuse_taken_away(self.connection(), &it.table, &it.layout))
+    }
+
     /// Counts the rows of a table with keys above `after` and up to `upto` that came past the
     /// triggers.
     ///

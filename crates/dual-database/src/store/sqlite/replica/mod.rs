@@ -52,6 +52,7 @@ use crate::sync::{Follow, Lease, Tokens};
 use crate::{Error, Kind, Result};
 
 pub use list::ListedRow;
+pub(crate) use open::refuse_taken_away;
 pub(crate) use place::LOCK;
 pub use scrub::Scrub;
 pub(crate) use turn::PUSH;

@@ -3,13 +3,13 @@
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::super::capture::{Drift, drift, install, lacks, tracked_columns};
+use super::super::capture::{Drift, Layout, drift, install, lacks, tracked_columns};
 use super::super::failure::cause_of;
 use super::super::file::define_functions;
 use super::super::{Adoption, File, Found, failed, remove_if_empty, rewrite_timestamps};
 use super::place::{COMPANIONS, Identity, Place, SMALLEST};
 use super::{Content, LocalTable, node, number, watch};
-use crate::schema::{Making, quoted};
+use crate::schema::{Making, Table, quoted};
 use crate::sync::{Break, Event, Follow};
 use crate::{Error, Kind, Result, Store};
 
@@ -175,8 +175,8 @@ pub(super) fn track(connection: &Connection, local: &LocalTable) -> Result<bool>
     let wrap = |cause| failed(OPERATION, cause);
     let (table, layout) = (&local.table, &local.layout);
     let drift = drift(connection, layout)?;
-    if local.making != Making::Everything && drift != Drift::Absent {
-        refuse_taken_away(connection, local)?;
+    if local.making != Making::Everything {
+        refuse_taken_away(connection, table, layout)?;
     }
     let plan = Adoption::plan("main", table, &Found::read(connection, "main", table)?)?;
     if drift == Drift::None && plan.steps.is_empty() && !lacks(connection, layout)? {
@@ -212,8 +212,18 @@ fn without_triggers(connection: &Connection, work: impl FnOnce() -> Result<()>) 
 
 /// A table or column that was tracked and is there no more is not made again: nobody can know why it
 /// was taken away.
-fn refuse_taken_away(connection: &Connection, local: &LocalTable) -> Result<()> {
-    let (name, found) = (local.table.name(), Found::read(connection, "main", &local.table)?);
+///
+/// # Errors
+/// About the schema if one was taken away; those of [`failed`].
+pub(crate) fn refuse_taken_away(
+    connection: &Connection,
+    table: &Table,
+    layout: &Layout,
+) -> Result<()> {
+    if drift(connection, layout)? == Drift::Absent {
+        return Ok(());
+    }
+    let (name, found) = (table.name(), Found::read(connection, "main", table)?);
     let refuse = |what: String, advice: &str| {
         Err(Error::new(Kind::Schema(Store::Sqlite), "look at the SQLite file", what)
             .with_hint(advice))
@@ -227,7 +237,7 @@ fn refuse_taken_away(connection: &Connection, local: &LocalTable) -> Result<()> 
             _ => Ok(()),
         };
     };
-    let gone: Vec<&str> = tracked_columns(connection, &local.table, &local.layout)?
+    let gone: Vec<&str> = tracked_columns(connection, table, layout)?
         .into_iter()
         .filter(|column| !columns.iter().any(|found| found.name.eq_ignore_ascii_case(column)))
         .collect();

@@ -234,8 +234,7 @@ impl Primary<'_> {
         Ok(PushEnd::Done(pushed))
     }
 
-    /// Begins: table locks, then the server's clock, horizon and epoch. Each statement has to see what
-    /// was committed before it, whatever the server's default is.
+    /// Begins: table locks, then the server's clock, horizon and epoch.
     async fn ground(
         &self,
         comparison: Option<bool>,
@@ -250,7 +249,7 @@ impl Primary<'_> {
         // process would push the half of a transaction whose other rows the first one has locked.
         let (_, file) = self.file.as_u64_pair();
         let prologue = format!(
-            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE; \
+            "SET CONSTRAINTS ALL IMMEDIATE; \
              SELECT pg_advisory_xact_lock({}); LOCK TABLE {} IN ROW EXCLUSIVE MODE; SET LOCAL lock_timeout = {}; {BY_KEY}",
             file.cast_signed(),
             locks.join(", "),
