@@ -89,7 +89,7 @@ async fn a_text_that_is_too_long_is_set_aside_and_holds_up_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_that_are_large_together_go_over_in_parts() {
-    const EACH: usize = 10 << 20;
+    const EACH: usize = 6 << 20;
     let scene = Scene::on(shared().unwrap());
     let node = scene.node("bot.db").await;
     node.sync().await;

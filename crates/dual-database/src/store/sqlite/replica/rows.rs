@@ -14,6 +14,9 @@ use crate::value::{PORTION, Value};
 
 const OPERATION: &str = "read rows of the SQLite file";
 
+/// Rows of a table.
+type Rows = Vec<(RowId, LocalRow)>;
+
 impl Content<'_> {
     /// The row as table and sidecar have it together, dead ones included; `None` for a key never seen.
     /// One that came past the triggers is as it would be noted ([`Content::captured`]).
@@ -41,7 +44,7 @@ impl Content<'_> {
         after: Option<i64>,
         upto: Option<i64>,
         limit: usize,
-    ) -> Result<(Vec<(RowId, LocalRow)>, Option<i64>)> {
+    ) -> Result<(Rows, Option<i64>)> {
         let mut which = Vec::new();
         let mut values = vec![Stored::Integer(i64::try_from(limit).unwrap_or(i64::MAX))];
         for (bound, comparison) in [(after, ">"), (upto, "<=")] {
@@ -135,12 +138,7 @@ impl Content<'_> {
             .map_err(|cause| failed(OPERATION, cause))
     }
 
-    pub(super) fn select(
-        &self,
-        table: usize,
-        which: &str,
-        values: &[Stored],
-    ) -> Result<Vec<(RowId, LocalRow)>> {
+    pub(super) fn select(&self, table: usize, which: &str, values: &[Stored]) -> Result<Rows> {
         self.select_some(table, which, values, usize::MAX)
     }
 
@@ -151,7 +149,7 @@ impl Content<'_> {
         which: &str,
         values: &[Stored],
         most: usize,
-    ) -> Result<Vec<(RowId, LocalRow)>> {
+    ) -> Result<Rows> {
         let wrap = |cause| failed(OPERATION, cause);
         let local = self.local(table)?;
         let sql = format!("{} {which}", local.statements.select);
