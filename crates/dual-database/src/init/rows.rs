@@ -10,7 +10,7 @@ use crate::merge::canonical_bytes;
 use crate::schema::{Dialect, LogicalType, Role, Table, literal, quoted};
 use crate::store::postgres::primary::digest_of;
 use crate::store::postgres::{Catalog, Parameter, Session};
-use crate::store::sqlite::{Adoption, Found, failed, from_sqlite};
+use crate::store::sqlite::{Adoption, Found, carried, failed, from_sqlite};
 use crate::value::row_digest;
 
 /// So many rows of each side are held at once.
@@ -107,7 +107,7 @@ impl<'a> Local<'a> {
                                 "CASE typeof({reads}) WHEN 'text' \
                                  THEN coalesce(dual_timestamp({reads}), {reads}) ELSE {reads} END"
                             ),
-                            _ => reads,
+                            kind => carried(&reads, kind),
                         }
                     })
                     .collect();

@@ -15,6 +15,7 @@ mod thread;
 
 pub use adopt::{Adoption, OLD_REGISTER_DATE, REGISTER_DATE, Step, rewrite_timestamps};
 pub use catalog::{Affinity, Found, FoundColumn};
+pub(crate) use codec::carried;
 pub use codec::{Undecodable, from_sqlite, to_sqlite};
 pub use failure::failed;
 pub use file::{File, SCHEMA, attach, remove_if_empty};
