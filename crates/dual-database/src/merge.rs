@@ -79,6 +79,12 @@ impl Version {
         self.live.value && !self.is_absent()
     }
 
+    /// How many bytes its texts take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.value.bytes()).sum()
+    }
+
     /// The highest stamp of any register.
     #[must_use]
     pub fn highest(&self) -> Stamp {

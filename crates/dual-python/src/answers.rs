@@ -56,15 +56,29 @@ pub fn status(py: Python<'_>, found: &Status) -> PyResult<Py<PyAny>> {
     let errors = list(py, &found.recent_errors, |error| {
         (moment(error.at_ms), store_word(error.store), error.message.as_str()).into_pyobject(py)
     })?;
+    let failing = list(py, &found.failing, |one| {
+        (
+            one.step.as_str(),
+            store_word(one.store),
+            one.message.as_str(),
+            one.hint.as_deref(),
+            moment(one.since_ms),
+            moment(one.last_ms),
+            one.times,
+        )
+            .into_pyobject(py)
+    })?;
+    let paused = list(py, &found.paused, |one| {
+        (one.table, one.reason.as_str(), one.hint.as_deref()).into_pyobject(py)
+    })?;
+    let verified = found.verified.as_ref().map(|pass| (moment(pass.ended_ms), pass.found));
     let damage = found.damage.as_ref().map(|all| {
         list(py, all, |one: &Damage| {
             (moment(one.noted_ms), &one.aside, one.taken, one.unreadable, one.refused)
                 .into_pyobject(py)
         })
     });
-    (
-        side(&found.postgres),
-        side(&found.sqlite),
+    let numbers = (
         found.pending_to_postgres,
         found.pending_to_sqlite,
         found.conflicts,
@@ -73,10 +87,9 @@ pub fn status(py: Python<'_>, found: &Status) -> PyResult<Py<PyAny>> {
         found.sync,
         found.held_losses,
         found.wal_bytes,
-        errors,
-        damage.transpose()?,
-    )
-        .into_py_any(py)
+    );
+    let told = (errors, failing, paused, verified, damage.transpose()?);
+    (side(&found.postgres), side(&found.sqlite), numbers, told).into_py_any(py)
 }
 
 fn side(side: &SideStatus) -> (&'static str, Option<&str>, Option<&str>) {

@@ -35,7 +35,7 @@ pub struct Database {
 
 /// Prepares the opening of a database.
 #[pyfunction]
-#[pyo3(signature = (pg_url, sqlite_path, *, prefer, write_mode, timeout, busy_timeout, poll_interval, background, adopt))]
+#[pyo3(signature = (pg_url, sqlite_path, *, prefer, write_mode, timeout, busy_timeout, poll_interval, verify_interval, background, adopt, sqlite_extensions))]
 #[expect(clippy::too_many_arguments, reason = "one keyword for each setting")]
 pub fn open(
     py: Python<'_>,
@@ -46,8 +46,10 @@ pub fn open(
     timeout: f64,
     busy_timeout: f64,
     poll_interval: f64,
+    verify_interval: Option<f64>,
     background: bool,
     adopt: bool,
+    sqlite_extensions: Vec<PathBuf>,
 ) -> PyResult<Call> {
     let prefer = match prefer {
         "postgres" => Prefer::Postgres,
@@ -63,6 +65,7 @@ pub fn open(
             return Err(unknown("write_mode", known));
         }
     };
+    let verify = verify_interval.map(|every| seconds("verify_interval", every)).transpose()?;
     let builder = Builder::default()
         .postgres_url(pg_url)
         .sqlite_path(sqlite_path)
@@ -71,8 +74,10 @@ pub fn open(
         .timeout(seconds("timeout", timeout)?)
         .busy_timeout(seconds("busy_timeout", busy_timeout)?)
         .poll_interval(seconds("poll_interval", poll_interval)?)
+        .verify_interval(verify)
         .background(background)
         .adopt(adopt);
+    let builder = sqlite_extensions.into_iter().fold(builder, Builder::sqlite_extension);
     let home = Home::of_process(py)?;
     Ok(Call::new(home, builder.open(), move |py, opened| {
         home.opened();

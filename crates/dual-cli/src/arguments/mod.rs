@@ -61,6 +61,10 @@ pub struct Global {
           value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub sqlite_db_path: Option<PathBuf>,
 
+    /// An extension of SQLite that the file's triggers and indexes need; can be repeated
+    #[arg(long = "sqlite-extension", global = true, value_name = "FILE")]
+    pub sqlite_extensions: Vec<PathBuf>,
+
     /// The settings file [default: dual.toml in this folder, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -35,6 +35,7 @@ pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
             busy: BUSY,
             tables: vec![users()].into(),
             making: Making::Everything,
+            extensions: stores.sqlite.extensions.clone(),
         },
     };
     let joining = Joining {

@@ -13,7 +13,7 @@ use crate::settings::Stores;
 
 /// Shows how both sides stand; marks what it tells of damages as reviewed if asked, after it was
 /// shown. A side that is away, or that cannot be used as it is, is an
-/// answer and not a failure.
+/// answer and not a failure; an exchange that does not get on waits for a person.
 ///
 /// # Errors
 /// Those of opening, but for [`Kind::Schema`] and [`Kind::AccessDenied`].
@@ -24,7 +24,11 @@ pub async fn run(stores: &Stores, json: bool, arguments: Arguments) -> Result<Ex
         } else {
             output::status_text(status)
         });
-        Ok(Exit::Done)
+        Ok(if status.failing.is_empty() && status.paused.is_empty() {
+            Exit::Done
+        } else {
+            Exit::WithRejects
+        })
     };
     let looked = Look::with(stores, async |database| {
         let status = database.status().await?;
@@ -70,6 +74,9 @@ async fn without_file(stores: &Stores, sqlite: StoreState) -> Status {
         held_losses: None,
         wal_bytes: None,
         recent_errors: Vec::new(),
+        failing: Vec::new(),
+        paused: Vec::new(),
+        verified: None,
         damage: None,
     }
 }

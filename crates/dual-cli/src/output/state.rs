@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dual_database::database::{Damage, QuarantinedRow, Status};
+use dual_database::database::{Damage, Failing, Paused, QuarantinedRow, Status, Verified};
 use dual_database::health::{RecentError, StoreState};
 use dual_database::{Kind, Store};
 use serde::Serialize;
@@ -44,8 +44,61 @@ struct StatusBody<'a> {
     held_losses: Option<usize>,
     wal_bytes: Option<u64>,
     recent_errors: Vec<RecentBody<'a>>,
+    failing: Vec<FailingBody<'a>>,
+    paused: Vec<PausedBody<'a>>,
+    verified: Option<VerifiedBody>,
     damage: Option<Vec<DamageBody<'a>>>,
     reviewed: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct FailingBody<'a> {
+    step: &'a str,
+    store: &'static str,
+    message: &'a str,
+    hint: Option<&'a str>,
+    since: String,
+    last: String,
+    times: u64,
+}
+
+impl FailingBody<'_> {
+    fn new(failing: &Failing) -> FailingBody<'_> {
+        FailingBody {
+            step: &failing.step,
+            store: store_word(failing.store),
+            message: &failing.message,
+            hint: failing.hint.as_deref(),
+            since: time(failing.since_ms),
+            last: time(failing.last_ms),
+            times: failing.times,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct PausedBody<'a> {
+    table: &'static str,
+    reason: &'a str,
+    hint: Option<&'a str>,
+}
+
+impl PausedBody<'_> {
+    pub(super) fn new(paused: &Paused) -> PausedBody<'_> {
+        PausedBody { table: paused.table, reason: &paused.reason, hint: paused.hint.as_deref() }
+    }
+}
+
+#[derive(Serialize)]
+struct VerifiedBody {
+    at: String,
+    found: u64,
+}
+
+impl VerifiedBody {
+    fn new(verified: &Verified) -> VerifiedBody {
+        VerifiedBody { at: time(verified.ended_ms), found: verified.found }
+    }
 }
 
 #[derive(Serialize)]
@@ -84,6 +137,9 @@ pub fn status_document(status: &Status, reviewed: Option<u64>) -> String {
         held_losses: status.held_losses,
         wal_bytes: status.wal_bytes,
         recent_errors: status.recent_errors.iter().map(recent).collect(),
+        failing: status.failing.iter().map(FailingBody::new).collect(),
+        paused: status.paused.iter().map(PausedBody::new).collect(),
+        verified: status.verified.as_ref().map(VerifiedBody::new),
         damage: status.damage.as_ref().map(|all| all.iter().map(DamageBody::new).collect()),
         reviewed,
     })
@@ -189,9 +245,26 @@ pub fn status_text(status: &Status) -> String {
     line("conflicts to review", &count(status.conflicts));
     line("quarantined", &count(status.quarantined));
     line("last exchange", &status.last_sync_age_ms.map_or_else(|| "never".into(), age));
+    let pass = |pass: &Verified| format!("{}, {} rows differed", time(pass.ended_ms), pass.found);
+    line("last verification", &status.verified.as_ref().map_or_else(|| "never".into(), pass));
     line("synchroniser", status.sync);
     if let Some(losses) = status.held_losses {
         line("", &format!("a comparison would lose {losses} rows and waits for `dual repair`"));
+    }
+    for one in &status.failing {
+        let _ = writeln!(text, "  because: {}", one.message);
+        if let Some(hint) = &one.hint {
+            let _ = writeln!(text, "  hint: {hint}");
+        }
+        let (since, last) = (time(one.since_ms), time(one.last_ms));
+        let _ = writeln!(text, "  since {since}, {} times, last at {last}", one.times);
+    }
+    for paused in &status.paused {
+        let _ =
+            writeln!(text, "{:<24}table {}: {}", "paused in the file", paused.table, paused.reason);
+        if let Some(hint) = &paused.hint {
+            let _ = writeln!(text, "  hint: {hint}");
+        }
     }
     for damage in status.damage.iter().flatten() {
         let _ = writeln!(text, "{:<24}{}", "damaged file", time(damage.noted_ms));
@@ -254,6 +327,12 @@ pub fn state_line(status: &Status) -> String {
     );
     if let Some(losses) = status.held_losses {
         let _ = write!(text, " ({losses} rows would be lost: `dual repair`)");
+    }
+    if let Some(one) = status.failing.first() {
+        let _ = write!(text, " ({}; since {})", one.message, time(one.since_ms));
+    }
+    for paused in &status.paused {
+        let _ = write!(text, ", paused: {} ({})", paused.table, paused.reason);
     }
     let damaged = status.damage.as_ref().map(|damage| damage.len() as u64);
     for (what, count) in [

@@ -12,7 +12,8 @@ use crate::output::message;
 const NAME: &str = "dual.toml";
 const OPERATION: &str = "read the settings file";
 const URL: &str = "pg_db_url";
-const KEYS: [&str; 2] = [URL, "sqlite_db_path"];
+const EXTENSIONS: &str = "sqlite_extensions";
+const KEYS: [&str; 3] = [URL, "sqlite_db_path", EXTENSIONS];
 
 /// What the file says.
 #[derive(Debug, Default, PartialEq)]
@@ -20,6 +21,8 @@ pub(super) struct SettingsFile {
     pub pg_db_url: Option<Masked>,
     /// Seen from where the program runs.
     pub sqlite_db_path: Option<PathBuf>,
+    /// Seen from where the program runs.
+    pub sqlite_extensions: Vec<PathBuf>,
 }
 
 impl SettingsFile {
@@ -63,6 +66,10 @@ impl SettingsFile {
             if !KEYS.contains(&key.as_str()) {
                 return Err(unknown(path, &key));
             }
+            if key == EXTENSIONS {
+                file.sqlite_extensions = paths(path, value)?;
+                continue;
+            }
             let toml::Value::String(text) = value else {
                 let message = format!("{key} is not text");
                 return Err(wrong(path, &message).with_hint("put its value in quotes"));
@@ -80,6 +87,15 @@ impl SettingsFile {
     }
 }
 
+fn paths(path: &Path, value: toml::Value) -> Result<Vec<PathBuf>> {
+    let texts: Option<Vec<String>> = value.try_into().ok();
+    let texts = texts.ok_or_else(|| {
+        wrong(path, &format!("{EXTENSIONS} is no list of texts"))
+            .with_hint(format!("write {EXTENSIONS} = [\"FILE\"]"))
+    })?;
+    Ok(texts.into_iter().map(|text| beside(path, text.into())).collect())
+}
+
 fn wrong(path: &Path, message: &str) -> Error {
     Error::new(Kind::Configuration, OPERATION, format!("{}: {message}", path.display()))
 }
@@ -91,7 +107,7 @@ fn unknown(path: &Path, key: &str) -> Error {
         Some(nearest) if near(nearest) > 0.5 => {
             error.with_hint(format!("did you mean `{nearest}`?"))
         }
-        _ => error.with_hint(format!("the keys are {}", KEYS.join(" and "))),
+        _ => error.with_hint(format!("the keys are {}", KEYS.join(", "))),
     }
 }
 
@@ -113,6 +129,10 @@ mod tests {
         let file = parsed("\u{feff}sqlite_db_path = \"users.db\"\r\npg_db_url = \"\"\r\n").unwrap();
         assert_eq!(file.sqlite_db_path.unwrap(), Path::new("/etc/bar/users.db"));
         assert_eq!(file.pg_db_url, None);
+        let file = parsed("sqlite_extensions = ['slug.so', '/lib/icu.so']").unwrap();
+        let expected = ["/etc/bar/slug.so", "/lib/icu.so"].map(PathBuf::from);
+        assert_eq!(file.sqlite_extensions, expected);
+        parsed("sqlite_extensions = 'slug.so'").unwrap_err();
         let file = parsed("sqlite_db_path = '/var/users.db'").unwrap();
         assert_eq!(file.sqlite_db_path.unwrap(), Path::new("/var/users.db"));
     }
@@ -128,7 +148,7 @@ mod tests {
         assert_eq!(message, "/etc/bar/dual.toml: unknown key `pg_db_ulr`");
         assert_eq!(hint, "did you mean `pg_db_url`?");
         let (_, hint) = told("colour = 1");
-        assert_eq!(hint, "the keys are pg_db_url and sqlite_db_path");
+        assert_eq!(hint, "the keys are pg_db_url, sqlite_db_path, sqlite_extensions");
         let (message, _) = told("sqlite_db_path = 'a'\npg_db_url = postgresql://u:hunter2@h/d");
         assert_eq!(message, "/etc/bar/dual.toml: line 2 is not TOML");
         let (message, _) = told("pg_db_url = 5");

@@ -48,10 +48,14 @@ impl Stores {
         let is_given = |url: &Masked| !url.reveal().trim().is_empty();
         let mut url = global.pg_db_url.clone().filter(is_given);
         let mut path = global.sqlite_db_path.clone().filter(|path| !path.as_os_str().is_empty());
+        let mut extensions = global.sqlite_extensions.clone();
         if global.config.is_some() || url.is_none() || path.is_none() {
             let file = SettingsFile::read(global.config.as_deref())?;
             url = url.or(file.pg_db_url);
             path = path.or(file.sqlite_db_path);
+            if extensions.is_empty() {
+                extensions = file.sqlite_extensions;
+            }
         }
         let url = url.ok_or_else(|| missing_store("--pg-db-url", "DATABASE_URL", "pg_db_url"))?;
         let path = path
@@ -63,7 +67,8 @@ impl Stores {
                  % in the password",
             ),
         })?;
-        Ok(Stores { postgres_url: url, postgres, sqlite: File::look(&path)? })
+        let sqlite = File { extensions, ..File::look(&path)? };
+        Ok(Stores { postgres_url: url, postgres, sqlite })
     }
 
     /// Opens both as one database; `opening` says what for.
@@ -71,7 +76,10 @@ impl Stores {
     /// # Errors
     /// Those of [`dual_database::database::Builder::open`].
     pub async fn open(&self, opening: Opening) -> Result<DualDatabase> {
-        DualDatabase::builder()
+        let builder = DualDatabase::builder();
+        let extensions = self.sqlite.extensions.iter();
+        extensions
+            .fold(builder, |builder, extension| builder.sqlite_extension(extension))
             .postgres_url(self.postgres_url.reveal())
             .sqlite_path(&self.sqlite.path)
             .background(opening == Opening::ToWrite)

@@ -84,6 +84,11 @@ impl<'server> Pair<'server> {
             .unwrap()
     }
 
+    /// What a load with triggers disabled does: afterwards they are as they were.
+    pub fn past_the_triggers(&self, sql: &str) {
+        self.postgres(&format!("{}; {sql}; {}", triggers("DISABLE"), triggers("ENABLE ALWAYS")));
+    }
+
     /// Names of what anybody has made on either side.
     pub fn untouched(&self) -> bool {
         let names = self.postgres(
@@ -97,6 +102,20 @@ impl<'server> Pair<'server> {
     pub fn spawn(&self, words: &[&str]) -> Child {
         self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
+}
+
+/// What a restore of the table alone leaves.
+pub const DROP_TRIGGERS: &str = "DO $$ DECLARE t record; BEGIN \
+     FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass \
+     AND NOT tgisinternal LOOP EXECUTE format('DROP TRIGGER %I ON users', t.tgname); \
+     END LOOP; END $$";
+
+fn triggers(what: &str) -> String {
+    format!(
+        "DO $$ DECLARE t record; BEGIN \
+         FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass AND NOT tgisinternal \
+         LOOP EXECUTE format('ALTER TABLE users {what} TRIGGER %I', t.tgname); END LOOP; END $$"
+    )
 }
 
 /// The program without the environment of whoever runs the tests.

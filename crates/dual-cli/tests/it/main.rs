@@ -10,6 +10,7 @@ mod core_bad_input;
 mod core_init;
 mod core_joining;
 mod core_look;
+mod core_neighbours;
 mod core_scene;
 mod core_settings;
 mod core_sync;

@@ -71,7 +71,7 @@ impl Core {
         };
         let session = async {
             if self.shared.pool.tables().is_none() {
-                self.shared.pool.prepare().await?;
+                self.shared.prepare().await?;
             }
             self.shared.pool.get().await
         };

@@ -52,7 +52,13 @@ impl Builder {
         let tables: Arc<[Table]> = Arc::from(vec![users()]);
         let is_new = !File::look(&checked.path)?.existed;
         let making = if self.adopt { Making::Additions } else { Making::Nothing };
-        let sqlite = ReplicaSettings { path: checked.path, busy: self.busy, tables, making };
+        let sqlite = ReplicaSettings {
+            path: checked.path,
+            busy: self.busy,
+            tables,
+            making,
+            extensions: self.extensions.clone(),
+        };
         let mut shared = Shared::new(checked.postgres, self.limits(), sqlite);
         shared.poll = self.poll;
         shared.adopt = self.adopt;

@@ -42,6 +42,7 @@ pub struct Builder {
     pub(super) background: bool,
     pub(super) adopt: bool,
     pub(super) verify: Option<Duration>,
+    pub(super) extensions: Vec<PathBuf>,
     pub(super) hook: Option<Arc<dyn StepHook>>,
 }
 
@@ -58,6 +59,7 @@ impl Default for Builder {
             background: true,
             adopt: true,
             verify: Some(Duration::from_secs(24 * 60 * 60)),
+            extensions: Vec::new(),
             hook: None,
         }
     }
@@ -137,6 +139,14 @@ impl Builder {
     #[must_use]
     pub fn verify_interval(mut self, every: Option<Duration>) -> Builder {
         self.verify = every;
+        self
+    }
+
+    /// An extension of SQLite that every connection to the file loads: the application's triggers,
+    /// indexes and checks may use what it brings. Whoever may name one runs code here.
+    #[must_use]
+    pub fn sqlite_extension(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.extensions.push(path.into());
         self
     }
 

@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::json;
 use crate::schema::{Column, LogicalType, Role, Table};
-use crate::value::{Value, parse_timestamp_text, timestamp_text};
+use crate::value::{LONGEST, Value, parse_timestamp_text, timestamp_text};
 use crate::{Error, Kind, Result};
 
 /// What is being done while a caller's columns are checked.
@@ -173,6 +173,10 @@ pub(super) fn checked(table: &Table, position: usize, value: Value) -> Result<Va
         _ => {}
     }
     let value = typed(column, value).map_err(|why| refused(table, column.name, &why))?;
+    if value.bytes() > LONGEST {
+        let why = format!("it is longer than {} MB", LONGEST >> 20);
+        return Err(refused(table, column.name, &why).with_hint("shorten it"));
+    }
     match (&value, table.words(column.name)) {
         (Value::Text(text), Some(words)) if !words.contains(&text.as_str()) => {
             let why = format!("it is none of {}", words.join(", "));
@@ -295,6 +299,17 @@ mod tests {
         assert_eq!(checked.key, None);
         let shown: Vec<String> = checked.columns.iter().map(|(_, v)| format!("{v:?}")).collect();
         assert_eq!(shown, ["Timestamp(2025-08-07T09:00:00.5)", "Int(-9223372036854775808)"]);
+    }
+
+    #[test]
+    fn a_text_is_as_long_as_is_carried() {
+        let mut patch = Patch::default();
+        let table = users();
+        patch.set(&table, "first_name", "x".repeat(LONGEST).into()).unwrap();
+        let error = patch.set(&table, "first_name", "x".repeat(LONGEST + 1).into()).unwrap_err();
+        assert!(error.is_invalid_data());
+        assert!(error.message().contains("longer than 16 MB"), "{}", error.message());
+        assert!(error.hint().is_some_and(|hint| hint.contains("shorten")));
     }
 
     #[test]

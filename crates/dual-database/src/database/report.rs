@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 
 use super::DualDatabase;
 use super::core::{Core, neither};
-use super::status::{Conflict, Damage, QuarantinedRow, SideStatus, Status};
+use super::status::{
+    Conflict, Damage, Failing, Paused, QuarantinedRow, SideStatus, Status, Verified,
+};
 use crate::health::StoreState;
 use crate::merge::{RegisterId, Tracked};
 use crate::schema::{RowId, quoted};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
-use crate::store::sqlite::replica::{ConflictEntry, Content, Durability, Node, register_name};
+use crate::store::sqlite::replica::{
+    ConflictEntry, Content, Durability, Node, Scrub, register_name,
+};
 use crate::sync::Follow;
 use crate::{Error, Kind, Result, Store};
 
@@ -24,12 +28,27 @@ struct Local {
     quarantined: u64,
     conflicts: u64,
     damage: Vec<Damage>,
+    failing: Vec<Failing>,
+    paused: Vec<Paused>,
+    verified: Option<Verified>,
+}
+
+impl Local {
+    /// What fails now: that a side was away is past if no program has met it again since.
+    fn failing(&self, now_ms: i64) -> Vec<Failing> {
+        let is_driven = self.node.lease.is_some_and(|lease| lease.until_unix_ms > now_ms);
+        self.failing.iter().filter(|one| is_driven || !one.is_away).cloned().collect()
+    }
 }
 
 /// What PostgreSQL tells.
 struct Remote {
     unseen: Option<u64>,
     conflicts: u64,
+}
+
+fn verified(scrub: Scrub) -> Option<Verified> {
+    scrub.ended_ms.map(|ended_ms| Verified { ended_ms, found: scrub.found_before })
 }
 
 impl Core {
@@ -41,9 +60,12 @@ impl Core {
                 Ok(Local {
                     node: content.node()?,
                     pending: content.pending_count()?,
-                    quarantined: content.quarantined()? + content.keyless()?.len() as u64,
+                    quarantined: content.quarantined()?,
                     conflicts: content.unreviewed_conflicts()?,
                     damage: content.damage()?,
+                    failing: content.failing()?,
+                    paused: content.lacking()?,
+                    verified: verified(content.scrub()?),
                 })
             })
             .await
@@ -59,13 +81,19 @@ impl Core {
         let remote = remote.ok();
         let side = |store| SideStatus { state: self.shared.state(store) };
         let follow = local.as_ref().map(|local| &local.node.follow);
+        let now_ms = crate::clock::now().as_millisecond();
+        let failing = local.as_ref().map(|local| local.failing(now_ms)).unwrap_or_default();
+        let is_up = |store| self.shared.state(store) == StoreState::Up;
         let (sync, held_losses) = match follow {
+            // Where a side is away, or in the way, that says it.
+            _ if !failing.is_empty() && is_up(Store::Postgres) && is_up(Store::Sqlite) => {
+                ("failing", None)
+            }
             Some(Follow::Following { .. }) => ("following", None),
             Some(Follow::Held { losses, .. }) => ("held", Some(*losses)),
             Some(Follow::Reconciling { .. }) | None => ("converging", None),
         };
         let exchanged_ms = local.as_ref().and_then(|local| local.node.exchanged_ms);
-        let now_ms = crate::clock::now().as_millisecond();
         Status {
             postgres: side(Store::Postgres),
             sqlite: side(Store::Sqlite),
@@ -81,6 +109,9 @@ impl Core {
             held_losses,
             wal_bytes: self.wal_bytes(),
             recent_errors: self.shared.health.recent(),
+            failing,
+            paused: local.as_ref().map(|local| local.paused.clone()).unwrap_or_default(),
+            verified: local.as_ref().and_then(|local| local.verified),
             damage: local.map(|local| local.damage),
         }
     }

@@ -1,6 +1,6 @@
 //! How both stores stand.
 
-pub use crate::store::sqlite::replica::Damage;
+pub use crate::store::sqlite::replica::{Damage, Failing, Paused};
 pub use crate::verify::{TableDifference, Verification};
 
 use crate::health::{RecentError, StoreState};
@@ -29,17 +29,35 @@ pub struct Status {
     pub quarantined: Option<u64>,
     /// How long ago both last exchanged everything, in milliseconds.
     pub last_sync_age_ms: Option<i64>,
-    /// `following`, `converging`, `held` (a comparison waits for `dual repair`).
+    /// `following`, `converging`, `held` (a comparison waits for `dual repair`), `failing` (both sides
+    /// answer, and the exchange does not get on: see `failing`).
     pub sync: &'static str,
     /// Rows that would be lost, while it is held.
     pub held_losses: Option<usize>,
     /// The size of the write-ahead log beside the file, in bytes.
     pub wal_bytes: Option<u64>,
-    /// What went wrong lately, the newest first.
+    /// What went wrong lately in this process, the newest first.
     pub recent_errors: Vec<RecentError>,
+    /// What the exchange fails at, in whichever process of the file, the last one first; empty once a
+    /// round has come to its end.
+    pub failing: Vec<Failing>,
+    /// Tables of the file that need what only the application's connection has: their rows wait in
+    /// quarantine.
+    pub paused: Vec<Paused>,
+    /// The last full pass of the background verification; `None` before the first.
+    pub verified: Option<Verified>,
     /// Damaged files that were made anew, until a person has seen it; `None` if the file cannot be
     /// asked.
     pub damage: Option<Vec<Damage>>,
+}
+
+/// A full pass of the background verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// When it ended, in milliseconds since 1970.
+    pub ended_ms: i64,
+    /// Rows that differed though everything was exchanged; they were compared then, and settled.
+    pub found: u64,
 }
 
 /// An entry of the conflict log.

@@ -87,6 +87,7 @@ impl Import {
                 busy: target.busy,
                 tables,
                 making: Making::Additions,
+                extensions: target.sqlite.extensions.clone(),
             },
         }
     }

@@ -32,7 +32,6 @@ impl LocalFile {
         let connection = Connection::open_with_flags(&file.path, flags).map_err(wrap)?;
         connection
             .busy_timeout(settings.busy)
-            .and_then(|()| define_functions(&connection))
             // Whose log it is, he writes it back.
             .and_then(|()| {
                 let flag = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
@@ -40,6 +39,7 @@ impl LocalFile {
             })
             .and_then(|_| connection.execute_batch("PRAGMA query_only = ON"))
             .map_err(wrap)?;
+        define_functions(&connection, &settings.extensions)?;
         Ok(LocalFile(Some(Mutex::new(connection))))
     }
 

@@ -12,7 +12,7 @@ use crate::merge::canonical_bytes;
 use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted};
 use crate::store::postgres::primary::digest_of;
 use crate::store::postgres::{Catalog, FoundTable, Parameter, Session};
-use crate::store::sqlite::{Adoption, Found, FoundColumn, failed, from_sqlite};
+use crate::store::sqlite::{Adoption, Found, FoundColumn, carried, failed, from_sqlite};
 use crate::value::row_digest;
 
 /// So many rows of each side are held at once, as digests.
@@ -154,7 +154,7 @@ pub(super) fn local_reads(column: &Column, found: &[FoundColumn]) -> String {
             "CASE typeof({reads}) WHEN 'text' \
              THEN coalesce(dual_timestamp({reads}), {reads}) ELSE {reads} END"
         ),
-        _ => reads,
+        kind => carried(&reads, kind),
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind, Result, Store};
 use crate::merge::canonical_bytes;
-use crate::schema::quoted;
+use crate::schema::{Column, quoted};
 use crate::store::postgres::primary::Primary;
 use crate::store::sqlite::replica::{Content, LocalTable, Replica};
-use crate::store::sqlite::{failed, from_sqlite};
+use crate::store::sqlite::{carried, failed, from_sqlite};
 use crate::value::{RangeDigest, RangeHasher, row_digest};
 use rusqlite::types::{Value as Stored, ValueRef};
 
@@ -140,7 +140,8 @@ fn each(
     let wrap = |cause| failed(OPERATION, cause);
     let table = &local(content, part.table)?.table;
     let (name, key) = (quoted(table.name()), quoted(table.key().name));
-    let columns: Vec<String> = table.columns().iter().map(|column| quoted(column.name)).collect();
+    let column = |column: &Column| carried(&quoted(column.name), column.kind);
+    let columns: Vec<String> = table.columns().iter().map(column).collect();
     let mut bounds = Vec::new();
     let mut values = Vec::new();
     for (bound, comparison) in [(part.after, ">"), (part.upto, "<=")] {

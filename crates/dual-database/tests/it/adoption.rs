@@ -117,6 +117,7 @@ pub fn stores(scene: &Scene<'_>, file: &str) -> Stores {
             busy: Duration::from_secs(5),
             tables: tables(),
             making: Making::default(),
+            extensions: Vec::new(),
         },
     }
 }

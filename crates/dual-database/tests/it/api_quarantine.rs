@@ -175,3 +175,25 @@ async fn what_the_file_has_of_a_row_that_it_does_not_take_is_as_old_as_it_is() {
     assert!(age(2).await < age(1).await);
     db.close(PATIENCE).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_too_long_is_shown_as_empty_and_can_be_shortened() {
+    let scene = Scene::shared("aside_long");
+    let db = builder(&scene).open().await.unwrap();
+    let insert = "INSERT INTO users (user_id, first_name) VALUES";
+    scene.database.execute(&format!("{insert} (1, repeat('a', 20000000))")).unwrap();
+    let long = format!("{insert} (2, hex(zeroblob(10000000)))");
+    scene.outsider().execute_batch(&long).unwrap();
+    aside(&db, 2).await;
+    for (user_id, source) in [(1, Store::Postgres), (2, Store::Sqlite)] {
+        let found = db.get_user(user_id).await.unwrap();
+        assert_eq!(found.source, source);
+        assert_eq!(found.value.map(|user| user.first_name), Some(None));
+        let phone = UserPatch::new().phone_number("+1");
+        only(source, db.update_user(user_id, &phone).await.unwrap());
+        both(db.update_user(user_id, &named(user_id, "short")).await.unwrap());
+    }
+    aside(&db, 0).await;
+    scene.wait_equal().await;
+    db.close(PATIENCE).await;
+}

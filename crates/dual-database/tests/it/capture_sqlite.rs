@@ -384,11 +384,11 @@ fn a_write_of_ours_is_settled_as_far_as_it_is_as_wanted() {
         bases: Bases { live: None, columns: vec![None; 4] },
         seq: 0,
     };
-    let values =
-        |note: &str| vec![Value::Null, Value::Text(note.into()), Value::Bool(false), Value::Null];
+    let (nothing, open) = (Value::Null, Value::Bool(false));
+    let [a, b] = ["a", "b"].map(|note| Value::Text(note.into()));
     own.execute_batch("BEGIN IMMEDIATE; INSERT INTO visits (visit_id, note) VALUES (1, 'a')")
         .unwrap();
-    assert!(settle(own, table, layout, &wanted, &values("a")).unwrap());
+    assert!(settle(own, table, layout, &wanted, &[&nothing, &a, &open, &nothing]).unwrap());
     own.execute_batch("COMMIT").unwrap();
     assert_eq!(entry(own, layout, 1).unwrap().unwrap(), wanted);
 
@@ -401,7 +401,7 @@ fn a_write_of_ours_is_settled_as_far_as_it_is_as_wanted() {
     let mut later = wanted.clone();
     later.columns[1] = born.next(Writer::POSTGRES);
     own.execute_batch("UPDATE visits SET note = 'b'").unwrap();
-    assert!(!settle(own, table, layout, &later, &values("b")).unwrap());
+    assert!(!settle(own, table, layout, &later, &[&nothing, &b, &open, &nothing]).unwrap());
     let found = entry(own, layout, 1).unwrap().unwrap();
     assert_eq!(found.columns[1], later.columns[1].next(Writer::new(77).unwrap()));
     assert_eq!(found.bases.column(1), Some(later.columns[1]));

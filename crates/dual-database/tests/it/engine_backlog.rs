@@ -93,7 +93,7 @@ async fn a_file_that_was_lost_and_brought_back_is_met_anew() {
     node.sync().await;
     assert_eq!(seen.take().first(), Some(&Step::Connect));
     let balances = node.look(|content| {
-        let rows = content.range(1, None, None, 10)?.into_iter();
+        let rows = content.range(1, None, None, 10)?.0.into_iter();
         Ok(rows.map(|(_, row)| row.tracked.version.columns[0].value.clone()).collect::<Vec<_>>())
     });
     assert_eq!(balances.await, [Value::Int(2)]);

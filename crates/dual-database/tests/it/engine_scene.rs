@@ -154,6 +154,7 @@ impl Node {
             busy: Duration::from_secs(5),
             tables: tables(),
             making: Making::default(),
+            extensions: Vec::new(),
         };
         let mut shared = Shared::new(Settings::parse(url).unwrap(), limits(), sqlite.clone());
         shared.poll = Duration::from_millis(200);

@@ -18,6 +18,7 @@ fn stores(scene: &Scene<'_>) -> Stores {
             busy: std::time::Duration::from_secs(5),
             tables: tables(),
             making: Making::default(),
+            extensions: Vec::new(),
         },
     }
 }

@@ -19,6 +19,7 @@ mod engine_backlog;
 mod engine_breaks;
 mod engine_exchange;
 mod engine_failures;
+mod engine_large;
 mod engine_locks;
 mod engine_quarantine;
 mod engine_scene;

@@ -58,7 +58,7 @@ async fn everything(scene: &Scene<'_>) {
     once(scene, async |db| db.get_all_users(Some(10)).await.unwrap()).await;
     once(scene, async |db| db.count_users(&UserFilter::new()).await.unwrap()).await;
     let work = async |tx: dual_database::database::Transaction| {
-        tx.update_user(8, &UserPatch::new().status("y")).await?;
+        tx.update_user(8, &UserPatch::new().status("redeemed")).await?;
         tx.delete_user(9).await
     };
     once(scene, async |db| db.transaction(work).await.unwrap()).await;

@@ -29,6 +29,7 @@ pub fn settings(path: impl Into<PathBuf>, tables: Vec<Table>) -> Settings {
         busy: Duration::from_secs(5),
         tables: tables.into(),
         making: Making::default(),
+        extensions: Vec::new(),
     }
 }
 
@@ -353,7 +354,7 @@ async fn ranges_purges_and_forgetting() {
     }
     let range = async |after, upto, limit| -> Vec<i64> {
         let read = move |content: &Content<'_>| content.range(0, after, upto, limit);
-        let rows = scene.replica.read("test", read).await.unwrap();
+        let (rows, _) = scene.replica.read("test", read).await.unwrap();
         rows.iter().map(|(id, _)| id.key).collect()
     };
     assert_eq!(range(None, None, 3).await, [1, 2, 3]);

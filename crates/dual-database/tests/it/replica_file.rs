@@ -675,7 +675,7 @@ async fn capture_that_was_gone_is_mended_and_the_sides_are_compared() {
     );
     let again = Replica::open(settings(&path, vec![visits()])).await.unwrap();
     let (node, rows) = again
-        .read("test", |content| Ok((content.node()?, content.range(0, None, None, 10)?)))
+        .read("test", |content| Ok((content.node()?, content.range(0, None, None, 10)?.0)))
         .await
         .unwrap();
     assert!(matches!(

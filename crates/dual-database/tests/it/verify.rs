@@ -58,7 +58,7 @@ async fn what_was_changed_past_the_triggers_is_found_on_either_side() {
     let pool = pool(&scene).await;
     // Nothing tells of these: not a trigger, not a sidecar.
     scene.sql(
-        "SET LOCAL session_replication_role = replica; UPDATE accounts SET balance = -1 WHERE owner = 10; \
+        "ALTER TABLE accounts DISABLE TRIGGER USER; UPDATE accounts SET balance = -1 WHERE owner = 10; \
          DELETE FROM accounts WHERE owner = 20; INSERT INTO accounts (owner, balance) VALUES (9000, 1)",
     );
     let found = verify(&pool, &node).await.unwrap();

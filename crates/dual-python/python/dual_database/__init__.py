@@ -15,7 +15,9 @@ from ._answers import (
     Conflict,
     Damage,
     Exchange,
+    Failing,
     Found,
+    Paused,
     QuarantinedRow,
     RecentError,
     Status,
@@ -23,6 +25,7 @@ from ._answers import (
     TableDifference,
     User,
     Verification,
+    Verified,
     Written,
 )
 from ._asyncio import AsyncDualDatabase, AsyncTransaction
@@ -61,6 +64,7 @@ __all__ = [
     "DualDatabase",
     "DualDatabaseError",
     "Exchange",
+    "Failing",
     "FileInUseError",
     "ForkedError",
     "Found",
@@ -71,6 +75,7 @@ __all__ = [
     "NotFoundError",
     "OutcomeUnknownError",
     "PartialError",
+    "Paused",
     "QuarantinedRow",
     "RecentError",
     "SchemaError",
@@ -81,6 +86,7 @@ __all__ = [
     "UnavailableError",
     "User",
     "Verification",
+    "Verified",
     "Written",
     "__version__",
 ]

@@ -128,6 +128,41 @@ class RecentError:
 
 
 @dataclass(frozen=True)
+class Failing:
+    """A step of the exchange that keeps failing."""
+
+    step: str
+    #: ``"postgres"`` or ``"sqlite"``.
+    store: str
+    message: str
+    #: What a person can do.
+    hint: Optional[str]
+    since: Optional[datetime]
+    last: Optional[datetime]
+    #: How often it has failed.
+    times: int
+
+
+@dataclass(frozen=True)
+class Paused:
+    """A table of the file that needs what only the application's connection has."""
+
+    table: str
+    reason: str
+    #: What a person can do.
+    hint: Optional[str]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A full pass of the background verification."""
+
+    at: Optional[datetime]
+    #: Rows that differed though everything was exchanged; they were compared, and settled.
+    found: int
+
+
+@dataclass(frozen=True)
 class Damage:
     """A damaged file that was made anew. What was pending in it and could not be read is lost."""
 
@@ -158,14 +193,21 @@ class Status:
     quarantined: Optional[int]
     #: Seconds since both last exchanged everything.
     last_sync_age: Optional[float]
-    #: ``"following"``, ``"converging"``, or ``"held"`` (a comparison waits for ``repair``).
+    #: ``"following"``, ``"converging"``, ``"held"`` (a comparison waits for ``repair``), or
+    #: ``"failing"`` (both stores answer, and the exchange does not get on).
     sync: str
     #: Rows that would be lost, while it is held.
     held_losses: Optional[int]
     #: The size of the write-ahead log beside the file, in bytes.
     wal_bytes: Optional[int]
-    #: What went wrong lately, the newest first.
+    #: What went wrong lately in this process, the newest first.
     recent_errors: List[RecentError]
+    #: What the exchange fails at, in whichever process, until a round comes to its end.
+    failing: List[Failing]
+    #: Tables of the file that cannot be written here; their rows wait in quarantine.
+    paused: List[Paused]
+    #: The last full pass of the background verification; ``None`` before the first.
+    verified: Optional[Verified]
     #: Damaged files that were made anew, until ``review_damage``.
     damage: Optional[List[Damage]]
 
@@ -233,11 +275,13 @@ class QuarantinedRow:
 
 def status_of(parts: Any) -> Status:
     """What the part in Rust tells of both stores."""
-    postgres, sqlite, *others = parts
-    *numbers, errors, damage = others
+    postgres, sqlite, numbers, (errors, failing, paused, verified, damage) = parts
     errors = [RecentError(*error) for error in errors]
+    failing = [Failing(*one) for one in failing]
+    paused = [Paused(*one) for one in paused]
+    verified = None if verified is None else Verified(*verified)
     damage = None if damage is None else [Damage(*one) for one in damage]
-    return Status(StoreStatus(*postgres), StoreStatus(*sqlite), *numbers, errors, damage)
+    return Status(StoreStatus(*postgres), StoreStatus(*sqlite), *numbers, errors, failing, paused, verified, damage)
 
 
 def verification_of(parts: Any) -> Verification:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from types import TracebackType
-from typing import Any, AsyncIterator, Awaitable, Callable, List, Mapping, Optional, Type, TypeVar
+from typing import (
+    Any,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Type,
+    TypeVar,
+)
 
 from . import _guard, _native, _values
 from ._answers import (
@@ -49,8 +60,10 @@ class AsyncDualDatabase:
         timeout: float = 5.0,
         busy_timeout: float = 5.0,
         poll_interval: float = 1.0,
+        verify_interval: Optional[float] = 86_400.0,
         background: bool = True,
         adopt: bool = True,
+        sqlite_extensions: Sequence[Path] = (),
     ) -> None:
         self._settings = {
             "prefer": prefer,
@@ -58,8 +71,10 @@ class AsyncDualDatabase:
             "timeout": timeout,
             "busy_timeout": busy_timeout,
             "poll_interval": poll_interval,
+            "verify_interval": verify_interval,
             "background": background,
             "adopt": adopt,
+            "sqlite_extensions": sqlite_extensions,
         }
         self._pg_url = pg_url
         self._path = located(sqlite_path)

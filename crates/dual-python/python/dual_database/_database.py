@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from types import TracebackType
-from typing import Any, Callable, Iterator, List, Mapping, Optional, Type, TypeVar
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence, Type, TypeVar
 
 from . import _guard, _native, _values
 from ._answers import (
@@ -51,8 +51,11 @@ class DualDatabase:
     :param timeout: seconds that a call waits for PostgreSQL; 0.1 to 300.
     :param busy_timeout: seconds that another program's lock on the file is waited for.
     :param poll_interval: seconds between two looks for news in PostgreSQL if no doorbell rings.
+    :param verify_interval: seconds in which all values of both sides are compared once in the
+        background, a part at a time, at least 1; a day unless told, ``None``: never.
     :param background: whether both sides are kept equal between the calls.
     :param adopt: whether tables that are there already are joined, if that only adds.
+    :param sqlite_extensions: extensions of SQLite that the file's triggers and indexes need.
     :raises ConfigurationError: a setting is wrong.
     :raises AccessDeniedError: the file, or its folder, cannot be used.
 
@@ -70,8 +73,10 @@ class DualDatabase:
         timeout: float = 5.0,
         busy_timeout: float = 5.0,
         poll_interval: float = 1.0,
+        verify_interval: Optional[float] = 86_400.0,
         background: bool = True,
         adopt: bool = True,
+        sqlite_extensions: Sequence[Path] = (),
     ) -> None:
         settings = {
             "prefer": prefer,
@@ -79,8 +84,10 @@ class DualDatabase:
             "timeout": timeout,
             "busy_timeout": busy_timeout,
             "poll_interval": poll_interval,
+            "verify_interval": verify_interval,
             "background": background,
             "adopt": adopt,
+            "sqlite_extensions": sqlite_extensions,
         }
         self._strict = strict
         self._path = located(sqlite_path)

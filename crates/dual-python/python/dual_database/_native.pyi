@@ -84,8 +84,10 @@ def open(
     timeout: float,
     busy_timeout: float,
     poll_interval: float,
+    verify_interval: Optional[float],
     background: bool,
     adopt: bool,
+    sqlite_extensions: Sequence[str],
 ) -> Call: ...
 def log_fileno() -> Optional[int]: ...
 def has_records() -> bool: ...

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, Iterable, List, Optional, Union
 
 from . import _guard, _log, _native
 from ._errors import ConfigurationError, InvalidTypeError
 
 Path = Union[str, "os.PathLike[str]"]
 
-_NUMBERS = ("timeout", "busy_timeout", "poll_interval")
+_NUMBERS = ("timeout", "busy_timeout", "poll_interval", "verify_interval")
 _FLAGS = ("background", "adopt")
 
 
@@ -38,6 +38,8 @@ def opening(pg_url: Optional[str], path: str, settings: Dict[str, Any]) -> _nati
     if not isinstance(pg_url, str):
         raise InvalidTypeError(f"pg_url: text is wanted, not {type(pg_url).__name__}")
     for name in _NUMBERS:
+        if name == "verify_interval" and settings[name] is None:
+            continue
         if isinstance(settings[name], bool) or not isinstance(settings[name], (int, float)):
             raise InvalidTypeError(f"{name}: a number of seconds is wanted")
         if isinstance(settings[name], int) and settings[name].bit_length() > 64:
@@ -54,10 +56,20 @@ def opening(pg_url: Optional[str], path: str, settings: Dict[str, Any]) -> _nati
         os.fsencode(path)
     except UnicodeEncodeError:
         raise ConfigurationError("the URL or the path is no valid text") from None
+    settings = {**settings, "sqlite_extensions": _extensions(settings["sqlite_extensions"])}
     call = _native.open(pg_url, path, **settings)
     _log.begin()
     _guard.check(path)
     return call
+
+
+def _extensions(given: Any) -> List[str]:
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise InvalidTypeError("sqlite_extensions: a list of paths is wanted")
+    paths = list(given)
+    if not all(isinstance(path, (str, os.PathLike)) for path in paths):
+        raise InvalidTypeError("sqlite_extensions: a list of paths is wanted")
+    return [os.path.abspath(path) for path in paths]
 
 
 def from_environment() -> Dict[str, Any]:

@@ -1,9 +1,10 @@
 //! Values to SQLite's storage classes and back.
 
-use rusqlite::types::{Value as Stored, ValueRef};
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
 
 use crate::schema::LogicalType;
-use crate::value::{Value, parse_timestamp_text, timestamp_text};
+use crate::value::{LONGEST, Value, parse_timestamp_text, timestamp_text};
 
 /// A stored value that its column's logical type cannot hold: text in an integer column,
 /// bytes, broken UTF-8, a date that is none.
@@ -19,6 +20,36 @@ pub fn to_sqlite(value: &Value) -> Stored {
         Value::Int(number) => Stored::Integer(*number),
         Value::Text(text) => Stored::Text(text.clone()),
         Value::Timestamp(instant) => Stored::Text(timestamp_text(*instant)),
+    }
+}
+
+/// A long text is not copied before SQLite does it.
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Value::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            other => ToSqlOutput::Owned(to_sqlite(other)),
+        })
+    }
+}
+
+/// A column as our own statements read it: instead of a text that is too long to be carried they give
+/// bytes, which are none of the type. To learn that SQLite does not read the text.
+pub(crate) fn carried(column: &str, kind: LogicalType) -> String {
+    match kind {
+        LogicalType::Text => {
+            format!("CASE WHEN octet_length({column}) > {LONGEST} THEN x'' ELSE {column} END")
+        }
+        _ => column.to_owned(),
+    }
+}
+
+/// How many bytes of it are carried, an expression.
+pub(super) fn bytes(column: &str, kind: LogicalType) -> String {
+    let length = format!("octet_length({column})");
+    match kind {
+        LogicalType::Text => format!("CASE WHEN {length} <= {LONGEST} THEN {length} ELSE 0 END"),
+        _ => "0".to_owned(),
     }
 }
 

@@ -29,6 +29,19 @@ pub(crate) fn kind_of(cause: &std::io::Error) -> Kind {
     }
 }
 
+/// What a person can do about a table whose triggers, indexes, checks or generated columns need
+/// something that only the application gives to its connection.
+const LACKING: &str = "a trigger, an index, a CHECK or a generated column of the SQLite table needs what \
+     only the application's connection has: name the extension that has it (`sqlite_extensions`), or \
+     take it out of the table";
+
+/// Whether a statement needs a function, a collation or a module that this connection lacks.
+pub(super) fn is_lacking(message: &str) -> bool {
+    ["no such function: ", "no such collation sequence: ", "unknown function: ", "no such module: "]
+        .iter()
+        .any(|what| message.contains(what))
+}
+
 /// The error of a SQLite call, with what was being done. The message is SQLite's own, without
 /// the SQL text and without values.
 #[must_use]
@@ -45,6 +58,8 @@ pub fn failed(operation: &'static str, cause: rusqlite::Error) -> Error {
         other => other.to_string(),
     };
     let (kind, hint) = match code {
+        // It is about the table that has it, and no other one.
+        _ if is_lacking(&message) => (Kind::InvalidData, Some(LACKING)),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
             Kind::Unavailable(Store::Sqlite),
             Some("another process holds the file; close it, or repeat the command later"),

@@ -2,11 +2,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use rusqlite::functions::FunctionFlags;
 
 use super::failed;
+use super::functions::define_functions;
 use crate::error::{Error, Kind, Result, Store};
-use crate::value::{parse_timestamp_text, timestamp_text};
 
 /// The name under which the store's file is attached to a connection.
 pub const SCHEMA: &str = "store";
@@ -18,6 +17,8 @@ pub struct File {
     pub path: PathBuf,
     /// Whether it was there.
     pub existed: bool,
+    /// Extensions of SQLite that every connection to it loads.
+    pub extensions: Vec<PathBuf>,
 }
 
 impl File {
@@ -48,7 +49,9 @@ impl File {
         let path = here.as_path();
         let shown = path.display();
         match std::fs::metadata(path) {
-            Ok(found) if found.is_file() => Ok(File { path: path.into(), existed: true }),
+            Ok(found) if found.is_file() => {
+                Ok(File { path: path.into(), existed: true, extensions: Vec::new() })
+            }
             Ok(found) if found.is_dir() => Err(wrong(format!("{shown} is a folder"))
                 .with_hint("name a file in it, such as users.db")),
             Ok(_) => Err(wrong(format!("{shown} is not a regular file"))),
@@ -58,7 +61,7 @@ impl File {
                     _ => Path::new("."),
                 };
                 if folder.is_dir() {
-                    Ok(File { path: path.into(), existed: false })
+                    Ok(File { path: path.into(), existed: false, extensions: Vec::new() })
                 } else {
                     Err(wrong(format!("the folder {} does not exist", folder.display()))
                         .with_hint("create the folder, or correct --sqlite-db-path"))
@@ -87,7 +90,7 @@ pub fn attach(connection: &Connection, file: &File, busy: Duration) -> Result<()
         .to_str()
         .ok_or_else(|| Error::new(Kind::Configuration, operation, "the path is not valid UTF-8"))?;
     let with_path = |cause| failed(operation, cause).about(file.path.display());
-    define_functions(connection).map_err(|cause| failed(operation, cause))?;
+    define_functions(connection, &file.extensions)?;
     connection.busy_timeout(busy).map_err(|cause| failed(operation, cause))?;
     connection.execute(&format!("ATTACH ?1 AS {SCHEMA}"), [path]).map_err(with_path)?;
     connection
@@ -104,15 +107,6 @@ pub fn attach(connection: &Connection, file: &File, busy: Duration) -> Result<()
         .with_hint("make the file and its folder writable, or choose another --sqlite-db-path"));
     }
     Ok(())
-}
-
-/// `dual_timestamp(text)`: the canonical form of a timestamp, NULL for what is none.
-pub(crate) fn define_functions(connection: &Connection) -> rusqlite::Result<()> {
-    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    connection.create_scalar_function("dual_timestamp", 1, flags, |call| {
-        let text = call.get_raw(0).as_str().ok();
-        Ok(text.and_then(parse_timestamp_text).map(timestamp_text))
-    })
 }
 
 /// Removes a file that was not there before and that nobody has written to: an attempt that

@@ -9,14 +9,16 @@ mod catalog;
 mod codec;
 mod failure;
 mod file;
+mod functions;
 pub mod replica;
 mod thread;
 
 pub use adopt::{Adoption, OLD_REGISTER_DATE, REGISTER_DATE, Step, rewrite_timestamps};
 pub use catalog::{Affinity, Found, FoundColumn};
+pub(crate) use codec::carried;
 pub use codec::{Undecodable, from_sqlite, to_sqlite};
 pub use failure::failed;
 pub(crate) use failure::kind_of;
-pub(crate) use file::define_functions;
 pub use file::{File, SCHEMA, attach, remove_if_empty};
+pub(crate) use functions::define_functions;
 pub use thread::Owner;

@@ -51,6 +51,8 @@ pub(super) struct Comparison {
     table: usize,
     after: Option<i64>,
     there: Vec<RemoteRow>,
+    /// The key with which PostgreSQL's part ends; `None`: with its table.
+    there_end: Option<i64>,
     plan: Plan,
     pushed: Pushed,
 }
@@ -65,7 +67,7 @@ impl Rounds {
             .read("begin a comparison", |content| {
                 let mut is_empty = true;
                 for table in 0..content.tables().len() {
-                    is_empty &= content.range(table, None, None, 1)?.is_empty();
+                    is_empty &= content.range(table, None, None, 1)?.0.is_empty();
                 }
                 Ok((content.node()?, is_empty, content.generation()))
             })
@@ -104,6 +106,7 @@ impl Rounds {
             table: 0,
             after: None,
             there: Vec::new(),
+            there_end: None,
             plan: Plan::default(),
             pushed: Pushed::default(),
         })))
@@ -124,6 +127,7 @@ impl Rounds {
         comparison.epoch = header.epoch;
         comparison.horizon = header.horizon;
         comparison.there = range.rows;
+        comparison.there_end = range.end;
         Flow::to(Stand::ReadHere(comparison))
     }
 
@@ -317,13 +321,8 @@ impl Comparison {
     /// Reads the file's part of the range and plans it; says with which key the range ends, if
     /// not with its table. Of the two sides the one with more rows decides how far it goes.
     fn look(&mut self, content: &Content<'_>) -> Result<Option<i64>> {
-        let last = |rows: usize, key: Option<i64>| key.filter(|_| rows >= RANGE);
-        let there = last(self.there.len(), self.there.last().map(|row| row.id.key));
-        let mut here = content.range(self.table, self.after, there, RANGE)?;
-        let end = match (there, last(here.len(), here.last().map(|(id, _)| id.key))) {
-            (Some(there), Some(here)) => Some(there.min(here)),
-            (there, here) => there.or(here),
-        };
+        let (mut here, here_end) = content.range(self.table, self.after, self.there_end, RANGE)?;
+        let end = [self.there_end, here_end].into_iter().flatten().min();
         if let Some(end) = end {
             self.there.retain(|row| row.id.key <= end);
             here.retain(|(id, _)| id.key <= end);

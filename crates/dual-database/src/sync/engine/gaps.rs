@@ -38,6 +38,10 @@ impl Rounds {
                 if drifted > 0 || mended.removed > 0 {
                     break_here(content)?;
                 }
+                // What somebody has changed may be what refused the rows that wait.
+                if noted != Some(version) {
+                    content.retry_all()?;
+                }
                 let version = schema_version(content)?;
                 content.set_inspected(version)?;
                 Ok((version, drifted))

@@ -25,7 +25,7 @@ impl Link {
     /// capture may have missed changes the epoch, for every file.
     pub(super) async fn open(shared: &Shared) -> Result<Link> {
         let session = Session::open(&shared.postgres, &shared.limits).await?;
-        let prepared = shared.pool.prepare().await?;
+        let prepared = shared.prepare().await?;
         for (table, found) in prepared.tables.iter().zip(&prepared.found) {
             if !found.steps.is_empty() {
                 let steps = found.steps.join("; ");

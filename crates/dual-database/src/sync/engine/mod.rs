@@ -2,6 +2,7 @@
 //! them in every process and lets the one with the lease work.
 //!
 //! - `step`, `rounds`: the steps as data, where a round stands, what a failed step leaves;
+//! - `failure`: what the failure of a step means, and where people see it;
 //! - `link`, `connect`, `push`, `pull`: the steps of an ordinary round;
 //! - `gaps`: what came past the triggers of either side; `scrub`: the background verification;
 //! - `plan`, `compare`: the full comparison, by ranges; `repair`: what a person decides about it;
@@ -10,6 +11,7 @@
 
 mod compare;
 mod connect;
+mod failure;
 mod gaps;
 mod link;
 mod log;
@@ -41,7 +43,7 @@ use crate::health::{Health, StoreState};
 use crate::phase::told;
 use crate::schema::Table;
 use crate::stamp::{StampClock, Writer};
-use crate::store::postgres::primary::Pool;
+use crate::store::postgres::primary::{Pool, Prepared};
 use crate::store::postgres::{Limits, Settings};
 use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
 use crate::{Error, Kind, Result, Store, init};
@@ -171,6 +173,24 @@ impl Shared {
         }
         let open = || told("open the file", Replica::open(self.sqlite.clone()));
         hooked(self.hook.as_ref(), Step::Open, open).await
+    }
+
+    /// Sees to it that PostgreSQL has what the tables need. That the search path leads to another
+    /// table than the joined one stops nothing, and people are told.
+    ///
+    /// # Errors
+    /// Those of [`Pool::prepare`].
+    pub(crate) async fn prepare(&self) -> Result<Prepared> {
+        let prepared = self.pool.prepare().await?;
+        if let Some(other) = prepared.found.iter().find_map(|found| found.shadowed.as_deref()) {
+            let message = format!(
+                "the search path leads to {other}, which is another table than the joined one: \
+                 that one is used on, and the other one is left alone"
+            );
+            let error = Error::new(Kind::Schema(Store::Postgres), "look at the tables", message);
+            self.health.remember(Store::Postgres, &error);
+        }
+        Ok(prepared)
     }
 
     /// From now on the file is neither read nor written by this process: a person has to see to

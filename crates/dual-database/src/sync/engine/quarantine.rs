@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::rounds::now_ms;
 use crate::Result;
-use crate::schema::RowId;
+use crate::schema::{LogicalType, RowId};
 use crate::store::postgres::primary::LOCKED;
 use crate::store::sqlite::replica::{Content, Quarantined, Side};
+use crate::value::LONGEST;
 
 /// The code of a value that the other side's type cannot hold.
 pub(super) const UNREADABLE: &str = "unreadable";
@@ -82,9 +83,13 @@ impl Ward {
         column: usize,
     ) -> Result<()> {
         let table = content.tables().get(id.table).map(|local| &local.table);
-        let name =
-            table.and_then(|table| table.data_columns().nth(column)).map_or("?", |c| c.1.name);
-        let reason = format!("the column `{name}` holds what {refused_by} cannot");
+        let column = table.and_then(|table| table.data_columns().nth(column)).map(|c| c.1);
+        let name = column.map_or("?", |column| column.name);
+        let mut reason = format!("the column `{name}` holds what {refused_by} cannot");
+        if column.is_some_and(|column| column.kind == LogicalType::Text) {
+            let most = LONGEST >> 20;
+            reason.push_str(&format!(", or a text longer than {most} MB: shorten it"));
+        }
         self.set_aside(content, id, refused_by, UNREADABLE, reason)
     }
 

@@ -183,13 +183,8 @@ fn settle(
     node.lease = nobodys_lease();
     content.set_node(&node)?;
     let mut there: Vec<&RemoteRow> = range.rows.iter().collect();
-    let last = |rows: usize, key: Option<i64>| key.filter(|_| rows >= RANGE);
-    let upto = last(there.len(), there.last().map(|row| row.id.key));
-    let mut here = content.range(table, after, upto, RANGE)?;
-    let end = match (upto, last(here.len(), here.last().map(|(id, _)| id.key))) {
-        (Some(there), Some(here)) => Some(there.min(here)),
-        (there, here) => there.or(here),
-    };
+    let (mut here, here_end) = content.range(table, after, range.end, RANGE)?;
+    let end = [range.end, here_end].into_iter().flatten().min();
     if let Some(end) = end {
         there.retain(|row| row.id.key <= end);
         here.retain(|(id, _)| id.key <= end);
@@ -218,7 +213,7 @@ fn settle(
 
 /// The file's row becomes PostgreSQL's, stamps and all, but for what was written since the file's
 /// position `from`, when the person was asked. A row that PostgreSQL does not have is deleted, for
-/// everybody: another file would give it back.
+/// everybody: another file would give it back. One that PostgreSQL cannot hold stays.
 fn take_as_is(
     content: &Content<'_>,
     shared: &Shared,
@@ -239,6 +234,10 @@ fn take_as_is(
         }
     }
     let Some(remote) = remote else {
+        // PostgreSQL could never take it, and the log could not keep it.
+        if local.is_some_and(|local| local.unreadable.is_some()) {
+            return Ok(());
+        }
         let Some(version) = local.map(|local| &local.tracked.version) else { return Ok(()) };
         if !version.lives() {
             return content.forget(id).map(|_| ());
@@ -292,7 +291,7 @@ fn with_pending(theirs: Version, own: &Tracked) -> Tracked {
 }
 
 /// The file's row gets stamps above PostgreSQL's and is pending as a whole; what only
-/// PostgreSQL has is deleted.
+/// PostgreSQL has is deleted, but for what the file cannot hold.
 fn stamp_above(
     content: &Content<'_>,
     shared: &Shared,
@@ -309,7 +308,10 @@ fn stamp_above(
         version.map_or(Vec::new(), |v| v.columns.iter().map(|c| c.value.clone()).collect())
     };
     let differs = lives(mine) != lives(theirs) || (lives(mine) && values(mine) != values(theirs));
-    if !differs || local.is_some_and(|local| local.unreadable.is_some()) {
+    // The file could never take it, and the log could not keep it.
+    let is_beyond_it = remote.is_some_and(|remote| remote.unreadable.is_some())
+        && mine.is_none_or(Version::is_absent);
+    if !differs || is_beyond_it || local.is_some_and(|local| local.unreadable.is_some()) {
         return Ok(());
     }
     let Some(table) = content.tables().get(id.table) else { return Ok(()) };

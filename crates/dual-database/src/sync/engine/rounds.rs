@@ -10,6 +10,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::compare::Comparison;
+use super::failure::{Noted, is_locked};
 use super::link::Link;
 use super::push::Batch;
 use super::quarantine::AGAIN;
@@ -17,8 +18,7 @@ use super::scrub::Scrubber;
 use super::step::{Fault, Step, injected};
 use super::{Exchange, Shared};
 use crate::stamp::{Stamp, Writer};
-use crate::store::postgres::primary::{Header, LOCKED, Poll, Primary, PurgeMark, Pushed};
-use crate::store::postgres::sqlstate;
+use crate::store::postgres::primary::{Header, Poll, Primary, PurgeMark, Pushed};
 use crate::store::sqlite::replica::{Content, Durability, PushTurn, Replica, is_endless};
 use crate::sync::{Event, Follow, Outcome, Token, Tokens};
 use crate::{Error, Kind, Result, Store};
@@ -172,6 +172,8 @@ pub(super) struct Rounds {
     pub(super) scrubber: Scrubber,
     /// The file is the one that was read: it was not lost and brought back since.
     generation: u64,
+    /// Whether something is noted in the file as failing.
+    pub(super) noted: Noted,
 }
 
 impl Rounds {
@@ -200,6 +202,7 @@ impl Rounds {
             turn_missed: false,
             scrubber: Scrubber::default(),
             generation: 0,
+            noted: Noted::default(),
         }
     }
 
@@ -218,13 +221,13 @@ impl Rounds {
         // Boxed: the layouts of all steps in one another are too deep for the compiler.
         let mut result = match fault {
             Fault::None | Fault::Lost => self.step(stand).boxed().await,
-            Fault::Refused => Err(injected(step, fault)),
+            Fault::Refused | Fault::Fails(_) => Err(injected(step, fault)),
             Fault::Twice => match self.step(stand.clone()).boxed().await {
                 Ok(_) => self.step(stand).boxed().await,
                 failed => failed,
             },
         };
-        if let Some(hook) = hook.filter(|_| fault != Fault::Refused) {
+        if let Some(hook) = hook.filter(|_| !fault.is_refusal()) {
             hook.done(step);
         }
         if fault == Fault::Lost {
@@ -243,7 +246,10 @@ impl Rounds {
                         self.stand = Some(stand);
                         Advance::Next
                     }
-                    Flow::End(outcome) => Advance::End(outcome),
+                    Flow::End(outcome) => {
+                        self.passes(step).await;
+                        Advance::End(outcome)
+                    }
                 }
             }
             Err(error) => {
@@ -251,7 +257,11 @@ impl Rounds {
                 if step != Step::Connect && began.elapsed() >= self.patience {
                     self.patience = (self.patience * 2).min(LONGEST).max(self.patience);
                 }
-                self.gave_up(step.store(), &error);
+                // After any other failure it is not worth knowing in what state the session is.
+                if step.store() == Store::Postgres && !is_locked(&error) {
+                    self.link = None;
+                }
+                self.fails(step, &error).await;
                 Advance::Failed(error)
             }
         }
@@ -321,22 +331,6 @@ impl Rounds {
             Stand::Poll => self.poll().await,
             Stand::Apply(polled) => self.apply(polled.0, polled.1).await,
             Stand::Scrub => self.scrub().await,
-        }
-    }
-
-    /// What the failure means for the store and for the connection.
-    fn gave_up(&mut self, store: Store, error: &Error) {
-        // After any other failure there it is not worth knowing what state the session is in.
-        if store == Store::Postgres && !is_locked(error) {
-            self.link = None;
-        }
-        match error.kind() {
-            _ if is_locked(error) => self.shared.health.remember(store, error),
-            // The file belongs to another installation.
-            Kind::Configuration if store == Store::Sqlite => self.shared.leave_file(error),
-            Kind::Schema(of) if of == store => self.shared.health.needs_init(store, error),
-            Kind::Internal => self.shared.health.remember(store, error),
-            _ => self.shared.health.failed(store, error),
         }
     }
 
@@ -435,9 +429,4 @@ pub(super) fn follow(state: &Follow, event: Event) -> Result<Follow> {
 /// The machine's clock, in milliseconds since 1970.
 pub(super) fn now_ms() -> i64 {
     crate::clock::now().as_millisecond()
-}
-
-/// Whether somebody's lock is in the way: on a table, or where it cannot be told on what.
-fn is_locked(error: &Error) -> bool {
-    sqlstate(error) == Some(LOCKED)
 }

@@ -152,10 +152,19 @@ pub enum Fault {
     None,
     /// It is not done.
     Refused,
+    /// It is not done, and fails with an error of that kind.
+    Fails(Kind),
     /// It is done, and nobody hears of it.
     Lost,
     /// It is done twice, the second time as it was the first time.
     Twice,
+}
+
+impl Fault {
+    /// Whether the step is not done at all.
+    pub(super) fn is_refusal(self) -> bool {
+        matches!(self, Fault::Refused | Fault::Fails(_))
+    }
 }
 
 /// Asked before each step.
@@ -178,7 +187,7 @@ pub(crate) async fn hooked<T, W: Future<Output = Result<T>>>(
 ) -> Result<T> {
     let Some(hook) = hook else { return Box::pin(work()).await };
     let fault = hook.fault(step);
-    if fault == Fault::Refused {
+    if fault.is_refusal() {
         return Err(injected(step, fault));
     }
     let answer = Box::pin(work()).await;
@@ -197,7 +206,7 @@ pub(crate) async fn hooked_once<T>(
 ) -> Result<T> {
     let Some(hook) = hook else { return work.await };
     let fault = hook.fault(step);
-    if fault == Fault::Refused {
+    if fault.is_refusal() {
         return Err(injected(step, fault));
     }
     let answer = work.await;
@@ -208,6 +217,7 @@ pub(crate) async fn hooked_once<T>(
 /// What a step that is not done, or not heard of, says.
 pub(super) fn injected(step: Step, fault: Fault) -> Error {
     let kind = match (step, fault) {
+        (_, Fault::Fails(kind)) => kind,
         (Step::Ask | Step::ImportCommit, Fault::Lost) => Kind::OutcomeUnknown(step.store()),
         _ => Kind::Unavailable(step.store()),
     };

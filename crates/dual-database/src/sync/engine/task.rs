@@ -270,7 +270,7 @@ impl Core {
         }
         let look = async {
             if pool.tables().is_none() {
-                pool.prepare().await?;
+                self.shared.prepare().await?;
             }
             pool.get().await?.primary(Uuid::nil())?.header().await
         };

@@ -1,7 +1,9 @@
 //! What a user lives through: real servers, real files, real client programs, and a comparison
 //! of both sides that is not ours (`psql` and Python's `sqlite3`).
 
+mod failing;
 mod gate;
+mod lacking;
 mod nodes;
 mod outage;
 mod outside;

@@ -1,6 +1,7 @@
 //! The names and expressions that the generated statements share.
 
 use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted, quoted_text};
+use crate::value::LONGEST;
 
 /// A column that has a stamp of its own in the sidecar.
 #[derive(Clone, Debug)]
@@ -77,6 +78,30 @@ impl Layout {
         self.registers.iter().map(piece).collect::<Vec<_>>().join(separator)
     }
 
+    /// The row's values as texts, the elements of an array, and in the end the position of the first one
+    /// that is too long to be carried; in its place there is NULL.
+    pub(in crate::store::postgres) fn texts(&self, row: &str) -> String {
+        let texts = self.each(", ", |r| r.text(row));
+        let long = self.registers.iter().enumerate().filter(|(_, r)| r.kind == LogicalType::Text);
+        let long: String = long
+            .map(|(at, r)| format!(" WHEN {} > {LONGEST} THEN '{at}'", r.length(row)))
+            .collect();
+        match long.is_empty() {
+            true => format!("{texts}, NULL"),
+            false => format!("{texts}, CASE{long} END"),
+        }
+    }
+
+    /// How many bytes the texts of the row take that are carried, an expression.
+    pub(in crate::store::postgres) fn bytes(&self, row: &str) -> String {
+        let texts = self.registers.iter().filter(|r| r.kind == LogicalType::Text);
+        let bytes = |r: &Register| {
+            let length = r.length(row);
+            format!(" + CASE WHEN {length} <= {LONGEST} THEN {length} ELSE 0 END")
+        };
+        format!("(0::bigint{})", texts.map(bytes).collect::<String>())
+    }
+
     /// The marks ([`super::Mark`]) in `json`, an expression, as rows `m`.
     pub(super) fn marks(&self, json: &str) -> String {
         let columns =
@@ -114,6 +139,22 @@ impl Register {
             }
             None => format!("{name} IS NULL"),
         }
+    }
+
+    /// The value as text, NULL if it is too long to be carried. To learn that does not take reading
+    /// it.
+    fn text(&self, row: &str) -> String {
+        let text = format!("{row}.{}::text", self.column);
+        match self.kind {
+            LogicalType::Text => {
+                format!("CASE WHEN {} <= {LONGEST} THEN {text} END", self.length(row))
+            }
+            _ => text,
+        }
+    }
+
+    fn length(&self, row: &str) -> String {
+        format!("octet_length({row}.{}::text)", self.column)
     }
 
     pub(super) fn collation(&self) -> &'static str {

@@ -151,7 +151,7 @@ END
             surrogate = self.surrogate,
             stamps = self.each(", ", |r| r.stamp.clone()),
             found = self.each(", ", |r| format!("{} bigint", r.stamp)),
-            values = self.each(", ", |r| format!("u.{}::text", r.column)),
+            values = self.texts("u"),
             replaced = self.each(",\n        ", |r| format!(
                 "CASE WHEN m.life IS NOT NULL OR m.{0} IS NOT NULL THEN b.{0} END",
                 r.stamp

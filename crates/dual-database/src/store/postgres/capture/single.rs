@@ -54,7 +54,7 @@ END
             surrogate = self.surrogate,
             stamps =
                 self.each(", ", |r| format!("coalesce(s.{}, s.stamp, {adopted})::text", r.stamp)),
-            values = self.each(", ", |r| format!("u.{}::text", r.column)),
+            values = self.texts("u"),
         );
         head + &quoted_body(&body)
     }
@@ -174,7 +174,7 @@ END
             mine = quoted_text(&format!(":{}:", self.name)),
             surrogate = self.surrogate,
             columns = self.each(", ", |r| r.column.clone()),
-            values = self.each(", ", |r| format!("u.{}::text", r.column)),
+            values = self.texts("u"),
             marks = self.numbered(",\n      ", |at, r| format!(
                 "CASE WHEN dual_marked[{at}] THEN dual_proposal END AS {}, dual_values[{at}] AS {}",
                 r.stamp, r.value,

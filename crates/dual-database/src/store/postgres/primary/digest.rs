@@ -6,7 +6,7 @@ use super::row::{BY_KEY, column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::schema::{Column, LogicalType, quoted};
 use crate::store::postgres::{Parameter, both};
-use crate::value::RangeDigest;
+use crate::value::{LONGEST, RangeDigest};
 use crate::{Error, Kind, Result};
 
 const OPERATION: &str = "compare a part of a table in PostgreSQL";
@@ -141,11 +141,16 @@ pub(crate) fn digest_of(columns: impl IntoIterator<Item = (LogicalType, String)>
 }
 
 /// The canonical text of a column, as [`crate::merge::canonical_bytes`] gives it; `?` and
-/// whatever the server prints for what cannot be carried.
+/// whatever the server prints for what cannot be carried, of a long text how long it is.
 fn canonical(kind: LogicalType, column: &str) -> String {
     match kind {
         LogicalType::Bool => format!("CASE WHEN {column} THEN '1' WHEN NOT {column} THEN '0' END"),
-        LogicalType::Int | LogicalType::BigInt | LogicalType::Text => format!("{column}::text"),
+        LogicalType::Int | LogicalType::BigInt => format!("{column}::text"),
+        // A longer one would be held several times, and a statement takes no more than 1 GB.
+        LogicalType::Text => format!(
+            "CASE WHEN octet_length({column}::text) > {LONGEST} \
+             THEN '?' || octet_length({column}::text) ELSE {column}::text END"
+        ),
         LogicalType::Timestamp => format!(
             "CASE WHEN {column} >= '0001-01-01' AND {column} < '10000-01-01' \
              THEN to_char({column}, 'YYYY-MM-DD HH24:MI:SS') || \

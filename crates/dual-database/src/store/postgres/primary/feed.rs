@@ -9,6 +9,7 @@ use crate::schema::RowId;
 use crate::store::postgres::capture::{Drift, Layout};
 use crate::store::postgres::{Parameter, both, every};
 use crate::sync::Snapshot;
+use crate::value::PORTION;
 
 const OPERATION: &str = "read PostgreSQL's changes";
 
@@ -29,8 +30,8 @@ impl Primary<'_> {
         self.poll_at_most(cursor, also, None).await
     }
 
-    /// As [`Primary::poll`]; but if more than `most` rows of a table are new, none is read
-    /// ([`Poll::too_many`]).
+    /// As [`Primary::poll`]; but if more than `most` rows of a table are new, or more than
+    /// [`PORTION`] of texts, none is read ([`Poll::too_many`]).
     ///
     /// # Errors
     /// As for [`Primary::poll`].
@@ -92,7 +93,8 @@ impl Primary<'_> {
         self.rows(at, table, &sql, &parameters, OPERATION).await
     }
 
-    /// Whether more than `most` rows are new. Costs no more than counting so many.
+    /// Whether more than `most` rows are new, or more of texts than is held at once. Costs no more
+    /// than counting so many.
     async fn exceeds(
         &self,
         table: &RemoteTable,
@@ -102,8 +104,10 @@ impl Primary<'_> {
         let Some(most) = most.map(i64::from) else { return Ok(false) };
         let (xmax, open) = (number(cursor.xmax()), in_progress(cursor));
         let sql = format!(
-            "SELECT EXISTS (SELECT FROM {} WHERE txid >= $1 OR txid = ANY ($2) OFFSET $3)",
-            table.layout.sidecar()
+            "SELECT count(*) > $3 OR coalesce(sum(n.bytes), 0) > {PORTION} FROM \
+             (SELECT {} AS bytes {} WHERE s.txid >= $1 OR s.txid = ANY ($2) LIMIT $3 + 1) AS n",
+            table.layout.bytes("u"),
+            table.joined(),
         );
         let parameters: [Parameter<'_>; 3] =
             [(&xmax, Type::INT8), (&open, Type::INT8_ARRAY), (&most, Type::INT8)];
@@ -121,7 +125,7 @@ impl Primary<'_> {
         operation: &'static str,
     ) -> Result<Vec<RemoteRow>> {
         let rows = self.session.query(operation, sql, parameters).await?;
-        rows.iter().map(|row| table.decode(at, row, 0, operation)).collect()
+        rows.into_iter().map(|row| table.decode(at, &row, operation)).collect()
     }
 
     /// Whether capture is as it was installed, in one look.

@@ -117,6 +117,8 @@ pub struct Range {
     pub header: Header,
     /// The sidecar's rows in key order.
     pub rows: Vec<RemoteRow>,
+    /// The key with which it ends; `None`: with the table.
+    pub end: Option<i64>,
 }
 
 /// What one pushed batch did.

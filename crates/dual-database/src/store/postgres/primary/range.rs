@@ -3,16 +3,17 @@
 use tokio_postgres::types::Type;
 
 use super::feed::locked;
-use super::row::BY_KEY;
-use super::{Primary, Range};
+use super::row::{BY_KEY, COLUMNS, column};
+use super::{Primary, Range, RemoteRow};
 use crate::store::postgres::{Parameter, both};
+use crate::value::PORTION;
 use crate::{Error, Kind, Result};
 
 const OPERATION: &str = "read a part of a table in PostgreSQL";
 
 impl Primary<'_> {
-    /// The sidecar's rows of a table with keys above `after`, in key order, at most `limit`;
-    /// fewer mean that there are no more. One snapshot, taken as that of [`Primary::poll`].
+    /// The sidecar's rows of a table with keys above `after`, in key order, at most `limit` and about a
+    /// [`PORTION`]. One snapshot, taken as that of [`Primary::poll`].
     ///
     /// # Errors
     /// As for [`Primary::poll`]; internal if there is no such table.
@@ -25,22 +26,35 @@ impl Primary<'_> {
             "{}; {BY_KEY}; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off",
             locked(std::slice::from_ref(remote))
         );
-        let sql = format!("{} WHERE s.key >= $1 ORDER BY s.key LIMIT $2", remote.select());
+        // How far it goes is found without reading the texts.
+        let (bytes, joined) = (remote.layout.bytes("u"), remote.joined());
+        let sql = format!(
+            "SELECT {}, p.upto {joined} JOIN (SELECT s.key, {bytes} AS own, \
+               (sum({bytes}) OVER (ORDER BY s.key ROWS UNBOUNDED PRECEDING))::bigint AS upto \
+               {joined} WHERE s.key >= $1 ORDER BY s.key LIMIT $2) AS p ON p.key = s.key \
+             WHERE p.upto - p.own < {PORTION} ORDER BY p.key",
+            remote.select_list(),
+        );
         // Above the highest key there is nothing.
         let (from, limit) = match after.map(|key| key.checked_add(1)) {
             None => (i64::MIN, limit),
             Some(Some(from)) => (from, limit),
             Some(None) => (i64::MAX, 0),
         };
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let parameters: [Parameter<'_>; 2] = [(&from, Type::INT8), (&limit, Type::INT8)];
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let parameters: [Parameter<'_>; 2] = [(&from, Type::INT8), (&most, Type::INT8)];
         let outcome = Box::pin(both(
             both(self.session.begin_snapshot(OPERATION), self.session.batch(OPERATION, &prologue)),
-            both(self.header_in(), self.rows(table, remote, &sql, &parameters, OPERATION)),
+            both(self.header_in(), self.session.query(OPERATION, &sql, &parameters)),
         ))
         .await;
         self.leave(OPERATION).await;
-        let (_, (header, rows)) = outcome?;
-        Ok(Range { header, rows })
+        let (_, (header, found)) = outcome?;
+        let bytes = found.last().map_or(Ok(0), |row| column::<i64>(row, COLUMNS, OPERATION))?;
+        let is_full = found.len() >= limit || usize::try_from(bytes).is_ok_and(|n| n >= PORTION);
+        let rows = found.into_iter().map(|row| remote.decode(table, &row, OPERATION));
+        let rows: Vec<RemoteRow> = rows.collect::<Result<_>>()?;
+        let end = rows.last().map(|row| row.id.key).filter(|_| is_full);
+        Ok(Range { header, rows, end })
     }
 }

@@ -65,7 +65,7 @@ impl Primary<'_> {
             conditions.join(" AND "),
         );
         let rows = self.ask(&question).await?;
-        rows.iter().map(|row| remote.decode(table, row, 0, OPERATION)).collect()
+        rows.iter().map(|row| remote.decode(table, row, OPERATION)).collect()
     }
 
     /// How many living rows there are.

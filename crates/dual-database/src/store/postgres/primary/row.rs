@@ -7,7 +7,7 @@ use super::{RemoteRow, RemoteTable};
 use crate::merge::{Register, Version};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
-use crate::value::{Value, parse_postgres_text};
+use crate::value::{LogicalType, Value, parse_postgres_text};
 use crate::{Error, Kind, Result};
 
 /// The settings under which a statement of this room can only go by key: a plan is made for
@@ -15,6 +15,9 @@ use crate::{Error, Kind, Result};
 /// cheap.
 pub(super) const BY_KEY: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
      SET LOCAL enable_mergejoin = off";
+
+/// How many columns [`RemoteTable::select_list`] has.
+pub(super) const COLUMNS: usize = 8;
 
 /// A value as the server writes it; `None`: NULL.
 pub(super) type Text = Option<String>;
@@ -36,7 +39,8 @@ pub(super) struct Parts {
     pub present: bool,
     /// The surrogate, if the table has it.
     pub surrogate: Option<i64>,
-    /// The data columns as `column::text`, under ISO dates and UTC.
+    /// The data columns as `column::text`, under ISO dates and UTC, and the position of one that is
+    /// too long ([`Layout::texts`](crate::store::postgres::capture::Layout)).
     pub values: Vec<Text>,
     /// Of a row that was loaded past the triggers the table is believed. The feed believes the
     /// sidecar, until it is noted there: others would hear of it once only.
@@ -50,8 +54,8 @@ impl RemoteTable {
         format!("SELECT {} {}", self.select_list(), self.joined())
     }
 
-    /// The eight columns that [`RemoteTable::decode`] reads. Of a row that the sidecar does not know
-    /// yet they are those of one that was there before.
+    /// The columns that [`RemoteTable::decode`] reads, [`COLUMNS`] of them. Of a row that the sidecar
+    /// does not know yet they are those of one that was there before.
     pub(super) fn select_list(&self) -> String {
         let layout = &self.layout;
         let adopted = Stamp::ADOPTED_POSTGRES.raw();
@@ -62,7 +66,7 @@ impl RemoteTable {
             stamps = layout.each(", ", |r| format!("coalesce(s.{}, s.stamp, {adopted})", r.stamp)),
             key = layout.key,
             surrogate = layout.surrogate,
-            values = layout.each(", ", |r| format!("u.{}::text", r.column)),
+            values = layout.texts("u"),
         )
     }
 
@@ -72,7 +76,7 @@ impl RemoteTable {
         format!("FROM {sidecar} AS s LEFT JOIN {target} AS u ON u.{key} = s.key")
     }
 
-    /// Reads what [`RemoteTable::select_list`] gave, from the column `at` on.
+    /// Reads what [`RemoteTable::select_list`] gave, the first columns of a row.
     ///
     /// # Errors
     /// Internal if the server answers in another form.
@@ -80,18 +84,17 @@ impl RemoteTable {
         &self,
         table: usize,
         row: &Row,
-        at: usize,
         operation: &'static str,
     ) -> Result<RemoteRow> {
         let parts = Parts {
-            key: column(row, at, operation)?,
-            live: column(row, at + 1, operation)?,
-            stamp: column(row, at + 2, operation)?,
-            txid: column(row, at + 3, operation)?,
-            stamps: column(row, at + 4, operation)?,
-            present: column(row, at + 5, operation)?,
-            surrogate: column(row, at + 6, operation)?,
-            values: column(row, at + 7, operation)?,
+            key: column(row, 0, operation)?,
+            live: column(row, 1, operation)?,
+            stamp: column(row, 2, operation)?,
+            txid: column(row, 3, operation)?,
+            stamps: column(row, 4, operation)?,
+            present: column(row, 5, operation)?,
+            surrogate: column(row, 6, operation)?,
+            values: column(row, 7, operation)?,
             as_it_stands: false,
         };
         self.judge(table, parts, operation)
@@ -156,13 +159,16 @@ impl RemoteTable {
         }
         // One that was loaded over what the sidecar has as dead lives, whatever that says.
         let live = Register { value: true, stamp: live.stamp.max(Stamp::ADOPTED_POSTGRES) };
-        let mut unreadable = None;
+        let long = parts.values.get(self.layout.registers.len()).and_then(Option::as_deref);
+        let mut unreadable = long.and_then(|position| position.parse().ok());
         let mut columns = Vec::with_capacity(parts.values.len());
         let read = self.layout.registers.iter().zip(parts.stamps).zip(parts.values).enumerate();
         for (position, ((register, raw), text)) in read {
-            let value = match text.as_deref() {
-                None => Value::Null,
-                Some(text) => parse_postgres_text(register.kind, text).unwrap_or_else(|| {
+            let value = match (register.kind, text) {
+                (_, None) => Value::Null,
+                // As it is: it may be long.
+                (LogicalType::Text, Some(text)) => Value::Text(text),
+                (kind, Some(text)) => parse_postgres_text(kind, &text).unwrap_or_else(|| {
                     unreadable.get_or_insert(position);
                     Value::Null
                 }),

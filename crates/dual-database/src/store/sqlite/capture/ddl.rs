@@ -26,7 +26,7 @@ pub const COMMON: [&str; 2] = [
 ];
 
 /// What is not of one table but of the file: that of the node and of an import too.
-pub(super) const OF_THE_FILE: [&str; 9] = [
+pub(super) const OF_THE_FILE: [&str; 10] = [
     "dual_state",
     "dual_tracked",
     "dual_node",
@@ -35,6 +35,7 @@ pub(super) const OF_THE_FILE: [&str; 9] = [
     "dual_conflict",
     "dual_quarantine",
     "dual_damage",
+    "dual_failing",
     "dual_import_run",
 ];
 
@@ -48,6 +49,7 @@ pub(super) fn drops_of(table: &str) -> Vec<String> {
     drops.push(drop("TABLE", &format!("dual_side_{table}")));
     drops.push(drop("TABLE", &format!("dual_look_{table}")));
     drops.push(drop("INDEX", &format!("dual_{table}_surrogate")));
+    drops.push(drop("INDEX", &format!("dual_{table}_keyless")));
     drops
 }
 
@@ -138,6 +140,22 @@ impl Layout {
     /// The index over a surrogate that the table does not index itself.
     pub(in crate::store::sqlite) fn surrogate_index(&self) -> String {
         crate::schema::quoted(&format!("dual_{}_surrogate", self.name))
+    }
+
+    /// The index of the rows whose key is no whole number: hardly ever has it any.
+    pub(in crate::store::sqlite) fn keyless_index(&self) -> String {
+        let (index, key) = (format!("dual_{}_keyless", self.name), &self.key);
+        let index = crate::schema::quoted(&index);
+        format!(
+            "CREATE INDEX IF NOT EXISTS {index} ON {} ({key}) WHERE {}",
+            self.target,
+            self.keyless()
+        )
+    }
+
+    /// What is so of a row whose key is no whole number.
+    pub(in crate::store::sqlite) fn keyless(&self) -> String {
+        format!("typeof({}) <> 'integer'", self.key)
     }
 
     pub(super) fn drop_triggers(&self) -> Vec<String> {

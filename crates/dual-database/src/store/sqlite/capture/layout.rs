@@ -1,7 +1,8 @@
 //! The names and expressions that the generated statements share. They use only what SQLite
 //! 3.7.0 knows: triggers run inside whatever SQLite the writing program brought along.
 
-use crate::schema::{Column, Dialect, Role, Table, literal, quoted};
+use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted};
+use crate::store::sqlite::codec::carried;
 
 /// A unique index other than the key's: a row that conflicts in it is the victim of `REPLACE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,7 @@ pub(in crate::store::sqlite) struct Register {
     pub column: String,
     pub stamp: String,
     pub base: String,
+    pub kind: LogicalType,
     default: Option<String>,
 }
 
@@ -50,7 +52,7 @@ impl Statements {
         Statements {
             values: format!(
                 "SELECT {} FROM {} WHERE {} = ?1",
-                layout.each(", ", |r| r.column.clone()),
+                layout.each(", ", |r| carried(&r.column, r.kind)),
                 layout.target,
                 layout.key
             ),
@@ -76,6 +78,7 @@ impl Layout {
             column: quoted(column.name),
             stamp: quoted(&format!("s_{}", column.name)),
             base: quoted(&format!("b_{}", column.name)),
+            kind: column.kind,
             default: column.default.as_ref().map(|value| literal(value, Dialect::Sqlite)),
         };
         let data = table.columns().iter().filter(|column| column.role == Role::Data);

@@ -134,7 +134,7 @@ pub fn settle(
     table: &Table,
     layout: &Layout,
     wanted: &Entry,
-    values: &[Value],
+    values: &[&Value],
 ) -> Result<bool> {
     let operation = "set the stamps of a write";
     let wrap = |cause| failed(operation, cause);
@@ -147,7 +147,7 @@ pub fn settle(
                 let same = pairs.map(|(at, ((_, c), value))| {
                     // What the column cannot hold is read as NULL, and is left alone.
                     let is = from_sqlite(c.kind, row.get_ref(at)?).unwrap_or(Value::Null);
-                    Ok(is == *value)
+                    Ok(is == **value)
                 });
                 same.collect::<rusqlite::Result<Vec<bool>>>()
             });

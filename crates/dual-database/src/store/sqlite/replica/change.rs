@@ -1,10 +1,9 @@
 //! Changes made in this file, and what is done to the sidecar alone.
 
-use rusqlite::types::Value as Stored;
-use rusqlite::{ToSql, ffi, params_from_iter};
+use rusqlite::{ToSql, ffi};
 
 use super::super::capture::{Entry, entry, put, settle, state};
-use super::super::{failed, to_sqlite};
+use super::super::failed;
 use super::watch::limited;
 use super::{Content, LocalRow, Taken};
 use crate::merge::{Bases, Change, Tracked};
@@ -149,13 +148,12 @@ impl Content<'_> {
         {
             return Ok(());
         }
-        let mut values =
-            vec![surrogate.map_or(Stored::Null, Stored::Integer), Stored::Integer(id.key)];
-        values.extend(self.values(id, after)?.iter().map(to_sqlite));
+        let mut values: Vec<&dyn ToSql> = vec![&surrogate, &id.key];
+        values.extend(self.values(id, after)?.into_iter().map(|value| value as &dyn ToSql));
         let inserted = self
             .connection()
             .prepare_cached(&local.statements.insert)
-            .and_then(|mut insert| insert.execute(params_from_iter(values)))
+            .and_then(|mut insert| insert.execute(values.as_slice()))
             .map_err(|cause| failed(operation, cause))?;
         if inserted == 0 { Err(left_out(operation)) } else { Ok(()) }
     }
@@ -191,13 +189,13 @@ impl Content<'_> {
         let operation = "write a row of the SQLite file";
         let layout = &self.local(id.table)?.layout;
         let mut sets = Vec::new();
-        let mut values = vec![Stored::Integer(id.key)];
-        let mut set = |column: &str, value: Stored| {
+        let mut values: Vec<&dyn ToSql> = vec![&id.key];
+        let mut set = |column: &str, value| {
             values.push(value);
             sets.push(format!("{column} = ?{}", values.len()));
         };
-        if let Some(number) = surrogate.filter(|number| before.surrogate != Some(*number)) {
-            set(&layout.surrogate, Stored::Integer(number));
+        if surrogate.is_some() && surrogate != before.surrogate {
+            set(&layout.surrogate, &surrogate);
         }
         let pairs = layout.registers.iter().zip(&after.version.columns).enumerate();
         for (at, (register, new)) in pairs {
@@ -206,7 +204,7 @@ impl Content<'_> {
                 old.value != new.value || (before.unreadable.is_some() && old.stamp != new.stamp)
             });
             if differs {
-                set(&register.column, to_sqlite(&new.value));
+                set(&register.column, &new.value);
             }
         }
         if sets.is_empty() {
@@ -221,7 +219,7 @@ impl Content<'_> {
         let updated = self
             .connection()
             .prepare_cached(&sql)
-            .and_then(|mut update| update.execute(params_from_iter(values)))
+            .and_then(|mut update| update.execute(values.as_slice()))
             .map_err(|cause| failed(operation, cause))?;
         if updated == 0 && self.is_there(operation, id)? {
             return Err(left_out(operation));
@@ -284,10 +282,10 @@ impl Content<'_> {
         }
     }
 
-    fn values(&self, id: RowId, tracked: &Tracked) -> Result<Vec<Value>> {
+    fn values<'t>(&self, id: RowId, tracked: &'t Tracked) -> Result<Vec<&'t Value>> {
         let count = self.local(id.table)?.layout.registers.len();
         let columns = &tracked.version.columns;
-        let value = |at: usize| columns.get(at).map_or(Value::Null, |column| column.value.clone());
+        let value = |at: usize| columns.get(at).map_or(&Value::Null, |column| &column.value);
         Ok((0..count).map(value).collect())
     }
 

@@ -3,10 +3,11 @@
 use rusqlite::types::{Value as Stored, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
+use super::super::codec::carried;
 use super::super::{failed, from_sqlite, to_sqlite};
 use super::Content;
 use crate::Result;
-use crate::schema::{Role, Table, quoted};
+use crate::schema::{Column, Role, Table, quoted};
 use crate::store::postgres::primary::{After, Filter};
 use crate::store::sqlite::REGISTER_DATE;
 use crate::value::Value;
@@ -76,8 +77,8 @@ fn rows(
         };
         statement.go_on(after.key, order);
     }
-    let columns: Vec<String> =
-        table.columns().iter().map(|column| format!("u.{}", quoted(column.name))).collect();
+    let column = |column: &Column| carried(&format!("u.{}", quoted(column.name)), column.kind);
+    let columns: Vec<String> = table.columns().iter().map(column).collect();
     let order = match &statement.order {
         Some(order) => format!("{order} DESC NULLS LAST, "),
         None => String::new(),

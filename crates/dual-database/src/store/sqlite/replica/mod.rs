@@ -9,9 +9,11 @@ mod change;
 mod conflict;
 mod content;
 mod damage;
+mod failing;
 mod follow;
 mod gaps;
 mod group;
+mod lacking;
 mod node;
 mod number;
 mod open;
@@ -51,6 +53,8 @@ use crate::stamp::{Stamp, Writer};
 use crate::sync::{Follow, Lease, Tokens};
 use crate::{Error, Kind, Result};
 
+pub use failing::Failing;
+pub use lacking::Paused;
 pub use list::ListedRow;
 pub(crate) use open::refuse_taken_away;
 pub(crate) use place::LOCK;
@@ -70,6 +74,8 @@ pub struct Settings {
     pub tables: Arc<[Table]>,
     /// What is made in it where something is missing.
     pub making: Making,
+    /// Extensions of SQLite that every connection to it loads.
+    pub extensions: Vec<PathBuf>,
 }
 
 /// A table with what stands beside it.

@@ -14,7 +14,7 @@ const OPERATION: &str = "read the state of the SQLite file";
 
 /// What stands beside the sidecars: each statement can be repeated. Numbers of 128 bits are kept
 /// as text.
-pub(super) const TABLES: [&str; 9] = [
+pub(super) const TABLES: [&str; 10] = [
     "CREATE TABLE IF NOT EXISTS dual_node (\n  \
        one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
        file TEXT NOT NULL,\n  \
@@ -74,6 +74,15 @@ pub(super) const TABLES: [&str; 9] = [
        unreadable INTEGER,\n  \
        refused INTEGER NOT NULL,\n  \
        reviewed INTEGER NOT NULL\n)",
+    "CREATE TABLE IF NOT EXISTS dual_failing (\n  \
+       step TEXT PRIMARY KEY,\n  \
+       store TEXT NOT NULL,\n  \
+       message TEXT NOT NULL,\n  \
+       hint TEXT,\n  \
+       away INTEGER NOT NULL,\n  \
+       since INTEGER NOT NULL,\n  \
+       last INTEGER NOT NULL,\n  \
+       times INTEGER NOT NULL\n)",
 ];
 
 impl Content<'_> {

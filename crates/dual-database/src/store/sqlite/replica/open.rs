@@ -5,8 +5,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::super::capture::{Drift, Layout, drift, install, lacks, tracked_columns};
 use super::super::failure::cause_of;
-use super::super::file::define_functions;
-use super::super::{Adoption, File, Found, failed, remove_if_empty, rewrite_timestamps};
+use super::super::{
+    Adoption, File, Found, define_functions, failed, remove_if_empty, rewrite_timestamps,
+};
 use super::place::{COMPANIONS, Identity, Place, SMALLEST};
 use super::{Content, LocalTable, node, number, watch};
 use crate::schema::{Making, Table, quoted};
@@ -59,9 +60,8 @@ pub(super) fn reader(place: &Place) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(place.path(), flags)
         .map_err(|cause| failed(OPERATION, cause).about(place.path().display()))?;
-    prepare(place, &connection)
-        .and_then(|()| connection.execute_batch("PRAGMA query_only = ON"))
-        .map_err(|cause| failed(OPERATION, cause))?;
+    prepare(place, &connection)?;
+    connection.execute_batch("PRAGMA query_only = ON").map_err(|cause| failed(OPERATION, cause))?;
     Ok(connection)
 }
 
@@ -75,15 +75,18 @@ pub(super) fn is_damage(error: &Error) -> bool {
     })
 }
 
-fn prepare(place: &Place, connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(place.busy())?;
-    connection.set_prepared_statement_cache_capacity(256);
-    // Else a statement is planned again for each value that is bound: two thirds of a catch-up.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    define_functions(connection)?;
-    // As in the user's own clients, whose default it is: PostgreSQL's cascades arrive as rows,
-    // and rows arrive in the order of their keys, not in that of their references.
-    connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA journal_size_limit = 67108864")
+fn prepare(place: &Place, connection: &Connection) -> Result<()> {
+    let set_up = || {
+        connection.busy_timeout(place.busy())?;
+        connection.set_prepared_statement_cache_capacity(256);
+        // Else a statement is planned again for each value that is bound: two thirds of a catch-up.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        // As in the user's own clients, whose default it is: PostgreSQL's cascades arrive as rows,
+        // and rows arrive in the order of their keys, not in that of their references.
+        connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA journal_size_limit = 67108864")
+    };
+    set_up().map_err(|cause| failed(OPERATION, cause))?;
+    define_functions(connection, place.extensions())
 }
 
 fn attempt(place: &Place, file: &File, installation: Option<u128>) -> Result<Connection> {
@@ -96,7 +99,8 @@ fn attempt(place: &Place, file: &File, installation: Option<u128>) -> Result<Con
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(&file.path, flags).map_err(wrap)?;
-    prepare(place, &connection).and_then(|()| watch::install(&mut connection)).map_err(wrap)?;
+    prepare(place, &connection).map_err(|error| error.about(&shown))?;
+    watch::install(&mut connection).map_err(wrap)?;
     let count = "SELECT count(*) FROM sqlite_schema";
     connection.query_row(count, [], |row| row.get::<_, i64>(0)).map_err(wrap)?;
     if connection.is_readonly("main").map_err(wrap)? {
@@ -193,6 +197,7 @@ pub(super) fn track(connection: &Connection, local: &LocalTable) -> Result<bool>
         }
     })?;
     index_surrogate(connection, local)?;
+    connection.execute_batch(&layout.keyless_index()).map_err(wrap)?;
     let rows = install(connection, layout, number::fresh())?;
     tracing::info!(table = table.name(), rows, ?drift, "capture installed in the SQLite file");
     Ok(true)

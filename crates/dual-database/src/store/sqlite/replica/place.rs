@@ -54,6 +54,7 @@ pub(super) struct Place {
     /// The path without symbolic links, as SQLite names what lies beside the file.
     real: Mutex<PathBuf>,
     busy: Duration,
+    extensions: Vec<PathBuf>,
     tables: Arc<[LocalTable]>,
     process: Uuid,
     number: AtomicU16,
@@ -78,6 +79,7 @@ impl Place {
             real: Mutex::new(resolve(&path)),
             path,
             busy: settings.busy,
+            extensions: settings.extensions,
             tables: settings
                 .tables
                 .iter()
@@ -97,6 +99,10 @@ impl Place {
 
     pub(super) fn busy(&self) -> Duration {
         self.busy
+    }
+
+    pub(super) fn extensions(&self) -> &[PathBuf] {
+        &self.extensions
     }
 
     pub(super) fn tables(&self) -> &[LocalTable] {

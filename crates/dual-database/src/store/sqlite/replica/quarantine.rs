@@ -93,7 +93,7 @@ impl Content<'_> {
         Ok(due)
     }
 
-    /// How many entries the quarantine has.
+    /// How many rows are set aside, and how many have no key to be set aside by.
     ///
     /// # Errors
     /// Those of [`failed`].
@@ -108,12 +108,12 @@ impl Content<'_> {
             let count: i64 = count.map_err(|cause| failed(OPERATION, cause))?;
             all += u64::try_from(count).unwrap_or(0);
         }
-        Ok(all)
+        Ok(all + self.keyless()?.len() as u64)
     }
 
     /// The rows whose key is no whole number, as table and surrogate: capture has no name for them
-    /// and nothing can be exchanged about them, so they are no entries but looked for. Found by the
-    /// key's index: texts, blobs and NULL.
+    /// and nothing can be exchanged about them, so they are no entries but looked for. Found by an
+    /// index of them alone.
     ///
     /// # Errors
     /// Those of [`failed`].
@@ -122,11 +122,11 @@ impl Content<'_> {
         let mut found = Vec::new();
         for (at, local) in self.tables().iter().enumerate() {
             let table = &local.table;
-            let key = quoted(table.key().name);
             let sql = format!(
-                "SELECT {} FROM {} WHERE {key} >= '' OR {key} IS NULL",
+                "SELECT {} FROM {} WHERE {}",
                 quoted(table.surrogate().name),
-                quoted(table.name()),
+                local.layout.target,
+                local.layout.keyless(),
             );
             let mut look = self.connection().prepare_cached(&sql).map_err(wrap)?;
             let rows = look.query_map([], |row| Ok(row.get_ref(0)?.as_i64().ok())).map_err(wrap)?;

@@ -10,9 +10,12 @@ use crate::Result;
 use crate::merge::{Bases, Register, Tracked, Version};
 use crate::schema::RowId;
 use crate::stamp::{Stamp, Writer};
-use crate::value::Value;
+use crate::value::{PORTION, Value};
 
 const OPERATION: &str = "read rows of the SQLite file";
+
+/// Rows of a table.
+type Rows = Vec<(RowId, LocalRow)>;
 
 impl Content<'_> {
     /// The row as table and sidecar have it together, dead ones included; `None` for a key never seen.
@@ -30,7 +33,8 @@ impl Content<'_> {
     }
 
     /// The sidecar's rows of that table with keys above `after` and up to `upto`, in key order,
-    /// at most `limit`.
+    /// at most `limit` and about a [`PORTION`]; and with which key they end, if not with `upto` or
+    /// the table.
     ///
     /// # Errors
     /// Those of [`failed`].
@@ -40,7 +44,7 @@ impl Content<'_> {
         after: Option<i64>,
         upto: Option<i64>,
         limit: usize,
-    ) -> Result<Vec<(RowId, LocalRow)>> {
+    ) -> Result<(Rows, Option<i64>)> {
         let mut which = Vec::new();
         let mut values = vec![Stored::Integer(i64::try_from(limit).unwrap_or(i64::MAX))];
         for (bound, comparison) in [(after, ">"), (upto, "<=")] {
@@ -53,7 +57,11 @@ impl Content<'_> {
             true => String::new(),
             false => format!("WHERE {}", which.join(" AND ")),
         };
-        self.select(table, &format!("{which} ORDER BY s.key LIMIT ?1"), &values)
+        let which = format!("{which} ORDER BY s.key LIMIT ?1");
+        let rows = self.select_some(table, &which, &values, PORTION)?;
+        let is_full = rows.len() >= limit || bytes(&rows) >= PORTION;
+        let end = rows.last().map(|(id, _)| id.key).filter(|_| is_full);
+        Ok((rows, end))
     }
 
     /// Whether something is pending that is not in quarantine.
@@ -82,13 +90,18 @@ impl Content<'_> {
         Ok(sum)
     }
 
-    /// Whether more than `most` rows of a table are pending.
+    /// Whether more than `most` rows of a table are pending, or more of texts than is held at once.
     ///
     /// # Errors
     /// Those of [`failed`].
     pub fn exceeds(&self, most: u32) -> Result<bool> {
         for local in self.tables() {
-            let sql = format!("SELECT EXISTS (SELECT 1 {} LIMIT 1 OFFSET {most})", waiting(local));
+            let (layout, rest) = (&local.layout, waiting(local));
+            let sql = format!(
+                "SELECT count(*) > {most} OR coalesce(sum(bytes), 0) > {PORTION} FROM (SELECT \
+                 (SELECT {} FROM {} AS u WHERE u.{} = s.key) AS bytes {rest} LIMIT {most} + 1)",
+                local.statements.bytes, layout.target, layout.key
+            );
             if self.how_many(&sql, local)? > 0 {
                 return Ok(true);
             }
@@ -125,24 +138,37 @@ impl Content<'_> {
             .map_err(|cause| failed(OPERATION, cause))
     }
 
-    pub(super) fn select(
+    pub(super) fn select(&self, table: usize, which: &str, values: &[Stored]) -> Result<Rows> {
+        self.select_some(table, which, values, usize::MAX)
+    }
+
+    /// The same, up to the row with which there are so many bytes of texts.
+    fn select_some(
         &self,
         table: usize,
         which: &str,
         values: &[Stored],
-    ) -> Result<Vec<(RowId, LocalRow)>> {
+        most: usize,
+    ) -> Result<Rows> {
         let wrap = |cause| failed(OPERATION, cause);
         let local = self.local(table)?;
         let sql = format!("{} {which}", local.statements.select);
         let mut statement = self.connection().prepare_cached(&sql).map_err(wrap)?;
         let mut found = statement.query(params_from_iter(values)).map_err(wrap)?;
-        let mut rows = Vec::new();
-        while let Some(row) = found.next().map_err(wrap)? {
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while bytes < most
+            && let Some(row) = found.next().map_err(wrap)?
+        {
             let (key, row) = decode(local, row, false)?;
+            bytes += row.tracked.version.bytes();
             rows.push((RowId { table, key }, row));
         }
         Ok(rows)
     }
+}
+
+fn bytes(rows: &[(RowId, LocalRow)]) -> usize {
+    rows.iter().map(|(_, row)| row.tracked.version.bytes()).sum()
 }
 
 /// The rows that are to be pushed; `?1` is the table's name.

@@ -1,6 +1,7 @@
 //! The statements on a table that do not depend on the row. Pure text.
 
 use super::super::capture::Layout;
+use super::super::codec::{bytes, carried};
 use crate::schema::{Table, quoted};
 use crate::stamp::Stamp;
 
@@ -12,6 +13,8 @@ pub(super) struct Statements {
     /// The same of the key `?1`; of a row that the sidecar does not know, as it would be taken in, with
     /// the position -1.
     pub row: String,
+    /// How many bytes the texts of the data row `u` take that are carried, an expression.
+    pub bytes: String,
     /// The surrogate, the key, the data columns.
     pub insert: String,
     /// By the key.
@@ -28,7 +31,7 @@ impl Statements {
         let (key, id) = (&layout.key, &layout.surrogate);
         let stamps =
             layout.each(", ", |r| format!("coalesce(s.{0}, s.stamp), s.{1}", r.stamp, r.base));
-        let columns = layout.each(", ", |r| format!("u.{}", r.column));
+        let columns = layout.each(", ", |r| carried(&format!("u.{}", r.column), r.kind));
         let adopted = Stamp::ADOPTED_SQLITE.raw();
         let unknown = layout.each(", ", |r| {
             let silent = format!("CASE WHEN s.key IS NULL AND {} THEN 0 END", r.silent("u"));
@@ -49,6 +52,10 @@ impl Statements {
                  {columns} FROM (SELECT ?1 AS key) AS k LEFT JOIN {sidecar} AS s ON s.key = k.key \
                  LEFT JOIN {target} AS u ON u.{key} = k.key AND typeof(u.{key}) = 'integer' \
                  WHERE s.key IS NOT NULL OR u.{key} IS NOT NULL"
+            ),
+            bytes: format!(
+                "(0 + {})",
+                layout.each(" + ", |r| bytes(&format!("u.{}", r.column), r.kind))
             ),
             // The conflict clauses that the table declares for itself do not count here.
             insert: format!(

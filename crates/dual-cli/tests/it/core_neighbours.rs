@@ -1,0 +1,183 @@
+//! What people do to the tables beside the product: dropped, replaced, renamed, shadowed. Nothing is
+//! lost, nothing is made of itself, and what is to be done is said.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::core_scene::{Pair, eventually, signal};
+use crate::scene::Ran;
+
+/// Both sides with that many rows.
+fn filled(rows: u32) -> Pair<'static> {
+    let pair = Pair::new();
+    pair.json(0, &["init", "--apply"]);
+    pair.postgres(&format!(
+        "INSERT INTO users (user_id, source) SELECT n, 'ours' FROM generate_series(1, {rows}) AS n"
+    ));
+    pair.json(0, &["sync", "--once"]);
+    pair
+}
+
+impl Pair<'_> {
+    fn count_there(&self) -> usize {
+        self.postgres("SELECT 1 FROM users WHERE source = 'ours'").len()
+    }
+
+    fn count_here(&self) -> usize {
+        self.sqlite("SELECT 1 FROM users WHERE source = 'ours'").len()
+    }
+
+    /// Several statements in the file, by its own program.
+    #[track_caller]
+    fn script(&self, sql: &str) {
+        let ran = Command::new("sqlite3").arg(self.path()).arg(sql).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+
+    /// The statement that makes the file's table.
+    fn declared(&self) -> String {
+        self.sqlite("SELECT sql FROM sqlite_schema WHERE name = 'users'")[0][0].clone().unwrap()
+    }
+
+    fn triggers(&self) -> String {
+        let named = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'users'";
+        let drop =
+            |row: Vec<Option<String>>| format!("DROP TRIGGER \"{}\";", row[0].clone().unwrap());
+        self.sqlite(named).into_iter().map(drop).collect()
+    }
+}
+
+#[test]
+fn a_table_of_the_file_that_is_gone_takes_nothing_with_it() {
+    for (how, sql) in [
+        ("dropped", "DROP TABLE users"),
+        ("renamed", "ALTER TABLE users RENAME TO users_old"),
+        (
+            "replaced by pandas",
+            "DROP TABLE users; CREATE TABLE users (\"index\" INTEGER, user_id INTEGER, source TEXT); \
+             CREATE INDEX ix_users_index ON users (\"index\"); INSERT INTO users VALUES (0, 1, 'theirs')",
+        ),
+    ] {
+        for watched in [false, true] {
+            let pair = filled(1_000);
+            let child = watched.then(|| pair.spawn(&["sync", "--watch"]));
+            pair.script(sql);
+            let ran = pair.run(&["sync", "--once"]).ended(5);
+            assert!(ran.stderr.contains("hint: "), "{how}: {}", ran.stderr);
+            assert_eq!(pair.count_there(), 1_000, "{how}");
+            let status = pair.json(0, &["status"]);
+            assert_eq!(status["sqlite"]["state"], "needs_init", "{how}: {status}");
+            if let Some(child) = child {
+                signal(&child, "TERM");
+                let told = Ran::of(child.wait_with_output().unwrap()).ended(0).stderr;
+                assert!(told.contains("SQLite needs_init"), "{how}: {told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_table_of_the_file_that_was_dropped_is_made_again_if_a_person_says_so() {
+    let pair = filled(1_000);
+    pair.script("DROP TABLE users");
+    pair.json(5, &["sync", "--once"]);
+    pair.json(0, &["init", "--apply"]);
+    assert_eq!((pair.count_here(), pair.count_there()), (1_000, 1_000));
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+    assert_eq!(pair.json(0, &["status"])["conflicts"], 0);
+}
+
+#[test]
+fn a_table_of_the_file_that_is_renamed_back_goes_on() {
+    let pair = filled(100);
+    pair.script("ALTER TABLE users RENAME TO users_old");
+    pair.json(5, &["sync", "--once"]);
+    pair.script("ALTER TABLE users_old RENAME TO users; UPDATE users SET username = 'back'");
+    assert_eq!(pair.json(0, &["sync", "--once"])["state"], "done");
+    assert_eq!((pair.count_here(), pair.count_there()), (100, 100));
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+}
+
+#[test]
+fn an_emptied_table_of_the_file_is_filled_again() {
+    type How = fn(&Pair<'_>) -> String;
+    let made_again: How = |pair| format!("DROP TABLE users; {}", pair.declared());
+    let untriggered: How = |pair| format!("{} DELETE FROM users", pair.triggers());
+    for how in [made_again, untriggered] {
+        for rows in [50, 1_000] {
+            let pair = filled(rows);
+            let rows = rows as usize;
+            pair.script(&how(&pair));
+            assert_eq!(pair.json(0, &["sync", "--once"])["state"], "done");
+            assert_eq!((pair.count_here(), pair.count_there()), (rows, rows));
+            assert_eq!(pair.json(0, &["verify"])["equal"], true);
+            assert_eq!(pair.json(0, &["status"])["conflicts"], 0);
+        }
+    }
+}
+
+#[test]
+fn a_table_of_postgresql_that_is_gone_is_not_made_by_a_running_service() {
+    for (how, sql, back) in [
+        ("renamed", "ALTER TABLE users RENAME TO members", "ALTER TABLE members RENAME TO users"),
+        ("dropped", "DROP TABLE users", ""),
+    ] {
+        let pair = filled(80);
+        let child = pair.spawn(&["sync", "--watch"]);
+        pair.postgres(sql);
+        pair.sqlite("INSERT INTO users (user_id, source) VALUES (81, 'ours')");
+        eventually("the state", || {
+            pair.json(0, &["status"])["postgres"]["state"] == json!("needs_init")
+        });
+        assert_eq!(pair.count_here(), 81, "{how}");
+        assert_eq!(pair.postgres("SELECT to_regclass('users')"), [[None]], "{how}");
+        match back {
+            "" => drop(pair.json(0, &["init", "--apply"])),
+            back => drop(pair.postgres(back)),
+        }
+        eventually("the write that waited", || pair.count_there() == 81);
+        signal(&child, "TERM");
+        let told = Ran::of(child.wait_with_output().unwrap()).ended(0).stderr;
+        assert!(told.contains("PostgreSQL needs_init"), "{how}: {told}");
+        assert_eq!(pair.count_here(), 81, "{how}");
+        assert_eq!(pair.json(0, &["verify"])["equal"], true, "{how}");
+    }
+}
+
+#[test]
+fn an_emptied_table_of_postgresql_is_filled_again() {
+    for (how, sql) in [
+        (
+            "made again",
+            "CREATE TABLE copied (LIKE users INCLUDING ALL); DROP TABLE users; \
+             ALTER TABLE copied RENAME TO users",
+        ),
+        ("truncated past the triggers", ""),
+    ] {
+        let pair = filled(50);
+        match sql {
+            "" => pair.past_the_triggers("TRUNCATE users"),
+            sql => drop(pair.postgres(sql)),
+        }
+        assert_eq!(pair.json(0, &["sync", "--once"])["state"], "done", "{how}");
+        assert_eq!((pair.count_here(), pair.count_there()), (50, 50), "{how}");
+        assert_eq!(pair.json(0, &["verify"])["equal"], true, "{how}");
+    }
+}
+
+#[test]
+fn a_table_of_that_name_before_it_in_the_search_path_is_not_taken_for_it() {
+    let pair = filled(50);
+    pair.postgres("CREATE SCHEMA earlier; CREATE TABLE earlier.users (LIKE public.users)");
+    let name = pair.database.name().to_owned();
+    pair.postgres(&format!("ALTER DATABASE {name} SET search_path = earlier, public"));
+    pair.json(0, &["user", "add", r#"{"user_id": 51, "source": "ours"}"#]);
+    assert_eq!(pair.json(0, &["sync", "--once"])["state"], "done");
+    assert_eq!(pair.postgres("SELECT 1 FROM public.users").len(), 51);
+    assert_eq!(pair.postgres("SELECT 1 FROM earlier.users").len(), 0);
+    assert_eq!(pair.count_here(), 51);
+    let status = pair.json(0, &["status"]);
+    let told = status["recent_errors"].to_string();
+    assert!(told.contains("earlier"), "{status}");
+}

@@ -1,0 +1,129 @@
+//! What a failed step of the exchange means, by the kind of its error, and where people see it.
+//!
+//! | meaning | the side | `status` |
+//! |---|---|---|
+//! | away | does not answer, or answers nobody; calls go on with the other one | `down`, as long as it does not |
+//! | in the way | answers, and its tables are not what is declared | `needs_init` |
+//! | foreign | is the file of another installation, and is left alone until the next start | `needs_init` |
+//! | failing | answers, and the exchange does not get on | `failing` |
+//!
+//! What fails is kept in the file until a round has come to its end, whatever it means: a short
+//! command beside the program that meets it tells it, too. What is merely away it tells only while
+//! a program keeps on failing; otherwise it looks for itself.
+//!
+//! What concerns one row never gets here: a row that is refused is set aside by the step.
+
+use tracing::debug;
+
+use super::rounds::{Rounds, now_ms};
+use super::step::Step;
+use crate::store::postgres::primary::LOCKED;
+use crate::store::postgres::sqlstate;
+use crate::store::sqlite::replica::{Content, Durability};
+use crate::{Error, Kind, Store};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    Away,
+    InTheWay,
+    Foreign,
+    Failing,
+}
+
+/// What the failure of a step on that side means.
+pub(super) fn meaning(store: Store, error: &Error) -> Meaning {
+    match error.kind() {
+        // A lock of somebody's says nothing of the server.
+        _ if is_locked(error) => Meaning::Failing,
+        Kind::Unavailable(of) | Kind::NoSpace(of) | Kind::OutcomeUnknown(of) if of == store => {
+            Meaning::Away
+        }
+        Kind::Configuration if store == Store::Sqlite => Meaning::Foreign,
+        Kind::AccessDenied | Kind::Configuration => Meaning::Away,
+        Kind::Schema(of) if of == store => Meaning::InTheWay,
+        Kind::Unavailable(_)
+        | Kind::NoSpace(_)
+        | Kind::OutcomeUnknown(_)
+        | Kind::Schema(_)
+        | Kind::SourceUnavailable
+        | Kind::InvalidData
+        | Kind::Interrupted
+        | Kind::AlreadyExists
+        | Kind::NotFound
+        | Kind::Conflict
+        | Kind::Partial(_)
+        | Kind::Internal => Meaning::Failing,
+    }
+}
+
+/// Whether somebody's lock is in the way: on a table, or where it cannot be told on what.
+pub(super) fn is_locked(error: &Error) -> bool {
+    sqlstate(error) == Some(LOCKED)
+}
+
+/// Whether the side may be well again at any moment, without anybody doing anything.
+fn is_away(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Unavailable(_) | Kind::OutcomeUnknown(_) | Kind::Interrupted)
+        && !is_locked(error)
+}
+
+/// Whether something may be noted in the file as failing: of the rounds, and of the background
+/// verification, which does not keep a round from its end.
+#[derive(Debug)]
+pub(super) struct Noted {
+    round: bool,
+    scrub: bool,
+}
+
+impl Default for Noted {
+    /// What an earlier process has left is not known.
+    fn default() -> Noted {
+        Noted { round: true, scrub: true }
+    }
+}
+
+impl Rounds {
+    /// Tells the breakers, and everybody who reads the file.
+    pub(super) async fn fails(&mut self, step: Step, error: &Error) {
+        let (store, health) = (step.store(), &self.shared.health);
+        let meaning = meaning(store, error);
+        match meaning {
+            Meaning::Away => health.failed(store, error),
+            Meaning::InTheWay => health.needs_init(store, error),
+            Meaning::Foreign => self.shared.leave_file(error),
+            Meaning::Failing => health.remember(store, error),
+        }
+        // What is wrong with the file cannot be noted there, and every process meets it.
+        let Some(replica) = self.shared.replica() else { return };
+        if store == Store::Sqlite && meaning != Meaning::Failing {
+            return;
+        }
+        let (name, now, away) = (step.name(), now_ms(), is_away(error));
+        let (message, hint) = (error.chain(), error.hint().map(str::to_owned));
+        let note = move |content: &Content<'_>| {
+            content.note_failing(name, store, &message, hint.as_deref(), away, now)
+        };
+        *self.noted(step) = true;
+        if let Err(error) = replica.write("note a failure", Durability::Normal, note).await {
+            debug!(error = error.chain(), "what fails could not be noted in the file");
+        }
+    }
+
+    /// A round, or the background verification, has come to its end.
+    pub(super) async fn passes(&mut self, step: Step) {
+        if !*self.noted(step) {
+            return;
+        }
+        let is_scrub = step == Step::Scrub;
+        let forget =
+            move |content: &Content<'_>| content.fails_no_more(Step::Scrub.name(), is_scrub);
+        match self.write("note a success", Durability::Normal, forget).await {
+            Ok(()) => *self.noted(step) = false,
+            Err(error) => debug!(error = error.chain(), "a success could not be noted in the file"),
+        }
+    }
+
+    fn noted(&mut self, step: Step) -> &mut bool {
+        if step == Step::Scrub { &mut self.noted.scrub } else { &mut self.noted.round }
+    }
+}
