@@ -84,6 +84,14 @@ impl<'server> Pair<'server> {
             .unwrap()
     }
 
+    /// In the file, by a connection that fires no triggers: nothing is left to tell of it.
+    pub fn untriggered(&self, sql: &str) {
+        let connection = rusqlite::Connection::open(self.path()).unwrap();
+        let triggers = rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
+        connection.set_db_config(triggers, false).unwrap();
+        connection.execute_batch(sql).unwrap();
+    }
+
     /// What a load with triggers disabled does: afterwards they are as they were.
     pub fn past_the_triggers(&self, sql: &str) {
         self.postgres(&format!("{}; {sql}; {}", triggers("DISABLE"), triggers("ENABLE ALWAYS")));

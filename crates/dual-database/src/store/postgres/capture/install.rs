@@ -146,7 +146,7 @@ async fn owns(session: &Session, layout: &Layout) -> Result<bool> {
 /// As for [`Session::query`].
 pub async fn loose(session: &Session, layout: &Layout) -> Result<Loose> {
     let operation = "look for rows that came past the triggers";
-    let rows = session.query(operation, &layout.loose(), &[]).await?;
+    let rows = session.ask(operation, &layout.loose(), &[]).await?;
     let row = rows.first().ok_or_else(|| unexpected(operation))?;
     let count = |at| -> Result<u64> {
         u64::try_from(column::<i64>(row, at, operation)?).map_err(|_| unexpected(operation))
