@@ -87,9 +87,8 @@ impl Report {
                 Entry::Fault { target, .. } if target == "nobody" => report.left_out += 1,
                 Entry::Fault { nemesis, note, target, .. } => {
                     *report.faults.entry(nemesis.clone()).or_default() += 1;
-                    if note.as_deref() == Some("NOT BACK") {
-                        let what = format!("triggers of {target} were not put back");
-                        report.violations.push(what);
+                    if let Some(note) = note.as_ref().filter(|note| note.starts_with("NOT ")) {
+                        report.violations.push(format!("(n) {nemesis} of {target}: {note}"));
                     }
                 }
                 Entry::Status { wal: Some(bytes), .. } => {

@@ -1,6 +1,7 @@
 //! What was acknowledged against what stands.
 
 mod bank;
+mod conflicts;
 mod contended;
 mod cursor;
 mod fate;
@@ -72,6 +73,7 @@ pub fn check(book: &Book, postgres: &Dump, files: &[Dump]) -> Findings {
     quarantine::check(&case, &mut findings);
     reads::check(&case, &mut findings);
     cursor::check(&case, &mut findings);
+    conflicts::check(&case, &mut findings);
     findings
 }
 
