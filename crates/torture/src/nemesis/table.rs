@@ -10,7 +10,7 @@ use super::{Done, Skipped, side};
 use crate::ledger::now;
 use crate::operator::{KEPT, Side, apply};
 use crate::schedule::Event;
-use crate::worker::{OWNED, SPACE};
+use crate::worker::{OWNED, REFUSED_AT, SPACE};
 use crate::world::World;
 
 const BUSY: Skipped = "somebody else changes that table";
@@ -103,7 +103,12 @@ pub(super) fn replace(world: &World, event: &Event) -> Result<Done, Skipped> {
     let _hold = hold(world, side)?;
     let narrow = matches!(side, Side::File(_)) && event.choice / 2 % 3 == 0;
     let whole = event.choice / 2 % 3 == 1;
-    let left_out = if whole || narrow { "0 = 1".to_owned() } else { left_out(event) };
+    let left_out = match (narrow, whole) {
+        // Of a row that is refused for a column nothing is left without it.
+        (true, _) => format!("user_id % {SPACE} >= {REFUSED_AT}"),
+        (_, true) => "0 = 1".to_owned(),
+        _ => left_out(event),
+    };
     let sql = match side {
         Side::Postgres => in_postgres(&left_out),
         Side::File(_) => {
