@@ -137,6 +137,8 @@ pub enum Entry {
     /// A file has set a row aside because somebody has it locked at PostgreSQL, or (`aside` is
     /// false) has it aside no more.
     Locked { t: u64, node: usize, key: i64, aside: bool },
+    /// While a neighbour was at work, a write on each side: whether it arrived on the other one.
+    Probe { t0: u64, t1: u64, nemesis: String, node: usize, arrived: bool },
     /// What came past the triggers is in every store.
     Arrived { t: u64, key: i64 },
     /// The row was taken away past the triggers: from PostgreSQL, or from the file of a node.

@@ -7,6 +7,7 @@ mod neighbour;
 mod network;
 mod past;
 mod postgres;
+mod probe;
 mod process;
 mod schema;
 mod table;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::probe::probe;
 use super::table::hold;
 use super::{Done, Skipped, side};
 use crate::operator::{Side, tidy_file, tidy_postgres};
@@ -45,12 +46,17 @@ const SETTINGS: [(&str, &str); 28] = [
     ("check_function_bodies", "off"),
 ];
 
+/// The last digit of the keys that are hit.
+fn digit(event: &Event) -> i64 {
+    (event.choice / 16 % 10) as i64
+}
+
 /// A tenth of the rows that workers and outsiders have to themselves.
 fn hit(row: &str, event: &Event) -> String {
     format!(
         "{row}.user_id >= {SPACE} AND {row}.user_id % {SPACE} < {OWNED} \
          AND {row}.user_id / {SPACE} <> 60 AND {row}.user_id % 10 = {}",
-        event.choice / 16 % 10
+        digit(event)
     )
 }
 
@@ -83,6 +89,7 @@ pub(super) fn cancel(world: &World, event: &Event) -> Result<Done, Skipped> {
         ),
     };
     side.run(world, &sql).ok_or("that side is away")?;
+    probe(world, event, (digit(event) + 1) % 10);
     std::thread::sleep(event.lasts());
     until_tidy(|| match side {
         Side::Postgres => tidy_postgres(world),
@@ -107,6 +114,7 @@ pub(super) fn set(world: &World, event: &Event) -> Result<Done, Skipped> {
                    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid();";
         let _ = Side::Postgres.run(world, end);
     }
+    probe(world, event, 0);
     std::thread::sleep(event.lasts());
     let taken = Side::Postgres.run(world, "SELECT count(*) FROM neighbour.users;");
     until_tidy(|| tidy_postgres(world));

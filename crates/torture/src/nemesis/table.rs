@@ -101,7 +101,7 @@ fn left_out(event: &Event) -> String {
 pub(super) fn replace(world: &World, event: &Event) -> Result<Done, Skipped> {
     let side = side(world, event);
     let _hold = hold(world, side)?;
-    let narrow = matches!(side, Side::File(_)) && event.choice / 2 % 3 == 0;
+    let narrow = matches!(side, Side::File(_)) && (event.choice / 2).is_multiple_of(3);
     let whole = event.choice / 2 % 3 == 1;
     let left_out = match (narrow, whole) {
         // Of a row that is refused for a column nothing is left without it.
