@@ -108,12 +108,19 @@ pub fn apply(world: &World, side: Side) -> bool {
 /// Takes away what a neighbour has left, where no neighbour is at work: one who could not, or whose
 /// doing a restored or promoted server has brought back.
 pub fn put_back(world: &World) {
-    if let Ok(_guard) = world.table.try_lock() {
+    let postgres = world.table.try_lock();
+    if postgres.is_ok() {
         tidy_postgres(world);
     }
     for node in &world.nodes {
-        if let Ok(_guard) = node.table.try_lock() {
-            tidy_file(world, node.number);
+        let Ok(_guard) = node.table.try_lock() else { continue };
+        let side = Side::File(node.number);
+        tidy_file(world, node.number);
+        // A file that nobody has joined yet is left alone.
+        let is_without = |side: Side| side.has(world, "users") == Some(false);
+        let is_ours = side.has(world, "dual_node") == Some(true);
+        if postgres.is_ok() && is_ours && (is_without(side) || is_without(Side::Postgres)) {
+            apply(world, side);
         }
     }
 }
@@ -130,24 +137,14 @@ pub fn tidy_postgres(world: &World) -> bool {
          IF EXISTS (SELECT FROM pg_trigger WHERE tgname = 'neighbour') THEN \
          DROP TRIGGER neighbour ON public.users; END IF; END $$;"
     );
-    let done = Side::Postgres.run(world, &sql).is_some();
-    match Side::Postgres.has(world, "users") {
-        Some(false) => apply(world, Side::Postgres),
-        _ => done,
-    }
+    Side::Postgres.run(world, &sql).is_some()
 }
 
 /// The same in the file of a node.
 pub fn tidy_file(world: &World, node: usize) -> bool {
     let side = Side::File(node);
-    let done = side.run(world, "DROP TRIGGER IF EXISTS neighbour;").is_some();
-    if side.has(world, "users") != Some(false) {
-        return done;
+    if (side.has(world, "users"), side.has(world, KEPT)) == (Some(false), Some(true)) {
+        let _ = side.run(world, &format!("ALTER TABLE {KEPT} RENAME TO users;"));
     }
-    match side.has(world, KEPT) {
-        Some(true) => side.run(world, &format!("ALTER TABLE {KEPT} RENAME TO users;")).is_some(),
-        // A file that nobody has joined yet is left alone.
-        _ if side.has(world, "dual_node") == Some(true) => apply(world, side),
-        _ => done,
-    }
+    side.run(world, "DROP TRIGGER IF EXISTS neighbour;").is_some()
 }

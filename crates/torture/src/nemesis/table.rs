@@ -14,6 +14,8 @@ use crate::worker::{OWNED, REFUSED_AT, SPACE};
 use crate::world::World;
 
 const BUSY: Skipped = "somebody else changes that table";
+/// How long others are waited for.
+const OTHERS: Duration = Duration::from_secs(15);
 /// How long a side may be away before it is put back.
 const AWAY: Duration = Duration::from_secs(60);
 
@@ -33,6 +35,30 @@ pub(super) fn hold(world: &World, side: Side) -> Result<Hold<'_>, Skipped> {
     Ok(Hold { _table: table, _file: file })
 }
 
+/// Keeps others from the tables of all sides, too: who types `dual init --apply` means that both are
+/// as they should be.
+struct HoldAll<'w> {
+    _side: Hold<'w>,
+    _others: Vec<MutexGuard<'w, ()>>,
+}
+
+fn hold_all(world: &World, side: Side) -> Result<HoldAll<'_>, Skipped> {
+    let start = Instant::now();
+    loop {
+        let all = hold(world, side).and_then(|held| {
+            let nodes = world.nodes.iter().filter(|node| side != Side::File(node.number));
+            let tables = nodes.map(|node| &node.table);
+            let tables = tables.chain((side != Side::Postgres).then_some(&world.table));
+            let others: Result<Vec<_>, _> = tables.map(Mutex::try_lock).collect();
+            Ok(HoldAll { _side: held, _others: others.map_err(|_| BUSY)? })
+        });
+        if all.is_ok() || start.elapsed() > OTHERS {
+            return all;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// Which file it is: one that is set aside as damaged is followed by another one.
 fn identity(world: &World, side: Side) -> Option<u64> {
     let Side::File(node) = side else { return Some(0) };
@@ -42,7 +68,7 @@ fn identity(world: &World, side: Side) -> Option<u64> {
 
 pub(super) fn drop(world: &World, event: &Event) -> Result<Done, Skipped> {
     let side = side(world, event);
-    let _hold = hold(world, side)?;
+    let _hold = hold_all(world, side)?;
     let before = identity(world, side);
     let lock = match side {
         Side::Postgres => "BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE",
@@ -100,7 +126,7 @@ fn left_out(event: &Event) -> String {
 
 pub(super) fn replace(world: &World, event: &Event) -> Result<Done, Skipped> {
     let side = side(world, event);
-    let _hold = hold(world, side)?;
+    let _hold = hold_all(world, side)?;
     let narrow = matches!(side, Side::File(_)) && (event.choice / 2).is_multiple_of(3);
     let whole = event.choice / 2 % 3 == 1;
     let left_out = match (narrow, whole) {
