@@ -89,7 +89,7 @@ pub(super) fn load(world: &World, event: &Event) -> Result<Done, Skipped> {
     }
     let way = choice / 2 % 3;
     let done = past(world, side, way, &sql);
-    std::mem::drop(hold);
+    drop(hold);
     let unknown = || Outcome::Unknown { why: "past the triggers".into() };
     let outcome = match (done, side) {
         (false, _) => unknown(),
