@@ -173,7 +173,7 @@ impl Health {
         self.open(store, StoreState::down(error));
     }
 
-    /// The store can be used (for PostgreSQL: and nothing is pending for it): closes the breaker. That
+    /// The store can be used (for PostgreSQL: a round has gone through): closes the breaker. That
     /// the file can be written says nothing about its tables: see [`Health::joined`].
     pub fn works(&self, store: Store) {
         let waits = |open: &Open| matches!(open.state, StoreState::NeedsInit { .. });
