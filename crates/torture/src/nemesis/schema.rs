@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::table::hold;
+use super::table::hold_table;
 use super::{Done, Skipped, side};
 use crate::operator::Side;
 use crate::schedule::Event;
@@ -14,7 +14,7 @@ const AWAY: Skipped = "that side is away";
 
 pub(super) fn add_column(world: &World, event: &Event) -> Result<Done, Skipped> {
     let side = side(world, event);
-    let _hold = hold(world, side)?;
+    let _hold = hold_table(world, side)?;
     let name = format!("drift_{}", event.at_ms);
     let sql = format!("ALTER TABLE users ADD COLUMN {name} text;");
     side.run(world, &sql).ok_or(AWAY)?;
@@ -22,7 +22,7 @@ pub(super) fn add_column(world: &World, event: &Event) -> Result<Done, Skipped> 
 }
 
 pub(super) fn add_constraint(world: &World, event: &Event) -> Result<Done, Skipped> {
-    let _hold = hold(world, Side::Postgres)?;
+    let _hold = hold_table(world, Side::Postgres)?;
     let come = "BEGIN; ALTER TABLE users DROP CONSTRAINT IF EXISTS drift; \
          ALTER TABLE users ADD CONSTRAINT drift CHECK (username <> 'nobody is called this'); \
          DROP INDEX IF EXISTS drift_name; CREATE INDEX drift_name ON users (real_name); COMMIT;";
@@ -37,7 +37,7 @@ pub(super) fn add_constraint(world: &World, event: &Event) -> Result<Done, Skipp
 
 pub(super) fn drop_triggers(world: &World, event: &Event) -> Result<Done, Skipped> {
     let side = side(world, event);
-    let _hold = hold(world, side)?;
+    let _hold = hold_table(world, side)?;
     let on_server = side == Side::Postgres;
     let list = match on_server {
         true => {

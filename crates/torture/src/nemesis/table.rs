@@ -26,13 +26,21 @@ pub(super) struct Hold<'w> {
 }
 
 pub(super) fn hold(world: &World, side: Side) -> Result<Hold<'_>, Skipped> {
-    let (table, file): (_, Option<&Mutex<()>>) = match side {
-        Side::Postgres => (&world.table, None),
-        Side::File(node) => (&world.nodes[node].table, Some(&world.nodes[node].trouble)),
+    let table = hold_table(world, side)?;
+    let file = match side {
+        Side::Postgres => None,
+        Side::File(node) => Some(world.nodes[node].trouble.try_lock().map_err(|_| BUSY)?),
     };
-    let table = table.try_lock().map_err(|_| BUSY)?;
-    let file = file.map(|file| file.try_lock().map_err(|_| BUSY)).transpose()?;
     Ok(Hold { _table: table, _file: file })
+}
+
+/// Keeps others from the table of a side.
+pub(super) fn hold_table(world: &World, side: Side) -> Result<MutexGuard<'_, ()>, Skipped> {
+    let table = match side {
+        Side::Postgres => &world.table,
+        Side::File(node) => &world.nodes[node].table,
+    };
+    table.try_lock().map_err(|_| BUSY)
 }
 
 /// Keeps others from the tables of all sides, too: who types `dual init --apply` means that both are
