@@ -169,11 +169,18 @@ impl Health {
         if !is_about(store, error) {
             return;
         }
+        // A call that meets a table in the way knows less of it than who looks at all of them.
+        if error.kind() == Kind::Schema(Store::Postgres) {
+            if !matches!(self.state(store), StoreState::NeedsInit { .. }) {
+                self.needs_init(store, error);
+            }
+            return;
+        }
         self.remember(store, error);
         self.open(store, StoreState::down(error));
     }
 
-    /// The store can be used (for PostgreSQL: and nothing is pending for it): closes the breaker. That
+    /// The store can be used (for PostgreSQL: a round has gone through): closes the breaker. That
     /// the file can be written says nothing about its tables: see [`Health::joined`].
     pub fn works(&self, store: Store) {
         let waits = |open: &Open| matches!(open.state, StoreState::NeedsInit { .. });

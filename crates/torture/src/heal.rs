@@ -1,8 +1,6 @@
 //! After the faults: everything is whole again, nobody writes, and both sides become equal by
 //! themselves; then what was delivered is delivered once more.
 
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -13,6 +11,7 @@ use crate::dump::{Dump, differences, rows_that_differ};
 use crate::ledger::now;
 use crate::nemesis::Done;
 use crate::node::Node;
+use crate::operator::{approve, dual, is_held, put_back};
 use crate::proxy::Accept;
 use crate::shell;
 use crate::worker::{REFUSED_AT, SPACE, at_rest};
@@ -58,6 +57,8 @@ pub fn make_whole(world: &World, quiet: &mut Quiet) {
     world.lead(&servers);
     world.crew.iter().for_each(|member| world.start(member));
     world.nodes.iter().for_each(|node| restart_damaged(world, node));
+    drop(servers);
+    put_back(world);
 }
 
 /// Restarts the workers of a node whose file still cannot be read: who has it open has read its schema
@@ -204,29 +205,6 @@ fn drained(world: &World) -> bool {
          AND q.key % {SPACE} >= {REFUSED_AT});"
     );
     (0..world.nodes.len()).all(|node| asked(world, node, &sql).as_deref() == Some("0"))
-}
-
-fn is_held(world: &World, node: usize) -> bool {
-    asked(world, node, "SELECT follow LIKE '%\"held\"%' FROM dual_node;").as_deref() == Some("1")
-}
-
-/// A person lets comparisons that wait go on.
-pub fn approve(world: &World) {
-    for node in &world.nodes {
-        if is_held(world, node.number) {
-            world.repairs.fetch_add(1, Ordering::SeqCst);
-            let _ = dual(world, node.number, &["repair", "--prefer", "newest", "--json"]);
-        }
-    }
-}
-
-/// The program `dual`, directly at PostgreSQL.
-fn dual(world: &World, node: usize, words: &[&str]) -> std::io::Result<shell::Answer> {
-    let mut command = Command::new(std::env::current_exe()?);
-    let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", world.port());
-    command.arg0("dual").args(words).env("DATABASE_URL", url);
-    command.env("DATABASE_PATH", &world.nodes[node].file);
-    shell::run(&mut command, "")
 }
 
 /// The product's own comparison has to agree with the one made here, which leaves out what is in

@@ -36,6 +36,8 @@ pub enum Wish {
     Upsert { real: Option<String>, user: Option<String> },
     /// One column of a row that is there.
     Update { real: Option<String>, user: Option<String> },
+    /// A new row with both values, past the triggers.
+    Load { real: String, user: String },
     /// No row.
     Delete,
     /// An amount from the row to another one, in one transaction.
@@ -52,7 +54,7 @@ impl Wish {
     /// Whether it sets `real_name`, and whether `username`; `None` for what is of other rows.
     pub fn names(&self) -> Option<[bool; 2]> {
         match self {
-            Wish::Add { .. } | Wish::Delete => Some([true; 2]),
+            Wish::Add { .. } | Wish::Load { .. } | Wish::Delete => Some([true; 2]),
             Wish::Upsert { real, user } | Wish::Update { real, user } => {
                 Some([real.is_some(), user.is_some()])
             }
@@ -63,7 +65,7 @@ impl Wish {
     /// What it sets `real_name` (0) or `username` (1) to.
     pub fn text(&self, column: usize) -> Option<&String> {
         match self {
-            Wish::Add { real, user } => Some([real, user][column]),
+            Wish::Add { real, user } | Wish::Load { real, user } => Some([real, user][column]),
             Wish::Upsert { real, user } | Wish::Update { real, user } => {
                 [real, user][column].as_ref()
             }
@@ -135,10 +137,16 @@ pub enum Entry {
     /// A file has set a row aside because somebody has it locked at PostgreSQL, or (`aside` is
     /// false) has it aside no more.
     Locked { t: u64, node: usize, key: i64, aside: bool },
+    /// While a neighbour was at work, a write on each side: whether it arrived on the other one.
+    Probe { t0: u64, t1: u64, nemesis: String, node: usize, arrived: bool },
+    /// What came past the triggers is in every store.
+    Arrived { t: u64, key: i64 },
+    /// The row was taken away past the triggers: from PostgreSQL, or from the file of a node.
+    Removed { t: u64, key: i64, node: Option<usize> },
     /// Where a file's cursor stands.
     Cursor { t: u64, node: usize, epoch: String, xmax: u64 },
     /// A fault, from its beginning to its end. `lost_from`: what its store alone got since then
-    /// may be gone; until `lost_to`, or to the end.
+    /// may be gone, of `lost_rows` or of all; until `lost_to`, or to the end.
     Fault {
         nemesis: String,
         target: String,
@@ -147,6 +155,8 @@ pub enum Entry {
         lost_from: Option<u64>,
         #[serde(default)]
         lost_to: Option<u64>,
+        #[serde(default)]
+        lost_rows: Option<Vec<i64>>,
         note: Option<String>,
     },
 }

@@ -9,6 +9,7 @@ mod ledger;
 mod nemesis;
 mod node;
 mod observer;
+mod operator;
 mod options;
 mod outside;
 mod proxy;

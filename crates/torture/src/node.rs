@@ -29,6 +29,10 @@ pub struct Node {
     pub wrecked: AtomicU64,
     /// Held by the fault that the file is under.
     pub trouble: Mutex<()>,
+    /// Held by who changes the file's table, or how it is written to.
+    pub table: Mutex<()>,
+    /// Held while short commands run.
+    pub commands: Mutex<()>,
     /// Held by the fault that the network is under.
     pub network: Mutex<()>,
 }
@@ -54,6 +58,8 @@ impl Node {
             has_disk: mounted.is_ok_and(|status| status.success()),
             wrecked: AtomicU64::new(0),
             trouble: Mutex::new(()),
+            table: Mutex::new(()),
+            commands: Mutex::new(()),
             network: Mutex::new(()),
         })
     }

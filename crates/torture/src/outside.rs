@@ -165,7 +165,8 @@ fn count(world: &World, ledger: &Ledger) {
             .args(["-U", "postgres", "-p", &world.port().to_string(), "-f"])
             .arg(&script)
             .arg("postgres")
-            .env("PGCONNECT_TIMEOUT", "2");
+            .env("PGCONNECT_TIMEOUT", "2")
+            .env("PGOPTIONS", "-c search_path=public");
         let outcome = match shell::run(&mut command, "") {
             Ok(answer) => processed(&answer.out),
             Err(error) => Outcome::Unknown { why: error.to_string() },

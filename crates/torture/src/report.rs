@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Findings;
-use crate::heal::Quiet;
+use crate::heal::{CUT_OFF, Quiet};
 use crate::ledger::{Book, Entry, Outcome};
 use crate::options::Options;
 use crate::world::World;
@@ -34,6 +34,8 @@ pub struct Report {
     pub faults: BTreeMap<String, u64>,
     /// Faults that were left out.
     pub left_out: u64,
+    /// Comparisons that the workers have begun, by their cause.
+    pub comparisons: BTreeMap<String, u64>,
     /// How often a comparison that waited for a person was let go on.
     pub repairs: u64,
     /// The longest that a caller waited, in milliseconds, without what the machine took.
@@ -87,9 +89,8 @@ impl Report {
                 Entry::Fault { target, .. } if target == "nobody" => report.left_out += 1,
                 Entry::Fault { nemesis, note, target, .. } => {
                     *report.faults.entry(nemesis.clone()).or_default() += 1;
-                    if note.as_deref() == Some("NOT BACK") {
-                        let what = format!("triggers of {target} were not put back");
-                        report.violations.push(what);
+                    if let Some(note) = note.as_ref().filter(|note| note.starts_with("NOT ")) {
+                        report.violations.push(format!("(n) {nemesis} of {target}: {note}"));
                     }
                 }
                 Entry::Status { wal: Some(bytes), .. } => {
@@ -125,6 +126,15 @@ impl Report {
             self.violations.push(format!("(k) a sidecar has {rows} rows for {keys} keys"));
         }
         self.violations.extend(panics(&folder.join("logs")));
+        self.comparisons = comparisons(&folder.join("logs"));
+        let calm = ["cancelling-trigger", "settings", "short-commands", CUT_OFF];
+        if self.faults.keys().all(|nemesis| calm.contains(&nemesis.as_str())) {
+            let needless = self.comparisons.iter().filter(|(cause, _)| *cause != "FirstContact");
+            self.violations.extend(
+                needless
+                    .map(|(cause, n)| format!("(n) {n} comparisons that nobody needed: {cause}")),
+            );
+        }
     }
 
     /// The table.
@@ -144,6 +154,7 @@ impl Report {
         let faults: u64 = self.faults.values().sum();
         line("faults", format!("{faults}: {}", list(&self.faults)));
         line("left out", self.left_out.to_string());
+        line("comparisons", list(&self.comparisons));
         line("repairs by a person", self.repairs.to_string());
         line("longest stall", format!("{} ms", self.longest_stall_ms));
         let converged = self.converged_ms.map_or("NEVER".into(), |ms| format!("{ms} ms"));
@@ -184,14 +195,31 @@ fn answer(outcome: &Outcome) -> &'static str {
 
 /// (l) Workers say on standard error that they have panicked.
 fn panics(logs: &Path) -> Vec<String> {
-    let Ok(files) = std::fs::read_dir(logs) else { return Vec::new() };
     let mut found = Vec::new();
+    look_through(logs, |name, line| {
+        if line.contains("panicked at") {
+            found.push(format!("(l) {name}: {line}"));
+        }
+    });
+    found
+}
+
+/// (n) Workers say why they compare.
+fn comparisons(logs: &Path) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    look_through(logs, |_, line| {
+        if let Some((_, cause)) = line.split_once("comparing both sides cause=") {
+            *found.entry(cause.trim().to_owned()).or_default() += 1;
+        }
+    });
+    found
+}
+
+fn look_through(logs: &Path, mut look: impl FnMut(&str, &str)) {
+    let Ok(files) = std::fs::read_dir(logs) else { return };
     for file in files.flatten() {
         let text = std::fs::read(file.path()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines = text.lines().filter(|line| line.contains("panicked at"));
         let name = file.file_name().to_string_lossy().into_owned();
-        found.extend(lines.map(|line| format!("(l) {name}: {line}")));
+        String::from_utf8_lossy(&text).lines().for_each(|line| look(&name, line));
     }
-    found
 }

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Findings, check};
 use crate::crew::lock;
-use crate::heal::{Quiet, approve, cut_off, deliver_again, heal, make_whole};
+use crate::heal::{Quiet, cut_off, deliver_again, heal, make_whole};
 use crate::ledger::Book;
+use crate::operator::{approve, put_back};
 use crate::options::Options;
 use crate::report::Report;
 use crate::schedule::{Event, draw};
@@ -21,6 +22,16 @@ use crate::worker::Manner;
 use crate::world::World;
 use crate::{nemesis, observer, outside};
 
+/// A rule that comes with PostgreSQL's table, whoever makes it.
+const RULE: &str = "BEGIN; \
+    ALTER TABLE users ADD CONSTRAINT rule CHECK (phone_number <> 'refused'); \
+    CREATE FUNCTION public.rule() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
+    IF to_regclass('public.users') IS NOT NULL AND NOT EXISTS (SELECT FROM pg_constraint \
+    WHERE conrelid = to_regclass('public.users') AND conname = 'rule') THEN \
+    ALTER TABLE public.users ADD CONSTRAINT rule CHECK (phone_number <> 'refused'); \
+    END IF; END $$; \
+    CREATE EVENT TRIGGER rule ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS') \
+    EXECUTE FUNCTION public.rule(); COMMIT;";
 /// How long the first copy may take.
 const BEGINNING: Duration = Duration::from_secs(90);
 
@@ -81,6 +92,7 @@ fn follow(plan: Plan) -> io::Result<Report> {
                 }
                 if second % 8 == 0 {
                     approve(&world);
+                    put_back(&world);
                 }
             }
         })
@@ -144,8 +156,7 @@ fn begin(world: &World) -> io::Result<()> {
     };
     world.start(first);
     let start = Instant::now();
-    let rule = "ALTER TABLE users ADD CONSTRAINT rule CHECK (phone_number <> 'refused');";
-    while !shell::psql(world.port(), rule)?.ok {
+    while !shell::psql(world.port(), RULE)?.ok {
         if start.elapsed() > BEGINNING {
             return Err(io::Error::other("no worker has made the table; see the folder logs"));
         }

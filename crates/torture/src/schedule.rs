@@ -56,6 +56,13 @@ nemeses! {
     AddColumn "add-column" "A nullable column is added on either side.",
     DropTriggers "drop-triggers" "Our triggers are dropped on either side.",
     AddConstraint "add-constraint" "An index and a CHECK come and go on PostgreSQL's table.",
+    DropTable "drop-table" "The table is dropped on either side.",
+    RenameTable "rename-table" "The table has another name for a while, on either side.",
+    ReplaceTable "replace-table" "Another table takes the table's name, on either side.",
+    LoadPastTriggers "load-past-triggers" "Rows come, change and go with triggers disabled.",
+    CancellingTrigger "cancelling-trigger" "A user's trigger cancels or rewrites on either side.",
+    Settings "settings" "Somebody sets something for the database or the role.",
+    ShortCommands "short-commands" "Short commands run beside the workers of a file.",
 }
 
 impl Nemesis {
@@ -69,6 +76,9 @@ impl Nemesis {
                 | Nemesis::DeleteFile
                 | Nemesis::CorruptPage
                 | Nemesis::RestoreFile
+                | Nemesis::DropTable
+                | Nemesis::RenameTable
+                | Nemesis::ReplaceTable
         )
     }
 
@@ -82,6 +92,8 @@ impl Nemesis {
                 | Nemesis::RestoreFile
                 | Nemesis::Failover
                 | Nemesis::RestorePostgres
+                | Nemesis::DropTable
+                | Nemesis::ReplaceTable
         )
     }
 }

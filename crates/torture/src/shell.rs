@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub struct Answer {
     /// Whether it ended with 0.
     pub ok: bool,
+    /// With what it ended, unless its time was up.
+    pub code: Option<i32>,
     /// What it printed.
     pub out: String,
     /// What it complained about.
@@ -27,7 +29,7 @@ pub fn psql(port: u16, sql: &str) -> io::Result<Answer> {
     let mut command = Command::new("psql");
     command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d"]).arg(format!(
         "host=127.0.0.1 port={port} user=postgres dbname=postgres connect_timeout=2 \
-             options='-c statement_timeout=5000'"
+             options='-c statement_timeout=5000 -c search_path=public'"
     ));
     run(&mut command, sql)
 }
@@ -62,9 +64,9 @@ pub fn run(command: &mut Command, input: &str) -> io::Result<Answer> {
     }
     let out = drain(child.stdout.take());
     let complaint = drain(child.stderr.take());
-    let ok = wait(&mut child, LIMIT)?;
+    let code = wait(&mut child, LIMIT)?;
     let text = |thread: std::thread::JoinHandle<String>| thread.join().unwrap_or_default();
-    Ok(Answer { ok, out: text(out), complaint: text(complaint) })
+    Ok(Answer { ok: code == Some(0), code, out: text(out), complaint: text(complaint) })
 }
 
 fn drain<R: Read + Send + 'static>(pipe: Option<R>) -> std::thread::JoinHandle<String> {
@@ -77,20 +79,20 @@ fn drain<R: Read + Send + 'static>(pipe: Option<R>) -> std::thread::JoinHandle<S
     })
 }
 
-/// Waits for the end, which is brought about when the time is up. Says whether it ended with 0.
+/// Waits for the end, which is brought about when the time is up. Says with what it ended.
 ///
 /// # Errors
 /// The system does not know the process.
-pub fn wait(child: &mut Child, within: Duration) -> io::Result<bool> {
+pub fn wait(child: &mut Child, within: Duration) -> io::Result<Option<i32>> {
     let end = Instant::now() + within;
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(status.success());
+            return Ok(status.code());
         }
         if Instant::now() >= end {
             child.kill()?;
             child.wait()?;
-            return Ok(false);
+            return Ok(None);
         }
         std::thread::sleep(Duration::from_millis(5));
     }

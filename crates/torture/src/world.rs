@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use crate::crew::{Member, Yard, lock};
 use crate::ledger::{Entry, Ledger, now};
-use crate::nemesis::Done;
+use crate::nemesis::{Done, Loader};
 use crate::node::Node;
 use crate::options::Options;
 use crate::servers::Servers;
@@ -32,6 +32,10 @@ pub struct World {
     pub yard: Yard,
     /// What was done to them.
     pub ledger: Ledger,
+    /// Held by who changes PostgreSQL's table, or how it is written to.
+    pub table: Mutex<()>,
+    /// Who loads past the triggers.
+    pub loader: Mutex<Loader>,
     /// Writers from outside go on.
     pub open: AtomicBool,
     /// Observers go on.
@@ -73,6 +77,8 @@ impl World {
         Ok(World {
             yard: Yard::new(&options, &folder),
             ledger: Ledger::create(&folder.join("ledgers"), "nemesis", None, 0)?,
+            table: Mutex::new(()),
+            loader: Mutex::new(Loader::new(&folder)?),
             port: AtomicU16::new(servers.primary().port()),
             servers: Mutex::new(servers),
             options,
@@ -112,9 +118,18 @@ impl World {
 
     /// Notes a fault that has ended.
     pub fn inflicted(&self, nemesis: &str, t0: u64, done: Done) {
-        let Done { target, lost_from, lost_to, note } = done;
+        let Done { target, lost_from, lost_to, lost_rows, note } = done;
         let (nemesis, t1) = (nemesis.into(), now());
-        self.ledger.write(&Entry::Fault { nemesis, target, t0, t1, lost_from, lost_to, note });
+        self.ledger.write(&Entry::Fault {
+            nemesis,
+            target,
+            t0,
+            t1,
+            lost_from,
+            lost_to,
+            lost_rows,
+            note,
+        });
     }
 }
 

@@ -24,7 +24,7 @@ pub async fn run(stores: &Stores, json: bool, arguments: Arguments) -> Result<Ex
         } else {
             output::status_text(status)
         });
-        Ok(if status.failing.is_empty() && status.paused.is_empty() {
+        Ok(if status.sync != "failing" && status.paused.is_empty() {
             Exit::Done
         } else {
             Exit::WithRejects

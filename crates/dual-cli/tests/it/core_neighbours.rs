@@ -1,7 +1,7 @@
 //! What people do to the tables beside the product: dropped, replaced, renamed, shadowed. Nothing is
 //! lost, nothing is made of itself, and what is to be done is said.
 
-use std::process::Command;
+use std::process::{Child, Command};
 
 use serde_json::json;
 
@@ -17,6 +17,16 @@ fn filled(rows: u32) -> Pair<'static> {
     ));
     pair.json(0, &["sync", "--once"]);
     pair
+}
+
+/// A service that has met both sides.
+fn watching(pair: &Pair<'_>) -> Child {
+    let child = pair.spawn(&["sync", "--watch"]);
+    pair.postgres("INSERT INTO users (user_id, source) VALUES (100000, 'first')");
+    eventually("the first write", || {
+        pair.sqlite("SELECT 1 FROM users WHERE source = 'first'").len() == 1
+    });
+    child
 }
 
 impl Pair<'_> {
@@ -61,7 +71,7 @@ fn a_table_of_the_file_that_is_gone_takes_nothing_with_it() {
     ] {
         for watched in [false, true] {
             let pair = filled(1_000);
-            let child = watched.then(|| pair.spawn(&["sync", "--watch"]));
+            let child = watched.then(|| watching(&pair));
             pair.script(sql);
             let ran = pair.run(&["sync", "--once"]).ended(5);
             assert!(ran.stderr.contains("hint: "), "{how}: {}", ran.stderr);
@@ -124,7 +134,7 @@ fn a_table_of_postgresql_that_is_gone_is_not_made_by_a_running_service() {
         ("dropped", "DROP TABLE users", ""),
     ] {
         let pair = filled(80);
-        let child = pair.spawn(&["sync", "--watch"]);
+        let child = watching(&pair);
         pair.postgres(sql);
         pair.sqlite("INSERT INTO users (user_id, source) VALUES (81, 'ours')");
         eventually("the state", || {

@@ -120,7 +120,7 @@ impl Builder {
             if self.adopt {
                 Session::open(&shared.postgres, &shared.limits).await.map(drop)
             } else {
-                shared.pool.prepare().await.map(drop)
+                shared.prepare().await.map(drop)
             }
         };
         let met = deadline.bound(met).await.unwrap_or_else(|| {

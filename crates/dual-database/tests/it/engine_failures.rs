@@ -1,6 +1,11 @@
 //! PostgreSQL stops, is killed, swallows packets, hands out transaction ids again.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use dual_database::Store;
+use dual_database::sync::engine::{Fault, Step, StepHook};
+use rusqlite::Connection;
 use throwaway_postgres::{Server, StopMode};
 
 use crate::engine_scene::{Node, PATIENCE, Scene, until};
@@ -123,4 +128,38 @@ async fn a_locked_file_is_waited_for() {
     arrives(&scene, &node).await;
     until("the file counts as up", async || node.shared.health.is_up(Store::Sqlite)).await;
     node.sync.close(PATIENCE).await;
+}
+
+/// Somebody who writes into the file during every round.
+#[derive(Debug)]
+struct Writer(PathBuf);
+
+impl StepHook for Writer {
+    fn fault(&self, step: Step) -> Fault {
+        if step == Step::Poll {
+            let program = Connection::open(&self.0).unwrap();
+            program.busy_timeout(PATIENCE).unwrap();
+            program.execute_batch("UPDATE accounts SET balance = balance + 1").unwrap();
+        }
+        Fault::None
+    }
+}
+
+/// (`torture` seed 12: PostgreSQL was back, and counted as down as long as anybody wrote, because
+/// everybody who wrote had to write into the file.)
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_is_up_again_though_no_round_leaves_nothing_pending() {
+    let server = Server::builder().start().unwrap();
+    let scene = Scene::on(&server);
+    let path = scene.path("bot.db");
+    let node = Node::start_with(&scene.database.url(), &path, |shared| {
+        shared.hook = Some(Arc::new(Writer(path.clone())));
+    })
+    .await;
+    node.add(1, 1).await;
+    server.stop(StopMode::Fast).unwrap();
+    node.sync.ring();
+    until("it is noticed", async || !node.shared.health.is_up(Store::Postgres)).await;
+    server.start().unwrap();
+    until("it counts as up", async || node.shared.health.is_up(Store::Postgres)).await;
 }

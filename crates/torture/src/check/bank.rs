@@ -6,6 +6,7 @@ use super::{Case, Findings};
 use crate::ledger::{Entry, Op, Outcome, Wish};
 use crate::options::TIMEOUT;
 use crate::outside::COUNTERS;
+use crate::schedule::Nemesis;
 use crate::worker::{ACCOUNTS, BANK, DEPOSIT, SPACE};
 
 const SUM: i64 = ACCOUNTS * DEPOSIT;
@@ -219,6 +220,7 @@ fn counters(case: &Case<'_>, findings: &mut Findings) {
     let sum: u64 = rows.filter_map(|(_, row)| held(row)).sum();
     let ops = case.by_key.get(&COUNTERS).map(Vec::as_slice).unwrap_or_default();
     let (mut least, mut most, mut lost) = (0, 0, 0);
+    let anew = counted_anew(case);
     for op in ops {
         if let Wish::Count { times } = op.wish {
             most += times;
@@ -226,7 +228,8 @@ fn counters(case: &Case<'_>, findings: &mut Findings) {
         if let Outcome::Counted { times } = op.outcome {
             least += times;
             // What counts on after a loss takes the place of what had come before it.
-            if case.losses.excuse(op) || case.losses.doubt(op.t0, op.t1) {
+            let replaced = op.t0 < anew;
+            if replaced || case.losses.excuse(op) || case.losses.doubt(op.t0, op.t1) {
                 lost += times;
             }
         }
@@ -242,6 +245,26 @@ fn counters(case: &Case<'_>, findings: &mut Findings) {
             "(a) counters hold {sum}, not {least} to {most}; {lost} may have been lost"
         ));
     }
+}
+
+/// Until when increments may have gone because PostgreSQL's table was dropped and they began at 1 again
+/// in the new one, before a file had given theirs back: the log then has what lost to that.
+fn counted_anew(case: &Case<'_>) -> u64 {
+    if !case.fates.has_conflict(COUNTERS..COUNTERS + SPACE) {
+        return 0;
+    }
+    let dropped = case.book.rest.iter().filter_map(|(_, _, entry)| match entry {
+        Entry::Fault { nemesis, target, t0, t1, .. }
+            if nemesis == Nemesis::DropTable.name() && target == "PostgreSQL" =>
+        {
+            Some((*t0, *t1))
+        }
+        _ => None,
+    });
+    let ends = dropped.filter_map(|(t0, t1)| {
+        case.losses.doubts(t0).filter(|(from, _)| *from <= t1).map(|(_, to)| to).max()
+    });
+    ends.max().unwrap_or(0)
 }
 
 #[cfg(test)]

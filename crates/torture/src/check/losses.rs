@@ -32,8 +32,12 @@ enum Happening {
     Pushed(usize),
     /// PostgreSQL had nothing pending for the file.
     Pulled(usize),
-    /// A store lost what it had got since then; only from that sort of writers.
-    Lost { home: Home, from: u64, outsiders: bool },
+    /// A store lost what it had got since then; only from that sort of writers, only those rows.
+    Lost { home: Home, from: u64, outsiders: bool, rows: Option<BTreeSet<i64>> },
+    /// A row that came past the triggers is in every store.
+    Arrived(i64),
+    /// A row was taken away past the triggers: nobody knows of it until it has arrived again.
+    Removed(i64, Home),
 }
 
 /// What was destroyed when, and what had been exchanged by then.
@@ -85,19 +89,25 @@ impl Losses {
                 {
                     kills.push((*t0, target.clone()));
                 }
+                Entry::Arrived { t, key } => losses.happenings.push((*t, Happening::Arrived(*key))),
+                Entry::Removed { t, key, node } => {
+                    let home = node.map_or(Home::Postgres, Home::File);
+                    losses.happenings.push((*t, Happening::Removed(*key, home)));
+                }
                 _ => {}
             }
         }
         kills.sort_unstable();
         for (_, _, entry) in &book.rest {
-            let Entry::Fault { nemesis, target, t0, t1, lost_from, lost_to, .. } = entry else {
+            let Entry::Fault { nemesis, target, t0, t1, lost_from, lost_to, lost_rows, .. } = entry
+            else {
                 continue;
             };
             let home = match target.strip_prefix("node ") {
                 Some(node) => node.parse().map_or(Home::Postgres, Home::File),
                 None => Home::Postgres,
             };
-            if nemesis == "drop-triggers" && target != "nobody" {
+            if matches!(nemesis.as_str(), "drop-triggers" | "replace-table") && target != "nobody" {
                 losses.gaps.push((*t0, *t1, home));
             }
             let touches =
@@ -107,7 +117,7 @@ impl Losses {
             }
             let Some(from) = *lost_from else { continue };
             if nemesis == "delete-file" {
-                let lost = Happening::Lost { home, from, outsiders: true };
+                let lost = Happening::Lost { home, from, outsiders: true, rows: None };
                 losses.happenings.push((t1 + INTO_THE_DELETED, lost));
                 // Once all have died that had it open. A read-only file kills some, and does not
                 // tell whom.
@@ -128,13 +138,15 @@ impl Losses {
                     left.is_empty()
                 });
                 if let Some((at, _)) = held {
-                    losses
-                        .happenings
-                        .push((*at, Happening::Lost { home, from: 0, outsiders: false }));
+                    let lost = Happening::Lost { home, from: 0, outsiders: false, rows: None };
+                    losses.happenings.push((*at, lost));
                 }
             } else {
                 let at = lost_to.unwrap_or(*t1);
-                losses.happenings.push((at, Happening::Lost { home, from, outsiders: false }));
+                let rows = lost_rows.as_ref().map(|rows| rows.iter().copied().collect());
+                losses
+                    .happenings
+                    .push((at, Happening::Lost { home, from, outsiders: false, rows }));
             }
             // Recovered from once every file has had nothing pending, and follows.
             let ends = quiet.values().map(|times| times.iter().find(|at| **at > t1 + 3_000_000));
@@ -168,11 +180,14 @@ impl Losses {
             return BTreeMap::new();
         }
         let mut homes: BTreeMap<Home, u64> = homes.into_iter().map(|home| (home, op.t1)).collect();
+        let mut is_known = !matches!(op.wish, Wish::Load { .. });
         let later = self.happenings.partition_point(|(at, _)| *at < op.t0);
         for (at, happening) in self.happenings[later..].iter().take_while(|(at, _)| *at <= until) {
             match happening {
                 // What is refused waits for nothing, and stays where it is.
                 Happening::Pushed(_) | Happening::Pulled(_) if op.wish == Wish::Refused => {}
+                // Of what came past the triggers nobody has heard.
+                Happening::Pushed(_) | Happening::Pulled(_) if !is_known => {}
                 Happening::Pushed(node)
                     if homes.contains_key(&Home::File(*node)) && *at > op.t1 =>
                 {
@@ -181,15 +196,35 @@ impl Losses {
                 Happening::Pulled(node) if homes.contains_key(&Home::Postgres) && *at > op.t1 => {
                     homes.entry(Home::File(*node)).or_insert(*at);
                 }
-                Happening::Lost { home, from, outsiders } => {
-                    if (!outsiders || is_outsider) && homes.get(home).is_some_and(|at| at >= from) {
+                Happening::Lost { home, from, outsiders, rows } => {
+                    if (!outsiders || is_outsider)
+                        && rows.as_ref().is_none_or(|rows| rows.contains(&op.key))
+                        && homes.get(home).is_some_and(|at| at >= from)
+                    {
                         homes.remove(home);
                     }
                 }
-                Happening::Pushed(_) | Happening::Pulled(_) => {}
+                Happening::Arrived(key) if *key == op.key && *at > op.t1 => {
+                    is_known = true;
+                    for home in self.homes_of_all() {
+                        homes.entry(home).or_insert(*at);
+                    }
+                }
+                Happening::Removed(key, home) if *key == op.key => {
+                    is_known = false;
+                    homes.remove(home);
+                }
+                Happening::Pushed(_)
+                | Happening::Pulled(_)
+                | Happening::Arrived(_)
+                | Happening::Removed(..) => {}
             }
         }
         homes
+    }
+
+    fn homes_of_all(&self) -> impl Iterator<Item = Home> {
+        self.nodes.iter().map(|node| Home::File(*node)).chain([Home::Postgres])
     }
 
     /// Whether the entry that says what the write has lost to may be gone: the push that met the
@@ -203,7 +238,7 @@ impl Losses {
             let noted = self.happenings[first].0;
             let is_lost = |store: Home| {
                 self.happenings[first..].iter().any(|(_, what)| {
-                    matches!(what, Happening::Lost { home, from, outsiders: false }
+                    matches!(what, Happening::Lost { home, from, outsiders: false, rows: None }
                         if *home == store && noted >= *from)
                 })
             };
@@ -324,7 +359,8 @@ mod tests {
         let mut book = Book::default();
         let (nemesis, target) = ("read-only".to_owned(), "node 1".to_owned());
         let (t0, t1, lost_from, lost_to, note) = (6_000_000, 10_000_000, None, None, None);
-        let fault = Entry::Fault { nemesis, target, t0, t1, lost_from, lost_to, note };
+        let lost_rows = None;
+        let fault = Entry::Fault { nemesis, target, t0, t1, lost_from, lost_to, lost_rows, note };
         book.rest.push(("nemesis".into(), None, fault));
         let (to_postgres, to_sqlite) = (Some(u64::from(!pushed)), None);
         let (t0, t1, sync, up) = (8_000_000, 8_000_000, "following".into(), true);
@@ -338,5 +374,43 @@ mod tests {
         assert!(are_apart(12, false));
         assert!(!are_apart(12, true), "it had been pushed");
         assert!(!are_apart(40, false), "the file could be read");
+    }
+
+    /// A row that is loaded into the file of node 1 at 5 s; both nodes tell at 6 s and 9 s that nothing is
+    /// pending. Whether it may be gone after these, too.
+    fn is_gone(told: &[Entry]) -> bool {
+        let mut book = Book::default();
+        for (node, seconds) in [(0, 6), (1, 6), (0, 9), (1, 9)] {
+            let (to_postgres, to_sqlite) = (Some(0), Some(0));
+            let (t0, sync) = (seconds * 1_000_000, "following".into());
+            let status =
+                Entry::Status { t0, t1: t0, to_postgres, to_sqlite, sync, up: true, wal: None };
+            book.rest.push(("w4".into(), Some(node), status));
+        }
+        book.rest.extend(told.iter().map(|entry| ("loader".into(), None, entry.clone())));
+        let wish = Wish::Load { real: "1".into(), user: "1".into() };
+        Losses::of(&book).excuse(&Op { wish, ..op(Outcome::Sqlite, 5) })
+    }
+
+    fn lost(target: &str, seconds: u64, rows: Option<Vec<i64>>) -> Entry {
+        let (nemesis, target, t) =
+            ("drop-table".to_owned(), target.to_owned(), seconds * 1_000_000);
+        let (lost_from, lost_to, note) = (Some(0), Some(t), None);
+        Entry::Fault { nemesis, target, t0: t, t1: t, lost_from, lost_to, lost_rows: rows, note }
+    }
+
+    #[test]
+    fn of_what_came_past_the_triggers_nobody_knows_until_it_is_seen_everywhere() {
+        let arrived = Entry::Arrived { t: 7_000_000, key: 0 };
+        assert!(is_gone(&[lost("node 1", 8, None)]), "though nothing was pending");
+        assert!(is_gone(&[lost("node 1", 8, Some(vec![0]))]));
+        assert!(!is_gone(&[lost("node 1", 8, Some(vec![1]))]), "another row");
+        assert!(!is_gone(&[arrived.clone(), lost("node 1", 8, None)]));
+        let removed = |node| Entry::Removed { t: 7_500_000, key: 0, node };
+        let all = [lost("node 0", 8, None), lost("node 1", 10, None)];
+        let [one, two] = all;
+        assert!(!is_gone(&[arrived.clone(), one.clone(), two.clone()]), "PostgreSQL has it");
+        assert!(is_gone(&[arrived.clone(), removed(None), one, two]), "and then it has not");
+        assert!(!is_gone(&[arrived, removed(None), lost("node 0", 8, None)]));
     }
 }

@@ -5,6 +5,7 @@ mod contended;
 mod cursor;
 mod fate;
 mod losses;
+mod neighbours;
 mod owned;
 mod quarantine;
 mod reads;
@@ -72,6 +73,7 @@ pub fn check(book: &Book, postgres: &Dump, files: &[Dump]) -> Findings {
     quarantine::check(&case, &mut findings);
     reads::check(&case, &mut findings);
     cursor::check(&case, &mut findings);
+    neighbours::check(&case, &mut findings);
     findings
 }
 

@@ -49,7 +49,9 @@ impl Possible {
             self.alive = BTreeSet::from([true, false]);
         }
         match &fate.op.wish {
-            Wish::Add { real, user } => self.born([Some(real), Some(user)], fate),
+            Wish::Add { real, user } | Wish::Load { real, user } => {
+                self.born([Some(real), Some(user)], fate)
+            }
             Wish::Upsert { real, user } => {
                 let values = [real.as_ref(), user.as_ref()];
                 if self.alive.contains(&false) {

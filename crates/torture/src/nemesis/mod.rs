@@ -1,11 +1,18 @@
 //! What is done to the world. A fault ends by itself; one that finds its target under another
 //! fault of its sort is left out.
 
+mod commands;
 mod file;
+mod neighbour;
 mod network;
+mod past;
 mod postgres;
+mod probe;
 mod process;
 mod schema;
+mod table;
+
+pub use past::Loader;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,6 +20,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::ledger::now;
+use crate::operator::Side;
 use crate::schedule::{Event, Nemesis};
 use crate::world::World;
 
@@ -25,6 +33,8 @@ pub struct Done {
     pub lost_from: Option<u64>,
     /// When it was lost, if that was not at the end: what comes later is the next store's.
     pub lost_to: Option<u64>,
+    /// Only these rows of it.
+    pub lost_rows: Option<Vec<i64>>,
     /// What else is to be known.
     pub note: Option<String>,
 }
@@ -32,12 +42,20 @@ pub struct Done {
 impl Done {
     /// It hit somebody, who loses nothing.
     pub fn to(target: impl Into<String>) -> Done {
-        Done { target: target.into(), lost_from: None, lost_to: None, note: None }
+        Done { target: target.into(), lost_from: None, lost_to: None, lost_rows: None, note: None }
     }
 }
 
 /// Why a fault was left out.
 pub(crate) type Skipped = &'static str;
+
+/// The side that a fault hits: PostgreSQL, or the file of a node.
+fn side(world: &World, event: &Event) -> Side {
+    if event.choice.is_multiple_of(2) {
+        return Side::Postgres;
+    }
+    Side::File(event.pick(world.nodes.len()))
+}
 
 /// Inflicts the schedule; returns when the last fault has ended.
 pub fn inflict_all(world: &Arc<World>, events: &[Event]) {
@@ -112,5 +130,12 @@ fn strike(world: &World, event: &Event) -> Result<Done, Skipped> {
         Nemesis::AddColumn => schema::add_column(world, event),
         Nemesis::DropTriggers => schema::drop_triggers(world, event),
         Nemesis::AddConstraint => schema::add_constraint(world, event),
+        Nemesis::DropTable => table::drop(world, event),
+        Nemesis::RenameTable => table::rename(world, event),
+        Nemesis::ReplaceTable => table::replace(world, event),
+        Nemesis::LoadPastTriggers => past::load(world, event),
+        Nemesis::CancellingTrigger => neighbour::cancel(world, event),
+        Nemesis::Settings => neighbour::set(world, event),
+        Nemesis::ShortCommands => commands::run(world, event),
     }
 }

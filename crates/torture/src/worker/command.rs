@@ -67,10 +67,15 @@ fn run(shop: &Shop, words: &[String]) -> io::Result<Outcome> {
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()?;
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    Ok(answered(output.status.code(), &output.stdout))
+}
+
+/// What the program's document and its exit code say about a write.
+pub fn answered(code: Option<i32>, document: &[u8]) -> Outcome {
+    let answer: Value = serde_json::from_slice(document).unwrap_or_default();
     let stored = |side: &str| answer["stored"][side] == true;
     let unknown = |why: &Value| Outcome::Unknown { why: why.to_string() };
-    Ok(match (output.status.code(), stored("postgres"), stored("sqlite")) {
+    match (code, stored("postgres"), stored("sqlite")) {
         (Some(0), true, true) => Outcome::Both,
         (Some(3), true, false) => Outcome::Postgres,
         (Some(3), false, true) => Outcome::Sqlite,
@@ -79,7 +84,7 @@ fn run(shop: &Shop, words: &[String]) -> io::Result<Outcome> {
             Some("not_found") => Outcome::NotFound,
             Some("invalid_data") => Outcome::Invalid,
             Some(_) => unknown(&answer["error"]["message"]),
-            None => unknown(&json!(format!("no document, {}", output.status))),
+            None => unknown(&json!(format!("no document, ended with {code:?}"))),
         },
-    })
+    }
 }

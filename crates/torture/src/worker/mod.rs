@@ -18,6 +18,7 @@ use dual_database::{DualDatabase, Error, Kind, Store};
 
 use crate::ledger::{Entry, Ledger, Outcome, now};
 use crate::options::TIMEOUT;
+pub use command::answered;
 use machine::Machine;
 pub use owner::{REFUSED_AT, REFUSED_PHONE};
 
@@ -33,6 +34,9 @@ pub const ACCOUNTS: i64 = 8;
 pub const DEPOSIT: i64 = 1_000;
 /// Rows that everybody writes: 1 to this.
 pub const CONTENDED: i64 = 8;
+
+/// How often everything is verified in the background.
+const VERIFIED: Duration = Duration::from_secs(5);
 
 /// How a worker uses the product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -167,7 +171,8 @@ async fn work(shop: &Arc<Shop>) {
         .sqlite_path(&options.file)
         .timeout(TIMEOUT)
         .busy_timeout(TIMEOUT)
-        .poll_interval(Duration::from_millis(200));
+        .poll_interval(Duration::from_millis(200))
+        .verify_interval(Some(VERIFIED));
     let builder = match options.manner {
         Manner::Local => builder.write_mode(WriteMode::LocalFirst).prefer(Prefer::Local),
         Manner::Library | Manner::Command => builder,
