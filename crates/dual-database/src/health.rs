@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::store::postgres::sqlstate;
+use crate::store::sqlite::replica::is_damage;
 use crate::{Error, Kind, Store};
 
 /// How many errors are remembered.
@@ -170,7 +171,7 @@ impl Health {
             return;
         }
         // A call that meets a table in the way knows less of it than who looks at all of them.
-        if error.kind() == Kind::Schema(Store::Postgres) {
+        if error.kind() == Kind::Schema(store) && !is_damage(error) {
             if !matches!(self.state(store), StoreState::NeedsInit { .. }) {
                 self.needs_init(store, error);
             }

@@ -1,12 +1,12 @@
 //! What people do to the tables beside the product: dropped, replaced, renamed, shadowed. Nothing is
 //! lost, nothing is made of itself, and what is to be done is said.
 
-use std::process::{Child, Command};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
 use crate::core_scene::{Pair, eventually, signal};
-use crate::scene::Ran;
 
 /// Both sides with that many rows.
 fn filled(rows: u32) -> Pair<'static> {
@@ -20,13 +20,44 @@ fn filled(rows: u32) -> Pair<'static> {
 }
 
 /// A service that has met both sides.
-fn watching(pair: &Pair<'_>) -> Child {
-    let child = pair.spawn(&["sync", "--watch"]);
+struct Watching {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Watching {
+    /// Waits until it has said so.
+    #[track_caller]
+    fn says(&self, what: &str) {
+        let said = || std::fs::read_to_string(&self.log).unwrap();
+        eventually(what, || said().contains(what));
+    }
+
+    #[track_caller]
+    fn end(mut self) {
+        signal(&self.child, "TERM");
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Watching {
+    /// Also of a test that has failed nothing is left running.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn watching(pair: &Pair<'_>) -> Watching {
+    let log = pair.folder.path().join("watch.log");
+    let mut command = pair.command(&["sync", "--watch"]);
+    command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
+    let child = command.spawn().unwrap();
     pair.postgres("INSERT INTO users (user_id, source) VALUES (100000, 'first')");
     eventually("the first write", || {
         pair.sqlite("SELECT 1 FROM users WHERE source = 'first'").len() == 1
     });
-    child
+    Watching { child, log }
 }
 
 impl Pair<'_> {
@@ -71,17 +102,16 @@ fn a_table_of_the_file_that_is_gone_takes_nothing_with_it() {
     ] {
         for watched in [false, true] {
             let pair = filled(1_000);
-            let child = watched.then(|| watching(&pair));
+            let service = watched.then(|| watching(&pair));
             pair.script(sql);
             let ran = pair.run(&["sync", "--once"]).ended(5);
             assert!(ran.stderr.contains("hint: "), "{how}: {}", ran.stderr);
             assert_eq!(pair.count_there(), 1_000, "{how}");
             let status = pair.json(0, &["status"]);
             assert_eq!(status["sqlite"]["state"], "needs_init", "{how}: {status}");
-            if let Some(child) = child {
-                signal(&child, "TERM");
-                let told = Ran::of(child.wait_with_output().unwrap()).ended(0).stderr;
-                assert!(told.contains("SQLite needs_init"), "{how}: {told}");
+            if let Some(service) = service {
+                service.says("SQLite needs_init");
+                service.end();
             }
         }
     }
@@ -134,12 +164,13 @@ fn a_table_of_postgresql_that_is_gone_is_not_made_by_a_running_service() {
         ("dropped", "DROP TABLE users", ""),
     ] {
         let pair = filled(80);
-        let child = watching(&pair);
+        let service = watching(&pair);
         pair.postgres(sql);
         pair.sqlite("INSERT INTO users (user_id, source) VALUES (81, 'ours')");
         eventually("the state", || {
             pair.json(0, &["status"])["postgres"]["state"] == json!("needs_init")
         });
+        service.says("PostgreSQL needs_init");
         assert_eq!(pair.count_here(), 81, "{how}");
         assert_eq!(pair.postgres("SELECT to_regclass('users')"), [[None]], "{how}");
         match back {
@@ -147,9 +178,7 @@ fn a_table_of_postgresql_that_is_gone_is_not_made_by_a_running_service() {
             back => drop(pair.postgres(back)),
         }
         eventually("the write that waited", || pair.count_there() == 81);
-        signal(&child, "TERM");
-        let told = Ran::of(child.wait_with_output().unwrap()).ended(0).stderr;
-        assert!(told.contains("PostgreSQL needs_init"), "{how}: {told}");
+        service.end();
         assert_eq!(pair.count_here(), 81, "{how}");
         assert_eq!(pair.json(0, &["verify"])["equal"], true, "{how}");
     }

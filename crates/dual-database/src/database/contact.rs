@@ -75,7 +75,8 @@ impl Core {
             }
             self.shared.pool.get().await
         };
-        let session = deadline.bound(session).await.unwrap_or_else(|| {
+        // Boxed: what callers hold on their stacks stays small.
+        let session = deadline.bound(Box::pin(session)).await.unwrap_or_else(|| {
             let message = "there was no connection to PostgreSQL within the time-out";
             Err(Error::new(Kind::Unavailable(Store::Postgres), operation, message))
         });
@@ -170,7 +171,7 @@ impl Core {
         deadline: Deadline,
         question: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let answer = deadline.bound(question).await.unwrap_or_else(|| {
+        let answer = deadline.bound(Box::pin(question)).await.unwrap_or_else(|| {
             // What was asked may still run there: nobody else is to wait behind it.
             self.shared.pool.clear();
             let message = "PostgreSQL has not answered within the time-out";

@@ -47,6 +47,14 @@ struct Remote {
     conflicts: u64,
 }
 
+/// What an answer of the file's says of it.
+fn met(error: &Error) -> StoreState {
+    match error.kind() {
+        Kind::Schema(_) => StoreState::needs_init(error),
+        _ => StoreState::down(error),
+    }
+}
+
 fn verified(scrub: Scrub) -> Option<Verified> {
     scrub.ended_ms.map(|ended_ms| Verified { ended_ms, found: scrub.found_before })
 }
@@ -55,8 +63,9 @@ impl Core {
     /// How both stores stand; asks both, whatever the breakers say.
     pub async fn status(&self) -> Status {
         let operation = "report the status";
-        let local = self
+        let asked = self
             .ask_file(operation, |content| {
+                content.whole()?;
                 Ok(Local {
                     node: content.node()?,
                     pending: content.pending_count()?,
@@ -68,8 +77,10 @@ impl Core {
                     verified: verified(content.scrub()?),
                 })
             })
-            .await
-            .ok();
+            .await;
+        // Who asks now may be the first who meets it.
+        let met = asked.as_ref().err().map(met);
+        let local = asked.ok();
         if let Ok(replica) = self.replica(operation) {
             for left in replica.left() {
                 let error =
@@ -79,7 +90,15 @@ impl Core {
         }
         let remote = self.remote_status(operation, local.as_ref().map(|local| &local.node)).await;
         let remote = remote.ok();
-        let side = |store| SideStatus { state: self.shared.state(store) };
+        let side = |store| {
+            let state = self.shared.state(store);
+            match &met {
+                Some(met) if store == Store::Sqlite && state == StoreState::Up => {
+                    SideStatus { state: met.clone() }
+                }
+                _ => SideStatus { state },
+            }
+        };
         let follow = local.as_ref().map(|local| &local.node.follow);
         let now_ms = crate::clock::now().as_millisecond();
         let failing = local.as_ref().map(|local| local.failing(now_ms)).unwrap_or_default();

@@ -93,10 +93,6 @@ impl Rounds {
             Meaning::Foreign => self.shared.leave_file(error),
             Meaning::Failing => health.remember(store, error),
         }
-        if meaning == Meaning::InTheWay && store == Store::Sqlite {
-            // Once they are found to be whole again the file is up.
-            self.inspected = None;
-        }
         // What is wrong with the file cannot be noted there, and every process meets it.
         let Some(replica) = self.shared.replica() else { return };
         if store == Store::Sqlite && meaning != Meaning::Failing {

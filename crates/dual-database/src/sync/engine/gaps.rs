@@ -7,10 +7,11 @@ use tracing::warn;
 
 use super::connect::schema_version;
 use super::rounds::{Flow, Rounds, Stand, follow};
-use crate::Result;
+use crate::health::StoreState;
 use crate::store::sqlite::replica::{Content, Durability};
 use crate::sync::reconcile::Loose;
 use crate::sync::{Break, Event};
+use crate::{Result, Store};
 
 /// So many rows of the file are looked at in one go: others read there as well.
 const PART: usize = 20_000;
@@ -23,7 +24,9 @@ impl Rounds {
         let (version, noted) = self
             .read("inspect capture", |content| Ok((schema_version(content)?, content.inspected()?)))
             .await?;
-        if self.inspected == Some(version) && !asked {
+        // What was in the way may be gone: the file is up once it was looked at.
+        let waits = matches!(self.shared.state(Store::Sqlite), StoreState::NeedsInit { .. });
+        if self.inspected == Some(version) && !asked && !waits {
             return Flow::to(Stand::PushRead);
         }
         self.read("inspect capture", |content| content.whole()).await?;
@@ -55,7 +58,7 @@ impl Rounds {
         }
         tell("the file", loose);
         self.inspected = Some(version);
-        self.shared.health.joined(crate::Store::Sqlite);
+        self.shared.health.joined(Store::Sqlite);
         Flow::to(if asked { Stand::Gaps } else { Stand::PushRead })
     }
 

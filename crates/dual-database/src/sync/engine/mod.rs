@@ -181,7 +181,7 @@ impl Shared {
     /// # Errors
     /// Those of [`Pool::prepare`].
     pub(crate) async fn prepare(&self) -> Result<Prepared> {
-        let prepared = self.pool.prepare().await?;
+        let prepared = Box::pin(self.pool.prepare()).await?;
         if let Some(other) = prepared.found.iter().find_map(|found| found.shadowed.as_deref()) {
             let message = format!(
                 "the search path leads to {other}, which is another table than the joined one: \

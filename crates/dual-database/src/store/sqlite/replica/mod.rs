@@ -56,7 +56,7 @@ use crate::{Error, Kind, Result};
 pub use failing::Failing;
 pub use lacking::Paused;
 pub use list::ListedRow;
-pub(crate) use open::refuse_taken_away;
+pub(crate) use open::{is_damage, refuse_taken_away};
 pub(crate) use place::LOCK;
 pub use scrub::Scrub;
 pub(crate) use turn::PUSH;

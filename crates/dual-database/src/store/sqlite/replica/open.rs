@@ -66,7 +66,7 @@ pub(super) fn reader(place: &Place) -> Result<Connection> {
 }
 
 /// Whether SQLite says that the file is damaged, or no database at all.
-pub(super) fn is_damage(error: &Error) -> bool {
+pub(crate) fn is_damage(error: &Error) -> bool {
     cause_of(error).is_some_and(|cause| {
         matches!(
             cause.sqlite_error_code(),
