@@ -37,6 +37,7 @@ struct SideBody<'a> {
     obstacles: &'a [String],
     hint: Option<&'a str>,
     untried: Option<&'a str>,
+    lacks: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -190,6 +191,9 @@ fn side(text: &mut String, name: &str, side: &SidePlan) {
     if let Some(reason) = &side.untried {
         let _ = writeln!(text, "    ? could not be tried: {reason}");
     }
+    if let Some(reason) = &side.lacks {
+        let _ = writeln!(text, "    ? rows will wait in quarantine: {reason}");
+    }
     if let Some(hint) = &side.hint {
         let _ = writeln!(text, "    hint: {hint}");
     }
@@ -259,6 +263,7 @@ impl SideBody<'_> {
             obstacles: &side.obstacles,
             hint: side.hint.as_deref(),
             untried: side.untried.as_deref(),
+            lacks: side.lacks.as_deref(),
         }
     }
 }

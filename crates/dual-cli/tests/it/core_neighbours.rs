@@ -220,3 +220,37 @@ fn a_table_of_that_name_before_it_in_the_search_path_is_not_taken_for_it() {
     let told = status["recent_errors"].to_string();
     assert!(told.contains("earlier"), "{status}");
 }
+
+#[test]
+fn a_function_that_only_the_application_has_is_told_by_the_plan_and_by_status() {
+    let pair = filled(3);
+    pair.script("CREATE TRIGGER slugs AFTER INSERT ON users BEGIN SELECT slug(new.username); END");
+    let plan = pair.json(0, &["init"]);
+    let lacks = plan["tables"][0]["sqlite"]["lacks"].as_str().unwrap();
+    assert!(
+        lacks.contains("no such function: slug") && lacks.contains("sqlite_extensions"),
+        "{plan}"
+    );
+    assert!(pair.run(&["init"]).ended(0).stdout.contains("rows will wait in quarantine"));
+    pair.postgres("INSERT INTO users (user_id) VALUES (4)");
+    assert_eq!(pair.json(1, &["sync", "--once"])["state"], "quarantined");
+    let status = pair.json(1, &["status"]);
+    assert_eq!(status["paused"][0]["table"], "users", "{status}");
+    assert!(pair.run(&["status"]).ended(1).stdout.contains("paused in the file"));
+    pair.script("DROP TRIGGER slugs");
+    assert_eq!(pair.json(0, &["sync", "--once"])["state"], "done");
+    assert_eq!(pair.json(0, &["status"])["paused"], json!([]));
+}
+
+#[test]
+fn a_key_that_is_no_whole_number_is_told_and_keeps_a_sync_from_ending_well() {
+    let pair = filled(3);
+    pair.script("INSERT INTO users (user_id) VALUES (57.5), (9.3e18), ('x')");
+    assert_eq!(pair.json(1, &["sync", "--once"])["quarantined"], 3);
+    assert_eq!(pair.json(0, &["status"])["quarantined"], 3);
+    let rows = pair.json(0, &["quarantine"]);
+    assert_eq!(rows["quarantine"].as_array().map(Vec::len), Some(3), "{rows}");
+    assert_eq!(pair.json(1, &["verify"])["tables"][0]["only_sqlite"], 0);
+    pair.script("DELETE FROM users WHERE typeof(user_id) <> 'integer'");
+    assert_eq!(pair.json(0, &["sync", "--once"])["state"], "done");
+}

@@ -73,7 +73,7 @@ impl Core {
                     conflicts: content.unreviewed_conflicts()?,
                     damage: content.damage()?,
                     failing: content.failing()?,
-                    paused: content.lacking()?,
+                    paused: content.lacking(),
                     verified: verified(content.scrub()?),
                 })
             })

@@ -1,5 +1,6 @@
 //! The file as it is, looked at and never written.
 
+use std::ops::Deref as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::config::DbConfig;
@@ -7,9 +8,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{OPERATION, SidePlan};
 use crate::error::{Error, Kind, Result, Store};
-use crate::schema::Table;
+use crate::schema::{Table, quoted};
 use crate::store::sqlite::capture::{Drift, Layout, drift, lacks};
-use crate::store::sqlite::replica::{Settings, refuse_taken_away};
+use crate::store::sqlite::replica::{Settings, lacking, refuse_taken_away};
 use crate::store::sqlite::{Adoption, File, Found, define_functions, failed};
 
 /// The file, if there is one.
@@ -59,6 +60,7 @@ impl LocalFile {
             captured: drift == Drift::None,
             ..SidePlan::default()
         };
+        side.lacks = self.lacks(table);
         match Adoption::plan("main", table, &found) {
             Ok(adoption) => {
                 side.steps.extend(adoption.steps.into_iter().map(|step| step.what));
@@ -73,6 +75,12 @@ impl LocalFile {
             }
         }
         Ok((side, found))
+    }
+
+    fn lacks(&self, table: &Table) -> Option<String> {
+        let names = table.columns().iter().map(|column| column.name);
+        let error = lacking(self.connection()?.deref(), &quoted(table.name()), names)?;
+        Some(format!("{}: {}", error.message(), error.hint().unwrap_or_default()))
     }
 
     /// Whether it knows itself as a node.

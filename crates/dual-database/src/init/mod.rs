@@ -257,6 +257,7 @@ async fn remote(session: &Session, table: &Table, bond: Bond) -> Result<(SidePla
         kind: refusal.as_ref().map(Error::kind),
         hint: refusal.and_then(|error| error.hint().map(str::to_owned)),
         untried: None,
+        lacks: None,
     };
     if !side.captured {
         side.steps.push(format!("capture the writes to {}", plan.target));

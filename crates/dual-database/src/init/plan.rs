@@ -20,6 +20,9 @@ pub struct SidePlan {
     pub hint: Option<String>,
     /// Why the steps could not be tried just now.
     pub untried: Option<String>,
+    /// What the table needs and only the application's connection has: what comes from the other
+    /// side waits in quarantine meanwhile.
+    pub lacks: Option<String>,
 }
 
 impl SidePlan {

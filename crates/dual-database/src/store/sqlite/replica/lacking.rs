@@ -1,11 +1,13 @@
 //! Tables whose triggers, indexes, checks or generated columns need what only the application's own
 //! connection has. Their rows wait in quarantine; everything else goes on.
 
+use rusqlite::Connection;
+
 use super::super::failed;
 use super::super::failure::is_lacking;
 use super::{Content, LocalTable};
+use crate::Error;
 use crate::schema::quoted;
-use crate::{Error, Result};
 
 const OPERATION: &str = "look what the tables of the SQLite file need";
 
@@ -23,31 +25,36 @@ pub struct Paused {
 impl Content<'_> {
     /// The tables that need what this connection lacks. Preparing a statement looks up everything
     /// that it would use; nothing is written.
-    ///
-    /// # Errors
-    /// Those of [`failed`].
-    pub fn lacking(&self) -> Result<Vec<Paused>> {
-        let mut paused = Vec::new();
-        for local in self.tables() {
-            if let Some(error) = self.lacking_of(local)? {
-                let hint = error.hint().map(str::to_owned);
-                let reason = error.message().to_owned();
-                paused.push(Paused { table: local.table.name(), reason, hint });
-            }
-        }
-        Ok(paused)
+    #[must_use]
+    pub fn lacking(&self) -> Vec<Paused> {
+        let paused = |local: &LocalTable| {
+            let names = local.table.columns().iter().map(|column| column.name);
+            let error = lacking(self.connection(), &local.layout.target, names)?;
+            Some(Paused {
+                table: local.table.name(),
+                reason: error.message().to_owned(),
+                hint: error.hint().map(str::to_owned),
+            })
+        };
+        self.tables().iter().filter_map(paused).collect()
     }
+}
 
-    fn lacking_of(&self, local: &LocalTable) -> Result<Option<Error>> {
-        let sets: Vec<String> =
-            local.table.columns().iter().map(|c| format!("{0} = {0}", quoted(c.name))).collect();
-        let update = format!("UPDATE {} SET {}", local.layout.target, sets.join(", "));
-        for sql in [&local.statements.insert, &update, &local.statements.delete] {
-            if let Err(cause) = self.connection().prepare(sql) {
-                let error = failed(OPERATION, cause);
-                return if is_lacking(error.message()) { Ok(Some(error)) } else { Err(error) };
-            }
-        }
-        Ok(None)
-    }
+/// What a write to these columns of the table needs, and the connection has not. What else is in the
+/// way of one, whoever writes meets.
+pub(crate) fn lacking<'n>(
+    connection: &Connection,
+    target: &str,
+    columns: impl Iterator<Item = &'n str>,
+) -> Option<Error> {
+    let sets: Vec<String> = columns.map(|name| format!("{0} = {0}", quoted(name))).collect();
+    [
+        format!("INSERT INTO {target} DEFAULT VALUES"),
+        format!("UPDATE {target} SET {}", sets.join(", ")),
+        format!("DELETE FROM {target}"),
+    ]
+    .iter()
+    .filter_map(|sql| connection.prepare(sql).err())
+    .map(|cause| failed(OPERATION, cause))
+    .find(|error| is_lacking(error.message()))
 }

@@ -55,6 +55,7 @@ use crate::{Error, Kind, Result};
 
 pub use failing::Failing;
 pub use lacking::Paused;
+pub(crate) use lacking::lacking;
 pub use list::ListedRow;
 pub(crate) use open::{is_damage, refuse_taken_away};
 pub(crate) use place::LOCK;
