@@ -82,7 +82,7 @@ impl<'a> Columns<'a> {
             kinds: data().map(|column| column.kind).collect(),
             horizon: horizon.unwrap_or_default(),
             local: local_sql(file, table, here)?,
-            remote: remote_sql(table, there, horizon.is_some()),
+            remote: remote_sql(session, table, there, horizon.is_some()),
         })
     }
 
@@ -192,7 +192,7 @@ async fn horizon(session: &Session, table: &Table) -> Result<Option<Stamp>> {
 
 /// Of the rows with the keys `$1`: key, for each data column what it says, its stamp and its digest.
 /// `$2` is the purge horizon. A row of which nothing is kept has the stamps that it will be given.
-fn remote_sql(table: &Table, found: &FoundTable, keeps: bool) -> String {
+fn remote_sql(session: &Session, table: &Table, found: &FoundTable, keeps: bool) -> String {
     let layout = capture::Layout::new(table, "");
     let key = quoted(table.key().name);
     let (mut says, mut stamps, mut digests) = (Vec::new(), Vec::new(), Vec::new());
@@ -211,7 +211,7 @@ fn remote_sql(table: &Table, found: &FoundTable, keeps: bool) -> String {
             true => format!("coalesce(s.{stamp}, s.stamp, {adopted})"),
             false => adopted,
         });
-        digests.push(digest_of([(column.kind, reads)]));
+        digests.push(digest_of([(column.kind, reads)], session.takes_any_bytes()));
         says.push(say);
     }
     let sidecar = match keeps {

@@ -59,7 +59,7 @@ impl<'a> Remote<'a> {
             format!(
                 "SELECT u.{key}::bigint, {} FROM {} AS u WHERE $1 IS NULL OR u.{key} > $1 \
                  ORDER BY u.{key} LIMIT $2",
-                digest_of(columns),
+                digest_of(columns, session.takes_any_bytes()),
                 found.qualified()
             )
         });

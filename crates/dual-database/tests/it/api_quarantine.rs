@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use dual_database::database::{Builder, Prefer, UserPatch, WriteMode};
+use dual_database::database::{Builder, Prefer, User, UserFilter, UserPatch, WriteMode};
 use dual_database::{DualDatabase, Error, Kind, Store};
+use futures_util::TryStreamExt;
 
 use super::api_scene::{Scene, Wire, both, eventually, named, only};
+use super::engine_bytes::in_sql_ascii;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -193,6 +195,30 @@ async fn a_text_that_is_too_long_is_shown_as_empty_and_can_be_shortened() {
         only(source, db.update_user(user_id, &phone).await.unwrap());
         both(db.update_user(user_id, &named(user_id, "short")).await.unwrap());
     }
+    aside(&db, 0).await;
+    scene.wait_equal().await;
+    db.close(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_no_utf8_are_shown_as_empty_and_can_be_replaced() {
+    let scene = Scene::shared("aside_bytes");
+    in_sql_ascii(scene.database.server(), scene.database.name());
+    let insert = "INSERT INTO users (user_id, first_name) VALUES (1, E'\\xff'), (2, 'Анна')";
+    scene.database.execute("CREATE TABLE users (id serial PRIMARY KEY, user_id bigint UNIQUE NOT NULL, first_name text)").unwrap();
+    scene.database.execute(insert).unwrap();
+    let db = builder(&scene).open().await.unwrap();
+    aside(&db, 1).await;
+    both(db.add_user(&named(3, "Вера")).await.unwrap());
+    let found = db.get_user(1).await.unwrap();
+    assert_eq!(found.source, Store::Postgres);
+    assert_eq!(found.value.map(|user| user.first_name), Some(None));
+    let listed: Vec<User> = db.users(&UserFilter::new()).try_collect().await.unwrap();
+    assert_eq!(listed.iter().map(|user| user.user_id).collect::<Vec<_>>(), [3, 2, 1]);
+    let phone = UserPatch::new().phone_number("+1");
+    only(Store::Postgres, db.update_user(1, &phone).await.unwrap());
+    assert!(!db.verify().await.unwrap().equal);
+    both(db.update_user(1, &named(1, "Яна")).await.unwrap());
     aside(&db, 0).await;
     scene.wait_equal().await;
     db.close(PATIENCE).await;

@@ -152,7 +152,7 @@ async fn comparing_and_repairing_pass_by_a_text_that_is_too_long() {
     }
 }
 
-async fn pool(scene: &Scene<'_>) -> Pool {
+pub async fn pool(scene: &Scene<'_>) -> Pool {
     let url = Settings::parse(&scene.database.url()).unwrap();
     let pool = Pool::new(url, limits(), tables(), 2);
     pool.prepare().await.unwrap();

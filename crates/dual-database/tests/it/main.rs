@@ -17,6 +17,7 @@ mod capture_postgres;
 mod capture_sqlite;
 mod engine_backlog;
 mod engine_breaks;
+mod engine_bytes;
 mod engine_exchange;
 mod engine_failures;
 mod engine_large;

@@ -40,6 +40,8 @@ pub(super) struct Connected {
     pub(super) peer: Peer,
     /// As in `server_version_num`: 150018 for 15.18.
     pub(super) version: u32,
+    /// The database's encoding is SQL_ASCII.
+    pub(super) takes_any_bytes: bool,
 }
 
 /// The first host that takes writes.
@@ -240,7 +242,8 @@ where
         drop(connection);
         ring.notify_one();
     });
-    let connected = Connected { client, task, closing, bell, peer: peer.clone(), version: 0 };
+    let (peer, version, takes_any_bytes) = (peer.clone(), 0, false);
+    let connected = Connected { client, task, closing, bell, peer, version, takes_any_bytes };
     inspect(connected).await.map_err(Refusal::Other)
 }
 
@@ -302,7 +305,8 @@ fn tls_failure(
 /// Whether this server is new enough and takes writes.
 async fn inspect(mut connected: Connected) -> Result<Connected> {
     const QUESTION: &str = "SELECT current_setting('server_version_num'), pg_is_in_recovery(), \
-         current_setting('transaction_read_only'), current_user, current_database()";
+         current_setting('transaction_read_only'), current_user, current_database(), \
+         current_setting('server_encoding')";
     let answer = connected
         .client
         .simple_query(QUESTION)
@@ -338,6 +342,7 @@ async fn inspect(mut connected: Connected) -> Result<Connected> {
     }
     connected.peer.user = field(3).to_owned();
     connected.peer.database = field(4).to_owned();
+    connected.takes_any_bytes = field(5) == "SQL_ASCII";
     Ok(connected)
 }
 

@@ -88,7 +88,9 @@ impl Ward {
         let mut reason = format!("the column `{name}` holds what {refused_by} cannot");
         if column.is_some_and(|column| column.kind == LogicalType::Text) {
             let most = LONGEST >> 20;
-            reason.push_str(&format!(", or a text longer than {most} MB: shorten it"));
+            reason.push_str(&format!(
+                ", such as bytes that are no UTF-8, or a text longer than {most} MB: shorten it"
+            ));
         }
         self.set_aside(content, id, refused_by, UNREADABLE, reason)
     }

@@ -1,7 +1,20 @@
 //! The names and expressions that the generated statements share.
 
 use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted, quoted_text};
+use crate::store::postgres::Session;
 use crate::value::LONGEST;
+
+/// The regular expression of well-formed UTF-8 (Unicode, table 3-7), for a database whose characters are
+/// bytes. A function that tries `convert_from` would cost a subtransaction for each value.
+const UTF8: &str = concat!(
+    r"E'^(?:[\\u0001-\\u007f]|[\\u00c2-\\u00df][\\u0080-\\u00bf]",
+    r"|\\u00e0[\\u00a0-\\u00bf][\\u0080-\\u00bf]",
+    r"|[\\u00e1-\\u00ec\\u00ee\\u00ef][\\u0080-\\u00bf]{2}",
+    r"|\\u00ed[\\u0080-\\u009f][\\u0080-\\u00bf]",
+    r"|\\u00f0[\\u0090-\\u00bf][\\u0080-\\u00bf]{2}",
+    r"|[\\u00f1-\\u00f3][\\u0080-\\u00bf]{3}",
+    r"|\\u00f4[\\u0080-\\u008f][\\u0080-\\u00bf]{2})*$'",
+);
 
 /// A column that has a stamp of its own in the sidecar.
 #[derive(Clone, Debug)]
@@ -28,6 +41,8 @@ pub struct Layout {
     pub(in crate::store::postgres) key: String,
     pub(in crate::store::postgres) surrogate: String,
     pub(in crate::store::postgres) registers: Vec<Register>,
+    /// Texts may be bytes of any kind ([`Session::takes_any_bytes`]).
+    pub(in crate::store::postgres) any_bytes: bool,
 }
 
 impl Layout {
@@ -50,7 +65,14 @@ impl Layout {
             key: quoted(table.key().name),
             surrogate: quoted(table.surrogate().name),
             registers: data.map(register).collect(),
+            any_bytes: false,
         }
+    }
+
+    /// The same in the session's database.
+    #[must_use]
+    pub fn within(self, session: &Session) -> Layout {
+        Layout { any_bytes: session.takes_any_bytes(), ..self }
     }
 
     /// The sidecar's qualified and quoted name.
@@ -79,16 +101,22 @@ impl Layout {
     }
 
     /// The row's values as texts, the elements of an array, and in the end the position of the first one
-    /// that is too long to be carried; in its place there is NULL.
+    /// that is too long to be carried, or is no text at all; in its place there is NULL.
     pub(in crate::store::postgres) fn texts(&self, row: &str) -> String {
-        let texts = self.each(", ", |r| r.text(row));
-        let long = self.registers.iter().enumerate().filter(|(_, r)| r.kind == LogicalType::Text);
-        let long: String = long
-            .map(|(at, r)| format!(" WHEN {} > {LONGEST} THEN '{at}'", r.length(row)))
+        let texts = self.each(", ", |r| r.text(row, self.any_bytes));
+        let bad = self.registers.iter().enumerate().filter(|(_, r)| r.kind == LogicalType::Text);
+        let bad: String = bad
+            .map(|(at, r)| {
+                let long = format!(" WHEN {} > {LONGEST} THEN '{at}'", r.length(row));
+                match self.any_bytes {
+                    true => format!("{long} WHEN NOT {} THEN '{at}'", is_utf8(&r.read(row))),
+                    false => long,
+                }
+            })
             .collect();
-        match long.is_empty() {
+        match bad.is_empty() {
             true => format!("{texts}, NULL"),
-            false => format!("{texts}, CASE{long} END"),
+            false => format!("{texts}, CASE{bad} END"),
         }
     }
 
@@ -142,19 +170,28 @@ impl Register {
     }
 
     /// The value as text, NULL if it is too long to be carried. To learn that does not take reading
-    /// it.
-    fn text(&self, row: &str) -> String {
-        let text = format!("{row}.{}::text", self.column);
-        match self.kind {
-            LogicalType::Text => {
-                format!("CASE WHEN {} <= {LONGEST} THEN {text} END", self.length(row))
+    /// it; to learn whether bytes of any kind are UTF-8 does.
+    fn text(&self, row: &str, any_bytes: bool) -> String {
+        let column = self.read(row);
+        match (self.kind, any_bytes) {
+            (LogicalType::Text, true) => format!(
+                "CASE WHEN {} > {LONGEST} THEN NULL WHEN {} THEN {column}::text END",
+                self.length(row),
+                is_utf8(&column)
+            ),
+            (LogicalType::Text, false) => {
+                format!("CASE WHEN {} <= {LONGEST} THEN {column}::text END", self.length(row))
             }
-            _ => text,
+            _ => format!("{column}::text"),
         }
     }
 
+    fn read(&self, row: &str) -> String {
+        format!("{row}.{}", self.column)
+    }
+
     fn length(&self, row: &str) -> String {
-        format!("octet_length({row}.{}::text)", self.column)
+        format!("octet_length({}::text)", self.read(row))
     }
 
     pub(super) fn collation(&self) -> &'static str {
@@ -181,6 +218,11 @@ impl Register {
         }
         .sql(Dialect::Postgres)
     }
+}
+
+/// Whether the value, an expression, is well-formed UTF-8, in a database whose characters are bytes.
+pub(in crate::store::postgres) fn is_utf8(value: &str) -> String {
+    format!("({value}::text COLLATE \"C\" ~ {UTF8})")
 }
 
 /// `stamp::Stamp::next` for the writer 0, as an expression.

@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 use super::row::{BY_KEY, column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::schema::{Column, LogicalType, quoted};
+use crate::store::postgres::capture::is_utf8;
 use crate::store::postgres::{Parameter, both};
 use crate::value::{LONGEST, RangeDigest};
 use crate::{Error, Kind, Result};
@@ -111,14 +112,17 @@ impl Primary<'_> {
 impl RemoteTable {
     fn row_digest(&self) -> String {
         let columns = self.table.columns().iter();
-        digest_of(columns.map(|column| (column.kind, format!("u.{}", quoted(column.name)))))
+        let columns = columns.map(|column| (column.kind, format!("u.{}", quoted(column.name))));
+        digest_of(columns, self.layout.any_bytes)
     }
 
     /// Those of all columns, one after the other.
     fn column_digests(&self) -> String {
         let columns = self.table.columns().iter();
-        let digest =
-            |column: &Column| digest_of([(column.kind, format!("u.{}", quoted(column.name)))]);
+        let digest = |column: &Column| {
+            let read = (column.kind, format!("u.{}", quoted(column.name)));
+            digest_of([read], self.layout.any_bytes)
+        };
         columns.map(digest).collect::<Vec<_>>().join(" || ")
     }
 
@@ -133,24 +137,38 @@ impl RemoteTable {
     }
 }
 
-/// The [`crate::value::row_digest`] of these expressions, as an expression.
-pub(crate) fn digest_of(columns: impl IntoIterator<Item = (LogicalType, String)>) -> String {
+/// The [`crate::value::row_digest`] of these expressions, as an expression; `any_bytes` as in
+/// [`Session::takes_any_bytes`](crate::store::postgres::Session::takes_any_bytes).
+pub(crate) fn digest_of(
+    columns: impl IntoIterator<Item = (LogicalType, String)>,
+    any_bytes: bool,
+) -> String {
     let pieces: Vec<String> =
-        columns.into_iter().map(|(kind, text)| piece(&canonical(kind, &text))).collect();
+        columns.into_iter().map(|(kind, text)| piece(&canonical(kind, &text, any_bytes))).collect();
     format!("sha256(convert_to({}, 'UTF8'))", pieces.join(" || "))
 }
 
 /// The canonical text of a column, as [`crate::merge::canonical_bytes`] gives it; `?` and
-/// whatever the server prints for what cannot be carried, of a long text how long it is.
-fn canonical(kind: LogicalType, column: &str) -> String {
+/// whatever the server prints for what cannot be carried, of a long text how long it is, of bytes that
+/// are no text their digits.
+fn canonical(kind: LogicalType, column: &str, any_bytes: bool) -> String {
     match kind {
         LogicalType::Bool => format!("CASE WHEN {column} THEN '1' WHEN NOT {column} THEN '0' END"),
         LogicalType::Int | LogicalType::BigInt => format!("{column}::text"),
         // A longer one would be held several times, and a statement takes no more than 1 GB.
-        LogicalType::Text => format!(
-            "CASE WHEN octet_length({column}::text) > {LONGEST} \
-             THEN '?' || octet_length({column}::text) ELSE {column}::text END"
-        ),
+        LogicalType::Text => {
+            let bytes = match any_bytes {
+                true => format!(
+                    " WHEN NOT {} THEN '?' || encode(convert_to({column}::text, 'SQL_ASCII'), 'hex')",
+                    is_utf8(column)
+                ),
+                false => String::new(),
+            };
+            format!(
+                "CASE WHEN octet_length({column}::text) > {LONGEST} \
+                 THEN '?' || octet_length({column}::text){bytes} ELSE {column}::text END"
+            )
+        }
         LogicalType::Timestamp => format!(
             "CASE WHEN {column} >= '0001-01-01' AND {column} < '10000-01-01' \
              THEN to_char({column}, 'YYYY-MM-DD HH24:MI:SS') || \

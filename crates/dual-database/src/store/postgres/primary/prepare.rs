@@ -117,7 +117,7 @@ async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<V
         if let Some(refusal) = plan.refusal(OPERATION) {
             return Err(refusal);
         }
-        let layout = Layout::new(table, &plan.target);
+        let layout = Layout::new(table, &plan.target).within(session);
         let drift = drift(session, &layout).await?;
         let found = Found { drift, steps: Vec::new(), adopted: 0, shadowed };
         surveys.push(Survey { plan, layout, found });

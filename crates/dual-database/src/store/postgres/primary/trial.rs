@@ -32,7 +32,7 @@ pub(crate) enum Trial {
 /// # Errors
 /// As for [`Session::rollback`], and those of a connection that is lost.
 pub(crate) async fn try_out(session: &Session, table: &Table, plan: &Plan) -> Result<Trial> {
-    let layout = Layout::new(table, &plan.target);
+    let layout = Layout::new(table, &plan.target).within(session);
     session.begin(OPERATION).await?;
     let lacking = lacking(session, &layout).await?;
     if !(lacking.is_empty() && plan.obstacles.is_empty()) {

@@ -54,6 +54,7 @@ pub struct Session {
     peer: Peer,
     limits: Limits,
     version: u32,
+    takes_any_bytes: bool,
     state: AtomicU8,
 }
 
@@ -71,16 +72,23 @@ impl Session {
     /// configuration (no such database, TLS, not PostgreSQL, older than 12).
     pub async fn open(settings: &Settings, limits: &Limits) -> Result<Session> {
         // Boxed: it is deep, inside of every call, and futures nest.
-        let Connected { client, task, closing, bell, peer, version } =
+        let Connected { client, task, closing, bell, peer, version, takes_any_bytes } =
             Box::pin(connect(settings, limits)).await?;
-        let state = AtomicU8::new(State::Idle as u8);
-        Ok(Session { client, task, closing, bell, peer, limits: *limits, version, state })
+        let (limits, state) = (*limits, AtomicU8::new(State::Idle as u8));
+        Ok(Session { client, task, closing, bell, peer, limits, version, takes_any_bytes, state })
     }
 
     /// The server's version as in `server_version_num`: 150018 for 15.18.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.version
+    }
+
+    /// Whether the database's encoding is SQL_ASCII: its texts are whatever bytes were written, and
+    /// an answer with some that are no UTF-8 is refused whole (22021).
+    #[must_use]
+    pub fn takes_any_bytes(&self) -> bool {
+        self.takes_any_bytes
     }
 
     /// The user as the server knows it.
