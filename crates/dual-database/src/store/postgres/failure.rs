@@ -240,6 +240,14 @@ fn missing_right(message: &str, user: &str, database: &str) -> String {
             return format!("its owner can run: GRANT {right} {} TO {to}", quoted(&name));
         }
     }
+    if let Some(name) = object("query would be affected by row-level security policy for table ") {
+        let table = quoted(&name);
+        return format!(
+            "it hides rows from {to}; its owner can run: ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY, \
+             if that is {to}, else ALTER TABLE {table} DISABLE ROW LEVEL SECURITY, or a superuser: \
+             ALTER ROLE {to} BYPASSRLS"
+        );
+    }
     match object("must be owner of table ").or_else(|| object("must be owner of relation ")) {
         Some(name) => format!(
             "run this as the table's owner, or let the owner run: ALTER TABLE {} OWNER TO {to}",
@@ -481,6 +489,10 @@ mod tests {
             (
                 "permission denied for table users",
                 "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE \"users\" TO \"bot\"",
+            ),
+            (
+                "query would be affected by row-level security policy for table \"users\"",
+                "ALTER TABLE \"users\" NO FORCE ROW LEVEL SECURITY",
             ),
             ("must be owner of table users", "ALTER TABLE \"users\" OWNER TO \"bot\""),
             ("нет доступа к схеме public", "the user here is \"bot\""),

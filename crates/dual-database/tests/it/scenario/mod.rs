@@ -3,6 +3,7 @@
 
 mod failing;
 mod gate;
+mod hidden;
 mod lacking;
 mod nodes;
 mod outage;

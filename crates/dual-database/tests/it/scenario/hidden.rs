@@ -1,0 +1,90 @@
+//! Row-level security that is switched on while a process runs: rows that are hidden are not gone.
+
+use dual_database::DualDatabase;
+use dual_database::database::{Status, UserFilter, UserPatch, WriteMode};
+use dual_database::health::StoreState;
+use dual_database::{Kind, Store};
+
+use super::scene::{Place, is_in_both, named, open_with, psql, until};
+
+/// What hides rows from the table's owner: all of them, or one.
+const HIDING: [&str; 2] = ["", "CREATE POLICY one ON users USING (user_id <> 1);"];
+
+fn is_down(status: &Status) -> bool {
+    match &status.postgres.state {
+        StoreState::Up => false,
+        StoreState::Down { kind, reason, hint } | StoreState::NeedsInit { kind, reason, hint } => {
+            let hint = hint.as_deref().unwrap_or_default();
+            assert!(matches!(kind, Kind::AccessDenied | Kind::Schema(_)), "{kind:?}: {reason}");
+            assert!(reason.contains("row") && reason.contains("users"), "{reason}");
+            let ways = ["ALTER TABLE", "users", "ROW LEVEL SECURITY"];
+            assert!(ways.iter().all(|way| hint.contains(way)), "{hint}");
+            true
+        }
+    }
+}
+
+async fn everything_goes_on_in_the_file(db: &DualDatabase) {
+    // Said by the first call that asks, and by the synchroniser without any.
+    let found = db.get_user(1).await.unwrap();
+    let name = found.value.and_then(|user| user.first_name);
+    assert_eq!((found.source, name.as_deref()), (Store::Sqlite, Some("Анна")));
+    until(|| async { is_down(&db.status().await.unwrap()) }).await;
+    let count = db.count_users(&UserFilter::new()).await.unwrap();
+    assert_eq!((count.source, count.value), (Store::Sqlite, 3));
+    for written in [
+        db.update_user(1, &UserPatch::new().first_name("Яна")).await.unwrap().is_in(Store::Sqlite),
+        db.delete_user(2).await.unwrap().is_in(Store::Sqlite),
+        db.add_user(&named(4, "Вера")).await.unwrap().is_in(Store::Sqlite),
+    ] {
+        assert!(written);
+    }
+    assert_eq!(db.status().await.unwrap().pending_to_postgres, Some(3));
+    assert_eq!(db.status().await.unwrap().quarantined, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_policy_hides_are_not_gone() {
+    for hiding in HIDING {
+        let place = Place::new();
+        let role = format!("hidden_{}", place.database.name());
+        place.psql(&format!(
+            "CREATE ROLE {role} LOGIN; ALTER DATABASE {0} OWNER TO {role}; \
+             GRANT CREATE, USAGE ON SCHEMA public TO {role}",
+            place.database.name()
+        ));
+        let url = place.database.url_as(&role, None);
+        let open = |mode| open_with(&url, &place.path()).write_mode(mode).open();
+        let db = open(WriteMode::Both).await.unwrap();
+        for key in 1..=3 {
+            assert!(is_in_both(&db.add_user(&named(key, "Анна")).await.unwrap()));
+        }
+        psql(
+            &url,
+            &format!(
+                "{hiding} ALTER TABLE users ENABLE ROW LEVEL SECURITY; ALTER TABLE users FORCE ROW LEVEL SECURITY"
+            ),
+        );
+        everything_goes_on_in_the_file(&db).await;
+        // Others write meanwhile, and another process is told so, too.
+        place.psql("UPDATE users SET username = 'psql' WHERE user_id = 1");
+        place.psql("INSERT INTO users (user_id, first_name) VALUES (5, 'psql')");
+        let other = open(WriteMode::Both).await.unwrap();
+        until(|| async { is_down(&other.status().await.unwrap()) }).await;
+        assert!(other.get_user(3).await.unwrap().value.is_some());
+        other.close(super::scene::LIMIT).await;
+        assert_eq!(place.psql("SELECT count(*) FROM users"), "4");
+
+        psql(&url, "ALTER TABLE users NO FORCE ROW LEVEL SECURITY");
+        place.until_equal(&db).await;
+        until(|| async { db.status().await.unwrap().postgres.state == StoreState::Up }).await;
+        let rows = "SELECT string_agg(user_id || coalesce(username, '') || first_name, ' ' ORDER BY user_id) FROM users";
+        assert_eq!(place.psql(rows), "1psqlЯна 3Анна 4Вера 5psql");
+        assert!(is_in_both(&db.add_user(&named(6, "f")).await.unwrap()));
+        assert_eq!(db.status().await.unwrap().conflicts, Some(0));
+        db.close(super::scene::LIMIT).await;
+        place.psql(&format!(
+            "REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}"
+        ));
+    }
+}
