@@ -95,6 +95,13 @@ const RULES: &[Rule] = &[
         false,
         "nothing was changed; look at the table's triggers and rules: one of them returns NULL or does nothing instead",
     ),
+    rule(
+        "DU008",
+        UNAVAILABLE,
+        true,
+        "start the standby that synchronous_standby_names asks for (pg_stat_replication shows who is \
+         connected), or change that setting and run SELECT pg_reload_conf()",
+    ),
     rule("P0", Kind::InvalidData, false, "a trigger or a function of the database refused"),
     rule("XX", UNAVAILABLE, false, "look at the server's log"),
 ];

@@ -14,4 +14,5 @@ mod restore;
 pub mod scene;
 mod settings;
 mod sqlite_away;
+mod standby;
 mod transactions;

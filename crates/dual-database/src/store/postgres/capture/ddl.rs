@@ -71,13 +71,21 @@ pub const COMMON: [&str; 15] = [
 /// of times that rows were found to be taken away past the triggers. No row without an installation.
 ///
 /// A function, because its plan is kept for the session, and because on a standby it has to
-/// refuse before it touches an unlogged table.
+/// refuse before it touches an unlogged table. It refuses, too, while a COMMIT of this role's has waited
+/// for a second for a synchronous standby: another one would wait as well, with all its locks, and no
+/// time-out of the server's ends that.
 const HEADER: &str = "CREATE FUNCTION dual.header(file uuid, relations text[])
 RETURNS SETOF text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET jit = off AS $dual$
 BEGIN
   IF pg_is_in_recovery() THEN
     RAISE EXCEPTION 'the server is in recovery' USING ERRCODE = '25006';
+  END IF;
+  IF current_setting('synchronous_standby_names') <> '' THEN
+    IF EXISTS (SELECT FROM pg_stat_get_activity(NULL) AS a WHERE a.wait_event = 'SyncRep'
+        AND a.query_start < clock_timestamp() - interval '1 s') THEN
+      RAISE EXCEPTION 'commits wait for a synchronous standby' USING ERRCODE = 'DU008';
+    END IF;
   END IF;
   RETURN QUERY SELECT ARRAY[
     (SELECT t.token::text FROM dual.token AS t WHERE t.file = header.file),
