@@ -167,13 +167,34 @@ impl Layout {
     RAISE;
   WHEN OTHERS THEN
     BEGIN
-      INSERT INTO dual.missed (name, reason) SELECT {name}, SQLSTATE
-      WHERE NOT EXISTS (SELECT FROM dual.missed AS m WHERE m.name = {name});
+      {missed}
       PERFORM pg_notify('dual', '');
     EXCEPTION WHEN OTHERS THEN
       RAISE WARNING 'dual: a change of % is not captured (%)', {name}, SQLSTATE;
     END;
 ",
+            name = quoted_text(self.name),
+            missed = self.missed("SQLSTATE", ""),
+        )
+    }
+
+    /// A policy that hides rows from the function's owner hides them from [`Layout::there`], too: a second
+    /// capture of a row in one transaction cannot be done.
+    fn hidden(&self, key: &str, from: &str) -> String {
+        let again = format!(
+            "\n      AND EXISTS (SELECT FROM (SELECT {key} AS key{from}) AS k\n        \
+             JOIN {} AS s ON s.key = k.key WHERE s.txid = own)",
+            self.sidecar
+        );
+        let missed = self.missed("'42501'", &again);
+        format!("  IF row_security_active(TG_RELID) THEN\n    {missed}\n  END IF;\n")
+    }
+
+    /// Notes, once, that the table has to be looked at; under a further condition.
+    fn missed(&self, reason: &str, and: &str) -> String {
+        format!(
+            "INSERT INTO dual.missed (name, reason) SELECT {name}, {reason}
+      WHERE NOT EXISTS (SELECT FROM dual.missed AS m WHERE m.name = {name}){and};",
             name = quoted_text(self.name),
         )
     }
@@ -216,8 +237,9 @@ impl Layout {
     /// transaction that come in the wrong order the table itself is asked.
     fn birth(&self, key: &str, row: &str, from: &str) -> String {
         let (sidecar, there) = (&self.sidecar, self.there("excluded.key"));
+        let hidden = self.hidden(key, from);
         format!(
-            "  INSERT INTO {sidecar} AS s (key, live, stamp, {stamps}, txid)
+            "{hidden}  INSERT INTO {sidecar} AS s (key, live, stamp, {stamps}, txid)
   SELECT {key}, true, greatest(moment, {unseen}),
     {silent},
     own{from}
@@ -237,8 +259,9 @@ impl Layout {
     /// Of a dead row only its death is kept.
     fn death(&self, key: &str, from: &str) -> String {
         let (sidecar, there) = (&self.sidecar, self.there("excluded.key"));
+        let hidden = self.hidden(key, from);
         format!(
-            "  INSERT INTO {sidecar} AS s (key, live, stamp, txid)
+            "{hidden}  INSERT INTO {sidecar} AS s (key, live, stamp, txid)
   SELECT {key}, false, moment, own{from}
   ON CONFLICT (key) DO UPDATE SET live = false, stamp = greatest(moment, {next}),
     {null}, txid = own
