@@ -507,8 +507,7 @@ impl Primary {
                         logged.extend(overwritten(existing, &row.version, &row.bases));
                         logged.extend(overwritten(&row.version, existing, &Bases::default()));
                     }
-                    let horizon = self.data.horizon;
-                    logged.retain(|one| !is_nobodys(one, row, existing, horizon, &defaults()));
+                    logged.retain(|one| !is_nobodys(one, row, existing, &defaults()));
                     let intact = comparison.unwrap_or(true);
                     let own = self.traps.offered(row, existing, intact);
                     let merged = self.traps.merge(existing, &own);

@@ -217,18 +217,13 @@ pub fn outlasts(ours: (Stamp, Says), theirs: (Stamp, Says), horizon: Stamp) -> b
 /// Whether a value of PostgreSQL's that lost is one that nobody has set, where the file had its own
 /// before it has met that row: nothing was lost there.
 #[must_use]
-pub fn is_nobodys(
-    one: &Conflict,
-    row: &Tracked,
-    found: &Version,
-    horizon: Stamp,
-    defaults: &Defaults,
-) -> bool {
+pub fn is_nobodys(one: &Conflict, row: &Tracked, found: &Version, defaults: &Defaults) -> bool {
     let RegisterId::Column(column) = one.register else { return false };
     let Some(theirs) = found.columns.get(column) else { return false };
     row.bases.column(column) == Some(Stamp::ZERO)
         && theirs.stamp == one.loser
-        && is_unset(theirs.stamp, Says::of(&theirs.value, column, defaults), horizon)
+        // Below a horizon that has risen it may be what somebody has emptied, and misses.
+        && is_unset(theirs.stamp, Says::of(&theirs.value, column, defaults), Stamp::ZERO)
 }
 
 /// The columns of a living row that was in the file before it met PostgreSQL, whose stamps would let

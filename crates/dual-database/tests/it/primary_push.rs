@@ -630,7 +630,7 @@ mod against_the_model {
                         logged.extend(overwritten(existing, &row.version, &row.bases));
                         logged.extend(overwritten(&row.version, existing, &Bases::default()));
                     }
-                    logged.retain(|one| !is_nobodys(one, row, existing, horizon, defaults));
+                    logged.retain(|one| !is_nobodys(one, row, existing, defaults));
                     let own = match comparison.unwrap_or(true) {
                         true => row.against(existing),
                         false => row.version.clone(),

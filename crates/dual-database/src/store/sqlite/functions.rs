@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 use rusqlite::Connection;
 use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::types::ValueRef;
 
 use super::failed;
 use crate::value::{parse_timestamp_text, timestamp_text};
@@ -45,11 +46,15 @@ fn built_in(connection: &Connection) -> rusqlite::Result<()> {
 
 /// `regexp(pattern, text)`, anywhere in the text; NULL if one of them is.
 fn regexp(call: &Context<'_>) -> rusqlite::Result<Option<bool>> {
-    let text = |at| {
-        let value = call.get_raw(at);
-        value.as_str_or_null().map(|text| text.map(str::to_owned)).or_else(|_| call.get(at))
+    let text = |at| match call.get_raw(at) {
+        ValueRef::Null => None,
+        ValueRef::Integer(number) => Some(number.to_string()),
+        ValueRef::Real(number) => Some(number.to_string()),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            Some(String::from_utf8_lossy(bytes).into_owned())
+        }
     };
-    let (Some(pattern), Some(text)) = (text(0)?, text(1)?) else { return Ok(None) };
+    let (Some(pattern), Some(text)) = (text(0), text(1)) else { return Ok(None) };
     let regex = call.get_or_create_aux(0, |_| Ok::<_, Boxed>(Regex::new(&pattern)?))?;
     Ok(Some(regex.is_match(&text)))
 }

@@ -57,7 +57,7 @@ pub(super) fn decide(
     }
     logged.sort_unstable();
     logged.dedup();
-    logged.retain(|one| !is_nobodys(one, row, found, ground.horizon, defaults));
+    logged.retain(|one| !is_nobodys(one, row, found, defaults));
     let own =
         if ground.comparison.unwrap_or(true) { row.against(found) } else { row.version.clone() };
     let merged = merge(found, &own);
