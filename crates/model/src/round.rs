@@ -313,8 +313,7 @@ impl World {
             }
             // A row that has changed since is another process's batch: it says of itself whether
             // PostgreSQL takes it.
-            let is_latest = content.rows.get(key).is_some_and(|row| row.seq <= batch.upto)
-                || self.traps.has(Trap::LateAcknowledgement);
+            let is_latest = content.rows.get(key).is_some_and(|row| row.seq <= batch.upto);
             if pushed.refused.contains(key) && !drops {
                 if is_latest {
                     content.quarantine.insert(*key);

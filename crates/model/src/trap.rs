@@ -80,8 +80,6 @@ traps! {
     AnswerAfterFeed = "answer-after-feed",
     /// A new birth in the file lies above the tombstone, not above what the delete has met.
     BirthBelowBase = "birth-below-base",
-    /// An acknowledgement clears a row's quarantine though the row has changed since.
-    LateAcknowledgement = "late-acknowledgement",
     /// What PostgreSQL has lost of a row that it refuses stays settled.
     RefusedStaysSettled = "refused-stays-settled",
     /// The file restamps by an offset that it measured earlier.

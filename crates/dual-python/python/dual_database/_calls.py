@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from . import _errors, _log, _native, _parting
 
@@ -15,7 +15,8 @@ def prepared(method: Callable[..., Any], *arguments: object) -> Any:
     try:
         return method(*arguments)
     except _native.Failed as failed:
-        raise _raised(failed) from None
+        said = failed.args
+    raise _raised(said)
 
 
 def waited(method: Callable[..., _native.Call], *arguments: object) -> Any:
@@ -30,15 +31,17 @@ def waited(method: Callable[..., _native.Call], *arguments: object) -> Any:
             answer = call.wait()
         return answer
     except _native.Failed as failed:
-        _log.deliver()
-        seconds = _parting.lingering()
-        if seconds:
-            time.sleep(seconds)
-        raise _raised(failed) from None
+        said = failed.args
     except BaseException:
         if call is not None:
             call.abandon()
         raise
+    # Behind the block: Ctrl-C from here on is nothing that happened while a failure was handled.
+    _log.deliver()
+    seconds = _parting.lingering()
+    if seconds:
+        time.sleep(seconds)
+    raise _raised(said)
 
 
 async def answered(method: Callable[..., _native.Call], *arguments: object) -> Any:
@@ -57,14 +60,15 @@ async def answered(method: Callable[..., _native.Call], *arguments: object) -> A
             call.abandon()
             raise
     except _native.Failed as failed:
-        seconds = _parting.lingering()
-        if seconds:
-            await asyncio.sleep(seconds)
-        raise _raised(failed) from None
+        said = failed.args
+    seconds = _parting.lingering()
+    if seconds:
+        await asyncio.sleep(seconds)
+    raise _raised(said)
 
 
-def _raised(failed: _native.Failed) -> _errors.DualDatabaseError:
-    name, message, hint, store = failed.args
+def _raised(said: Tuple[Any, ...]) -> _errors.DualDatabaseError:
+    name, message, hint, store = said
     error: _errors.DualDatabaseError = getattr(_errors, name)(message, hint, store)
     return error
 
