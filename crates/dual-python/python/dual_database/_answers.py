@@ -276,16 +276,14 @@ class QuarantinedRow:
 def status_of(parts: Any) -> Status:
     """What the part in Rust tells of both stores."""
     postgres, sqlite, numbers, (errors, failing, paused, verified, damage) = parts
-    return Status(
-        StoreStatus(*postgres),
-        StoreStatus(*sqlite),
-        *numbers,
-        recent_errors=[RecentError(*error) for error in errors],
-        failing=[Failing(*one) for one in failing],
-        paused=[Paused(*one) for one in paused],
-        verified=None if verified is None else Verified(*verified),
-        damage=None if damage is None else [Damage(*one) for one in damage],
-    )
+    told: List[Any] = [
+        [RecentError(*error) for error in errors],
+        [Failing(*one) for one in failing],
+        [Paused(*one) for one in paused],
+        None if verified is None else Verified(*verified),
+        None if damage is None else [Damage(*one) for one in damage],
+    ]
+    return Status(StoreStatus(*postgres), StoreStatus(*sqlite), *numbers, *told)
 
 
 def verification_of(parts: Any) -> Verification:
