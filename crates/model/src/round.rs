@@ -367,14 +367,13 @@ impl World {
             return Step::End(Outcome::More);
         }
         let seen = self.traps.seen_epoch(poll.epoch, &content.tokens);
-        let purged = poll.purged.filter(|_| !self.traps.has(Trap::PurgeUnnoticed));
         let verdict = if poll.drifted && !self.traps.has(Trap::DriftUnnoticed) {
             Verdict::Broken(Break::CaptureGap)
         } else {
             let rotated = !self.traps.has(Trap::StaleTokenIsALoss);
             let before = if rotated { before } else { &content.tokens };
             let tokens = [before, &content.tokens];
-            judge_poll(epoch, snapshot, tokens, &seen, &poll.snapshot, purged)
+            judge_poll(epoch, snapshot, tokens, &seen, &poll.snapshot, poll.purged)
         };
         match verdict {
             Verdict::Broken(cause) => {

@@ -68,8 +68,6 @@ traps! {
     QuarantineDropped = "quarantine-dropped",
     /// A row that PostgreSQL does not know is judged by its highest stamp, not by its birth.
     HorizonByHighest = "horizon-by-highest",
-    /// A file that has not passed the purged deletes goes on from its cursor.
-    PurgeUnnoticed = "purge-unnoticed",
     /// What a server that lost transactions overwrites is not logged.
     SilentReconcile = "silent-reconcile",
     /// What a delete had beaten counts against the next life.

@@ -9,7 +9,7 @@ fn rare(trap: Trap) -> u64 {
     match trap {
         Trap::NoToken => 400,
         Trap::NoRelations => 800,
-        Trap::WriteBeforePush => 900,
+        Trap::WriteBeforePush => 1_800,
         Trap::StaleTokenIsALoss => 300,
         Trap::PlusOne => 6_300,
         Trap::DriftUnnoticed => 8_100,
@@ -20,7 +20,6 @@ fn rare(trap: Trap) -> u64 {
         Trap::AnswerAfterFeed => 58_500,
         Trap::PastTokenIsACopys => 66_500,
         Trap::StaleOffset => 105_800,
-        Trap::PurgeUnnoticed => 148_000,
         _ => 0,
     }
 }
