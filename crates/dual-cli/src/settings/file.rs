@@ -40,6 +40,15 @@ impl SettingsFile {
         };
         let text = std::str::from_utf8(&bytes).map_err(|_| wrong(path, "it is not UTF-8"))?;
         let file = SettingsFile::parse(text, path)?;
+        if !file.sqlite_extensions.is_empty() && others_write(path) {
+            // It lies in the folder in which the program happens to run, and names code that runs.
+            let message = format!("{EXTENSIONS} stands in a file that another user can write");
+            return Err(wrong(path, &message).with_hint(format!(
+                "if you trust it: chown it to yourself and chmod go-w {0}; or name the extension with \
+                 --sqlite-extension",
+                path.display()
+            )));
+        }
         if file.pg_db_url.as_ref().is_some_and(|url| mask(url.reveal()) != url.reveal())
             && others_read(path)
         {
@@ -114,6 +123,14 @@ fn unknown(path: &Path, key: &str) -> Error {
 fn others_read(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o044 != 0)
+}
+
+/// Whether anybody but this user and root can write it; what cannot be looked at counts as such.
+fn others_write(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = rustix::process::geteuid().as_raw();
+    !std::fs::metadata(path)
+        .is_ok_and(|found| found.mode() & 0o022 == 0 && [0, own].contains(&found.uid()))
 }
 
 #[cfg(test)]

@@ -179,3 +179,23 @@ fn a_file_of_settings_of_any_bytes_is_no_crash() {
         assert!(!said.contains("panicked") && !said.contains("geheim-9"), "{shown}\n{said}");
     }
 }
+
+#[test]
+fn a_settings_file_that_others_can_write_names_no_code() {
+    let pair = Pair::new();
+    let toml = pair.folder.path().join("dual.toml");
+    std::fs::write(&toml, "sqlite_extensions = ['planted.so']").unwrap();
+    let run = |mode| {
+        std::fs::set_permissions(&toml, std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = pair.command(&["status"]);
+        Ran::of(command.arg("--config").arg(&toml).output().unwrap()).ended(2).stderr
+    };
+    for mode in [0o666, 0o620] {
+        let told = run(mode);
+        assert!(told.contains("another user can write") && told.contains("chmod go-w"), "{told}");
+    }
+    // What is one's own is read, and then it is the library that is not there.
+    pair.json(0, &["init", "--apply"]);
+    let told = run(0o600);
+    assert!(told.contains("load an extension") && told.contains("planted.so"), "{told}");
+}
