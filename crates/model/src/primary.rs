@@ -102,8 +102,9 @@ pub struct Pushed {
     pub refused: Vec<Key>,
     /// A pending write met one that it had not seen.
     pub conflicts: Vec<(Key, Conflict)>,
-    /// Births that got another stamp, with what they were.
-    pub raised: Vec<(Key, Version, Stamp)>,
+    /// Rows that were not known here, as they were offered and as they were taken: they may have
+    /// got other stamps.
+    pub given: Vec<(Key, Version, Version)>,
 }
 
 #[derive(Debug)]
@@ -568,8 +569,8 @@ impl Primary {
                     let stamp = version.live.stamp;
                     version.columns.iter_mut().for_each(|column| column.stamp = stamp);
                 }
-                if existing.is_none() && version.live.stamp != row.version.live.stamp {
-                    pushed.raised.push((*key, row.version.clone(), version.live.stamp));
+                if existing.is_none() {
+                    pushed.given.push((*key, row.version.clone(), version.clone()));
                 }
                 self.put(*key, version, txid, number);
             }

@@ -144,7 +144,7 @@ impl World {
                     }
                     Err(_) => Step::End(Outcome::Failed),
                     Ok(pushed) => {
-                        self.raised(&pushed);
+                        self.given(&pushed);
                         Step::Next(Box::new(Round::PushAcknowledge { batch, pushed }))
                     }
                 }
@@ -207,7 +207,7 @@ impl World {
                     }
                     Err(_) => Step::End(Outcome::Failed),
                     Ok(pushed) => {
-                        self.raised(&pushed);
+                        self.given(&pushed);
                         Step::Next(Box::new(Round::Finish { poll, batch, pushed, follow }))
                     }
                 }
@@ -424,10 +424,12 @@ impl World {
         logged
     }
 
-    fn raised(&mut self, pushed: &Pushed) {
-        for (key, birth, new) in &pushed.raised {
-            for (register, _) in registers(birth) {
-                self.truth.restamped(*key, register, birth, *new);
+    fn given(&mut self, pushed: &Pushed) {
+        for (key, offered, given) in &pushed.given {
+            for ((register, was), (_, is)) in registers(offered).zip(registers(given)) {
+                if was != is {
+                    self.truth.restamped(*key, register, offered, is);
+                }
             }
         }
     }
