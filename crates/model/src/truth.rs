@@ -325,11 +325,13 @@ impl Truth {
         for (key, version) in rows.iter().filter(|(_, version)| version.live.value) {
             let lives = self.history(self.in_version(*key, version, RegisterId::Live));
             for (register, stamp) in registers(version) {
-                if raised(*key, stamp) {
-                    continue;
-                }
                 let standing = self.in_version(*key, version, register);
                 let &[standing] = standing.as_slice() else { continue };
+                // What such a birth said nothing about was raised with it, as far as the horizon.
+                let silent = self.ops.get(standing).is_some_and(|op| op.void);
+                if raised(*key, if silent { version.live.stamp } else { stamp }) {
+                    continue;
+                }
                 // Of two that set one value it does not matter which stands: what the second
                 // replaced is gone either way.
                 let value = self.ops.get(standing).map(|op| &op.value);

@@ -37,6 +37,8 @@ pub struct World {
     pub removed: BTreeSet<Key>,
     /// Something has happened after which a file may have to compare everything.
     pub disturbed: bool,
+    /// Somebody has come past the triggers of a side.
+    pub passed: bool,
     pub writers: u16,
     pub identities: u32,
     pub breaks: usize,
@@ -101,6 +103,7 @@ impl World {
             lossy: false,
             removed: BTreeSet::new(),
             disturbed: false,
+            passed: false,
             writers,
             identities: 0,
             breaks: 0,
@@ -306,10 +309,11 @@ impl World {
             Event::ClockDrift { file, rate } => self.files[*file].rate = *rate,
             Event::PrimaryClockJump { skew } => self.primary.skew = *skew,
             Event::SchemaDrift { file: None, key, column, value } => {
-                self.disturbed = true;
+                (self.disturbed, self.passed) = (true, true);
                 self.primary.drift(*key, *column, value, &mut self.truth);
             }
             Event::SchemaDrift { file: Some(file), key, column, value } => {
+                self.passed = true;
                 self.files[*file].drift(*key, *column, value, &mut self.truth);
             }
             Event::Remove { file, key, told } => self.loosen(*file, &[(*key, None)], *told),
@@ -335,12 +339,13 @@ impl World {
             Some(file) => world.files[file].loosen(rows, told, &mut world.truth),
             None => world.primary.loosen(rows, told, &mut world.truth),
         });
+        self.passed = true;
         // A table that is prepared anew is another one for every file.
         self.disturbed |= file.is_none();
     }
 
     /// A process compares the values of both sides: what differs although everything was exchanged
-    /// came past the triggers.
+    /// came past the triggers. It is no way for the synchroniser to find what itself has missed.
     pub fn verify(&mut self, index: usize) {
         self.round(index);
         let process = &self.processes[index];
@@ -358,7 +363,10 @@ impl World {
         if !idle || self.equal(file) {
             return;
         }
-        let mut content = content.clone();
+        if !self.passed {
+            self.violate(format!("file {file} differs after everything was exchanged"));
+        }
+        let mut content = self.files[file].now.clone();
         self.broken(&mut content, Break::CaptureGap);
         self.files[file].commit(content, true);
     }
