@@ -313,7 +313,8 @@ impl World {
             }
             // A row that has changed since is another process's batch: it says of itself whether
             // PostgreSQL takes it.
-            let is_latest = content.rows.get(key).is_some_and(|row| row.seq <= batch.upto);
+            let is_latest = content.rows.get(key).is_some_and(|row| row.seq <= batch.upto)
+                || self.traps.has(Trap::LateAcknowledgement);
             if pushed.refused.contains(key) && !drops {
                 if is_latest {
                     content.quarantine.insert(*key);
@@ -367,13 +368,14 @@ impl World {
             return Step::End(Outcome::More);
         }
         let seen = self.traps.seen_epoch(poll.epoch, &content.tokens);
+        let purged = poll.purged.filter(|_| !self.traps.has(Trap::PurgeUnnoticed));
         let verdict = if poll.drifted && !self.traps.has(Trap::DriftUnnoticed) {
             Verdict::Broken(Break::CaptureGap)
         } else {
             let rotated = !self.traps.has(Trap::StaleTokenIsALoss);
             let before = if rotated { before } else { &content.tokens };
             let tokens = [before, &content.tokens];
-            judge_poll(epoch, snapshot, tokens, &seen, &poll.snapshot, poll.purged)
+            judge_poll(epoch, snapshot, tokens, &seen, &poll.snapshot, purged)
         };
         match verdict {
             Verdict::Broken(cause) => {

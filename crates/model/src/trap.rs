@@ -68,6 +68,8 @@ traps! {
     QuarantineDropped = "quarantine-dropped",
     /// A row that PostgreSQL does not know is judged by its highest stamp, not by its birth.
     HorizonByHighest = "horizon-by-highest",
+    /// A file that has not passed the purged deletes goes on from its cursor.
+    PurgeUnnoticed = "purge-unnoticed",
     /// What a server that lost transactions overwrites is not logged.
     SilentReconcile = "silent-reconcile",
     /// What a delete had beaten counts against the next life.
@@ -78,6 +80,8 @@ traps! {
     AnswerAfterFeed = "answer-after-feed",
     /// A new birth in the file lies above the tombstone, not above what the delete has met.
     BirthBelowBase = "birth-below-base",
+    /// An acknowledgement clears a row's quarantine though the row has changed since.
+    LateAcknowledgement = "late-acknowledgement",
     /// What PostgreSQL has lost of a row that it refuses stays settled.
     RefusedStaysSettled = "refused-stays-settled",
     /// The file restamps by an offset that it measured earlier.

@@ -359,7 +359,8 @@ impl World {
             && !self.files[file].blocked
             && !content.is_pending()
             && self.primary.epoch(content.id).is_server_of(epoch)
-            && !self.primary.is_ahead_of(snapshot);
+            && !self.primary.is_ahead_of(snapshot)
+            && self.primary.data.purged.is_none_or(|txid| snapshot.has_passed(txid));
         if !idle || self.equal(file) {
             return;
         }
@@ -384,7 +385,10 @@ impl World {
             };
             let (here, there): (Option<Vec<Value>>, Option<Vec<Value>>) =
                 (values(&here), values(&there));
-            here == there || (here.is_some() && content.quarantine.contains(key))
+            // A delete can be set aside as well as a row.
+            let set_aside = content.quarantine.contains(key)
+                && content.version(*key).is_some_and(|own| own.lives() == here.is_some());
+            here == there || set_aside
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind, Result, Store};
 use crate::merge::canonical_bytes;
-use crate::schema::{Column, quoted};
+use crate::schema::{Column, RowId, quoted};
 use crate::store::postgres::primary::Primary;
 use crate::store::sqlite::replica::{Content, LocalTable, Replica};
 use crate::store::sqlite::{carried, failed, from_sqlite};
@@ -16,8 +16,9 @@ const OPERATION: &str = "compare a part of a table in the SQLite file";
 /// The digests of a row's columns, in the order of the declaration.
 pub(crate) type Digests = Vec<[u8; 32]>;
 
-/// Keys in quarantine, with who has the row.
-pub(crate) type SetAside = BTreeSet<(i64, Store)>;
+/// Keys in quarantine, with who has what the other side refuses, and whether that is a row or its
+/// delete (`false`).
+pub(crate) type SetAside = BTreeSet<(i64, Store, bool)>;
 
 /// Rows with keys above `after` and up to `upto` (`None`: to the end).
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,14 @@ pub(crate) struct Part {
     pub table: usize,
     pub after: Option<i64>,
     pub upto: Option<i64>,
+}
+
+impl Part {
+    fn contains(&self, id: RowId) -> bool {
+        id.table == self.table
+            && self.after.is_none_or(|after| id.key > after)
+            && self.upto.is_none_or(|upto| id.key <= upto)
+    }
 }
 
 /// The rows of a part, on one side.
@@ -88,11 +97,44 @@ impl Sides<'_> {
         Ok((Rows { digests, nameless: 0 }, here))
     }
 
-    /// The keys of the table that are in quarantine, with who has the row: the other side refuses it.
-    pub(crate) async fn set_aside(&self, table: usize) -> Result<SetAside> {
+    /// How many keys of the table are in quarantine.
+    pub(crate) async fn quarantined(&self, table: usize) -> Result<u64> {
         let entries = self.file(|content| content.quarantine()).await?;
         let of_table = entries.iter().filter(|one| one.id.table == table);
-        Ok(of_table.map(|one| (one.id.key, one.refused_by.other())).collect())
+        Ok(u64::try_from(of_table.count()).unwrap_or(u64::MAX))
+    }
+
+    /// What of the part is in quarantine, when PostgreSQL has these rows of it.
+    pub(crate) async fn set_aside(&self, part: &Part, there: &Rows) -> Result<SetAside> {
+        let part = *part;
+        let mut set_aside = self
+            .file(move |content| {
+                let mut found = SetAside::new();
+                let entries = content.quarantine()?;
+                for one in entries.iter().filter(|one| part.contains(one.id)) {
+                    let lives = match one.refused_by {
+                        Store::Postgres => {
+                            content.row(one.id)?.is_some_and(|row| row.tracked.version.lives())
+                        }
+                        Store::Sqlite => true,
+                    };
+                    found.insert((one.id.key, one.refused_by.other(), lives));
+                }
+                Ok(found)
+            })
+            .await?;
+        let known: BTreeSet<i64> = there.digests.iter().map(|(key, _)| *key).collect();
+        let missing =
+            |one: &&(i64, Store, bool)| one.1 == Store::Postgres && !known.contains(&one.0);
+        let missing: Vec<_> = set_aside.iter().filter(missing).copied().collect();
+        for (key, store, _) in missing {
+            // Few: the file has a trigger of its own that keeps rows from being deleted.
+            let row = self.primary.row(RowId { table: part.table, key }).await?;
+            if row.is_some_and(|row| !row.version.live.value) {
+                set_aside.insert((key, store, false));
+            }
+        }
+        Ok(set_aside)
     }
 
     async fn file<T: Send + 'static>(

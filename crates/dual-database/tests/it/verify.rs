@@ -83,6 +83,32 @@ async fn what_a_file_cannot_give_equals_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_delete_that_a_side_refuses_is_set_aside_and_nothing_differs_for_it() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    scene.sql("INSERT INTO accounts (owner, balance) VALUES (1, 1), (2, 2), (3, 3)");
+    node.sync().await;
+    scene.sql(
+        "CREATE FUNCTION keeps() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+           IF OLD.owner = 1 THEN RETURN NULL; END IF; RETURN OLD; END $$; \
+         CREATE TRIGGER keeps BEFORE DELETE ON accounts FOR EACH ROW EXECUTE FUNCTION keeps()",
+    );
+    node.script(
+        "CREATE TRIGGER keeps BEFORE DELETE ON accounts WHEN old.owner = 2 \
+         BEGIN SELECT RAISE(IGNORE); END",
+    );
+    node.script("DELETE FROM accounts WHERE owner = 1");
+    scene.sql("DELETE FROM accounts WHERE owner = 2");
+    node.sync().await;
+    let pool = pool(&scene).await;
+    let found = verify(&pool, &node).await.unwrap();
+    let accounts = &found.tables[1];
+    assert_eq!(accounts.quarantined, 2, "{found:?}");
+    assert!(!found.equal && !accounts.differs(), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_side_that_is_away_is_an_error_and_no_answer() {
     let server = Server::builder().start().unwrap();
     let scene = Scene::on(&server);

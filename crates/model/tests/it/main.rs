@@ -15,6 +15,7 @@ fn rare(trap: Trap) -> u64 {
         Trap::DriftUnnoticed => 8_100,
         Trap::RefusedStaysSettled => 10_900,
         Trap::BirthBelowBase => 23_100,
+        Trap::LateAcknowledgement => 29_400,
         Trap::NoLife => 33_000,
         Trap::PushUnlooked => 49_100,
         Trap::AnswerAfterFeed => 58_500,
@@ -62,6 +63,12 @@ fn seeds_that_once_broke_a_promise_keep_it() {
     assert_eq!(run(290_049, None).violation, None);
     assert_eq!(run(400_350, None).violation, None);
     assert_eq!(run(404_899, None).violation, None);
+    // A blank at the purge horizon stands for the equal value that was merged into it.
+    assert_eq!(run(54_866, None).violation, None);
+    assert_eq!(run(167_088, None).violation, None);
+    // A delete that was set aside, and a purge that is still to be noticed, are no difference.
+    assert_eq!(run(20_749, None).violation, None);
+    assert_eq!(run(64_932, None).violation, None);
 }
 
 #[test]

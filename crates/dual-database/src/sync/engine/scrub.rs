@@ -131,7 +131,7 @@ async fn look(
         }
     };
     let (there, here) = sides.rows(&part).await?;
-    if !looks.look(&there, &here, &sides.set_aside(part.table).await?) {
+    if !looks.look(&there, &here, &sides.set_aside(&part, &there).await?) {
         return Ok(Looked::Again(part, looks));
     }
     let mut found = TableDifference::default();
