@@ -101,7 +101,8 @@ impl World {
         // A birth that may have been deleted and purged meanwhile is given, and logged as such.
         let raised = |key: Key, stamp| {
             let entry = Conflict { register: RegisterId::Live, winner: stamp, loser: stamp };
-            logs().any(|log| log.contains(&(key, entry)))
+            let told = self.primary.data.told.contains(&(key, stamp));
+            told || logs().any(|log| log.contains(&(key, entry)))
         };
         let set_aside = self.files.iter().flat_map(|file| {
             let keys = file.now.quarantine.iter();

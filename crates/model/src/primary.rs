@@ -35,6 +35,10 @@ pub struct Durable {
     pub horizon: Stamp,
     pub purged: Option<u64>,
     pub log: Log,
+    /// Births of rows that a file had before it met anybody, with the stamps that they were raised
+    /// to: the plan of `init` has told a person of them. (Another file's copy of such a row may have
+    /// been deleted and purged.)
+    pub told: BTreeSet<(Key, Stamp)>,
     /// For the check: the deletes whose tombstones this server has purged. A restore to before
     /// the purge forgets them with everything else.
     pub buried: BTreeSet<OpId>,
@@ -536,6 +540,9 @@ impl Primary {
                     (Unknown::Delete, Some(_)) => (Some(row.version.clone()), Vec::new()),
                     (Unknown::GiveAndLog, _) => {
                         let (raised, logged) = risen(&row.version, self.data.horizon, self.now);
+                        if logged.is_none() {
+                            self.data.told.insert((*key, raised.live.stamp));
+                        }
                         (Some(raised), logged.into_iter().collect())
                     }
                     (Unknown::Give, _) => {
