@@ -131,8 +131,17 @@ impl Truth {
             !op.void || birth.filter(is_birth).is_none_or(|birth| births.contains(birth))
         };
         let ops = self.of(key, register, stamp);
-        ops.filter(|op| self.ops.get(*op).is_some_and(|op| stands(op) && of_this_life(op)))
-            .collect()
+        let found: Vec<OpId> =
+            ops.filter(|op| self.ops.get(*op).is_some_and(|op| stands(op))).collect();
+        // One that has got a stamp of its own since belongs to whatever life it stands in.
+        match found.as_slice() {
+            [_] if stamp > Stamp::ADOPTED_POSTGRES => found,
+            _ => {
+                let mut found = found;
+                found.retain(|op| self.ops.get(*op).is_some_and(of_this_life));
+                found
+            }
+        }
     }
 
     fn all_of(&self, key: Key, version: &Version) -> BTreeSet<OpId> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Done, Skipped};
 use crate::ledger::now;
@@ -18,6 +18,8 @@ use crate::world::World;
 const BUSY: Skipped = "its file is in trouble";
 /// How old what is written to a file may be when it is deleted, in microseconds.
 const MARGIN: u64 = 500_000;
+/// How long it is waited until somebody meets a page that was overwritten.
+const NOTICED: Duration = Duration::from_secs(20);
 
 fn node<'w>(world: &'w World, event: &Event) -> &'w Node {
     &world.nodes[event.pick(world.nodes.len())]
@@ -116,10 +118,23 @@ pub(super) fn corrupt(world: &World, event: &Event) -> Result<Done, Skipped> {
     let Ok(_guard) = node.trouble.try_lock() else { return Err(BUSY) };
     // What is in the log would cover the page.
     let _ = shell::sqlite(&node.file, "-list", "PRAGMA wal_checkpoint(TRUNCATE);");
+    let before = set_aside(node);
     let page = wreck(&node.file, event.choice).map_err(|_| "its file cannot be written")?;
     node.wrecked.store(now(), Ordering::SeqCst);
+    // Until somebody meets the page the file is written on, and goes with it.
+    let until = Instant::now() + NOTICED;
+    while set_aside(node) == before && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let lost_to = (set_aside(node) != before).then(now);
     let note = Some(format!("page {page}"));
-    Ok(Done { lost_from: Some(0), note, ..done(node) })
+    Ok(Done { lost_from: Some(0), lost_to, note, ..done(node) })
+}
+
+/// How many damaged files were set aside beside the node's.
+fn set_aside(node: &Node) -> usize {
+    let files = fs::read_dir(&node.folder).into_iter().flatten().flatten();
+    files.filter(|file| file.file_name().to_string_lossy().contains(".corrupt-")).count()
 }
 
 /// Overwrites a page of a tree with zeros: whoever reads it sees that it is none.
