@@ -1,24 +1,40 @@
 //! The statements of the load, generated from the declaration. Staged rows are `s`, the
 //! store's rows `u`; `s.known` and its like have a bit for every column that the source knows.
+//! On PostgreSQL they say everything by its full name: those that write are read under the user's
+//! search path.
 
 use crate::import::staging::{bit, masks};
 use crate::schema::{Column, Dialect, Table, quoted};
 
+/// An operator by its full name.
+fn operator(dialect: Dialect, name: &str) -> String {
+    match dialect {
+        Dialect::Postgres => format!("OPERATOR(pg_catalog.{name})"),
+        Dialect::Sqlite => name.to_owned(),
+    }
+}
+
 /// The staged row's source knows the column.
-pub(super) fn known(table: &Table, position: usize) -> String {
+pub(super) fn known(dialect: Dialect, table: &Table, position: usize) -> String {
     let (mask, bit) = bit(position);
     let masks = masks(table);
-    format!("(s.{} & {bit}) <> 0", masks.get(mask).map_or("known", String::as_str))
+    let mask = masks.get(mask).map_or("known", String::as_str);
+    let (and, differs) = (operator(dialect, "&"), operator(dialect, "<>"));
+    format!("(s.{mask} {and} {bit}) {differs} 0")
 }
 
 /// The source knows the column and the store has something else in it.
 fn changed(dialect: Dialect, table: &Table, position: usize, column: &Column) -> String {
-    let differs = match dialect {
-        Dialect::Postgres => "IS DISTINCT FROM",
-        Dialect::Sqlite => "IS NOT",
-    };
     let name = quoted(column.name);
-    format!("({} AND u.{name} {differs} s.{name})", known(table, position))
+    let differs = match dialect {
+        Dialect::Postgres => {
+            let equals = operator(dialect, "=");
+            let both_null = format!("u.{name} IS NULL AND s.{name} IS NULL");
+            format!("NOT coalesce(u.{name} {equals} s.{name}, {both_null})")
+        }
+        Dialect::Sqlite => format!("u.{name} IS NOT s.{name}"),
+    };
+    format!("({} AND {differs})", known(dialect, table, position))
 }
 
 fn any_changed(dialect: Dialect, table: &Table) -> String {
@@ -55,12 +71,16 @@ pub(super) fn update(dialect: Dialect, table: &Table, store: &str, staged: &str)
         .data_columns()
         .map(|(position, column)| {
             let name = quoted(column.name);
-            format!("{name} = CASE WHEN {} THEN s.{name} ELSE u.{name} END", known(table, position))
+            format!(
+                "{name} = CASE WHEN {} THEN s.{name} ELSE u.{name} END",
+                known(dialect, table, position)
+            )
         })
         .collect();
     format!(
-        "UPDATE {store} AS u SET\n  {}\nFROM {staged} AS s\nWHERE u.{key} = s.{key} AND {}",
+        "UPDATE {store} AS u SET\n  {}\nFROM {staged} AS s\nWHERE u.{key} {} s.{key} AND {}",
         columns.join(",\n  "),
+        operator(dialect, "="),
         any_changed(dialect, table),
     )
 }
@@ -89,7 +109,7 @@ pub(super) fn insert_sqlite(
         let name = quoted(column.name);
         format!(
             "CASE WHEN {} OR e.{key} IS NULL THEN s.{name} ELSE e.{name} END",
-            known(table, position)
+            known(Dialect::Sqlite, table, position)
         )
     };
     let mut columns = vec![data_columns(table, "")];
@@ -118,9 +138,10 @@ pub(super) fn insert_postgres(table: &Table, store: &str, within: &str) -> Strin
     format!(
         "INSERT INTO {store} ({id}, {key}, {})\nOVERRIDING SYSTEM VALUE\n\
          SELECT i.id, s.{key}, {}\nFROM pg_temp.dual_staged AS s\n\
-         JOIN pg_temp.dual_issued AS i ON i.{key} = s.{key}\nWHERE i.fresh{within}\nORDER BY i.id",
+         JOIN pg_temp.dual_issued AS i ON i.{key} {} s.{key}\nWHERE i.fresh{within}\nORDER BY i.id",
         data_columns(table, ""),
         data_columns(table, "s."),
+        operator(Dialect::Postgres, "="),
     )
 }
 

@@ -169,15 +169,24 @@ impl FoundTable {
 }
 
 impl Catalog {
-    /// Reads what there is of `table`. A consistent answer needs an open transaction; without
-    /// one each question sees its own moment.
+    /// Reads what there is of `table`, in the session's transaction.
     ///
     /// # Errors
     /// As [`Session::query`].
     pub async fn read(session: &Session, table: &Table) -> Result<Catalog> {
-        let sql = "SELECT to_regclass($1)::oid";
-        let row = one(session, sql, &[(&quoted(table.name()), Type::TEXT)]).await?;
-        Catalog::read_of(session, table, get(&row, 0)?).await
+        let oid = Catalog::led(session, table).await?;
+        Catalog::read_of(session, table, oid).await
+    }
+
+    /// The table to which the user's search path leads.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub(super) async fn led(session: &Session, table: &Table) -> Result<Option<u32>> {
+        let sql = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
+        let name = quoted(table.name());
+        let rows = session.query_on_users_path(OPERATION, sql, &[(&name, Type::TEXT)]).await?;
+        get(&first(rows)?, 0)
     }
 
     /// The same of the table with that object id, wherever the search path leads; `None`: there is
@@ -192,7 +201,13 @@ impl Catalog {
         if let Some(row) = found {
             catalog.table = Some(read_table(session, table, &row).await?);
         }
-        let schema = catalog.table.as_ref().map(|found| found.schema.clone());
+        let schema = match &catalog.table {
+            Some(found) => Some(found.schema.clone()),
+            None => {
+                let sql = "SELECT pg_catalog.current_schema()::pg_catalog.text";
+                get(&first(session.query_on_users_path(OPERATION, sql, &[]).await?)?, 0)?
+            }
+        };
         let row = one(session, RIGHTS, &[(&schema, Type::TEXT)]).await?;
         catalog.rights = Rights {
             user: get(&row, 0)?,
@@ -263,8 +278,7 @@ const HANDED_OUT: &str = "SELECT coalesce(last_value, start_value), last_value I
      FROM pg_catalog.pg_sequences WHERE schemaname = $1 AND sequencename = $2";
 
 const RIGHTS: &str = "SELECT current_user::text, current_database()::text, \
-     coalesce($1, current_schema()::text), \
-     coalesce(has_schema_privilege(coalesce($1, current_schema()::text), 'CREATE'), false), \
+     $1, coalesce(has_schema_privilege($1, 'CREATE'), false), \
      has_database_privilege(current_database(), 'TEMPORARY'), \
      has_database_privilege(current_database(), 'CREATE')";
 
@@ -384,7 +398,11 @@ async fn count(session: &Session, table: &Table, found: &mut FoundTable) -> Resu
 }
 
 async fn one(session: &Session, sql: &str, parameters: &[Parameter<'_>]) -> Result<Row> {
-    session.query(OPERATION, sql, parameters).await?.into_iter().next().ok_or_else(|| {
+    first(session.query(OPERATION, sql, parameters).await?)
+}
+
+fn first(rows: Vec<Row>) -> Result<Row> {
+    rows.into_iter().next().ok_or_else(|| {
         Error::new(Kind::Unavailable(Store::Postgres), OPERATION, "a question has no answer")
     })
 }

@@ -42,6 +42,8 @@ pub(super) struct Connected {
     pub(super) version: u32,
     /// The database's encoding is SQL_ASCII.
     pub(super) takes_any_bytes: bool,
+    /// The search path of the user's.
+    pub(super) path: String,
 }
 
 /// The first host that takes writes.
@@ -242,8 +244,8 @@ where
         drop(connection);
         ring.notify_one();
     });
-    let (peer, version, takes_any_bytes) = (peer.clone(), 0, false);
-    let connected = Connected { client, task, closing, bell, peer, version, takes_any_bytes };
+    let (peer, version, takes_any_bytes, path) = (peer.clone(), 0, false, String::new());
+    let connected = Connected { client, task, closing, bell, peer, version, takes_any_bytes, path };
     inspect(connected).await.map_err(Refusal::Other)
 }
 
@@ -304,9 +306,11 @@ fn tls_failure(
 
 /// Whether this server is new enough and takes writes.
 async fn inspect(mut connected: Connected) -> Result<Connected> {
-    const QUESTION: &str = "SELECT current_setting('server_version_num'), pg_is_in_recovery(), \
-         current_setting('transaction_read_only'), current_user, current_database(), \
-         current_setting('server_encoding')";
+    const QUESTION: &str = "SELECT pg_catalog.current_setting('server_version_num'), \
+         pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'), \
+         current_user, pg_catalog.current_database(), \
+         pg_catalog.current_setting('server_encoding'), \
+         pg_catalog.current_setting('search_path')";
     let answer = connected
         .client
         .simple_query(QUESTION)
@@ -343,6 +347,7 @@ async fn inspect(mut connected: Connected) -> Result<Connected> {
     connected.peer.user = field(3).to_owned();
     connected.peer.database = field(4).to_owned();
     connected.takes_any_bytes = field(5) == "SQL_ASCII";
+    connected.path = field(6).to_owned();
     Ok(connected)
 }
 

@@ -24,5 +24,6 @@ pub use copy::{CopyIn, CopyOut};
 use failure::is_unsupported;
 pub use failure::{ServerError, is_retryable, sqlstate};
 pub use session::{Access, Call, Limits, Parameter, Session};
-use session::{both, every};
+pub(crate) use session::{OURS, USERS};
+use session::{both, every, switched};
 pub use url::{Masked, RootCertificates, Settings, SslMode, mask};

@@ -244,7 +244,7 @@ impl PostgresLoad {
             .data_columns()
             .map(|(position, column)| {
                 let name = quoted(column.name);
-                let known = sql::known(&self.table, position);
+                let known = sql::known(Dialect::Postgres, &self.table, position);
                 format!(", CASE WHEN NOT {known} THEN u.{name}::text END")
             })
             .collect();

@@ -28,7 +28,7 @@ pub(super) async fn was_committed(target: &Target, transaction: i64, run_id: &st
     let ended = async {
         loop {
             let parameters = [(&transaction as &(dyn ToSql + Sync), Type::INT8)];
-            let status = session.query(operation, "SELECT txid_status($1)", &parameters).await;
+            let status = session.ask(operation, "SELECT txid_status($1)", &parameters).await;
             let status: Option<String> = status.ok()?.first()?.try_get(0).ok()?;
             if status.as_deref() != Some("in progress") {
                 return Some(());
@@ -38,6 +38,7 @@ pub(super) async fn was_committed(target: &Target, transaction: i64, run_id: &st
     };
     tokio::time::timeout(SETTLED, ended).await.ok()??;
     // By its own id: with clocks that differ it need not be the last one.
+    session.begin(operation).await.ok()?;
     if !has(&session, "to_regclass('dual.import_run')").await.ok()? {
         return Some(false);
     }

@@ -5,17 +5,23 @@ use super::PostgresLoad;
 use crate::error::{Result, Store};
 use crate::import::load::{Refusal, sql};
 use crate::schema::Dialect;
+use crate::store::postgres::{OURS, USERS};
 
 impl PostgresLoad {
     /// Writes the staged rows between two rows of the source, both included.
     pub(super) async fn write_range(&self, range: (i64, i64)) -> Result<(u64, u64)> {
         let operation = "write to PostgreSQL";
         let staged = "pg_temp.dual_staged";
-        let within = format!(" AND s.row BETWEEN {} AND {}", range.0, range.1);
+        let within = format!(
+            " AND s.row OPERATOR(pg_catalog.>=) {} AND s.row OPERATOR(pg_catalog.<=) {}",
+            range.0, range.1
+        );
+        self.session.batch(operation, USERS).await?;
         let update = sql::update(Dialect::Postgres, &self.table, &self.store, staged) + &within;
         let updated = self.session.execute(operation, &update, &[]).await?;
         let insert = sql::insert_postgres(&self.table, &self.store, &within);
         let inserted = self.session.execute(operation, &insert, &[]).await?;
+        self.session.batch(operation, OURS).await?;
         Ok((updated, inserted))
     }
 

@@ -4,7 +4,7 @@ use super::layout::{Layout, next};
 use crate::schema::quoted_text;
 
 /// The version of everything in the schema `dual`.
-pub const FORMAT: i32 = 3;
+pub const FORMAT: i32 = 4;
 
 /// What every installation has, whatever its tables: each statement can be repeated.
 ///

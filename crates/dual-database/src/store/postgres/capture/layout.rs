@@ -16,6 +16,10 @@ const UTF8: &str = concat!(
     r"|\\u00f4[\\u0080-\\u008f][\\u0080-\\u00bf]{2})*$'",
 );
 
+/// `=` and `>`, of the server's own. What is said by full names means the same under any search path.
+pub(in crate::store::postgres) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
+const ABOVE: &str = "OPERATOR(pg_catalog.>)";
+
 /// A column that has a stamp of its own in the sidecar.
 #[derive(Clone, Debug)]
 pub(in crate::store::postgres) struct Register {
@@ -107,7 +111,7 @@ impl Layout {
         let bad = self.registers.iter().enumerate().filter(|(_, r)| r.kind == LogicalType::Text);
         let bad: String = bad
             .map(|(at, r)| {
-                let long = format!(" WHEN {} > {LONGEST} THEN '{at}'", r.length(row));
+                let long = format!(" WHEN {} {ABOVE} {LONGEST} THEN '{at}'", r.length(row));
                 match self.any_bytes {
                     true => format!("{long} WHEN NOT {} THEN '{at}'", is_utf8(&r.read(row))),
                     false => long,
@@ -135,7 +139,7 @@ impl Layout {
         let columns =
             self.each(", ", |r| format!("{} bigint, {} {}", r.stamp, r.value, r.carried()));
         format!(
-            "jsonb_to_recordset({json}) AS m (key bigint, alive boolean, life bigint, {columns})"
+            "pg_catalog.jsonb_to_recordset({json}) AS m (key bigint, alive boolean, life bigint, {columns})"
         )
     }
 
@@ -163,7 +167,7 @@ impl Register {
         let name = format!("{row}.{}", self.column);
         match &self.default {
             Some(default) => {
-                format!("({name} IS NULL OR {name} = {default}{})", self.collation())
+                format!("({name} IS NULL OR {name} {EQUALS} {default}{})", self.collation())
             }
             None => format!("{name} IS NULL"),
         }
@@ -175,14 +179,17 @@ impl Register {
         let column = self.read(row);
         match (self.kind, any_bytes) {
             (LogicalType::Text, true) => format!(
-                "CASE WHEN {} > {LONGEST} THEN NULL WHEN {} THEN {column}::text END",
+                "CASE WHEN {} {ABOVE} {LONGEST} THEN NULL WHEN {} THEN {column}::pg_catalog.text END",
                 self.length(row),
                 is_utf8(&column)
             ),
             (LogicalType::Text, false) => {
-                format!("CASE WHEN {} <= {LONGEST} THEN {column}::text END", self.length(row))
+                let length = self.length(row);
+                format!(
+                    "CASE WHEN NOT {length} {ABOVE} {LONGEST} THEN {column}::pg_catalog.text END"
+                )
             }
-            _ => format!("{column}::text"),
+            _ => format!("{column}::pg_catalog.text"),
         }
     }
 
@@ -191,11 +198,11 @@ impl Register {
     }
 
     fn length(&self, row: &str) -> String {
-        format!("octet_length({}::text)", self.read(row))
+        format!("pg_catalog.octet_length({}::pg_catalog.text)", self.read(row))
     }
 
     pub(super) fn collation(&self) -> &'static str {
-        if self.kind == LogicalType::Text { " COLLATE \"C\"" } else { "" }
+        if self.kind == LogicalType::Text { " COLLATE pg_catalog.\"C\"" } else { "" }
     }
 
     /// The value that the mark `m` gives it.
@@ -222,7 +229,7 @@ impl Register {
 
 /// Whether the value, an expression, is well-formed UTF-8, in a database whose characters are bytes.
 pub(in crate::store::postgres) fn is_utf8(value: &str) -> String {
-    format!("({value}::text COLLATE \"C\" ~ {UTF8})")
+    format!("({value}::pg_catalog.text COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.~) {UTF8})")
 }
 
 /// `stamp::Stamp::next` for the writer 0, as an expression.

@@ -2,9 +2,10 @@
 //! return arrays of text, because what a statement costs before it does anything grows with the
 //! number of its columns, and one without a FROM is the cheapest there is.
 
-use super::layout::{Layout, Register, next};
+use super::layout::{EQUALS, Layout, Register, next};
 use super::triggers::{TRIGGERS, ring};
 use crate::schema::{quoted_body, quoted_text};
+use crate::store::postgres::switched;
 
 /// The code of an insert of a row that is there.
 pub(super) const EXISTS: &str = "DU004";
@@ -66,14 +67,16 @@ END
     /// It does in a few statements by key what `write` and `settle` do, as long as nobody else has
     /// a trigger on the table. Then nothing can have made another row of it between the statement
     /// and its capture, so capture leaves that row out and the stamps are set here: the sidecar row
-    /// is looked at once the data row is ours, which nobody passes.
+    /// is looked at once the data row is ours, which nobody passes. The three statements that write
+    /// the data row are read under the user's path, and say everything by its full name.
     pub(super) fn put_function(&self) -> String {
         let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
-        let (registers, above) = (self.each(", ", |r| r.stamp.clone()), next("dual_proposal"));
+        let registers = self.each(", ", |r| r.stamp.clone());
+        let [theirs, ours] = switched("dual_set");
         let head = format!(
             "CREATE FUNCTION {}(dual_key bigint, dual_alive boolean, dual_marked boolean[],
   dual_values text[], dual_proposal bigint, dual_file uuid, dual_relations text[])
-RETURNS text[] LANGUAGE plpgsql
+RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 {PLANS} SET datestyle = 'ISO, YMD' AS ",
             self.function("put"),
         );
@@ -89,6 +92,7 @@ DECLARE
   dual_left text[];
   dual_stamps bigint[];
   dual_above bigint;
+  dual_next bigint := {above};
   dual_horizon bigint;
 BEGIN
   IF (SELECT count(*) FROM pg_catalog.pg_trigger AS t
@@ -100,20 +104,22 @@ BEGIN
       {marks}) AS m), dual_proposal, '[]') AS w;
   ELSE
     dual_set := set_config('dual.put', dual_own || {mine} || dual_key, true);
+    {theirs}
     IF dual_alive THEN
       INSERT INTO {target} AS u ({key}, {columns})
       VALUES (dual_key, {given})
       ON CONFLICT ({key}) DO NOTHING
-      RETURNING u.{surrogate}::text, ARRAY[{values}], ARRAY[{born}]
+      RETURNING u.{surrogate}::pg_catalog.text, ARRAY[{values}], ARRAY[{born}]
       INTO dual_surrogate, dual_left, dual_stamps;
     ELSIF NOT dual_alive THEN
-      DELETE FROM {target} AS u WHERE u.{key} = dual_key;
+      DELETE FROM {target} AS u WHERE u.{key} {EQUALS} dual_key;
     ELSE
       UPDATE {target} AS u SET {updated}
-      WHERE u.{key} = dual_key
-      RETURNING u.{surrogate}::text, ARRAY[{values}], ARRAY[{changed}]
+      WHERE u.{key} {EQUALS} dual_key
+      RETURNING u.{surrogate}::pg_catalog.text, ARRAY[{values}], ARRAY[{changed}]
       INTO dual_surrogate, dual_left, dual_stamps;
     END IF;
+    {ours}
     IF NOT FOUND THEN
       IF dual_alive THEN
         RAISE EXCEPTION 'row exists in %, key %', {name}, dual_key USING ERRCODE = '{EXISTS}';
@@ -165,6 +171,7 @@ BEGIN
 END
 ",
             rings = ring("dual_proposal"),
+            above = next("dual_proposal"),
             left_out = self.left_out("dual_key"),
             write = self.function("write"),
             epoch = crate::stamp::EPOCH_UNIX_MS,
@@ -186,12 +193,12 @@ END
                 r.given(at),
             )),
             born = self.numbered(",\n        ", |at, r| format!(
-                "CASE WHEN NOT ({}) THEN {above} WHEN {} THEN 0 ELSE dual_proposal END",
+                "CASE WHEN NOT ({}) THEN dual_next WHEN {} THEN 0 ELSE dual_proposal END",
                 r.is_given(at),
                 r.silent("u"),
             )),
             changed = self.numbered(",\n        ", |at, r| format!(
-                "CASE WHEN {} THEN dual_proposal ELSE {above} END",
+                "CASE WHEN {} THEN dual_proposal ELSE dual_next END",
                 r.is_given(at),
             )),
             replaced = self.numbered(",\n      ", |at, r| format!(
@@ -231,6 +238,7 @@ impl Register {
     /// The row has that value.
     fn is_given(&self, at: usize) -> String {
         let (name, value, collation) = (&self.column, self.given(at), self.collation());
-        format!("u.{name} IS NOT DISTINCT FROM ({value}){collation}")
+        let both_null = format!("u.{name} IS NULL AND {value} IS NULL");
+        format!("coalesce(u.{name} {EQUALS} ({value}){collation}, {both_null})")
     }
 }

@@ -1,8 +1,9 @@
 //! The function by which the library writes several rows: one call for a table, nothing dynamic.
 
-use super::layout::{Layout, Register};
+use super::layout::{EQUALS, Layout, Register};
 use super::single::{ABSENT, EXISTS, LEFT_OUT, MISSING};
 use crate::schema::{quoted_body, quoted_text};
+use crate::store::postgres::switched;
 
 impl Layout {
     /// The function that does the changes of one table, given as marks
@@ -13,15 +14,16 @@ impl Layout {
     /// All of it is by key. Rows are locked in the order of their keys before anything else, if
     /// there are several; a single one is locked by its own statement.
     ///
-    /// It has the caller's rights and search path: the user's triggers fire within it, and may
-    /// rely on theirs.
+    /// It has the caller's rights. The statements that write rows are read under the user's search path,
+    /// on which the user's triggers may rely, and say everything by its full name.
     pub(super) fn write_function(&self) -> String {
         let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
         let columns = self.each(", ", |r| r.column.clone());
+        let [theirs, _] = switched("dual_set");
         let head = format!(
             "CREATE FUNCTION {}(dual_changes jsonb, dual_proposal bigint, dual_reads jsonb)
 RETURNS TABLE (row_before jsonb, row_after jsonb, row_surrogate bigint, row_values text[])
-LANGUAGE plpgsql SET enable_seqscan = off
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS ",
             self.function("write"),
         );
@@ -30,6 +32,7 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS ",
 DECLARE
   dual_own bigint := txid_current();
   dual_wrong bigint;
+  dual_set text;
 BEGIN
   IF split_part(current_setting('dual.before', true), ':', 1) IS DISTINCT FROM dual_own::text THEN
     PERFORM set_config('dual.before', dual_own || ':', true);
@@ -50,18 +53,21 @@ BEGIN
     END IF;
   END IF;
   IF dual_changes @> '[{{\"alive\": false}}]' THEN
+    {theirs}
     WITH done AS (DELETE FROM {target} AS u USING {marks}
-      WHERE NOT m.alive AND u.{key} = m.key
+      WHERE NOT m.alive AND u.{key} {EQUALS} m.key
       RETURNING u.{key})
     {undone_delete}
   END IF;
   IF dual_changes @> '[{{\"alive\": null}}]' THEN
+    {theirs}
     WITH done AS (UPDATE {target} AS u SET {updated}
-      FROM {marks} WHERE m.alive IS NULL AND u.{key} = m.key
+      FROM {marks} WHERE m.alive IS NULL AND u.{key} {EQUALS} m.key
       RETURNING u.{key})
     {undone_update}
   END IF;
   IF dual_changes @> '[{{\"alive\": true}}]' THEN
+    {theirs}
     WITH done AS (INSERT INTO {target} AS u ({key}, {columns})
       SELECT m.key, {inserted} FROM {marks} WHERE m.alive
       ON CONFLICT ({key}) DO NOTHING RETURNING u.{key})
@@ -107,9 +113,10 @@ END
         };
         format!(
             "SELECT m.key INTO dual_wrong
-    FROM jsonb_to_recordset(dual_changes) AS m (key bigint, alive boolean)
-    WHERE {these} AND m.key NOT IN (SELECT d.{key} FROM done AS d)
+    FROM pg_catalog.jsonb_to_recordset(dual_changes) AS m (key bigint, alive boolean)
+    WHERE {these} AND NOT m.key {EQUALS} ANY (SELECT d.{key} FROM done AS d)
     LIMIT 1;
+    {ours}
     IF FOUND THEN
       IF {expected}EXISTS (SELECT FROM {target} AS u WHERE u.{key} = dual_wrong) THEN
         {absent}RAISE EXCEPTION 'row {what} in %, key %', {name}, dual_wrong USING ERRCODE = '{code}';
@@ -117,6 +124,7 @@ END
       {left_out}
     END IF;",
             left_out = self.left_out("dual_wrong"),
+            ours = switched("dual_set")[1],
             key = self.key,
             target = self.target,
         )

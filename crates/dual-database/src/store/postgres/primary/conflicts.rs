@@ -81,8 +81,9 @@ impl Primary<'_> {
     /// # Errors
     /// As for [`crate::store::postgres::Session::query`].
     pub async fn review_all(&self) -> Result<u64> {
-        let sql = "UPDATE dual.conflict SET reviewed = true WHERE NOT reviewed";
-        self.session.execute("review PostgreSQL's conflicts", sql, &[]).await
+        let sql = "WITH done AS (UPDATE dual.conflict SET reviewed = true WHERE NOT reviewed \
+                   RETURNING id) SELECT count(*) FROM done";
+        self.counted("review PostgreSQL's conflicts", sql, &[]).await
     }
 
     /// Removes entries that were noted so long ago, the oldest first and a few at a time; says how
@@ -93,20 +94,33 @@ impl Primary<'_> {
     pub async fn forget_conflicts(&self, keep: Duration) -> Result<u64> {
         // By number, as they were noted: what a file told late waits until it is among the oldest.
         let sql = format!(
-            "DELETE FROM dual.conflict WHERE id IN \
+            "WITH done AS (DELETE FROM dual.conflict WHERE id IN \
              (SELECT id FROM dual.conflict ORDER BY id LIMIT {CHUNK}) \
-             AND noted < clock_timestamp() - $1 * interval '1 second'"
+             AND noted < clock_timestamp() - $1 * interval '1 second' RETURNING id) \
+             SELECT count(*) FROM done"
         );
         let seconds = keep.as_secs_f64();
         let parameters: [Parameter<'_>; 1] = [(&seconds, Type::FLOAT8)];
         let mut forgotten = 0;
         loop {
             let operation = "forget PostgreSQL's old conflicts";
-            match self.session.execute(operation, &sql, &parameters).await? {
+            match self.counted(operation, &sql, &parameters).await? {
                 0 => return Ok(forgotten),
                 some => forgotten += some,
             }
         }
+    }
+
+    /// Changes entries by a statement that says how many.
+    async fn counted(
+        &self,
+        operation: &'static str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<u64> {
+        let rows = self.session.repeat(operation, sql, parameters).await?;
+        let count: i64 = column(rows.first().ok_or_else(|| unexpected(operation))?, 0, operation)?;
+        u64::try_from(count).map_err(|_| unexpected(operation))
     }
 
     /// Adds entries that a file has noted by itself; those that are there stay as they are.

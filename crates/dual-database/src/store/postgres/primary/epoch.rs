@@ -158,7 +158,7 @@ impl Primary<'_> {
         // As nearly always: a process takes over the number of one that is gone. Nobody gives
         // back what it has claimed, so there is nothing to lock.
         let held = session
-            .query(
+            .ask(
                 operation,
                 "SELECT FROM unnest($1) AS n WHERE NOT EXISTS (SELECT FROM dual.writer AS w \
                  WHERE w.number = n AND w.file = $2::text::uuid)",
@@ -219,7 +219,7 @@ impl Primary<'_> {
                    VALUES ($1::text::uuid, clock_timestamp(), $2) ON CONFLICT (file) \
                    DO UPDATE SET seen = excluded.seen, cursor = excluded.cursor";
         let parameters: [Parameter<'_>; 2] = [(&file, Type::TEXT), (&cursor, Type::TEXT)];
-        self.session.execute("leave word on PostgreSQL", sql, &parameters).await.map(|_| ())
+        self.session.repeat("leave word on PostgreSQL", sql, &parameters).await.map(|_| ())
     }
 }
 

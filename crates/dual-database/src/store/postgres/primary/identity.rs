@@ -32,18 +32,17 @@ pub(super) struct Known {
     pub shadowed: Option<String>,
 }
 
-/// `$1` the name, `$2` the name as the search path takes it, `$3` the sidecar. An installation of an
+/// `$1` the name, `$2` the table to which the user's search path leads, `$3` the sidecar. An installation of an
 /// earlier format knows the table by its object id alone.
 const KNOWN: &str = "WITH k AS (SELECT to_jsonb(t) AS j FROM dual.tracked AS t WHERE t.name = $1), \
      r AS (SELECT (j ->> 'target')::oid AS target, j ->> 'relation' AS relation FROM k) \
      SELECT r.target, r.relation, \
      (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class AS c \
        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = r.target), \
-     to_regclass(coalesce(r.relation, $2))::oid, \
+     CASE WHEN r.relation IS NULL THEN $2 ELSE to_regclass(r.relation)::oid END, \
      (parse_ident(r.relation))[1], \
      (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class AS c \
-       JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($2)), \
-     to_regclass($2)::oid, \
+       JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = $2), \
      ARRAY(SELECT substr(a.attname, 3) FROM pg_catalog.pg_attribute AS a \
        WHERE a.attrelid = to_regclass($3) AND a.attname LIKE 's\\_%' AND NOT a.attisdropped) \
      FROM r";
@@ -62,8 +61,9 @@ impl Known {
             return Ok(unknown);
         }
         let (name, path) = (table.name(), quoted(table.name()));
+        let first = Catalog::led(session, table).await?;
         let parameters: [crate::store::postgres::Parameter<'_>; 3] =
-            [(&name, Type::TEXT), (&path, Type::TEXT), (&sidecar, Type::TEXT)];
+            [(&name, Type::TEXT), (&first, Type::OID), (&sidecar, Type::TEXT)];
         let rows = session.query(OPERATION, KNOWN, &parameters).await?;
         let Some(row) = rows.first() else { return Ok(unknown) };
         let target: u32 = column(row, 0, OPERATION)?;
@@ -79,14 +79,13 @@ impl Known {
             (Some(is), None) => Identity::Renamed { was, is },
             (None, None) => Identity::Dropped { was, schema: column(row, 4, OPERATION)? },
         };
-        let (shown, first): (Option<String>, Option<u32>) =
-            (column(row, 5, OPERATION)?, column(row, 6, OPERATION)?);
+        let shown: Option<String> = column(row, 5, OPERATION)?;
         let shadowed = match identity {
             Identity::There { oid } => shown.filter(|_| first != Some(oid)),
             Identity::Renamed { .. } | Identity::Dropped { .. } => shown,
             Identity::Untracked => None,
         };
-        Ok(Known { identity, columns: column(row, 7, OPERATION)?, shadowed })
+        Ok(Known { identity, columns: column(row, 6, OPERATION)?, shadowed })
     }
 
     /// What the server has of the table that is meant.

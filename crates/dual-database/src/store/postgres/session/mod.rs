@@ -1,6 +1,7 @@
 //! One connection on which no wait is endless.
 
 mod limits;
+mod path;
 mod together;
 mod transact;
 
@@ -8,8 +9,12 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use futures_util::future::join;
 pub use limits::Limits;
 use limits::milliseconds;
+use path::kept;
+pub(super) use path::switched;
+pub(crate) use path::{OURS, USERS};
 pub(super) use together::{both, every};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -55,6 +60,7 @@ pub struct Session {
     limits: Limits,
     version: u32,
     takes_any_bytes: bool,
+    path: String,
     state: AtomicU8,
 }
 
@@ -72,10 +78,22 @@ impl Session {
     /// configuration (no such database, TLS, not PostgreSQL, older than 12).
     pub async fn open(settings: &Settings, limits: &Limits) -> Result<Session> {
         // Boxed: it is deep, inside of every call, and futures nest.
-        let Connected { client, task, closing, bell, peer, version, takes_any_bytes } =
-            Box::pin(connect(settings, limits)).await?;
+        let connected = Box::pin(connect(settings, limits)).await?;
+        let Connected { client, task, closing, bell, peer, version, takes_any_bytes, path } =
+            connected;
         let (limits, state) = (*limits, AtomicU8::new(State::Idle as u8));
-        Ok(Session { client, task, closing, bell, peer, limits, version, takes_any_bytes, state })
+        Ok(Session {
+            client,
+            task,
+            closing,
+            bell,
+            peer,
+            limits,
+            version,
+            takes_any_bytes,
+            path,
+            state,
+        })
     }
 
     /// The server's version as in `server_version_num`: 150018 for 15.18.
@@ -132,7 +150,9 @@ impl Session {
         matches!(self.state(), State::InTransaction | State::Doubtful)
     }
 
-    /// Runs statements without parameters, separated by `;`.
+    /// Runs statements without parameters, separated by `;`. Outside of a transaction they are read
+    /// under the user's search path, and have to say everything by its full name ([`path`]); so it is
+    /// with the next two.
     ///
     /// # Errors
     /// As the server's SQLSTATE says; unavailable after a time-out or a lost connection.
@@ -218,9 +238,11 @@ impl Session {
     /// key, or read once; and what must not read a table whole looks so dear when it does, that
     /// a server before 18 would spend 200 ms on that in every new session. Rows that a policy hides
     /// are not gone: without `row_security` a statement that would not see them is refused (42501).
+    /// The search path is ours ([`path`]).
     fn opening(&self, begin: &str) -> String {
+        let path = kept(&self.path);
         format!(
-            "{begin}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
+            "{begin}; {path}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
              SET LOCAL idle_in_transaction_session_timeout = {}; \
              SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL timezone = 'UTC'; \
              SET LOCAL standard_conforming_strings = on; SET LOCAL extra_float_digits = 3; \
@@ -253,7 +275,11 @@ impl Session {
         }
         self.set(State::Doubtful);
         let limit = self.limits.answer();
-        match tokio::time::timeout(limit, self.client.batch_execute("COMMIT")).await {
+        let (client, path) = (&self.client, self.client.batch_execute(USERS));
+        // If the first is refused, COMMIT rolls back.
+        let work = join(path, client.batch_execute("COMMIT"));
+        let answer = tokio::time::timeout(limit, work).await;
+        match answer.map(|(pathed, committed)| pathed.and(committed)) {
             Ok(Ok(())) => {
                 self.set(State::Idle);
                 Ok(())

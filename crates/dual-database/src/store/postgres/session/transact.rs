@@ -1,9 +1,9 @@
 //! A whole transaction in one round trip.
 
-use futures_util::future::{join_all, join3};
+use futures_util::future::{join_all, join4};
 use tokio_postgres::Row;
 
-use super::{Parameter, Session, State};
+use super::{Parameter, Session, State, USERS};
 use crate::Result;
 use crate::store::postgres::failure::{commit_unknown, leaves_commit_open, misuse, standby};
 
@@ -23,14 +23,16 @@ pub enum Access {
     Read,
     /// It may have been committed though its answer was lost.
     Write,
+    /// The same, but doing it twice is like doing it once: a lost answer is no more than that.
+    Repeat,
 }
 
 /// `BEGIN`, with a commit that a crash of the server does not lose. Each statement has to see what was
 /// committed before it, whatever the defaults of server, database and role are. Not for a transaction
 /// with one snapshot: the question would take it, and a table may have to be locked before.
 pub(super) const DURABLE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE; \
-     SELECT set_config('synchronous_commit', 'on', true) \
-     WHERE current_setting('synchronous_commit') = 'off'";
+     SELECT pg_catalog.set_config('synchronous_commit', 'on', true) \
+     WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'";
 /// One that changes nothing.
 const READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE";
 /// One that sees one moment throughout.
@@ -48,6 +50,20 @@ impl Session {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>> {
         let answers = self.transact(operation, Access::Read, &[Call { sql, parameters }]).await?;
+        Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
+    /// Changes something in a transaction of its own, in one round trip: what may be done twice.
+    ///
+    /// # Errors
+    /// As for [`Session::query`].
+    pub async fn repeat(
+        &self,
+        operation: &'static str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>> {
+        let answers = self.transact(operation, Access::Repeat, &[Call { sql, parameters }]).await?;
         Ok(answers.into_iter().next().unwrap_or_default())
     }
 
@@ -73,27 +89,37 @@ impl Session {
         self.set(State::Doubtful);
         let opening = self.opening(match access {
             Access::Read => READING,
-            Access::Write => DURABLE,
+            Access::Write | Access::Repeat => DURABLE,
         });
         // The driver sends at the first poll, and joined futures are polled in their order.
         let calls = calls.iter().map(|call| self.client.query_typed(call.sql, call.parameters));
+        // A message of its own: if a statement has failed it is refused, and COMMIT has to come all the
+        // same.
+        let path = async {
+            match access {
+                Access::Read => Ok(()),
+                Access::Write | Access::Repeat => self.client.batch_execute(USERS).await,
+            }
+        };
         // Boxed, as above.
-        let all = Box::pin(join3(
+        let all = Box::pin(join4(
             self.client.batch_execute(&opening),
             join_all(calls),
+            path,
             self.client.batch_execute("COMMIT"),
         ));
         let limit = self.limits.answer();
         let lost = |failure| match access {
-            Access::Read => failure,
+            Access::Read | Access::Repeat => failure,
             Access::Write => commit_unknown(operation, failure),
         };
-        let Ok((begun, answers, committed)) = tokio::time::timeout(limit, all).await else {
+        let Ok((begun, answers, pathed, committed)) = tokio::time::timeout(limit, all).await else {
             self.kill();
             return Err(lost(self.peer.silent(operation, limit)));
         };
         let is_begun = begun.is_ok();
         let answers = begun.and_then(|()| answers.into_iter().collect());
+        let answers = answers.and_then(|rows: Vec<_>| pathed.map(|()| rows));
         match (answers, committed) {
             (Ok(rows), Ok(())) => {
                 self.set(State::Idle);

@@ -16,7 +16,9 @@ use crate::store::postgres::capture::{Settled, settle};
 use crate::store::postgres::primary::conflicts::Noted;
 use crate::store::postgres::primary::row::column;
 use crate::store::postgres::primary::{Primary, RemoteTable};
-use crate::store::postgres::{Parameter, ServerError, both, every, is_unsupported, sqlstate};
+use crate::store::postgres::{
+    OURS, Parameter, ServerError, USERS, both, every, is_unsupported, sqlstate,
+};
 use crate::value::Value;
 use crate::{Error, Kind, Result};
 
@@ -361,7 +363,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         }
     }
 
-    /// Sends everything at once; returns the surrogates of what was inserted or updated, by key,
+    /// Sends everything at once, what writes rows under the user's search path; returns the surrogates of what was inserted or updated, by key,
     /// and what stands in the sidecar.
     async fn write(
         &self,
@@ -382,8 +384,10 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
             let each = chunks.map(|m| settle(session, &table.table, &table.layout, m, None));
             every(each).await
         };
-        let begin = session.batch(OPERATION, "SAVEPOINT dual_push");
-        let ((), (answers, settled)) = both(begin, both(work, settling)).await?;
+        let begin = format!("SAVEPOINT dual_push; {USERS}");
+        let begin = session.batch(OPERATION, &begin);
+        let ours = session.batch(OPERATION, OURS);
+        let ((), (answers, ((), settled))) = both(begin, both(work, both(ours, settling))).await?;
         let mut written: BTreeMap<i64, Option<i64>> = BTreeMap::new();
         for row in answers.iter().flatten() {
             written.insert(column(row, 0, OPERATION)?, column(row, 1, OPERATION)?);

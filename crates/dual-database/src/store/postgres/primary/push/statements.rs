@@ -1,4 +1,5 @@
-//! The statements that write decided rows into one table, set by set.
+//! The statements that write decided rows into one table, set by set. They are read under the
+//! user's search path, so they say everything by its full name.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use super::Job;
 use super::decide::text;
 use super::unique::Unique;
 use crate::schema::{Dialect, LogicalType};
-use crate::store::postgres::capture::Mark;
+use crate::store::postgres::capture::{EQUALS, Mark};
 use crate::store::postgres::primary::RemoteTable;
 
 /// How many rows one statement takes.
@@ -54,7 +55,7 @@ pub(super) fn statements(
     let (target, key) = (&table.layout.target, &table.layout.key);
     let deleted: Vec<i64> = jobs.iter().filter(|job| job.dies()).map(|job| job.id.key).collect();
     for keys in deleted.chunks(CHUNK) {
-        let sql = format!("DELETE FROM {target} WHERE {key} = ANY ($1)");
+        let sql = format!("DELETE FROM {target} WHERE {key} {EQUALS} ANY ($1)");
         statements.push(Statement::new(sql).with(keys.to_vec(), Type::INT8_ARRAY));
     }
     for parked in parked {
@@ -105,14 +106,17 @@ fn insert(table: &RemoteTable, jobs: &[&Job<'_>], number: Number) -> Statement {
         Number::Own => {
             into = format!("{surrogate}, ");
             from = "n.number, ".to_owned();
-            let numbers = format!("unnest($1::bigint[], ${}::bigint[])", all.len() + 2);
-            rows = format!("{rows} JOIN {numbers} AS n (k, number) ON n.k = v.k");
+            let numbers =
+                together(["$1::bigint[]".to_owned(), format!("${}::bigint[]", all.len() + 2)]);
+            rows = format!("{rows} JOIN {numbers} AS n (k, number) ON n.k {EQUALS} v.k");
             only = format!(
-                " WHERE NOT EXISTS (SELECT FROM {target} AS u WHERE u.{surrogate} = n.number)"
+                " WHERE NOT EXISTS (SELECT FROM {target} AS u \
+                 WHERE u.{surrogate} {EQUALS} n.number)"
             );
         }
         Number::Rest => {
-            only = format!(" WHERE NOT EXISTS (SELECT FROM {target} AS u WHERE u.{key} = v.k)");
+            only =
+                format!(" WHERE NOT EXISTS (SELECT FROM {target} AS u WHERE u.{key} {EQUALS} v.k)");
         }
     }
     let overriding = if number == Number::Own { " OVERRIDING SYSTEM VALUE" } else { "" };
@@ -131,7 +135,7 @@ fn insert(table: &RemoteTable, jobs: &[&Job<'_>], number: Number) -> Statement {
 
 fn update(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statement {
     let sql = format!(
-        "UPDATE {target} AS u SET {set} FROM {rows} WHERE u.{key} = v.k \
+        "UPDATE {target} AS u SET {set} FROM {rows} WHERE u.{key} {EQUALS} v.k \
          RETURNING u.{key}::bigint, u.{surrogate}::bigint",
         target = table.layout.target,
         set = assigned(table, columns, |name, value| format!("{name} = {value}")),
@@ -156,19 +160,23 @@ pub(super) struct Parked {
 fn park(table: &RemoteTable, parked: &Parked, first: usize, keys: &[i64]) -> Option<Statement> {
     let register = table.layout.registers.get(parked.column)?;
     let (target, key, name) = (&table.layout.target, &table.layout.key, &register.column);
-    let number = format!("(array_position($1, {key}::bigint) + {first})");
+    let plus = "OPERATOR(pg_catalog.+)";
+    let number = format!("(pg_catalog.array_position($1, {key}::bigint) {plus} {first})");
     // From the far end of the type.
     let value = match (parked.nullable, register.kind) {
         (true, _) => "NULL".to_owned(),
-        (false, LogicalType::Text) => format!("'parked ' || {number}"),
-        (false, LogicalType::Int) => format!("-2147483648 + {number}"),
-        (false, LogicalType::BigInt) => format!("-9223372036854775808 + {number}"),
+        (false, LogicalType::Text) => {
+            format!("'parked ' OPERATOR(pg_catalog.||) {number}::pg_catalog.text")
+        }
+        (false, LogicalType::Int) => format!("(-2147483648) {plus} {number}"),
+        (false, LogicalType::BigInt) => format!("(-9223372036854775808) {plus} {number}"),
         (false, LogicalType::Timestamp) => {
-            format!("timestamp '0001-01-01' + {number} * interval '1 microsecond'")
+            let step = "OPERATOR(pg_catalog.*) interval '1 microsecond'";
+            format!("timestamp '0001-01-01' {plus} ({number} {step})")
         }
         (false, LogicalType::Bool) => return None,
     };
-    let sql = format!("UPDATE {target} SET {name} = {value} WHERE {key} = ANY ($1)");
+    let sql = format!("UPDATE {target} SET {name} = {value} WHERE {key} {EQUALS} ANY ($1)");
     Some(Statement::new(sql).with(keys.to_vec(), Type::INT8_ARRAY))
 }
 
@@ -193,9 +201,17 @@ fn assigned(
 }
 
 fn arrays(columns: usize) -> String {
-    let arrays: Vec<String> = (0..columns).map(|at| format!(", ${}::text[]", at + 2)).collect();
+    let keys = std::iter::once("$1::bigint[]".to_owned());
+    let arrays =
+        together(keys.chain((0..columns).map(|at| format!("${}::pg_catalog.text[]", at + 2))));
     let names: Vec<String> = (0..columns).map(|at| format!(", c{at}")).collect();
-    format!("unnest($1::bigint[]{}) AS v (k{})", arrays.concat(), names.concat())
+    format!("{arrays} AS v (k{})", names.concat())
+}
+
+/// The elements of arrays, side by side: what `unnest` of several is short for.
+fn together(arrays: impl IntoIterator<Item = String>) -> String {
+    let each = arrays.into_iter().map(|array| format!("pg_catalog.unnest({array})"));
+    format!("ROWS FROM ({})", each.collect::<Vec<_>>().join(", "))
 }
 
 fn filled(statement: Statement, columns: &[usize], jobs: &[&Job<'_>]) -> Statement {

@@ -1,0 +1,212 @@
+//! Others who may make things in a schema of the search path: nothing of theirs runs for us. And the
+//! user's own triggers, which see the path that they would see without us.
+
+use std::time::Duration;
+
+use dual_database::database::{RepairPreference, UserFilter, UserPatch};
+use dual_database::import::meaning::Mapping;
+use dual_database::import::source::{CsvSource, Source};
+use dual_database::import::{Import, Silent, StoreOutcome, Target, WriteOptions};
+use dual_database::schema::{Making, users};
+use dual_database::store::postgres::{Limits, Settings};
+use dual_database::store::sqlite::File;
+use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
+use dual_database::uninstall::uninstall;
+use dual_database::{DualDatabase, init};
+use futures_util::StreamExt;
+
+use crate::api_scene::{Scene, TIMEOUT, Wire};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What an outsider writes, who is not to run into the traps himself.
+fn outside(scene: &Scene<'_>, sql: &str) {
+    scene.database.execute(&format!("SET search_path = pg_catalog; {sql}")).unwrap();
+}
+
+fn name(text: &str) -> UserPatch {
+    UserPatch::new().first_name(text)
+}
+
+/// Imports a sheet into both stores.
+async fn import(scene: &Scene<'_>, options: WriteOptions) {
+    let path = scene.folder.path().join("sheet.csv");
+    std::fs::write(
+        &path,
+        "Telegram ID,Имя,Телефон\n701,Анна,+79990000001\n702,Борис,+79990000002\n3,Новое,\n",
+    )
+    .unwrap();
+    let mut source = Source::from(CsvSource::open(&path).await.unwrap());
+    let mapping = Mapping::built_in(&users()).unwrap();
+    let import = Import::stage(&mut source, mapping, users(), &Silent).await.unwrap();
+    let target = Target {
+        postgres: Settings::parse(&scene.database.url()).unwrap(),
+        limits: Limits::default(),
+        sqlite: File::look(&scene.file()).unwrap(),
+        busy: Duration::from_secs(5),
+    };
+    let report = import.write(&target, options, &Silent, std::future::pending()).await.unwrap();
+    let (StoreOutcome::Done(plan) | StoreOutcome::Planned(plan)) = &report.postgres else {
+        panic!("{report:?}")
+    };
+    assert_eq!((plan.inserted, plan.updated), (2, 1), "{report:?}");
+}
+
+/// Everything that the product does.
+async fn walk(scene: &Scene<'_>) {
+    let stores = init::Stores {
+        postgres: Settings::parse(&scene.database.url()).unwrap(),
+        limits: Limits::default(),
+        sqlite: ReplicaSettings {
+            path: scene.file(),
+            busy: Duration::from_secs(5),
+            tables: [users()].into(),
+            making: Making::default(),
+            extensions: Vec::new(),
+        },
+    };
+    let joining = init::Joining::default;
+    init::plan(&stores, joining()).await.unwrap();
+    init::apply(&stores, joining(), PATIENCE).await.unwrap();
+    assert!(init::plan(&stores, joining()).await.unwrap().is_done());
+    let db = scene.open().await;
+    calls(&db).await;
+    outside(
+        scene,
+        "INSERT INTO public.users (user_id, first_name) VALUES (20, 'outside'), (21, 'gone'); \
+         UPDATE public.users SET first_name = 'again' WHERE user_id = 20; \
+         UPDATE public.users SET user_id = 22 WHERE user_id = 21; \
+         DELETE FROM public.users WHERE user_id = 22",
+    );
+    scene
+        .outsider()
+        .execute_batch(
+            "INSERT INTO users (user_id, first_name, register_date) \
+             VALUES (30, 'here', '2025-01-01 10:00:00'); \
+             UPDATE users SET phone_number = '+79' WHERE user_id = 3; \
+             DELETE FROM users WHERE user_id = 1",
+        )
+        .unwrap();
+    db.sync_now(PATIENCE).await.unwrap();
+    // What both sides set without each other.
+    scene.proxy.set(Wire::Refuse);
+    db.update_user(2, &name("away")).await.unwrap();
+    outside(scene, "UPDATE public.users SET first_name = 'there' WHERE user_id = 2");
+    scene.proxy.set(Wire::Pass);
+    let quiet = async {
+        while db.status().await.unwrap().pending_to_postgres != Some(0) {
+            let _ = db.sync_now(PATIENCE).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, quiet).await.unwrap();
+    assert!(!db.conflicts(10).await.unwrap().is_empty());
+    db.review_conflicts().await.unwrap();
+    // Past the triggers, and a person's word about it.
+    outside(
+        scene,
+        "ALTER TABLE public.users DISABLE TRIGGER USER; \
+         UPDATE public.users SET first_name = 'unseen' WHERE user_id = 20; \
+         INSERT INTO public.users (user_id, first_name) VALUES (40, 'loaded'); \
+         ALTER TABLE public.users ENABLE TRIGGER USER",
+    );
+    db.repair(RepairPreference::Postgres).await.unwrap();
+    let verified = db.verify().await.unwrap();
+    assert!(verified.equal, "{verified:?}");
+    db.close(PATIENCE).await;
+    for dry_run in [true, false] {
+        import(scene, WriteOptions { dry_run, ..WriteOptions::default() }).await;
+    }
+    let settings = Settings::parse(&scene.database.url()).unwrap();
+    let gone =
+        uninstall(&settings, &Limits::default(), &scene.file(), Duration::from_secs(5)).await;
+    gone.postgres.unwrap();
+    gone.sqlite.unwrap();
+}
+
+/// Each call of the library's.
+async fn calls(db: &DualDatabase) {
+    for id in 1..=5 {
+        db.add_user(&name("new").user_id(id)).await.unwrap();
+    }
+    db.add_user(&name("twice").user_id(1)).await.unwrap_err();
+    db.update_user(2, &name("other").phone_number("+7999")).await.unwrap();
+    db.update_user(99, &name("nobody")).await.unwrap_err();
+    db.upsert_user(&name("more").user_id(6)).await.unwrap();
+    db.delete_user(5).await.unwrap();
+    assert!(db.get_user(2).await.unwrap().value.is_some());
+    assert_eq!(db.get_all_users(Some(10)).await.unwrap().value.len(), 5);
+    let filter = UserFilter::new().contains("first_name", "e").unwrap();
+    assert_eq!(db.count_users(&filter).await.unwrap().value, 5);
+    assert_eq!(db.find_users(&filter, Some(2)).await.unwrap().value.len(), 2);
+    let mut all = std::pin::pin!(db.users(&filter));
+    while let Some(user) = all.next().await {
+        user.unwrap();
+    }
+    db.transaction(async |tx| {
+        tx.get_user(3).await?;
+        tx.add_user(&name("one").user_id(11))?;
+        tx.update_user(3, &name("two")).await?;
+        tx.delete_user(6).await
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_others_have_made_runs_for_us() {
+    for (name, exact, path) in
+        [("hostile", "false", None), ("hostile_first", "true", Some("public, pg_catalog"))]
+    {
+        let scene = Scene::shared(name);
+        let traps = include_str!("hostile.sql").replace("{exact}", exact);
+        outside(&scene, &traps);
+        if let Some(path) = path {
+            let database = scene.database.name();
+            outside(&scene, &format!("ALTER DATABASE \"{database}\" SET search_path = {path}"));
+        }
+        walk(&scene).await;
+        let ran = scene.postgres("SELECT last_value FROM public.ran WHERE is_called");
+        assert_eq!(ran, None, "{name}: traps have run");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_users_triggers_see_the_path_that_they_would_see_without_us() {
+    let scene = Scene::shared("paths");
+    let db = scene.open().await;
+    scene
+        .database
+        .execute(
+            "CREATE TABLE seen (path text, at text); \
+             CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+               INSERT INTO seen VALUES (current_setting('search_path'), TG_NAME || TG_OP); \
+               RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END; END $$; \
+             CREATE TRIGGER before BEFORE INSERT OR UPDATE OR DELETE ON users \
+               FOR EACH ROW EXECUTE FUNCTION look(); \
+             CREATE CONSTRAINT TRIGGER late AFTER INSERT OR UPDATE OR DELETE ON users \
+               DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look()",
+        )
+        .unwrap();
+    let seen = || {
+        let sql = "SELECT string_agg(DISTINCT path, '; ') || ' ' || count(DISTINCT at) FROM seen";
+        let found = scene.postgres(sql);
+        scene.database.execute("TRUNCATE seen").unwrap();
+        found
+    };
+    let own = Some("\"$user\", public 6".to_owned());
+    calls(&db).await;
+    assert_eq!(seen(), own, "calls");
+    scene
+        .outsider()
+        .execute_batch(
+            "INSERT INTO users (user_id, first_name) VALUES (30, 'here'); \
+             UPDATE users SET phone_number = '+79' WHERE user_id = 3; \
+             DELETE FROM users WHERE user_id = 1",
+        )
+        .unwrap();
+    db.sync_now(PATIENCE).await.unwrap();
+    assert_eq!(seen(), own, "the synchroniser");
+    db.close(TIMEOUT).await;
+    import(&scene, WriteOptions::default()).await;
+    assert_eq!(seen(), Some("\"$user\", public 4".to_owned()), "an import");
+}
