@@ -65,7 +65,8 @@
 //! - [`import`]: a Google Sheet or a CSV file into both stores, in two phases;
 //! - [`store`]: the two stores, one room each: connection, catalog, codec, statements;
 //! - [`schema`] and [`value`]: what both sides agree on;
-//! - [`error`]: one error type for everything public; [`phase`]: where the time goes, in the log.
+//! - [`error`]: one error type for everything public; [`phase`]: where the time goes, in the log;
+//!   `private`: how files with people's data are made.
 
 pub mod clock;
 pub mod database;
@@ -75,6 +76,7 @@ pub mod import;
 pub mod init;
 pub mod merge;
 pub mod phase;
+mod private;
 pub mod schema;
 pub mod stamp;
 pub mod store;

@@ -19,6 +19,7 @@ pub(crate) use codec::carried;
 pub use codec::{Undecodable, from_sqlite, to_sqlite};
 pub use failure::failed;
 pub(crate) use failure::kind_of;
+pub(crate) use file::make;
 pub use file::{File, SCHEMA, attach, remove_if_empty};
 pub(crate) use functions::define_functions;
 pub use thread::Owner;
