@@ -31,6 +31,7 @@ mod import_wide;
 mod init;
 mod postgres_catalog;
 mod postgres_jit;
+mod postgres_libpq;
 mod postgres_session;
 mod postgres_tls;
 mod primary_feed;
@@ -40,6 +41,7 @@ mod primary_read;
 mod primary_scene;
 mod primary_server;
 mod primary_write;
+mod private_files;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
 mod rejoin;
