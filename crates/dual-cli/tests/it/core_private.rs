@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::core_scene::{Pair, dual};
+use crate::core_scene::{Pair, dual, without_libpq};
 use crate::scene::Ran;
 
 /// The program with a umask that takes nothing away.
@@ -15,6 +15,7 @@ fn openly(pair: &Pair<'_>, words: &[&str]) -> Ran {
     command.args(["-c", "umask 000; exec \"$@\"", "sh", program]).args(words);
     command.env("DATABASE_URL", pair.database.url()).env("DATABASE_PATH", pair.path());
     command.env_remove("DUAL_LOG").env_remove("RUST_LOG").current_dir(pair.folder.path());
+    without_libpq(&mut command);
     Ran::of(command.output().unwrap())
 }
 
@@ -50,6 +51,48 @@ fn what_the_programs_make_is_its_owners() {
         ["migrate", "--csv", "users.in", "--rejects", "rejects.csv", "--max-rejects", "9", "--yes"];
     openly(&pair, &words).ended(1);
     all_are_private(pair.folder.path(), &["users.db", "rejects.csv"]);
+}
+
+/// What every user of the machine sees of a process.
+#[cfg(target_os = "linux")]
+fn listed(process: u32) -> String {
+    let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap();
+    String::from_utf8_lossy(&line).replace('\0', " ")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_password_among_the_arguments_is_taken_out_of_the_list_of_processes() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+    let pair = Pair::new();
+    let url = pair.database.url_as("postgres", Some("hunter2"));
+    pair.json(0, &["init", "--apply"]);
+    let mut child = pair
+        .command_to(&url, &["sync", "--watch", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("PostgreSQL up") {
+        assert_ne!(told.read_line(&mut text).unwrap(), 0, "{text}");
+    }
+    // The same process, and it does what it was told to.
+    let line = listed(child.id());
+    crate::core_scene::signal(&child, "TERM");
+    assert!(child.wait().unwrap().success());
+    told.read_to_string(&mut text).unwrap();
+    assert!(line.contains("sync --watch --json --sqlite-db-path"), "{line}");
+    assert!(!line.contains("hunter2") && !line.contains("pg-db-url"), "{line}");
+    assert_eq!(text.matches("in the list of processes").count(), 1, "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+
+    let ran = pair.run_to(&pair.database.url(), &["status"]).ended(0);
+    assert!(!ran.stderr.contains("list of processes"), "{}", ran.stderr);
+    let mut command = pair.command_to(&url, &["user", "list"]);
+    let ran = Ran::of(command.env("DATABASE_URL", "postgresql://nowhere.invalid/x").output().unwrap());
+    ran.ended(0);
 }
 
 #[test]
