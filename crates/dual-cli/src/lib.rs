@@ -2,6 +2,8 @@
 //!
 //! Data goes to stdout, everything else to stderr. Exit codes are those of [`exit`].
 
+#![forbid(unsafe_code)]
+
 pub mod arguments;
 pub mod commands;
 pub mod exit;

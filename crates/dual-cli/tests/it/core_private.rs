@@ -91,7 +91,8 @@ fn a_password_among_the_arguments_is_taken_out_of_the_list_of_processes() {
     let ran = pair.run_to(&pair.database.url(), &["status"]).ended(0);
     assert!(!ran.stderr.contains("list of processes"), "{}", ran.stderr);
     let mut command = pair.command_to(&url, &["user", "list"]);
-    let ran = Ran::of(command.env("DATABASE_URL", "postgresql://nowhere.invalid/x").output().unwrap());
+    let ran =
+        Ran::of(command.env("DATABASE_URL", "postgresql://nowhere.invalid/x").output().unwrap());
     ran.ended(0);
 }
 
