@@ -189,3 +189,42 @@ async fn a_bad_file_of_authorities_is_named() {
         assert!(error.message().contains(name), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_server_without_tls_is_given_it_and_not_done_without() {
+    let authority = Authority::new();
+    authority.issue("server", "localhost");
+    let server = Server::builder().start().unwrap();
+    let root = authority.path("ca.crt");
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let query = format!("sslmode={mode}");
+        let error = open(&server, "localhost", &query, Some(&root)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Configuration, "{}", error.chain());
+        let hint = error.hint().unwrap();
+        assert!(!hint.contains("sslmode") && !hint.contains("disable"), "{hint}");
+        if mode != "verify-full" {
+            continue;
+        }
+        // As the hint says.
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+        let owner = std::fs::metadata(server.data_dir()).unwrap();
+        for name in ["server.crt", "server.key"] {
+            let to = server.data_dir().join(name);
+            std::fs::copy(authority.path(name), &to).unwrap();
+            std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).unwrap();
+            chown(&to, Some(owner.uid()), Some(owner.gid())).unwrap();
+        }
+        let (_, sql) = hint.split_once("can run there: ").unwrap();
+        for statement in sql.split("; ") {
+            server.execute("postgres", statement).unwrap();
+        }
+    }
+    // A reload takes a moment.
+    let session = loop {
+        match open(&server, "localhost", "sslmode=verify-full", Some(&root)).await {
+            Ok(session) => break session,
+            Err(error) => assert!(error.message().contains("TLS"), "{}", error.chain()),
+        }
+    };
+    assert!(encrypted(session).await);
+}

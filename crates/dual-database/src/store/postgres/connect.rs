@@ -354,8 +354,8 @@ fn tls_failure(
         return Error::new(Kind::Unavailable(Store::Postgres), OPERATION, message);
     }
     let hint = if reason.contains("does not support TLS") {
-        "the server has no TLS: turn it on there (ssl = on, with ssl_cert_file and ssl_key_file, in \
-         postgresql.conf)"
+        "the server has no TLS: put server.crt and server.key into its data folder, and a superuser can \
+         run there: ALTER SYSTEM SET ssl = on; SELECT pg_reload_conf()"
     } else if reason.contains("UnknownIssuer") {
         "the certificate is not from a trusted authority: name the right one with sslrootcert=FILE"
     } else if reason.contains("not valid for any names") {
