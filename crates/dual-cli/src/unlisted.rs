@@ -17,9 +17,9 @@ const VARIABLE: &str = "DATABASE_URL";
 pub fn without_password(words: &[OsString]) {
     let Some(found) = Found::among(words) else { return };
     let again = again(words, &found);
-    let state = if again.is_some() { "was" } else { "is" };
+    let could = if again.is_some() { "could" } else { "can" };
     message(&format!(
-        "note: the password in {OPTION} {state} to be read by every user of this machine, in the list of \
+        "note: the password in {OPTION} {could} be read by every user of this machine, in the list of \
          processes; give the URL in {VARIABLE} or dual.toml, or the password in a password file (~/.pgpass)"
     ));
     if let Some(mut again) = again {
