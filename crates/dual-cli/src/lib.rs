@@ -2,16 +2,20 @@
 //!
 //! Data goes to stdout, everything else to stderr. Exit codes are those of [`exit`].
 
+#![forbid(unsafe_code)]
+
 pub mod arguments;
 pub mod commands;
 pub mod exit;
 pub mod output;
 pub mod settings;
+mod unlisted;
 
 use std::ffi::OsString;
 
 use arguments::{Command, Dual, DualMigrate, Global};
 use clap::Parser;
+use dual_database::store::postgres::Environment;
 use dual_database::{Error, Kind, Result};
 use exit::Exit;
 use settings::Stores;
@@ -36,11 +40,13 @@ fn run<A: Parser>(
     parts: impl FnOnce(A) -> (Global, Command),
 ) -> u8 {
     let words: Vec<OsString> = words.into_iter().collect();
+    unlisted::without_password(&words);
     let json = words.iter().any(|word| word == "--json");
-    let (global, command) = match A::try_parse_from(words) {
+    let (mut global, command) = match A::try_parse_from(words) {
         Ok(arguments) => parts(arguments),
         Err(error) => return output::usage(&error, json),
     };
+    global.environment = Environment::of_process();
     output::log_to_stderr(global.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

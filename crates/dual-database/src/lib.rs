@@ -65,22 +65,39 @@
 //! - [`import`]: a Google Sheet or a CSV file into both stores, in two phases;
 //! - [`store`]: the two stores, one room each: connection, catalog, codec, statements;
 //! - [`schema`] and [`value`]: what both sides agree on;
-//! - [`error`]: one error type for everything public; [`phase`]: where the time goes, in the log.
+//! - [`error`]: one error type for everything public; [`phase`]: where the time goes, in the log;
+//!   `private`: how files with people's data are made.
 
+#[forbid(unsafe_code)]
 pub mod clock;
+#[forbid(unsafe_code)]
 pub mod database;
+#[forbid(unsafe_code)]
 pub mod error;
+#[forbid(unsafe_code)]
 pub mod health;
+#[forbid(unsafe_code)]
 pub mod import;
+#[forbid(unsafe_code)]
 pub mod init;
+#[forbid(unsafe_code)]
 pub mod merge;
+#[forbid(unsafe_code)]
 pub mod phase;
+#[forbid(unsafe_code)]
+mod private;
+#[forbid(unsafe_code)]
 pub mod schema;
+#[forbid(unsafe_code)]
 pub mod stamp;
 pub mod store;
+#[forbid(unsafe_code)]
 pub mod sync;
+#[forbid(unsafe_code)]
 pub mod uninstall;
+#[forbid(unsafe_code)]
 pub mod value;
+#[forbid(unsafe_code)]
 pub mod verify;
 
 pub use database::{DualDatabase, blocking};

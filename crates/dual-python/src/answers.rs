@@ -87,6 +87,7 @@ pub fn status(py: Python<'_>, found: &Status) -> PyResult<Py<PyAny>> {
         found.sync,
         found.held_losses,
         found.wal_bytes,
+        found.exposed.as_deref(),
     );
     let told = (errors, failing, paused, verified, damage.transpose()?);
     (side(&found.postgres), side(&found.sqlite), numbers, told).into_py_any(py)

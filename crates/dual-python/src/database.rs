@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dual_database::database::{Builder, Prefer, RepairPreference, User, WriteMode};
+use dual_database::store::postgres::Environment;
 use dual_database::{DualDatabase, Result};
 use futures_util::stream::{Stream, StreamExt as _};
 use pyo3::prelude::*;
@@ -68,6 +69,7 @@ pub fn open(
     let verify = verify_interval.map(|every| seconds("verify_interval", every)).transpose()?;
     let builder = Builder::default()
         .postgres_url(pg_url)
+        .environment(Environment::of_process())
         .sqlite_path(sqlite_path)
         .prefer(prefer)
         .write_mode(mode)

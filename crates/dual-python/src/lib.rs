@@ -12,6 +12,8 @@
 //! No thread but Python's own ever calls Python, and from here nothing is called that could run
 //! code of Python: how a program ends depends on it, see DESIGN.md.
 
+#![forbid(unsafe_code)]
+
 mod answers;
 mod call;
 mod database;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,10 @@ from typing import Any, Callable, Dict, Iterator, List
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+
+# What libpq takes from the environment of whoever runs the tests.
+for name in [name for name in os.environ if name.startswith("PG")]:
+    del os.environ[name]
 
 import dual_database
 from dual_database import DualDatabase

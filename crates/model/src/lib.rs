@@ -12,6 +12,8 @@
 //! assert_eq!(report.violation, None);
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod check;
 mod compare;
 mod file;

@@ -1,5 +1,7 @@
 //! Runs seeds of the model and prints what was violated, with a short history to replay.
 
+#![forbid(unsafe_code)]
+
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;

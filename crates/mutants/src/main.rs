@@ -9,6 +9,8 @@
 //! `cargo run -p mutants` runs all, `cargo run -p mutants -- NAME…` some, `--quick` those that
 //! unit tests catch, `--list` none.
 
+#![forbid(unsafe_code)]
+
 mod list;
 mod suite;
 mod tree;

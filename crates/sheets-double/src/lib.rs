@@ -48,6 +48,8 @@
 //! `spreadsheetId` is served under every id. See [`Book`], [`Sheet`] and [`Cell`] for the
 //! members.
 
+#![forbid(unsafe_code)]
+
 mod a1;
 mod answer;
 mod book;

@@ -27,6 +27,8 @@
 //! # Ok::<(), throwaway_postgres::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod account;
 mod binaries;
 mod builder;

@@ -1,6 +1,8 @@
 //! `torture`: real servers, several processes, other people's programs and a nemesis; then the
 //! question whether what was acknowledged is still there. See `DESIGN.md`.
 
+#![forbid(unsafe_code)]
+
 mod check;
 mod crew;
 mod dump;

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
-use dual_database::store::postgres::Masked;
+use dual_database::store::postgres::{Environment, Masked};
 
 /// PostgreSQL and SQLite kept as one logical database.
 #[derive(Debug, Parser)]
@@ -76,6 +76,10 @@ pub struct Global {
     /// Tell on stderr what is going on; twice for more
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+
+    /// Where the URL's missing parts are taken from; nothing, unless a program says so
+    #[arg(skip)]
+    pub environment: Environment,
 }
 
 /// The commands of `dual`.

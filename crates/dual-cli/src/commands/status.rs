@@ -73,6 +73,7 @@ async fn without_file(stores: &Stores, sqlite: StoreState) -> Status {
         sync: "converging",
         held_losses: None,
         wal_bytes: None,
+        exposed: None,
         recent_errors: Vec::new(),
         failing: Vec::new(),
         paused: Vec::new(),

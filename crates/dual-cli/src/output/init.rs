@@ -7,6 +7,7 @@ use dual_database::sync::engine::Exchange;
 use serde::Serialize;
 
 use super::json::{line, store_word};
+use super::state::exposure;
 use crate::exit::Exit;
 
 /// The plan of `dual init`, and what became of it.
@@ -81,6 +82,7 @@ struct InitBody<'a> {
     pending: Option<u64>,
     quarantined: Option<u64>,
     held_losses: Option<usize>,
+    exposed: Option<&'a str>,
 }
 
 impl InitReport {
@@ -133,6 +135,7 @@ impl InitReport {
             pending: self.exchange().map(|exchange| exchange.pending),
             quarantined: self.exchange().map(|exchange| exchange.quarantined),
             held_losses: self.exchange().and_then(|exchange| exchange.held),
+            exposed: self.plan.exposed.as_deref(),
         })
     }
 
@@ -154,6 +157,9 @@ impl InitReport {
                 "\nthe file leaves another installation: what waits in it, in {pending} rows, goes to \
                  PostgreSQL as it is, deletes included; everything else joins as counted above"
             );
+        }
+        if let Some(permissions) = &self.plan.exposed {
+            let _ = writeln!(text, "\nothers can read the file: {}", exposure(permissions));
         }
         if let Some(copy) = &self.copy {
             let _ = writeln!(text, "\nthe file as it was before: {}", copy.display());

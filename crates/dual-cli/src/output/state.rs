@@ -43,6 +43,7 @@ struct StatusBody<'a> {
     sync: &'static str,
     held_losses: Option<usize>,
     wal_bytes: Option<u64>,
+    exposed: Option<&'a str>,
     recent_errors: Vec<RecentBody<'a>>,
     failing: Vec<FailingBody<'a>>,
     paused: Vec<PausedBody<'a>>,
@@ -136,6 +137,7 @@ pub fn status_document(status: &Status, reviewed: Option<u64>) -> String {
         sync: status.sync,
         held_losses: status.held_losses,
         wal_bytes: status.wal_bytes,
+        exposed: status.exposed.as_deref(),
         recent_errors: status.recent_errors.iter().map(recent).collect(),
         failing: status.failing.iter().map(FailingBody::new).collect(),
         paused: status.paused.iter().map(PausedBody::new).collect(),
@@ -266,6 +268,9 @@ pub fn status_text(status: &Status) -> String {
             let _ = writeln!(text, "  hint: {hint}");
         }
     }
+    if let Some(permissions) = &status.exposed {
+        let _ = writeln!(text, "{:<24}{}", "open to others", exposure(permissions));
+    }
     for damage in status.damage.iter().flatten() {
         let _ = writeln!(text, "{:<24}{}", "damaged file", time(damage.noted_ms));
         let _ = writeln!(text, "  {}", lost(damage));
@@ -282,6 +287,11 @@ pub fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "  {}  {}: {}", time(error.at_ms), error.store, error.message);
     }
     text
+}
+
+/// What is said of a file that others than its owner can use.
+pub(super) fn exposure(permissions: &str) -> String {
+    format!("the file has the permissions {permissions}; `chmod 600` keeps it for its owner")
 }
 
 /// What is known of a loss.

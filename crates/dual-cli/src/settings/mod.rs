@@ -8,7 +8,7 @@ mod migration;
 
 use std::path::{Path, PathBuf};
 
-use dual_database::store::postgres::{Masked, Settings};
+use dual_database::store::postgres::{Environment, Masked, Settings};
 use dual_database::store::sqlite::File;
 use dual_database::{DualDatabase, Error, Kind, Result};
 
@@ -32,6 +32,7 @@ pub enum Opening {
 #[derive(Clone, Debug)]
 pub struct Stores {
     postgres_url: Masked,
+    environment: Environment,
     /// PostgreSQL's settings.
     pub postgres: Settings,
     /// The SQLite file.
@@ -60,15 +61,18 @@ impl Stores {
         let url = url.ok_or_else(|| missing_store("--pg-db-url", "DATABASE_URL", "pg_db_url"))?;
         let path = path
             .ok_or_else(|| missing_store("--sqlite-db-path", "DATABASE_PATH", "sqlite_db_path"))?;
-        let postgres = Settings::parse(url.reveal()).map_err(|error| match error.hint() {
+        let postgres = Settings::resolve(url.reveal(), &global.environment).map_err(|error| {
+            match error.hint() {
             Some(_) => error,
             None => error.with_hint(
                 "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @ and %25 for \
                  % in the password",
             ),
+        }
         })?;
         let sqlite = File { extensions, ..File::look(&path)? };
-        Ok(Stores { postgres_url: url, postgres, sqlite })
+        let environment = global.environment.clone();
+        Ok(Stores { postgres_url: url, environment, postgres, sqlite })
     }
 
     /// Opens both as one database; `opening` says what for.
@@ -81,6 +85,7 @@ impl Stores {
         extensions
             .fold(builder, |builder, extension| builder.sqlite_extension(extension))
             .postgres_url(self.postgres_url.reveal())
+            .environment(self.environment.clone())
             .sqlite_path(&self.sqlite.path)
             .background(opening == Opening::ToWrite)
             .adopt(opening != Opening::ToLook)

@@ -132,8 +132,18 @@ pub fn dual() -> Command {
     for name in ["DATABASE_URL", "DATABASE_PATH", "DUAL_LOG", "RUST_LOG"] {
         command.env_remove(name);
     }
+    without_libpq(&mut command);
     command.stdin(Stdio::null());
     command
+}
+
+/// What libpq would take from the environment of whoever runs the tests.
+pub fn without_libpq(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"PG") {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// A URL on which nothing listens.

@@ -312,3 +312,82 @@ fn anchor(heading: &str) -> String {
         })
         .collect()
 }
+
+#[test]
+fn every_parameter_of_a_connection_is_in_the_reference() {
+    let folder = "crates/dual-database/src/store/postgres";
+    let source = read(&format!("{folder}/parameter.rs"));
+    let (_, known) = source.split_once("const KNOWN").unwrap();
+    let (known, _) = known.split_once("\n];").unwrap();
+    let parameters =
+        quoted_after(known, "\n    (\"").into_iter().chain(quoted_after(known, "\n        \""));
+    let parameters = parameters.filter(|name| !name.contains([' ', '=']));
+    all_in("docs/reference.md", 50, parameters);
+    let source = read(&format!("{folder}/environment.rs"));
+    let (_, read_ones) = source.split_once("const VARIABLES").unwrap();
+    all_in(
+        "docs/reference.md",
+        27,
+        quoted_after(read_ones, "(\"").into_iter().filter(|n| n.starts_with("PG")),
+    );
+    all_in("docs/reference.md", 3, ["PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGREQUIRESSL"]);
+}
+
+/// The files of Rust code below a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_stands_only_where_the_document_says() {
+    let mut files = Vec::new();
+    for folder in ["crates", "fuzz/fuzz_targets", "fuzz/src", "examples"] {
+        sources(&root().join(folder), &mut files);
+    }
+    assert!(files.len() > 300, "only {} files were looked at", files.len());
+    // Written apart, so that this file does not find itself.
+    let mark = ["uns", "afe"].concat();
+    let kinds =
+        [" {", " fn", " impl", " extern", " trait", "("].map(|kind| format!("{mark}{kind}"));
+    let found: Vec<String> = files
+        .into_iter()
+        .filter(|path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            let code = |line: &&str| !line.trim_start().starts_with("//");
+            text.lines().filter(code).any(|line| kinds.iter().any(|kind| line.contains(kind)))
+        })
+        .map(|path| path.strip_prefix(root()).unwrap().display().to_string())
+        .collect();
+    assert_eq!(found, ["crates/dual-database/src/store/sqlite/extension.rs"]);
+    all_in("docs/security.md", 1, found.iter().map(String::as_str));
+    // Where it can be, the compiler itself refuses it for good.
+    for name in std::fs::read_dir(root().join("crates")).unwrap() {
+        let folder = name.unwrap().path().join("src");
+        for head in ["lib.rs", "main.rs"].map(|file| folder.join(file)) {
+            let is_library = folder.ends_with("dual-database/src");
+            let Ok(text) = std::fs::read_to_string(&head) else { continue };
+            let forbids = text.contains(&format!("#![forbid({mark}_code)]"));
+            assert!(forbids || is_library, "{}", head.display());
+        }
+    }
+    for (file, open) in
+        [("lib.rs", "store"), ("store/mod.rs", "sqlite"), ("store/sqlite/mod.rs", "extension")]
+    {
+        let text = read(&format!("crates/dual-database/src/{file}"));
+        let lines: Vec<&str> = text.lines().collect();
+        for pair in lines.windows(2) {
+            let declares =
+                pair[1].ends_with(';') && pair[1].contains("mod ") && !pair[1].contains("use ");
+            let is_open = pair[1].ends_with(&format!("mod {open};"));
+            let forbids = pair[0] == format!("#[forbid({mark}_code)]");
+            assert!(!declares || is_open != forbids, "{file}: {}", pair[1]);
+        }
+    }
+}

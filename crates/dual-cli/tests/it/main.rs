@@ -11,6 +11,7 @@ mod core_init;
 mod core_joining;
 mod core_look;
 mod core_neighbours;
+mod core_private;
 mod core_restores;
 mod core_scene;
 mod core_settings;

@@ -258,6 +258,7 @@ pub fn bare() -> Command {
     {
         command.env_remove(name);
     }
+    crate::core_scene::without_libpq(&mut command);
     command.stdin(Stdio::null());
     command
 }

@@ -221,7 +221,7 @@ impl Builder {
                 return Err(wrong(message).with_hint("give 100 ms to 5 minutes"));
             }
         }
-        Ok(Checked { postgres: Settings::parse(url.reveal())?, path })
+        Ok(Checked { postgres: Settings::resolve(url.reveal(), &self.environment)?, path })
     }
 
     /// The server gives up before the call does, and says why.

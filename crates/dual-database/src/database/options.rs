@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::store::postgres::Masked;
+use crate::store::postgres::{Environment, Masked};
 use crate::sync::engine::StepHook;
 
 /// When a write is answered.
@@ -33,6 +33,7 @@ pub enum Prefer {
 #[derive(Clone, Debug)]
 pub struct Builder {
     pub(super) postgres_url: Option<Masked>,
+    pub(super) environment: Environment,
     pub(super) sqlite_path: Option<PathBuf>,
     pub(super) mode: WriteMode,
     pub(super) prefer: Prefer,
@@ -50,6 +51,7 @@ impl Default for Builder {
     fn default() -> Builder {
         Builder {
             postgres_url: None,
+            environment: Environment::default(),
             sqlite_path: None,
             mode: WriteMode::Both,
             prefer: Prefer::Postgres,
@@ -66,10 +68,28 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// PostgreSQL's URL, as libpq takes it.
+    /// PostgreSQL's URL, as libpq takes it. What it leaves out is taken from nowhere else, unless
+    /// [`Builder::environment`] says so.
     #[must_use]
     pub fn postgres_url(mut self, url: impl Into<String>) -> Builder {
         self.postgres_url = Some(Masked::from(url.into()));
+        self
+    }
+
+    /// Where libpq takes from what the URL leaves out: `PG…` variables, a password file, a service
+    /// file. The programs and the Python package take it from the process's own.
+    ///
+    /// ```
+    /// use dual_database::DualDatabase;
+    /// use dual_database::store::postgres::Environment;
+    ///
+    /// let builder = DualDatabase::builder()
+    ///     .postgres_url("postgresql://bot@db.example.org/bot")
+    ///     .environment(Environment::of_process());
+    /// ```
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Builder {
+        self.environment = environment;
         self
     }
 

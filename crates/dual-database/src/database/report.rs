@@ -127,6 +127,7 @@ impl Core {
             sync,
             held_losses,
             wal_bytes: self.wal_bytes(),
+            exposed: crate::private::exposed(&self.shared.sqlite.path),
             recent_errors: self.shared.health.recent(),
             failing,
             paused: local.as_ref().map(|local| local.paused.clone()).unwrap_or_default(),

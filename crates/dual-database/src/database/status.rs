@@ -36,6 +36,8 @@ pub struct Status {
     pub held_losses: Option<usize>,
     /// The size of the write-ahead log beside the file, in bytes.
     pub wal_bytes: Option<u64>,
+    /// The file's permissions, such as `0644`, if others than its owner may read or write it.
+    pub exposed: Option<String>,
     /// What went wrong lately in this process, the newest first.
     pub recent_errors: Vec<RecentError>,
     /// What the exchange fails at, in whichever process of the file, the last one first; empty once a

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::report::SetAside;
 use crate::error::{Error, Kind, Result};
+use crate::private;
 
 /// The columns of the CSV form, in their order.
 const COLUMNS: [&str; 8] =
@@ -14,6 +15,27 @@ const COLUMNS: [&str; 8] =
 enum Form {
     Csv(Box<csv::Writer<BufWriter<File>>>),
     JsonLines(BufWriter<File>),
+}
+
+fn make(path: &Path) -> std::io::Result<File> {
+    match private::create(path) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {
+            if path.is_symlink() {
+                return Err(std::io::Error::other("it is a link: name the file itself"));
+            }
+            let file = private::replace(path)?;
+            if let Some(permissions) = private::exposed(path) {
+                tracing::warn!(
+                    path = %path.display(),
+                    permissions,
+                    "others than its owner can read the file of rejects, which is replaced; `chmod \
+                     600` keeps it for its owner"
+                );
+            }
+            Ok(file)
+        }
+        made => made,
+    }
 }
 
 /// Writes rows and cells that were set aside into a file: `.csv` (with a heading) or `.jsonl`.
@@ -45,13 +67,14 @@ impl RejectsFile {
         }
     }
 
-    /// Makes the file, replacing an older one.
+    /// Makes the file, which nobody else can read; an older one is emptied and keeps its permissions, a
+    /// link is refused.
     ///
     /// # Errors
     /// [`Kind::Configuration`] for another ending, [`Kind::AccessDenied`] if it cannot be made.
     pub fn create(path: &Path) -> Result<RejectsFile> {
         RejectsFile::check(path)?;
-        let file = BufWriter::new(File::create(path).map_err(|cause| {
+        let file = BufWriter::new(make(path).map_err(|cause| {
             Error::new(
                 Kind::AccessDenied,
                 "make the file of rejects",

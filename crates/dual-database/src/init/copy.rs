@@ -1,9 +1,8 @@
 //! A copy of the file beside itself, before anything is done to it: whoever regrets the joining has
 //! the file as it was.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::clock;
 use crate::error::{Error, Kind, Result, Store};
+use crate::private::{self, Rights};
 use crate::store::sqlite::{File, failed, kind_of};
 
 const OPERATION: &str = "copy the SQLite file before it is joined";
@@ -81,7 +81,7 @@ fn reserve(path: &Path) -> Result<PathBuf> {
     loop {
         let again = if tries > 1 { format!("-{tries}") } else { String::new() };
         let target = with_suffix(path, &format!(".before-dual-{moment}{again}"));
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target) {
+        match private::create(&target) {
             Ok(_) => return Ok(target),
             Err(cause) if cause.kind() == ErrorKind::AlreadyExists => tries += 1,
             Err(cause) => return Err(io(&target, cause)),
@@ -110,22 +110,15 @@ fn fill(source: &Connection, target: &Path, busy: Duration) -> Result<()> {
     copy.close().map_err(|(_, cause)| wrap(cause))
 }
 
-/// Whoever may read and write the file may do so with its copy, and nobody else; it is on the disk then.
+/// It is its owner's, whoever has made it, and nobody else's; it is on the disk then.
 fn entitle(path: &Path, target: &Path) -> Result<()> {
-    let (of, is) = (metadata(path)?, metadata(target)?);
-    let is_same = (of.uid(), of.gid()) == (is.uid(), is.gid());
-    // Of another owner it stays with who has made it, if it cannot be given away.
-    if is_same || chown(target, Some(of.uid()), Some(of.gid())).is_ok() {
-        let mode = Permissions::from_mode(of.permissions().mode() & 0o777);
-        fs::set_permissions(target, mode).map_err(|cause| io(target, cause))?;
+    if let Some(rights) = Rights::of(path) {
+        let given = fs::File::open(target).and_then(|file| rights.alone().give(&file));
+        given.map_err(|cause| io(target, cause))?;
     }
     let folder = target.parent().unwrap_or(Path::new("."));
     let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(|cause| io(folder, cause))
-}
-
-fn metadata(path: &Path) -> Result<fs::Metadata> {
-    fs::metadata(path).map_err(|cause| io(path, cause))
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

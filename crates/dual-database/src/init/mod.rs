@@ -28,6 +28,7 @@ pub use rows::RowCounts;
 use self::columns::Columns;
 use self::file::LocalFile;
 use crate::error::{Error, Kind, Result, Store};
+use crate::private;
 use crate::schema::{Making, Table};
 use crate::store::postgres::capture::{Drift, Layout};
 use crate::store::postgres::primary::{Planned, Trial, plan_known, try_out};
@@ -127,7 +128,8 @@ async fn look(
         planned.push(remote.plan);
     }
     session.rollback(OPERATION).await?;
-    Ok((Plan { tables, bond, prefer: joining.prefer }, planned))
+    let exposed = private::exposed(&stores.sqlite.path);
+    Ok((Plan { tables, bond, prefer: joining.prefer, exposed }, planned))
 }
 
 /// What became of a plan.

@@ -59,6 +59,8 @@ pub struct Plan {
     pub bond: Bond,
     /// Whose value stands where both sides have one, of tables that are joined now.
     pub prefer: Store,
+    /// The file's permissions, such as `0644`, if others than its owner may read or write it.
+    pub exposed: Option<String>,
 }
 
 /// How a file stands towards a PostgreSQL.

@@ -32,6 +32,7 @@ mod import_wide;
 mod init;
 mod postgres_catalog;
 mod postgres_jit;
+mod postgres_libpq;
 mod postgres_session;
 mod postgres_tls;
 mod primary_feed;
@@ -41,6 +42,7 @@ mod primary_read;
 mod primary_scene;
 mod primary_server;
 mod primary_write;
+mod private_files;
 #[path = "../../../sheets-double/tests/it/python.rs"]
 mod python;
 mod rejoin;

@@ -2,23 +2,28 @@ use std::path::{Path, PathBuf};
 
 use dual_database::store::postgres::{Limits, Session, Settings};
 use dual_database::{Error, Kind};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    date_time_ymd,
+};
 use throwaway_postgres::Server;
 
 /// Certificates made for one test.
-struct Authority {
+pub struct Authority {
     folder: tempfile::TempDir,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub fn new() -> Authority {
         let folder = tempfile::tempdir().unwrap();
         let make = |name: &str| {
             let key = KeyPair::generate().unwrap();
             let mut parameters = CertificateParams::default();
             parameters.distinguished_name.push(DnType::CommonName, "test CA");
             parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
             let certificate = parameters.self_signed(&key).unwrap();
             std::fs::write(folder.path().join(format!("{name}.crt")), certificate.pem()).unwrap();
             Issuer::new(parameters, key)
@@ -28,14 +33,15 @@ impl Authority {
         Authority { folder, issuer }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// A server's certificate for that host name or address, signed by `ca`.
-    fn issue(&self, name: &str, host: &str) {
+    pub fn issue(&self, name: &str, host: &str) {
         let key = KeyPair::generate().unwrap();
-        let parameters = CertificateParams::new([host.to_string()]).unwrap();
+        let mut parameters = CertificateParams::new([host.to_string()]).unwrap();
+        parameters.serial_number = Some(SerialNumber::from_slice(name.as_bytes()));
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         self.write(name, &certificate.pem(), &key);
     }
@@ -48,12 +54,51 @@ impl Authority {
         self.write(name, &certificate.pem(), &key);
     }
 
+    /// A client's certificate for that role.
+    pub fn issue_for(&self, name: &str, role: &str) {
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name = DistinguishedName::new();
+        parameters.distinguished_name.push(DnType::CommonName, role);
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        self.write(name, &certificate.pem(), &key);
+    }
+
+    /// One that is signed by itself and names its host as one did long ago.
+    pub fn issue_by_common_name(&self, name: &str, host: &str) {
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name = DistinguishedName::new();
+        parameters.distinguished_name.push(DnType::CommonName, host);
+        let certificate = parameters.self_signed(&key).unwrap();
+        self.write(name, &certificate.pem(), &key);
+    }
+
+    /// The authority's list of what it has revoked: that certificate.
+    pub fn revoke(&self, name: &str) -> String {
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from_slice(name.as_bytes()),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2100, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
     fn write(&self, name: &str, certificate: &str, key: &KeyPair) {
         std::fs::write(self.path(&format!("{name}.crt")), certificate).unwrap();
         std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
-    fn server(&self, name: &str) -> Server {
+    pub fn server(&self, name: &str) -> Server {
         Server::builder()
             .tls(self.path(&format!("{name}.crt")), self.path(&format!("{name}.key")))
             .tls_required(true)
@@ -143,4 +188,43 @@ async fn a_bad_file_of_authorities_is_named() {
         assert_eq!(error.kind(), Kind::Configuration);
         assert!(error.message().contains(name), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_given_it_and_not_done_without() {
+    let authority = Authority::new();
+    authority.issue("server", "localhost");
+    let server = Server::builder().start().unwrap();
+    let root = authority.path("ca.crt");
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let query = format!("sslmode={mode}");
+        let error = open(&server, "localhost", &query, Some(&root)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Configuration, "{}", error.chain());
+        let hint = error.hint().unwrap();
+        assert!(!hint.contains("sslmode") && !hint.contains("disable"), "{hint}");
+        if mode != "verify-full" {
+            continue;
+        }
+        // As the hint says.
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+        let owner = std::fs::metadata(server.data_dir()).unwrap();
+        for name in ["server.crt", "server.key"] {
+            let to = server.data_dir().join(name);
+            std::fs::copy(authority.path(name), &to).unwrap();
+            std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).unwrap();
+            chown(&to, Some(owner.uid()), Some(owner.gid())).unwrap();
+        }
+        let (_, sql) = hint.split_once("can run there: ").unwrap();
+        for statement in sql.split("; ") {
+            server.execute("postgres", statement).unwrap();
+        }
+    }
+    // A reload takes a moment.
+    let session = loop {
+        match open(&server, "localhost", "sslmode=verify-full", Some(&root)).await {
+            Ok(session) => break session,
+            Err(error) => assert!(error.message().contains("TLS"), "{}", error.chain()),
+        }
+    };
+    assert!(encrypted(session).await);
 }

@@ -200,6 +200,8 @@ class Status:
     held_losses: Optional[int]
     #: The size of the write-ahead log beside the file, in bytes.
     wal_bytes: Optional[int]
+    #: The file's permissions, such as ``"0644"``, if others than its owner may read or write it.
+    exposed: Optional[str]
     #: What went wrong lately in this process, the newest first.
     recent_errors: List[RecentError]
     #: What the exchange fails at, in whichever process, until a round comes to its end.

@@ -12,6 +12,7 @@ from typing import (
     Callable,
     List,
     Mapping,
+    NoReturn,
     Optional,
     Sequence,
     Type,
@@ -35,7 +36,7 @@ from ._calls import answered, prepared, waited
 from ._database import TRIES, Conditions, not_done, rolled_back
 from ._errors import AlreadyExistsError, ClosedError, ConflictError, NotFoundError
 from ._parting import remember
-from ._settings import Path, from_environment, located, opening
+from ._settings import Path, Secret, from_environment, located, not_pickled, opening
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="AsyncDualDatabase")
@@ -76,12 +77,15 @@ class AsyncDualDatabase:
             "adopt": adopt,
             "sqlite_extensions": sqlite_extensions,
         }
-        self._pg_url = pg_url
+        self._pg_url = Secret(pg_url)
         self._path = located(sqlite_path)
         self._strict = strict
         self._native: Optional[_native.Database] = None
         self._opening: Optional[asyncio.Task[_native.Database]] = None
         self._closed = False
+
+    def __reduce__(self) -> NoReturn:
+        not_pickled(self)
 
     @classmethod
     def from_env(cls: Type[Self], **settings: Any) -> Self:
@@ -271,7 +275,7 @@ class AsyncDualDatabase:
 
     async def _open(self) -> _native.Database:
         native: _native.Database = await answered(
-            opening, self._pg_url, self._path, self._settings
+            opening, self._pg_url.reveal(), self._path, self._settings
         )
         self._native = native
         _guard.watch(self._path)

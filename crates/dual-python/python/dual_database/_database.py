@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import subprocess
 from types import TracebackType
-from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence, Type, TypeVar
+from typing import (
+    Any,
+    Callable,
+    Iterator,
+    List,
+    Mapping,
+    NoReturn,
+    Optional,
+    Sequence,
+    Type,
+    TypeVar,
+)
 
 from . import _guard, _native, _values
 from ._answers import (
@@ -22,7 +33,7 @@ from ._answers import (
 from ._calls import prepared, waited
 from ._errors import AlreadyExistsError, ConflictError, NotFoundError
 from ._parting import remember
-from ._settings import Path, from_environment, located, opening
+from ._settings import Path, from_environment, located, not_pickled, opening
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="DualDatabase")
@@ -94,6 +105,9 @@ class DualDatabase:
         self._native: _native.Database = waited(opening, pg_url, self._path, settings)
         _guard.watch(self._path)
         remember(self)
+
+    def __reduce__(self) -> NoReturn:
+        not_pickled(self)
 
     @classmethod
     def from_env(cls: Type[Self], **settings: Any) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Iterable, List, Optional, Union
+from typing import Any, Dict, Iterable, List, NoReturn, Optional, Union
 
 from . import _guard, _log, _native
 from ._errors import ConfigurationError, InvalidTypeError
@@ -12,6 +12,34 @@ Path = Union[str, "os.PathLike[str]"]
 
 _NUMBERS = ("timeout", "busy_timeout", "poll_interval", "verify_interval")
 _FLAGS = ("background", "adopt")
+
+
+class Secret:
+    """A URL, which may hold a password: whatever shows, copies or pickles objects does not get it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: Optional[str]) -> None:
+        self._text = text
+
+    def reveal(self) -> Optional[str]:
+        """The URL."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a URL cannot be pickled: it may hold a password")
+
+
+def not_pickled(database: object) -> NoReturn:
+    """Refuses to pickle or copy a database: a copy of its settings would hold the password."""
+    name = type(database).__name__
+    raise TypeError(
+        f"cannot pickle or copy {name!r}: it holds a password and open stores; open another one where "
+        "it is needed, with from_env() or from settings of your own"
+    )
 
 
 def located(sqlite_path: Optional[Path]) -> str:

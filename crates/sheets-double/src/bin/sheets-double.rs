@@ -1,5 +1,7 @@
 //! `sheets-double`: serves a book file until it is ended.
 
+#![forbid(unsafe_code)]
+
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

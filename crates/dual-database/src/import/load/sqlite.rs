@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result, Store};
 use crate::import::staging::Staging;
 use crate::schema::{Dialect, Table, quoted};
 use crate::store::sqlite::{
-    Adoption, File, Found, OLD_REGISTER_DATE, REGISTER_DATE, SCHEMA, attach, failed,
+    Adoption, File, Found, OLD_REGISTER_DATE, REGISTER_DATE, SCHEMA, attach, failed, make,
     rewrite_timestamps,
 };
 use crate::value::Value;
@@ -42,7 +42,15 @@ impl<'a> SqliteLoad<'a> {
         if dry_run && !file.existed {
             file.path = ":memory:".into();
         }
-        staging.owner.call(operation, move |connection| attach(connection, &file, busy)).await
+        staging
+            .owner
+            .call(operation, move |connection| {
+                if !dry_run && !file.existed {
+                    make(&file.path, None)?;
+                }
+                attach(connection, &file, busy)
+            })
+            .await
     }
 
     /// Undoes what is not committed and closes the file, if it is open.

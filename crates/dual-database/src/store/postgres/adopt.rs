@@ -56,6 +56,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is in the way; if there is anything, no step may be run.
     pub obstacles: Vec<Obstacle>,
+    /// Whether the owner's rights do not suffice to remove them.
+    superuser: bool,
     /// What a person could do, where no statement of the owner's helps.
     pub advice: Option<String>,
     /// The most characters of a text column that has a limit.
@@ -93,7 +95,8 @@ impl Plan {
         if statements.is_empty() {
             return Some(error);
         }
-        Some(error.with_hint(format!("the owner can run: {};", statements.join("; "))))
+        let who = if self.superuser { "a superuser" } else { "the owner" };
+        Some(error.with_hint(format!("{who} can run: {};", statements.join("; "))))
     }
 
     /// Somebody has taken away what was tracked: that is for a person to decide about.
@@ -161,7 +164,7 @@ pub fn plan_table(table: &Table, catalog: &Catalog) -> Plan {
         None => create(&mut plan, table, &catalog.rights),
         Some(found) => {
             plan.target = found.qualified();
-            adopt(&mut plan, table, found);
+            adopt(&mut plan, table, found, &catalog.rights.user);
             may_change(&mut plan, found, &catalog.rights);
         }
     }
@@ -190,7 +193,7 @@ fn create(plan: &mut Plan, table: &Table, rights: &Rights) {
     }
 }
 
-fn adopt(plan: &mut Plan, table: &Table, found: &FoundTable) {
+fn adopt(plan: &mut Plan, table: &Table, found: &FoundTable, user: &str) {
     let is = match found.kind {
         RelationKind::Table => None,
         RelationKind::View => Some("a view"),
@@ -202,7 +205,8 @@ fn adopt(plan: &mut Plan, table: &Table, found: &FoundTable) {
         return;
     }
     if found.row_security {
-        let sql = format!("ALTER TABLE {} DISABLE ROW LEVEL SECURITY", plan.target);
+        plan.superuser = true;
+        let sql = format!("ALTER ROLE {} BYPASSRLS", quoted(user));
         plan.shape(None, "row security hides rows from this user", Some(sql));
     }
     for column in table.columns() {

@@ -2,23 +2,27 @@
 //! addresses in turn, each within the time allowed.
 
 use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use rand::seq::SliceRandom as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::{self, SslNegotiation};
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage, Socket};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::debug;
 
 use super::failure::{Peer, ServerError, describe_io, refused};
 use super::handshake::MakeHandshake;
-use super::keyword::ChannelBinding;
+use super::parameter::ChannelBinding;
+use super::passfile::Secret;
+use super::peer::check as check_peer;
 use super::url::{Settings, SslMode};
 use super::{session::Limits, tls};
 use crate::phase::told;
@@ -51,8 +55,14 @@ pub(super) async fn connect(settings: &Settings, limits: &Limits) -> Result<Conn
     let tls = told("prepare TLS", async { tls::connector(settings) }).await?;
     let limit = settings.connect_timeout.unwrap_or(limits.connect);
     let mut failures: Vec<Error> = Vec::new();
-    for (host, port) in settings.hosts() {
-        let attempt = connect_host(settings, host, *port, tls.as_ref(), limit);
+    let mut order: Vec<usize> = (0..settings.hosts().len()).collect();
+    if settings.any_order {
+        order.shuffle(&mut rand::rng());
+    }
+    for position in order {
+        let Some((host, port)) = settings.hosts().get(position) else { continue };
+        let address = settings.addresses.get(position).copied().flatten();
+        let attempt = connect_host(settings, (host, *port, address), tls.as_ref(), limit);
         match told("connect to PostgreSQL", attempt).await {
             Ok(connected) => return Ok(connected),
             Err(error) => {
@@ -86,8 +96,7 @@ fn summary(mut failures: Vec<Error>) -> Error {
 
 async fn connect_host(
     settings: &Settings,
-    host: &str,
-    port: u16,
+    (host, port, address): (&str, u16, Option<IpAddr>),
     tls: Option<&MakeRustlsConnect>,
     limit: Duration,
 ) -> Result<Connected> {
@@ -98,13 +107,26 @@ async fn connect_host(
     };
     let mut config = driver_settings(settings, limit);
     config.port(port);
-    if host.starts_with('/') {
+    let secret = Secret::of(settings, host, port);
+    if let Some(password) = &secret.password {
+        config.password(password);
+    }
+    let is_socket = host.starts_with('/') && address.is_none();
+    if is_socket {
         // A socket in the file system; libpq does not use TLS there either.
         config.host_path(host).ssl_mode(config::SslMode::Disable);
-        return attempt(&config, None, &mut peer, limit).await;
+        let wanted = settings.peer.as_deref();
+        let tried = attempt(&config, None, wanted, &mut peer, limit).await;
+        return tried.map_err(|error| secret.tell(error));
     }
     config.host(host);
-    let addresses = match timeout(limit, tokio::net::lookup_host((host, port))).await {
+    let addresses = match address {
+        Some(address) => Ok(Ok(vec![SocketAddr::new(address, port)])),
+        None => timeout(limit, tokio::net::lookup_host((host, port)))
+            .await
+            .map(|found| found.map(|addresses| addresses.collect())),
+    };
+    let mut addresses: Vec<SocketAddr> = match addresses {
         Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => {
             return Err(peer
@@ -116,17 +138,20 @@ async fn connect_host(
         }
         Err(_) => return Err(peer.silent("look up PostgreSQL's address", limit)),
     };
+    if settings.any_order {
+        addresses.shuffle(&mut rand::rng());
+    }
     let mut failure = None;
     for address in addresses {
         let mut config = config.clone();
         config.hostaddr(address.ip());
-        match attempt(&config, tls, &mut peer, limit).await {
+        match attempt(&config, tls, None, &mut peer, limit).await {
             Ok(connected) => return Ok(connected),
             Err(error) if error.is_unavailable() => {
                 failure.get_or_insert(error);
             }
             // Another address of the same server will not say otherwise.
-            Err(error) => return Err(error),
+            Err(error) => return Err(secret.tell(error)),
         }
     }
     Err(failure.unwrap_or_else(|| peer.lost(OPERATION, "the host has no address")))
@@ -136,9 +161,6 @@ fn driver_settings(settings: &Settings, limit: Duration) -> Config {
     let mut config = Config::new();
     if let Some(user) = &settings.user {
         config.user(user);
-    }
-    if let Some(password) = &settings.password {
-        config.password(password);
     }
     if let Some(database) = &settings.database {
         config.dbname(database);
@@ -174,13 +196,17 @@ fn driver_settings(settings: &Settings, limit: Duration) -> Config {
 async fn attempt(
     config: &Config,
     tls: Option<&MakeRustlsConnect>,
+    wanted: Option<&str>,
     peer: &mut Peer,
     limit: Duration,
 ) -> Result<Connected> {
     let preferred = config.get_ssl_mode() == config::SslMode::Prefer;
     let outcome = timeout(limit, async {
         match tls {
-            None => establish(config, NoTls, peer).await,
+            None => match wanted {
+                None => establish(config, NoTls, peer).await,
+                Some(wanted) => establish_with(config, wanted, peer).await,
+            },
             Some(tls) => match establish(config, MakeHandshake(tls.clone()), peer).await {
                 // `prefer` is content with less, as libpq is.
                 Err(Refusal::Tls(_)) if preferred => {
@@ -222,8 +248,40 @@ where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
 {
-    let (client, mut connection) =
-        config.connect(tls).await.map_err(|error| refusal(peer, &error))?;
+    let dialled = config.connect(tls).await.map_err(|error| refusal(peer, &error))?;
+    serve(dialled, peer).await
+}
+
+/// The same on a socket whose server has to be that user's.
+async fn establish_with(
+    config: &Config,
+    wanted: &str,
+    peer: &mut Peer,
+) -> Result<Connected, Refusal> {
+    let (Some(config::Host::Unix(folder)), Some(port)) =
+        (config.get_hosts().first(), config.get_ports().first())
+    else {
+        let message = "there is no socket to connect to";
+        return Err(Refusal::Other(Error::new(Kind::Internal, OPERATION, message)));
+    };
+    let path = folder.join(format!(".s.PGSQL.{port}"));
+    let stream = UnixStream::connect(path).await.map_err(|cause| {
+        let lost = peer.lost(OPERATION, &describe_io(&cause));
+        Refusal::Other(lost.with_hint("is PostgreSQL running there? check host and port"))
+    })?;
+    check_peer(&stream, wanted).map_err(Refusal::Other)?;
+    let dialled = config.connect_raw(stream, NoTls).await.map_err(|error| refusal(peer, &error))?;
+    serve(dialled, peer).await
+}
+
+async fn serve<S, T>(
+    (client, mut connection): (Client, Connection<S, T>),
+    peer: &Peer,
+) -> Result<Connected, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let closing = Arc::new(OnceLock::new());
     let bell = Arc::new(Notify::new());
     let (reason, ring) = (closing.clone(), bell.clone());
@@ -263,6 +321,13 @@ fn refusal(peer: &Peer, error: &tokio_postgres::Error) -> Refusal {
     if text.starts_with("authentication") {
         return Refusal::Other(mapped);
     }
+    if cause.is_some_and(|cause| cause.to_string() == "password missing") {
+        let message =
+            format!("{}: the server asks for a password, and there is none", peer.address);
+        return Refusal::Other(Error::new(Kind::AccessDenied, OPERATION, message).with_hint(
+            "put it into a password file (~/.pgpass) or PGPASSWORD, or behind the user in the URL",
+        ));
+    }
     if text.starts_with("error connecting") {
         return Refusal::Other(
             mapped.with_hint("is PostgreSQL running there? check host and port"),
@@ -291,11 +356,21 @@ fn tls_failure(
         return Error::new(Kind::Unavailable(Store::Postgres), OPERATION, message);
     }
     let hint = if reason.contains("does not support TLS") {
-        "the server has no TLS: sslmode=disable or prefer goes without"
+        "the server has no TLS: put server.crt and server.key into its data folder, and a superuser can \
+         run there: ALTER SYSTEM SET ssl = on; SELECT pg_reload_conf()"
     } else if reason.contains("UnknownIssuer") {
         "the certificate is not from a trusted authority: name the right one with sslrootcert=FILE"
+    } else if reason.contains("not valid for any names") {
+        "the certificate has no subjectAltName, and its common name is not looked at: give the server \
+         one that has it, as `openssl req -x509 -newkey rsa:3072 -nodes -subj /CN=HOST -addext \
+         subjectAltName=DNS:HOST` makes it"
     } else if reason.contains("not valid for name") || reason.contains("NotValidForName") {
-        "the certificate is for another host: use the host's name that it names, or sslmode=verify-ca"
+        "the certificate is for another host: use the host's name that it names, or give the server one \
+         that names this host as a subjectAltName"
+    } else if reason.contains("Revoked") {
+        "the certificate has been revoked: give the server a new one"
+    } else if reason.contains("UnknownRevocationStatus") {
+        "the list of sslcrl says nothing about this authority: add its own list to the file"
     } else if reason.contains("Expired") || reason.contains("NotValidYet") {
         "the server's certificate or this machine's clock is wrong"
     } else {

@@ -248,20 +248,17 @@ fn missing_right(message: &str, user: &str, database: &str) -> String {
         }
     }
     if let Some(name) = object("query would be affected by row-level security policy for table ") {
-        let table = quoted(&name);
-        return format!(
-            "it hides rows from {to}; its owner can run: ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY, \
-             if that is {to}, else ALTER TABLE {table} DISABLE ROW LEVEL SECURITY, or a superuser: \
-             ALTER ROLE {to} BYPASSRLS"
-        );
+        return format!("{} hides rows from {to}: {}", quoted(&name), sees_all(&to));
     }
     match object("must be owner of table ").or_else(|| object("must be owner of relation ")) {
-        Some(name) => format!(
-            "run this as the table's owner, or let the owner run: ALTER TABLE {} OWNER TO {to}",
-            quoted(&name)
-        ),
+        Some(name) => format!("let the owner of the table {} run this command once", quoted(&name)),
         None => format!("ask the owner of the database for the right; the user here is {to}"),
     }
+}
+
+/// How a role comes to see every row, while the policies go on for all others.
+pub(super) fn sees_all(role: &str) -> String {
+    format!("a superuser can run: ALTER ROLE {role} BYPASSRLS")
 }
 
 /// The SQLSTATE in an error of this room, if the server sent one.
@@ -499,9 +496,9 @@ mod tests {
             ),
             (
                 "query would be affected by row-level security policy for table \"users\"",
-                "ALTER TABLE \"users\" NO FORCE ROW LEVEL SECURITY",
+                "ALTER ROLE \"bot\" BYPASSRLS",
             ),
-            ("must be owner of table users", "ALTER TABLE \"users\" OWNER TO \"bot\""),
+            ("must be owner of table users", "the owner of the table \"users\""),
             ("нет доступа к схеме public", "the user here is \"bot\""),
         ] {
             let hint = missing_right(message, "bot", "d");

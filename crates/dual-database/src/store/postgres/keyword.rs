@@ -1,244 +1,78 @@
-//! The parameters of a connection by name, as libpq has them.
+//! Parameters of a connection by name, and where each of them came from.
 
+use std::fmt;
 use std::iter::Peekable;
 use std::str::Chars;
-use std::time::Duration;
 
-use super::url::{RootCertificates, Settings, SslMode, ended_password, refused};
+use super::url::refused;
 use crate::{Error, Result};
 
-/// Whether SCRAM must prove that nobody stands between.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ChannelBinding {
-    Disable,
-    #[default]
-    Prefer,
-    Require,
+/// Where a parameter came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The URL, or `key=value` text: it beats all others.
+    Text,
+    Service(String),
+    Variable(&'static str),
+    /// A file that lies in the user's folder.
+    Home,
 }
 
-/// Names with values, the last of a name counts.
+impl Origin {
+    /// Says in an error where the value stands, unless it is the URL.
+    pub(super) fn tell(&self, error: Error) -> Error {
+        if *self == Origin::Text { error } else { error.about(self) }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Text => f.write_str("the URL"),
+            Origin::Service(name) => write!(f, "the service {}", name.escape_debug()),
+            Origin::Variable(name) => f.write_str(name),
+            Origin::Home => f.write_str("the user's folder"),
+        }
+    }
+}
+
+/// A parameter.
+pub(super) struct Part {
+    pub name: String,
+    pub value: String,
+    pub origin: Origin,
+}
+
+/// All of them, each name once.
 #[derive(Default)]
 pub(super) struct Parts {
-    named: Vec<(String, String)>,
+    pub(super) named: Vec<Part>,
     /// Said instead of an unknown name that may be a part of a password.
-    instead: Option<Error>,
+    pub(super) instead: Option<Error>,
 }
 
 impl Parts {
+    /// From the text; the last of a name counts.
     pub(super) fn push(&mut self, name: &str, value: String) {
-        self.push_named(name.to_owned(), value);
+        self.named.retain(|part| part.name != name);
+        self.named.push(Part { name: name.to_owned(), value, origin: Origin::Text });
     }
 
-    pub(super) fn push_named(&mut self, name: String, value: String) {
-        self.named.push((name, value));
+    /// From elsewhere: only what is not there yet.
+    pub(super) fn add(&mut self, name: &str, value: String, origin: &Origin) {
+        if !self.named.iter().any(|part| part.name == name) {
+            self.named.push(Part { name: name.to_owned(), value, origin: origin.clone() });
+        }
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
+        let position = self.named.iter().position(|part| part.name == name)?;
+        Some(self.named.swap_remove(position).value)
     }
 
     /// An unknown name is not shown, and this error told in its place.
     pub(super) fn hide_unknown_names(&mut self, instead: Error) {
         self.instead = Some(instead);
-    }
-}
-
-/// Everything that is understood; the rest is a mistake that would otherwise go unnoticed.
-const KNOWN: [&str; 24] = [
-    "host",
-    "hostaddr",
-    "port",
-    "user",
-    "password",
-    "dbname",
-    "sslmode",
-    "sslrootcert",
-    "sslnegotiation",
-    "sslcert",
-    "sslkey",
-    "connect_timeout",
-    "target_session_attrs",
-    "application_name",
-    "fallback_application_name",
-    "options",
-    "channel_binding",
-    "client_encoding",
-    "gssencmode",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_count",
-    "tcp_user_timeout",
-];
-
-pub(super) fn settings(parts: Parts) -> Result<Settings> {
-    let mut settings = Settings::default();
-    let (mut hosts, mut ports) = (String::new(), String::new());
-    let mut ssl_mode = None;
-    let mut system_roots = false;
-    for (name, value) in parts.named {
-        match name.as_str() {
-            "host" | "hostaddr" => hosts = value,
-            "port" => ports = value,
-            "user" => settings.user = filled(value),
-            "password" => settings.password = Some(value),
-            "dbname" => settings.database = filled(value),
-            "sslmode" => ssl_mode = Some(parse_ssl_mode(&value)?),
-            "sslrootcert" => {
-                system_roots = value == "system";
-                settings.roots = match filled(value) {
-                    Some(path) if path != "system" => RootCertificates::File(path.into()),
-                    _ => RootCertificates::System,
-                };
-            }
-            "sslnegotiation" => {
-                settings.direct_tls =
-                    one_of(&name, &value, [("postgres", false), ("direct", true)])?;
-            }
-            "connect_timeout" => {
-                let seconds: i64 = number(&name, &value)?;
-                // Zero and less mean "no limit" to libpq; then ours holds.
-                settings.connect_timeout =
-                    u64::try_from(seconds).ok().filter(|s| *s > 0).map(Duration::from_secs);
-            }
-            "target_session_attrs" => check_target(&value)?,
-            "application_name" => settings.application_name = filled(value),
-            "fallback_application_name" => {
-                settings.application_name = settings.application_name.or(filled(value));
-            }
-            "options" => settings.options = filled(value),
-            "channel_binding" => {
-                use ChannelBinding::{Disable, Prefer, Require};
-                let choices = [("disable", Disable), ("prefer", Prefer), ("require", Require)];
-                settings.channel_binding = one_of(&name, &value, choices)?;
-            }
-            "client_encoding" => {
-                let known = ["utf8", "utf-8", "unicode", "auto"];
-                if !known.contains(&value.to_ascii_lowercase().as_str()) {
-                    return Err(refused("client_encoding must be UTF8"));
-                }
-            }
-            "gssencmode" => {
-                one_of(&name, &value, [("disable", ()), ("prefer", ())])?;
-            }
-            "sslcert" | "sslkey" if !value.is_empty() => {
-                return Err(refused(format!("{name}: client certificates are not supported"))
-                    .with_hint("connect with a password"));
-            }
-            // Our own keepalives are stricter than what is usually given here.
-            "sslcert"
-            | "sslkey"
-            | "keepalives"
-            | "keepalives_idle"
-            | "keepalives_interval"
-            | "keepalives_count"
-            | "tcp_user_timeout" => {}
-            unknown => return Err(parts.instead.unwrap_or_else(|| unknown_name(unknown))),
-        }
-    }
-    settings.hosts = hosts_with_ports(&hosts, &ports)?;
-    settings.ssl_mode = match (ssl_mode, system_roots) {
-        (None, true) => SslMode::VerifyFull,
-        (Some(SslMode::VerifyFull), true) | (_, false) => ssl_mode.unwrap_or_default(),
-        (Some(_), true) => {
-            return Err(refused("sslrootcert=system needs sslmode=verify-full")
-                .with_hint("anybody can get a certificate from a public authority"));
-        }
-    };
-    Ok(settings)
-}
-
-fn filled(value: String) -> Option<String> {
-    (!value.is_empty()).then_some(value)
-}
-
-fn parse_ssl_mode(value: &str) -> Result<SslMode> {
-    one_of(
-        "sslmode",
-        value,
-        [
-            ("disable", SslMode::Disable),
-            // Differs from `prefer` in the order of attempts only.
-            ("allow", SslMode::Prefer),
-            ("prefer", SslMode::Prefer),
-            ("require", SslMode::Require),
-            ("verify-ca", SslMode::VerifyCa),
-            ("verify-full", SslMode::VerifyFull),
-        ],
-    )
-}
-
-fn check_target(value: &str) -> Result<()> {
-    let standby = || {
-        Err(refused(format!("target_session_attrs={value} finds a server that takes no writes"))
-            .with_hint("use read-write"))
-    };
-    match value {
-        // Each session of ours checks that it can write, whichever of these it is.
-        "any" | "read-write" | "primary" => Ok(()),
-        "read-only" | "standby" | "prefer-standby" => standby(),
-        _ => one_of(
-            "target_session_attrs",
-            value,
-            [("any", ()), ("read-write", ()), ("primary", ())],
-        ),
-    }
-}
-
-fn one_of<T, const N: usize>(name: &str, value: &str, choices: [(&str, T); N]) -> Result<T> {
-    let names: Vec<String> = choices.iter().map(|(choice, _)| (*choice).to_owned()).collect();
-    choices
-        .into_iter()
-        .find_map(|(choice, meaning)| (choice == value).then_some(meaning))
-        .ok_or_else(|| {
-            refused(format!("{name} is none of its values"))
-                .with_hint(format!("one of: {}", names.join(", ")))
-        })
-}
-
-fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T> {
-    value.trim().parse().map_err(|_| refused(format!("{name} is not a number")))
-}
-
-fn hosts_with_ports(hosts: &str, ports: &str) -> Result<Vec<(String, u16)>> {
-    // No host has one, and hosts are shown.
-    if hosts.contains('@') {
-        return Err(ended_password());
-    }
-    let hosts: Vec<&str> = hosts.split(',').map(str::trim).collect();
-    let ports: Vec<&str> = ports.split(',').map(str::trim).collect();
-    if ports.len() > 1 && ports.len() != hosts.len() {
-        return Err(refused(format!("there are {} hosts and {} ports", hosts.len(), ports.len())));
-    }
-    hosts
-        .iter()
-        .enumerate()
-        .map(|(position, host)| {
-            let port = ports.get(position).or(ports.first()).copied().unwrap_or_default();
-            let port = match port {
-                "" => 5432,
-                text => text
-                    .parse()
-                    .ok()
-                    .filter(|port| *port != 0)
-                    .ok_or_else(|| refused("the port is not a number from 1 to 65535"))?,
-            };
-            let host = if host.is_empty() { "localhost" } else { host };
-            Ok((host.to_owned(), port))
-        })
-        .collect()
-}
-
-fn unknown_name(name: &str) -> Error {
-    // With a `?` in a password what stands here may be a part of it: show plain names only.
-    let plain = name.len() <= 40 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let shown =
-        if plain { format!("unknown parameter `{name}`") } else { "an unknown parameter".into() };
-    let error = refused(shown);
-    let nearest = KNOWN
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(known, &name.to_lowercase()), known))
-        .min()
-        .filter(|(distance, _)| *distance <= 3);
-    match nearest {
-        Some((_, known)) => error.with_hint(format!("did you mean `{known}`?")),
-        None => error.with_hint("remove it: it belongs to another program"),
     }
 }
 
@@ -263,7 +97,7 @@ pub(super) fn parse_pairs(text: &str) -> Result<Parts> {
         skip_blanks(&mut chars);
         let value =
             pair_value(&mut chars).ok_or_else(|| refused("a value in single quotes has no end"))?;
-        parts.push_named(name, value);
+        parts.push(&name, value);
     }
 }
 
@@ -290,13 +124,17 @@ fn pair_value(chars: &mut Peekable<Chars<'_>>) -> Option<String> {
     (!quoted).then_some(value)
 }
 
-/// Masks what follows `password=`, in a query or in pairs.
+/// Masks what follows `password=` and other secrets, in a query or in pairs.
 pub(super) fn mask_pairs(text: &str) -> String {
-    const NAME: &str = "password";
+    const NAMES: [&str; 4] =
+        ["password", "scram_client_key", "scram_server_key", "oauth_client_secret"];
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(start) = rest.to_ascii_lowercase().find(NAME) {
-        let (before, after) = rest.split_at(start + NAME.len());
+    loop {
+        let lower = rest.to_ascii_lowercase();
+        let ends = NAMES.iter().filter_map(|name| Some(lower.find(name)? + name.len()));
+        let Some(end) = ends.min() else { break };
+        let (before, after) = rest.split_at(end);
         masked.push_str(before);
         rest = after;
         let Some(value) = after.trim_start().strip_prefix('=') else { continue };
@@ -325,7 +163,7 @@ pub(super) fn mask_pairs(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::store::postgres::Settings;
 
     #[test]
     fn pairs_as_libpq_reads_them() {
@@ -336,29 +174,5 @@ mod tests {
         assert_eq!(settings.user.as_deref(), Some("bot"));
         assert_eq!(settings.password.as_deref(), Some("it's a \\ b"));
         assert_eq!(settings.database.as_deref(), Some("x"));
-    }
-
-    #[test]
-    fn ssl_rules_of_libpq() {
-        let mode =
-            |query: &str| Settings::parse(&format!("postgres://h/d?{query}")).unwrap().ssl_mode();
-        assert_eq!(mode(""), SslMode::Prefer);
-        assert_eq!(mode("sslmode=require"), SslMode::Require);
-        assert_eq!(mode("sslmode=require&sslrootcert=ca.pem"), SslMode::VerifyCa);
-        assert_eq!(mode("sslrootcert=system"), SslMode::VerifyFull);
-        assert_eq!(mode("sslmode=verify-full"), SslMode::VerifyFull);
-    }
-
-    #[test]
-    fn what_hosted_services_put_into_their_urls() {
-        for text in [
-            "postgresql://u:p@ep-x-1.eu.aws.neon.tech/neondb?sslmode=require&channel_binding=require",
-            "postgres://u.ref:p@aws-0-eu.pooler.supabase.com:6543/postgres",
-            "postgresql://u:p@h/d?application_name=a%20b&connect_timeout=10&options=-c%20geqo%3Doff",
-        ] {
-            Settings::parse(text).unwrap();
-        }
-        let settings = Settings::parse("postgres://h/d?options=-c%20geqo%3Doff").unwrap();
-        assert_eq!(settings.options.as_deref(), Some("-c geqo=off"));
     }
 }

@@ -1,19 +1,21 @@
 //! TLS by rustls, with libpq's meaning of each `sslmode`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::version::{TLS12, TLS13};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::certificate;
+use super::parameter::TlsVersions;
 use super::url::{RootCertificates, Settings, SslMode};
 use crate::{Error, Kind, Result};
 
@@ -30,15 +32,30 @@ pub(super) fn connector(settings: &Settings) -> Result<Option<MakeRustlsConnect>
     let verifier: Arc<dyn ServerCertVerifier> = match settings.ssl_mode() {
         SslMode::Disable => return Ok(None),
         SslMode::Prefer | SslMode::Require => Arc::new(Unverified(provider.clone())),
-        SslMode::VerifyCa => verifier(&settings.roots, &provider, false)?,
-        SslMode::VerifyFull => verifier(&settings.roots, &provider, true)?,
+        SslMode::VerifyCa => verifier(settings, &provider, false)?,
+        SslMode::VerifyFull => verifier(settings, &provider, true)?,
     };
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+    let versions: &[&SupportedProtocolVersion] = match settings.tls_versions {
+        TlsVersions::Both => &[&TLS13, &TLS12],
+        TlsVersions::Only12 => &[&TLS12],
+        TlsVersions::Only13 => &[&TLS13],
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
         .map_err(|error| Error::new(Kind::Internal, OPERATION, error.to_string()))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match &settings.certificate {
+        None => builder.with_no_client_auth(),
+        Some(client) => {
+            let (chain, key) = certificate::load(client)?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                let message = format!("sslcert and sslkey: {error}");
+                Error::new(Kind::Configuration, OPERATION, message)
+            })?
+        }
+    };
+    config.enable_sni = !settings.no_sni;
     if settings.direct_tls {
         config.alpn_protocols = vec![b"postgresql".to_vec()];
     }
@@ -46,12 +63,13 @@ pub(super) fn connector(settings: &Settings) -> Result<Option<MakeRustlsConnect>
 }
 
 fn verifier(
-    roots: &RootCertificates,
+    settings: &Settings,
     provider: &Arc<CryptoProvider>,
     check_name: bool,
 ) -> Result<Arc<dyn ServerCertVerifier>> {
+    let roots = &settings.roots;
     let trusted = match roots {
-        RootCertificates::File(path) => from_file(path)?,
+        RootCertificates::File(path) => certificate::certificates("sslrootcert", path)?,
         RootCertificates::System => from_system()?,
     };
     let mut store = RootCertStore::empty();
@@ -60,7 +78,13 @@ fn verifier(
         return Err(Error::new(Kind::Configuration, OPERATION, "no authority can be read")
             .with_hint("sslrootcert must be a PEM file with the certificate of the authority"));
     }
-    let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
+    let mut builder =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone());
+    if let Some(path) = &settings.revoked {
+        // As with libpq every certificate has to be in a list's reach, and the list not outdated.
+        builder = builder.with_crls(certificate::revoked(path)?).enforce_revocation_expiration();
+    }
+    let chain = builder
         .build()
         .map_err(|error| Error::new(Kind::Configuration, OPERATION, error.to_string()))?;
     let pinned = match roots {
@@ -68,24 +92,6 @@ fn verifier(
         RootCertificates::System => Vec::new(),
     };
     Ok(Arc::new(Verified { chain, pinned, check_name }))
-}
-
-fn from_file(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let refused = |reason: String| {
-        Error::new(
-            Kind::Configuration,
-            OPERATION,
-            format!("sslrootcert {}: {reason}", path.display()),
-        )
-    };
-    let pem = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| refused(format!("it is not PEM: {error}")))?;
-    if certificates.is_empty() {
-        return Err(refused("it holds no certificate".into()));
-    }
-    Ok(certificates)
 }
 
 fn from_system() -> Result<Vec<CertificateDer<'static>>> {

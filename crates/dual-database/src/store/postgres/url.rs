@@ -2,10 +2,13 @@
 //! manual, section "Connection Strings"), and the masking of passwords.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::environment::Environment;
 use super::keyword;
+use super::parameter::{self, ChannelBinding, ClientCertificate, TlsVersions};
 use crate::{Error, Kind, Result};
 
 const OPERATION: &str = "read the PostgreSQL URL";
@@ -43,20 +46,31 @@ pub enum RootCertificates {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     pub(super) hosts: Vec<(String, u16)>,
+    /// Those that are not to be looked up, one for each host.
+    pub(super) addresses: Vec<Option<IpAddr>>,
+    /// The hosts are tried in any order.
+    pub(super) any_order: bool,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
+    pub(super) passfile: Option<PathBuf>,
     pub(super) database: Option<String>,
     pub(super) ssl_mode: SslMode,
     pub(super) roots: RootCertificates,
+    pub(super) revoked: Option<PathBuf>,
+    pub(super) certificate: Option<ClientCertificate>,
+    pub(super) tls_versions: TlsVersions,
+    pub(super) no_sni: bool,
+    /// The user of the operating system whose server it has to be, behind a socket.
+    pub(super) peer: Option<String>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) application_name: Option<String>,
     pub(super) options: Option<String>,
-    pub(super) channel_binding: keyword::ChannelBinding,
+    pub(super) channel_binding: ChannelBinding,
     pub(super) direct_tls: bool,
 }
 
 impl Settings {
-    /// Reads a `postgresql://` or `postgres://` URL, or `key=value` text.
+    /// Reads a `postgresql://` or `postgres://` URL, or `key=value` text, and nothing else.
     ///
     /// A password may hold an unencoded `@`: the last one before the host counts. The default
     /// host is `localhost`, the default port 5432.
@@ -74,6 +88,14 @@ impl Settings {
     /// # Errors
     /// [`Kind::Configuration`] that says which part is wrong, never the password.
     pub fn parse(text: &str) -> Result<Settings> {
+        Settings::resolve(text, &Environment::default())
+    }
+
+    /// The same, and takes what the text leaves out from where libpq takes it.
+    ///
+    /// # Errors
+    /// Those of [`Settings::parse`], also for what comes from there: they say where it stands.
+    pub fn resolve(text: &str, environment: &Environment) -> Result<Settings> {
         let text = text.trim();
         if text.is_empty() {
             return Err(refused("it is empty").with_hint(SHAPE));
@@ -81,7 +103,7 @@ impl Settings {
         if text.contains('\0') {
             return Err(refused("it holds a NUL character"));
         }
-        let parts = match text.split_once("://") {
+        let mut parts = match text.split_once("://") {
             Some((scheme, rest)) if is_scheme(scheme) => {
                 check_scheme(scheme)?;
                 url_parts(rest)?
@@ -93,7 +115,8 @@ impl Settings {
                 )));
             }
         };
-        keyword::settings(parts)
+        environment.complete(&mut parts)?;
+        parameter::settings(parts)
     }
 
     /// The hosts to try, in order, with their ports.
@@ -301,8 +324,11 @@ fn url_parts(rest: &str) -> Result<keyword::Parts> {
         names.push(decoded("host", name)?);
         ports.push(port.to_owned());
     }
-    parts.push("host", names.join(","));
-    parts.push("port", ports.join(","));
+    for (name, all) in [("host", names), ("port", ports)] {
+        if all.iter().any(|one| !one.is_empty()) || all.len() > 1 {
+            parts.push(name, all.join(","));
+        }
+    }
     if !database.is_empty() {
         parts.push("dbname", decoded("database", database)?);
     }
@@ -312,7 +338,7 @@ fn url_parts(rest: &str) -> Result<keyword::Parts> {
             return Err(refused("a parameter after the question mark has no value")
                 .with_hint("write ? as %3F in a password"));
         };
-        parts.push_named(decoded("parameter's name", key)?, decoded("parameter", value)?);
+        parts.push(&decoded("parameter's name", key)?, decoded("parameter", value)?);
     }
     Ok(parts)
 }

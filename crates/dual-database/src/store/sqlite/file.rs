@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::failed;
 use super::functions::define_functions;
+use super::{failed, kind_of};
 use crate::error::{Error, Kind, Result, Store};
+use crate::private::{self, Rights};
 
 /// The name under which the store's file is attached to a connection.
 pub const SCHEMA: &str = "store";
@@ -76,9 +77,37 @@ impl File {
     }
 }
 
+/// Makes the file, empty, for its owner alone or for those who have these rights; what SQLite puts
+/// beside it takes its permissions from it. One that somebody else has made meanwhile is left as it is.
+///
+/// # Errors
+/// [`Kind::Configuration`] if a link is there that leads nowhere; those of the system.
+pub(crate) fn make(path: &Path, rights: Option<Rights>) -> Result<()> {
+    let operation = "make the SQLite file";
+    let shown = path.display();
+    match private::place(path, rights) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {
+            if path.exists() {
+                return Ok(());
+            }
+            let message = format!("{shown} is a link to a file that is not there");
+            Err(Error::new(Kind::Configuration, operation, message).with_hint(
+                "give the path of the file itself, or make it there: an empty one is enough",
+            ))
+        }
+        made => made.map_err(|cause| {
+            // The folder is there: it is one that takes no files.
+            let takes_none = cause.kind() == std::io::ErrorKind::NotFound;
+            let kind = if takes_none { Kind::AccessDenied } else { kind_of(&cause) };
+            Error::new(kind, operation, format!("{shown}: {cause}"))
+                .with_hint("make the folder writable, or choose another --sqlite-db-path")
+                .with_source(cause)
+        }),
+    }
+}
+
 /// Attaches the file as schema `store` and makes sure that it is a database that can be
-/// read; `busy` bounds every wait for another process's lock. The file is created only by the
-/// first write.
+/// read; `busy` bounds every wait for another process's lock. It is there: see [`make`].
 ///
 /// # Errors
 /// [`Kind::Schema`] if it is no database, [`Kind::AccessDenied`] if it cannot be opened,

@@ -2,13 +2,14 @@
 //! checks may use what only the application's connections have; what is told of it stands in
 //! [`super::replica::Content::lacking`].
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use regex::Regex;
 use rusqlite::Connection;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
 
+use super::extension::load_extension;
 use super::failed;
 use crate::value::{parse_timestamp_text, timestamp_text};
 use crate::{Error, Kind, Result};
@@ -26,7 +27,7 @@ type Boxed = Box<dyn std::error::Error + Send + Sync + 'static>;
 pub(crate) fn define_functions(connection: &Connection, extensions: &[PathBuf]) -> Result<()> {
     built_in(connection).map_err(|cause| failed("define functions in SQLite", cause))?;
     extensions.iter().try_for_each(|extension| {
-        load(connection, extension).map_err(|cause| {
+        load_extension(connection, extension).map_err(|cause| {
             let message =
                 format!("{}: {}", extension.display(), failed(OPERATION, cause).message());
             Error::new(Kind::Configuration, OPERATION, message)
@@ -57,16 +58,6 @@ fn regexp(call: &Context<'_>) -> rusqlite::Result<Option<bool>> {
     let (Some(pattern), Some(text)) = (text(0), text(1)) else { return Ok(None) };
     let regex = call.get_or_create_aux(0, |_| Ok::<_, Boxed>(Regex::new(&pattern)?))?;
     Ok(Some(regex.is_match(&text)))
-}
-
-#[expect(unsafe_code, reason = "a library's code cannot be checked: the settings' owner names it")]
-fn load(connection: &Connection, extension: &Path) -> rusqlite::Result<()> {
-    // SAFETY: it runs the library's entry point, as the owner of the settings wants. SQL cannot
-    // load any: the permission ends with the guard.
-    unsafe {
-        let _guard = rusqlite::LoadExtensionGuard::new(connection)?;
-        connection.load_extension(extension, None::<&str>)
-    }
 }
 
 #[cfg(test)]

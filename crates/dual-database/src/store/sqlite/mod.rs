@@ -3,14 +3,24 @@
 //! Nothing here opens the database file except SQLite itself: any other `open` and `close`
 //! in the process would drop SQLite's POSIX locks. Looking at it with `stat` is allowed.
 
+#[forbid(unsafe_code)]
 mod adopt;
+#[forbid(unsafe_code)]
 pub mod capture;
+#[forbid(unsafe_code)]
 mod catalog;
+#[forbid(unsafe_code)]
 mod codec;
+mod extension;
+#[forbid(unsafe_code)]
 mod failure;
+#[forbid(unsafe_code)]
 mod file;
+#[forbid(unsafe_code)]
 mod functions;
+#[forbid(unsafe_code)]
 pub mod replica;
+#[forbid(unsafe_code)]
 mod thread;
 
 pub use adopt::{Adoption, OLD_REGISTER_DATE, REGISTER_DATE, Step, rewrite_timestamps};
@@ -19,6 +29,7 @@ pub(crate) use codec::carried;
 pub use codec::{Undecodable, from_sqlite, to_sqlite};
 pub use failure::failed;
 pub(crate) use failure::kind_of;
+pub(crate) use file::make;
 pub use file::{File, SCHEMA, attach, remove_if_empty};
 pub(crate) use functions::define_functions;
 pub use thread::Owner;

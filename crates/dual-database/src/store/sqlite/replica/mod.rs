@@ -9,6 +9,7 @@ mod change;
 mod conflict;
 mod content;
 mod damage;
+mod exposure;
 mod failing;
 mod follow;
 mod gaps;

@@ -6,7 +6,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::super::capture::{Drift, Layout, drift, install, lacks, tracked_columns};
 use super::super::failure::cause_of;
 use super::super::{
-    Adoption, File, Found, define_functions, failed, remove_if_empty, rewrite_timestamps,
+    Adoption, File, Found, define_functions, failed, make, remove_if_empty, rewrite_timestamps,
 };
 use super::place::{COMPANIONS, Identity, Place, SMALLEST};
 use super::{Content, LocalTable, node, number, watch};
@@ -94,10 +94,9 @@ fn attempt(place: &Place, file: &File, installation: Option<u128>) -> Result<Con
     let wrap = |cause| failed(OPERATION, cause).about(&shown);
     if !file.existed {
         put_away_companions(place)?;
+        make(&place.real(), place.rights())?;
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(&file.path, flags).map_err(wrap)?;
     prepare(place, &connection).map_err(|error| error.about(&shown))?;
     watch::install(&mut connection).map_err(wrap)?;

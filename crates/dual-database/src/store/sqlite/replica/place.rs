@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::super::File;
 use super::{LocalTable, Settings};
+use crate::private::{self, Rights};
 use crate::stamp::Writer;
 use crate::store::sqlite::kind_of;
 use crate::{Error, Kind, Result, Store};
@@ -60,6 +61,8 @@ pub(super) struct Place {
     number: AtomicU16,
     generation: AtomicU64,
     identity: Mutex<Option<Identity>>,
+    /// Who may use the file, as it was last seen: what takes its place is for the same.
+    rights: Mutex<Option<Rights>>,
     /// What could not be taken over of files that lie beside this one, in sentences.
     left: Mutex<Vec<String>>,
 }
@@ -89,6 +92,7 @@ impl Place {
             number: AtomicU16::new(0),
             generation: AtomicU64::new(0),
             identity: Mutex::new(None),
+            rights: Mutex::new(None),
             left: Mutex::default(),
         }
     }
@@ -132,7 +136,18 @@ impl Place {
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
         *held = Some(identity);
+        self.remember_rights();
         *self.real.lock().unwrap_or_else(PoisonError::into_inner) = resolve(&self.path);
+    }
+
+    fn remember_rights(&self) {
+        let mut held = self.rights.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = Rights::of(&self.path).or(*held);
+    }
+
+    /// Of the file as it was last seen.
+    pub(super) fn rights(&self) -> Option<Rights> {
+        *self.rights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What has become of the file that was opened.
@@ -217,6 +232,7 @@ impl Place {
     /// # Errors
     /// Those of renaming it.
     pub(super) fn set_aside(&self) -> Result<()> {
+        self.remember_rights();
         let aside = self.beside(&format!("{DAMAGED}{}", Uuid::now_v7()));
         self.rename_all(&self.real(), &aside)?;
         self.sync_folder();
@@ -281,12 +297,7 @@ impl Place {
     /// cannot be written.
     pub(super) fn lock(&self) -> Result<Plain> {
         let operation = "lock the name of the SQLite file";
-        let lock = Plain::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.beside(LOCK))
-            .map_err(|cause| self.io(operation, cause))?;
+        let lock = self.open_beside(LOCK).map_err(|cause| self.io(operation, cause))?;
         let begun = Instant::now();
         loop {
             match lock.try_lock() {
@@ -301,6 +312,12 @@ impl Place {
                 Err(std::fs::TryLockError::Error(cause)) => return Err(self.io(operation, cause)),
             }
         }
+    }
+
+    /// Opens what lies beside the file to be locked, for those who may use the file.
+    pub(super) fn open_beside(&self, suffix: &str) -> std::io::Result<Plain> {
+        let rights = Rights::of(&self.path).or_else(|| self.rights());
+        private::open_beside(&self.beside(suffix), rights)
     }
 
     pub(super) fn io(&self, operation: &'static str, cause: std::io::Error) -> Error {

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use rusqlite::backup::Backup;
+use rusqlite::{Connection, OpenFlags};
 
 use super::super::failed;
 use super::open::{self, Opened};
 use super::place::{COMPANIONS, Fate, Identity, Place, beside};
 use super::salvage::{self, Extent, Report};
 use super::{Content, Damage, LocalTable, number};
-use crate::{Error, Kind, Result, Store};
+use crate::{Error, Kind, Result, Store, private};
 
 #[derive(Debug)]
 pub(super) struct Station {
@@ -49,6 +49,7 @@ impl Station {
         if !station.place.was_ours() {
             drop(station.place.lock()?);
         }
+        station.place.tell_exposure();
         Ok(station)
     }
 
@@ -272,12 +273,17 @@ impl Station {
         }
         let operation = "copy out the SQLite file";
         let salvage = self.place.salvage();
+        let file = private::create(&salvage).map_err(|cause| self.place.io(operation, cause))?;
         let copied = copy(self.connection()?, &salvage)
             .map_err(|cause| failed(operation, cause).about(salvage.display()));
         if copied.is_err() {
             let _ = std::fs::remove_file(&salvage);
         }
         copied?;
+        // It is put back as the file, or taken over by whichever process opens that next.
+        if let Some(rights) = self.place.rights() {
+            rights.give(&file).map_err(|cause| self.place.io(operation, cause))?;
+        }
         self.place.sync_folder();
         self.salvage = Some(salvage.clone());
         Ok(salvage)
@@ -349,7 +355,8 @@ fn is_about(error: &Error) -> bool {
 }
 
 fn copy(connection: &Connection, to: &Path) -> rusqlite::Result<()> {
-    let mut target = Connection::open(to)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut target = Connection::open_with_flags(to, flags)?;
     Backup::new(connection, &mut target)?.run_to_completion(1_024, Duration::ZERO, None)
 }
 

@@ -36,8 +36,8 @@ impl Replica {
     /// Waits for the turn, at most that long, and has it for at most five seconds. `None` if it was
     /// not free in that time, or the folder cannot be written.
     pub async fn push_turn(&self, most: Duration) -> Option<PushTurn> {
-        let path = self.place.beside(PUSH);
-        let open = move || Plain::options().create(true).truncate(false).write(true).open(path);
+        let place = Arc::clone(&self.place);
+        let open = move || place.open_beside(PUSH);
         let lock = Arc::new(tokio::task::spawn_blocking(open).await.ok()?.ok()?);
         let until = Instant::now() + most;
         while let Err(failure) = lock.try_lock() {
