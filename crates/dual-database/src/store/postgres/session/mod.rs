@@ -219,8 +219,11 @@ impl Session {
     /// a server before 18 would spend 200 ms on that in every new session. Rows that a policy hides
     /// are not gone: without `row_security` a statement that would not see them is refused (42501).
     fn opening(&self, begin: &str) -> String {
+        // The other limits bound it; an adoption takes as long as it takes.
+        let whole =
+            if self.version >= 170_000 { "SET LOCAL transaction_timeout = 0; " } else { "" };
         format!(
-            "{begin}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
+            "{begin}; {whole}SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
              SET LOCAL idle_in_transaction_session_timeout = {}; \
              SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL timezone = 'UTC'; \
              SET LOCAL standard_conforming_strings = on; SET LOCAL extra_float_digits = 3; \
