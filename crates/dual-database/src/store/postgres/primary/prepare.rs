@@ -182,7 +182,8 @@ pub(crate) async fn plan_known(
                 plan.taken_away(
                     &target,
                     &what,
-                    "rename it back, or let `dual init --apply` add it and fill it from the SQLite file",
+                    "rename it back, or let `dual init --apply` add it; where that then waits for a person, \
+                     `dual repair --prefer sqlite` fills it from the SQLite file",
                 );
             }
         }
