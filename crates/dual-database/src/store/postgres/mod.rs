@@ -8,6 +8,7 @@
 mod adopt;
 pub mod capture;
 mod catalog;
+mod confirmed;
 mod connect;
 mod copy;
 mod failure;
@@ -20,6 +21,7 @@ mod url;
 
 pub use adopt::{Obstacle, ObstacleKind, Plan, Step, plan, plan_table};
 pub use catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights, Sequence, UniqueIndex};
+pub(crate) use confirmed::is_confirmed;
 pub use copy::{CopyIn, CopyOut};
 use failure::is_unsupported;
 pub use failure::{ServerError, is_retryable, sqlstate};

@@ -23,5 +23,5 @@ pub use install::{
 };
 pub(super) use install::{SCHEMA_LOCK, allowed, entry_of, permitted, place};
 pub use layout::Layout;
-pub(super) use layout::is_utf8;
+pub(crate) use layout::is_utf8;
 pub use settle::{Mark, refusal};

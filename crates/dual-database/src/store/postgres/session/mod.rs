@@ -255,7 +255,7 @@ impl Session {
             }
         }
         self.set(State::Doubtful);
-        let limit = self.limits.answer();
+        let limit = self.limits.commit();
         match tokio::time::timeout(limit, self.client.batch_execute("COMMIT")).await {
             Ok(Ok(())) => {
                 self.set(State::Idle);
