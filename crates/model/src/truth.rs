@@ -131,8 +131,7 @@ impl Truth {
             !op.void || birth.filter(is_birth).is_none_or(|birth| births.contains(birth))
         };
         let ops = self.of(key, register, stamp);
-        let found: Vec<OpId> =
-            ops.filter(|op| self.ops.get(*op).is_some_and(|op| stands(op))).collect();
+        let found: Vec<OpId> = ops.filter(|op| self.ops.get(*op).is_some_and(&stands)).collect();
         // One that has got a stamp of its own since belongs to whatever life it stands in.
         match found.as_slice() {
             [_] if stamp > Stamp::ADOPTED_POSTGRES => found,

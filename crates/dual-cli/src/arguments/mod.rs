@@ -1,10 +1,12 @@
 //! Raw arguments; they become validated settings in [`crate::settings`].
 
 mod database;
+mod interval;
 mod migrate;
 mod user;
 
 pub use database::{Conflicts, Init, Prefer, Repair, Side, Status, Sync, Uninstall};
+pub use interval::Interval;
 pub use migrate::{Demo, Migrate};
 pub use user::{ById, Changes, List, NewUser, Substring, User};
 
@@ -64,6 +66,11 @@ pub struct Global {
     /// An extension of SQLite that the file's triggers and indexes need; can be repeated
     #[arg(long = "sqlite-extension", global = true, value_name = "FILE")]
     pub sqlite_extensions: Vec<PathBuf>,
+
+    /// Compare all values of both sides in the background, once in so many seconds, or never
+    /// [default: 86400, a day]
+    #[arg(long, global = true, value_name = "SECONDS|never")]
+    pub verify_interval: Option<Interval>,
 
     /// The settings file [default: dual.toml in this folder, if there is one]
     #[arg(long, global = true, value_name = "FILE")]

@@ -6,6 +6,7 @@ use dual_database::store::postgres::{Masked, mask};
 use dual_database::{Error, Kind, Result};
 
 use super::{beside, unreadable};
+use crate::arguments::Interval;
 use crate::output::message;
 
 /// Looked for in the current folder.
@@ -13,7 +14,8 @@ const NAME: &str = "dual.toml";
 const OPERATION: &str = "read the settings file";
 const URL: &str = "pg_db_url";
 const EXTENSIONS: &str = "sqlite_extensions";
-const KEYS: [&str; 3] = [URL, "sqlite_db_path", EXTENSIONS];
+const VERIFY: &str = "verify_interval";
+const KEYS: [&str; 4] = [URL, "sqlite_db_path", EXTENSIONS, VERIFY];
 
 /// What the file says.
 #[derive(Debug, Default, PartialEq)]
@@ -23,6 +25,7 @@ pub(super) struct SettingsFile {
     pub sqlite_db_path: Option<PathBuf>,
     /// Seen from where the program runs.
     pub sqlite_extensions: Vec<PathBuf>,
+    pub verify_interval: Option<Interval>,
 }
 
 impl SettingsFile {
@@ -79,6 +82,10 @@ impl SettingsFile {
                 file.sqlite_extensions = paths(path, value)?;
                 continue;
             }
+            if key == VERIFY {
+                file.verify_interval = Some(interval(path, &value)?);
+                continue;
+            }
             let toml::Value::String(text) = value else {
                 let message = format!("{key} is not text");
                 return Err(wrong(path, &message).with_hint("put its value in quotes"));
@@ -103,6 +110,16 @@ fn paths(path: &Path, value: toml::Value) -> Result<Vec<PathBuf>> {
             .with_hint(format!("write {EXTENSIONS} = [\"FILE\"]"))
     })?;
     Ok(texts.into_iter().map(|text| beside(path, text.into())).collect())
+}
+
+fn interval(path: &Path, value: &toml::Value) -> Result<Interval> {
+    let text = match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Integer(seconds) => seconds.to_string(),
+        toml::Value::Float(seconds) => seconds.to_string(),
+        _ => String::new(),
+    };
+    text.parse().map_err(|hint| wrong(path, &format!("{VERIFY} is no interval")).with_hint(hint))
 }
 
 fn wrong(path: &Path, message: &str) -> Error {
@@ -155,6 +172,22 @@ mod tests {
     }
 
     #[test]
+    fn an_interval_is_a_number_or_never() {
+        let interval = |text: &str| parsed(text).unwrap().verify_interval.map(Interval::every);
+        let hour = std::time::Duration::from_secs(3600);
+        for same in ["3600", "3600.0", "'3600'"] {
+            assert_eq!(interval(&format!("verify_interval = {same}")), Some(Some(hour)), "{same}");
+        }
+        assert_eq!(interval("verify_interval = 'never'"), Some(None));
+        assert_eq!(interval(""), None);
+        for wrong in ["0", "-1", "false", "'daily'", "[3600]"] {
+            let error = parsed(&format!("verify_interval = {wrong}")).unwrap_err();
+            assert_eq!(error.message(), "/etc/bar/dual.toml: verify_interval is no interval");
+            assert!(error.hint().unwrap().contains("seconds"), "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_told_without_the_values() {
         let told = |text: &str| {
             let error = parsed(text).unwrap_err();
@@ -165,7 +198,10 @@ mod tests {
         assert_eq!(message, "/etc/bar/dual.toml: unknown key `pg_db_ulr`");
         assert_eq!(hint, "did you mean `pg_db_url`?");
         let (_, hint) = told("colour = 1");
-        assert_eq!(hint, "the keys are pg_db_url, sqlite_db_path, sqlite_extensions");
+        assert_eq!(
+            hint,
+            "the keys are pg_db_url, sqlite_db_path, sqlite_extensions, verify_interval"
+        );
         let (message, _) = told("sqlite_db_path = 'a'\npg_db_url = postgresql://u:hunter2@h/d");
         assert_eq!(message, "/etc/bar/dual.toml: line 2 is not TOML");
         let (message, _) = told("pg_db_url = 5");

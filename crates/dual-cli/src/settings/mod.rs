@@ -14,7 +14,7 @@ use dual_database::{DualDatabase, Error, Kind, Result};
 
 pub use migration::{From, Migration};
 
-use crate::arguments::Global;
+use crate::arguments::{Global, Interval};
 use file::SettingsFile;
 
 /// What both stores are opened for.
@@ -37,6 +37,7 @@ pub struct Stores {
     pub postgres: Settings,
     /// The SQLite file.
     pub sqlite: File,
+    verify_interval: Option<Interval>,
 }
 
 impl Stores {
@@ -50,6 +51,7 @@ impl Stores {
         let mut url = global.pg_db_url.clone().filter(is_given);
         let mut path = global.sqlite_db_path.clone().filter(|path| !path.as_os_str().is_empty());
         let mut extensions = global.sqlite_extensions.clone();
+        let mut verify_interval = global.verify_interval;
         if global.config.is_some() || url.is_none() || path.is_none() {
             let file = SettingsFile::read(global.config.as_deref())?;
             url = url.or(file.pg_db_url);
@@ -57,6 +59,7 @@ impl Stores {
             if extensions.is_empty() {
                 extensions = file.sqlite_extensions;
             }
+            verify_interval = verify_interval.or(file.verify_interval);
         }
         let url = url.ok_or_else(|| missing_store("--pg-db-url", "DATABASE_URL", "pg_db_url"))?;
         let path = path
@@ -72,7 +75,7 @@ impl Stores {
         })?;
         let sqlite = File { extensions, ..File::look(&path)? };
         let environment = global.environment.clone();
-        Ok(Stores { postgres_url: url, environment, postgres, sqlite })
+        Ok(Stores { postgres_url: url, environment, postgres, sqlite, verify_interval })
     }
 
     /// Opens both as one database; `opening` says what for.
@@ -81,6 +84,10 @@ impl Stores {
     /// Those of [`dual_database::database::Builder::open`].
     pub async fn open(&self, opening: Opening) -> Result<DualDatabase> {
         let builder = DualDatabase::builder();
+        let builder = match self.verify_interval {
+            Some(interval) => builder.verify_interval(interval.every()),
+            None => builder,
+        };
         let extensions = self.sqlite.extensions.iter();
         extensions
             .fold(builder, |builder, extension| builder.sqlite_extension(extension))

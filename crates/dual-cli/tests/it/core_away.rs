@@ -143,3 +143,36 @@ fn a_server_that_swallows_packets_costs_a_time_out_and_ctrl_c_ends_the_wait() {
     assert_eq!(ran.json()["error"]["kind"], "interrupted");
     assert!(begun.elapsed().as_secs() < 3, "{:?}", begun.elapsed());
 }
+
+/// The server is there, and takes no connection with what stands in the URL.
+#[test]
+fn a_connection_that_is_refused_for_its_settings_is_told_as_configuration() {
+    let pair = Pair::new();
+    pair.json(0, &["user", "add", r#"{"user_id": 1, "first_name": "Анна"}"#]);
+    for (options, said) in
+        [("-c%20statement_timeout=abc", "statement_timeout"), ("endpoint%3Dx", "endpoint=x")]
+    {
+        let url = format!("{}?options={options}", pair.database.url());
+        let run = |code, words: &[&str]| pair.run_to(&url, words).ended(code);
+        let status = run(0, &["status", "--json"]).json();
+        assert_eq!(status["postgres"]["state"], "down", "{status}");
+        assert!(status["postgres"]["reason"].as_str().unwrap().contains(said), "{status}");
+        assert!(status["postgres"]["hint"].as_str().unwrap().contains("`options`"), "{status}");
+        for words in [
+            &["sync", "--once", "--json"][..],
+            &["verify", "--json"],
+            &["init", "--json"],
+            &["repair", "--prefer", "newest", "--json"],
+            &["user", "update", "1", r#"{"source": "vk"}"#, "--json"],
+        ] {
+            let error = run(2, words).json()["error"].clone();
+            assert_eq!(error["kind"], "configuration", "{words:?}: {error}");
+            assert!(error["message"].as_str().unwrap().contains(said), "{words:?}: {error}");
+        }
+        assert!(run(0, &["user", "get", "1"]).stderr.contains("from SQLite"));
+    }
+    // What ended with 2 has done nothing.
+    assert_eq!(pair.json(0, &["sync", "--once"])["state"], "done");
+    assert_eq!(pair.sqlite("SELECT source FROM users"), [[None]]);
+    assert_eq!(pair.postgres("SELECT source FROM users"), [[None]]);
+}

@@ -184,6 +184,137 @@ fn a_table_of_postgresql_that_is_gone_is_not_made_by_a_running_service() {
     }
 }
 
+impl Pair<'_> {
+    /// How many rows have their telephone, there and here.
+    fn phones(&self) -> (usize, usize) {
+        let sql = "SELECT 1 FROM users WHERE phone_number LIKE '+7%'";
+        (self.postgres(sql).len(), self.sqlite(sql).len())
+    }
+
+    /// The columns there and here, in their order.
+    fn columns(&self) -> (String, String) {
+        let there = "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute \
+             WHERE attrelid = 'users'::regclass AND attnum > 0 AND NOT attisdropped";
+        let here = "SELECT group_concat(name, ' ') FROM pragma_table_info('users')";
+        let one = |mut rows: Vec<Vec<Option<String>>>| rows.remove(0).remove(0).unwrap();
+        (one(self.postgres(there)), one(self.sqlite(here)))
+    }
+}
+
+#[test]
+fn a_column_of_postgresql_that_is_gone_is_not_made_by_itself() {
+    for (how, sql, back) in [
+        (
+            "renamed",
+            "ALTER TABLE users RENAME COLUMN phone_number TO telephone",
+            "ALTER TABLE users RENAME COLUMN telephone TO phone_number",
+        ),
+        ("dropped", "ALTER TABLE users DROP COLUMN phone_number", ""),
+    ] {
+        for watched in [false, true] {
+            let pair = filled(80);
+            pair.postgres("UPDATE users SET phone_number = '+7' || user_id");
+            pair.json(0, &["sync", "--once"]);
+            let service = watched.then(|| watching(&pair));
+            pair.postgres(sql);
+            let (columns, _) = pair.columns();
+            pair.sqlite(
+                "INSERT INTO users (user_id, source, phone_number) VALUES (81, 'ours', '+7')",
+            );
+            let ran = pair.run(&["sync", "--once"]).ended(5);
+            assert!(ran.stderr.contains("phone_number was dropped or renamed"), "{}", ran.stderr);
+            assert!(
+                ran.stderr.contains("hint: rename it back, or let `dual init --apply`"),
+                "{how}"
+            );
+            let status = pair.json(0, &["status"]);
+            assert_eq!(status["postgres"]["state"], "needs_init", "{how}: {status}");
+            let written = pair.json(3, &["user", "update", "1", r#"{"phone_number": "+79"}"#]);
+            assert_eq!(written["stored"], json!({ "postgres": false, "sqlite": true }), "{how}");
+            if let Some(service) = &service {
+                service.says("PostgreSQL needs_init");
+            }
+            assert_eq!(pair.columns().0, columns, "{how}");
+            match back {
+                "" => {
+                    // The added column overwrites nothing by itself, in either direction.
+                    assert!(pair.json(1, &["init", "--apply"])["held_losses"].is_u64(), "{how}");
+                    assert_eq!(pair.phones().1, 81, "{how}");
+                    pair.json(0, &["repair", "--prefer", "sqlite"]);
+                }
+                back => drop(pair.postgres(back)),
+            }
+            match service {
+                Some(service) => {
+                    eventually("the write that waited", || pair.phones() == (81, 81));
+                    service.end();
+                }
+                None => assert_eq!(pair.json(0, &["sync", "--once"])["state"], "done", "{how}"),
+            }
+            assert_eq!(pair.phones(), (81, 81), "{how}");
+            let first = "SELECT phone_number FROM users WHERE user_id = 1";
+            assert_eq!(pair.postgres(first), [[Some("+79".into())]], "{how}");
+            assert_eq!(pair.json(0, &["verify"])["equal"], true, "{how}");
+            // A repair logs whatever it overwrites.
+            let logged = if back.is_empty() { 80 } else { 0 };
+            assert_eq!(pair.json(0, &["status"])["conflicts"], logged, "{how}");
+        }
+    }
+}
+
+#[test]
+fn a_column_of_the_file_that_is_gone_is_not_made_by_itself() {
+    for (how, sql, back) in [
+        (
+            "renamed",
+            "ALTER TABLE users RENAME COLUMN phone_number TO telephone",
+            "ALTER TABLE users RENAME COLUMN telephone TO phone_number",
+        ),
+        // SQLite drops none that a trigger names.
+        ("dropped", "ALTER TABLE users DROP COLUMN phone_number", ""),
+    ] {
+        for watched in [false, true] {
+            let pair = filled(80);
+            pair.postgres("UPDATE users SET phone_number = '+7' || user_id");
+            pair.json(0, &["sync", "--once"]);
+            let service = watched.then(|| watching(&pair));
+            let triggers = if back.is_empty() { pair.triggers() } else { String::new() };
+            pair.script(&format!("{triggers} {sql}"));
+            let (_, columns) = pair.columns();
+            pair.postgres(
+                "INSERT INTO users (user_id, source, phone_number) VALUES (81, 'ours', '+7')",
+            );
+            let ran = pair.run(&["sync", "--once"]).ended(5);
+            assert!(ran.stderr.contains("phone_number"), "{how}: {}", ran.stderr);
+            assert!(ran.stderr.contains("hint: "), "{how}: {}", ran.stderr);
+            let status = pair.json(0, &["status"]);
+            assert_eq!(status["sqlite"]["state"], "needs_init", "{how}: {status}");
+            if let Some(service) = &service {
+                service.says("SQLite needs_init");
+            }
+            // The owner of the file goes on writing.
+            pair.script("UPDATE users SET username = 'here' WHERE user_id = 1");
+            assert_eq!(pair.columns().1, columns, "{how}");
+            match back {
+                "" => drop(pair.json(0, &["init", "--apply"])),
+                back => pair.script(back),
+            }
+            match service {
+                Some(service) => {
+                    eventually("the write that waited", || pair.phones() == (81, 81));
+                    service.end();
+                }
+                None => assert_eq!(pair.json(0, &["sync", "--once"])["state"], "done", "{how}"),
+            }
+            assert_eq!(pair.phones(), (81, 81), "{how}");
+            let first = "SELECT username FROM users WHERE user_id = 1";
+            assert_eq!(pair.postgres(first), [[Some("here".into())]], "{how}");
+            assert_eq!(pair.json(0, &["verify"])["equal"], true, "{how}");
+            assert_eq!(pair.json(0, &["status"])["conflicts"], 0, "{how}");
+        }
+    }
+}
+
 #[test]
 fn an_emptied_table_of_postgresql_is_filled_again() {
     for (how, sql) in [

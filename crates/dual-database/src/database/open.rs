@@ -197,6 +197,10 @@ impl Builder {
         };
         match deadline.bound(compared).await {
             Some(Err(error)) if error.is_configuration() => shared.leave_file(&error),
+            // It answers everything, and confirms nothing.
+            Some(Err(error)) if error.kind() == Kind::Unavailable(Store::Postgres) => {
+                shared.health.failed(Store::Postgres, &error);
+            }
             // Whoever needs an answer asks again.
             Some(_) | None => {}
         }

@@ -32,7 +32,7 @@ use crate::private;
 use crate::schema::{Making, Table};
 use crate::store::postgres::capture::{Drift, Layout};
 use crate::store::postgres::primary::{Planned, Trial, plan_known, try_out};
-use crate::store::postgres::{self, Limits, Session, Settings, capture};
+use crate::store::postgres::{self, Limits, Session, Settings, capture, is_confirmed};
 use crate::store::sqlite::Found;
 use crate::store::sqlite::replica::{Content, Durability, Replica, Settings as ReplicaSettings};
 use crate::sync::engine::{Exchange, Shared, Synchroniser, other_installation, tracked_elsewhere};
@@ -154,6 +154,11 @@ pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Resul
     if let Some(refusal) = plan.refusal() {
         return Err(refusal);
     }
+    // What nobody confirms is not begun, or half of it would stand in the file.
+    let session = Session::open(&stores.postgres, &stores.limits).await?;
+    session.begin("join both sides").await?;
+    is_confirmed(&session, "join both sides").await?;
+    drop(session);
     let leaves = matches!(plan.bond, Bond::Rejoining { .. });
     let is_ours = !leaves && LocalFile::open(&stores.sqlite)?.is_node()?;
     let copy = match joining.copy && !is_ours {

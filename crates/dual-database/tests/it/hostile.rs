@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dual_database::database::{RepairPreference, UserFilter, UserPatch};
+use dual_database::database::{RepairPreference, UserFilter, UserPatch, Written};
 use dual_database::import::meaning::Mapping;
 use dual_database::import::source::{CsvSource, Source};
 use dual_database::import::{Import, Silent, StoreOutcome, Target, WriteOptions};
@@ -22,6 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What an outsider writes, who is not to run into the traps himself.
 fn outside(scene: &Scene<'_>, sql: &str) {
     scene.database.execute(&format!("SET search_path = pg_catalog; {sql}")).unwrap();
+}
+
+/// It was written to both sides.
+fn arrived<T: std::fmt::Debug>(written: Written<T>) {
+    assert!(matches!(written, Written::InBoth(_)), "{written:?}");
 }
 
 fn name(text: &str) -> UserPatch {
@@ -90,7 +95,8 @@ async fn walk(scene: &Scene<'_>) {
     db.sync_now(PATIENCE).await.unwrap();
     // What both sides set without each other.
     scene.proxy.set(Wire::Refuse);
-    db.update_user(2, &name("away")).await.unwrap();
+    let away = db.update_user(2, &name("away")).await.unwrap();
+    assert!(matches!(away, Written::InOne { .. }), "{away:?}");
     outside(scene, "UPDATE public.users SET first_name = 'there' WHERE user_id = 2");
     scene.proxy.set(Wire::Pass);
     let quiet = async {
@@ -126,13 +132,13 @@ async fn walk(scene: &Scene<'_>) {
 /// Each call of the library's.
 async fn calls(db: &DualDatabase) {
     for id in 1..=5 {
-        db.add_user(&name("new").user_id(id)).await.unwrap();
+        arrived(db.add_user(&name("new").user_id(id)).await.unwrap());
     }
     db.add_user(&name("twice").user_id(1)).await.unwrap_err();
-    db.update_user(2, &name("other").phone_number("+7999")).await.unwrap();
+    arrived(db.update_user(2, &name("other").phone_number("+7999")).await.unwrap());
     db.update_user(99, &name("nobody")).await.unwrap_err();
-    db.upsert_user(&name("more").user_id(6)).await.unwrap();
-    db.delete_user(5).await.unwrap();
+    arrived(db.upsert_user(&name("more").user_id(6)).await.unwrap());
+    arrived(db.delete_user(5).await.unwrap());
     assert!(db.get_user(2).await.unwrap().value.is_some());
     assert_eq!(db.get_all_users(Some(10)).await.unwrap().value.len(), 5);
     let filter = UserFilter::new().contains("first_name", "e").unwrap();
@@ -142,14 +148,13 @@ async fn calls(db: &DualDatabase) {
     while let Some(user) = all.next().await {
         user.unwrap();
     }
-    db.transaction(async |tx| {
+    let done = db.transaction(async |tx| {
         tx.get_user(3).await?;
         tx.add_user(&name("one").user_id(11))?;
         tx.update_user(3, &name("two")).await?;
         tx.delete_user(6).await
-    })
-    .await
-    .unwrap();
+    });
+    arrived(done.await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -374,6 +374,31 @@ async fn the_oldest_and_the_newest_version() {
     }
 }
 
+/// PostgreSQL 17 and newer can end a session whose transaction takes long, whatever it does.
+#[tokio::test]
+async fn a_limit_on_whole_transactions_does_not_end_ours() {
+    let server = shared_with(&Version::exact("18.4.0-beta.17")).unwrap();
+    let database = server.database("whole").unwrap();
+    let user = format!("user_{}", database.name());
+    let made =
+        format!("CREATE ROLE {user} LOGIN; ALTER ROLE {user} SET transaction_timeout = '1s'");
+    database.execute(&made).unwrap();
+    let session = open(&database.url_as(&user, None)).await.unwrap();
+    session.begin("begin").await.unwrap();
+    session.batch("wait", "SELECT pg_sleep(2)").await.unwrap();
+    session.commit("commit").await.unwrap();
+    session.begin_snapshot("begin").await.unwrap();
+    session.batch("wait", "SELECT pg_sleep(2)").await.unwrap();
+    session.commit("commit").await.unwrap();
+    session.ask("look", "SELECT pg_sleep(2)", &[]).await.unwrap();
+    // Where it holds it is no fault of the data or of ours.
+    let error = session.batch("wait", "SELECT pg_sleep(60)").await.unwrap_err();
+    assert_says(&error, AWAY, &["25P04", "ALTER ROLE"]);
+    assert!(is_retryable(&error) && session.is_closed());
+    drop(session);
+    database.execute(&format!("DROP ROLE {user}")).unwrap();
+}
+
 #[tokio::test]
 async fn missing_rights_come_with_their_grant() {
     let database = shared().unwrap().database("rights").unwrap();

@@ -32,6 +32,8 @@ const BLOCKED: &str = "another session holds a lock: look for it in pg_stat_acti
      (state, query) and pg_locks, end it with pg_terminate_backend(pid), then repeat";
 const POOLER: &str = "a connection pooler swaps sessions between statements: use the \
      database's direct address";
+const TOO_SHORT: &str = "transaction_timeout is too short for anything: look at ALTER ROLE and \
+     ALTER DATABASE … SET";
 
 const RULES: &[Rule] = &[
     rule("08P01", UNAVAILABLE, true, "if a connection pooler answers here, look at its log"),
@@ -42,6 +44,7 @@ const RULES: &[Rule] = &[
     rule("23", Kind::InvalidData, false, ""),
     rule("25006", UNAVAILABLE, true, "connect to the primary: list all servers in the URL"),
     rule("25P03", UNAVAILABLE, true, ""),
+    rule("25P04", UNAVAILABLE, true, TOO_SHORT),
     rule("26000", Kind::Configuration, false, POOLER),
     rule("42P05", Kind::Configuration, false, POOLER),
     rule("28P01", Kind::AccessDenied, false, "check the user and the password in the URL"),
@@ -430,6 +433,7 @@ mod tests {
             ("57014", UNAVAILABLE, true),
             ("57P03", UNAVAILABLE, true),
             ("25006", UNAVAILABLE, true),
+            ("25P04", UNAVAILABLE, true),
             ("42P01", SCHEMA, false),
             ("42601", Kind::Internal, false),
             ("99999", Kind::Internal, false),

@@ -9,6 +9,7 @@ mod adopt;
 pub mod capture;
 mod catalog;
 mod certificate;
+mod confirmed;
 mod connect;
 mod copy;
 mod environment;
@@ -25,6 +26,7 @@ mod url;
 
 pub use adopt::{Obstacle, ObstacleKind, Plan, Step, plan, plan_table};
 pub use catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights, Sequence, UniqueIndex};
+pub(crate) use confirmed::is_confirmed;
 pub use copy::{CopyIn, CopyOut};
 pub use environment::Environment;
 use failure::is_unsupported;

@@ -29,7 +29,12 @@ impl Rounds {
         if self.inspected == Some(version) && !asked && !waits {
             return Flow::to(Stand::PushRead);
         }
-        self.read("inspect capture", |content| content.whole()).await?;
+        if let Err(error) = self.read("inspect capture", |content| content.whole()).await {
+            // What is in the way is what counts.
+            let letting_go = |content: &Content<'_>| content.hinder_nobody();
+            let _ = self.write("inspect capture", Durability::Full, letting_go).await;
+            return Err(error);
+        }
         let loose = match asked || noted != Some(version) {
             true => self.loose_here().await?,
             false => Loose::default(),

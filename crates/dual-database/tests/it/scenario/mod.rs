@@ -16,3 +16,4 @@ mod settings;
 mod sqlite_away;
 mod standby;
 mod transactions;
+mod unable;

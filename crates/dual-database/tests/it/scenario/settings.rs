@@ -1,8 +1,9 @@
 //! What somebody sets for the database, before the product comes or while it runs, stops nothing.
 
 use dual_database::health::StoreState;
+use dual_database::{Kind, Store};
 
-use super::scene::{Place, is_in_both, named, setting};
+use super::scene::{LIMIT, Place, is_in_both, named, open_with, setting};
 
 const SETTINGS: [(&str, &str); 24] = [
     ("default_transaction_isolation", "'repeatable read'"),
@@ -61,7 +62,7 @@ async fn everybody_writes(place: &Place, said: &str, keys: i64) {
     assert_eq!((status.conflicts, status.quarantined), (Some(0), Some(0)), "{said}");
     assert_eq!(status.recent_errors, [], "{said}");
     assert!(db.verify().await.unwrap().equal, "{said}");
-    db.close(super::scene::LIMIT).await;
+    db.close(LIMIT).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,5 +86,40 @@ async fn what_is_set_for_the_database_afterwards_stops_nothing() {
         place.psql(&format!("ALTER DATABASE {database} SET {said}"));
         everybody_writes(&place, &said, at * 10).await;
         place.psql(&format!("ALTER DATABASE {database} RESET {name}"));
+    }
+}
+
+/// Settings in the URL with which the server takes no connection at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_setting_of_the_connection_is_told_as_configuration() {
+    let place = Place::new();
+    let db = place.open().await;
+    assert!(is_in_both(&db.add_user(&named(1, "наш")).await.unwrap()));
+    db.close(LIMIT).await;
+    for (options, said) in [
+        ("-c%20statement_timeout%3Dabc", "statement_timeout"),
+        ("-c%20no_such_setting%3D1", "no_such_setting"),
+        ("endpoint%3Dx", "endpoint=x"),
+    ] {
+        let url = place.url();
+        let joint = if url.contains('?') { '&' } else { '?' };
+        let url = format!("{url}{joint}options={options}");
+        let builder = open_with(&url, &place.path());
+        let error = builder.clone().open().await.unwrap_err();
+        assert!(error.is_configuration() && error.message().contains(said), "{error:?}");
+        assert!(error.hint().unwrap().contains("`options`"), "{error:?}");
+        // Who only looks is told, too, and sees what the file has.
+        let db = builder.adopt(false).background(false).open().await.unwrap();
+        let found = db.get_user(1).await.unwrap();
+        assert_eq!((found.source, found.value.is_some()), (Store::Sqlite, true), "{options}");
+        let status = db.status().await.unwrap();
+        let StoreState::Down { kind, reason, hint } = &status.postgres.state else {
+            panic!("{options}: {status:?}");
+        };
+        assert_eq!(*kind, Kind::Configuration, "{reason}");
+        assert!(reason.contains(said) && hint.as_ref().unwrap().contains("`options`"), "{hint:?}");
+        assert_eq!(status.sqlite.state, StoreState::Up, "{options}");
+        assert!(db.sync_now(LIMIT).await.unwrap_err().is_configuration(), "{options}");
+        db.close(LIMIT).await;
     }
 }

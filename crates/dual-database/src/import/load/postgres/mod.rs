@@ -6,7 +6,6 @@ mod outcome;
 mod refusals;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -20,13 +19,11 @@ use crate::error::{Error, Kind, Result, Store};
 use crate::import::staging::{Staging, masks};
 use crate::import::write::{Target, WriteOptions};
 use crate::import::{Event, Observer};
-use crate::schema::{Dialect, Table, quoted};
-use crate::store::postgres::{Limits, Session, Settings};
+use crate::schema::{Dialect, LogicalType, Table, quoted, quoted_text};
+use crate::store::postgres::capture::is_utf8;
+use crate::store::postgres::{Limits, Session, Settings, is_confirmed};
 use crate::store::sqlite::failed;
 use crate::value::Value;
-
-/// How long the answer to the commit is waited for.
-const COMMIT: Duration = Duration::from_secs(60);
 
 /// The advisory lock that an import holds until it ends: "dual" as a number.
 const ONE_IMPORT: i64 = 0x6475_616c;
@@ -59,6 +56,7 @@ impl PostgresLoad {
         let session = Session::open(settings, limits).await?;
         session.begin("begin the import").await?;
         if !options.dry_run {
+            is_confirmed(&session, "begin the import").await?;
             // Two first runs at once would both make the table.
             let wait = format!("SELECT pg_advisory_xact_lock({ONE_IMPORT})");
             session.batch("wait for another import", &wait).await?;
@@ -258,6 +256,7 @@ impl PostgresLoad {
             let keys = sqlite::SqliteLoad::lacking(staging, above, 5_000).await?;
             let Some(last) = keys.last().copied() else { return Ok(()) };
             above = Some(last);
+            self.refuse_unreadable(&keys).await?;
             let rows =
                 self.session.query(operation, &statement, &[(&keys, Type::INT8_ARRAY)]).await?;
             let mut kept = Vec::with_capacity(rows.len());
@@ -271,23 +270,47 @@ impl PostgresLoad {
                         crate::value::parse_postgres_text(column.kind, text)
                     });
                     values.push(value.ok_or_else(|| {
-                        Error::new(
-                            Kind::InvalidData,
-                            operation,
-                            format!(
-                                "table {}, {} {number}: column {} has a value that SQLite cannot hold",
-                                self.table.name(),
-                                self.table.key().name,
-                                column.name
-                            ),
-                        )
-                        .with_hint("dates must lie in the years 1 to 9999; correct that row")
+                        unheld(operation, &self.table, number, column.name)
+                            .with_hint("dates must lie in the years 1 to 9999; correct that row")
                     })?);
                 }
                 kept.push(values);
             }
             sqlite::SqliteLoad::keep_elsewhere(staging, kept).await?;
         }
+    }
+
+    /// Refuses texts whose bytes are no UTF-8, which only a database of SQL_ASCII has: an answer with one
+    /// in it is no answer, and says not whose it is.
+    async fn refuse_unreadable(&self, keys: &[i64]) -> Result<()> {
+        let operation = "complete the rows that SQLite lacks";
+        if !self.session.takes_any_bytes() {
+            return Ok(());
+        }
+        let key = quoted(self.table.key().name);
+        let texts =
+            self.table.data_columns().filter(|(_, column)| column.kind == LogicalType::Text);
+        let bad: String = texts
+            .map(|(position, column)| {
+                let name = quoted(column.name);
+                let known = sql::known(Dialect::Postgres, &self.table, position);
+                let good = is_utf8(&format!("u.{name}"));
+                format!(" WHEN NOT {known} AND NOT {good} THEN {}", quoted_text(column.name))
+            })
+            .collect();
+        let statement = format!(
+            "SELECT * FROM (SELECT u.{key} AS key, CASE{bad} END AS bad FROM {} AS u \
+             JOIN pg_temp.dual_staged AS s ON s.{key} = u.{key} WHERE u.{key} = ANY($1)) AS looked \
+             WHERE bad IS NOT NULL ORDER BY key LIMIT 1",
+            self.store
+        );
+        let rows = self.session.query(operation, &statement, &[(&keys, Type::INT8_ARRAY)]).await?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        let wrong = |_| unexpected(operation);
+        let (number, column): (i64, &str) =
+            (row.try_get(0).map_err(wrong)?, row.try_get(1).map_err(wrong)?);
+        Err(unheld(operation, &self.table, number, column)
+            .with_hint("its bytes are no UTF-8; correct that row"))
     }
 
     /// Writes everything; the transaction stays open. Rows that the server refuses are
@@ -328,9 +351,7 @@ impl PostgresLoad {
 
     /// Commits. If the answer is lost, a new connection waits until the transaction has ended
     /// and asks whether the run's mark is there.
-    pub(in crate::import) async fn commit(mut self, target: &Target, run_id: &str) -> Result<()> {
-        // SQLite's write lock is held meanwhile.
-        self.session.set_limits(Limits { statement: COMMIT, ..target.limits });
+    pub(in crate::import) async fn commit(self, target: &Target, run_id: &str) -> Result<()> {
         let lost = match self.session.commit("commit in PostgreSQL").await {
             Err(error) if matches!(error.kind(), Kind::OutcomeUnknown(_)) => error,
             answered => return answered,
@@ -354,6 +375,14 @@ impl PostgresLoad {
             tracing::debug!(error = %error.chain(), "the server rolls back by itself");
         }
     }
+}
+
+fn unheld(operation: &'static str, table: &Table, number: i64, column: &str) -> Error {
+    let (name, key) = (table.name(), table.key().name);
+    let message = format!(
+        "table {name}, {key} {number}: column {column} has a value that SQLite cannot hold"
+    );
+    Error::new(Kind::InvalidData, operation, message)
 }
 
 fn unexpected(operation: &'static str) -> Error {

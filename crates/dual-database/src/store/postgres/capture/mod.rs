@@ -22,6 +22,7 @@ pub use install::{
     settle, uninstall,
 };
 pub(super) use install::{SCHEMA_LOCK, allowed, entry_of, permitted, place};
+pub(super) use layout::EQUALS;
 pub use layout::Layout;
-pub(super) use layout::{EQUALS, is_utf8};
+pub(crate) use layout::is_utf8;
 pub use settle::{Mark, refusal};

@@ -8,7 +8,7 @@ use crate::merge::Defaults;
 use crate::schema::{Column, Making, Role, Table, quoted};
 use crate::store::postgres::adopt::plan_table;
 use crate::store::postgres::capture::{Drift, Layout, SCHEMA_LOCK, allowed, drift, install};
-use crate::store::postgres::{Catalog, Plan, Session};
+use crate::store::postgres::{Catalog, Plan, Session, is_confirmed};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "prepare PostgreSQL";
@@ -182,7 +182,8 @@ pub(crate) async fn plan_known(
                 plan.taken_away(
                     &target,
                     &what,
-                    "rename it back, or let `dual init --apply` add it and fill it from the SQLite file",
+                    "rename it back, or let `dual init --apply` add it; where that then waits for a person, \
+                     `dual repair --prefer sqlite` fills it from the SQLite file",
                 );
             }
         }
@@ -219,6 +220,7 @@ pub(super) async fn of_the_same_owner(session: &Session) -> Result<()> {
 
 async fn make(session: &Session, tables: &[Table], making: Making) -> Result<Prepared> {
     session.begin(OPERATION).await?;
+    is_confirmed(session, OPERATION).await?;
     let lock = format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})");
     session.batch(OPERATION, &lock).await?;
     // Somebody else may have made it while this waited.

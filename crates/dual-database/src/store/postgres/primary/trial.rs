@@ -7,7 +7,7 @@ use super::prepare::of_the_same_owner;
 use super::row::{column, unexpected};
 use crate::schema::Table;
 use crate::store::postgres::capture::{Layout, permitted, place};
-use crate::store::postgres::{Parameter, Plan, Session};
+use crate::store::postgres::{Parameter, Plan, Session, is_confirmed};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "try what is to be done in PostgreSQL";
@@ -77,5 +77,6 @@ async fn go(session: &Session, layout: &Layout, plan: &Plan) -> Result<()> {
     for step in plan.steps.iter().filter(|step| !step.sets_sequence()) {
         session.batch(OPERATION, &step.sql).await?;
     }
-    place(session, layout).await
+    place(session, layout).await?;
+    is_confirmed(session, OPERATION).await
 }

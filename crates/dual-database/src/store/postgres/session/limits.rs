@@ -40,6 +40,12 @@ impl Limits {
         self.statement.saturating_add(self.grace)
     }
 
+    /// How long the answer to a COMMIT is waited for, however large what it commits is: locks are held
+    /// meanwhile, and what it can wait for is a disk or a standby.
+    pub(super) fn commit(&self) -> Duration {
+        self.answer().min(MASSES.saturating_add(self.grace))
+    }
+
     /// How long the server leaves a transaction open in which nothing happens: a program that was
     /// stopped, or a network that was cut, must not hold its locks. Time enough for what is done
     /// between two statements of a transaction; more for those that move masses of rows.

@@ -241,8 +241,11 @@ impl Session {
     /// The search path is ours ([`path`]).
     fn opening(&self, begin: &str) -> String {
         let path = kept(&self.path);
+        // The other limits bound it; an adoption takes as long as it takes.
+        let whole =
+            if self.version >= 170_000 { "SET LOCAL transaction_timeout = 0; " } else { "" };
         format!(
-            "{begin}; {path}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
+            "{begin}; {path}; {whole}SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
              SET LOCAL idle_in_transaction_session_timeout = {}; \
              SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL timezone = 'UTC'; \
              SET LOCAL standard_conforming_strings = on; SET LOCAL extra_float_digits = 3; \
@@ -274,7 +277,7 @@ impl Session {
             }
         }
         self.set(State::Doubtful);
-        let limit = self.limits.answer();
+        let limit = self.limits.commit();
         let (client, path) = (&self.client, self.client.batch_execute(USERS));
         // If the first is refused, COMMIT rolls back.
         let work = join(path, client.batch_execute("COMMIT"));

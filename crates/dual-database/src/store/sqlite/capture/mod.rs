@@ -10,6 +10,7 @@
 mod ddl;
 mod install;
 mod layout;
+mod let_go;
 mod sidecar;
 mod triggers;
 mod unmeet;
@@ -17,6 +18,7 @@ mod unmeet;
 pub use ddl::FORMAT;
 pub use install::{Drift, drift, install, lacks, loose, mend, tracked_columns, uninstall};
 pub use layout::{Layout, Unique};
+pub use let_go::let_go;
 pub use sidecar::{
     Entry, State, changed_above, entry, prefer, put, renumber, settle, settle_adopted, state,
 };

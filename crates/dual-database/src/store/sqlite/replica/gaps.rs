@@ -3,7 +3,7 @@
 
 use super::super::capture::{loose, mend};
 use super::super::failed;
-use super::open::{refuse_taken_away, track};
+use super::open::{hinder_nobody, refuse_taken_away, track};
 use super::{Content, LocalRow};
 use crate::Result;
 use crate::schema::RowId;
@@ -20,6 +20,14 @@ impl Content<'_> {
         self.tables()
             .iter()
             .try_for_each(|it| refuse_taken_away(self.connection(), &it.table, &it.layout))
+    }
+
+    /// Takes triggers of ours away that fail everybody who writes, because what they name is gone.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn hinder_nobody(&self) -> Result<()> {
+        hinder_nobody(self.connection(), self.tables())
     }
 
     /// Counts the rows of a table with keys above `after` and up to `upto` that came past the

@@ -3,7 +3,7 @@
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::super::capture::{Drift, Layout, drift, install, lacks, tracked_columns};
+use super::super::capture::{Drift, Layout, drift, install, lacks, let_go, tracked_columns};
 use super::super::failure::cause_of;
 use super::super::{
     Adoption, File, Found, define_functions, failed, make, remove_if_empty, rewrite_timestamps,
@@ -26,7 +26,8 @@ pub(super) struct Opened {
 }
 
 /// Opens it, or makes it. `installation` is the one that it has to belong to, if it belongs to
-/// one. An attempt that fails leaves everything as it was.
+/// one. An attempt that fails leaves everything as it was, but for triggers that fail everybody
+/// ([`let_go`]).
 ///
 /// # Errors
 /// See [`super::Replica::open`].
@@ -111,7 +112,16 @@ fn attempt(place: &Place, file: &File, installation: Option<u128>) -> Result<Con
         .with_hint("make the file and its folder writable, or choose another --sqlite-db-path"));
     }
     connection.execute_batch("BEGIN IMMEDIATE").map_err(wrap)?;
-    set_up(place, &connection, installation).map_err(|error| error.about(&shown))?;
+    if let Err(error) = set_up(place, &connection, installation) {
+        if error.kind() == Kind::Schema(Store::Sqlite) {
+            // What is in the way is what counts.
+            let _ = connection.execute_batch("ROLLBACK; BEGIN IMMEDIATE").map(|()| {
+                hinder_nobody(&connection, place.tables())
+                    .and_then(|()| connection.execute_batch("COMMIT").map_err(wrap))
+            });
+        }
+        return Err(error.about(&shown));
+    }
     connection.execute_batch("COMMIT").map_err(wrap)?;
     write_ahead(place, &connection).map_err(wrap)?;
     Ok(connection)
@@ -212,6 +222,22 @@ fn without_triggers(connection: &Connection, work: impl FnOnce() -> Result<()>) 
     enable(false)?;
     let done = work();
     enable(true).and(done)
+}
+
+/// Where capture cannot be had as things are, its triggers fail nobody else.
+///
+/// # Errors
+/// Those of [`failed`].
+pub(super) fn hinder_nobody(connection: &Connection, tables: &[LocalTable]) -> Result<()> {
+    for LocalTable { table, layout, .. } in tables {
+        if let_go(connection, layout)? {
+            tracing::warn!(
+                table = table.name(),
+                "the triggers in the SQLite file failed everybody who wrote, and were taken away"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// A table or column that was tracked and is there no more is not made again: nobody can know why it
