@@ -331,7 +331,7 @@ async fn after_a_purge_silence_is_the_horizon_and_below_it_nothing_is_taken() {
     let session = &scene.session;
     session.begin("write").await.unwrap();
     keep_before(session).await.unwrap();
-    session.batch("write", "INSERT INTO visits (visit_id) VALUES (5)").await.unwrap();
+    session.batch("write", "INSERT INTO public.visits (visit_id) VALUES (5)").await.unwrap();
     let outcome = settle(session, &scene.table, &scene.layout, &[mark], Some(old)).await;
     assert_eq!(refusal(&outcome.unwrap_err()), Some(Admission::Stale { above: horizon }));
     session.rollback("write").await.unwrap();
@@ -363,7 +363,7 @@ async fn the_feed_is_an_index_scan_that_an_open_transaction_does_not_slow() {
     let settings = Settings::parse(&scene.database.url()).unwrap();
     let open = Session::open(&settings, &Limits::default()).await.unwrap();
     open.begin("begin").await.unwrap();
-    open.batch("write", "INSERT INTO visits (visit_id) VALUES (-1)").await.unwrap();
+    open.batch("write", "INSERT INTO public.visits (visit_id) VALUES (-1)").await.unwrap();
     let cursor = scene.one("SELECT txid_current_snapshot()").parse().unwrap();
     scene.database.execute("UPDATE visits SET note = 'x' WHERE visit_id = 5").unwrap();
     scene.database.execute("DELETE FROM visits WHERE visit_id = 6").unwrap();
@@ -427,7 +427,7 @@ async fn own_stamps(server: &'static Server) {
         values.into_iter().enumerate().map(|(at, value)| (at + 2, born, value)).collect::<Vec<_>>()
     };
     let mark = Mark { key: 1, life: Some((true, born)), columns: all("hello") };
-    let insert = "INSERT INTO visits (visit_id, note) VALUES (1, 'hello')";
+    let insert = "INSERT INTO public.visits (visit_id, note) VALUES (1, 'hello')";
     let settled = write(insert, mark.clone(), Some(born)).await.unwrap();
     assert_eq!(settled.len(), 1);
     assert_eq!(settled[0].before, None);
@@ -438,7 +438,7 @@ async fn own_stamps(server: &'static Server) {
     let later = born.next(seven);
     let set =
         |note: &str, stamp| Mark { key: 1, life: None, columns: vec![(3, stamp, text(note))] };
-    let update = "UPDATE visits SET note = 'later' WHERE visit_id = 1";
+    let update = "UPDATE public.visits SET note = 'later' WHERE visit_id = 1";
     let settled = write(update, set("later", later), Some(later)).await.unwrap();
     assert_eq!(settled[0].before.as_ref().unwrap().columns[1], born);
     assert_eq!(settled[0].after.columns[1], later);
@@ -446,10 +446,12 @@ async fn own_stamps(server: &'static Server) {
 
     // One that comes too late, or from a wild clock: nothing of it stands.
     let state = scene.state();
-    let error = write("UPDATE visits SET note = 'stuck'", set("stuck", born), Some(born)).await;
+    let error =
+        write("UPDATE public.visits SET note = 'stuck'", set("stuck", born), Some(born)).await;
     assert_eq!(refusal(&error.unwrap_err()), Some(Admission::Stale { above: later }));
     let wild = Stamp::at(scene.clock() + 120_000, seven);
-    let error = write("UPDATE visits SET note = 'wild'", set("wild", wild), Some(wild)).await;
+    let error =
+        write("UPDATE public.visits SET note = 'wild'", set("wild", wild), Some(wild)).await;
     assert_eq!(refusal(&error.unwrap_err()), Some(Admission::Ahead));
     assert_eq!(scene.state(), state);
 
@@ -464,8 +466,9 @@ async fn own_stamps(server: &'static Server) {
         )
         .unwrap();
     let next = later.next(seven);
-    let settled =
-        write("UPDATE visits SET note = 'quiet'", set("quiet", next), Some(next)).await.unwrap();
+    let settled = write("UPDATE public.visits SET note = 'quiet'", set("quiet", next), Some(next))
+        .await
+        .unwrap();
     assert_eq!(settled[0].after.columns[1].writer(), Writer::POSTGRES);
     scene.database.execute("DROP TRIGGER shout ON visits").unwrap();
 
@@ -477,7 +480,7 @@ async fn own_stamps(server: &'static Server) {
     // A death; a tombstone of a row that was never here; a birth over both.
     let died = Stamp::at(scene.clock() + 5_000, seven);
     let dead = |key| Mark { key, life: Some((false, died)), columns: Vec::new() };
-    let settled = write("DELETE FROM visits", dead(1), Some(died)).await.unwrap();
+    let settled = write("DELETE FROM public.visits", dead(1), Some(died)).await.unwrap();
     assert!(settled[0].before.as_ref().unwrap().live && !settled[0].after.live);
     assert_eq!(settled[0].after.columns, [died; 4]);
     let settled = write("SELECT 1", dead(2), None).await.unwrap();
@@ -501,7 +504,7 @@ async fn own_stamps(server: &'static Server) {
     });
     session.begin("merge").await.unwrap();
     keep_before(session).await.unwrap();
-    let sql = "UPDATE visits SET paid = true, guest = 5 WHERE visit_id > 10";
+    let sql = "UPDATE public.visits SET paid = true, guest = 5 WHERE visit_id > 10";
     session.batch("merge", sql).await.unwrap();
     let settled = settle(session, table, &scene.layout, &marks, None).await.unwrap();
     session.commit("merge").await.unwrap();

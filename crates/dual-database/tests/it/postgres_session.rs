@@ -36,20 +36,22 @@ async fn statements_copies_and_transactions() {
     assert_eq!((session.user(), session.database()), ("postgres", database.name()));
 
     session.begin("begin").await.unwrap();
-    session.batch("make", "CREATE TABLE t (id bigint, name text)").await.unwrap();
-    let mut copy = session.copy_in("load", "COPY t FROM STDIN").await.unwrap();
+    session.batch("make", "CREATE TABLE public.t (id bigint, name text)").await.unwrap();
+    let mut copy = session.copy_in("load", "COPY public.t FROM STDIN").await.unwrap();
     copy.send(Bytes::from_static(b"1\tone\n2\t")).await.unwrap();
     copy.send(Bytes::from_static(b"two\n")).await.unwrap();
     assert_eq!(copy.finish().await.unwrap(), 2);
     let parameters: &[_] = &[(&3_i64 as _, Type::INT8), (&"three" as _, Type::TEXT)];
     assert_eq!(
-        session.execute("add", "INSERT INTO t VALUES ($1, $2)", parameters).await.unwrap(),
+        session.execute("add", "INSERT INTO public.t VALUES ($1, $2)", parameters).await.unwrap(),
         1
     );
     session.commit("commit").await.unwrap();
 
-    let mut copy =
-        session.copy_out("read", "COPY (SELECT * FROM t ORDER BY id) TO STDOUT").await.unwrap();
+    let mut copy = session
+        .copy_out("read", "COPY (SELECT * FROM public.t ORDER BY id) TO STDOUT")
+        .await
+        .unwrap();
     let mut text = Vec::new();
     while let Some(part) = copy.next().await.unwrap() {
         text.extend_from_slice(&part);
@@ -57,7 +59,7 @@ async fn statements_copies_and_transactions() {
     assert_eq!(text, b"1\tone\n2\ttwo\n3\tthree\n");
 
     session.begin("begin").await.unwrap();
-    session.batch("clear", "DELETE FROM t").await.unwrap();
+    session.batch("clear", "DELETE FROM public.t").await.unwrap();
     session.rollback("rollback").await.unwrap();
     assert_eq!(count(&session, "t").await, 3);
 }
@@ -66,11 +68,11 @@ async fn statements_copies_and_transactions() {
 async fn a_failed_transaction_cannot_be_committed() {
     let database = shared().unwrap().database("failed").unwrap();
     let session = open(&database.url()).await.unwrap();
-    session.batch("make", "CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();
+    session.batch("make", "CREATE TABLE public.t (id int PRIMARY KEY)").await.unwrap();
 
     session.begin("begin").await.unwrap();
-    session.batch("add", "INSERT INTO t VALUES (1)").await.unwrap();
-    assert!(session.batch("add", "INSERT INTO t VALUES (1)").await.is_err());
+    session.batch("add", "INSERT INTO public.t VALUES (1)").await.unwrap();
+    assert!(session.batch("add", "INSERT INTO public.t VALUES (1)").await.is_err());
     // The server would answer this COMMIT with success.
     let error = session.commit("commit").await.unwrap_err();
     assert_says(&error, Kind::Internal, &["did not succeed"]);
@@ -79,7 +81,7 @@ async fn a_failed_transaction_cannot_be_committed() {
 
     // A copy that is dropped, and a statement whose caller gives it up.
     session.begin("begin").await.unwrap();
-    let mut copy = session.copy_in("load", "COPY t FROM STDIN").await.unwrap();
+    let mut copy = session.copy_in("load", "COPY public.t FROM STDIN").await.unwrap();
     copy.send(Bytes::from_static(b"7\n")).await.unwrap();
     drop(copy);
     assert!(session.commit("commit").await.is_err());
@@ -97,11 +99,11 @@ async fn a_deferred_constraint_refuses_the_commit() {
     let database = shared().unwrap().database("deferred").unwrap();
     let session = open(&database.url()).await.unwrap();
     session
-        .batch("make", "CREATE TABLE t (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+        .batch("make", "CREATE TABLE public.t (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
         .await
         .unwrap();
     session.begin("begin").await.unwrap();
-    session.batch("add", "INSERT INTO t VALUES (4711), (4711)").await.unwrap();
+    session.batch("add", "INSERT INTO public.t VALUES (4711), (4711)").await.unwrap();
     let error = session.commit("commit").await.unwrap_err();
     assert_says(&error, Kind::InvalidData, &["t_id_key", "23505"]);
     assert!(!error.chain().contains("4711"), "{}", error.chain());
@@ -116,11 +118,11 @@ async fn refused_data_are_named_without_their_values() {
     session
         .batch(
             "make",
-            "CREATE TABLE t (id int PRIMARY KEY CHECK (id > 0), name varchar(3) NOT NULL)",
+            "CREATE TABLE public.t (id int PRIMARY KEY CHECK (id > 0), name varchar(3) NOT NULL)",
         )
         .await
         .unwrap();
-    session.batch("add", "INSERT INTO t VALUES (4711, 'a')").await.unwrap();
+    session.batch("add", "INSERT INTO public.t VALUES (4711, 'a')").await.unwrap();
     for (data, code, words) in [
         ("secret\ta\n", "22P02", &["column \"id\"", "line 1"][..]),
         ("1\ta\n2\tsecret\n", "22001", &["column \"name\"", "line 2", "too long"]),
@@ -130,7 +132,7 @@ async fn refused_data_are_named_without_their_values() {
         ("-4711\tb\n", "23514", &["t_id_check"]),
         ("1\n", "22P04", &["line 1"]),
     ] {
-        let mut copy = session.copy_in("load", "COPY t FROM STDIN").await.unwrap();
+        let mut copy = session.copy_in("load", "COPY public.t FROM STDIN").await.unwrap();
         copy.send(Bytes::copy_from_slice(data.as_bytes())).await.unwrap();
         let error = copy.finish().await.unwrap_err();
         assert_says(&error, Kind::InvalidData, words);
@@ -145,7 +147,7 @@ async fn refused_data_are_named_without_their_values() {
                    RAISE EXCEPTION 'not %', NEW.name; END $$; \
                    CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION no()";
     session.batch("make", trigger).await.unwrap();
-    let error = session.batch("add", "INSERT INTO t VALUES (5, 'sec')").await.unwrap_err();
+    let error = session.batch("add", "INSERT INTO public.t VALUES (5, 'sec')").await.unwrap_err();
     assert_says(&error, Kind::InvalidData, &["raised an error", "P0001"]);
     assert!(!format!("{error:?}").contains("sec'"), "{error:?}");
 }
@@ -294,7 +296,7 @@ async fn swallowed_answers_are_noticed_and_a_commit_is_then_unknown() {
 
     let mut session = Session::open(&settings, &Limits::default()).await.unwrap();
     session.begin("begin").await.unwrap();
-    session.batch("add", "INSERT INTO t VALUES (1)").await.unwrap();
+    session.batch("add", "INSERT INTO public.t VALUES (1)").await.unwrap();
     session.set_limits(limits);
     proxy.open.send(false).unwrap();
     let error = session.commit("commit the rows").await.unwrap_err();
@@ -310,7 +312,7 @@ async fn swallowed_answers_are_noticed_and_a_commit_is_then_unknown() {
     let mut session = Session::open(&settings, &Limits::default()).await.unwrap();
     session.set_limits(limits);
     proxy.open.send(false).unwrap();
-    let error = session.batch("add", "INSERT INTO t VALUES (2)").await.unwrap_err();
+    let error = session.batch("add", "INSERT INTO public.t VALUES (2)").await.unwrap_err();
     assert_says(&error, AWAY, &["no answer"]);
     assert!(session.is_closed());
 }
@@ -320,7 +322,7 @@ async fn a_lost_server_is_unavailable_and_a_commit_not_sent_is_not_done() {
     let server = Server::builder().start().unwrap();
     let session = open(&server.url()).await.unwrap();
     session.begin("begin").await.unwrap();
-    session.batch("make", "CREATE TABLE t (id int)").await.unwrap();
+    session.batch("make", "CREATE TABLE public.t (id int)").await.unwrap();
     server.stop(StopMode::Fast).unwrap();
     while !session.is_closed() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -353,9 +355,9 @@ async fn the_servers_limits_hold_within_a_transaction_only() {
 
     let other = open(&database.url()).await.unwrap();
     other.begin("begin").await.unwrap();
-    other.batch("lock", "LOCK TABLE t").await.unwrap();
+    other.batch("lock", "LOCK TABLE public.t").await.unwrap();
     session.begin("begin").await.unwrap();
-    let error = session.batch("read", "SELECT * FROM t").await.unwrap_err();
+    let error = session.batch("read", "SELECT * FROM public.t").await.unwrap_err();
     assert_says(&error, AWAY, &["55P03", "pg_stat_activity"]);
     assert!(is_retryable(&error));
     session.rollback("rollback").await.unwrap();
