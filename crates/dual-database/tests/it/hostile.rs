@@ -215,3 +215,63 @@ async fn the_users_triggers_see_the_path_that_they_would_see_without_us() {
     import(&scene, WriteOptions::default()).await;
     assert_eq!(seen(), Some("\"$user\", public 4".to_owned()), "an import");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_only_write_the_table_neither_poisons_a_row_nor_hides_what_he_does() {
+    let scene = Scene::shared("writers");
+    let db = scene.open().await;
+    for id in 1..=3 {
+        arrived(db.add_user(&name("new").user_id(id)).await.unwrap());
+    }
+    let role = scene.database.name();
+    scene
+        .database
+        .execute(&format!(
+            "CREATE ROLE \"{role}\"; GRANT SELECT, INSERT, UPDATE, DELETE ON users TO \"{role}\""
+        ))
+        .unwrap();
+    // A transaction of his, in which he sets what our triggers keep for themselves.
+    let as_writer = |setting: &str, value: &str, sql: &str| {
+        let set = format!("SELECT set_config('{setting}', txid_current() || ':{value}', true)");
+        let all = format!("SET SESSION AUTHORIZATION \"{role}\"; {set}; {sql}");
+        scene.database.execute(&all).unwrap();
+    };
+    for moment in [
+        "9223372036854775807",
+        "9999999999999",
+        "2199023255551",
+        "-1",
+        "x",
+        "",
+        "1:2",
+        "99999999999999999999999",
+    ] {
+        as_writer("dual.moment", moment, "UPDATE users SET first_name = 'his' WHERE user_id = 1");
+        as_writer("dual.moment", moment, "UPDATE users SET first_name = NULL WHERE user_id = 1");
+    }
+    as_writer("dual.moment", "2199023255551", "DELETE FROM users WHERE user_id = 3");
+    let ahead = "SELECT count(*) FROM dual.side_users WHERE \
+                 (greatest(stamp, s_first_name) >> 22) + 1577836800000 \
+                 > extract(epoch FROM clock_timestamp()) * 1000 + 60000";
+    assert_eq!(scene.postgres(ahead).as_deref(), Some("0"));
+    for value in [":users:2", "users:2", "users:x"] {
+        let sql = format!("UPDATE users SET first_name = 'hidden {value}' WHERE user_id = 2");
+        as_writer("dual.put", value, &sql);
+    }
+    assert_eq!(scene.postgres("SELECT count(*) FROM dual.missed").as_deref(), Some("0"));
+    db.sync_now(PATIENCE).await.unwrap();
+    let hidden = scene.sqlite("SELECT first_name FROM users WHERE user_id = 2");
+    assert_eq!(hidden.as_deref(), Some("hidden users:x"));
+    // His last word was no last word.
+    arrived(db.update_user(1, &name("mine")).await.unwrap());
+    arrived(db.delete_user(1).await.unwrap());
+    arrived(db.add_user(&name("again").user_id(3)).await.unwrap());
+    db.sync_now(PATIENCE).await.unwrap();
+    let left = "SELECT string_agg(user_id || ' ' || first_name, ', ' ORDER BY user_id) FROM users";
+    assert_eq!(scene.postgres(left).as_deref(), Some("2 hidden users:x, 3 again"));
+    let here = "SELECT group_concat(user_id || ' ' || first_name, ', ') FROM \
+                (SELECT * FROM users ORDER BY user_id)";
+    assert_eq!(scene.sqlite(here), scene.postgres(left));
+    let gone = format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"");
+    scene.database.execute(&gone).unwrap();
+}

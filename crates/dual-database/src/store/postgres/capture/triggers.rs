@@ -6,6 +6,9 @@ use crate::schema::{quoted_body, quoted_text};
 /// The events that triggers answer, by what they are called.
 const EVENTS: [&str; 5] = ["inserted", "updated", "rekeyed", "deleted", "truncated"];
 
+/// The types of the arguments of `put`.
+const PUT: &str = "bigint, boolean, boolean[], text[], bigint, uuid, text[]";
+
 /// As many triggers the table has of ours.
 pub(super) const TRIGGERS: usize = EVENTS.len();
 
@@ -17,17 +20,27 @@ const BEGUN: &str = "  own := txid_current_if_assigned();
   END IF;
 ";
 
-/// The moment of the transaction.
-const MOMENT: &str = "  kept := current_setting('dual.moment', true);
-  IF split_part(kept, ':', 1) = own::text THEN
+/// The moment of the transaction, in milliseconds since the stamps begin. It is kept in a setting, which
+/// anybody can set: what does not look like one, or lies further ahead than a clock may
+/// ([`crate::stamp::FUTURE_TOLERANCE_MS`]), is not taken, and what is taken is only ever PostgreSQL's.
+fn moment() -> String {
+    format!(
+        "  now_ms := least(greatest(
+    (date_part('epoch', clock_timestamp()) * 1000)::bigint - {epoch}, 0), 2199023255551);
+  kept := current_setting('dual.moment', true);
+  IF kept ~ '^[0-9]{{1,20}}:[0-9]{{1,13}}$' AND split_part(kept, ':', 1) = own::text THEN
     moment := split_part(kept, ':', 2)::bigint;
-  ELSE
-    moment := greatest(least(greatest(
-      (date_part('epoch', clock_timestamp()) * 1000)::bigint - 1577836800000, 0),
-      2199023255551) << 22, 16384);
+  END IF;
+  IF moment IS NULL OR moment > now_ms + {allowance} THEN
+    moment := now_ms;
     PERFORM set_config('dual.moment', own || ':' || moment, true);
   END IF;
-";
+  moment := greatest(moment << 22, 16384);
+",
+        epoch = crate::stamp::EPOCH_UNIX_MS,
+        allowance = crate::stamp::FUTURE_TOLERANCE_MS,
+    )
+}
 
 /// Whether the doorbell is to be rung. Notifying takes a lock that serialises commits, so only
 /// one transaction of each second of moments does it; one that stays open silences its own second
@@ -56,11 +69,10 @@ impl Layout {
     /// The functions with the types of their arguments.
     fn signatures(&self) -> Vec<String> {
         let called = EVENTS.iter().map(|what| format!("{}()", self.function(what)));
-        let put = "bigint, boolean, boolean[], text[], bigint, uuid, text[]";
         let several = [("write", "jsonb, bigint, jsonb"), ("settle", "jsonb, bigint")];
         let ours = several
             .into_iter()
-            .chain([("put", put), ("get", "bigint, text")])
+            .chain([("put", PUT), ("get", "bigint, text")])
             .map(|(what, arguments)| format!("{}({arguments})", self.function(what)));
         called.chain(ours).collect()
     }
@@ -137,9 +149,10 @@ impl Layout {
     fn trigger_function(&self, what: &str, rows: Option<&str>, statements: &str) -> String {
         let mine = rows.map(|rows| self.mine(rows)).unwrap_or_default();
         let body = format!(
-            "\n#variable_conflict use_variable\nDECLARE\n  own bigint;\n  kept text;\n  moment bigint;\n\
-             \x20 mine bigint;\nBEGIN\n{BEGUN}BEGIN\n{mine}{MOMENT}{statements}  IF FOUND AND {rings} THEN\n    \
+            "\n#variable_conflict use_variable\nDECLARE\n  own bigint;\n  kept text;\n  now_ms bigint;\n\
+             \x20 moment bigint;\n  mine bigint;\nBEGIN\n{BEGUN}BEGIN\n{mine}{moment}{statements}  IF FOUND AND {rings} THEN\n    \
              PERFORM pg_notify('dual', '');\n  END IF;\n{excused}END;\n  RETURN NULL;\nEND\n",
+            moment = moment(),
             rings = ring("moment"),
             excused = self.excused(),
         );
@@ -200,12 +213,15 @@ impl Layout {
     }
 
     /// Of the row that `put` is writing it sets the stamps itself. (What cascades from it is
-    /// captured together with it, as if it were the same statement.)
+    /// captured together with it, as if it were the same statement.) Anybody can say that `put` is
+    /// writing: it counts only of a role that may call it, which could give its rows any stamps.
     fn mine(&self, rows: &str) -> String {
         let (prefix, key) = (quoted_text(&format!(":{}:", self.name)), &self.key);
+        let put = quoted_text(&format!("{}({PUT})", self.function("put")));
         format!(
             "  kept := own || {prefix};
-  IF left(current_setting('dual.put', true), length(kept)) = kept THEN
+  IF left(current_setting('dual.put', true), length(kept)) = kept AND has_function_privilege(
+      coalesce(nullif(current_setting('role'), 'none'), session_user)::name, {put}, 'EXECUTE') THEN
     mine := substr(current_setting('dual.put'), length(kept) + 1)::bigint;
     IF NOT EXISTS (SELECT FROM {rows} AS r WHERE r.{key} IS DISTINCT FROM mine) THEN
       RETURN NULL;

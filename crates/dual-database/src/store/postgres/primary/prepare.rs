@@ -213,9 +213,8 @@ pub(super) async fn of_the_same_owner(session: &Session) -> Result<()> {
     }
     let user = quoted(session.user());
     let message = format!("the schema dual belongs to {owner}, to which {user} does not belong");
-    Err(Error::new(Kind::AccessDenied, OPERATION, message).with_hint(format!(
-        "connect as {owner}, or let an administrator run: GRANT {owner} TO {user};"
-    )))
+    Err(Error::new(Kind::AccessDenied, OPERATION, message)
+        .with_hint(format!("connect as {owner}, which has joined the tables")))
 }
 
 async fn make(session: &Session, tables: &[Table], making: Making) -> Result<Prepared> {
