@@ -5,7 +5,9 @@ use throwaway_postgres::{Database, Server, Version, shared, shared_with};
 
 async fn planned(url: &str, table: &Table) -> (Session, Plan) {
     let session = Session::open(&Settings::parse(url).unwrap(), &Limits::default()).await.unwrap();
+    session.begin_snapshot("look").await.unwrap();
     let catalog = Catalog::read(&session, table).await.unwrap();
+    session.rollback("look").await.unwrap();
     let plan = plan(table, &catalog);
     (session, plan)
 }

@@ -4,6 +4,7 @@
 //! same, which is beyond any bound from which on PostgreSQL before 18 compiles it, for 200 ms.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::time::Duration;
 
 use dual_database::DualDatabase;
@@ -77,11 +78,17 @@ async fn everything(scene: &Scene<'_>) {
     once(scene, async |db| db.sync_now(Duration::from_secs(60)).await.unwrap()).await;
 }
 
-async fn once<T>(scene: &Scene<'_>, work: impl AsyncFnOnce(&DualDatabase) -> T) {
-    let builder = scene.builder().background(false).timeout(Duration::from_secs(20));
-    let db = builder.open().await.unwrap();
-    work(&db).await;
-    db.close(Duration::from_secs(20)).await;
+/// Boxed: unoptimised, so many of them in one function would not fit on a stack.
+fn once<'a, T>(
+    scene: &'a Scene<'_>,
+    work: impl AsyncFnOnce(&DualDatabase) -> T + 'a,
+) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+    Box::pin(async move {
+        let builder = scene.builder().background(false).timeout(Duration::from_secs(20));
+        let db = builder.open().await.unwrap();
+        work(&db).await;
+        db.close(Duration::from_secs(20)).await;
+    })
 }
 
 /// The statements for which something was compiled, each once, that somebody has asked who is

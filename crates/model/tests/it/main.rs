@@ -14,6 +14,7 @@ fn rare(trap: Trap) -> u64 {
         Trap::PlusOne => 6_300,
         Trap::DriftUnnoticed => 8_100,
         Trap::RefusedStaysSettled => 10_900,
+        Trap::PurgeUnnoticed => 400,
         Trap::BirthBelowBase => 23_100,
         Trap::LateAcknowledgement => 29_400,
         Trap::NoLife => 33_000,
