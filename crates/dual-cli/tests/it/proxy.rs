@@ -75,7 +75,8 @@ fn serve(
     thread::spawn(move || {
         let mut buffer = [0; 65536];
         while let Ok(length @ 1..) = from_server.read(&mut buffer) {
-            if held.load(Ordering::SeqCst) {
+            let is_done = buffer[..length].windows(7).any(|window| window == b"COMMIT\x00");
+            if held.load(Ordering::SeqCst) && is_done {
                 // The server has answered the COMMIT, so it is done.
                 if at_commit != AtCommit::HoldAnswer {
                     let _ = cut_client.shutdown(Shutdown::Both);

@@ -40,7 +40,7 @@ const HINDRANCES: [Hindrance; 3] = [
                ALTER status SET DEFAULT 'registered'",
         undone: "ALTER TABLE users ALTER status DROP DEFAULT, ALTER status TYPE text USING status::text, \
                  ALTER status SET DEFAULT 'registered'; DROP TYPE stage",
-        told: "\"status\" is stage, character varying is needed",
+        told: "\"status\" is public.stage, character varying is needed",
         hint: "ALTER COLUMN \"status\" TYPE character varying",
     },
 ];
