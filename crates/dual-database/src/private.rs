@@ -32,7 +32,9 @@ pub(crate) fn place(path: &Path, rights: Option<Rights>) -> io::Result<()> {
         .map_or(Ok(()), |rights| rights.give(&file))
         // Never replaces what is there; not every file system has it.
         .and_then(|()| match std::fs::hard_link(new, path) {
-            Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => create(path).map(|_| ()),
+            Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
+                create(path).and_then(|file| rights.map_or(Ok(()), |rights| rights.give(&file)))
+            }
             linked => linked,
         });
     drop(file);

@@ -1,5 +1,7 @@
 //! `dual.toml`: what can stand in it, and what is wrong with it.
 
+use std::fs::Metadata;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use dual_database::store::postgres::{Masked, mask};
@@ -35,7 +37,13 @@ impl SettingsFile {
     /// [`Kind::Configuration`] with the line, without the values.
     pub fn read(named: Option<&Path>) -> Result<SettingsFile> {
         let path = named.unwrap_or(Path::new(NAME));
-        let bytes = match std::fs::read(path) {
+        // What is read is what is looked at: whoever owns the folder could put another file there.
+        let read = || {
+            let mut opened = std::fs::File::open(path)?;
+            let (found, mut bytes) = (opened.metadata()?, Vec::new());
+            opened.read_to_end(&mut bytes).map(|_| (found, bytes))
+        };
+        let (found, bytes) = match read() {
             Err(cause) if named.is_none() && cause.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(SettingsFile::default());
             }
@@ -43,7 +51,7 @@ impl SettingsFile {
         };
         let text = std::str::from_utf8(&bytes).map_err(|_| wrong(path, "it is not UTF-8"))?;
         let file = SettingsFile::parse(text, path)?;
-        if !file.sqlite_extensions.is_empty() && others_write(path) {
+        if !file.sqlite_extensions.is_empty() && others_write(&found) {
             // It lies in the folder in which the program happens to run, and names code that runs.
             let message = format!("{EXTENSIONS} stands in a file that another user can write");
             return Err(wrong(path, &message).with_hint(format!(
@@ -53,7 +61,7 @@ impl SettingsFile {
             )));
         }
         if file.pg_db_url.as_ref().is_some_and(|url| mask(url.reveal()) != url.reveal())
-            && others_read(path)
+            && others_read(&found)
         {
             message(&format!(
                 "warning: {0} holds a password and other users of this machine can read it; \
@@ -137,17 +145,17 @@ fn unknown(path: &Path, key: &str) -> Error {
     }
 }
 
-fn others_read(path: &Path) -> bool {
+/// Whether anybody but its owner can read it.
+fn others_read(found: &Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o044 != 0)
+    found.permissions().mode() & 0o044 != 0
 }
 
-/// Whether anybody but this user and root can write it; what cannot be looked at counts as such.
-fn others_write(path: &Path) -> bool {
+/// Whether anybody but this user and root can write it.
+fn others_write(found: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let own = rustix::process::geteuid().as_raw();
-    !std::fs::metadata(path)
-        .is_ok_and(|found| found.mode() & 0o022 == 0 && [0, own].contains(&found.uid()))
+    !(found.mode() & 0o022 == 0 && [0, own].contains(&found.uid()))
 }
 
 #[cfg(test)]

@@ -172,6 +172,10 @@ async fn nothing_that_others_have_made_runs_for_us() {
         walk(&scene).await;
         let ran = scene.postgres("SELECT last_value FROM public.ran WHERE is_called");
         assert_eq!(ran, None, "{name}: traps have run");
+        // They would have.
+        scene.database.execute("SELECT 'a'::varchar = 'b'::varchar").unwrap();
+        let ran = scene.postgres("SELECT last_value FROM public.ran WHERE is_called");
+        assert!(ran.is_some(), "{name}: there are no traps");
     }
 }
 
@@ -258,6 +262,11 @@ async fn who_may_only_write_the_table_neither_poisons_a_row_nor_hides_what_he_do
         let sql = format!("UPDATE users SET first_name = 'hidden {value}' WHERE user_id = 2");
         as_writer("dual.put", value, &sql);
     }
+    // A transaction that can note nothing any more.
+    let read_only = "INSERT INTO users (user_id, first_name) SELECT 666, 'x' \
+                     WHERE set_config('transaction_read_only', 'on', true) = 'on'";
+    let session = format!("SET SESSION AUTHORIZATION \"{role}\"; {read_only}");
+    scene.database.execute(&session).unwrap_err();
     assert_eq!(scene.postgres("SELECT count(*) FROM dual.missed").as_deref(), Some("0"));
     db.sync_now(PATIENCE).await.unwrap();
     let hidden = scene.sqlite("SELECT first_name FROM users WHERE user_id = 2");

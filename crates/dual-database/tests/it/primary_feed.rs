@@ -149,7 +149,7 @@ async fn an_open_transaction_hides_nothing_and_delays_nothing() {
     let mut open = client(&scene.database).await;
     open.set_limits(Limits { statement: Duration::ZERO, ..Limits::default() });
     open.begin("begin").await.unwrap();
-    open.batch("write", "INSERT INTO visits (visit_id) VALUES (-1)").await.unwrap();
+    open.batch("write", "INSERT INTO public.visits (visit_id) VALUES (-1)").await.unwrap();
     let many: String = (0..200)
         .map(|n| format!("INSERT INTO visits (visit_id) SELECT {n} * 100 + i FROM generate_series(0, 99) AS i;"))
         .collect();
@@ -204,7 +204,7 @@ async fn a_truncate_is_never_seen_by_half() {
     scene.sql("INSERT INTO visits (visit_id) VALUES (1), (2)");
     let other = client(&scene.database).await;
     other.begin("begin").await.unwrap();
-    other.batch("write", "TRUNCATE visits").await.unwrap();
+    other.batch("write", "TRUNCATE public.visits").await.unwrap();
     let cursor = "1:1:".parse().unwrap();
     let (poll, range, ()) = tokio::join!(
         primary.poll(&cursor, &[]),
@@ -218,7 +218,7 @@ async fn a_truncate_is_never_seen_by_half() {
             while scene.one(waits) != "2" {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            other.batch("write", "INSERT INTO visits (visit_id) VALUES (9)").await.unwrap();
+            other.batch("write", "INSERT INTO public.visits (visit_id) VALUES (9)").await.unwrap();
             other.commit("commit").await.unwrap();
         }
     );
@@ -236,7 +236,7 @@ async fn a_poll_that_has_to_wait_too_long_says_so_and_leaves_the_session_usable(
     let primary = Primary { session: &session, tables: &scene.tables, file: FILE };
     let other = client(&scene.database).await;
     other.begin("begin").await.unwrap();
-    other.batch("write", "LOCK TABLE visits IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    other.batch("write", "LOCK TABLE public.visits IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let error = primary.poll(&"1:1:".parse().unwrap(), &[]).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     other.rollback("end").await.unwrap();

@@ -191,7 +191,10 @@ async fn a_push_that_waited_for_a_lock_merges_with_what_it_finds_then() {
     row.acknowledge(&row.version.clone());
     let other = client(&scene.database).await;
     other.begin("begin").await.unwrap();
-    other.batch("write", "UPDATE visits SET note = 'psql' WHERE visit_id = 1").await.unwrap();
+    other
+        .batch("write", "UPDATE public.visits SET note = 'psql' WHERE visit_id = 1")
+        .await
+        .unwrap();
     let batch = [(id(1), file.note(&row, "file", 5))];
     let (pushed, ()) = tokio::join!(push(&primary, &batch), async {
         let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
@@ -458,7 +461,10 @@ async fn a_key_that_somebody_inserts_meanwhile_is_merged() {
     let file = File::of(&primary, 7).await;
     let other = client(&scene.database).await;
     other.begin("begin").await.unwrap();
-    other.batch("write", "INSERT INTO visits (visit_id, note) VALUES (2, 'psql')").await.unwrap();
+    other
+        .batch("write", "INSERT INTO public.visits (visit_id, note) VALUES (2, 'psql')")
+        .await
+        .unwrap();
     let batch: Vec<_> = (1..=3).map(|key| (id(key), file.visit(Some("file"), key))).collect();
     let (pushed, ()) = tokio::join!(push(&primary, &batch), async {
         let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
@@ -487,7 +493,7 @@ async fn a_row_that_is_locked_is_left_out_and_a_locked_table_is_no_row_s_fault()
     push(&primary, &batch[..1]).await;
     let other = client(&scene.database).await;
     other.begin("begin").await.unwrap();
-    other.batch("write", "UPDATE visits SET paid = true WHERE visit_id = 1").await.unwrap();
+    other.batch("write", "UPDATE public.visits SET paid = true WHERE visit_id = 1").await.unwrap();
     let mut row = batch[0].1.clone();
     row.acknowledge(&row.version.clone());
     let blocked = [(id(1), file.note(&row, "later", 9)), batch[1].clone()];
@@ -496,7 +502,7 @@ async fn a_row_that_is_locked_is_left_out_and_a_locked_table_is_no_row_s_fault()
     let rows = state(&primary, 0).await;
     assert_eq!((rows.len(), &rows[&1].version.columns[1].value), (2, &text("a")));
     other.begin("begin").await.unwrap();
-    other.batch("lock", "LOCK TABLE visits IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    other.batch("lock", "LOCK TABLE public.visits IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let error = primary.push(&blocked, None, None).await.unwrap_err();
     assert!(is_retryable(&error) && error.is_unavailable(), "{error}");
     assert!(!session.in_transaction());

@@ -182,14 +182,13 @@ async fn a_role_without_rights_is_told_which_grant() {
     owned.prepare().await.unwrap();
     let error = pool.prepare().await.unwrap_err();
     assert_eq!(error.kind(), Kind::AccessDenied);
-    let hint = error.hint().unwrap_or_default();
-    let (_, grant) = hint.split_once("run: ").unwrap();
-    database.execute(grant).unwrap();
-    pool.prepare().await.unwrap();
-    let session = pool.get().await.unwrap();
-    session.primary(FILE).unwrap().header().await.unwrap();
-    drop(session);
+    // No membership is proposed, which would give more than that.
+    assert_eq!(
+        error.hint(),
+        Some(format!("connect as {owner}, which has joined the tables")).as_deref()
+    );
     pool.clear();
+    owned.clear();
     for role in [role, owner] {
         database.execute(&format!("DROP OWNED BY {role} CASCADE")).unwrap();
         database.execute(&format!("DROP ROLE {role}")).unwrap();

@@ -275,7 +275,7 @@ async fn stuck(keys: &[i64]) {
     let stuck = patient.get().await.unwrap();
     let blocker = scene.session().await;
     blocker.begin("block").await.unwrap();
-    blocker.batch("block", "SELECT FROM users WHERE user_id = 1 FOR UPDATE").await.unwrap();
+    blocker.batch("block", "SELECT FROM public.users WHERE user_id = 1 FOR UPDATE").await.unwrap();
     let (first, second) = (stamps.next(), stamps.next());
     let changes: Vec<_> = keys.iter().map(|key| (user(*key), rename("W1"))).collect();
     let first_write = tokio::spawn(async move {
@@ -321,7 +321,7 @@ async fn a_write_that_waits_too_long_is_over_on_the_server_as_well() {
     one(&primary, 1, new("old"), stamps.next()).await.unwrap().unwrap();
     let blocker = scene.session().await;
     blocker.begin("block").await.unwrap();
-    blocker.batch("block", "SELECT FROM users FOR UPDATE").await.unwrap();
+    blocker.batch("block", "SELECT FROM public.users FOR UPDATE").await.unwrap();
     let began = Instant::now();
     let error = one(&primary, 1, rename("late"), stamps.next()).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable(Store::Postgres), "{error}");
@@ -547,7 +547,7 @@ async fn an_acknowledged_write_is_on_the_disk_whatever_the_server_is_set_to() {
     scene.pool.clear();
     scene.sql(
         "CREATE TABLE seen (setting text); CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS \
-         'BEGIN INSERT INTO seen VALUES (current_setting(''synchronous_commit'')); RETURN NULL; END'; \
+         'BEGIN INSERT INTO public.seen VALUES (current_setting(''synchronous_commit'')); RETURN NULL; END'; \
          CREATE TRIGGER look AFTER INSERT ON users EXECUTE FUNCTION look()",
     );
     let session = scene.session().await;
@@ -555,7 +555,7 @@ async fn an_acknowledged_write_is_on_the_disk_whatever_the_server_is_set_to() {
     let mut stamps = Stamps::of(&primary).await;
     one(&primary, 1, new("a"), stamps.next()).await.unwrap().unwrap();
     session.begin("outside").await.unwrap();
-    session.batch("outside", "INSERT INTO users (user_id) VALUES (2)").await.unwrap();
+    session.batch("outside", "INSERT INTO public.users (user_id) VALUES (2)").await.unwrap();
     session.commit("outside").await.unwrap();
     assert_eq!(scene.one("SELECT string_agg(setting, ',') FROM seen"), "on,on");
 }

@@ -80,7 +80,8 @@ impl Environment {
             .collect();
         Environment {
             variables,
-            home: std::env::home_dir(),
+            // An empty HOME is none: its files would be those of the current folder.
+            home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
             system: SYSTEM.map(PathBuf::from).to_vec(),
         }
     }

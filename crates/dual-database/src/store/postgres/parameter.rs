@@ -267,6 +267,12 @@ impl Draft {
                     .with_hint("anybody can get a certificate from a public authority"));
             }
         };
+        if settings.ssl_mode == SslMode::VerifyCa && settings.roots == RootCertificates::System {
+            return Err(refused("sslmode=verify-ca needs sslrootcert").with_hint(
+                "anybody can get a certificate from a public authority: name your own with \
+                     sslrootcert, or use sslmode=verify-full, which looks at the host's name, too",
+            ));
+        }
         if settings.direct_tls && matches!(settings.ssl_mode, SslMode::Disable | SslMode::Prefer) {
             return Err(refused(
                 "sslnegotiation=direct goes with no sslmode that is content without TLS",

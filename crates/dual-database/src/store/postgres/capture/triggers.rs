@@ -172,18 +172,23 @@ impl Layout {
     /// column has another type, the sidecar is gone. That is no reason for the writer's statement to
     /// fail. It is noted instead that the table has to be looked at, once, and the doorbell rung.
     /// (Who installs capture again waits for everybody who has written, and takes the note away.) A
-    /// conflict with another transaction is the writer's own affair.
+    /// conflict with another transaction is the writer's own affair, and so is a transaction that is made
+    /// read only by the very statement that writes, a stack or a lock table that is used up: else a
+    /// writer could see to it that nothing is captured and nothing noted.
     fn excused(&self) -> String {
         format!(
             "EXCEPTION
-  WHEN transaction_rollback OR lock_not_available THEN
+  WHEN transaction_rollback OR lock_not_available OR invalid_transaction_state THEN
     RAISE;
   WHEN OTHERS THEN
     BEGIN
       {missed}
       PERFORM pg_notify('dual', '');
-    EXCEPTION WHEN OTHERS THEN
-      RAISE WARNING 'dual: a change of % is not captured (%)', {name}, SQLSTATE;
+    EXCEPTION
+      WHEN invalid_transaction_state OR insufficient_resources OR program_limit_exceeded THEN
+        RAISE;
+      WHEN OTHERS THEN
+        RAISE WARNING 'dual: a change of % is not captured (%)', {name}, SQLSTATE;
     END;
 ",
             name = quoted_text(self.name),

@@ -28,15 +28,20 @@ pub enum Access {
 }
 
 /// `BEGIN`, with a commit that a crash of the server does not lose. Each statement has to see what was
-/// committed before it, whatever the defaults of server, database and role are. Not for a transaction
+/// committed before it, whatever the defaults of server, database and role are. The modes come after
+/// BEGIN: a server in recovery refuses them, and what was sent behind them has to meet a transaction
+/// that has failed, and not none. Not for a transaction
 /// with one snapshot: the question would take it, and a table may have to be locked before.
-pub(super) const DURABLE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE; \
+pub(super) const DURABLE: &str = "BEGIN; \
+     SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE; \
      SELECT pg_catalog.set_config('synchronous_commit', 'on', true) \
      WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'";
 /// One that changes nothing.
-const READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE";
+const READING: &str =
+    "BEGIN; SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE";
 /// One that sees one moment throughout.
-pub(super) const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE NOT DEFERRABLE";
+pub(super) const SNAPSHOT: &str =
+    "BEGIN; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE, NOT DEFERRABLE";
 
 impl Session {
     /// Asks in a transaction of its own, in one round trip.
