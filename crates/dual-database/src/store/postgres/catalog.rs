@@ -174,19 +174,21 @@ impl Catalog {
     /// # Errors
     /// As [`Session::query`].
     pub async fn read(session: &Session, table: &Table) -> Result<Catalog> {
-        let oid = Catalog::led(session, table).await?;
+        let (oid, _) = Catalog::led(session, table).await?;
         Catalog::read_of(session, table, oid).await
     }
 
-    /// The table to which the user's search path leads.
+    /// The table to which the user's search path leads, and the schema in which a new one would be
+    /// made; asked in the session's transaction.
     ///
     /// # Errors
     /// As [`Session::query`].
-    pub(super) async fn led(session: &Session, table: &Table) -> Result<Option<u32>> {
-        let sql = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
-        let name = quoted(table.name());
-        let rows = session.query_on_users_path(OPERATION, sql, &[(&name, Type::TEXT)]).await?;
-        get(&first(rows)?, 0)
+    pub(super) async fn led(
+        session: &Session,
+        table: &Table,
+    ) -> Result<(Option<u32>, Option<String>)> {
+        let row = one(session, LED, &[(&quoted(table.name()), Type::TEXT)]).await?;
+        Ok((get(&row, 0)?, get(&row, 1)?))
     }
 
     /// The same of the table with that object id, wherever the search path leads; `None`: there is
@@ -203,10 +205,7 @@ impl Catalog {
         }
         let schema = match &catalog.table {
             Some(found) => Some(found.schema.clone()),
-            None => {
-                let sql = "SELECT pg_catalog.current_schema()::pg_catalog.text";
-                get(&first(session.query_on_users_path(OPERATION, sql, &[]).await?)?, 0)?
-            }
+            None => Catalog::led(session, table).await?.1,
         };
         let row = one(session, RIGHTS, &[(&schema, Type::TEXT)]).await?;
         catalog.rights = Rights {
@@ -220,6 +219,14 @@ impl Catalog {
         Ok(catalog)
     }
 }
+
+/// The statement is read under our path, and looks under the user's: from the inside to the outside the
+/// path is made the user's, looked along, made ours again.
+const LED: &str = "SELECT f.oid, f.schema, set_config('search_path', 'pg_catalog, pg_temp', true) \
+     FROM (SELECT CASE WHEN p.path IS NOT NULL THEN to_regclass($1)::oid END AS oid, \
+         CASE WHEN p.path IS NOT NULL THEN current_schema()::text END AS schema \
+       FROM (SELECT set_config('search_path', current_setting('dual.path'), true) AS path OFFSET 0) AS p \
+       OFFSET 0) AS f";
 
 /// Result columns are cast to types that every driver knows, so that no second question for a
 /// type is needed.
@@ -398,11 +405,7 @@ async fn count(session: &Session, table: &Table, found: &mut FoundTable) -> Resu
 }
 
 async fn one(session: &Session, sql: &str, parameters: &[Parameter<'_>]) -> Result<Row> {
-    first(session.query(OPERATION, sql, parameters).await?)
-}
-
-fn first(rows: Vec<Row>) -> Result<Row> {
-    rows.into_iter().next().ok_or_else(|| {
+    session.query(OPERATION, sql, parameters).await?.into_iter().next().ok_or_else(|| {
         Error::new(Kind::Unavailable(Store::Postgres), OPERATION, "a question has no answer")
     })
 }

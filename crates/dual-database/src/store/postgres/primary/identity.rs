@@ -61,7 +61,7 @@ impl Known {
             return Ok(unknown);
         }
         let (name, path) = (table.name(), quoted(table.name()));
-        let first = Catalog::led(session, table).await?;
+        let (first, _) = Catalog::led(session, table).await?;
         let parameters: [crate::store::postgres::Parameter<'_>; 3] =
             [(&name, Type::TEXT), (&first, Type::OID), (&sidecar, Type::TEXT)];
         let rows = session.query(OPERATION, KNOWN, &parameters).await?;

@@ -11,11 +11,6 @@
 //! The server keeps the user's path in a setting of the transaction, where functions find it. (It is
 //! no secret and no promise: code of the user's that changes it changes it for itself.)
 
-use tokio_postgres::Row;
-
-use super::{Parameter, Session, both};
-use crate::Result;
-
 /// The setting in which a transaction of ours keeps the user's path.
 const KEPT: &str = "dual.path";
 
@@ -41,24 +36,6 @@ pub(super) fn kept(path: &str) -> String {
     // Read before any setting of ours counts: whether backslashes mean something is not known.
     let path = path.replace('\\', r"\\").replace('\'', "''");
     format!("SET LOCAL {KEPT} = E'{path}'; {OURS}")
-}
-
-impl Session {
-    /// Asks, in the open transaction, what depends on the user's path: the statement has to say
-    /// everything else by its full name.
-    ///
-    /// # Errors
-    /// As for [`Session::query`].
-    pub(in crate::store::postgres) async fn query_on_users_path(
-        &self,
-        operation: &'static str,
-        sql: &str,
-        parameters: &[Parameter<'_>],
-    ) -> Result<Vec<Row>> {
-        let asked = both(self.query(operation, sql, parameters), self.batch(operation, OURS));
-        let ((), (rows, ())) = both(self.batch(operation, USERS), asked).await?;
-        Ok(rows)
-    }
 }
 
 #[cfg(test)]
