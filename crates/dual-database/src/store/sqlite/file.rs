@@ -107,7 +107,7 @@ pub(crate) fn make(path: &Path, rights: Option<Rights>) -> Result<()> {
 }
 
 /// Attaches the file as schema `store` and makes sure that it is a database that can be
-/// read; `busy` bounds every wait for another process's lock. It is there: see [`make`].
+/// read; `busy` bounds every wait for another process's lock. It is there: see `make`.
 ///
 /// # Errors
 /// [`Kind::Schema`] if it is no database, [`Kind::AccessDenied`] if it cannot be opened,

@@ -151,7 +151,7 @@ impl Session {
     }
 
     /// Runs statements without parameters, separated by `;`. Outside of a transaction they are read
-    /// under the user's search path, and have to say everything by its full name ([`path`]); so it is
+    /// under the user's search path, and have to say everything by its full name (`session/path.rs`); so it is
     /// with the next two.
     ///
     /// # Errors
