@@ -358,7 +358,10 @@ impl Truth {
                 });
                 for rival in rivals {
                     let Some(by) = self.ops.get(rival) else { continue };
-                    if by.register == register && !replaced.contains(&rival) {
+                    // Of a life that a server has lost nobody knows any more that it ended with this
+                    // column: the next one leaves open what it says nothing about.
+                    let is_known = lossless || !lives.contains(&rival);
+                    if by.register == register && !replaced.contains(&rival) && is_known {
                         return Some(format!(
                             "key {key}: {register:?} at {stamp} stands though write {} replaced it",
                             by.write

@@ -70,6 +70,9 @@ fn seeds_that_once_broke_a_promise_keep_it() {
     // A delete that was set aside, and a purge that is still to be noticed, are no difference.
     assert_eq!(run(20_749, None).violation, None);
     assert_eq!(run(64_932, None).violation, None);
+    // What a column had in a life that was lost with a server may stand in the next.
+    assert_eq!(run(314_225, None).violation, None);
+    assert_eq!(run(352_848, None).violation, None);
 }
 
 #[test]
