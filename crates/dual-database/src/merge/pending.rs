@@ -308,20 +308,21 @@ impl Tracked {
     /// lies above it, which PostgreSQL has lost too, or is a stamp that it may have given to two
     /// values, unless it is `intact`.
     pub fn repend(&mut self, primary: Option<&Version>, intact: bool) {
-        let lacks = |base: &mut Option<Stamp>, ours: Stamp, theirs: Stamp| {
+        let lacks = |base: &mut Option<Stamp>, ours: Stamp, theirs: Stamp, taken: bool| {
             let told = intact || theirs.is_given_once();
             let seen = base.is_some_and(|base| base < theirs || (base == theirs && told));
-            if !seen && (primary.is_none() || theirs < ours) {
+            if !seen && (primary.is_none() || theirs < ours || taken) {
                 *base = Some(theirs.just_below());
             }
         };
         let columns = self.version.columns.len();
         self.bases.columns.resize(columns.max(self.bases.columns.len()), None);
         let theirs = primary.map_or(Stamp::ZERO, |row| row.live.stamp);
-        lacks(&mut self.bases.live, self.version.live.stamp, theirs);
+        lacks(&mut self.bases.live, self.version.live.stamp, theirs, false);
+        let dies = !self.version.live.value && self.bases.live.is_some();
         for (position, base) in self.bases.columns.iter_mut().enumerate() {
             let theirs = primary.map_or(Stamp::ZERO, |row| row.stamp_of(position));
-            lacks(base, self.version.stamp_of(position), theirs);
+            lacks(base, self.version.stamp_of(position), theirs, dies);
         }
     }
 

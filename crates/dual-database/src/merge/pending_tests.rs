@@ -50,6 +50,20 @@ fn what_a_loss_left_at_postgresql_counts_as_unseen_by_a_row_that_is_refused() {
 }
 
 #[test]
+fn a_death_that_is_refused_takes_unseen_what_was_set_above_it() {
+    let there = update(&Tracked::settled(born(1).version), 2, 30).version;
+    let mut dead = Tracked::settled(born(1).version);
+    let change = Change::Delete;
+    dead = Tracked::changed(Some(&dead), &change, at(20), Stamp::ZERO, &Defaults::default());
+    // It had arrived, and PostgreSQL has lost it.
+    dead = Tracked::settled(dead.version);
+    dead.repend(Some(&there), false);
+    let logged = conflicts(&dead.version, &dead.bases, &there);
+    let column = RegisterId::Column(0);
+    assert!(logged.iter().any(|one| one.register == column && one.loser == at(30)), "{logged:?}");
+}
+
+#[test]
 fn the_base_is_what_both_sides_last_agreed_on() {
     let new = born(1);
     assert_eq!(new.bases, Bases { live: Some(Stamp::ZERO), columns: vec![Some(Stamp::ZERO); 2] });

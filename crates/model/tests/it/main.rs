@@ -73,6 +73,8 @@ fn seeds_that_once_broke_a_promise_keep_it() {
     // What a column had in a life that was lost with a server may stand in the next.
     assert_eq!(run(314_225, None).violation, None);
     assert_eq!(run(352_848, None).violation, None);
+    // A death that PostgreSQL has lost and does not take back takes what was set above it.
+    assert_eq!(run(701_654, None).violation, None);
 }
 
 #[test]
