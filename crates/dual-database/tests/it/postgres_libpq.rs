@@ -135,6 +135,31 @@ async fn variables_stand_for_what_the_text_leaves_out() {
 }
 
 #[tokio::test]
+async fn the_older_name_of_sslmode_stands_in_its_place() {
+    let server = server();
+    let at = format!("host=127.0.0.1 port={} user=postgres dbname=bar", server.port());
+    let place = || Place::new().with("PGPASSWORD", "hunter2");
+    place().both_refuse(&format!("{at} requiressl=1"), "TLS").await;
+    // It beats what comes from elsewhere, and the last of the text counts.
+    place().with("PGSSLMODE", "disable").both_refuse(&format!("{at} requiressl=1"), "TLS").await;
+    place().both_refuse(&format!("{at} sslmode=disable requiressl=1"), "TLS").await;
+    let seen = "postgres bar psql on f";
+    place().both_see(&format!("{at} requiressl=1 sslmode=disable"), seen).await;
+    place().with("PGSSLMODE", "require").both_see(&format!("{at} requiressl=0"), seen).await;
+}
+
+#[tokio::test]
+async fn a_certificate_in_the_users_folder_hinders_no_connection_without_tls() {
+    let server = server();
+    let place = Place::new().with("PGPASSWORD", "hunter2");
+    let folder = place.home.path().join(".postgresql");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("postgresql.crt"), "no certificate").unwrap();
+    let url = format!("postgresql://postgres@127.0.0.1:{}/bar?sslmode=disable", server.port());
+    place.both_see(&url, "postgres bar psql on f").await;
+}
+
+#[tokio::test]
 async fn the_password_file_is_read_as_libpq_reads_it() {
     let server = server();
     let port = server.port();

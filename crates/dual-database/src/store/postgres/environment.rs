@@ -125,10 +125,8 @@ impl Environment {
                 parts.add(name, value, &Origin::Variable(variable));
             }
         }
-        // The older name of `sslmode=require`.
-        let demanded = self.variable("PGREQUIRESSL")?;
-        if demanded.is_some_and(|value| value.starts_with('1')) {
-            parts.add("sslmode", "require".into(), &Origin::Variable("PGREQUIRESSL"));
+        if let Some(one) = self.variable("PGREQUIRESSL")?.filter(|value| value.starts_with('1')) {
+            parts.add("requiressl", one, &Origin::Variable("PGREQUIRESSL"));
         }
         for (name, file) in [
             ("passfile", ".pgpass"),

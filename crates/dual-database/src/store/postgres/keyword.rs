@@ -54,12 +54,14 @@ pub(super) struct Parts {
 impl Parts {
     /// From the text; the last of a name counts.
     pub(super) fn push(&mut self, name: &str, value: String) {
+        let (name, value) = renamed(name, value);
         self.named.retain(|part| part.name != name);
         self.named.push(Part { name: name.to_owned(), value, origin: Origin::Text });
     }
 
     /// From elsewhere: only what is not there yet.
     pub(super) fn add(&mut self, name: &str, value: String, origin: &Origin) {
+        let (name, value) = renamed(name, value);
         if !self.named.iter().any(|part| part.name == name) {
             self.named.push(Part { name: name.to_owned(), value, origin: origin.clone() });
         }
@@ -73,6 +75,15 @@ impl Parts {
     /// An unknown name is not shown, and this error told in its place.
     pub(super) fn hide_unknown_names(&mut self, instead: Error) {
         self.instead = Some(instead);
+    }
+}
+
+/// A parameter under the name that it has now: in that place it beats others, and is beaten.
+fn renamed(name: &str, value: String) -> (&str, String) {
+    match name {
+        "requiressl" if value.starts_with('1') => ("sslmode", "require".to_owned()),
+        "requiressl" => ("sslmode", "prefer".to_owned()),
+        name => (name, value),
     }
 }
 

@@ -178,10 +178,6 @@ impl Draft {
             "passfile" => settings.passfile = filled(value).map(PathBuf::from),
             "dbname" => settings.database = filled(value),
             "sslmode" => self.ssl_mode = Some(parse_ssl_mode(value)?),
-            // The older name of `sslmode=require`.
-            "requiressl" if value.starts_with('1') => {
-                self.ssl_mode.get_or_insert(SslMode::Require);
-            }
             "sslrootcert" => {
                 self.system_roots = value == "system";
                 settings.roots = match filled(value) {
@@ -287,7 +283,14 @@ impl Draft {
             (_, Some(false)) => TlsVersions::Only12,
             _ => TlsVersions::Both,
         };
+        // Where no TLS is, nobody asks for it: it may just lie in the user's folder.
+        let is_socket = |(at, (host, _)): (usize, &(String, u16))| {
+            host.starts_with('/') && settings.addresses.get(at).copied().flatten().is_none()
+        };
+        let without_tls = settings.ssl_mode == SslMode::Disable
+            || settings.hosts.iter().enumerate().all(is_socket);
         settings.certificate = match (certificate, key) {
+            _ if without_tls => None,
             (Some(certificate), Some(key)) if !self.no_certificate => {
                 Some(ClientCertificate { certificate: certificate.into(), key: key.into() })
             }
