@@ -17,6 +17,10 @@ pub use migration::{From, Migration};
 use crate::arguments::{Global, Interval};
 use file::SettingsFile;
 
+/// Said of a URL that is none.
+const SHAPE: &str = "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @ and %25 \
+                     for % in the password";
+
 /// What both stores are opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
@@ -64,15 +68,11 @@ impl Stores {
         let url = url.ok_or_else(|| missing_store("--pg-db-url", "DATABASE_URL", "pg_db_url"))?;
         let path = path
             .ok_or_else(|| missing_store("--sqlite-db-path", "DATABASE_PATH", "sqlite_db_path"))?;
-        let postgres = Settings::resolve(url.reveal(), &global.environment).map_err(|error| {
-            match error.hint() {
+        let shaped = |error: Error| match error.hint() {
             Some(_) => error,
-            None => error.with_hint(
-                "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @ and %25 for \
-                 % in the password",
-            ),
-        }
-        })?;
+            None => error.with_hint(SHAPE),
+        };
+        let postgres = Settings::resolve(url.reveal(), &global.environment).map_err(shaped)?;
         let sqlite = File { extensions, ..File::look(&path)? };
         let environment = global.environment.clone();
         Ok(Stores { postgres_url: url, environment, postgres, sqlite, verify_interval })

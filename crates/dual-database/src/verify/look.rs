@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::part::{Digests, Rows, SetAside};
+use super::part::{Digests, Kept, Rows, SetAside};
 use super::{NAMED, TableDifference};
 use crate::Store;
 
@@ -38,8 +38,8 @@ impl Looks {
         }
         // What the other side refuses differs rightly, but not if who has it has it no more.
         let excused = |key: i64, (there, here): &Difference| {
-            set_aside.contains(&(key, Store::Postgres, there.is_some()))
-                || set_aside.contains(&(key, Store::Sqlite, here.is_some()))
+            let kept = |by, lives| set_aside.contains(&Kept { key, by, lives });
+            kept(Store::Postgres, there.is_some()) || kept(Store::Sqlite, here.is_some())
         };
         differences.retain(|key, found| found.0 != found.1 && !excused(*key, found));
         let stood = |key: &i64, now: &Difference| {
@@ -130,10 +130,14 @@ mod tests {
         assert_eq!(counted(&looks), (1, 0, 0, vec![1]));
     }
 
+    fn kept(key: i64, by: Store, lives: bool) -> Kept {
+        Kept { key, by, lives }
+    }
+
     #[test]
     fn rows_set_aside_are_left_out() {
         let mut looks = Looks::default();
-        let here = SetAside::from([(1, Store::Postgres, true), (2, Store::Sqlite, true)]);
+        let here = SetAside::from([kept(1, Store::Postgres, true), kept(2, Store::Sqlite, true)]);
         assert!(looks.look(&rows(&[(1, 1)]), &rows(&[(2, 1)]), &here));
         assert_eq!(counted(&looks), (0, 0, 0, vec![]));
         // Who had it, and was refused, has it no more.
@@ -142,7 +146,7 @@ mod tests {
         assert_eq!(counted(&looks), (0, 1, 0, vec![2]));
         // A delete is refused like a row.
         let mut looks = Looks::default();
-        let deleted = SetAside::from([(2, Store::Sqlite, false)]);
+        let deleted = SetAside::from([kept(2, Store::Sqlite, false)]);
         assert!(looks.look(&rows(&[(2, 1)]), &rows(&[]), &deleted));
         assert_eq!(counted(&looks), (0, 0, 0, vec![]));
     }

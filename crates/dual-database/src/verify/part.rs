@@ -16,9 +16,18 @@ const OPERATION: &str = "compare a part of a table in the SQLite file";
 /// The digests of a row's columns, in the order of the declaration.
 pub(crate) type Digests = Vec<[u8; 32]>;
 
-/// Keys in quarantine, with who has what the other side refuses, and whether that is a row or its
-/// delete (`false`).
-pub(crate) type SetAside = BTreeSet<(i64, Store, bool)>;
+/// What of a part is in quarantine.
+pub(crate) type SetAside = BTreeSet<Kept>;
+
+/// A row, or its delete, that the other side refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Kept {
+    pub key: i64,
+    /// Who has it.
+    pub by: Store,
+    /// Whether it is a row.
+    pub lives: bool,
+}
 
 /// Rows with keys above `after` and up to `upto` (`None`: to the end).
 #[derive(Clone, Copy, Debug)]
@@ -118,20 +127,19 @@ impl Sides<'_> {
                         }
                         Store::Sqlite => true,
                     };
-                    found.insert((one.id.key, one.refused_by.other(), lives));
+                    found.insert(Kept { key: one.id.key, by: one.refused_by.other(), lives });
                 }
                 Ok(found)
             })
             .await?;
         let known: BTreeSet<i64> = there.digests.iter().map(|(key, _)| *key).collect();
-        let missing =
-            |one: &&(i64, Store, bool)| one.1 == Store::Postgres && !known.contains(&one.0);
-        let missing: Vec<_> = set_aside.iter().filter(missing).copied().collect();
-        for (key, store, _) in missing {
+        let is_missing = |kept: &Kept| kept.by == Store::Postgres && !known.contains(&kept.key);
+        let missing: Vec<Kept> = set_aside.iter().copied().filter(is_missing).collect();
+        for kept in missing {
             // Few: the file has a trigger of its own that keeps rows from being deleted.
-            let row = self.primary.row(RowId { table: part.table, key }).await?;
+            let row = self.primary.row(RowId { table: part.table, key: kept.key }).await?;
             if row.is_some_and(|row| !row.version.live.value) {
-                set_aside.insert((key, store, false));
+                set_aside.insert(Kept { lives: false, ..kept });
             }
         }
         Ok(set_aside)

@@ -174,8 +174,8 @@ impl Catalog {
     /// # Errors
     /// As [`Session::query`].
     pub async fn read(session: &Session, table: &Table) -> Result<Catalog> {
-        let (oid, _) = Catalog::led(session, table).await?;
-        Catalog::read_of(session, table, oid).await
+        let (oid, schema) = Catalog::led(session, table).await?;
+        Catalog::read_in(session, table, oid, schema).await
     }
 
     /// The table to which the user's search path leads, and the schema in which a new one would be
@@ -197,16 +197,24 @@ impl Catalog {
     /// # Errors
     /// As [`Session::query`].
     pub async fn read_of(session: &Session, table: &Table, oid: Option<u32>) -> Result<Catalog> {
+        let (_, schema) = Catalog::led(session, table).await?;
+        Catalog::read_in(session, table, oid, schema).await
+    }
+
+    /// `schema`: where a new table would be made.
+    async fn read_in(
+        session: &Session,
+        table: &Table,
+        oid: Option<u32>,
+        schema: Option<String>,
+    ) -> Result<Catalog> {
         let found = session.query(OPERATION, RELATION, &[(&oid, Type::OID)]).await?;
         let found = found.into_iter().next();
         let mut catalog = Catalog { table: None, rights: Rights::default() };
         if let Some(row) = found {
             catalog.table = Some(read_table(session, table, &row).await?);
         }
-        let schema = match &catalog.table {
-            Some(found) => Some(found.schema.clone()),
-            None => Catalog::led(session, table).await?.1,
-        };
+        let schema = catalog.table.as_ref().map(|found| found.schema.clone()).or(schema);
         let row = one(session, RIGHTS, &[(&schema, Type::TEXT)]).await?;
         catalog.rights = Rights {
             user: get(&row, 0)?,

@@ -4,7 +4,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use super::parameter::ClientCertificate;
@@ -14,28 +14,24 @@ const OPERATION: &str = "prepare TLS for PostgreSQL";
 
 /// The certificates of a PEM file, of which there is one at least. `name` is that of the parameter.
 pub(super) fn certificates(name: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let refused = |reason: String| wrong(name, path, reason);
-    let pem = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| refused(format!("it is not PEM: {error}")))?;
-    if certificates.is_empty() {
-        return Err(refused("it holds no certificate".into()));
-    }
-    Ok(certificates)
+    sections(name, path, "certificate")
 }
 
 /// The lists of what has been revoked, of which there is one at least.
 pub(super) fn revoked(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>> {
-    let refused = |reason: String| wrong("sslcrl", path, reason);
+    sections("sslcrl", path, "revocation list")
+}
+
+fn sections<T: PemObject>(name: &str, path: &Path, what: &str) -> Result<Vec<T>> {
+    let refused = |reason: String| wrong(name, path, reason);
     let pem = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
-    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(&pem)
+    let found: Vec<T> = T::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
         .map_err(|error| refused(format!("it is not PEM: {error}")))?;
-    if lists.is_empty() {
-        return Err(refused("it holds no revocation list".into()));
+    if found.is_empty() {
+        return Err(refused(format!("it holds no {what}")));
     }
-    Ok(lists)
+    Ok(found)
 }
 
 /// What a server is shown that asks who we are.

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::connect::schema_version;
 use super::rounds::{Flow, Rounds, Stand, follow};
@@ -32,7 +32,10 @@ impl Rounds {
         if let Err(error) = self.read("inspect capture", |content| content.whole()).await {
             // What is in the way is what counts.
             let letting_go = |content: &Content<'_>| content.hinder_nobody();
-            let _ = self.write("inspect capture", Durability::Full, letting_go).await;
+            let given = self.write("inspect capture", Durability::Full, letting_go).await;
+            if let Err(besides) = given {
+                debug!(error = %besides.chain(), "nothing was taken out of the writers' way");
+            }
             return Err(error);
         }
         let loose = match asked || noted != Some(version) {

@@ -54,8 +54,7 @@ impl Session {
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>> {
-        let answers = self.transact(operation, Access::Read, &[Call { sql, parameters }]).await?;
-        Ok(answers.into_iter().next().unwrap_or_default())
+        self.alone(operation, Access::Read, Call { sql, parameters }).await
     }
 
     /// Changes something in a transaction of its own, in one round trip: what may be done twice.
@@ -68,7 +67,16 @@ impl Session {
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>> {
-        let answers = self.transact(operation, Access::Repeat, &[Call { sql, parameters }]).await?;
+        self.alone(operation, Access::Repeat, Call { sql, parameters }).await
+    }
+
+    async fn alone(
+        &self,
+        operation: &'static str,
+        access: Access,
+        call: Call<'_>,
+    ) -> Result<Vec<Row>> {
+        let answers = self.transact(operation, access, &[call]).await?;
         Ok(answers.into_iter().next().unwrap_or_default())
     }
 

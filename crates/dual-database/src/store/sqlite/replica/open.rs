@@ -2,6 +2,7 @@
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tracing::debug;
 
 use super::super::capture::{Drift, Layout, drift, install, lacks, let_go, tracked_columns};
 use super::super::failure::cause_of;
@@ -115,16 +116,23 @@ fn attempt(place: &Place, file: &File, installation: Option<u128>) -> Result<Con
     if let Err(error) = set_up(place, &connection, installation) {
         if error.kind() == Kind::Schema(Store::Sqlite) {
             // What is in the way is what counts.
-            let _ = connection.execute_batch("ROLLBACK; BEGIN IMMEDIATE").map(|()| {
-                hinder_nobody(&connection, place.tables())
-                    .and_then(|()| connection.execute_batch("COMMIT").map_err(wrap))
-            });
+            if let Err(besides) = give_way(&connection, place) {
+                debug!(error = %besides.chain(), "nothing was taken out of the writers' way");
+            }
         }
         return Err(error.about(&shown));
     }
     connection.execute_batch("COMMIT").map_err(wrap)?;
     write_ahead(place, &connection).map_err(wrap)?;
     Ok(connection)
+}
+
+/// What was begun is taken back, and what would hinder every writer taken away.
+fn give_way(connection: &Connection, place: &Place) -> Result<()> {
+    let wrap = |cause| failed(OPERATION, cause);
+    connection.execute_batch("ROLLBACK; BEGIN IMMEDIATE").map_err(wrap)?;
+    hinder_nobody(connection, place.tables())?;
+    connection.execute_batch("COMMIT").map_err(wrap)
 }
 
 /// A write-ahead log or a journal without its file would be played into the new one.
