@@ -16,12 +16,18 @@ use dual_database::{DualDatabase, init};
 use futures_util::StreamExt;
 
 use crate::api_scene::{Scene, TIMEOUT, Wire};
+use crate::engine_bytes::in_sql_ascii;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What an outsider writes, who is not to run into the traps himself.
 fn outside(scene: &Scene<'_>, sql: &str) {
     scene.database.execute(&format!("SET search_path = pg_catalog; {sql}")).unwrap();
+}
+
+/// One value as PostgreSQL has it, asked for by somebody who does not run into the traps.
+fn seen(scene: &Scene<'_>, sql: &str) -> Option<String> {
+    scene.postgres(&format!("SET search_path = pg_catalog; {sql}"))
 }
 
 /// It was written to both sides.
@@ -33,8 +39,8 @@ fn name(text: &str) -> UserPatch {
     UserPatch::new().first_name(text)
 }
 
-/// Imports a sheet into both stores.
-async fn import(scene: &Scene<'_>, options: WriteOptions) {
+/// Imports a sheet into both stores: how many rows were new, and how many others.
+async fn import(scene: &Scene<'_>, options: WriteOptions) -> (u64, u64) {
     let path = scene.folder.path().join("sheet.csv");
     std::fs::write(
         &path,
@@ -54,11 +60,13 @@ async fn import(scene: &Scene<'_>, options: WriteOptions) {
     let (StoreOutcome::Done(plan) | StoreOutcome::Planned(plan)) = &report.postgres else {
         panic!("{report:?}")
     };
-    assert_eq!((plan.inserted, plan.updated), (2, 1), "{report:?}");
+    (plan.inserted, plan.updated)
 }
 
-/// Everything that the product does.
-async fn walk(scene: &Scene<'_>) {
+/// Everything that the product does with a table in `schema`.
+async fn walk(scene: &Scene<'_>, schema: &str) {
+    let there = &format!("\"{schema}\".users");
+    let is_bytes = seen(scene, "SHOW server_encoding").as_deref() == Some("SQL_ASCII");
     let stores = init::Stores {
         postgres: Settings::parse(&scene.database.url()).unwrap(),
         limits: Limits::default(),
@@ -78,10 +86,13 @@ async fn walk(scene: &Scene<'_>) {
     calls(&db).await;
     outside(
         scene,
-        "INSERT INTO public.users (user_id, first_name) VALUES (20, 'outside'), (21, 'gone'); \
-         UPDATE public.users SET first_name = 'again' WHERE user_id = 20; \
-         UPDATE public.users SET user_id = 22 WHERE user_id = 21; \
-         DELETE FROM public.users WHERE user_id = 22",
+        &format!(
+            "INSERT INTO {there} (user_id, first_name) VALUES (20, 'outside'), (21, 'gone'); \
+             UPDATE {there} SET first_name = 'again' WHERE user_id = 20; \
+             UPDATE {there} SET user_id = 22 WHERE user_id = 21; \
+             DELETE FROM {there} WHERE user_id = 22; \
+             ALTER TABLE {there} ADD UNIQUE (phone_number)"
+        ),
     );
     scene
         .outsider()
@@ -93,40 +104,85 @@ async fn walk(scene: &Scene<'_>) {
         )
         .unwrap();
     db.sync_now(PATIENCE).await.unwrap();
+    // Values that have to be parked to be exchanged, and one that is taken when it arrives.
+    scene
+        .outsider()
+        .execute_batch(
+            "BEGIN; UPDATE users SET phone_number = 'x' WHERE user_id = 3; \
+             UPDATE users SET phone_number = '+79' WHERE user_id = 2; \
+             UPDATE users SET phone_number = '+7999' WHERE user_id = 3; COMMIT",
+        )
+        .unwrap();
+    db.sync_now(PATIENCE).await.unwrap();
+    assert_eq!(db.get_user(3).await.unwrap().value.unwrap().phone_number.as_deref(), Some("+7999"));
+    scene.proxy.set(Wire::Refuse);
+    let away = db.update_user(3, &UserPatch::new().phone_number("taken")).await.unwrap();
+    assert!(matches!(away, Written::InOne { .. }), "{away:?}");
+    outside(scene, &format!("UPDATE {there} SET phone_number = 'taken' WHERE user_id = 20"));
+    scene.proxy.set(Wire::Pass);
+    settled(&db).await;
+    assert_eq!(db.get_user(3).await.unwrap().value.unwrap().phone_number, None);
+    // Tombstones that are old enough, and nobody has looked for them for long.
+    outside(scene, "UPDATE dual.side_users SET stamp = 16384 WHERE NOT live");
+    scene.outsider().execute_batch("UPDATE dual_node SET tidied = NULL").unwrap();
+    db.close(PATIENCE).await;
+    let db = scene.open().await;
+    db.sync_now(PATIENCE).await.unwrap();
+    let purged = seen(scene, "SELECT horizon > 0 FROM dual.installation");
+    assert_eq!(purged.as_deref(), Some("t"), "nothing was purged");
+    if is_bytes {
+        outside(scene, &format!("UPDATE {there} SET real_name = E'\\xff' WHERE user_id = 20"));
+        db.sync_now(PATIENCE).await.unwrap();
+        assert_eq!(db.status().await.unwrap().quarantined, Some(1));
+        outside(scene, &format!("UPDATE {there} SET real_name = 'good' WHERE user_id = 20"));
+        db.sync_now(PATIENCE).await.unwrap();
+    }
     // What both sides set without each other.
     scene.proxy.set(Wire::Refuse);
     let away = db.update_user(2, &name("away")).await.unwrap();
     assert!(matches!(away, Written::InOne { .. }), "{away:?}");
-    outside(scene, "UPDATE public.users SET first_name = 'there' WHERE user_id = 2");
+    outside(scene, &format!("UPDATE {there} SET first_name = 'there' WHERE user_id = 2"));
     scene.proxy.set(Wire::Pass);
-    let quiet = async {
-        while db.status().await.unwrap().pending_to_postgres != Some(0) {
-            let _ = db.sync_now(PATIENCE).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, quiet).await.unwrap();
+    settled(&db).await;
     assert!(!db.conflicts(10).await.unwrap().is_empty());
     db.review_conflicts().await.unwrap();
     // Past the triggers, and a person's word about it.
     outside(
         scene,
-        "ALTER TABLE public.users DISABLE TRIGGER USER; \
-         UPDATE public.users SET first_name = 'unseen' WHERE user_id = 20; \
-         INSERT INTO public.users (user_id, first_name) VALUES (40, 'loaded'); \
-         ALTER TABLE public.users ENABLE TRIGGER USER",
+        &format!(
+            "ALTER TABLE {there} DISABLE TRIGGER USER; \
+             UPDATE {there} SET first_name = 'unseen' WHERE user_id = 20; \
+             INSERT INTO {there} (user_id, first_name) VALUES (40, 'loaded'); \
+             ALTER TABLE {there} ENABLE TRIGGER USER"
+        ),
     );
     db.repair(RepairPreference::Postgres).await.unwrap();
     let verified = db.verify().await.unwrap();
     assert!(verified.equal, "{verified:?}");
     db.close(PATIENCE).await;
     for dry_run in [true, false] {
-        import(scene, WriteOptions { dry_run, ..WriteOptions::default() }).await;
+        let options = WriteOptions { dry_run, ..WriteOptions::default() };
+        assert_eq!(import(scene, options).await, (2, 1));
+    }
+    for dry_run in [true, false] {
+        let options = WriteOptions { dry_run, recreate_tables: true, ..WriteOptions::default() };
+        assert_eq!(import(scene, options).await, (3, 0));
     }
     let settings = Settings::parse(&scene.database.url()).unwrap();
     let gone =
         uninstall(&settings, &Limits::default(), &scene.file(), Duration::from_secs(5)).await;
     gone.postgres.unwrap();
     gone.sqlite.unwrap();
+}
+
+/// Until PostgreSQL has everything that the file has.
+async fn settled(db: &DualDatabase) {
+    let quiet = async {
+        while db.status().await.unwrap().pending_to_postgres != Some(0) {
+            let _ = db.sync_now(PATIENCE).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, quiet).await.unwrap();
 }
 
 /// Each call of the library's.
@@ -159,23 +215,42 @@ async fn calls(db: &DualDatabase) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_others_have_made_runs_for_us() {
-    for (name, exact, path) in
-        [("hostile", "false", None), ("hostile_first", "true", Some("public, pg_catalog"))]
-    {
+    // The superuser's name: what "$user" stands for.
+    let own = "postgres";
+    for (name, schema, exact, path) in [
+        ("hostile", "public", "false", None),
+        ("hostile_first", "public", "true", Some("public, pg_catalog")),
+        ("hostile_bytes", "public", "false", None),
+        ("hostile_own", own, "false", None),
+    ] {
         let scene = Scene::shared(name);
+        if name == "hostile_bytes" {
+            in_sql_ascii(scene.database.server(), scene.database.name());
+        }
+        if schema == own {
+            outside(&scene, &format!("CREATE SCHEMA \"{own}\""));
+        }
+        let quoted = format!("\"{schema}\"");
         let traps = include_str!("hostile.sql").replace("{exact}", exact);
-        outside(&scene, &traps);
+        outside(&scene, &traps.replace("{schema}", &quoted));
         if let Some(path) = path {
             let database = scene.database.name();
             outside(&scene, &format!("ALTER DATABASE \"{database}\" SET search_path = {path}"));
         }
-        walk(&scene).await;
-        let ran = scene.postgres("SELECT last_value FROM public.ran WHERE is_called");
-        assert_eq!(ran, None, "{name}: traps have run");
+        walk(&scene, schema).await;
+        let count = format!("SELECT last_value FROM {quoted}.ran WHERE is_called");
+        assert_eq!(seen(&scene, &count), None, "{name}: traps have run");
         // They would have.
-        scene.database.execute("SELECT 'a'::varchar = 'b'::varchar").unwrap();
-        let ran = scene.postgres("SELECT last_value FROM public.ran WHERE is_called");
-        assert!(ran.is_some(), "{name}: there are no traps");
+        for lured in [
+            "SELECT 'a'::varchar = 'b'::varchar",
+            "SELECT * FROM unnest('{a}'::pg_catalog._text)",
+            "SELECT concat('a'::pg_catalog.text, 'b'::pg_catalog.text)",
+            "SELECT array_agg(n) FROM (VALUES (1::pg_catalog.int8)) AS t (n)",
+        ] {
+            let before = seen(&scene, &count);
+            scene.database.execute(&format!("SET ROLE {own}; {lured}")).unwrap();
+            assert_ne!(seen(&scene, &count), before, "{name}: no trap for {lured}");
+        }
     }
 }
 
@@ -216,7 +291,7 @@ async fn the_users_triggers_see_the_path_that_they_would_see_without_us() {
     db.sync_now(PATIENCE).await.unwrap();
     assert_eq!(seen(), own, "the synchroniser");
     db.close(TIMEOUT).await;
-    import(&scene, WriteOptions::default()).await;
+    assert_eq!(import(&scene, WriteOptions::default()).await, (2, 1));
     assert_eq!(seen(), Some("\"$user\", public 4".to_owned()), "an import");
 }
 
