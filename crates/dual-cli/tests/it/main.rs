@@ -25,6 +25,7 @@ mod demo;
 mod docs;
 mod failures;
 mod layouts;
+mod marks;
 mod proxy;
 mod rerun;
 mod scene;
