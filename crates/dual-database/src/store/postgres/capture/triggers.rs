@@ -24,20 +24,25 @@ const BEGUN: &str = "  own := txid_current_if_assigned();
 /// anybody can set: what does not look like one, or lies further ahead than a clock may
 /// ([`crate::stamp::FUTURE_TOLERANCE_MS`]), is not taken, and what is taken is only ever PostgreSQL's.
 fn moment() -> String {
+    let now_ms = format!(
+        "least(greatest(
+      (date_part('epoch', clock_timestamp()) * 1000)::bigint - {}, 0), 2199023255551)",
+        crate::stamp::EPOCH_UNIX_MS
+    );
     format!(
-        "  now_ms := least(greatest(
-    (date_part('epoch', clock_timestamp()) * 1000)::bigint - {epoch}, 0), 2199023255551);
-  kept := current_setting('dual.moment', true);
-  IF kept ~ '^[0-9]{{1,20}}:[0-9]{{1,13}}$' AND split_part(kept, ':', 1) = own::text THEN
+        "  kept := current_setting('dual.moment', true);
+  IF split_part(kept, ':', 1) = own::text AND kept ~ '^[0-9]{{1,20}}:[0-9]{{1,13}}$' THEN
     moment := split_part(kept, ':', 2)::bigint;
+    IF moment > {now_ms} + {allowance} THEN
+      moment := NULL;
+    END IF;
   END IF;
-  IF moment IS NULL OR moment > now_ms + {allowance} THEN
-    moment := now_ms;
+  IF moment IS NULL THEN
+    moment := {now_ms};
     PERFORM set_config('dual.moment', own || ':' || moment, true);
   END IF;
   moment := greatest(moment << 22, 16384);
 ",
-        epoch = crate::stamp::EPOCH_UNIX_MS,
         allowance = crate::stamp::FUTURE_TOLERANCE_MS,
     )
 }
@@ -149,7 +154,7 @@ impl Layout {
     fn trigger_function(&self, what: &str, rows: Option<&str>, statements: &str) -> String {
         let mine = rows.map(|rows| self.mine(rows)).unwrap_or_default();
         let body = format!(
-            "\n#variable_conflict use_variable\nDECLARE\n  own bigint;\n  kept text;\n  now_ms bigint;\n\
+            "\n#variable_conflict use_variable\nDECLARE\n  own bigint;\n  kept text;\n\
              \x20 moment bigint;\n  mine bigint;\nBEGIN\n{BEGUN}BEGIN\n{mine}{moment}{statements}  IF FOUND AND {rings} THEN\n    \
              PERFORM pg_notify('dual', '');\n  END IF;\n{excused}END;\n  RETURN NULL;\nEND\n",
             moment = moment(),
