@@ -230,9 +230,11 @@ impl Layout {
         let put = quoted_text(&format!("{}({PUT})", self.function("put")));
         format!(
             "  kept := own || {prefix};
-  IF left(current_setting('dual.put', true), length(kept)) = kept AND has_function_privilege(
-      coalesce(nullif(current_setting('role'), 'none'), session_user)::name, {put}, 'EXECUTE') THEN
-    mine := substr(current_setting('dual.put'), length(kept) + 1)::bigint;
+  IF left(current_setting('dual.put', true), length(kept)) = kept THEN
+    IF has_function_privilege(
+        coalesce(nullif(current_setting('role'), 'none'), session_user)::name, {put}, 'EXECUTE') THEN
+      mine := substr(current_setting('dual.put'), length(kept) + 1)::bigint;
+    END IF;
     IF NOT EXISTS (SELECT FROM {rows} AS r WHERE r.{key} IS DISTINCT FROM mine) THEN
       RETURN NULL;
     END IF;
