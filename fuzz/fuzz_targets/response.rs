@@ -3,7 +3,7 @@
 #![no_main]
 
 use arbitrary::{Result, Unstructured};
-use dual_database::import::source::{Cell, Endpoint, ServiceAccount, SpreadsheetKey};
+use dual_import::source::{Cell, Endpoint, ServiceAccount, SpreadsheetKey};
 use dual_database::store::postgres::{Settings, mask};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;

@@ -2,8 +2,8 @@
 
 use arbitrary::{Result, Unstructured};
 use dual_database::Kind;
-use dual_database::import::meaning::{Mapping, Outcome, Reader};
-use dual_database::import::source::{Cell, SourceRow};
+use dual_import::meaning::{Mapping, Outcome, Reader};
+use dual_import::source::{Cell, SourceRow};
 use dual_database::schema::{LogicalType, Table};
 use dual_database::value::{Value, parse_timestamp_text, timestamp_text};
 

@@ -13,7 +13,9 @@ mod unlisted;
 
 use std::ffi::OsString;
 
-use arguments::{Command, Dual, DualMigrate, Global};
+#[cfg(feature = "import")]
+use arguments::DualMigrate;
+use arguments::{Command, Dual, Global};
 use clap::Parser;
 use dual_database::store::postgres::Environment;
 use dual_database::{Error, Kind, Result};
@@ -28,6 +30,7 @@ pub fn dual(words: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// The program `dual_migrate`: the same job as `dual migrate`, with the flags that people have
 /// in their scripts.
+#[cfg(feature = "import")]
 #[must_use]
 pub fn dual_migrate(words: impl IntoIterator<Item = OsString>) -> u8 {
     run::<DualMigrate>(words, |arguments| {
@@ -66,7 +69,9 @@ fn run<A: Parser>(
 }
 
 async fn execute(global: &Global, command: Command) -> Result<Exit> {
-    use commands::{conflicts, demo, init, migrate, quarantine, repair, status, sync};
+    use commands::{conflicts, init, quarantine, repair, status, sync};
+    #[cfg(feature = "import")]
+    use commands::{demo, migrate};
     use commands::{uninstall, user, verify};
     let (json, stores) = (global.json, || Stores::new(global));
     match command {
@@ -79,7 +84,9 @@ async fn execute(global: &Global, command: Command) -> Result<Exit> {
         Command::Conflicts(arguments) => conflicts::run(&stores()?, json, arguments).await,
         Command::Quarantine => quarantine::run(&stores()?, json).await,
         Command::Uninstall(arguments) => uninstall::run(&stores()?, json, arguments).await,
+        #[cfg(feature = "import")]
         Command::Migrate(arguments) => migrate::run(global, *arguments).await,
+        #[cfg(feature = "import")]
         Command::Demo(arguments) => demo::run(arguments).await,
     }
 }

@@ -62,11 +62,10 @@
 //! - [`verify`]: whether both stores have the same;
 //! - [`sync`]: the synchroniser; cursor, epoch, reconcile: the decisions of the synchroniser;
 //! - [`merge`] and [`stamp`]: which of two writes stands; pure;
-//! - [`import`]: a Google Sheet or a CSV file into both stores, in two phases;
 //! - [`store`]: the two stores, one room each: connection, catalog, codec, statements;
 //! - [`schema`] and [`value`]: what both sides agree on;
 //! - [`error`]: one error type for everything public; [`phase`]: where the time goes, in the log;
-//!   `private`: how files with people's data are made.
+//!   [`private`]: how files with people's data are made.
 
 #[forbid(unsafe_code)]
 pub mod clock;
@@ -77,15 +76,13 @@ pub mod error;
 #[forbid(unsafe_code)]
 pub mod health;
 #[forbid(unsafe_code)]
-pub mod import;
-#[forbid(unsafe_code)]
 pub mod init;
 #[forbid(unsafe_code)]
 pub mod merge;
 #[forbid(unsafe_code)]
 pub mod phase;
 #[forbid(unsafe_code)]
-mod private;
+pub mod private;
 #[forbid(unsafe_code)]
 pub mod schema;
 #[forbid(unsafe_code)]

@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 ///
 /// # Errors
 /// `AlreadyExists` if the name is taken, by a link too; others of the system.
-pub(crate) fn create(path: &Path) -> io::Result<File> {
+pub fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn place(path: &Path, rights: Option<Rights>) -> io::Result<()> {
 ///
 /// # Errors
 /// Those of the system.
-pub(crate) fn replace(path: &Path) -> io::Result<File> {
+pub fn replace(path: &Path) -> io::Result<File> {
     // Emptied only when it is known to be none of the folder's devices and pipes.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     let file = OpenOptions::new().write(true).custom_flags(flags).open(path)?;
@@ -78,7 +78,7 @@ pub(crate) fn open_beside(path: &Path, rights: Option<Rights>) -> io::Result<Fil
 
 /// Who may do what with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rights {
+pub struct Rights {
     mode: u32,
     owner: u32,
     group: u32,
@@ -119,7 +119,9 @@ impl Rights {
     }
 }
 
-/// The permissions of the file at the path, if others than its owner may read or write it.
-pub(crate) fn exposed(path: &Path) -> Option<String> {
+/// The permissions of the file at the path, as four octal digits, if others than its owner may read
+/// or write it.
+#[must_use]
+pub fn exposed(path: &Path) -> Option<String> {
     Rights::of(path)?.exposed()
 }

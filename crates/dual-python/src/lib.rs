@@ -44,6 +44,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(log::next_record, module)?)?;
     module.add_function(wrap_pyfunction!(log::ring_log, module)?)?;
     module.add_function(wrap_pyfunction!(program::dual, module)?)?;
+    #[cfg(feature = "import")]
     module.add_function(wrap_pyfunction!(program::dual_migrate, module)?)?;
     Ok(())
 }

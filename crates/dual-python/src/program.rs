@@ -11,6 +11,7 @@ pub fn dual(py: Python<'_>, words: Vec<OsString>) -> u8 {
 }
 
 /// Runs `dual_migrate` with these words, its own name first; gives its exit code.
+#[cfg(feature = "import")]
 #[pyfunction]
 pub fn dual_migrate(py: Python<'_>, words: Vec<OsString>) -> u8 {
     py.detach(|| dual_cli::dual_migrate(words))

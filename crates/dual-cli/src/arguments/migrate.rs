@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use dual_database::import::MaxRejects;
+use dual_import::MaxRejects;
 
 /// Arguments of the migration.
 #[derive(Args, Debug)]

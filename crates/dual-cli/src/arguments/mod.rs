@@ -2,11 +2,13 @@
 
 mod database;
 mod interval;
+#[cfg(feature = "import")]
 mod migrate;
 mod user;
 
 pub use database::{Conflicts, Init, Prefer, Repair, Side, Status, Sync, Uninstall};
 pub use interval::Interval;
+#[cfg(feature = "import")]
 pub use migrate::{Demo, Migrate};
 pub use user::{ById, Changes, List, NewUser, Substring, User};
 
@@ -28,6 +30,7 @@ pub struct Dual {
     pub command: Command,
 }
 
+#[cfg(feature = "import")]
 /// A Google Sheet or a CSV file into PostgreSQL and SQLite at once.
 #[derive(Debug, Parser)]
 #[command(name = "dual_migrate", version, after_help = EXIT_CODES)]
@@ -112,9 +115,11 @@ pub enum Command {
     /// Take everything of ours away from both sides; the users' table stays
     Uninstall(Uninstall),
     /// Load a Google Sheet or a CSV file into PostgreSQL and SQLite at once
+    #[cfg(feature = "import")]
     #[command(after_help = EXIT_CODES)]
     Migrate(Box<Migrate>),
     /// Watch a migration on throwaway servers: nothing of yours is read or written
+    #[cfg(feature = "import")]
     Demo(Demo),
 }
 

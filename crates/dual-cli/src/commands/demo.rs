@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use dual_database::import::{Import, Report, SetAside};
 use dual_database::{Error, Kind, Result, Store};
+use dual_import::{Import, Report, SetAside};
 use sheets_double::{Books, Double, Options};
 use throwaway_postgres::Server;
 
@@ -84,7 +84,7 @@ async fn demonstrate(arguments: &Demo) -> Result<Exit> {
             recreate_tables: false,
             dry_run: false,
             rejects: None,
-            max_rejects: dual_database::import::MaxRejects::default(),
+            max_rejects: dual_import::MaxRejects::default(),
             yes: false,
             sheets_endpoint: Some(double.base_url().to_string()),
         };

@@ -1,8 +1,8 @@
 //! `dual migrate` and `dual_migrate`.
 
-use dual_database::import::{Import, RejectsFile, Report};
 use dual_database::schema::users;
 use dual_database::{Error, Kind, Result};
+use dual_import::{Import, RejectsFile, Report};
 
 use super::{confirm, stop_signal};
 use crate::arguments::{Global, Migrate};
@@ -90,7 +90,7 @@ pub(super) fn exit_of(report: &Report) -> Exit {
 /// Asks before tables are replaced.
 async fn confirm_replacement(
     import: &Import,
-    target: &dual_database::import::Target,
+    target: &dual_import::Target,
     progress: &Progress,
 ) -> Result<()> {
     let counts = import.counts().await?;

@@ -2,8 +2,10 @@
 
 mod confirm;
 pub mod conflicts;
+#[cfg(feature = "import")]
 pub mod demo;
 pub mod init;
+#[cfg(feature = "import")]
 pub mod migrate;
 pub mod quarantine;
 pub mod repair;

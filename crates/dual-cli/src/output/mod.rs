@@ -4,8 +4,12 @@ mod aside;
 mod init;
 mod json;
 mod list;
+#[cfg(feature = "import")]
+mod migration;
+#[cfg(feature = "import")]
 mod progress;
 mod state;
+#[cfg(feature = "import")]
 mod summary;
 mod sync;
 mod table;
@@ -15,10 +19,14 @@ mod verification;
 
 pub use aside::{conflicts_document, conflicts_text, quarantine_document, quarantine_text};
 pub use init::InitReport;
-pub use json::{LISTED as JSON_LISTED, MigrationDocument, error_document};
+pub use json::error_document;
 pub use list::UserList;
+#[cfg(feature = "import")]
+pub use migration::{LISTED as JSON_LISTED, MigrationDocument};
+#[cfg(feature = "import")]
 pub use progress::Progress;
 pub use state::{state_line, status_document, status_text};
+#[cfg(feature = "import")]
 pub use summary::{LISTED as SUMMARY_LISTED, reasons, summary};
 pub use sync::SyncReport;
 pub use table::table;

@@ -2,7 +2,7 @@ use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use dual_database::import::{Event, Observer, Plan, StorePlan};
+use dual_import::{Event, Observer, Plan, StorePlan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::message;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dual_database::import::{Fate, Import, Report, SetAside, StoreOutcome};
+use dual_import::{Fate, Import, Report, SetAside, StoreOutcome};
 
 /// How many rows and cells set aside are listed; the file of rejects has all.
 pub const LISTED: u64 = 20;

@@ -1,16 +1,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dual_database::import::meaning::Mapping;
-use dual_database::import::source::{
-    CsvSource, Endpoint, ServiceAccount, SheetSource, SheetsClient, SheetsOptions, Source,
-};
-use dual_database::import::{Observer, RejectsFile, Target, WriteOptions};
 use dual_database::schema::users;
 use dual_database::store::postgres::Limits;
 use dual_database::{Error, Kind, Result};
+use dual_import::meaning::Mapping;
+use dual_import::source::{
+    CsvSource, Endpoint, ServiceAccount, SheetSource, SheetsClient, SheetsOptions, Source,
+};
+use dual_import::{Observer, RejectsFile, Target, WriteOptions};
 
-use super::{Stores, given, missing, unreadable};
+use super::{Stores, unreadable};
 use crate::arguments::{Global, Migrate};
 
 /// A statement of an import works on all rows at once.
@@ -153,4 +153,13 @@ fn read_mapping(path: &Path) -> Result<Mapping> {
     let text = std::fs::read_to_string(path)
         .map_err(|cause| unreadable("read the mapping", path, cause))?;
     Mapping::from_toml(&text, &path.display().to_string(), &users())
+}
+
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+fn missing(option: &str, variable: &str) -> Error {
+    Error::new(Kind::Configuration, "read the settings", format!("{option} is missing"))
+        .with_hint(format!("give {option}, or set {variable}; --help shows all options"))
 }

@@ -4,6 +4,7 @@
 //! flags are: [`crate::arguments::Global`].)
 
 mod file;
+#[cfg(feature = "import")]
 mod migration;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use dual_database::store::postgres::{Environment, Masked, Settings};
 use dual_database::store::sqlite::File;
 use dual_database::{DualDatabase, Error, Kind, Result};
 
+#[cfg(feature = "import")]
 pub use migration::{From, Migration};
 
 use crate::arguments::{Global, Interval};
@@ -65,9 +67,9 @@ impl Stores {
             }
             verify_interval = verify_interval.or(file.verify_interval);
         }
-        let url = url.ok_or_else(|| missing_store("--pg-db-url", "DATABASE_URL", "pg_db_url"))?;
-        let path = path
-            .ok_or_else(|| missing_store("--sqlite-db-path", "DATABASE_PATH", "sqlite_db_path"))?;
+        let url = url.ok_or_else(|| missing("--pg-db-url", "DATABASE_URL", "pg_db_url"))?;
+        let path =
+            path.ok_or_else(|| missing("--sqlite-db-path", "DATABASE_PATH", "sqlite_db_path"))?;
         let shaped = |error: Error| match error.hint() {
             Some(_) => error,
             None => error.with_hint(SHAPE),
@@ -101,21 +103,12 @@ impl Stores {
     }
 }
 
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.trim().is_empty())
-}
-
-fn missing_store(option: &str, variable: &str, key: &str) -> Error {
+fn missing(option: &str, variable: &str, key: &str) -> Error {
     Error::new(Kind::Configuration, "read the settings", format!("{option} is missing")).with_hint(
         format!(
             "give {option}, set {variable}, or write {key} into dual.toml; --help shows all options"
         ),
     )
-}
-
-fn missing(option: &str, variable: &str) -> Error {
-    Error::new(Kind::Configuration, "read the settings", format!("{option} is missing"))
-        .with_hint(format!("give {option}, or set {variable}; --help shows all options"))
 }
 
 fn unreadable(operation: &'static str, path: &Path, cause: std::io::Error) -> Error {

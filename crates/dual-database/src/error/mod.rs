@@ -125,11 +125,7 @@ impl Error {
 
     /// Adds the nearest of the names that there are as a hint, if one is near at all.
     #[must_use]
-    pub(crate) fn suggesting<'n>(
-        self,
-        given: &str,
-        known: impl IntoIterator<Item = &'n str>,
-    ) -> Error {
+    pub fn suggesting<'n>(self, given: &str, known: impl IntoIterator<Item = &'n str>) -> Error {
         let nearest = known
             .into_iter()
             .map(|name| (strsim::normalized_damerau_levenshtein(given, name), name))

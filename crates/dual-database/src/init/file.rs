@@ -151,7 +151,7 @@ pub(crate) fn joined(settings: &Settings) -> Result<()> {
 
 /// How far a file is part of the database, as far as it knows itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub enum Standing {
     /// It has not met PostgreSQL, or cannot be looked at.
     Stranger,
     /// It is a node, and something waits to be exchanged.
@@ -161,7 +161,8 @@ pub(crate) enum Standing {
 }
 
 /// Looks at the file and changes nothing.
-pub(crate) fn standing(settings: &Settings) -> Standing {
+#[must_use]
+pub fn standing(settings: &Settings) -> Standing {
     let look = || -> Option<Standing> {
         let file = LocalFile::open(settings).ok()?;
         let connection = file.connection()?;

@@ -21,7 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use columns::ColumnCounts;
-pub(crate) use file::{Standing, joined, standing};
+pub(crate) use file::joined;
+pub use file::{Standing, standing};
 pub use plan::{Bond, Plan, SidePlan, TablePlan};
 pub use rows::RowCounts;
 
@@ -183,8 +184,12 @@ pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Resul
     Ok(Joined { plan, copy, exchange })
 }
 
-/// Opens both sides, adopting what additions mend, and runs push and pull to the end.
-pub(crate) async fn exchange(stores: &Stores, within: Duration) -> Result<Exchange> {
+/// Opens both sides, adopting what additions mend, and runs push and pull to the end, at most for
+/// `within`.
+///
+/// # Errors
+/// Those of opening the file, of preparing PostgreSQL and of the exchange: it can be repeated.
+pub async fn exchange(stores: &Stores, within: Duration) -> Result<Exchange> {
     let replica = Replica::open(stores.sqlite.clone()).await?;
     exchange_with(stores, replica, within).await
 }

@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use dual_database::database::{RepairPreference, UserFilter, UserPatch, Written};
-use dual_database::import::meaning::Mapping;
-use dual_database::import::source::{CsvSource, Source};
-use dual_database::import::{Import, Silent, StoreOutcome, Target, WriteOptions};
 use dual_database::schema::{Making, users};
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::store::sqlite::File;
 use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
 use dual_database::uninstall::uninstall;
 use dual_database::{DualDatabase, init};
+use dual_import::meaning::Mapping;
+use dual_import::source::{CsvSource, Source};
+use dual_import::{Import, Silent, StoreOutcome, Target, WriteOptions};
 use futures_util::StreamExt;
 
 use crate::api_scene::{Scene, TIMEOUT, Wire};

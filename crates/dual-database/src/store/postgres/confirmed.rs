@@ -20,6 +20,6 @@ END $dual$";
 /// # Errors
 /// Unavailable while no synchronous standby is connected and one is asked for; else as for
 /// [`Session::batch`].
-pub(crate) async fn is_confirmed(session: &Session, operation: &'static str) -> Result<()> {
+pub async fn is_confirmed(session: &Session, operation: &'static str) -> Result<()> {
     session.batch(operation, LOOK).await
 }

@@ -27,13 +27,12 @@ mod url;
 
 pub use adopt::{Obstacle, ObstacleKind, Plan, Step, plan, plan_table};
 pub use catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights, Sequence, UniqueIndex};
-pub(crate) use confirmed::is_confirmed;
+pub use confirmed::is_confirmed;
 pub use copy::{CopyIn, CopyOut};
 pub use environment::Environment;
 use failure::is_unsupported;
 pub use failure::{ServerError, is_retryable, sqlstate};
 pub use mask::{Masked, mask};
-pub use session::{Access, Call, Limits, Parameter, Session};
-pub(crate) use session::{OURS, USERS};
+pub use session::{Access, Call, Limits, OURS, Parameter, Session, USERS};
 use session::{both, every, switched};
 pub use url::{RootCertificates, Settings, SslMode};

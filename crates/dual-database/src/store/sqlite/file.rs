@@ -82,7 +82,7 @@ impl File {
 ///
 /// # Errors
 /// [`Kind::Configuration`] if a link is there that leads nowhere; those of the system.
-pub(crate) fn make(path: &Path, rights: Option<Rights>) -> Result<()> {
+pub fn make(path: &Path, rights: Option<Rights>) -> Result<()> {
     let operation = "make the SQLite file";
     let shown = path.display();
     match private::place(path, rights) {

@@ -29,7 +29,6 @@ pub(crate) use codec::carried;
 pub use codec::{Undecodable, from_sqlite, to_sqlite};
 pub use failure::failed;
 pub(crate) use failure::kind_of;
-pub(crate) use file::make;
-pub use file::{File, SCHEMA, attach, remove_if_empty};
+pub use file::{File, SCHEMA, attach, make, remove_if_empty};
 pub(crate) use functions::define_functions;
 pub use thread::Owner;

@@ -26,8 +26,9 @@ mod step;
 mod task;
 
 pub(crate) use connect::{belongs, other_installation, tracked_elsewhere};
+pub(crate) use step::hooked;
+pub use step::hooked_once;
 pub use step::{Fault, Step, StepHook};
-pub(crate) use step::{hooked, hooked_once};
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};

@@ -198,8 +198,11 @@ pub(crate) async fn hooked<T, W: Future<Output = Result<T>>>(
     if fault == Fault::Lost { answer.and(Err(injected(step, fault))) } else { answer }
 }
 
-/// The same for what can only be done once.
-pub(crate) async fn hooked_once<T>(
+/// Does a step that can only be done once as the hook wants it.
+///
+/// # Errors
+/// Those of the work; what the hook wants the step to fail with.
+pub async fn hooked_once<T>(
     hook: Option<&Arc<dyn StepHook>>,
     step: Step,
     work: impl Future<Output = Result<T>>,

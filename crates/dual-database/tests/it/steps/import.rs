@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dual_database::import::meaning::Mapping;
-use dual_database::import::source::{CsvSource, Source};
-use dual_database::import::{Import, Report, Silent, StoreOutcome, Target, WriteOptions};
 use dual_database::schema::users;
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::store::sqlite::File;
 use dual_database::sync::engine::StepHook;
+use dual_import::meaning::Mapping;
+use dual_import::source::{CsvSource, Source};
+use dual_import::{Import, Report, Silent, StoreOutcome, Target, WriteOptions};
 
 use super::LIMIT;
 use super::strike::Ledger;

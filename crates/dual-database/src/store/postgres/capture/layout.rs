@@ -228,7 +228,8 @@ impl Register {
 }
 
 /// Whether the value, an expression, is well-formed UTF-8, in a database whose characters are bytes.
-pub(crate) fn is_utf8(value: &str) -> String {
+#[must_use]
+pub fn is_utf8(value: &str) -> String {
     format!("({value}::pg_catalog.text COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.~) {UTF8})")
 }
 

@@ -24,5 +24,5 @@ pub use install::{
 pub(super) use install::{SCHEMA_LOCK, allowed, entry_of, permitted, place};
 pub(super) use layout::EQUALS;
 pub use layout::Layout;
-pub(crate) use layout::is_utf8;
+pub use layout::is_utf8;
 pub use settle::{Mark, refusal};

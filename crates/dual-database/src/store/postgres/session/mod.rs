@@ -14,7 +14,7 @@ pub use limits::Limits;
 use limits::milliseconds;
 use path::kept;
 pub(super) use path::switched;
-pub(crate) use path::{OURS, USERS};
+pub use path::{OURS, USERS};
 pub(super) use together::{both, every};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;

@@ -15,10 +15,10 @@
 const KEPT: &str = "dual.path";
 
 /// What makes the path ours.
-pub(crate) const OURS: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
+pub const OURS: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
 
 /// What makes the path the user's until the transaction, or its savepoint, ends.
-pub(crate) const USERS: &str = "SELECT pg_catalog.set_config('search_path', \
+pub const USERS: &str = "SELECT pg_catalog.set_config('search_path', \
      pg_catalog.current_setting('dual.path'), true)";
 
 /// As an assignment within a function to `set`, a variable: the path is the user's; and ours again.

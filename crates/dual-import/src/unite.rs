@@ -1,0 +1,135 @@
+//! Before and after the load: what both stores have is one database.
+//!
+//! The load itself knows nothing of stamps. On stores that nobody has captured yet it runs
+//! without triggers, and all of its rows are taken in at once afterwards, as rows that were
+//! there before; PostgreSQL and the file have the same values in them, so first contact finds
+//! nothing that differs. On stores that are one database already it is an outside program like
+//! any other, and the exchange afterwards finds equal values. Either way a crash in between
+//! leaves nothing that the next start does not do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dual_database::error::Result;
+use dual_database::init::{Standing, Stores, exchange, standing};
+use dual_database::schema::Making;
+use dual_database::store::postgres::primary::Pool;
+use dual_database::store::sqlite::capture::settle_adopted;
+use dual_database::store::sqlite::failed;
+use dual_database::store::sqlite::replica::{
+    Content, Durability, Replica, Settings as ReplicaSettings,
+};
+use dual_database::sync::engine::{Step, hooked_once};
+
+use super::report::{Report, StoreOutcome};
+use super::write::Target;
+use super::{Event, Import, Observer};
+
+/// How long what was pending before the load is waited for.
+const BEFORE: Duration = Duration::from_secs(60);
+/// How long the exchange after it may take.
+const AFTER: Duration = Duration::from_secs(10 * 60);
+
+impl Import {
+    /// What is pending in stores that are one database already goes first: the load compares
+    /// with what each store has. If a side is away, it is compared with what the other one has,
+    /// and merged with the rest when it comes back.
+    pub(super) async fn settle(&self, target: &Target) {
+        let stores = self.stores(target);
+        if standing(&stores.sqlite) == Standing::Waiting
+            && let Err(error) = self.exchanged(Step::ImportSettle, exchange(&stores, BEFORE)).await
+        {
+            tracing::info!(error = error.chain(), "what is pending could not be exchanged first");
+        }
+    }
+
+    /// Puts capture on each store that was loaded, and exchanges until nothing is pending. The
+    /// rows are in place by then: what fails here is done by whoever opens the database next.
+    pub(super) async fn unite(&self, target: &Target, report: &Report, observer: &dyn Observer) {
+        let stores = self.stores(target);
+        let loaded = |outcome: &StoreOutcome| {
+            !matches!(outcome, StoreOutcome::Away(_) | StoreOutcome::Planned(_))
+        };
+        let unchanged = |outcome: &StoreOutcome| matches!(outcome, StoreOutcome::Unchanged(_));
+        if unchanged(&report.postgres)
+            && unchanged(&report.sqlite)
+            && standing(&stores.sqlite) == Standing::Settled
+        {
+            return;
+        }
+        let done = match (loaded(&report.postgres), loaded(&report.sqlite)) {
+            (true, true) => self.exchanged(Step::ImportUnite, first(&stores, report)).await,
+            (true, false) => Box::pin(capture(&stores)).await.map(|()| None),
+            (false, true) => Replica::open(stores.sqlite).await.map(|_| None),
+            (false, false) => return,
+        };
+        match done {
+            Ok(None) => {}
+            Ok(Some(losses)) => observer.event(Event::Warning(&format!(
+                "the rows are in place; the databases differ in {losses} rows besides: see \
+                 `dual status`, then `dual repair`"
+            ))),
+            Err(error) => observer.event(Event::Warning(&format!(
+                "the rows are in place, but the databases could not be made one yet: {}",
+                error.chain()
+            ))),
+        }
+    }
+
+    async fn exchanged<T>(&self, step: Step, work: impl Future<Output = Result<T>>) -> Result<T> {
+        hooked_once(self.hook.as_ref(), step, Box::pin(work)).await
+    }
+
+    fn stores(&self, target: &Target) -> Stores {
+        let tables = Arc::from(vec![(*self.staging.table).clone()]);
+        Stores {
+            postgres: target.postgres.clone(),
+            limits: target.limits,
+            sqlite: ReplicaSettings {
+                path: target.sqlite.path.clone(),
+                busy: target.busy,
+                tables,
+                making: Making::Additions,
+                extensions: target.sqlite.extensions.clone(),
+            },
+        }
+    }
+}
+
+/// Exchanges everything; says how many rows a person has to decide about, if that is so.
+///
+/// If the file had no rows before, each of its rows came from this load, and PostgreSQL has the
+/// same: they are not compared as what the file had for itself, which would give all of them to
+/// PostgreSQL once more.
+async fn first(stores: &Stores, report: &Report) -> Result<Option<usize>> {
+    let is_stranger = standing(&stores.sqlite) == Standing::Stranger;
+    let all_new = match (&report.postgres, &report.sqlite) {
+        (StoreOutcome::Done(_) | StoreOutcome::Unchanged(_), StoreOutcome::Done(plan)) => {
+            is_stranger && plan.updated == 0 && plan.unchanged == 0
+        }
+        _ => false,
+    };
+    if let (true, StoreOutcome::Done(plan)) = (all_new, &report.sqlite) {
+        let (replica, loaded) = (Replica::open(stores.sqlite.clone()).await?, plan.inserted);
+        let settle = move |content: &Content<'_>| {
+            let Some(local) = content.tables().first() else { return Ok(()) };
+            let count = format!("SELECT count(*) FROM {}", local.layout.sidecar());
+            let rows: i64 = content
+                .connection()
+                .query_row(&count, [], |row| row.get(0))
+                .map_err(|cause| failed("count the rows", cause))?;
+            if u64::try_from(rows).ok() == Some(loaded) {
+                settle_adopted(content.connection(), &local.layout)?;
+            }
+            Ok(())
+        };
+        replica.write("settle what was loaded", Durability::Full, settle).await?;
+    }
+    exchange(stores, AFTER).await.map(|exchange| exchange.held)
+}
+
+async fn capture(stores: &Stores) -> Result<()> {
+    let tables = stores.sqlite.tables.clone();
+    let pool = Pool::new(stores.postgres.clone(), stores.limits, tables, 1);
+    pool.prepare().await.map(|_| ())
+}
