@@ -14,7 +14,7 @@ mod users;
 mod verification;
 
 pub use aside::{conflicts_document, conflicts_text, quarantine_document, quarantine_text};
-pub use init::InitReport;
+pub use init::{InitReport, sql_document};
 pub use json::{LISTED as JSON_LISTED, MigrationDocument, error_document};
 pub use list::UserList;
 pub use progress::Progress;

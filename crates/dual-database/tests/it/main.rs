@@ -48,6 +48,8 @@ mod python;
 mod rejoin;
 mod replica;
 mod replica_file;
+mod roles;
+mod roles_scene;
 mod scenario;
 mod source_csv;
 mod source_google;

@@ -240,11 +240,11 @@ fn missing_right(message: &str, user: &str, database: &str) -> String {
         );
     }
     for (prefix, right) in [
-        ("permission denied for schema ", "USAGE, CREATE ON SCHEMA"),
+        ("permission denied for schema ", "USAGE ON SCHEMA"),
         ("permission denied for table ", "SELECT, INSERT, UPDATE, DELETE ON TABLE"),
         ("permission denied for relation ", "SELECT, INSERT, UPDATE, DELETE ON TABLE"),
-        ("permission denied for sequence ", "USAGE, SELECT, UPDATE ON SEQUENCE"),
-        ("permission denied for database ", "CREATE, CONNECT ON DATABASE"),
+        ("permission denied for sequence ", "USAGE, UPDATE ON SEQUENCE"),
+        ("permission denied for database ", "CONNECT ON DATABASE"),
     ] {
         if let Some(name) = object(prefix) {
             return format!("its owner can run: GRANT {right} {} TO {to}", quoted(&name));
@@ -486,10 +486,7 @@ mod tests {
     #[test]
     fn rights_that_are_missing_come_as_sql() {
         for (message, sql) in [
-            (
-                "permission denied for schema public",
-                "GRANT USAGE, CREATE ON SCHEMA \"public\" TO \"bot\"",
-            ),
+            ("permission denied for schema public", "GRANT USAGE ON SCHEMA \"public\" TO \"bot\""),
             (
                 "permission denied to create temporary tables in database \"d\"",
                 "GRANT TEMPORARY ON DATABASE \"d\" TO \"bot\"",

@@ -3,6 +3,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::import::write::WriteOptions;
 use crate::schema::{Dialect, Table, quoted, quoted_text};
+use crate::store::postgres::capture::{Standing, has, import_run, make_schema, of_import, permit};
 use crate::store::postgres::{Catalog, Plan, Session, plan};
 
 /// What was found, and what is to be done. Looking takes no lock that others notice.
@@ -35,6 +36,9 @@ impl Survey {
         if options.recreate_tables
             && let Some(found) = catalog.table.take()
         {
+            if !found.owner {
+                return Err(not_the_owner(session, &found.qualified()));
+            }
             old = Some(found.qualified());
             // The new one comes where the old one was.
             catalog.rights.schema = Some(found.schema);
@@ -43,18 +47,13 @@ impl Survey {
         if let Some(refusal) = plan.refusal("adopt the table") {
             return Err(refusal);
         }
-        if !catalog.rights.create_in_database && !has(session, "to_regnamespace('dual')").await? {
-            let (database, user) = (&catalog.rights.database, &catalog.rights.user);
-            return Err(Error::new(
-                Kind::AccessDenied,
-                "make the schema dual",
-                format!("no right to make a schema in {}", quoted(database)),
-            )
-            .with_hint(format!(
-                "the owner can run: GRANT CREATE ON DATABASE {} TO {};",
-                quoted(database),
-                quoted(user)
-            )));
+        let standing = Standing::read(session).await?;
+        standing.check(session)?;
+        if !standing.installs {
+            permit(session, &of_import(session.schema())).await?;
+            if !has(session, "import_run").await? {
+                return Err(standing.for_the_owner(session, &plan.target));
+            }
         }
         Ok(Survey { catalog, plan, old })
     }
@@ -91,22 +90,16 @@ impl Survey {
             // A rollback does not undo this one.
             let lasting = step.sql.starts_with("SELECT setval");
             if !(stand_in || options.dry_run && lasting) {
-                session.batch("adopt the table", &step.sql).await?;
+                session.batch("adopt the table", &step.statement()).await?;
             }
             done.push(step.what);
         }
-        if !has(session, "to_regnamespace('dual')").await? {
-            session.batch("make the schema dual", "CREATE SCHEMA dual").await?;
-            done.push("create schema dual".into());
-        }
-        if !has(session, "to_regclass('dual.import_run')").await? {
-            session
-                .batch(
-                    "make the record of runs",
-                    "CREATE TABLE dual.import_run (run_id text PRIMARY KEY, source text NOT NULL, \
-                     position bigint GENERATED ALWAYS AS IDENTITY)",
-                )
-                .await?;
+        if !has(session, "import_run").await? {
+            let operation = "make the record of runs";
+            let dual = session.schema();
+            session.batch(operation, &make_schema(dual)).await?;
+            session.batch(operation, &import_run(dual)).await?;
+            done.push(format!("make {dual}.import_run, the record of runs"));
         }
         // A default may take numbers from a sequence that the column does not own.
         let sequence = match catalog.table.and_then(|found| found.sequence) {
@@ -121,9 +114,9 @@ impl Survey {
     }
 }
 
-/// Whether an expression gives something.
-pub(super) async fn has(session: &Session, expression: &str) -> Result<bool> {
-    let operation = "read the catalog";
-    let rows = session.query(operation, &format!("SELECT {expression} IS NOT NULL"), &[]).await?;
-    rows.first().and_then(|row| row.try_get(0).ok()).ok_or_else(|| super::unexpected(operation))
+fn not_the_owner(session: &Session, target: &str) -> Error {
+    let user = quoted(session.user());
+    let message = format!("{target} is not {user}'s own, and only its owner can make it anew");
+    Error::new(Kind::AccessDenied, "drop the old table", message)
+        .with_hint("leave out --recreate-tables, or run this as the owner of the table")
 }
