@@ -151,7 +151,16 @@ impl Layout {
 
     /// How `dual.before` calls the row with that key, an expression.
     pub(super) fn kept(&self, key: &str) -> String {
-        format!("{} || {key}", quoted_text(&format!("{} ", self.name)))
+        format!("{} || {key}", quoted_text(&format!("{} ", self.label())))
+    }
+
+    /// How settings of a transaction call the table: it may write to one of the same name that another
+    /// installation keeps.
+    pub(super) fn label(&self) -> String {
+        match self.dual == SchemaName::default().sql() {
+            true => self.name.to_owned(),
+            false => format!("{}.{}", self.dual, self.name),
+        }
     }
 
     /// The highest stamp in the sidecar row `s`. `greatest` passes over NULL.

@@ -80,11 +80,11 @@ impl Standing {
         let (database, user) = (quoted(session.database()), quoted(session.user()));
         let (message, hint) = match &self.owner {
             None => (
-                format!("no right to make the schema {dual} in {database}"),
                 format!(
-                    "an administrator can run what `dual init --sql` prints; or let this role \
-                     install: the owner can run: GRANT CREATE ON DATABASE {database} TO {user};"
+                    "no right to make the schema {dual} in {database}, which takes an administrator \
+                     who runs what `dual init --sql` prints, or a right"
                 ),
+                format!("the owner can run: GRANT CREATE ON DATABASE {database} TO {user};"),
             ),
             Some(owner) => (
                 format!("nothing is installed in the schema {dual}, which belongs to {owner}"),
