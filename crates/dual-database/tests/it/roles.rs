@@ -193,6 +193,40 @@ async fn what_only_the_owner_can_mend_is_told_and_nothing_is_lost_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_taken_away_from_a_running_program_is_told_and_given_back() {
+    let roles = Roles::on(shared().unwrap());
+    let [owner, runtime, _] = roles.names();
+    roles.psql(&owner, &roles.script().await).unwrap();
+    let db = roles.builder(&runtime).open().await.unwrap();
+    drop(db.add_user(&name("ours").user_id(1)).await.unwrap());
+    quiet(&db).await;
+    for (right, told) in [
+        ("EXECUTE ON FUNCTION dual.users_put", "users_put"),
+        ("INSERT, UPDATE ON TABLE dual.side_users", "side_users"),
+        ("USAGE ON SCHEMA dual", "dual"),
+        ("SELECT, UPDATE ON TABLE public.users", "users"),
+    ] {
+        roles.sql(&format!("REVOKE {right} FROM {runtime}"));
+        let written = db.update_user(1, &name(right)).await.unwrap();
+        assert!(matches!(written, Written::InOne { .. }), "{right}: {written:?}");
+        let state = format!("{:?}", db.status().await.unwrap().postgres.state);
+        assert!(state.contains(told) && !state.contains("Up"), "{right}: {state}");
+        // Whoever asks what is lacking learns it, and whoever may gives it.
+        let joining = init::Joining::default();
+        let lacking = match init::plan(&roles.stores(&runtime), joining).await {
+            Err(error) => error,
+            Ok(plan) => plan.refusal().unwrap(),
+        };
+        assert_eq!(lacking.kind(), Kind::AccessDenied, "{right}: {lacking}");
+        run_hint(&roles, &lacking);
+        quiet(&db).await;
+        let there = roles.one("SELECT first_name FROM users WHERE user_id = 1");
+        assert_eq!(there, right);
+    }
+    db.close(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_even_look_prints_what_somebody_else_runs() {
     let roles = Roles::on(shared().unwrap());
     let [owner, runtime, _] = roles.names();

@@ -167,6 +167,9 @@ impl Roles {
         quiet(&db).await;
         assert!(!db.conflicts(10).await.unwrap().is_empty());
         db.review_conflicts().await.unwrap();
+        let waits =
+            format!("SELECT count(*) FROM {}.conflict WHERE NOT reviewed", self.schema.sql());
+        assert_eq!(self.one(&waits), "0");
         // The owner goes on with the table.
         let [owner, ..] = self.names();
         self.sql(&format!(

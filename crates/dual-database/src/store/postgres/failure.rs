@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::{DbError, Severity};
 
+use super::capture::is_named_as_ours;
 use crate::schema::quoted;
 use crate::{Error, Kind, Result, Store};
 
@@ -237,6 +238,14 @@ fn missing_right(message: &str, user: &str, database: &str) -> String {
         return format!(
             "the owner of the database can run: GRANT TEMPORARY ON DATABASE {} TO {to}",
             quoted(database)
+        );
+    }
+    let refused = ["table ", "relation ", "function "]
+        .into_iter()
+        .find_map(|what| object(&format!("permission denied for {what}")));
+    if refused.is_some_and(|name| is_named_as_ours(&name)) {
+        return format!(
+            "`dual init` names every right that {to} lacks, with the statement for each"
         );
     }
     for (prefix, right) in [
@@ -499,6 +508,8 @@ mod tests {
                 "query would be affected by row-level security policy for table \"users\"",
                 "ALTER ROLE \"bot\" BYPASSRLS",
             ),
+            ("permission denied for function users_put", "`dual init` names every right"),
+            ("permission denied for table side_users", "`dual init` names every right"),
             ("must be owner of table users", "the owner of the table \"users\""),
             ("нет доступа к схеме public", "the user here is \"bot\""),
         ] {

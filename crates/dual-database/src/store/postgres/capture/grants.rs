@@ -105,6 +105,15 @@ fn of_table(dual: &str, (name, privileges): (&str, &'static str)) -> Right {
     Right::new(On::Table, name, format!("{dual}.{name}"), privileges)
 }
 
+/// Whether something of that name may be ours: what the server says of a right that it refuses has no schema.
+pub(in crate::store::postgres) fn is_named_as_ours(name: &str) -> bool {
+    let called = ["_write", "_settle", "_put", "_get"];
+    TABLES.iter().any(|(table, _)| *table == name)
+        || name == "header"
+        || name.starts_with("side_")
+        || called.iter().any(|end| name.ends_with(end))
+}
+
 /// What an import needs of ours.
 pub(crate) fn of_import(dual: &str) -> Vec<Right> {
     vec![of_schema(dual), of_table(dual, IMPORT_RUN)]

@@ -25,7 +25,9 @@ pub(super) use common::{guarded, no_newer};
 pub(crate) use common::{import_run, make_schema};
 pub use ddl::{KEEP_BEFORE, POLL_SETTINGS};
 pub(crate) use grants::of_import;
-pub(super) use grants::{On, Right, USERS_SEQUENCE, USERS_TABLE, given_back, of_ours, of_users};
+pub(super) use grants::{
+    On, Right, USERS_SEQUENCE, USERS_TABLE, given_back, is_named_as_ours, of_ours, of_users,
+};
 pub(crate) use install::has;
 pub use install::{
     Drift, Entry, Settled, changed_since, drift, install, keep_before, loose, mend, mend_all,
