@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::schema::users;
+use crate::store::postgres::capture::Standing;
 use crate::store::postgres::{self, Limits, Session, Settings};
 use crate::store::sqlite::capture::{self, Layout};
 use crate::store::sqlite::replica::{LOCK, PUSH};
@@ -22,7 +23,7 @@ pub struct Uninstalled {
     pub sqlite: Result<()>,
 }
 
-/// Drops schema `dual` in PostgreSQL, and what stands beside the tables in the file. What was still
+/// Drops the schema of ours in PostgreSQL, and what stands beside the tables in the file. What was still
 /// pending is forgotten: exchange before. No program may have the two open as one database, or
 /// it installs everything again.
 pub async fn uninstall(
@@ -31,6 +32,11 @@ pub async fn uninstall(
     path: &Path,
     busy: Duration,
 ) -> Uninstalled {
+    // Who may not take it away in PostgreSQL has come too early for the file, too.
+    if let Some(error) = refusal(server, limits).await {
+        let left = Error::new(error.kind(), "uninstall from SQLite", "nothing was changed");
+        return Uninstalled { postgres: Err(error), sqlite: Err(left) };
+    }
     let path = path.to_path_buf();
     let sqlite = tokio::task::spawn_blocking(move || from_file(&path, busy));
     let (postgres, sqlite) = tokio::join!(from_server(server, limits), sqlite);
@@ -39,6 +45,17 @@ pub async fn uninstall(
             .with_source(cause)
     };
     Uninstalled { postgres, sqlite: sqlite.map_err(lost).flatten() }
+}
+
+/// Why this role is not to begin, if PostgreSQL can be asked: the schema belongs to another one, or
+/// what is in it is not ours.
+pub async fn refusal(server: &Settings, limits: &Limits) -> Option<Error> {
+    let operation = "uninstall from PostgreSQL";
+    let session = Session::open(server, limits).await.ok()?;
+    session.begin_snapshot(operation).await.ok()?;
+    let standing = Standing::read(&session).await.ok()?;
+    let ours = standing.is_ours(&session, operation);
+    ours.and_then(|()| standing.owns(&session, operation)).err()
 }
 
 async fn from_server(server: &Settings, limits: &Limits) -> Result<()> {

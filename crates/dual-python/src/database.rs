@@ -36,7 +36,7 @@ pub struct Database {
 
 /// Prepares the opening of a database.
 #[pyfunction]
-#[pyo3(signature = (pg_url, sqlite_path, *, prefer, write_mode, timeout, busy_timeout, poll_interval, verify_interval, background, adopt, sqlite_extensions))]
+#[pyo3(signature = (pg_url, sqlite_path, *, prefer, write_mode, timeout, busy_timeout, poll_interval, verify_interval, background, adopt, sqlite_extensions, pg_schema))]
 #[expect(clippy::too_many_arguments, reason = "one keyword for each setting")]
 pub fn open(
     py: Python<'_>,
@@ -51,6 +51,7 @@ pub fn open(
     background: bool,
     adopt: bool,
     sqlite_extensions: Vec<PathBuf>,
+    pg_schema: String,
 ) -> PyResult<Call> {
     let prefer = match prefer {
         "postgres" => Prefer::Postgres,
@@ -69,6 +70,7 @@ pub fn open(
     let verify = verify_interval.map(|every| seconds("verify_interval", every)).transpose()?;
     let builder = Builder::default()
         .postgres_url(pg_url)
+        .postgres_schema(pg_schema)
         .environment(Environment::of_process())
         .sqlite_path(sqlite_path)
         .prefer(prefer)

@@ -302,6 +302,20 @@ def test_from_env(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("DATABASE_PATH", str(path))
     with DualDatabase.from_env(timeout=20.0) as db:
         assert db.add_user({"user_id": 1}).in_both
+    # Another schema of ours is another installation, and the table has one.
+    monkeypatch.setenv("DUAL_SCHEMA", "Our things")
+    with pytest.raises(ConfigurationError, match="dual"):
+        DualDatabase.from_env(timeout=20.0)
+
+
+def test_the_schema_of_ours_has_any_name(url: str, path: Path) -> None:
+    with DualDatabase(url, path, pg_schema='Our "things"', timeout=20.0) as db:
+        assert db.add_user({"user_id": 1}).in_both
+    for wrong in ("", "pg_ours", "public"):
+        with pytest.raises(ConfigurationError):
+            DualDatabase(url, path, pg_schema=wrong)
+    with pytest.raises(InvalidTypeError):
+        DualDatabase(url, path, pg_schema=None)  # type: ignore[arg-type]
 
 
 def test_both_away_is_an_error(path: Path) -> None:

@@ -6,8 +6,18 @@ use dual_database::database::RepairPreference;
 #[derive(Args, Debug)]
 pub struct Init {
     /// Do what the plan says
-    #[arg(long)]
+    #[arg(long, group = "does")]
     pub apply: bool,
+
+    /// Print what is to be done in PostgreSQL as statements that an administrator can run by psql;
+    /// change nothing
+    #[arg(long, group = "does", conflicts_with = "rejoin")]
+    pub sql: bool,
+
+    /// The role that runs the programs and owns nothing: it is granted what it needs, and no more
+    /// [with --sql, default: the one that connects]
+    #[arg(long, value_name = "ROLE", requires = "does")]
+    pub runtime: Option<String>,
 
     /// Whose value stands where both sides have one and nothing tells which is the newer
     #[arg(long, value_enum, value_name = "SIDE", default_value_t = Side::Postgres)]

@@ -60,6 +60,10 @@ pub struct Global {
     #[arg(long, global = true, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub pg_db_url: Option<Masked>,
 
+    /// The schema in PostgreSQL in which everything of ours stands [default: dual]
+    #[arg(long, global = true, value_name = "NAME", env = "DUAL_SCHEMA")]
+    pub pg_schema: Option<String>,
+
     /// The SQLite file; made if it does not exist
     // An empty variable is as if not set; the parser of paths would refuse it.
     #[arg(long, global = true, value_name = "FILE", env = "DATABASE_PATH",

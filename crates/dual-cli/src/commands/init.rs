@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dual_database::init::{Joining, Stores as Both, apply, plan};
+use dual_database::init::{Joining, Stores as Both, apply, apply_for, plan, sql};
 use dual_database::schema::{Making, users};
 use dual_database::store::postgres::Limits;
 use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
@@ -21,7 +21,8 @@ const STATEMENT: Duration = Duration::from_secs(15 * 60);
 /// How long another program's lock on the file is waited for.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Shows what has to be made or joined; with `--apply` does it.
+/// Shows what has to be made or joined; with `--apply` does it, with `--sql` writes down what PostgreSQL
+/// lacks.
 ///
 /// # Errors
 /// Those of reaching both sides; with `--apply` what stands in the way of joining, after which
@@ -44,9 +45,18 @@ pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
         rejoin: arguments.rejoin,
     };
     let work = async {
+        let runtime = arguments.runtime.as_deref();
+        if arguments.sql {
+            let sql = sql(&both, runtime).await?;
+            output::data(&if json { output::sql_document(&sql) } else { sql });
+            return Ok(Exit::Done);
+        }
         let report = if arguments.apply {
             message("joining both sides …");
-            InitReport::from(apply(&both, joining, FIRST_EXCHANGE).await?)
+            InitReport::from(match runtime {
+                Some(role) => apply_for(&both, joining, role, FIRST_EXCHANGE).await?,
+                None => apply(&both, joining, FIRST_EXCHANGE).await?,
+            })
         } else {
             InitReport::from(plan(&both, joining).await?)
         };

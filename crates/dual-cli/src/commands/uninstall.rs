@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dual_database::store::postgres::Limits;
-use dual_database::uninstall::uninstall;
+use dual_database::uninstall::{refusal, uninstall};
 use dual_database::{Error, Kind, Result, Store};
 
 use super::{Look, confirm};
@@ -23,6 +23,9 @@ const BUSY: Duration = Duration::from_secs(10);
 /// [`Kind::Configuration`] if it was not confirmed; [`Kind::Unavailable`] if something is
 /// still pending, or if nothing could be removed. Then nothing was changed.
 pub async fn run(stores: &Stores, json: bool, arguments: Uninstall) -> Result<Exit> {
+    if let Some(error) = refusal(&stores.postgres, &Limits::default()).await {
+        return Err(error);
+    }
     if !arguments.yes {
         let question = format!(
             "Take the sidecars and triggers away from {} and {}? Both tables stay as they are; \

@@ -31,6 +31,18 @@ impl From<Joined> for InitReport {
 }
 
 #[derive(Serialize)]
+struct SqlBody<'a> {
+    version: u8,
+    sql: &'a str,
+}
+
+/// What an administrator can run, for programs.
+#[must_use]
+pub fn sql_document(sql: &str) -> String {
+    line(&SqlBody { version: 1, sql })
+}
+
+#[derive(Serialize)]
 struct SideBody<'a> {
     exists: bool,
     captured: bool,

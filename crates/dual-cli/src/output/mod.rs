@@ -18,7 +18,7 @@ mod users;
 mod verification;
 
 pub use aside::{conflicts_document, conflicts_text, quarantine_document, quarantine_text};
-pub use init::InitReport;
+pub use init::{InitReport, sql_document};
 pub use json::error_document;
 pub use list::UserList;
 #[cfg(feature = "import")]

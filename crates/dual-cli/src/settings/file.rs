@@ -17,12 +17,14 @@ const OPERATION: &str = "read the settings file";
 const URL: &str = "pg_db_url";
 const EXTENSIONS: &str = "sqlite_extensions";
 const VERIFY: &str = "verify_interval";
-const KEYS: [&str; 4] = [URL, "sqlite_db_path", EXTENSIONS, VERIFY];
+const SCHEMA: &str = "pg_schema";
+const KEYS: [&str; 5] = [URL, SCHEMA, "sqlite_db_path", EXTENSIONS, VERIFY];
 
 /// What the file says.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct SettingsFile {
     pub pg_db_url: Option<Masked>,
+    pub pg_schema: Option<String>,
     /// Seen from where the program runs.
     pub sqlite_db_path: Option<PathBuf>,
     /// Seen from where the program runs.
@@ -101,10 +103,10 @@ impl SettingsFile {
             if text.trim().is_empty() {
                 continue;
             }
-            if key == URL {
-                file.pg_db_url = Some(Masked::from(text));
-            } else {
-                file.sqlite_db_path = Some(beside(path, text.into()));
+            match key.as_str() {
+                URL => file.pg_db_url = Some(Masked::from(text)),
+                SCHEMA => file.pg_schema = Some(text),
+                _ => file.sqlite_db_path = Some(beside(path, text.into())),
             }
         }
         Ok(file)
@@ -208,7 +210,7 @@ mod tests {
         let (_, hint) = told("colour = 1");
         assert_eq!(
             hint,
-            "the keys are pg_db_url, sqlite_db_path, sqlite_extensions, verify_interval"
+            "the keys are pg_db_url, pg_schema, sqlite_db_path, sqlite_extensions, verify_interval"
         );
         let (message, _) = told("sqlite_db_path = 'a'\npg_db_url = postgresql://u:hunter2@h/d");
         assert_eq!(message, "/etc/bar/dual.toml: line 2 is not TOML");

@@ -10,7 +10,7 @@ use dual_import::source::{
 };
 use dual_import::{Observer, RejectsFile, Target, WriteOptions};
 
-use super::{Stores, unreadable};
+use super::{Stores, given, unreadable};
 use crate::arguments::{Global, Migrate};
 
 /// A statement of an import works on all rows at once.
@@ -153,10 +153,6 @@ fn read_mapping(path: &Path) -> Result<Mapping> {
     let text = std::fs::read_to_string(path)
         .map_err(|cause| unreadable("read the mapping", path, cause))?;
     Mapping::from_toml(&text, &path.display().to_string(), &users())
-}
-
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.trim().is_empty())
 }
 
 fn missing(option: &str, variable: &str) -> Error {

@@ -9,7 +9,7 @@ mod migration;
 
 use std::path::{Path, PathBuf};
 
-use dual_database::store::postgres::{Environment, Masked, Settings};
+use dual_database::store::postgres::{Environment, Masked, SchemaName, Settings};
 use dual_database::store::sqlite::File;
 use dual_database::{DualDatabase, Error, Kind, Result};
 
@@ -56,12 +56,14 @@ impl Stores {
         let is_given = |url: &Masked| !url.reveal().trim().is_empty();
         let mut url = global.pg_db_url.clone().filter(is_given);
         let mut path = global.sqlite_db_path.clone().filter(|path| !path.as_os_str().is_empty());
+        let mut schema = given(global.pg_schema.clone());
         let mut extensions = global.sqlite_extensions.clone();
         let mut verify_interval = global.verify_interval;
         if global.config.is_some() || url.is_none() || path.is_none() {
             let file = SettingsFile::read(global.config.as_deref())?;
             url = url.or(file.pg_db_url);
             path = path.or(file.sqlite_db_path);
+            schema = schema.or(file.pg_schema);
             if extensions.is_empty() {
                 extensions = file.sqlite_extensions;
             }
@@ -74,7 +76,9 @@ impl Stores {
             Some(_) => error,
             None => error.with_hint(SHAPE),
         };
+        let schema = schema.as_deref().map(SchemaName::new).transpose()?.unwrap_or_default();
         let postgres = Settings::resolve(url.reveal(), &global.environment).map_err(shaped)?;
+        let postgres = postgres.with_schema(schema);
         let sqlite = File { extensions, ..File::look(&path)? };
         let environment = global.environment.clone();
         Ok(Stores { postgres_url: url, environment, postgres, sqlite, verify_interval })
@@ -95,12 +99,17 @@ impl Stores {
             .fold(builder, |builder, extension| builder.sqlite_extension(extension))
             .postgres_url(self.postgres_url.reveal())
             .environment(self.environment.clone())
+            .postgres_schema(self.postgres.schema().name())
             .sqlite_path(&self.sqlite.path)
             .background(opening == Opening::ToWrite)
             .adopt(opening != Opening::ToLook)
             .open()
             .await
     }
+}
+
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
 }
 
 fn missing(option: &str, variable: &str, key: &str) -> Error {

@@ -129,7 +129,7 @@ fn triggers(what: &str) -> String {
 /// The program without the environment of whoever runs the tests.
 pub fn dual() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dual"));
-    for name in ["DATABASE_URL", "DATABASE_PATH", "DUAL_LOG", "RUST_LOG"] {
+    for name in ["DATABASE_URL", "DATABASE_PATH", "DUAL_SCHEMA", "DUAL_LOG", "RUST_LOG"] {
         command.env_remove(name);
     }
     without_libpq(&mut command);

@@ -14,6 +14,7 @@ mod core_look;
 mod core_neighbours;
 mod core_private;
 mod core_restores;
+mod core_roles;
 mod core_scene;
 mod core_settings;
 mod core_sync;

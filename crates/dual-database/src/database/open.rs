@@ -14,7 +14,7 @@ use super::turns::Turns;
 use crate::health::StoreState;
 use crate::schema::{Making, Table, users};
 use crate::store::postgres::primary::Pool;
-use crate::store::postgres::{Limits, Session, Settings};
+use crate::store::postgres::{Limits, SchemaName, Session, Settings};
 use crate::store::sqlite::File;
 use crate::store::sqlite::replica::{LOCK, Settings as ReplicaSettings};
 use crate::sync::engine::{Shared, Synchroniser, belongs};
@@ -225,7 +225,9 @@ impl Builder {
                 return Err(wrong(message).with_hint("give 100 ms to 5 minutes"));
             }
         }
-        Ok(Checked { postgres: Settings::resolve(url.reveal(), &self.environment)?, path })
+        let schema = self.schema.as_deref().map(SchemaName::new).transpose()?.unwrap_or_default();
+        let postgres = Settings::resolve(url.reveal(), &self.environment)?.with_schema(schema);
+        Ok(Checked { postgres, path })
     }
 
     /// The server gives up before the call does, and says why.

@@ -34,6 +34,7 @@ pub enum Prefer {
 pub struct Builder {
     pub(super) postgres_url: Option<Masked>,
     pub(super) environment: Environment,
+    pub(super) schema: Option<String>,
     pub(super) sqlite_path: Option<PathBuf>,
     pub(super) mode: WriteMode,
     pub(super) prefer: Prefer,
@@ -52,6 +53,7 @@ impl Default for Builder {
         Builder {
             postgres_url: None,
             environment: Environment::default(),
+            schema: None,
             sqlite_path: None,
             mode: WriteMode::Both,
             prefer: Prefer::Postgres,
@@ -90,6 +92,14 @@ impl Builder {
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Builder {
         self.environment = environment;
+        self
+    }
+
+    /// The schema in PostgreSQL in which everything of ours stands, as it is: upper and lower case
+    /// count; `dual` unless told. All programs of a database say the same.
+    #[must_use]
+    pub fn postgres_schema(mut self, name: impl Into<String>) -> Builder {
+        self.schema = Some(name.into());
         self
     }
 

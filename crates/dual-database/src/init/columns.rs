@@ -174,7 +174,7 @@ fn stands(ours: &Cell, theirs: &Cell, horizon: Stamp) -> Store {
 
 /// The purge horizon, if PostgreSQL keeps stamps of all columns.
 async fn horizon(session: &Session, table: &Table) -> Result<Option<Stamp>> {
-    let layout = capture::Layout::new(table, "");
+    let layout = capture::Layout::new(table, "").within(session);
     let (sidecar, stamps) = (layout.sidecar(), layout.stamps().collect::<Vec<_>>());
     let sql = "SELECT count(*) FROM pg_catalog.pg_attribute AS a \
                WHERE a.attrelid = to_regclass($1) AND NOT a.attisdropped \
@@ -185,7 +185,8 @@ async fn horizon(session: &Session, table: &Table) -> Result<Option<Stamp>> {
     if usize::try_from(there) != Ok(stamps.len()) {
         return Ok(None);
     }
-    let rows = session.query(OPERATION, "SELECT horizon FROM dual.installation", &[]).await?;
+    let sql = format!("SELECT horizon FROM {}.installation", session.schema());
+    let rows = session.query(OPERATION, &sql, &[]).await?;
     let horizon: Option<i64> = rows.first().map(|row| get(row, 0)).transpose()?;
     Ok(horizon.and_then(Stamp::from_raw))
 }
@@ -193,7 +194,7 @@ async fn horizon(session: &Session, table: &Table) -> Result<Option<Stamp>> {
 /// Of the rows with the keys `$1`: key, for each data column what it says, its stamp and its digest.
 /// `$2` is the purge horizon. A row of which nothing is kept has the stamps that it will be given.
 fn remote_sql(session: &Session, table: &Table, found: &FoundTable, keeps: bool) -> String {
-    let layout = capture::Layout::new(table, "");
+    let layout = capture::Layout::new(table, "").within(session);
     let key = quoted(table.key().name);
     let (mut says, mut stamps, mut digests) = (Vec::new(), Vec::new(), Vec::new());
     let data = table.columns().iter().filter(|column| column.role == Role::Data);

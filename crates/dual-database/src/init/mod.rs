@@ -32,7 +32,9 @@ use crate::error::{Error, Kind, Result, Store};
 use crate::private;
 use crate::schema::{Making, Table};
 use crate::store::postgres::capture::{Drift, Layout};
-use crate::store::postgres::primary::{Planned, Trial, plan_known, try_out};
+use crate::store::postgres::primary::{
+    Planned, Trial, grant, known_role, may_run, plan_known, script, try_out,
+};
 use crate::store::postgres::{self, Limits, Session, Settings, capture, is_confirmed};
 use crate::store::sqlite::Found;
 use crate::store::sqlite::replica::{Content, Durability, Replica, Settings as ReplicaSettings};
@@ -101,6 +103,9 @@ async fn look(
     joining: Joining,
 ) -> Result<(Plan, Vec<postgres::Plan>)> {
     session.begin_snapshot(OPERATION).await?;
+    let standing = capture::Standing::read(session).await?;
+    standing.is_ours(session, OPERATION)?;
+    may_run(session, &stores.sqlite.tables, &standing).await?;
     let file = LocalFile::open(&stores.sqlite)?;
     let bond = bond(session, &file, &stores.sqlite.tables).await?;
     if matches!(bond, Bond::Rejoining { .. }) && !joining.rejoin {
@@ -131,6 +136,39 @@ async fn look(
     session.rollback(OPERATION).await?;
     let exposed = private::exposed(&stores.sqlite.path);
     Ok((Plan { tables, bond, prefer: joining.prefer, exposed }, planned))
+}
+
+/// What a role that may install can run, so that `runtime`, or else the role that is connected, can run what
+/// it makes: one text for `psql`. Nothing is changed.
+///
+/// # Errors
+/// Those of reaching PostgreSQL; configuration if it knows no such role; about the schema if a table is
+/// in the way.
+pub async fn sql(stores: &Stores, runtime: Option<&str>) -> Result<String> {
+    let session = Session::open(&stores.postgres, &stores.limits).await?;
+    script(&session, &stores.sqlite.tables, runtime).await
+}
+
+/// [`apply`], and then gives `runtime` the rights of a role that runs what is there and owns nothing.
+///
+/// # Errors
+/// Those of [`apply`]; configuration if there is no such role, and access denied if this one may not
+/// install: then nothing was changed.
+pub async fn apply_for(
+    stores: &Stores,
+    joining: Joining,
+    runtime: &str,
+    within: Duration,
+) -> Result<Joined> {
+    let session = Session::open(&stores.postgres, &stores.limits).await?;
+    session.begin_snapshot(OPERATION).await?;
+    known_role(&session, runtime).await?;
+    capture::Standing::read(&session).await?.owns(&session, "give the rights to run")?;
+    drop(session);
+    let joined = apply(stores, joining, within).await?;
+    let session = Session::open(&stores.postgres, &stores.limits).await?;
+    grant(&session, &stores.sqlite.tables, runtime).await?;
+    Ok(joined)
 }
 
 /// What became of a plan.
@@ -238,12 +276,10 @@ pub(crate) async fn reservation(stores: &Stores) -> Result<Option<Error>> {
 /// How the file stands towards this server.
 async fn bond(session: &Session, file: &LocalFile, tables: &[Table]) -> Result<Bond> {
     let Some(here) = file.installation()? else { return Ok(Bond::New) };
-    let there = "SELECT to_regclass('dual.installation') IS NOT NULL";
-    let rows = session.query(OPERATION, there, &[]).await?;
-    let id = match rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+    let id = match capture::has(session, "installation").await? {
         true => {
-            let sql = "SELECT id::text FROM dual.installation";
-            let rows = session.query(OPERATION, sql, &[]).await?;
+            let sql = format!("SELECT id::text FROM {}.installation", session.schema());
+            let rows = session.query(OPERATION, &sql, &[]).await?;
             rows.first().and_then(|row| row.try_get::<_, String>(0).ok())
         }
         false => None,
@@ -259,7 +295,11 @@ async fn bond(session: &Session, file: &LocalFile, tables: &[Table]) -> Result<B
 async fn remote(session: &Session, table: &Table, bond: Bond) -> Result<(SidePlan, Planned)> {
     let planned = plan_known(session, table, true).await?;
     let Planned { plan, catalog, shadowed } = &planned;
-    let drift = capture::drift(session, &Layout::new(table, &plan.target)).await?;
+    let layout = Layout::new(table, &plan.target).within(session);
+    let drift = capture::drift(session, &layout).await?;
+    if drift != Drift::None && catalog.table.is_some() {
+        capture::not_kept_elsewhere(session, &layout).await?;
+    }
     let refusal = plan.refusal(OPERATION);
     let mut side = SidePlan {
         exists: catalog.table.is_some(),

@@ -71,6 +71,10 @@ impl Proxy {
         Proxy { port, wire, sockets }
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn set(&self, wire: Wire) {
         *self.wire.lock().unwrap() = wire.clone();
         if wire == Wire::Refuse {

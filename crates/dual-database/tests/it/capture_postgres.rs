@@ -109,7 +109,7 @@ impl Scene<'_> {
     }
 }
 
-fn psql(database: &Database<'_>, url: &str, sql: &str) -> Result<String, String> {
+pub fn psql(database: &Database<'_>, url: &str, sql: &str) -> Result<String, String> {
     let own = database.server().binaries().folder().join("psql");
     let program = if own.exists() { own } else { "psql".into() };
     let mut child = Command::new(program)
@@ -119,7 +119,8 @@ fn psql(database: &Database<'_>, url: &str, sql: &str) -> Result<String, String>
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+    // One that has stopped at an error reads no further: its answer says why.
+    let _ = child.stdin.take().unwrap().write_all(sql.as_bytes());
     let output = child.wait_with_output().unwrap();
     if output.status.success() {
         Ok(String::from_utf8(output.stdout).unwrap())

@@ -45,6 +45,8 @@ mod private_files;
 mod rejoin;
 mod replica;
 mod replica_file;
+mod roles;
+mod roles_scene;
 mod scenario;
 mod steps;
 mod uninstall;

@@ -65,6 +65,7 @@ class AsyncDualDatabase:
         background: bool = True,
         adopt: bool = True,
         sqlite_extensions: Sequence[Path] = (),
+        pg_schema: str = "dual",
     ) -> None:
         self._settings = {
             "prefer": prefer,
@@ -76,6 +77,7 @@ class AsyncDualDatabase:
             "background": background,
             "adopt": adopt,
             "sqlite_extensions": sqlite_extensions,
+            "pg_schema": pg_schema,
         }
         self._pg_url = Secret(pg_url)
         self._path = located(sqlite_path)
@@ -89,7 +91,7 @@ class AsyncDualDatabase:
 
     @classmethod
     def from_env(cls: Type[Self], **settings: Any) -> Self:
-        """What ``DATABASE_URL`` and ``DATABASE_PATH`` name; not opened yet.
+        """What ``DATABASE_URL``, ``DATABASE_PATH`` and ``DUAL_SCHEMA`` name; not opened yet.
 
         :raises ConfigurationError: a variable is missing.
         """

@@ -67,6 +67,7 @@ class DualDatabase:
     :param background: whether both sides are kept equal between the calls.
     :param adopt: whether tables that are there already are joined, if that only adds.
     :param sqlite_extensions: extensions of SQLite that the file's triggers and indexes need.
+    :param pg_schema: the schema in PostgreSQL in which everything of ours stands.
     :raises ConfigurationError: a setting is wrong.
     :raises AccessDeniedError: the file, or its folder, cannot be used.
 
@@ -88,6 +89,7 @@ class DualDatabase:
         background: bool = True,
         adopt: bool = True,
         sqlite_extensions: Sequence[Path] = (),
+        pg_schema: str = "dual",
     ) -> None:
         settings = {
             "prefer": prefer,
@@ -99,6 +101,7 @@ class DualDatabase:
             "background": background,
             "adopt": adopt,
             "sqlite_extensions": sqlite_extensions,
+            "pg_schema": pg_schema,
         }
         self._strict = strict
         self._path = located(sqlite_path)
@@ -111,8 +114,8 @@ class DualDatabase:
 
     @classmethod
     def from_env(cls: Type[Self], **settings: Any) -> Self:
-        """Opens what ``DATABASE_URL`` and ``DATABASE_PATH`` name; ``settings`` are those of the
-        constructor.
+        """Opens what ``DATABASE_URL``, ``DATABASE_PATH`` and ``DUAL_SCHEMA`` name; ``settings`` are
+        those of the constructor.
 
         :raises ConfigurationError: a variable is missing, or a setting is wrong.
         """

@@ -75,15 +75,16 @@ def opening(pg_url: Optional[str], path: str, settings: Dict[str, Any]) -> _nati
     for name in _FLAGS:
         if not isinstance(settings[name], bool):
             raise InvalidTypeError(f"{name}: True or False is wanted")
-    for name in ("prefer", "write_mode"):
+    for name in ("prefer", "write_mode", "pg_schema"):
         if not isinstance(settings[name], str):
             raise InvalidTypeError(f"{name}: text is wanted")
     try:
         pg_url.encode()
+        settings["pg_schema"].encode()
         # The name of a file may be no valid text; `os.listdir` gives it in a form of its own.
         os.fsencode(path)
     except UnicodeEncodeError:
-        raise ConfigurationError("the URL or the path is no valid text") from None
+        raise ConfigurationError("the URL, the path or the schema is no valid text") from None
     settings = {**settings, "sqlite_extensions": _extensions(settings["sqlite_extensions"])}
     call = _native.open(pg_url, path, **settings)
     _log.begin()
@@ -102,11 +103,13 @@ def _extensions(given: Any) -> List[str]:
 
 def from_environment() -> Dict[str, Any]:
     """Where both stores are, as the environment says it."""
-    found = {"pg_url": os.environ.get("DATABASE_URL"), "sqlite_path": os.environ.get("DATABASE_PATH")}
+    found: Dict[str, Any] = {"pg_url": os.environ.get("DATABASE_URL"), "sqlite_path": os.environ.get("DATABASE_PATH")}
     if not found["pg_url"]:
         raise ConfigurationError(
             "DATABASE_URL is not set", "set it to postgresql://user:password@host/database"
         )
     if not found["sqlite_path"]:
         raise ConfigurationError("DATABASE_PATH is not set", "set it to the SQLite file")
+    if os.environ.get("DUAL_SCHEMA"):
+        found["pg_schema"] = os.environ["DUAL_SCHEMA"]
     return found

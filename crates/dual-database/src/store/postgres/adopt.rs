@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::capture::{USERS_SEQUENCE, guarded};
 use super::catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights};
 use crate::schema::{Column, Dialect, LogicalType, Role, Table, quoted, quoted_text};
 use crate::{Error, Kind, Store};
@@ -14,9 +15,20 @@ pub struct Step {
     pub what: String,
     /// Its SQL, one statement.
     pub sql: String,
+    /// A condition that holds once it is done; a statement without one can be repeated.
+    done: Option<String>,
 }
 
 impl Step {
+    /// The statement that does it unless it is done.
+    #[must_use]
+    pub fn statement(&self) -> String {
+        match &self.done {
+            Some(done) => guarded(&format!("NOT {done}"), &self.sql),
+            None => self.sql.clone(),
+        }
+    }
+
     /// Whether it sets a sequence, which no rollback takes back.
     pub(super) fn sets_sequence(&self) -> bool {
         self.sql.starts_with("SELECT ")
@@ -79,16 +91,30 @@ impl Plan {
     /// missing, else about the schema. Its hint is the SQL for the owner.
     #[must_use]
     pub fn refusal(&self, operation: &'static str) -> Option<Error> {
-        if self.obstacles.is_empty() {
+        self.refusal_of(operation, |_| true)
+    }
+
+    /// The same of what no right would help with.
+    pub(super) fn shape_refusal(&self, operation: &'static str) -> Option<Error> {
+        self.refusal_of(operation, |kind| kind == ObstacleKind::Shape)
+    }
+
+    fn refusal_of(
+        &self,
+        operation: &'static str,
+        counts: impl Fn(ObstacleKind) -> bool,
+    ) -> Option<Error> {
+        let obstacles: Vec<&Obstacle> =
+            self.obstacles.iter().filter(|obstacle| counts(obstacle.kind)).collect();
+        if obstacles.is_empty() {
             return None;
         }
-        let rights = self.obstacles.iter().all(|obstacle| obstacle.kind == ObstacleKind::Right);
+        let rights = obstacles.iter().all(|obstacle| obstacle.kind == ObstacleKind::Right);
         let kind = if rights { Kind::AccessDenied } else { Kind::Schema(Store::Postgres) };
-        let reasons: Vec<&str> =
-            self.obstacles.iter().map(|obstacle| obstacle.what.as_str()).collect();
+        let reasons: Vec<&str> = obstacles.iter().map(|obstacle| obstacle.what.as_str()).collect();
         let error = Error::new(kind, operation, format!("{}: {}", self.target, reasons.join("; ")));
         let statements: Vec<&str> =
-            self.obstacles.iter().filter_map(|obstacle| obstacle.sql.as_deref()).collect();
+            obstacles.iter().filter_map(|obstacle| obstacle.sql.as_deref()).collect();
         if let Some(advice) = &self.advice {
             return Some(error.with_hint(advice));
         }
@@ -122,8 +148,18 @@ impl Plan {
         }
     }
 
-    fn step(&mut self, what: impl Into<String>, sql: impl Into<String>) {
-        self.steps.push(Step { what: what.into(), sql: sql.into() });
+    fn step(&mut self, what: impl Into<String>, sql: impl Into<String>, done: Option<String>) {
+        self.steps.push(Step { what: what.into(), sql: sql.into(), done });
+    }
+
+    /// The column has that, a condition over its `pg_attribute` as `a`.
+    fn column_has(&self, name: &str, what: &str) -> String {
+        format!(
+            "EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = to_regclass({}) \
+             AND a.attname = {} AND NOT a.attisdropped AND {what})",
+            quoted_text(&self.target),
+            quoted_text(name)
+        )
     }
 
     fn shape(&mut self, column: Option<&str>, what: impl Into<String>, sql: Option<String>) {
@@ -184,7 +220,8 @@ fn create(plan: &mut Plan, table: &Table, rights: &Rights) {
     };
     plan.target = format!("{}.{}", quoted(schema), quoted(table.name()));
     let sql = table.create_statement(Dialect::Postgres, &plan.target);
-    plan.step(format!("create the table {}", plan.target), sql);
+    let done = format!("to_regclass({}) IS NOT NULL", quoted_text(&plan.target));
+    plan.step(format!("create the table {}", plan.target), sql, Some(done));
     if !rights.create_in_schema {
         plan.right(
             format!("no right to make tables in the schema {}", quoted(schema)),
@@ -245,7 +282,8 @@ fn missing_column(plan: &mut Plan, column: &Column, found: &FoundTable) {
         plan.target,
         column.added_definition(Dialect::Postgres)
     );
-    plan.step(format!("add the column {name}"), sql);
+    let done = plan.column_has(column.name, "true");
+    plan.step(format!("add the column {name}"), sql, Some(done));
 }
 
 fn present_column(plan: &mut Plan, column: &Column, there: &FoundColumn) {
@@ -341,7 +379,12 @@ fn unique_key(plan: &mut Plan, table: &Table, found: &FoundTable) {
     }
     if found.column(key).is_some() || found.empty {
         let sql = format!("CREATE UNIQUE INDEX ON {} ({name})", plan.target);
-        plan.step(format!("make {name} unique"), sql);
+        let done = plan.column_has(
+            key,
+            "EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique \
+             AND i.indkey::text = a.attnum::text AND i.indpred IS NULL AND i.indimmediate)",
+        );
+        plan.step(format!("make {name} unique"), sql, Some(done));
     }
 }
 
@@ -366,7 +409,7 @@ fn surrogate_sequence(plan: &mut Plan, table: &Table, found: &FoundTable) {
                     quoted_text(&sequence.name),
                     plan.target
                 );
-                plan.step(format!("let the numbers of {name} go on behind the highest"), sql);
+                plan.step(format!("let the numbers of {name} go on behind the highest"), sql, None);
             }
         }
         None if there.default.is_some() => {
@@ -381,14 +424,15 @@ fn surrogate_sequence(plan: &mut Plan, table: &Table, found: &FoundTable) {
         None => {
             if !there.not_null {
                 let sql = format!("ALTER TABLE {} ALTER COLUMN {name} SET NOT NULL", plan.target);
-                plan.step(format!("let {name} refuse NULL"), sql);
+                plan.step(format!("let {name} refuse NULL"), sql, None);
             }
             let start = found.max_surrogate.unwrap_or(0).max(0).saturating_add(1);
             let sql = format!(
                 "ALTER TABLE {} ALTER COLUMN {name} ADD GENERATED BY DEFAULT AS IDENTITY (START WITH {start})",
                 plan.target
             );
-            plan.step(format!("let {name} be numbered"), sql);
+            let done = plan.column_has(surrogate, "a.attidentity <> ''");
+            plan.step(format!("let {name} be numbered"), sql, Some(done));
         }
     }
 }
@@ -418,10 +462,13 @@ fn may_change(plan: &mut Plan, found: &FoundTable, rights: &Rights) {
     }
     let sets = plan.steps.len() > alters.len();
     if let Some(sequence) = &found.sequence {
-        let identity = found.columns.iter().any(|column| column.identity);
-        if (sets && !sequence.settable) || (!identity && !sequence.usable) {
-            let sql =
-                format!("GRANT USAGE, SELECT, UPDATE ON SEQUENCE {} TO {user}", sequence.name);
+        let [takes, changes] = USERS_SEQUENCE;
+        let lacks = [(takes, !sequence.usable), (changes, sets && !sequence.settable)];
+        let lacks: Vec<&str> =
+            lacks.into_iter().filter(|(_, lacks)| *lacks).map(|(right, _)| right).collect();
+        if !lacks.is_empty() {
+            let rights = lacks.join(", ");
+            let sql = format!("GRANT {rights} ON SEQUENCE {} TO {user}", sequence.name);
             plan.right(format!("no right to use the sequence {}", sequence.name), sql);
         }
     }

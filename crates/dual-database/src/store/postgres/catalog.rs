@@ -3,6 +3,7 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
+use super::capture::USERS_TABLE;
 use super::session::{Parameter, Session};
 use crate::schema::{Table, quoted};
 use crate::{Error, Kind, Result, Store};
@@ -67,7 +68,8 @@ pub struct Sequence {
     pub name: String,
     /// The number that it hands out next; `None` if it may not be read.
     pub next: Option<i64>,
-    /// Whether numbers may be taken (`USAGE` or `UPDATE`); an identity column needs no right.
+    /// Whether numbers may be taken and looked at (`USAGE`, or `SELECT` and `UPDATE`). An identity column
+    /// takes them without any right; an import, and whoever looks how far they are, does not.
     pub usable: bool,
     /// Whether it may be set (`UPDATE`).
     pub settable: bool,
@@ -208,7 +210,13 @@ impl Catalog {
         oid: Option<u32>,
         schema: Option<String>,
     ) -> Result<Catalog> {
-        let found = session.query(OPERATION, RELATION, &[(&oid, Type::OID)]).await?;
+        let found = session
+            .query(
+                OPERATION,
+                RELATION,
+                &[(&oid, Type::OID), (&USERS_TABLE.as_slice(), Type::TEXT_ARRAY)],
+            )
+            .await?;
         let found = found.into_iter().next();
         let mut catalog = Catalog { table: None, rights: Rights::default() };
         if let Some(row) = found {
@@ -240,8 +248,7 @@ const LED: &str = "SELECT f.oid, f.schema, set_config('search_path', 'pg_catalog
 /// type is needed.
 const RELATION: &str = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
      row_security_active(c.oid), pg_has_role(c.relowner, 'USAGE'), \
-     ARRAY(SELECT r FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS r \
-           WHERE NOT has_table_privilege(c.oid, r)), \
+     ARRAY(SELECT r FROM unnest($2) AS r WHERE NOT has_table_privilege(c.oid, r)), \
      (SELECT format('%I.%I', m.nspname, p.relname) FROM pg_catalog.pg_inherits i \
            JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \
            JOIN pg_catalog.pg_namespace m ON m.oid = p.relnamespace \
@@ -274,7 +281,8 @@ const UNIQUE_INDEXES: &str = "SELECT c.relname::text, i.indisprimary, \
 /// The sequence that the column owns, or else the one that its default takes numbers from.
 const SEQUENCE: &str = "SELECT n.nspname::text, c.relname::text, \
      has_sequence_privilege(c.oid, 'SELECT'), \
-     has_sequence_privilege(c.oid, 'USAGE') OR has_sequence_privilege(c.oid, 'UPDATE'), \
+     has_sequence_privilege(c.oid, 'USAGE') \
+       OR has_sequence_privilege(c.oid, 'SELECT') AND has_sequence_privilege(c.oid, 'UPDATE'), \
      has_sequence_privilege(c.oid, 'UPDATE') \
      FROM pg_catalog.pg_attribute a \
      LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \

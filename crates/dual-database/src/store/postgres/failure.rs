@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::{DbError, Severity};
 
+use super::capture::is_named_as_ours;
 use crate::schema::quoted;
 use crate::{Error, Kind, Result, Store};
 
@@ -239,12 +240,20 @@ fn missing_right(message: &str, user: &str, database: &str) -> String {
             quoted(database)
         );
     }
+    let refused = ["table ", "relation ", "function "]
+        .into_iter()
+        .find_map(|what| object(&format!("permission denied for {what}")));
+    if refused.is_some_and(|name| is_named_as_ours(&name)) {
+        return format!(
+            "`dual init` names every right that {to} lacks, with the statement for each"
+        );
+    }
     for (prefix, right) in [
-        ("permission denied for schema ", "USAGE, CREATE ON SCHEMA"),
+        ("permission denied for schema ", "USAGE ON SCHEMA"),
         ("permission denied for table ", "SELECT, INSERT, UPDATE, DELETE ON TABLE"),
         ("permission denied for relation ", "SELECT, INSERT, UPDATE, DELETE ON TABLE"),
-        ("permission denied for sequence ", "USAGE, SELECT, UPDATE ON SEQUENCE"),
-        ("permission denied for database ", "CREATE, CONNECT ON DATABASE"),
+        ("permission denied for sequence ", "USAGE, UPDATE ON SEQUENCE"),
+        ("permission denied for database ", "CONNECT ON DATABASE"),
     ] {
         if let Some(name) = object(prefix) {
             return format!("its owner can run: GRANT {right} {} TO {to}", quoted(&name));
@@ -486,10 +495,7 @@ mod tests {
     #[test]
     fn rights_that_are_missing_come_as_sql() {
         for (message, sql) in [
-            (
-                "permission denied for schema public",
-                "GRANT USAGE, CREATE ON SCHEMA \"public\" TO \"bot\"",
-            ),
+            ("permission denied for schema public", "GRANT USAGE ON SCHEMA \"public\" TO \"bot\""),
             (
                 "permission denied to create temporary tables in database \"d\"",
                 "GRANT TEMPORARY ON DATABASE \"d\" TO \"bot\"",
@@ -502,6 +508,8 @@ mod tests {
                 "query would be affected by row-level security policy for table \"users\"",
                 "ALTER ROLE \"bot\" BYPASSRLS",
             ),
+            ("permission denied for function users_put", "`dual init` names every right"),
+            ("permission denied for table side_users", "`dual init` names every right"),
             ("must be owner of table users", "the owner of the table \"users\""),
             ("нет доступа к схеме public", "the user here is \"bot\""),
         ] {

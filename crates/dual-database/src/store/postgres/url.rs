@@ -10,6 +10,7 @@ use super::environment::Environment;
 use super::keyword;
 use super::mask::is_scheme;
 use super::parameter::{self, ChannelBinding, ClientCertificate, TlsVersions};
+use super::schema_name::SchemaName;
 use crate::{Error, Kind, Result};
 
 const OPERATION: &str = "read the PostgreSQL URL";
@@ -68,6 +69,7 @@ pub struct Settings {
     pub(super) options: Option<String>,
     pub(super) channel_binding: ChannelBinding,
     pub(super) direct_tls: bool,
+    pub(super) schema: SchemaName,
 }
 
 impl Settings {
@@ -153,6 +155,18 @@ impl Settings {
     pub fn with_application_name(mut self, name: &str) -> Settings {
         self.application_name.get_or_insert_with(|| name.to_owned());
         self
+    }
+
+    /// The schema in which everything of ours stands there.
+    #[must_use]
+    pub fn with_schema(self, schema: SchemaName) -> Settings {
+        Settings { schema, ..self }
+    }
+
+    /// The schema in which everything of ours stands there.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaName {
+        &self.schema
     }
 }
 

@@ -2,6 +2,7 @@
 
 use dual_database::error::{Error, Kind, Result};
 use dual_database::schema::{Dialect, Table, quoted, quoted_text};
+use dual_database::store::postgres::capture::{make_record_of_imports, may_record_imports};
 use dual_database::store::postgres::{Catalog, Plan, Session, plan};
 
 use crate::write::WriteOptions;
@@ -36,6 +37,9 @@ impl Survey {
         if options.recreate_tables
             && let Some(found) = catalog.table.take()
         {
+            if !found.owner {
+                return Err(not_the_owner(session, &found.qualified()));
+            }
             old = Some(found.qualified());
             // The new one comes where the old one was.
             catalog.rights.schema = Some(found.schema);
@@ -44,19 +48,7 @@ impl Survey {
         if let Some(refusal) = plan.refusal("adopt the table") {
             return Err(refusal);
         }
-        if !catalog.rights.create_in_database && !has(session, "to_regnamespace('dual')").await? {
-            let (database, user) = (&catalog.rights.database, &catalog.rights.user);
-            return Err(Error::new(
-                Kind::AccessDenied,
-                "make the schema dual",
-                format!("no right to make a schema in {}", quoted(database)),
-            )
-            .with_hint(format!(
-                "the owner can run: GRANT CREATE ON DATABASE {} TO {};",
-                quoted(database),
-                quoted(user)
-            )));
-        }
+        may_record_imports(session, &plan.target).await?;
         Ok(Survey { catalog, plan, old })
     }
 
@@ -92,22 +84,13 @@ impl Survey {
             // A rollback does not undo this one.
             let lasting = step.sql.starts_with("SELECT setval");
             if !(stand_in || options.dry_run && lasting) {
-                session.batch("adopt the table", &step.sql).await?;
+                session.batch("adopt the table", &step.statement()).await?;
             }
             done.push(step.what);
         }
-        if !has(session, "to_regnamespace('dual')").await? {
-            session.batch("make the schema dual", "CREATE SCHEMA dual").await?;
-            done.push("create schema dual".into());
-        }
-        if !has(session, "to_regclass('dual.import_run')").await? {
-            session
-                .batch(
-                    "make the record of runs",
-                    "CREATE TABLE dual.import_run (run_id text PRIMARY KEY, source text NOT NULL, \
-                     position bigint GENERATED ALWAYS AS IDENTITY)",
-                )
-                .await?;
+        if make_record_of_imports(session).await? {
+            let dual = session.schema();
+            done.push(format!("make {dual}.import_run, the record of runs"));
         }
         // A default may take numbers from a sequence that the column does not own.
         let sequence = match catalog.table.and_then(|found| found.sequence) {
@@ -122,9 +105,9 @@ impl Survey {
     }
 }
 
-/// Whether an expression gives something.
-pub(super) async fn has(session: &Session, expression: &str) -> Result<bool> {
-    let operation = "read the catalog";
-    let rows = session.query(operation, &format!("SELECT {expression} IS NOT NULL"), &[]).await?;
-    rows.first().and_then(|row| row.try_get(0).ok()).ok_or_else(|| super::unexpected(operation))
+fn not_the_owner(session: &Session, target: &str) -> Error {
+    let user = quoted(session.user());
+    let message = format!("{target} is not {user}'s own, and only its owner can make it anew");
+    Error::new(Kind::AccessDenied, "drop the old table", message)
+        .with_hint("leave out --recreate-tables, or run this as the owner of the table")
 }

@@ -338,7 +338,10 @@ impl PostgresLoad {
         self.session
             .execute(
                 operation,
-                "INSERT INTO dual.import_run (run_id, source) VALUES ($1, $2)",
+                &format!(
+                    "INSERT INTO {}.import_run (run_id, source) VALUES ($1, $2)",
+                    self.session.schema()
+                ),
                 &[(&mark.run_id, Type::TEXT), (&mark.source, Type::TEXT)],
             )
             .await?;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use dual_database::error::Result;
 use dual_database::store::postgres::Session;
+use dual_database::store::postgres::capture::has_record_of_imports;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::adoption::has;
 use super::unexpected;
 use crate::write::Target;
 
@@ -39,22 +39,25 @@ pub(super) async fn was_committed(target: &Target, transaction: i64, run_id: &st
     tokio::time::timeout(SETTLED, ended).await.ok()??;
     // By its own id: with clocks that differ it need not be the last one.
     session.begin(operation).await.ok()?;
-    if !has(&session, "to_regclass('dual.import_run')").await.ok()? {
+    if !has_record_of_imports(&session).await.ok()? {
         return Some(false);
     }
-    let statement = "SELECT EXISTS (SELECT FROM dual.import_run WHERE run_id = $1)";
-    let rows = session.query(operation, statement, &[(&run_id, Type::TEXT)]).await.ok()?;
+    let statement =
+        format!("SELECT EXISTS (SELECT FROM {}.import_run WHERE run_id = $1)", session.schema());
+    let rows = session.query(operation, &statement, &[(&run_id, Type::TEXT)]).await.ok()?;
     rows.first()?.try_get(0).ok()
 }
 
 pub(super) async fn last_mark(session: &Session) -> Result<Option<String>> {
     let operation = "read the record of runs";
-    if !has(session, "to_regclass('dual.import_run')").await? {
+    if !has_record_of_imports(session).await? {
         return Ok(None);
     }
-    let rows = session
-        .query(operation, "SELECT run_id FROM dual.import_run ORDER BY position DESC LIMIT 1", &[])
-        .await?;
+    let statement = format!(
+        "SELECT run_id FROM {}.import_run ORDER BY position DESC LIMIT 1",
+        session.schema()
+    );
+    let rows = session.query(operation, &statement, &[]).await?;
     let last = rows.first().map(|row| row.try_get(0)).transpose();
     last.map_err(|_| unexpected(operation))
 }

@@ -2,11 +2,14 @@
 
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
-use uuid::Uuid;
 
-use super::ddl::{COMMON, FORMAT, KEEP_BEFORE, POLL_SETTINGS};
+use super::common::FORMAT;
+use super::ddl::{KEEP_BEFORE, POLL_SETTINGS};
+use super::grants::given_back;
 use super::layout::Layout;
 use super::settle::Mark;
+use super::standing::Standing;
+use super::statements::{Needs, Statement, schema_locked};
 use crate::schema::Table;
 use crate::stamp::Stamp;
 use crate::store::postgres::{Parameter, Session};
@@ -58,37 +61,16 @@ pub enum Drift {
 
 /// Puts capture beside the table, or brings it up to date, in the session's transaction: the
 /// schema, the sidecar, the triggers; and notes what has come past triggers that were missing
-/// ([`mend`]). Writers of the table wait until the transaction ends. Returns how many rows were taken
-/// in.
+/// ([`mend`]). Roles that ran what was there may run what is made. Writers of the table wait until the transaction
+/// ends. Returns how many rows were taken in.
 ///
 /// # Errors
-/// About the schema if the schema `dual` was made by a newer version; access denied if this
+/// About the schema if the schema was made by a newer version; access denied if this
 /// user may not make it or the triggers; else as for [`Session::batch`].
 pub async fn install(session: &Session, layout: &Layout) -> Result<u64> {
-    let operation = "install capture on PostgreSQL";
     place(session, layout).await?;
     let adopted = mend_in(session, layout, None).await?.loaded;
-    let parameters: [Parameter<'_>; 1] = [(&layout.name, Type::TEXT)];
-    session.execute(operation, "DELETE FROM dual.missed WHERE name = $1", &parameters).await?;
-    let Some(found) = fingerprint(session, layout).await? else {
-        return Err(unexpected(operation));
-    };
-    session
-        .execute(
-            operation,
-            "INSERT INTO dual.tracked (name, target, triggers, columns, relation) \
-             VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (name) DO UPDATE SET target = excluded.target, \
-             triggers = excluded.triggers, columns = excluded.columns, relation = excluded.relation",
-            &[
-                (&layout.name, Type::TEXT),
-                (&found.target, Type::OID),
-                (&found.triggers, Type::TEXT),
-                (&found.columns, Type::TEXT),
-                (&layout.target, Type::TEXT),
-            ],
-        )
-        .await?;
+    note(session, layout).await?;
     Ok(adopted)
 }
 
@@ -98,46 +80,61 @@ pub async fn install(session: &Session, layout: &Layout) -> Result<u64> {
 /// As for [`install`].
 pub(in crate::store::postgres) async fn place(session: &Session, layout: &Layout) -> Result<()> {
     let operation = "install capture on PostgreSQL";
-    session.batch(operation, &format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")).await?;
+    session.batch(operation, &schema_locked()).await?;
     match format(session).await? {
-        Some(found) if found > FORMAT => return Err(newer(operation, found)),
+        Some(found) if found > FORMAT => return Err(newer(operation, session, found)),
         _ => {}
     }
-    let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", layout.target);
-    session.batch(operation, &lock).await.map_err(|error| permitted(error, session, layout))?;
-    for statement in COMMON {
-        session.batch(operation, statement).await.map_err(|error| allowed(error, session))?;
+    for Statement { sql, needs } in layout.placed() {
+        session.batch(operation, &sql).await.map_err(|error| match needs {
+            Needs::Database => allowed(error, session),
+            Needs::Table => permitted(error, session, layout),
+        })?;
     }
-    session
-        .execute(
-            operation,
-            "INSERT INTO dual.installation (format, id) VALUES ($1, $2::text::uuid) \
-             ON CONFLICT (one) DO UPDATE SET format = excluded.format",
-            &[(&FORMAT, Type::INT4), (&Uuid::now_v7().to_string().as_str(), Type::TEXT)],
-        )
-        .await?;
-    let mut statements = layout.sidecar_ddl();
-    statements.extend(layout.drop_functions());
-    statements.extend(layout.functions());
-    statements.extend(layout.revokes());
-    for statement in &statements {
-        session.batch(operation, statement).await?;
-    }
-    for statement in layout.triggers() {
-        session.batch(operation, &statement).await.map_err(|e| permitted(e, session, layout))?;
-    }
-    if owns(session, layout).await? {
-        session.batch(operation, &layout.always()).await?;
-    }
-    Ok(())
+    session.batch(operation, &given_back(&layout.dual, &[layout])).await
 }
 
-/// Whether this user may change the table: `ALTER TABLE` is the owner's.
-async fn owns(session: &Session, layout: &Layout) -> Result<bool> {
-    let operation = "install capture on PostgreSQL";
-    let sql = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass($1)";
-    let rows = session.query(operation, sql, &[(&layout.target, Type::TEXT)]).await?;
-    rows.first().map_or(Ok(false), |row| column(row, 0, operation))
+/// Takes in what capture has missed, where the triggers are as they were installed, for a role that may
+/// not install: a column was added, or one of them could not do its work for a while. Every file
+/// compares. Returns how many rows were taken in.
+///
+/// # Errors
+/// As for [`Session::batch`].
+pub(in crate::store::postgres) async fn renew(session: &Session, layout: &Layout) -> Result<u64> {
+    let operation = "take in what capture has missed";
+    let adopted = mend_all(session, layout).await?.loaded;
+    session.batch(operation, &layout.gap_noted()).await?;
+    note(session, layout).await?;
+    Ok(adopted)
+}
+
+/// Whether that helps: the triggers are as they were installed.
+///
+/// # Errors
+/// As for [`Session::query`].
+pub(in crate::store::postgres) async fn is_renewable(
+    session: &Session,
+    layout: &Layout,
+) -> Result<bool> {
+    if format(session).await? != Some(FORMAT) {
+        return Ok(false);
+    }
+    let (Some((installed, _)), Some(now)) =
+        (tracked(session, layout).await?, fingerprint(session, layout).await?)
+    else {
+        return Ok(false);
+    };
+    Ok(now.target == installed.target && now.triggers == installed.triggers)
+}
+
+async fn note(session: &Session, layout: &Layout) -> Result<()> {
+    let operation = "note how capture stands";
+    let [seen, tracked] = layout.noted();
+    session.batch(operation, &seen).await?;
+    match session.execute(operation, &tracked, &[]).await? {
+        1 => Ok(()),
+        _ => Err(unexpected(operation)),
+    }
 }
 
 /// Counts the rows that came past the triggers, in one pass over table and sidecar.
@@ -177,9 +174,7 @@ pub async fn mend(session: &Session, layout: &Layout, keys: &[i64]) -> Result<Lo
 /// # Errors
 /// As for [`mend`].
 pub async fn mend_all(session: &Session, layout: &Layout) -> Result<Loose> {
-    let operation = "note what came past the triggers";
-    let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", layout.target);
-    session.batch(operation, &lock).await?;
+    session.batch("note what came past the triggers", &layout.locked()).await?;
     mend_in(session, layout, None).await
 }
 
@@ -193,7 +188,7 @@ async fn mend_in(session: &Session, layout: &Layout, keys: Option<&[i64]>) -> Re
     }
     let [removed, revived, unknown] = counts;
     if removed > 0 {
-        session.batch(operation, "UPDATE dual.installation SET gaps = gaps + 1").await?;
+        session.batch(operation, &layout.gap_noted()).await?;
     }
     Ok(Loose { loaded: revived + unknown, removed })
 }
@@ -206,17 +201,14 @@ pub async fn drift(session: &Session, layout: &Layout) -> Result<Drift> {
     let operation = "compare capture on PostgreSQL";
     match format(session).await? {
         None => return Ok(Drift::Absent),
-        Some(found) if found > FORMAT => return Err(newer(operation, found)),
+        Some(found) if found > FORMAT => return Err(newer(operation, session, found)),
         Some(found) if found < FORMAT => return Ok(Drift::Absent),
         Some(_) => {}
     }
-    let sql = "SELECT target, triggers, columns, \
-               EXISTS (SELECT FROM dual.missed AS m WHERE m.name = k.name) \
-               FROM dual.tracked AS k WHERE k.name = $1";
-    let rows = session.query(operation, sql, &[(&layout.name, Type::TEXT)]).await?;
-    let Some(row) = rows.first() else { return Ok(Drift::Absent) };
-    let installed = Fingerprint::read(row, operation)?;
-    if column(row, 3, operation)? {
+    let Some((installed, has_missed)) = tracked(session, layout).await? else {
+        return Ok(Drift::Absent);
+    };
+    if has_missed {
         return Ok(Drift::Triggers);
     }
     Ok(match fingerprint(session, layout).await? {
@@ -229,15 +221,37 @@ pub async fn drift(session: &Session, layout: &Layout) -> Result<Drift> {
     })
 }
 
-/// Takes everything away, in the session's transaction: the schema `dual`, and with its
+/// What was noted when capture was installed, and whether it has missed something since.
+async fn tracked(session: &Session, layout: &Layout) -> Result<Option<(Fingerprint, bool)>> {
+    let operation = "compare capture on PostgreSQL";
+    if !(has(session, "tracked").await? && has(session, "missed").await?) {
+        return Ok(None);
+    }
+    let sql = format!(
+        "SELECT target, triggers, columns, \
+         EXISTS (SELECT FROM {dual}.missed AS m WHERE m.name = k.name) \
+         FROM {dual}.tracked AS k WHERE k.name = $1",
+        dual = layout.dual
+    );
+    let rows = session.query(operation, &sql, &[(&layout.name, Type::TEXT)]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some((Fingerprint::read(row, operation)?, column(row, 3, operation)?)))
+}
+
+/// Takes everything away, in the session's transaction: the schema of ours, and with its
 /// functions the triggers. What stays is the user's tables, as they are.
 ///
 /// # Errors
-/// As for [`Session::batch`].
+/// Configuration if what is in the schema is not ours; access denied if this role does not own it; else as
+/// for [`Session::batch`].
 pub async fn uninstall(session: &Session) -> Result<()> {
     let operation = "uninstall capture from PostgreSQL";
-    session.batch(operation, &format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")).await?;
-    session.batch(operation, "DROP SCHEMA IF EXISTS dual CASCADE").await
+    session.batch(operation, &schema_locked()).await?;
+    let standing = Standing::read(session).await?;
+    standing.owns(session, operation)?;
+    standing.is_ours(session, operation)?;
+    let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", session.schema());
+    session.batch(operation, &drop).await
 }
 
 /// Asks the triggers to keep, in this transaction, what they change. To be called before the
@@ -338,21 +352,33 @@ impl Fingerprint {
 
 async fn fingerprint(session: &Session, layout: &Layout) -> Result<Option<Fingerprint>> {
     let operation = "compare capture on PostgreSQL";
-    let names = Layout::trigger_names();
-    let rows =
-        session.query(operation, &layout.fingerprint(), &[(&names, Type::TEXT_ARRAY)]).await?;
+    let rows = session.query(operation, &layout.fingerprint(), &[]).await?;
     rows.first().map(|row| Fingerprint::read(row, operation)).transpose()
+}
+
+/// Whether there is a table of that name in the schema of ours, which this role may read.
+///
+/// # Errors
+/// As for [`Session::query`].
+pub(crate) async fn has(session: &Session, table: &str) -> Result<bool> {
+    let operation = "look for an installation on PostgreSQL";
+    let sql = "SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
+               WHERE n.nspname = $1::text AND c.relname = $2::text \
+               AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))";
+    let parameters: [Parameter<'_>; 2] =
+        [(&session.schema_name(), Type::TEXT), (&table, Type::TEXT)];
+    let rows = session.query(operation, sql, &parameters).await?;
+    column(rows.first().ok_or_else(|| unexpected(operation))?, 0, operation)
 }
 
 /// The version of what is installed; `None` if nothing is.
 async fn format(session: &Session) -> Result<Option<i32>> {
     let operation = "look for an installation on PostgreSQL";
-    let there = "SELECT to_regclass('dual.installation') IS NOT NULL";
-    let rows = session.query(operation, there, &[]).await?;
-    if !rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+    if !has(session, "installation").await? {
         return Ok(None);
     }
-    let rows = session.query(operation, "SELECT format FROM dual.installation", &[]).await?;
+    let sql = format!("SELECT format FROM {}.installation", session.schema());
+    let rows = session.query(operation, &sql, &[]).await?;
     rows.first().map(|row| column(row, 0, operation)).transpose()
 }
 
@@ -374,16 +400,21 @@ pub(in crate::store::postgres) fn entry_of(layout: &Layout, text: &str) -> Optio
     })
 }
 
-fn column<T: FromSqlOwned>(row: &Row, index: usize, operation: &'static str) -> Result<T> {
+pub(super) fn column<T: FromSqlOwned>(
+    row: &Row,
+    index: usize,
+    operation: &'static str,
+) -> Result<T> {
     row.try_get(index).map_err(|cause| unexpected(operation).with_source(cause))
 }
 
-fn unexpected(operation: &'static str) -> Error {
+pub(super) fn unexpected(operation: &'static str) -> Error {
     Error::new(Kind::Internal, operation, "PostgreSQL answered in an unexpected form")
 }
 
-fn newer(operation: &'static str, found: i32) -> Error {
-    let message = format!("the schema dual has format {found}, this program knows {FORMAT}");
+fn newer(operation: &'static str, session: &Session, found: i32) -> Error {
+    let dual = session.schema();
+    let message = format!("the schema {dual} has format {found}, this program knows {FORMAT}");
     Error::new(Kind::Schema(Store::Postgres), operation, message)
         .with_hint("use the newer version of this program that made it")
 }

@@ -1,7 +1,7 @@
 //! The names and expressions that the generated statements share.
 
 use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted, quoted_text};
-use crate::store::postgres::Session;
+use crate::store::postgres::{SchemaName, Session};
 use crate::value::LONGEST;
 
 /// The regular expression of well-formed UTF-8 (Unicode, table 3-7), for a database whose characters are
@@ -39,6 +39,8 @@ pub(in crate::store::postgres) struct Register {
 /// A tracked table and the names of what stands beside it.
 #[derive(Clone, Debug)]
 pub struct Layout {
+    /// The schema in which everything of ours stands, as it stands in SQL.
+    pub(in crate::store::postgres) dual: String,
     pub(in crate::store::postgres) target: String,
     pub(in crate::store::postgres) sidecar: String,
     pub(in crate::store::postgres) name: &'static str,
@@ -50,7 +52,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout for `table`, which stands on the server as `target` (qualified and quoted).
+    /// The layout for `table`, which stands on the server as `target` (qualified and quoted), in the
+    /// schema `dual`.
     #[must_use]
     pub fn new(table: &Table, target: &str) -> Layout {
         let register = |column: &Column| Register {
@@ -62,9 +65,11 @@ impl Layout {
             default: column.default.as_ref().map(|value| literal(value, Dialect::Postgres)),
         };
         let data = table.columns().iter().filter(|column| column.role == Role::Data);
+        let dual = SchemaName::default().sql().to_owned();
         Layout {
+            sidecar: sidecar(&dual, table.name()),
+            dual,
             target: target.into(),
-            sidecar: format!("dual.{}", quoted(&format!("side_{}", table.name()))),
             name: table.name(),
             key: quoted(table.key().name),
             surrogate: quoted(table.surrogate().name),
@@ -73,10 +78,11 @@ impl Layout {
         }
     }
 
-    /// The same in the session's database.
+    /// The same in the session's database, and in the schema in which everything of ours stands there.
     #[must_use]
     pub fn within(self, session: &Session) -> Layout {
-        Layout { any_bytes: session.takes_any_bytes(), ..self }
+        let (any_bytes, dual) = (session.takes_any_bytes(), session.schema().to_owned());
+        Layout { any_bytes, sidecar: sidecar(&dual, self.name), dual, ..self }
     }
 
     /// The sidecar's qualified and quoted name.
@@ -90,9 +96,9 @@ impl Layout {
         self.registers.iter().map(|register| register.stamp.as_str())
     }
 
-    /// The qualified name of one of the table's functions in the schema `dual`.
+    /// The qualified name of one of the table's functions in the schema of ours.
     pub(in crate::store::postgres) fn function(&self, what: &str) -> String {
-        format!("dual.{}", quoted(&format!("{}_{what}", self.name)))
+        format!("{}.{}", self.dual, quoted(&format!("{}_{what}", self.name)))
     }
 
     /// One piece of text for each register, joined.
@@ -145,7 +151,16 @@ impl Layout {
 
     /// How `dual.before` calls the row with that key, an expression.
     pub(super) fn kept(&self, key: &str) -> String {
-        format!("{} || {key}", quoted_text(&format!("{} ", self.name)))
+        format!("{} || {key}", quoted_text(&format!("{} ", self.label())))
+    }
+
+    /// How settings of a transaction call the table: it may write to one of the same name that another
+    /// installation keeps.
+    pub(super) fn label(&self) -> String {
+        match self.dual == SchemaName::default().sql() {
+            true => self.name.to_owned(),
+            false => format!("{}.{}", self.dual, self.name),
+        }
     }
 
     /// The highest stamp in the sidecar row `s`. `greatest` passes over NULL.
@@ -231,6 +246,11 @@ impl Register {
 #[must_use]
 pub fn is_utf8(value: &str) -> String {
     format!("({value}::pg_catalog.text COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.~) {UTF8})")
+}
+
+/// The qualified name of the table's sidecar in that schema.
+fn sidecar(dual: &str, table: &str) -> String {
+    format!("{dual}.{}", quoted(&format!("side_{table}")))
 }
 
 /// `stamp::Stamp::next` for the writer 0, as an expression.

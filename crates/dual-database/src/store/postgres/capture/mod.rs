@@ -8,21 +8,35 @@
 //! assert_eq!(layout.sidecar(), "dual.\"side_users\"");
 //! ```
 
+mod common;
 mod ddl;
+mod grants;
+mod imports;
 mod install;
 mod layout;
 mod settle;
 mod single;
+mod standing;
+mod statements;
 mod triggers;
 mod write;
 
-pub use ddl::{FORMAT, KEEP_BEFORE, POLL_SETTINGS};
+pub use common::FORMAT;
+pub(super) use common::{guarded, no_newer};
+pub use ddl::{KEEP_BEFORE, POLL_SETTINGS};
+pub(super) use grants::{
+    On, Right, USERS_SEQUENCE, USERS_TABLE, given_back, is_named_as_ours, of_ours, of_users,
+};
+pub use imports::{has_record_of_imports, make_record_of_imports, may_record_imports};
+pub(crate) use install::has;
 pub use install::{
     Drift, Entry, Settled, changed_since, drift, install, keep_before, loose, mend, mend_all,
     settle, uninstall,
 };
-pub(super) use install::{SCHEMA_LOCK, allowed, entry_of, permitted, place};
+pub(super) use install::{entry_of, is_renewable, permitted, place, renew};
 pub(super) use layout::EQUALS;
 pub use layout::Layout;
 pub use layout::is_utf8;
 pub use settle::{Mark, refusal};
+pub(crate) use standing::{Standing, not_kept_elsewhere, permit};
+pub(super) use statements::schema_locked;

@@ -104,7 +104,7 @@ BEGIN
     images := ('{{' || substr(kept, strpos(kept, ':') + 1) || '\"\":null}}')::jsonb;
   END IF;
   IF proposal IS NOT NULL THEN
-    SELECT i.horizon INTO above FROM dual.installation AS i;
+    SELECT i.horizon INTO above FROM {dual}.installation AS i;
   END IF;
   FOR row_before, row_after, row_surrogate, row_values, replaced IN
     UPDATE {sidecar} AS s SET (live, stamp, {stamps}, txid) = (
@@ -142,6 +142,7 @@ BEGIN
   END IF;
 END
 ",
+            dual = self.dual,
             epoch = crate::stamp::EPOCH_UNIX_MS,
             kept = self.kept("m.key"),
             marks = self.marks("marks"),

@@ -136,7 +136,7 @@ BEGIN
     SELECT i.horizon, to_json(s)::text, greatest(i.horizon, s.stamp,
       {replaced})
     INTO dual_horizon, dual_before, dual_above
-    FROM dual.installation AS i LEFT JOIN {sidecar} AS s ON s.key = dual_key;
+    FROM {dual}.installation AS i LEFT JOIN {sidecar} AS s ON s.key = dual_key;
     IF dual_proposal <= dual_above THEN
       RAISE EXCEPTION 'stale proposal, above %', dual_above USING ERRCODE = 'DU001';
     END IF;
@@ -167,9 +167,10 @@ BEGIN
     END IF;
   END IF;
   RETURN (SELECT ARRAY[dual_before, dual_after, dual_surrogate] || h.header || dual_left
-    FROM dual.header(dual_file, dual_relations) AS h (header));
+    FROM {dual}.header(dual_file, dual_relations) AS h (header));
 END
 ",
+            dual = self.dual,
             rings = ring("dual_proposal"),
             above = next("dual_proposal"),
             left_out = self.left_out("dual_key"),
@@ -178,7 +179,7 @@ END
             adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
             oid = quoted_text(target),
             name = quoted_text(self.name),
-            mine = quoted_text(&format!(":{}:", self.name)),
+            mine = quoted_text(&format!(":{}:", self.label())),
             surrogate = self.surrogate,
             columns = self.each(", ", |r| r.column.clone()),
             values = self.texts("u"),

@@ -9,6 +9,9 @@ const EVENTS: [&str; 5] = ["inserted", "updated", "rekeyed", "deleted", "truncat
 /// The types of the arguments of `put`.
 const PUT: &str = "bigint, boolean, boolean[], text[], bigint, uuid, text[]";
 
+/// The types of the arguments of `get`.
+const GET: &str = "bigint, text";
+
 /// As many triggers the table has of ours.
 pub(super) const TRIGGERS: usize = EVENTS.len();
 
@@ -73,13 +76,15 @@ impl Layout {
 
     /// The functions with the types of their arguments.
     fn signatures(&self) -> Vec<String> {
-        let called = EVENTS.iter().map(|what| format!("{}()", self.function(what)));
-        let several = [("write", "jsonb, bigint, jsonb"), ("settle", "jsonb, bigint")];
-        let ours = several
+        let fired = EVENTS.iter().map(|what| format!("{}()", self.function(what)));
+        fired.chain(self.called().map(|(_, signature)| signature)).collect()
+    }
+
+    /// Those that are called, and not fired by a write.
+    pub(super) fn called(&self) -> impl Iterator<Item = (&'static str, String)> {
+        [("write", "jsonb, bigint, jsonb"), ("settle", "jsonb, bigint"), ("put", PUT), ("get", GET)]
             .into_iter()
-            .chain([("put", PUT), ("get", "bigint, text")])
-            .map(|(what, arguments)| format!("{}({arguments})", self.function(what)));
-        called.chain(ours).collect()
+            .map(|(what, arguments)| (what, format!("{}({arguments})", self.function(what))))
     }
 
     /// What drops the functions of an earlier installation, and with them the triggers that
@@ -216,8 +221,9 @@ impl Layout {
     /// Notes, once, that the table has to be looked at; under a further condition.
     fn missed(&self, reason: &str, and: &str) -> String {
         format!(
-            "INSERT INTO dual.missed (name, reason) SELECT {name}, {reason}
-      WHERE NOT EXISTS (SELECT FROM dual.missed AS m WHERE m.name = {name}){and};",
+            "INSERT INTO {dual}.missed (name, reason) SELECT {name}, {reason}
+      WHERE NOT EXISTS (SELECT FROM {dual}.missed AS m WHERE m.name = {name}){and};",
+            dual = self.dual,
             name = quoted_text(self.name),
         )
     }
@@ -226,7 +232,7 @@ impl Layout {
     /// captured together with it, as if it were the same statement.) Anybody can say that `put` is
     /// writing: it counts only of a role that may call it, which could give its rows any stamps.
     fn mine(&self, rows: &str) -> String {
-        let (prefix, key) = (quoted_text(&format!(":{}:", self.name)), &self.key);
+        let (prefix, key) = (quoted_text(&format!(":{}:", self.label())), &self.key);
         let put = quoted_text(&format!("{}({PUT})", self.function("put")));
         format!(
             "  kept := own || {prefix};
@@ -311,7 +317,8 @@ impl Layout {
             &key,
             "n",
             &format!(
-                " FROM dual_new AS n, dual.installation AS i WHERE {key} IS DISTINCT FROM mine"
+                " FROM dual_new AS n, {}.installation AS i WHERE {key} IS DISTINCT FROM mine",
+                self.dual
             ),
         );
         format!("{}{birth}", self.keep_before(&key, "FROM dual_new AS n"))
@@ -331,7 +338,7 @@ impl Layout {
             self.keep_before(&old, ""),
             self.keep_before(&new, ""),
             self.death(&old, ""),
-            self.birth(&new, "NEW", " FROM dual.installation AS i"),
+            self.birth(&new, "NEW", &format!(" FROM {}.installation AS i", self.dual)),
         )
     }
 

@@ -39,11 +39,14 @@ impl Primary<'_> {
         let operation = "read PostgreSQL's conflict log";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let names: Vec<&str> = self.tables.iter().map(|table| table.layout.name).collect();
-        let sql = "SELECT table_name, key, register, winner, loser, winning, losing, \
-             floor(date_part('epoch', noted) * 1000)::bigint, reviewed FROM dual.conflict \
-             WHERE table_name = ANY ($2) ORDER BY id DESC LIMIT $1";
+        let sql = format!(
+            "SELECT table_name, key, register, winner, loser, winning, losing, \
+             floor(date_part('epoch', noted) * 1000)::bigint, reviewed FROM {}.conflict \
+             WHERE table_name = ANY ($2) ORDER BY id DESC LIMIT $1",
+            self.session.schema(),
+        );
         let parameters: [Parameter<'_>; 2] = [(&limit, Type::INT8), (&names, Type::TEXT_ARRAY)];
-        let rows = self.session.ask(operation, sql, &parameters).await?;
+        let rows = self.session.ask(operation, &sql, &parameters).await?;
         let mut entries = Vec::with_capacity(rows.len());
         for row in &rows {
             let (relation, register): (String, String) =
@@ -70,8 +73,9 @@ impl Primary<'_> {
     /// As for [`crate::store::postgres::Session::query`].
     pub async fn unreviewed_count(&self) -> Result<u64> {
         let operation = "count PostgreSQL's conflicts";
-        let sql = "SELECT count(*) FROM dual.conflict WHERE NOT reviewed";
-        let rows = self.session.ask(operation, sql, &[]).await?;
+        let sql =
+            format!("SELECT count(*) FROM {}.conflict WHERE NOT reviewed", self.session.schema());
+        let rows = self.session.ask(operation, &sql, &[]).await?;
         let count: i64 = column(rows.first().ok_or_else(|| unexpected(operation))?, 0, operation)?;
         u64::try_from(count).map_err(|_| unexpected(operation))
     }
@@ -81,9 +85,12 @@ impl Primary<'_> {
     /// # Errors
     /// As for [`crate::store::postgres::Session::query`].
     pub async fn review_all(&self) -> Result<u64> {
-        let sql = "WITH done AS (UPDATE dual.conflict SET reviewed = true WHERE NOT reviewed \
-                   RETURNING id) SELECT count(*) FROM done";
-        self.counted("review PostgreSQL's conflicts", sql, &[]).await
+        let sql = format!(
+            "WITH done AS (UPDATE {}.conflict SET reviewed = true WHERE NOT reviewed \
+             RETURNING id) SELECT count(*) FROM done",
+            self.session.schema()
+        );
+        self.counted("review PostgreSQL's conflicts", &sql, &[]).await
     }
 
     /// Removes entries that were noted so long ago, the oldest first and a few at a time; says how
@@ -94,10 +101,11 @@ impl Primary<'_> {
     pub async fn forget_conflicts(&self, keep: Duration) -> Result<u64> {
         // By number, as they were noted: what a file told late waits until it is among the oldest.
         let sql = format!(
-            "WITH done AS (DELETE FROM dual.conflict WHERE id IN \
-             (SELECT id FROM dual.conflict ORDER BY id LIMIT {CHUNK}) \
+            "WITH done AS (DELETE FROM {dual}.conflict WHERE id IN \
+             (SELECT id FROM {dual}.conflict ORDER BY id LIMIT {CHUNK}) \
              AND noted < clock_timestamp() - $1 * interval '1 second' RETURNING id) \
-             SELECT count(*) FROM done"
+             SELECT count(*) FROM done",
+            dual = self.session.schema(),
         );
         let seconds = keep.as_secs_f64();
         let parameters: [Parameter<'_>; 1] = [(&seconds, Type::FLOAT8)];
@@ -149,14 +157,17 @@ impl Primary<'_> {
 
     /// Writes entries in the session's transaction.
     pub(super) async fn note(&self, noted: &[Noted], operation: &'static str) -> Result<()> {
-        let sql = "INSERT INTO dual.conflict \
+        let sql = format!(
+            "INSERT INTO {}.conflict \
              (table_name, key, register, winner, loser, winning, losing, noted, reviewed) \
              SELECT table_name, key, register, winner, loser, winning, losing, \
              coalesce(to_timestamp(noted / 1000.0), clock_timestamp()), reviewed \
              FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], \
              $6::text[], $7::text[], $8::bigint[], $9::boolean[]) AS \
              v (table_name, key, register, winner, loser, winning, losing, noted, reviewed) \
-             ON CONFLICT DO NOTHING";
+             ON CONFLICT DO NOTHING",
+            self.session.schema(),
+        );
         for chunk in noted.chunks(CHUNK) {
             let known = chunk.iter().filter_map(|one| Some((self.tables.get(one.id.table)?, one)));
             let known: Vec<(&RemoteTable, &Noted)> = known.collect();
@@ -186,7 +197,7 @@ impl Primary<'_> {
                 (&moments, Type::INT8_ARRAY),
                 (&reviewed, Type::BOOL_ARRAY),
             ];
-            self.session.execute(operation, sql, &parameters).await?;
+            self.session.execute(operation, &sql, &parameters).await?;
         }
         Ok(())
     }

@@ -11,13 +11,15 @@ use super::row::Text;
 use super::{Header, Primary};
 use crate::phase::told;
 use crate::stamp::{Stamp, Writer};
-use crate::store::postgres::{Access, Call, Parameter};
+use crate::store::postgres::{Access, Call, Parameter, Session};
 use crate::sync::{Epoch, Snapshot, Token};
 use crate::{Error, Kind, Result, Store};
 
 /// One value, as [`Header::read`] takes it; none without an installation. `$1` is the file as
 /// text, `$2` what [`Primary::relations`] says.
-pub(super) const HEADER: &str = "SELECT dual.header($1::text::uuid, $2)";
+pub(super) fn header(session: &Session) -> String {
+    format!("SELECT {}.header($1::text::uuid, $2)", session.schema())
+}
 
 /// How many texts there are in a header.
 pub(super) const HEADER_TEXTS: usize = 11;
@@ -28,7 +30,7 @@ const GAPS: &str = "gaps";
 const OPERATION: &str = "look at PostgreSQL's state";
 
 impl Header {
-    /// Reads the answer to [`HEADER`], texts in the order of `dual.header`.
+    /// Reads the answer to [`header`], texts in the order of `dual.header`.
     ///
     /// # Errors
     /// About the schema if there is no installation; internal if the answer has another form.
@@ -37,7 +39,7 @@ impl Header {
             return Err(Error::new(
                 Kind::Schema(Store::Postgres),
                 OPERATION,
-                "dual.installation is empty",
+                "the installation has no row",
             )
             .with_hint("run `dual init --apply`"));
         };
@@ -69,7 +71,7 @@ impl Primary<'_> {
     /// What belongs to the epoch, by name.
     pub(super) fn relations(&self) -> Vec<String> {
         let tables = self.tables.iter().flat_map(|table| table.layout.relations());
-        std::iter::once("dual.token".to_owned()).chain(tables).collect()
+        std::iter::once(format!("{}.token", self.session.schema())).chain(tables).collect()
     }
 
     /// Who the server is, without rows; one round trip.
@@ -94,10 +96,11 @@ impl Primary<'_> {
         let relations = self.relations();
         let file = self.file.to_string();
         let parameters: [Parameter<'_>; 2] = [(&file, Type::TEXT), (&relations, Type::TEXT_ARRAY)];
+        let sql = header(self.session);
         let rows = if alone {
-            self.session.ask(OPERATION, HEADER, &parameters).await?
+            self.session.ask(OPERATION, &sql, &parameters).await?
         } else {
-            self.session.query(OPERATION, HEADER, &parameters).await?
+            self.session.query(OPERATION, &sql, &parameters).await?
         };
         let answer: Option<Vec<Text>> = rows.first().map(|row| get(row, 0)).transpose()?;
         Header::read(answer.as_deref(), &relations)
@@ -116,9 +119,12 @@ impl Primary<'_> {
         // Not the file's: that one is written down, and a copy of the file can give it once more
         // to a server that was restored meanwhile.
         let own_life = text(Token(random()));
+        let dual = self.session.schema();
+        let known = format!(
+            "INSERT INTO {dual}.token (file, token) VALUES ($1::text::uuid, $2::text::uuid)"
+        );
         let life = Call {
-            sql: "INSERT INTO dual.token (file, token) VALUES ($1::text::uuid, $2::text::uuid) \
-                  ON CONFLICT (file) DO NOTHING",
+            sql: &format!("{known} ON CONFLICT (file) DO NOTHING"),
             parameters: &[(&Uuid::nil().to_string(), Type::TEXT), (&own_life, Type::TEXT)],
         };
         let both: [Parameter<'_>; 2] = [(&file, Type::TEXT), (&fresh, Type::TEXT)];
@@ -126,17 +132,18 @@ impl Primary<'_> {
             [(&file, Type::TEXT), (&fresh, Type::TEXT), (&seen, Type::TEXT)];
         let own = if seen.is_none() {
             Call {
-                sql: "INSERT INTO dual.token (file, token) \
-                      VALUES ($1::text::uuid, $2::text::uuid) \
-                      ON CONFLICT (file) DO UPDATE SET token = excluded.token \
-                      WHERE token.token = excluded.token RETURNING true",
+                sql: &format!(
+                    "{known} ON CONFLICT (file) DO UPDATE SET token = excluded.token \
+                     WHERE token.token = excluded.token RETURNING true"
+                ),
                 parameters: &both,
             }
         } else {
             Call {
-                sql: "UPDATE dual.token SET token = $2::text::uuid \
-                      WHERE file = $1::text::uuid \
-                      AND token IN ($3::text::uuid, $2::text::uuid) RETURNING true",
+                sql: &format!(
+                    "UPDATE {dual}.token SET token = $2::text::uuid WHERE file = $1::text::uuid \
+                     AND token IN ($3::text::uuid, $2::text::uuid) RETURNING true"
+                ),
                 parameters: &three,
             }
         };
@@ -157,11 +164,14 @@ impl Primary<'_> {
         let wanted: Vec<i32> = numbers.iter().map(|writer| writer.number().into()).collect();
         // As nearly always: a process takes over the number of one that is gone. Nobody gives
         // back what it has claimed, so there is nothing to lock.
+        let dual = session.schema();
         let held = session
             .ask(
                 operation,
-                "SELECT FROM unnest($1) AS n WHERE NOT EXISTS (SELECT FROM dual.writer AS w \
-                 WHERE w.number = n AND w.file = $2::text::uuid)",
+                &format!(
+                    "SELECT FROM unnest($1) AS n WHERE NOT EXISTS (SELECT FROM {dual}.writer AS w \
+                 WHERE w.number = n AND w.file = $2::text::uuid)"
+                ),
                 &[(&wanted, Type::INT4_ARRAY), (&file, Type::TEXT)],
             )
             .await?;
@@ -170,21 +180,27 @@ impl Primary<'_> {
         }
         session.begin(operation).await?;
         // Nobody else may take what is found to be free.
-        session.batch(operation, "LOCK TABLE dual.writer IN SHARE ROW EXCLUSIVE MODE").await?;
+        session
+            .batch(operation, &format!("LOCK TABLE {dual}.writer IN SHARE ROW EXCLUSIVE MODE"))
+            .await?;
         let own: [Parameter<'_>; 2] = [(&wanted, Type::INT4_ARRAY), (&file, Type::TEXT)];
         session
             .execute(
                 operation,
-                "INSERT INTO dual.writer (number, file) SELECT DISTINCT n, $2::text::uuid \
-                 FROM unnest($1) AS n ON CONFLICT (number) DO NOTHING",
+                &format!(
+                    "INSERT INTO {dual}.writer (number, file) SELECT DISTINCT n, $2::text::uuid \
+                 FROM unnest($1) AS n ON CONFLICT (number) DO NOTHING"
+                ),
                 &own,
             )
             .await?;
         let foreign = session
             .query(
                 operation,
-                "SELECT number FROM dual.writer WHERE number = ANY ($1) \
-                 AND file <> $2::text::uuid ORDER BY number",
+                &format!(
+                    "SELECT number FROM {dual}.writer WHERE number = ANY ($1) \
+                 AND file <> $2::text::uuid ORDER BY number"
+                ),
                 &own,
             )
             .await?;
@@ -193,17 +209,19 @@ impl Primary<'_> {
         let free = session
             .query(
                 operation,
-                "INSERT INTO dual.writer (number, file) SELECT n, $2::text::uuid \
+                &format!(
+                    "INSERT INTO {dual}.writer (number, file) SELECT n, $2::text::uuid \
                  FROM generate_series(1, 16383) AS n \
-                 WHERE NOT EXISTS (SELECT FROM dual.writer AS w WHERE w.number = n) \
-                 ORDER BY random() LIMIT $1 RETURNING number",
+                 WHERE NOT EXISTS (SELECT FROM {dual}.writer AS w WHERE w.number = n) \
+                 ORDER BY random() LIMIT $1 RETURNING number"
+                ),
                 &[(&count, Type::INT8), (&file, Type::TEXT)],
             )
             .await?;
         if free.len() < foreign.len() {
             session.rollback(operation).await?;
             return Err(Error::new(Kind::Configuration, operation, "all numbers are taken")
-                .with_hint("delete the rows of files that are gone from dual.writer"));
+                .with_hint(format!("delete the rows of files that are gone from {dual}.writer")));
         }
         session.commit(operation).await?;
         foreign.iter().zip(&free).map(|(old, new)| Ok((writer(old)?, writer(new)?))).collect()
@@ -215,11 +233,14 @@ impl Primary<'_> {
     /// As for [`crate::store::postgres::Session::query`].
     pub async fn sign(&self, cursor: Option<&Snapshot>) -> Result<()> {
         let (file, cursor) = (self.file.to_string(), cursor.map(Snapshot::to_string));
-        let sql = "INSERT INTO dual.node (file, seen, cursor) \
-                   VALUES ($1::text::uuid, clock_timestamp(), $2) ON CONFLICT (file) \
-                   DO UPDATE SET seen = excluded.seen, cursor = excluded.cursor";
+        let sql = format!(
+            "INSERT INTO {}.node (file, seen, cursor) \
+             VALUES ($1::text::uuid, clock_timestamp(), $2) ON CONFLICT (file) \
+             DO UPDATE SET seen = excluded.seen, cursor = excluded.cursor",
+            self.session.schema()
+        );
         let parameters: [Parameter<'_>; 2] = [(&file, Type::TEXT), (&cursor, Type::TEXT)];
-        self.session.repeat("leave word on PostgreSQL", sql, &parameters).await.map(|_| ())
+        self.session.repeat("leave word on PostgreSQL", &sql, &parameters).await.map(|_| ())
     }
 }
 

@@ -6,7 +6,7 @@ use super::row::{BY_KEY, column, unexpected};
 use super::{Poll, Primary, RemoteRow, RemoteTable};
 use crate::Result;
 use crate::schema::RowId;
-use crate::store::postgres::capture::{Drift, Layout};
+use crate::store::postgres::capture::Drift;
 use crate::store::postgres::{Parameter, both, every};
 use crate::sync::Snapshot;
 use crate::value::PORTION;
@@ -134,12 +134,12 @@ impl Primary<'_> {
             "SELECT k.name IS NOT NULL, \
              coalesce(f.target = k.target AND f.triggers = k.triggers, false), \
              coalesce(f.columns = k.columns, false) \
-             FROM (SELECT $2::text AS name) AS n LEFT JOIN dual.tracked AS k ON k.name = n.name \
+             FROM (SELECT $1::text AS name) AS n LEFT JOIN {}.tracked AS k ON k.name = n.name \
              LEFT JOIN ({}) AS f (target, triggers, columns) ON true",
+            self.session.schema(),
             table.layout.fingerprint(),
         );
-        let (names, name) = (Layout::trigger_names(), table.layout.name);
-        let parameters: [Parameter<'_>; 2] = [(&names, Type::TEXT_ARRAY), (&name, Type::TEXT)];
+        let parameters: [Parameter<'_>; 1] = [(&table.layout.name, Type::TEXT)];
         let rows = self.session.query(OPERATION, &sql, &parameters).await?;
         let Some(row) = rows.first() else { return Ok(Drift::Absent) };
         let (tracked, same, columns): (bool, bool, bool) =

@@ -3,9 +3,10 @@
 
 use tokio_postgres::types::Type;
 
-use super::row::{column, unexpected};
+use super::row::column;
 use crate::Result;
 use crate::schema::{Table, quoted};
+use crate::store::postgres::capture::has;
 use crate::store::postgres::{Catalog, Session};
 
 const OPERATION: &str = "look for the tracked table in PostgreSQL";
@@ -34,7 +35,7 @@ pub(super) struct Known {
 
 /// `$1` the name, `$2` the table to which the user's search path leads, `$3` the sidecar. An installation of an
 /// earlier format knows the table by its object id alone.
-const KNOWN: &str = "WITH k AS (SELECT to_jsonb(t) AS j FROM dual.tracked AS t WHERE t.name = $1), \
+const KNOWN: &str = "WITH k AS (SELECT to_jsonb(t) AS j FROM {dual}.tracked AS t WHERE t.name = $1), \
      r AS (SELECT (j ->> 'target')::oid AS target, j ->> 'relation' AS relation FROM k) \
      SELECT r.target, r.relation, \
      (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class AS c \
@@ -54,17 +55,15 @@ impl Known {
     /// As for [`Session::query`].
     pub(super) async fn read(session: &Session, table: &Table, sidecar: &str) -> Result<Known> {
         let unknown = Known { identity: Identity::Untracked, columns: Vec::new(), shadowed: None };
-        let there = "SELECT to_regclass('dual.tracked') IS NOT NULL";
-        let rows = session.query(OPERATION, there, &[]).await?;
-        let any: bool = column(rows.first().ok_or_else(|| unexpected(OPERATION))?, 0, OPERATION)?;
-        if !any {
+        if !has(session, "tracked").await? {
             return Ok(unknown);
         }
         let (name, path) = (table.name(), quoted(table.name()));
         let (first, _) = Catalog::led(session, table).await?;
         let parameters: [crate::store::postgres::Parameter<'_>; 3] =
             [(&name, Type::TEXT), (&first, Type::OID), (&sidecar, Type::TEXT)];
-        let rows = session.query(OPERATION, KNOWN, &parameters).await?;
+        let sql = KNOWN.replace("{dual}", session.schema());
+        let rows = session.query(OPERATION, &sql, &parameters).await?;
         let Some(row) = rows.first() else { return Ok(unknown) };
         let target: u32 = column(row, 0, OPERATION)?;
         let relation: Option<String> = column(row, 1, OPERATION)?;

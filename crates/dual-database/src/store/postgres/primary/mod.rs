@@ -19,6 +19,7 @@ mod put;
 mod range;
 mod read;
 mod row;
+mod script;
 mod trial;
 mod unseen;
 mod write;
@@ -37,9 +38,10 @@ pub(crate) use digest::digest_of;
 pub use doorbell::Listener;
 pub use pool::{Pool, Pooled};
 pub use prepare::{Found, Prepared, prepare};
-pub(crate) use prepare::{Planned, plan_known};
+pub(crate) use prepare::{Planned, may_run, plan_known};
 pub use purge::PurgeMark;
 pub use push::LOCKED;
+pub(crate) use script::{grant, known_role, script};
 pub(crate) use trial::{Trial, try_out};
 
 /// A table with what stands beside it on the server.

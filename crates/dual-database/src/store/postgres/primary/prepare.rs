@@ -5,9 +5,12 @@ use std::sync::Arc;
 use super::RemoteTable;
 use super::identity::{Identity, Known};
 use crate::merge::Defaults;
-use crate::schema::{Column, Making, Role, Table, quoted};
+use crate::schema::{Column, Making, Role, Table};
 use crate::store::postgres::adopt::plan_table;
-use crate::store::postgres::capture::{Drift, Layout, SCHEMA_LOCK, allowed, drift, install};
+use crate::store::postgres::capture::{
+    Drift, Layout, Standing, drift, install, is_renewable, not_kept_elsewhere, of_ours, permit,
+    renew, schema_locked,
+};
 use crate::store::postgres::{Catalog, Plan, Session, is_confirmed};
 use crate::{Error, Kind, Result, Store};
 
@@ -46,7 +49,7 @@ impl Prepared {
 }
 
 /// Looks for the tables and what stands beside them, and makes what is missing, as far as `making`
-/// allows it: the tables and columns, if additions are enough; the schema `dual`; the triggers, where
+/// and the rights of this role allow it: the tables and columns, if additions are enough; the schema `dual`; the triggers, where
 /// they are missing or others. Nothing is locked if nothing is missing. Can be repeated, and done by several nodes
 /// at once: they wait for each other.
 ///
@@ -93,6 +96,8 @@ struct Survey {
     plan: Plan,
     layout: Layout,
     found: Found,
+    /// This role may install: else it may only run what is there.
+    installs: bool,
 }
 
 impl Survey {
@@ -109,7 +114,9 @@ async fn look(session: &Session, tables: &[Table], making: Making) -> Result<Vec
 }
 
 async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<Vec<Survey>> {
-    of_the_same_owner(session).await?;
+    let standing = Standing::read(session).await?;
+    standing.check(session)?;
+    may_run(session, tables, &standing).await?;
     let mut surveys = Vec::with_capacity(tables.len());
     for table in tables {
         let asked = making == Making::Everything;
@@ -119,8 +126,14 @@ async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<V
         }
         let layout = Layout::new(table, &plan.target).within(session);
         let drift = drift(session, &layout).await?;
+        if drift != Drift::None {
+            not_kept_elsewhere(session, &layout).await?;
+            if !standing.installs && !is_renewable(session, &layout).await? {
+                return Err(standing.for_the_owner(session, &layout.target));
+            }
+        }
         let found = Found { drift, steps: Vec::new(), adopted: 0, shadowed };
-        surveys.push(Survey { plan, layout, found });
+        surveys.push(Survey { plan, layout, found, installs: standing.installs });
     }
     Ok(surveys)
 }
@@ -144,7 +157,7 @@ pub(crate) async fn plan_known(
     table: &Table,
     is_asked: bool,
 ) -> Result<Planned> {
-    let sidecar = Layout::new(table, "").sidecar().to_owned();
+    let sidecar = Layout::new(table, "").within(session).sidecar().to_owned();
     let known = Known::read(session, table, &sidecar).await?;
     let mut catalog = known.catalog(session, table).await?;
     if let Identity::Dropped { schema: Some(schema), .. } = &known.identity {
@@ -191,48 +204,40 @@ pub(crate) async fn plan_known(
     Ok(Planned { plan, catalog, shadowed: known.shadowed })
 }
 
-/// The schema `dual` belongs to the role that made it; its functions are nobody else's to call.
-pub(super) async fn of_the_same_owner(session: &Session) -> Result<()> {
-    let sql = "SELECT nspowner::regrole::text, pg_has_role(nspowner, 'USAGE') \
-               FROM pg_namespace WHERE nspname = 'dual'";
-    let rows = session.query(OPERATION, sql, &[]).await?;
-    let Some(row) = rows.first() else {
-        let sql = "SELECT has_database_privilege(current_database(), 'CREATE')";
-        let rows = session.query(OPERATION, sql, &[]).await?;
-        if rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
-            return Ok(());
-        }
-        let database = quoted(session.database());
-        let message = format!("no right to make the schema dual in {database}");
-        return Err(allowed(Error::new(Kind::AccessDenied, OPERATION, message), session));
-    };
-    let unexpected = |_| Error::new(Kind::Internal, OPERATION, "the owner of dual is not told");
-    let owner: String = row.try_get(0).map_err(unexpected)?;
-    if row.try_get(1).map_err(unexpected)? {
+/// Refuses a role that may not install and lacks a right to run what is installed.
+///
+/// # Errors
+/// Access denied, with the statements that help.
+pub(crate) async fn may_run(
+    session: &Session,
+    tables: &[Table],
+    standing: &Standing,
+) -> Result<()> {
+    if standing.installs || !standing.is_installed {
         return Ok(());
     }
-    let user = quoted(session.user());
-    let message = format!("the schema dual belongs to {owner}, to which {user} does not belong");
-    Err(Error::new(Kind::AccessDenied, OPERATION, message)
-        .with_hint(format!("connect as {owner}, which has joined the tables")))
+    let layouts = tables.iter().map(|table| Layout::new(table, "").within(session));
+    permit(session, &of_ours(session.schema(), &layouts.collect::<Vec<_>>())).await
 }
 
 async fn make(session: &Session, tables: &[Table], making: Making) -> Result<Prepared> {
     session.begin(OPERATION).await?;
     is_confirmed(session, OPERATION).await?;
-    let lock = format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})");
-    session.batch(OPERATION, &lock).await?;
+    session.batch(OPERATION, &schema_locked()).await?;
     // Somebody else may have made it while this waited.
     let mut surveys = survey(session, tables, making).await?;
     for survey in &mut surveys {
         for step in &survey.plan.steps {
-            session.batch(OPERATION, &step.sql).await?;
+            session.batch(OPERATION, &step.statement()).await?;
             survey.found.steps.push(step.what.clone());
         }
         // The steps may have changed the columns; a sequence that was set has not, and another
         // installation would be another epoch.
         if drift(session, &survey.layout).await? != Drift::None {
-            survey.found.adopted = install(session, &survey.layout).await?;
+            survey.found.adopted = match survey.installs {
+                true => install(session, &survey.layout).await?,
+                false => renew(session, &survey.layout).await?,
+            };
             survey.found.steps.push(format!("capture {}", survey.plan.target));
         }
     }

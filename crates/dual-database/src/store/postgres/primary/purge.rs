@@ -31,7 +31,7 @@ impl Primary<'_> {
     /// As for [`crate::store::postgres::Session::commit`].
     pub async fn forget_future_ids(&self) -> Result<()> {
         let operation = "forget the transaction ids of another history";
-        let future = "txid_snapshot_xmax(txid_current_snapshot())";
+        let (dual, future) = (self.session.schema(), "txid_snapshot_xmax(txid_current_snapshot())");
         let found: Vec<String> = self
             .tables
             .iter()
@@ -39,7 +39,7 @@ impl Primary<'_> {
                 let sidecar = &table.layout.sidecar;
                 format!("EXISTS (SELECT FROM {sidecar} WHERE txid >= {future})")
             })
-            .chain([format!("EXISTS (SELECT FROM dual.installation WHERE purged >= {future})")])
+            .chain([format!("EXISTS (SELECT FROM {dual}.installation WHERE purged >= {future})")])
             .collect();
         let sql = format!("SELECT {}", found.join(" OR "));
         let rows = self.session.ask(operation, &sql, &[]).await?;
@@ -55,7 +55,7 @@ impl Primary<'_> {
             sql.push_str(&format!("UPDATE {sidecar} SET txid = 0 WHERE txid >= {future};"));
         }
         sql.push_str(&format!(
-            "UPDATE dual.installation SET purged = NULL WHERE purged >= {future}"
+            "UPDATE {dual}.installation SET purged = NULL WHERE purged >= {future}"
         ));
         self.session.begin(operation).await?;
         match self.session.batch(operation, &sql).await {
@@ -136,10 +136,11 @@ impl Primary<'_> {
         let sql = format!(
             "WITH gone AS (DELETE FROM {sidecar} WHERE key = ANY ($2) AND {condition} \
                RETURNING txid), \
-             noted AS (UPDATE dual.installation SET horizon = greatest(horizon, $1), \
+             noted AS (UPDATE {dual}.installation SET horizon = greatest(horizon, $1), \
                purged = greatest(purged, (SELECT max(txid) FROM gone)) \
                WHERE EXISTS (SELECT FROM gone)) \
-             SELECT count(*) FROM gone"
+             SELECT count(*) FROM gone",
+            dual = self.session.schema(),
         );
         let parameters: [Parameter<'_>; 2] = [(&horizon, Type::INT8), (&keys, Type::INT8_ARRAY)];
         self.session.begin(operation).await?;

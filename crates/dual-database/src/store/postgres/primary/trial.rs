@@ -3,10 +3,11 @@
 
 use tokio_postgres::types::Type;
 
-use super::prepare::of_the_same_owner;
 use super::row::{column, unexpected};
 use crate::schema::Table;
-use crate::store::postgres::capture::{Layout, permitted, place};
+use crate::store::postgres::capture::{
+    Drift, Layout, Standing, drift, is_renewable, permitted, place,
+};
 use crate::store::postgres::{Parameter, Plan, Session, is_confirmed};
 use crate::{Error, Kind, Result, Store};
 
@@ -56,9 +57,18 @@ pub(crate) async fn try_out(session: &Session, table: &Table, plan: &Plan) -> Re
 /// The rights that are missing, all at once: whoever may grant them is asked once.
 async fn lacking(session: &Session, layout: &Layout) -> Result<Vec<Error>> {
     let mut lacking = Vec::new();
-    match of_the_same_owner(session).await {
-        Err(error) if error.kind() == Kind::AccessDenied => lacking.push(error),
-        outcome => outcome?,
+    let standing = Standing::read(session).await?;
+    match standing.check(session) {
+        Err(error) => lacking.push(error),
+        Ok(()) if !standing.installs => {
+            let is_mended = drift(session, layout).await? == Drift::None
+                || is_renewable(session, layout).await?;
+            if !is_mended {
+                lacking.push(standing.for_the_owner(session, &layout.target));
+            }
+            return Ok(lacking);
+        }
+        Ok(()) => {}
     }
     let sql = "SELECT coalesce(has_table_privilege(to_regclass($1), 'TRIGGER'), true)";
     let target = layout.target.as_str();
@@ -75,8 +85,10 @@ async fn lacking(session: &Session, layout: &Layout) -> Result<Vec<Error>> {
 async fn go(session: &Session, layout: &Layout, plan: &Plan) -> Result<()> {
     session.batch(OPERATION, SHORT).await?;
     for step in plan.steps.iter().filter(|step| !step.sets_sequence()) {
-        session.batch(OPERATION, &step.sql).await?;
+        session.batch(OPERATION, &step.statement()).await?;
     }
-    place(session, layout).await?;
+    if Standing::read(session).await?.installs {
+        place(session, layout).await?;
+    }
     is_confirmed(session, OPERATION).await
 }

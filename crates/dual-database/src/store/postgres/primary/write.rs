@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::epoch::HEADER;
+use super::epoch::header;
 use super::row::{Parts, Text, column, unexpected};
 use super::{Header, Primary, Refused, RemoteTable, Written, WrittenRow};
 use crate::merge::{Admission, Change, Register, Version};
@@ -67,11 +67,12 @@ impl Primary<'_> {
                 [(&step.changes, Type::TEXT), (&proposal, Type::INT8), (&step.reads, Type::TEXT)]
             })
             .collect();
-        let header: [Parameter<'_>; 2] = [(&file, Type::TEXT), (&relations, Type::TEXT_ARRAY)];
+        let asked: [Parameter<'_>; 2] = [(&file, Type::TEXT), (&relations, Type::TEXT_ARRAY)];
         let steps_sent = steps.iter().zip(&parameters);
         let mut calls: Vec<Call<'_>> =
             steps_sent.map(|(step, parameters)| Call { sql: &step.sql, parameters }).collect();
-        calls.push(Call { sql: HEADER, parameters: &header });
+        let look = header(self.session);
+        calls.push(Call { sql: &look, parameters: &asked });
         let mut answers = match self.send(&calls).await? {
             Ok(answers) => answers,
             Err(refused) => return Ok(Err(refused)),

@@ -26,6 +26,7 @@ use transact::{DURABLE, SNAPSHOT};
 use super::connect::{Connected, connect};
 use super::copy::{CopyIn, CopyOut};
 use super::failure::{Peer, ServerError, commit_unknown, leaves_commit_open, misuse, standby};
+use super::schema_name::SchemaName;
 use super::url::Settings;
 use crate::{Error, Result};
 
@@ -61,6 +62,7 @@ pub struct Session {
     version: u32,
     takes_any_bytes: bool,
     path: String,
+    schema: SchemaName,
     state: AtomicU8,
 }
 
@@ -92,6 +94,7 @@ impl Session {
             version,
             takes_any_bytes,
             path,
+            schema: settings.schema().clone(),
             state,
         })
     }
@@ -119,6 +122,18 @@ impl Session {
     #[must_use]
     pub fn database(&self) -> &str {
         &self.peer.database
+    }
+
+    /// The schema in which everything of ours stands, as it stands in SQL.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        self.schema.sql()
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn schema_name(&self) -> &str {
+        self.schema.name()
     }
 
     /// `host:port` of the server that answered.

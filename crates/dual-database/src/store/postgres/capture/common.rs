@@ -1,0 +1,156 @@
+//! What every installation has, whatever its tables. Pure text.
+
+use crate::schema::{quoted_body, quoted_text};
+
+/// The version of everything in the schema of ours.
+pub const FORMAT: i32 = 5;
+
+/// A statement that is run if a condition holds, as one.
+pub(in crate::store::postgres) fn guarded(condition: &str, statement: &str) -> String {
+    let body = format!(" BEGIN IF {condition} THEN {statement}; END IF; END ");
+    format!("DO {}", quoted_body(&body))
+}
+
+/// What makes the schema. Who may not make any cannot even say `IF NOT EXISTS`.
+pub(super) fn make_schema(dual: &str) -> String {
+    let missing = format!("to_regnamespace({}) IS NULL", quoted_text(dual));
+    guarded(&missing, &format!("CREATE SCHEMA {dual}"))
+}
+
+/// What makes the record of imports.
+pub(super) fn import_run(dual: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {dual}.import_run (\n  \
+           run_id text PRIMARY KEY,\n  source text NOT NULL,\n  \
+           position bigint GENERATED ALWAYS AS IDENTITY\n)"
+    )
+}
+
+/// What stops where a newer version of this program has installed more than this one knows.
+pub(in crate::store::postgres) fn no_newer(dual: &str) -> String {
+    let installation = format!("{dual}.installation");
+    let raise = format!(
+        "IF (SELECT i.format FROM {installation} AS i) > {FORMAT} THEN RAISE EXCEPTION \
+         'the installation is of a newer format than {FORMAT}: nothing was changed'; END IF"
+    );
+    guarded(&format!("to_regclass({}) IS NOT NULL", quoted_text(&installation)), &raise)
+}
+
+/// The tables and the function that every installation has: each statement can be repeated.
+///
+/// `token` is UNLOGGED so that crash recovery, promotion and a restore empty it.
+/// It is keyed by the file; the nil uuid has the server's own. `missed` names the tables of which a
+/// change could not be captured. `node` and the cursors in it are for people to look at. What was there
+/// before anybody looked has the same stamps (up to 3) in every file that joins: in the log it is told
+/// apart by its value. The installation's id is made there, for whoever runs this twice on two servers.
+pub(super) fn common(dual: &str) -> Vec<String> {
+    let made = [
+        "CREATE TABLE IF NOT EXISTS {dual}.installation (\n  \
+           one boolean PRIMARY KEY DEFAULT true CHECK (one),\n  \
+           format integer NOT NULL,\n  \
+           id uuid NOT NULL,\n  \
+           horizon bigint NOT NULL DEFAULT 0,\n  \
+           purged bigint,\n  \
+           gaps bigint NOT NULL DEFAULT 0\n)",
+        "ALTER TABLE {dual}.installation ADD COLUMN IF NOT EXISTS gaps bigint NOT NULL DEFAULT 0",
+        "CREATE TABLE IF NOT EXISTS {dual}.tracked (\n  \
+           name text PRIMARY KEY,\n  \
+           target oid NOT NULL,\n  \
+           triggers text NOT NULL,\n  \
+           columns text NOT NULL,\n  \
+           relation text\n)",
+        "ALTER TABLE {dual}.tracked ADD COLUMN IF NOT EXISTS relation text",
+        "CREATE TABLE IF NOT EXISTS {dual}.missed (\n  \
+           name text NOT NULL,\n  \
+           reason text NOT NULL,\n  \
+           noted timestamptz NOT NULL DEFAULT clock_timestamp()\n)",
+        "CREATE UNLOGGED TABLE IF NOT EXISTS {dual}.token (\n  \
+           file uuid PRIMARY KEY,\n  \
+           token uuid NOT NULL\n)",
+        "CREATE TABLE IF NOT EXISTS {dual}.node (\n  \
+           file uuid PRIMARY KEY,\n  \
+           seen timestamptz NOT NULL,\n  \
+           cursor text\n)",
+        "CREATE TABLE IF NOT EXISTS {dual}.writer (\n  \
+           number integer PRIMARY KEY CHECK (number BETWEEN 1 AND 16383),\n  \
+           file uuid NOT NULL,\n  \
+           claimed timestamptz NOT NULL DEFAULT clock_timestamp()\n)",
+        "CREATE TABLE IF NOT EXISTS {dual}.conflict (\n  \
+           id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n  \
+           table_name text NOT NULL,\n  \
+           key bigint NOT NULL,\n  \
+           register text NOT NULL,\n  \
+           winner bigint NOT NULL,\n  \
+           loser bigint NOT NULL,\n  \
+           winning text,\n  \
+           losing text,\n  \
+           noted timestamptz NOT NULL DEFAULT clock_timestamp(),\n  \
+           reviewed boolean NOT NULL DEFAULT false\n)",
+        "ALTER TABLE {dual}.conflict \
+           DROP CONSTRAINT IF EXISTS conflict_table_name_key_register_winner_loser_key",
+        "CREATE UNIQUE INDEX IF NOT EXISTS conflict_once ON {dual}.conflict \
+           (table_name, key, register, winner, loser, \
+           (CASE WHEN loser <= 3 THEN md5(coalesce(losing, '')) ELSE '' END))",
+        "DROP FUNCTION IF EXISTS {dual}.header(uuid, text[])",
+    ];
+    let mut statements = vec![make_schema(dual), no_newer(dual)];
+    statements.extend(made.map(|sql| sql.replace("{dual}", dual)));
+    statements.extend([
+        import_run(dual),
+        header(dual),
+        format!("REVOKE ALL ON FUNCTION {dual}.header(uuid, text[]) FROM PUBLIC"),
+        format!(
+            "INSERT INTO {dual}.installation (format, id) SELECT {FORMAT}, md5(concat_ws(' ', \
+             random(), random(), clock_timestamp(), pg_backend_pid(), c.system_identifier, \
+             current_database()))::uuid FROM pg_control_system() AS c \
+             ON CONFLICT (one) DO UPDATE SET format = excluded.format"
+        ),
+    ]);
+    statements
+}
+
+/// What every look at the server tells, in one snapshot, as text (`primary/epoch.rs`): `file` asks, `relations` are functions
+/// (a name with parentheses) and tables whose object ids belong to the epoch, and after them the number
+/// of times that rows were found to be taken away past the triggers. No row without an installation.
+///
+/// A function, because its plan is kept for the session, and because on a standby it has to
+/// refuse before it touches an unlogged table. It refuses, too, while a COMMIT of this role's has waited
+/// for a second for a synchronous standby: another one would wait as well, with all its locks, and no
+/// time-out of the server's ends that.
+fn header(dual: &str) -> String {
+    let body = format!(
+        "
+BEGIN
+  IF pg_is_in_recovery() THEN
+    RAISE EXCEPTION 'the server is in recovery' USING ERRCODE = '25006';
+  END IF;
+  IF current_setting('synchronous_standby_names') <> '' THEN
+    IF EXISTS (SELECT FROM pg_stat_get_activity(NULL) AS a WHERE a.wait_event = 'SyncRep'
+        AND a.query_start < clock_timestamp() - interval '1 s') THEN
+      RAISE EXCEPTION 'commits wait for a synchronous standby' USING ERRCODE = 'DU008';
+    END IF;
+  END IF;
+  RETURN QUERY SELECT ARRAY[
+    (SELECT t.token::text FROM {dual}.token AS t WHERE t.file = header.file),
+    (SELECT t.token::text FROM {dual}.token AS t
+      WHERE t.file = '00000000-0000-0000-0000-000000000000'),
+    left(pg_walfile_name(pg_current_wal_lsn()), 8),
+    (SELECT c.system_identifier::text FROM pg_control_system() AS c),
+    (SELECT d.oid::text FROM pg_database AS d WHERE d.datname = current_database()),
+    (SELECT string_agg(coalesce(CASE WHEN r.name LIKE '%()' THEN to_regprocedure(r.name)::oid
+        ELSE to_regclass(r.name)::oid END, 0)::text, ' ' ORDER BY r.at)
+      FROM unnest(relations) WITH ORDINALITY AS r (name, at)) || ' ' || i.gaps,
+    i.id::text, txid_current_snapshot()::text,
+    floor(date_part('epoch', clock_timestamp()) * 1000)::bigint::text, i.horizon::text,
+    i.purged::text]
+  FROM {dual}.installation AS i;
+END
+"
+    );
+    let head = format!(
+        "CREATE FUNCTION {dual}.header(file uuid, relations text[])
+RETURNS SETOF text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off AS "
+    );
+    head + &quoted_body(&body)
+}

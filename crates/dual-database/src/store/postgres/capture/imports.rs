@@ -1,0 +1,52 @@
+//! The record of imports, which stands with the installation: what became of a COMMIT whose answer was
+//! lost is looked up in it.
+
+use super::common::{import_run, make_schema};
+use super::grants::of_import;
+use super::install::has;
+use super::standing::{Standing, permit};
+use crate::Result;
+use crate::store::postgres::Session;
+
+const RECORD: &str = "import_run";
+
+/// Whether there is a record that this role may read.
+///
+/// # Errors
+/// As for [`Session::query`].
+pub async fn has_record_of_imports(session: &Session) -> Result<bool> {
+    has(session, RECORD).await
+}
+
+/// Whether this role may import into `target`, a table as it stands in SQL: it has the record and may
+/// write in it, or may make one.
+///
+/// # Errors
+/// Access denied, with the statements that give what is lacking; configuration if the schema of ours
+/// is somebody else's; else as for [`Session::query`].
+pub async fn may_record_imports(session: &Session, target: &str) -> Result<()> {
+    let standing = Standing::read(session).await?;
+    standing.check(session)?;
+    if standing.installs {
+        return Ok(());
+    }
+    permit(session, &of_import(session.schema())).await?;
+    match has(session, RECORD).await? {
+        true => Ok(()),
+        false => Err(standing.for_the_owner(session, target)),
+    }
+}
+
+/// Makes the record, in the session's transaction, if there is none; says whether it did.
+///
+/// # Errors
+/// As for [`Session::batch`].
+pub async fn make_record_of_imports(session: &Session) -> Result<bool> {
+    let operation = "make the record of runs";
+    if has(session, RECORD).await? {
+        return Ok(false);
+    }
+    session.batch(operation, &make_schema(session.schema())).await?;
+    session.batch(operation, &import_run(session.schema())).await?;
+    Ok(true)
+}

@@ -1,0 +1,87 @@
+//! What an installation is made of, as a list of statements: the same for `dual init --apply`, which
+//! runs them, and for `dual init --sql`, which prints them. Each can be repeated. Pure text.
+
+use super::common::{common, guarded, no_newer};
+use super::install::SCHEMA_LOCK;
+use super::layout::Layout;
+use crate::schema::{quoted_body, quoted_text};
+
+/// Whose right a statement needs besides that on the schema of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// To make things in the database.
+    Database,
+    /// On the table.
+    Table,
+}
+
+/// One statement of an installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store::postgres) struct Statement {
+    pub sql: String,
+    pub(super) needs: Needs,
+}
+
+/// Under which everything of ours is made, changed and dropped.
+pub(in crate::store::postgres) fn schema_locked() -> String {
+    format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+}
+
+impl Layout {
+    /// What keeps others from writing to the table, so that nothing passes by what is made.
+    pub(super) fn locked(&self) -> String {
+        format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.target)
+    }
+
+    /// Makes what capture needs, and takes nothing in yet.
+    pub(in crate::store::postgres) fn placed(&self) -> Vec<Statement> {
+        let table = |sql| Statement { sql, needs: Needs::Table };
+        let database = |sql| Statement { sql, needs: Needs::Database };
+        let mut statements = vec![database(schema_locked()), database(no_newer(&self.dual))];
+        statements.push(table(self.locked()));
+        statements.extend(common(&self.dual).into_iter().map(database));
+        let beside = [self.sidecar_ddl(), self.drop_functions(), self.functions(), self.revokes()];
+        statements.extend(beside.into_iter().flatten().map(database));
+        statements.extend(self.triggers().into_iter().map(table));
+        // To change the table is its owner's.
+        let owns = format!(
+            "(SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class AS c WHERE c.oid = to_regclass({}))",
+            quoted_text(&self.target)
+        );
+        statements.push(table(guarded(&owns, &self.always())));
+        statements
+    }
+
+    /// What [`super::install::mend_all`] does, in one statement.
+    pub(in crate::store::postgres) fn mended(&self) -> String {
+        let [removed, revived, unknown] = self.mend(false);
+        let body = format!(
+            " BEGIN\n{removed};\nIF FOUND THEN {}; END IF;\n{revived};\n{unknown};\nEND ",
+            self.gap_noted()
+        );
+        format!("DO {}", quoted_body(&body))
+    }
+
+    /// Others may have gone on from what was lost: the epoch becomes another one.
+    pub(super) fn gap_noted(&self) -> String {
+        format!("UPDATE {}.installation SET gaps = gaps + 1", self.dual)
+    }
+
+    /// Notes how capture stands now, for whoever asks whether it is still so.
+    pub(in crate::store::postgres) fn noted(&self) -> [String; 2] {
+        let (dual, name) = (&self.dual, quoted_text(self.name));
+        [
+            format!("DELETE FROM {dual}.missed WHERE name = {name}"),
+            format!(
+                "INSERT INTO {dual}.tracked (name, target, triggers, columns, relation) \
+                 SELECT {name}, f.target, f.triggers, f.columns, {} \
+                 FROM ({}) AS f (target, triggers, columns) \
+                 ON CONFLICT (name) DO UPDATE SET target = excluded.target, \
+                 triggers = excluded.triggers, columns = excluded.columns, \
+                 relation = excluded.relation",
+                quoted_text(&self.target),
+                self.fingerprint(),
+            ),
+        ]
+    }
+}
