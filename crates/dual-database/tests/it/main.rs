@@ -53,6 +53,7 @@ mod source_csv;
 mod source_google;
 mod source_gspread;
 mod source_scripted;
+mod stamps_ahead;
 mod steps;
 mod uninstall;
 mod verify;

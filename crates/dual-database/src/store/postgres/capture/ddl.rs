@@ -4,7 +4,7 @@ use super::layout::{Layout, next};
 use crate::schema::quoted_text;
 
 /// The version of everything in the schema `dual`.
-pub const FORMAT: i32 = 4;
+pub const FORMAT: i32 = 5;
 
 /// What every installation has, whatever its tables: each statement can be repeated.
 ///
@@ -12,8 +12,9 @@ pub const FORMAT: i32 = 4;
 /// It is keyed by the file; the nil uuid has the server's own. `missed` names the tables of which a
 /// change could not be captured. `node` and the cursors in it are for people to look at. What was there
 /// before anybody looked has the same stamps (up to 3) in every file that joins: in the log it is told
-/// apart by its value.
-pub const COMMON: [&str; 15] = [
+/// apart by its value. `set_back` keeps for good what a person has decided about stamps of the future
+/// ([`crate::sync::SetBack`]): a file may be away for long.
+pub const COMMON: [&str; 16] = [
     "CREATE SCHEMA IF NOT EXISTS dual",
     "CREATE TABLE IF NOT EXISTS dual.installation (\n  \
        one boolean PRIMARY KEY DEFAULT true CHECK (one),\n  \
@@ -45,6 +46,12 @@ pub const COMMON: [&str; 15] = [
        number integer PRIMARY KEY CHECK (number BETWEEN 1 AND 16383),\n  \
        file uuid NOT NULL,\n  \
        claimed timestamptz NOT NULL DEFAULT clock_timestamp()\n)",
+    "CREATE TABLE IF NOT EXISTS dual.set_back (\n  \
+       number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n  \
+       id uuid NOT NULL UNIQUE,\n  \
+       highest bigint NOT NULL,\n  \
+       stamp bigint NOT NULL,\n  \
+       noted timestamptz NOT NULL DEFAULT clock_timestamp()\n)",
     "CREATE TABLE IF NOT EXISTS dual.conflict (\n  \
        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n  \
        table_name text NOT NULL,\n  \
