@@ -89,7 +89,8 @@ pub fn status(py: Python<'_>, found: &Status) -> PyResult<Py<PyAny>> {
         found.wal_bytes,
         found.exposed.as_deref(),
     );
-    let told = (errors, failing, paused, verified, damage.transpose()?);
+    let ahead_until = found.ahead_until_ms.and_then(moment);
+    let told = (errors, failing, paused, verified, damage.transpose()?, ahead_until);
     (side(&found.postgres), side(&found.sqlite), numbers, told).into_py_any(py)
 }
 
@@ -113,10 +114,13 @@ pub fn verification(py: Python<'_>, found: &Verification) -> PyResult<Py<PyAny>>
             table.only_sqlite,
             table.quarantined,
             table.keys.as_slice(),
+            table.ahead_postgres,
+            table.ahead_sqlite,
         )
             .into_pyobject(py)
     })?;
-    (found.equal, tables).into_py_any(py)
+    (found.equal, tables, found.horizon_ahead, found.ahead_until_ms.and_then(moment))
+        .into_py_any(py)
 }
 
 /// For a list of `Conflict`.

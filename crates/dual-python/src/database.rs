@@ -198,6 +198,11 @@ impl Database {
         self.call(work, |py, found| answers::verification(py, &found))
     }
 
+    fn repair_stamps(&self) -> PyResult<Call> {
+        let work = async move |db: DualDatabase| db.repair_stamps().await;
+        self.call(work, |py, found| answers::verification(py, &found))
+    }
+
     fn sync_now(&self, timeout: f64) -> PyResult<Call> {
         let within = seconds("timeout", timeout)?;
         let work = async move |db: DualDatabase| db.sync_now(within).await;

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dual_database::merge::{Conflict, RegisterId, Version};
+use dual_database::merge::{Change, Conflict, RegisterId, Version};
 use dual_database::sync::{Event as Cursor, Follow};
+use dual_database::value::Value;
 
 use crate::history::PROCESSES;
-use crate::rules::{BANK_A, BANK_B, Key, Loose, TOTAL, balance, is_bad};
+use crate::rules::{BANK_A, BANK_B, Key, Loose, TOTAL, USERS, balance, is_bad};
+use crate::truth::registers;
 use crate::world::{FILES, World};
 
 impl World {
@@ -57,15 +59,67 @@ impl World {
             .filter(|file| !self.processes.iter().any(|p| p.alive && p.file == *file))
             .collect();
         silent.into_iter().for_each(|file| self.start(file));
-        for _ in 0..12 {
+        for turn in 0..12 {
             self.pass(5_000);
-            for index in 0..PROCESSES {
-                let event = crate::history::Event::Round { process: index };
-                self.happen(&event);
-                self.happen(&event);
-            }
+            self.work();
             self.approve();
             (0..PROCESSES).for_each(|process| self.verify(process));
+            // Once is enough, whoever was away.
+            if turn == 2 && self.ahead().is_some() {
+                self.set_back();
+            }
+        }
+    }
+
+    fn work(&mut self) {
+        for index in 0..PROCESSES {
+            let event = crate::history::Event::Round { process: index };
+            self.happen(&event);
+            self.happen(&event);
+        }
+    }
+
+    /// Where something lies in the future, by PostgreSQL's clock.
+    fn ahead(&self) -> Option<String> {
+        let now = self.primary.now;
+        let is_ahead = |version: &Version| registers(version).any(|(_, s)| s.is_ahead_of(now));
+        if self.primary.is_any_ahead() {
+            return Some("PostgreSQL".to_owned());
+        }
+        let mut files = self.files.iter().map(|file| &file.now).enumerate();
+        let here = files.find(|(_, content)| {
+            let mut rows = content.rows.values();
+            content.horizon.is_ahead_of(now) || rows.any(|row| is_ahead(&row.tracked.version))
+        });
+        here.map(|(file, _)| format!("file {file}"))
+    }
+
+    /// After stamps were set back nothing lies in the future, and whoever writes wins.
+    fn check_set_back(&mut self) {
+        if let Some(place) = self.ahead() {
+            return self.violate(format!("a stamp of the future stands in {place}"));
+        }
+        if self.primary.data.set_backs.is_empty() {
+            return;
+        }
+        let aside = |key: &Key| self.files.iter().any(|file| file.now.quarantine.contains(key));
+        let lives = |key: &Key| self.primary.seen(*key).is_some_and(|row| row.lives());
+        let keys: Vec<Key> = (0..USERS).filter(|key| lives(key) && !aside(key)).collect();
+        let fresh = Value::Int(9_999_999);
+        for key in &keys {
+            let change = Change::Update(vec![(0, fresh.clone())]);
+            self.primary.outside(0, *key, &change, &mut self.truth);
+            self.primary.end(0, true, &mut self.truth);
+        }
+        (0..3).for_each(|_| self.work());
+        for key in keys {
+            let is_there = |version: Option<&Version>| {
+                version.is_some_and(|row| row.columns.first().is_some_and(|c| c.value == fresh))
+            };
+            let here = self.files.iter().all(|file| is_there(file.now.version(key)));
+            if !here || !is_there(self.primary.version(key)) {
+                self.violate(format!("key {key}: a write after the repair does not win"));
+            }
         }
     }
 
@@ -109,11 +163,16 @@ impl World {
             keys.filter_map(|key| Some((*key, file.now.version(*key)?)))
         });
         let excused = self.truth.accounted(&BTreeSet::new(), set_aside, logs());
-        let told: BTreeMap<Key, &Version> =
-            rows.into_iter().filter(|(key, _)| !self.removed.contains(key)).collect();
+        let forged = |key: Key, here: bool| {
+            self.forged.contains(&(key, true)) || (!here && self.forged.contains(&(key, false)))
+        };
+        let told: BTreeMap<Key, &Version> = rows
+            .into_iter()
+            .filter(|(key, _)| !self.removed.contains(key) && !forged(*key, false))
+            .collect();
         let undead = self.truth.undead(&told, !self.lossy, &excused, raised);
         let accounted = self.accounted();
-        let lost = self.truth.lost(&accounted).map(|op| {
+        let lost = self.truth.lost(&accounted, |op| forged(op.key, true)).map(|op| {
             let (key, register, write) = (op.key, op.register, op.write);
             format!("key {key}: the acknowledged write {write} of {register:?} is lost")
         });
@@ -121,6 +180,7 @@ impl World {
             self.violate(what);
         }
         self.check_redelivery();
+        self.check_set_back();
     }
 
     fn check_equal(&mut self, file: usize) {

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dual_database::merge::{Absorbed, Change, Tracked, Version};
 use dual_database::stamp::{Stamp, StampClock, Writer};
-use dual_database::sync::{Follow, Lease, Tokens};
+use dual_database::sync::{Follow, Lease, SetBack, Tokens};
 use dual_database::value::Value;
 
 use crate::process::Wall;
 use crate::rules::{COLUMNS, Key, Loaded, Loose, defaults, loaded, loosen};
 use crate::trap::{Trap, Traps};
-use crate::truth::{Log, Truth, WriteId};
+use crate::truth::{Log, Truth, WriteId, restamped, stamp_ahead};
 
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -31,6 +31,8 @@ pub struct Content {
     pub follow: Follow,
     pub tokens: Tokens,
     pub horizon: Stamp,
+    /// What was set back and is known here.
+    pub set_backs: BTreeSet<u128>,
     pub log: Log,
     pub quarantine: BTreeSet<Key>,
     pub lease: Option<Lease>,
@@ -172,6 +174,27 @@ impl Content {
         !absorbed.conflicts.is_empty()
     }
 
+    /// Sets back what PostgreSQL says was of the future, once.
+    pub fn set_back(&mut self, all: &[SetBack], traps: Traps, truth: &mut Truth) {
+        for one in all {
+            if traps.has(Trap::SetBackThereOnly) || !self.set_backs.insert(one.id) {
+                continue;
+            }
+            for (key, row) in &mut self.rows {
+                let before = row.tracked.clone();
+                row.tracked = match traps.has(Trap::SetBackTakesPending) {
+                    true => {
+                        let settled = one.tracked(&Tracked::settled(before.version.clone()));
+                        Tracked { version: settled.version, bases: before.bases.clone() }
+                    }
+                    false => one.tracked(&before),
+                };
+                restamped(*key, &before.version, &row.tracked.version, truth);
+            }
+            self.horizon = one.horizon(self.horizon);
+        }
+    }
+
     /// Gives new stamps to what PostgreSQL refused as too far ahead of its clock.
     pub fn restamp(&mut self, primary_ms: i64, clock: &mut StampClock<Wall>, truth: &mut Truth) {
         for (key, row) in &mut self.rows {
@@ -209,6 +232,7 @@ impl File {
             follow: Follow::new(),
             tokens: Tokens::default(),
             horizon: Stamp::ZERO,
+            set_backs: BTreeSet::new(),
             log: Log::new(),
             quarantine: BTreeSet::new(),
             lease: None,
@@ -255,6 +279,26 @@ impl File {
             content.drifted = true;
             self.commit(content, true);
         }
+    }
+
+    /// Somebody writes a stamp of the future into the sidecar, or the purge horizon.
+    pub fn put_ahead(
+        &mut self,
+        place: Option<(Key, Option<usize>)>,
+        stamp: Stamp,
+        truth: &mut Truth,
+    ) {
+        let mut content = self.now.clone();
+        match place {
+            _ if self.blocked => return,
+            None => content.horizon = stamp,
+            Some((key, column)) => {
+                if let Some(row) = content.rows.get_mut(&key) {
+                    stamp_ahead(key, &mut row.tracked.version, column, stamp, truth);
+                }
+            }
+        }
+        self.commit(content, true);
     }
 
     /// Rows are taken away or come past the triggers.

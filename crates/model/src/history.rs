@@ -101,6 +101,12 @@ pub enum Event {
     Verify { process: usize },
     /// A user's trigger at PostgreSQL cancels changes of that row, or does so no more.
     Cancel { key: Option<Key> },
+    /// Somebody writes a stamp far in the future into a sidecar: that of the row, or of a column.
+    Ahead { file: Option<usize>, key: Key, column: Option<usize>, ms: i64 },
+    /// The same with the purge horizon.
+    HorizonAhead { file: Option<usize>, ms: i64 },
+    /// A person sets back what lies in the future.
+    SetBack,
 }
 
 const FILES: usize = 3;
@@ -277,7 +283,48 @@ pub fn generate(seed: u64) -> Vec<Event> {
             _ => {}
         }
     }
+    // Drawn apart, so that every other history stays what it was.
+    if has(40) && has(41) && has(42) {
+        ahead(&mut draw, &mut events);
+    }
     events
+}
+
+/// PostgreSQL's clock was wrong for a while, or somebody has written stamps: they lie far in the
+/// future, until a person sets them back, or time has passed them.
+fn ahead(draw: &mut Draw, events: &mut Vec<Event>) {
+    for _ in 0..1 + draw.rng.index(6) {
+        let ms = if draw.rng.once_in(2) { 86_400_000 } else { draw.rng.range(61_000, 150_000) };
+        let file = (!draw.rng.once_in(2)).then(|| draw.file());
+        let mut place = |draw: &mut Draw, event| {
+            let at = draw.rng.index(events.len() + 1);
+            events.insert(at, event);
+            at
+        };
+        match draw.rng.below(8) {
+            0..3 => {
+                let column = (!draw.rng.once_in(3)).then(|| draw.rng.index(3));
+                // Time does not pass it: left alone it would be a difference of stamps alone.
+                let event = Event::Ahead { file, key: draw.key(), column, ms: 86_400_000 };
+                place(draw, event);
+            }
+            3 => drop(place(draw, Event::HorizonAhead { file, ms })),
+            4 | 5 => {
+                let at = place(draw, Event::PrimaryClockJump { skew: ms });
+                let until = (at + 1 + draw.rng.index(12)).min(events.len());
+                events.insert(until, Event::PrimaryClockJump { skew: 0 });
+            }
+            6 => drop(place(draw, Event::Wait(ms.min(150_000)))),
+            _ => drop(place(draw, Event::SetBack)),
+        }
+    }
+    let at = draw.rng.index(events.len() + 1);
+    let scene = away(draw);
+    events.splice(at..at, scene);
+    if draw.rng.once_in(2) {
+        // Who was away until then comes when the clock has passed it.
+        events.push(Event::Wait(150_000));
+    }
 }
 
 fn rare(draw: &mut Draw, events: &mut Vec<Event>, has: impl Fn(u32) -> bool) {
@@ -331,6 +378,36 @@ fn rare(draw: &mut Draw, events: &mut Vec<Event>, has: impl Fn(u32) -> bool) {
         _ => Event::Wait(1),
     };
     events.push(event);
+}
+
+/// A file has what PostgreSQL's clock, which was wrong, has given, perhaps with a change on top, and
+/// is away when it is set back; perhaps for longer than the clock was wrong by.
+fn away(draw: &mut Draw) -> Vec<Event> {
+    let (key, process, slot) = (draw.key(), draw.process(), 0);
+    let update = |draw: &mut Draw| {
+        draw.value += 1;
+        Change::Update(vec![(0, Value::Int(draw.value))])
+    };
+    let outside = |draw: &mut Draw| {
+        let change = if draw.rng.once_in(4) { draw.change() } else { update(draw) };
+        [Event::Outside { slot, key, change }, Event::OutsideEnd { slot, commit: true }]
+    };
+    let mut scene = vec![
+        Event::OutsideEnd { slot, commit: true },
+        Event::PrimaryClockJump { skew: draw.rng.range(100_000, 150_000) },
+    ];
+    scene.extend(outside(draw));
+    scene.push(Event::Round { process });
+    if draw.rng.once_in(2) {
+        let change = update(draw);
+        scene.push(Event::Script { file: process % FILES, key, change });
+    }
+    scene.extend([Event::PrimaryClockJump { skew: 0 }, Event::SetBack]);
+    scene.extend(outside(draw));
+    if draw.rng.once_in(2) {
+        scene.push(Event::Wait(150_000));
+    }
+    scene
 }
 
 /// Leaves out events while the history still `fails`: halves first, single events last.

@@ -11,12 +11,12 @@ use dual_database::merge::{
 };
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::sync::reconcile::{Unknown, given, is_nobodys, purgeable, risen, unknown};
-use dual_database::sync::{Epoch, Snapshot, Token};
+use dual_database::sync::{Epoch, SetBack, Snapshot, Token};
 use dual_database::value::Value;
 
 use crate::rules::{COLUMNS, Key, Loaded, Loose, USERS, defaults, is_bad, loaded, loosen};
 use crate::trap::{Trap, Traps};
-use crate::truth::{Log, OpId, Truth, WriteId};
+use crate::truth::{Log, OpId, Truth, WriteId, registers, restamped, stamp_ahead};
 
 /// No file has this number.
 pub const LIFE: u32 = 0;
@@ -42,6 +42,8 @@ pub struct Durable {
     /// For the check: the deletes whose tombstones this server has purged. A restore to before
     /// the purge forgets them with everything else.
     pub buried: BTreeSet<OpId>,
+    /// What a person has set back.
+    pub set_backs: Vec<SetBack>,
     last_committed: u64,
     /// Capture is not as it was installed.
     pub drifted: bool,
@@ -594,6 +596,58 @@ impl Primary {
     /// Whether the cursor has not passed everything that was written.
     pub fn is_ahead_of(&self, cursor: &Snapshot) -> bool {
         !self.open.is_empty() || self.data.rows.values().any(|row| cursor.is_new(row.txid))
+    }
+
+    /// Somebody writes a stamp into the sidecar, or the purge horizon.
+    pub fn put_ahead(&mut self, place: Option<(Key, Option<usize>)>, ms: i64, truth: &mut Truth) {
+        let stamp = Stamp::at(self.now + ms, Writer::POSTGRES);
+        let Some((key, column)) = place.filter(|_| self.up) else {
+            self.data.horizon = if self.up { stamp } else { self.data.horizon };
+            return;
+        };
+        if !self.locked(key, None)
+            && let Some(row) = self.data.rows.get_mut(&key)
+        {
+            stamp_ahead(key, &mut row.version, column, stamp, truth);
+        }
+    }
+
+    /// A person sets back what lies in the future: in one transaction, for which everybody who
+    /// writes is waited for.
+    pub fn set_back(&mut self, id: u128, truth: &mut Truth) -> bool {
+        if !self.up || !self.open.is_empty() {
+            return false;
+        }
+        let rows = self.data.rows.iter();
+        let stamps = rows.flat_map(|(_, row)| registers(&row.version).map(|(_, stamp)| stamp));
+        let limit = SetBack::limit(self.now);
+        let highest = stamps.filter(|stamp| *stamp <= limit).max().unwrap_or_default();
+        let one = SetBack::at(id, self.now, highest);
+        let txid = self.new_txid();
+        for (key, row) in &mut self.data.rows {
+            let version = one.version(&row.version);
+            if version != row.version {
+                restamped(*key, &row.version, &version, truth);
+                let (was, is) = (row.version.live.stamp, version.live.stamp);
+                let raised = Conflict { register: RegisterId::Live, winner: was, loser: was };
+                if was != is && self.data.log.contains(&(*key, raised)) {
+                    self.data.told.insert((*key, is));
+                }
+                *row = Row { version, txid, origin: 0 };
+            }
+        }
+        self.data.last_committed = self.data.last_committed.max(txid);
+        self.data.horizon = one.horizon(self.data.horizon);
+        self.data.set_backs.push(one);
+        self.relations += 1;
+        true
+    }
+
+    /// Whether anything lies in the future.
+    pub fn is_any_ahead(&self) -> bool {
+        let is_ahead = |(_, stamp): (_, Stamp)| stamp.is_ahead_of(self.now);
+        self.data.horizon.is_ahead_of(self.now)
+            || self.data.rows.values().any(|row| registers(&row.version).any(is_ahead))
     }
 
     /// Ids that this history has not handed out yet belong to another one.

@@ -180,6 +180,7 @@ impl World {
                 self.primary.forget_future_ids();
                 self.primary.mend(|_| true, &mut self.truth);
                 self.mend_file(file);
+                self.set_back_here(file);
                 let content = &self.files[file].now;
                 let epoch = self.primary.epoch(content.id);
                 if content.follow.break_at(&epoch, &content.tokens).is_some() {
@@ -343,6 +344,13 @@ impl World {
     fn mend_file(&mut self, file: usize) {
         let mut content = self.files[file].now.clone();
         self.mend(file, &mut content, |_, _| true);
+        self.files[file].commit(content, true);
+    }
+
+    /// What PostgreSQL says was of the future is set back in the file.
+    fn set_back_here(&mut self, file: usize) {
+        let mut content = self.files[file].now.clone();
+        content.set_back(&self.primary.data.set_backs, self.traps, &mut self.truth);
         self.files[file].commit(content, true);
     }
 

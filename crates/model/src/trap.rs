@@ -108,6 +108,10 @@ traps! {
     NobodyIsAsked = "nobody-is-asked",
     /// A trigger stamps by its clock, whatever it replaces.
     ClockAlone = "clock-alone",
+    /// Stamps of the future are set back at PostgreSQL only.
+    SetBackThereOnly = "set-back-there-only",
+    /// What is pending in a file is set back like anything else.
+    SetBackTakesPending = "set-back-takes-pending",
     /// PostgreSQL gives what is pushed a stamp of its own.
     PushByServerClock = "push-by-server-clock",
 }

@@ -20,6 +20,8 @@ pub struct Op {
     pub register: RegisterId,
     pub write: WriteId,
     stamp: Stamp,
+    /// The highest that it ever had: it was set back since, and what it beat it has beaten.
+    highest: Stamp,
     value: Value,
     /// What it replaced, wherever it was executed. A delete and an insert replace the whole row.
     pub seen: BTreeSet<OpId>,
@@ -45,6 +47,42 @@ pub fn registers(version: &Version) -> impl Iterator<Item = (RegisterId, Stamp)>
     let live = std::iter::once((RegisterId::Live, version.live.stamp));
     let columns = version.columns.iter().enumerate();
     live.chain(columns.map(|(column, register)| (RegisterId::Column(column), register.stamp)))
+}
+
+/// Somebody gives a register a higher stamp.
+pub fn stamp_ahead(
+    key: Key,
+    version: &mut Version,
+    column: Option<usize>,
+    stamp: Stamp,
+    truth: &mut Truth,
+) {
+    let before = version.clone();
+    let raise = |own: &mut Stamp| *own = stamp.max(*own);
+    match column {
+        // A dead row has the stamp of its death alone.
+        Some(column) if version.live.value => {
+            version.columns.iter_mut().skip(column).take(1).for_each(|one| raise(&mut one.stamp));
+        }
+        _ => raise(&mut version.live.stamp),
+    }
+    if !version.live.value {
+        version.columns.iter_mut().for_each(|one| raise(&mut one.stamp));
+    }
+    for ((register, was), (_, is)) in registers(&before).zip(registers(version)) {
+        if was != is {
+            truth.forged(key, register, &before, is);
+        }
+    }
+}
+
+/// The registers of a row have got other stamps.
+pub fn restamped(key: Key, before: &Version, after: &Version, truth: &mut Truth) {
+    for ((register, was), (_, is)) in registers(before).zip(registers(after)) {
+        if was != is {
+            truth.restamped(key, register, before, is);
+        }
+    }
 }
 
 impl Truth {
@@ -164,8 +202,11 @@ impl Truth {
                 RegisterId::Live => before.live.stamp,
                 RegisterId::Column(column) => before.stamp_of(column),
             });
-            // A column about which the insert said nothing is nobody's write.
-            let silent = whole && stamp < after.live.stamp;
+            // A column about which the insert said nothing is nobody's write, also at a purge horizon
+            // of the future.
+            let at_horizon =
+                stamp < after.live.stamp || stamp.is_ahead_of(after.live.stamp.unix_ms());
+            let silent = whole && at_horizon;
             if was == Some(stamp) {
                 continue;
             }
@@ -187,13 +228,25 @@ impl Truth {
                     }
                 };
                 let void = silent || (!after.live.value && register != RegisterId::Live);
-                self.ops.push(Op { key, register, write, stamp, value, seen, destroyed, void });
+                let highest = stamp;
+                self.ops.push(Op {
+                    key,
+                    register,
+                    write,
+                    stamp,
+                    highest,
+                    value,
+                    seen,
+                    destroyed,
+                    void,
+                });
             }
             if let Some(entry) = self.ops.get_mut(op) {
                 // The store that it stood in alone had never seen the key: there it said nothing.
                 entry.void |= silent;
                 // Silent in one store, it can have been stamped in the other.
                 entry.stamp = entry.stamp.max(stamp);
+                entry.highest = entry.highest.max(stamp);
                 entry.seen.extend(seen.into_iter().filter(|seen| *seen != op));
             }
             self.by_stamp.entry((key, register, stamp)).or_default().insert(op);
@@ -207,8 +260,8 @@ impl Truth {
         let Some(set) = version.columns.get_mut(column) else { return };
         set.value = value.clone();
         let (op, write, stamp) = (self.ops.len(), self.new_write(), set.stamp);
-        let (value, destroyed, void) = (value.clone(), false, false);
-        self.ops.push(Op { key, register, write, stamp, value, seen, destroyed, void });
+        let (value, destroyed, void, highest) = (value.clone(), false, false, stamp);
+        self.ops.push(Op { key, register, write, stamp, highest, value, seen, destroyed, void });
         self.by_stamp.entry((key, register, stamp)).or_default().insert(op);
     }
 
@@ -218,6 +271,18 @@ impl Truth {
         for op in &ops {
             if let Some(op) = self.ops.get_mut(*op) {
                 op.stamp = new;
+                op.highest = op.highest.max(new);
+            }
+        }
+        self.by_stamp.entry((key, register, new)).or_default().extend(ops);
+    }
+
+    /// The same by somebody's hand: when it was written it is later than nothing else for that.
+    pub fn forged(&mut self, key: Key, register: RegisterId, version: &Version, new: Stamp) {
+        let ops = self.in_version(key, version, register);
+        for op in &ops {
+            if let Some(op) = self.ops.get_mut(*op) {
+                op.highest = op.highest.max(new);
             }
         }
         self.by_stamp.entry((key, register, new)).or_default().extend(ops);
@@ -289,7 +354,7 @@ impl Truth {
             let unaccounted = (0..self.ops.len()).filter(|op| !accounted.contains(op));
             let speaks = |op: &Op, other: &Op| {
                 (other.key, other.register, &other.value) == (op.key, op.register, &op.value)
-                    && other.stamp > op.stamp
+                    && other.highest > op.stamp
             };
             let spoken_for = unaccounted.filter(|op| {
                 let mut others = accounted.iter().filter_map(|other| self.ops.get(*other));
@@ -310,10 +375,12 @@ impl Truth {
         }
     }
 
-    /// An acknowledged write that is not accounted for.
-    pub fn lost(&self, accounted: &HashSet<OpId>) -> Option<&Op> {
-        let mut lost = (0..self.ops.len()).filter(|op| !accounted.contains(op));
-        lost.find(|op| self.is_acknowledged(*op)).and_then(|op| self.ops.get(op))
+    /// An acknowledged write that is not accounted for, nor `excused`.
+    pub fn lost(&self, accounted: &HashSet<OpId>, excused: impl Fn(&Op) -> bool) -> Option<&Op> {
+        let lost = (0..self.ops.len()).filter(|op| !accounted.contains(op));
+        let mut told =
+            lost.filter(|op| self.is_acknowledged(*op)).filter_map(|op| self.ops.get(op));
+        told.find(|op| !excused(op))
     }
 
     /// Looks for a value that stands although its successor was acknowledged, or although the

@@ -35,6 +35,10 @@ pub struct World {
     /// Rows that somebody has taken away past the triggers: of a life that went with them nobody
     /// can tell that it had ended an earlier one.
     pub removed: BTreeSet<Key>,
+    /// Rows of which somebody has written a stamp into a sidecar; whether into a file's. What is
+    /// settled there was never at PostgreSQL under that stamp: it wins over what is there without a word,
+    /// as anything that somebody writes into the file.
+    pub forged: BTreeSet<(Key, bool)>,
     /// Something has happened after which a file may have to compare everything.
     pub disturbed: bool,
     /// Somebody has come past the triggers of a side.
@@ -102,6 +106,7 @@ impl World {
             violation: None,
             lossy: false,
             removed: BTreeSet::new(),
+            forged: BTreeSet::new(),
             disturbed: false,
             passed: false,
             writers,
@@ -327,8 +332,30 @@ impl World {
             }
             Event::Verify { process } => self.verify(*process),
             Event::Cancel { key } => self.primary.cancels = *key,
+            Event::Ahead { file, key, column, ms } => {
+                self.put_ahead(*file, Some((*key, *column)), *ms);
+            }
+            Event::HorizonAhead { file, ms } => self.put_ahead(*file, None, *ms),
+            Event::SetBack => self.set_back(),
         }
         self.check_always();
+    }
+
+    fn put_ahead(&mut self, file: Option<usize>, place: Option<(Key, Option<usize>)>, ms: i64) {
+        self.forged.extend(place.map(|(key, _)| (key, file.is_some())));
+        match file {
+            None => self.primary.put_ahead(place, ms, &mut self.truth),
+            Some(file) => {
+                let stamp = Stamp::at(self.primary.now + ms, Writer::POSTGRES);
+                self.files[file].put_ahead(place, stamp, &mut self.truth);
+            }
+        }
+    }
+
+    /// A person sets back what lies in the future.
+    pub fn set_back(&mut self) {
+        let id = self.fresh_token().into();
+        self.disturbed |= self.primary.set_back(id, &mut self.truth);
     }
 
     /// Rows are taken away or loaded past the triggers of one side. What only that side had of them

@@ -63,8 +63,11 @@ pub struct Status {
 #[derive(Args, Debug)]
 pub struct Repair {
     /// Which side is right where they differ
-    #[arg(long, value_enum, value_name = "SIDE")]
-    pub prefer: Prefer,
+    #[arg(long, value_enum, value_name = "SIDE", required_unless_present = "stamps")]
+    pub prefer: Option<Prefer>,
+    /// Set back the stamps that lie in the future, which `dual verify` tells of; values stay as they are
+    #[arg(long)]
+    pub stamps: bool,
 }
 
 /// Which side is right.

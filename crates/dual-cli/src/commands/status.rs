@@ -79,5 +79,6 @@ async fn without_file(stores: &Stores, sqlite: StoreState) -> Status {
         paused: Vec::new(),
         verified: None,
         damage: None,
+        ahead_until_ms: None,
     }
 }

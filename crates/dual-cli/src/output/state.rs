@@ -48,6 +48,7 @@ struct StatusBody<'a> {
     failing: Vec<FailingBody<'a>>,
     paused: Vec<PausedBody<'a>>,
     verified: Option<VerifiedBody>,
+    ahead_until: Option<String>,
     damage: Option<Vec<DamageBody<'a>>>,
     reviewed: Option<u64>,
 }
@@ -142,6 +143,7 @@ pub fn status_document(status: &Status, reviewed: Option<u64>) -> String {
         failing: status.failing.iter().map(FailingBody::new).collect(),
         paused: status.paused.iter().map(PausedBody::new).collect(),
         verified: status.verified.as_ref().map(VerifiedBody::new),
+        ahead_until: status.ahead_until_ms.map(time),
         damage: status.damage.as_ref().map(|all| all.iter().map(DamageBody::new).collect()),
         reviewed,
     })
@@ -249,6 +251,10 @@ pub fn status_text(status: &Status) -> String {
     line("last exchange", &status.last_sync_age_ms.map_or_else(|| "never".into(), age));
     let pass = |pass: &Verified| format!("{}, {} rows differed", time(pass.ended_ms), pass.found);
     line("last verification", &status.verified.as_ref().map_or_else(|| "never".into(), pass));
+    if let Some(until) = status.ahead_until_ms {
+        let told = format!("up to {}: `dual verify` counts them", time(until));
+        line("stamps of the future", &told);
+    }
     line("synchroniser", status.sync);
     if let Some(losses) = status.held_losses {
         line("", &format!("a comparison would lose {losses} rows and waits for `dual repair`"));

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::json::line;
 use super::table::table;
+use super::time;
 
 #[derive(Serialize)]
 struct TableBody<'a> {
@@ -15,6 +16,8 @@ struct TableBody<'a> {
     only_postgres: u64,
     only_sqlite: u64,
     quarantined: u64,
+    ahead_postgres: u64,
+    ahead_sqlite: u64,
     keys: &'a [i64],
 }
 
@@ -28,6 +31,8 @@ impl TableBody<'_> {
             only_postgres: found.only_postgres,
             only_sqlite: found.only_sqlite,
             quarantined: found.quarantined,
+            ahead_postgres: found.ahead_postgres,
+            ahead_sqlite: found.ahead_sqlite,
             keys: &found.keys,
         }
     }
@@ -38,13 +43,17 @@ struct VerificationBody<'a> {
     version: u8,
     equal: bool,
     tables: Vec<TableBody<'a>>,
+    horizon_ahead: bool,
+    ahead_until: Option<String>,
 }
 
 /// What `dual verify --json` and `dual repair --json` print.
 #[must_use]
 pub fn verification_document(found: &Verification) -> String {
     let tables = found.tables.iter().map(TableBody::new).collect();
-    line(&VerificationBody { version: 1, equal: found.equal, tables })
+    let (equal, horizon_ahead) = (found.equal, found.horizon_ahead);
+    let ahead_until = found.ahead_until_ms.map(time);
+    line(&VerificationBody { version: 1, equal, tables, horizon_ahead, ahead_until })
 }
 
 /// What `dual verify` and `dual repair` print.
@@ -85,5 +94,21 @@ pub fn verification_text(found: &Verification) -> String {
             writeln!(text, "\nequal but for what is in quarantine ({aside}): see `dual quarantine`")
         }
     };
+    if found.is_ahead() {
+        text.push_str(&ahead_text(found));
+    }
     text
+}
+
+/// What lies in the future.
+fn ahead_text(found: &Verification) -> String {
+    let sum = |side: fn(&TableDifference) -> u64| found.tables.iter().map(side).sum::<u64>();
+    let (there, here) = (sum(|one| one.ahead_postgres), sum(|one| one.ahead_sqlite));
+    let horizon = if found.horizon_ahead { ", and the purge horizon" } else { "" };
+    let until = found.ahead_until_ms.map(|ms| format!(" (up to {})", time(ms)));
+    format!(
+        "\n{there} rows in PostgreSQL and {here} in SQLite have stamps that lie in the future, or are \
+         none{}{horizon}: they can win over later writes; `dual repair --stamps` sets them back\n",
+        until.unwrap_or_default()
+    )
 }

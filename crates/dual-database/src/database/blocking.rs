@@ -97,6 +97,8 @@ impl DualDatabase {
         verify() -> Verification;
         /// Lets a comparison that waits for a person go on, and makes both sides equal.
         repair(prefer: RepairPreference) -> Verification;
+        /// Sets back the stamps that lie in the future.
+        repair_stamps() -> Verification;
         /// Exchanges what is pending, at most for `within`.
         sync_now(within: Duration) -> Exchange;
         /// The conflict log, the newest first.

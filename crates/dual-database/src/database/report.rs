@@ -31,6 +31,7 @@ struct Local {
     failing: Vec<Failing>,
     paused: Vec<Paused>,
     verified: Option<Verified>,
+    ahead: Option<Stamp>,
 }
 
 impl Local {
@@ -75,6 +76,7 @@ impl Core {
                     failing: content.failing()?,
                     paused: content.lacking(),
                     verified: verified(content.scrub()?),
+                    ahead: content.met_ahead()?,
                 })
             })
             .await;
@@ -132,6 +134,11 @@ impl Core {
             failing,
             paused: local.as_ref().map(|local| local.paused.clone()).unwrap_or_default(),
             verified: local.as_ref().and_then(|local| local.verified),
+            ahead_until_ms: local
+                .as_ref()
+                .and_then(|local| local.ahead)
+                .filter(|stamp| stamp.is_ahead_of(now_ms))
+                .map(Stamp::unix_ms),
             damage: local.map(|local| local.damage),
         }
     }

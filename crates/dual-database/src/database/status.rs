@@ -51,6 +51,10 @@ pub struct Status {
     /// Damaged files that were made anew, until a person has seen it; `None` if the file cannot be
     /// asked.
     pub damage: Option<Vec<Damage>>,
+    /// The latest time that a stamp tells which an exchange has met and which lies in the future, in
+    /// milliseconds since 1970, until it was set back (`repair_stamps`) or has come. `verify` counts
+    /// them.
+    pub ahead_until_ms: Option<i64>,
 }
 
 /// A full pass of the background verification.

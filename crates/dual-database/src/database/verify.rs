@@ -26,6 +26,23 @@ impl DualDatabase {
         Box::pin(verify::compare(&core.shared.pool, &replica, exchange)).await
     }
 
+    /// Sets back the stamps that lie in the future by PostgreSQL's clock, or are none, on both sides: a
+    /// clock was wrong for a while, or somebody has written them ([`Verification::is_ahead`]). Values
+    /// stay as they are. A file that is away sets back what it holds when it comes. Then looks at both
+    /// sides.
+    ///
+    /// # Errors
+    /// About the configuration if PostgreSQL's clock and this machine's are further apart than a minute:
+    /// nobody knows then what lies in the future. Unavailable if a side does not answer; it can be
+    /// repeated.
+    pub async fn repair_stamps(&self) -> Result<Verification> {
+        let running = self.core.synchroniser.read().await;
+        let synchroniser = running.as_ref().ok_or_else(closing)?;
+        Box::pin(synchroniser.set_back()).await?;
+        drop(running);
+        self.verify().await
+    }
+
     /// Makes both sides equal where they differ and a person was asked: the side that `prefer`
     /// names is right, or the newer of each column. What loses goes to the conflict log. Then
     /// looks whether they are.
@@ -39,11 +56,13 @@ impl DualDatabase {
             RepairPreference::Newest => Preference::Newest,
         };
         let running = self.core.synchroniser.read().await;
-        let synchroniser = running.as_ref().ok_or_else(|| {
-            Error::new(Kind::Interrupted, "repair", "the database is being closed")
-        })?;
+        let synchroniser = running.as_ref().ok_or_else(closing)?;
         Box::pin(synchroniser.repair(prefer)).await?;
         drop(running);
         self.verify().await
     }
+}
+
+fn closing() -> Error {
+    Error::new(Kind::Interrupted, "repair", "the database is being closed")
 }

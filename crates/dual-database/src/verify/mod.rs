@@ -16,8 +16,10 @@ mod look;
 mod part;
 
 use crate::Result;
+use crate::stamp::Stamp;
 use crate::store::postgres::primary::Pool;
-use crate::store::sqlite::replica::Replica;
+use crate::store::sqlite::replica::{Content, Replica};
+use crate::sync::SetBack;
 
 pub(crate) use look::Looks;
 pub(crate) use part::{Part, Sides};
@@ -45,6 +47,11 @@ pub struct TableDifference {
     pub only_sqlite: u64,
     /// Rows that were left out because one side refuses them.
     pub quarantined: u64,
+    /// Rows of PostgreSQL whose stamps lie in the future by its clock, or are none: until
+    /// `repair_stamps` sets them back they win over what is written later by whoever has not seen them.
+    pub ahead_postgres: u64,
+    /// The same of the file, by PostgreSQL's clock.
+    pub ahead_sqlite: u64,
     /// The first keys that differ, at most 20.
     pub keys: Vec<i64>,
 }
@@ -70,6 +77,25 @@ pub struct Verification {
     pub equal: bool,
     /// Per table.
     pub tables: Vec<TableDifference>,
+    /// The purge horizon of a side, below which deletes are forgotten, lies in the future.
+    pub horizon_ahead: bool,
+    /// The latest time that a stamp of the future tells, in milliseconds since 1970.
+    pub ahead_until_ms: Option<i64>,
+}
+
+impl Verification {
+    /// Whether nothing was found: both sides are equal, and no stamp lies in the future.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.equal && !self.is_ahead()
+    }
+
+    /// Whether something lies in the future.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        let is_ahead = |one: &TableDifference| one.ahead_postgres + one.ahead_sqlite > 0;
+        self.horizon_ahead || self.tables.iter().any(is_ahead)
+    }
 }
 
 /// Compares both stores. `exchange` runs push and pull until nothing is pending either way that
@@ -102,7 +128,28 @@ pub async fn compare<E: Future<Output = Result<()>>>(
         found.quarantined += sides.quarantined(at).await?;
         tables.push(found);
     }
-    Ok(Verification { equal: tables.iter().all(TableDifference::is_equal), tables })
+    let equal = tables.iter().all(TableDifference::is_equal);
+    let mut found = Verification { equal, tables, horizon_ahead: false, ahead_until_ms: None };
+    look_ahead(&sides, &mut found).await?;
+    Ok(found)
+}
+
+/// Counts what lies in the future, by PostgreSQL's clock.
+async fn look_ahead(sides: &Sides<'_>, found: &mut Verification) -> Result<()> {
+    let header = sides.primary.header().await?;
+    let limit = SetBack::limit(header.now_ms);
+    let there = sides.primary.ahead(limit).await?;
+    let look = move |content: &Content<'_>| Ok((content.ahead(limit)?, content.node()?.horizon));
+    let (here, horizon) = sides.replica.read("look for stamps of the future", look).await?;
+    let horizon = horizon.max(header.horizon);
+    found.horizon_ahead = horizon > limit;
+    let highest = there.iter().chain(&here).filter_map(|table| table.highest).max();
+    let highest = highest.max(Some(horizon)).filter(|stamp| *stamp > limit);
+    found.ahead_until_ms = highest.map(Stamp::unix_ms);
+    for (table, (there, here)) in found.tables.iter_mut().zip(there.into_iter().zip(here)) {
+        (table.ahead_postgres, table.ahead_sqlite) = (there.rows, here.rows);
+    }
+    Ok(())
 }
 
 /// One part: by its digests, and if those differ by its rows, until each difference stands or

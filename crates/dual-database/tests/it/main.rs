@@ -48,6 +48,7 @@ mod replica_file;
 mod roles;
 mod roles_scene;
 mod scenario;
+mod stamps_ahead;
 mod steps;
 mod uninstall;
 mod verify;

@@ -212,6 +212,9 @@ class Status:
     verified: Optional[Verified]
     #: Damaged files that were made anew, until ``review_damage``.
     damage: Optional[List[Damage]]
+    #: The latest time of a stamp that an exchange has met and that lies in the future, until
+    #: ``repair_stamps``.
+    ahead_until: Optional[datetime] = None
 
 
 @dataclass(frozen=True)
@@ -227,6 +230,10 @@ class TableDifference:
     quarantined: int
     #: The first keys that differ, at most 20.
     keys: List[int]
+    #: Rows of PostgreSQL whose stamps lie in the future by its clock: see ``repair_stamps``.
+    ahead_postgres: int = 0
+    #: The same of the SQLite file, by PostgreSQL's clock.
+    ahead_sqlite: int = 0
 
 
 @dataclass(frozen=True)
@@ -235,6 +242,10 @@ class Verification:
 
     equal: bool
     tables: List[TableDifference]
+    #: The purge horizon of a side lies in the future.
+    horizon_ahead: bool = False
+    #: The latest time that a stamp of the future tells.
+    ahead_until: Optional[datetime] = None
 
     def __bool__(self) -> bool:
         return self.equal
@@ -277,18 +288,20 @@ class QuarantinedRow:
 
 def status_of(parts: Any) -> Status:
     """What the part in Rust tells of both stores."""
-    postgres, sqlite, numbers, (errors, failing, paused, verified, damage) = parts
+    postgres, sqlite, numbers, (errors, failing, paused, verified, damage, ahead_until) = parts
     told: List[Any] = [
         [RecentError(*error) for error in errors],
         [Failing(*one) for one in failing],
         [Paused(*one) for one in paused],
         None if verified is None else Verified(*verified),
         None if damage is None else [Damage(*one) for one in damage],
+        ahead_until,
     ]
     return Status(StoreStatus(*postgres), StoreStatus(*sqlite), *numbers, *told)
 
 
 def verification_of(parts: Any) -> Verification:
     """What it tells of a comparison."""
-    equal, tables = parts
-    return Verification(equal, [TableDifference(*table) for table in tables])
+    equal, tables, horizon_ahead, ahead_until = parts
+    found = [TableDifference(*table) for table in tables]
+    return Verification(equal, found, horizon_ahead, ahead_until)

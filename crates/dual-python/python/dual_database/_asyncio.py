@@ -205,6 +205,10 @@ class AsyncDualDatabase:
         """See :meth:`DualDatabase.verify`."""
         return verification_of(await answered((await self._opened()).verify))
 
+    async def repair_stamps(self) -> Verification:
+        """See :meth:`DualDatabase.repair_stamps`."""
+        return verification_of(await answered((await self._opened()).repair_stamps))
+
     async def repair(self, prefer: str = "newest") -> Verification:
         """See :meth:`DualDatabase.repair`."""
         return verification_of(await answered((await self._opened()).repair, prefer))

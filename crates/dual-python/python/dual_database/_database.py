@@ -274,6 +274,14 @@ class DualDatabase:
         goes to the conflict log."""
         return verification_of(waited(self._native.repair, prefer))
 
+    def repair_stamps(self) -> Verification:
+        """Sets back the stamps that lie in the future, on both sides and for every file: a clock was
+        wrong for a while, or somebody has written them. Values stay as they are.
+
+        :raises ConfigurationError: PostgreSQL's clock and this machine's differ by more than a minute.
+        """
+        return verification_of(waited(self._native.repair_stamps))
+
     def sync_now(self, timeout: float = 30.0) -> Exchange:
         """Exchanges what is pending, for at most ``timeout`` seconds.
 

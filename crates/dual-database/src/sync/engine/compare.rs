@@ -89,7 +89,10 @@ impl Rounds {
             self.drop_link();
             return Flow::more();
         }
+        // After the header: what was set back since is another epoch.
+        let set_back = primary.set_backs().await?;
         self.put_link(link);
+        self.set_back_here(set_back).await?;
         info!(?cause, "comparing both sides");
         let unasked = matches!(cause, Break::FirstContact | Break::Rebuilt | Break::Backlog);
         let asks = !approved && !unasked && !is_empty;

@@ -22,6 +22,7 @@ mod quarantine;
 mod repair;
 mod rounds;
 mod scrub;
+mod set_back;
 mod step;
 mod task;
 
@@ -305,6 +306,18 @@ impl Synchroniser {
         self.core.rounds.lock().await.repair(prefer).boxed().await?;
         self.core.ring();
         Ok(())
+    }
+
+    /// Sets back the stamps that lie in the future, or are none, on both sides and for every file; says
+    /// whether there were any. [`Synchroniser::sync`] then makes both sides equal.
+    ///
+    /// # Errors
+    /// About the configuration if PostgreSQL's clock and this machine's do not agree; why a side could
+    /// not be reached. It can be repeated.
+    pub async fn set_back(&self) -> Result<bool> {
+        let done = self.core.rounds.lock().await.set_back().boxed().await?;
+        self.core.ring();
+        Ok(done)
     }
 
     /// Ends the task after what is pending was pushed, at most that long.

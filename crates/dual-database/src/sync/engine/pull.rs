@@ -13,7 +13,7 @@ use crate::merge::Tracked;
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::primary::{Poll, PurgeMark, RemoteRow};
 use crate::store::sqlite::replica::{Content, Durability, Side, Taken};
-use crate::sync::{Break, Event, Follow, Poll as Verdict, Snapshot, Tokens, judge_poll};
+use crate::sync::{Break, Event, Follow, Poll as Verdict, SetBack, Snapshot, Tokens, judge_poll};
 
 /// For how long a round looks for tombstones before it goes on with what is new.
 const PURGE: Duration = Duration::from_secs(2);
@@ -239,6 +239,11 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) ->
     }
     if poll.too_many {
         return Ok(Applied::Broken(Break::Backlog));
+    }
+    let limit = SetBack::limit(header.now_ms);
+    let highest = poll.rows.iter().map(|row| row.version.highest()).max().unwrap_or_default();
+    if highest > limit {
+        content.note_ahead(highest)?;
     }
     let ward = Ward::of(content, poll.rows.iter().map(|row| row.id))?;
     poll.rows.iter().try_for_each(|row| take_in(content, &ward, row, true))?;

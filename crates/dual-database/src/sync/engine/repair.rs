@@ -109,7 +109,7 @@ impl Rounds {
     }
 
     /// Steps of a round until PostgreSQL has been met.
-    async fn meet(&mut self) -> Result<()> {
+    pub(super) async fn meet(&mut self) -> Result<()> {
         loop {
             match self.advance().await {
                 Advance::Failed(error) => return Err(error),

@@ -24,7 +24,7 @@ use crate::sync::{Event, Follow, Outcome, Token, Tokens};
 use crate::{Error, Kind, Result, Store};
 
 /// The longest that a statement may come to take.
-const LONGEST: Duration = Duration::from_secs(600);
+pub(super) const LONGEST: Duration = Duration::from_secs(600);
 
 /// Where a round stands: what its next step needs.
 #[derive(Clone, Debug)]

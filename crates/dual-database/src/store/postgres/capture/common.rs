@@ -42,7 +42,8 @@ pub(in crate::store::postgres) fn no_newer(dual: &str) -> String {
 /// It is keyed by the file; the nil uuid has the server's own. `missed` names the tables of which a
 /// change could not be captured. `node` and the cursors in it are for people to look at. What was there
 /// before anybody looked has the same stamps (up to 3) in every file that joins: in the log it is told
-/// apart by its value. The installation's id is made there, for whoever runs this twice on two servers.
+/// apart by its value. `set_back` keeps for good what a person has decided about stamps of the future
+/// ([`crate::sync::SetBack`]): a file may be away for long. The installation's id is made there, for whoever runs this twice on two servers.
 pub(super) fn common(dual: &str) -> Vec<String> {
     let made = [
         "CREATE TABLE IF NOT EXISTS {dual}.installation (\n  \
@@ -75,6 +76,12 @@ pub(super) fn common(dual: &str) -> Vec<String> {
            number integer PRIMARY KEY CHECK (number BETWEEN 1 AND 16383),\n  \
            file uuid NOT NULL,\n  \
            claimed timestamptz NOT NULL DEFAULT clock_timestamp()\n)",
+        "CREATE TABLE IF NOT EXISTS {dual}.set_back (\n  \
+           number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n  \
+           id uuid NOT NULL UNIQUE,\n  \
+           highest bigint NOT NULL,\n  \
+           stamp bigint NOT NULL,\n  \
+           noted timestamptz NOT NULL DEFAULT clock_timestamp()\n)",
         "CREATE TABLE IF NOT EXISTS {dual}.conflict (\n  \
            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n  \
            table_name text NOT NULL,\n  \

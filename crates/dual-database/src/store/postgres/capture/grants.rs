@@ -73,7 +73,7 @@ impl std::fmt::Display for Right {
 
 /// On each table that every installation has. `writer` is never changed, only locked, for which
 /// PostgreSQL wants one of the rights to change it.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
     ("installation", "SELECT, UPDATE"),
     ("tracked", "SELECT, INSERT, UPDATE"),
     ("missed", "SELECT, DELETE"),
@@ -81,6 +81,7 @@ const TABLES: [(&str, &str); 8] = [
     ("node", "SELECT, INSERT, UPDATE"),
     ("writer", "SELECT, INSERT, UPDATE"),
     ("conflict", "SELECT, INSERT, UPDATE, DELETE"),
+    ("set_back", "SELECT, INSERT"),
     IMPORT_RUN,
 ];
 

@@ -4,6 +4,7 @@
 //! [`Primary`] is what one session can do, in the words of the model
 //! (`crates/model/src/primary.rs`). Columns are everywhere the data columns in their order.
 
+mod ahead;
 mod conflicts;
 mod digest;
 mod doorbell;

@@ -159,7 +159,7 @@ impl Primary<'_> {
 
     /// Keeps everybody from writing: pushes hold `ROW EXCLUSIVE` while they decide, and
     /// captures while they are open.
-    fn sidecars_locked(&self) -> String {
+    pub(super) fn sidecars_locked(&self) -> String {
         let names: Vec<&str> = self.tables.iter().map(|t| t.layout.sidecar.as_str()).collect();
         format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", names.join(", "))
     }

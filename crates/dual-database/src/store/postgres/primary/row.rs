@@ -8,7 +8,7 @@ use crate::merge::{Register, Version};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::value::{LogicalType, Value, parse_postgres_text};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, Store};
 
 /// The settings under which a statement of this room can only go by key: a plan is made for
 /// tables that were perhaps never analysed, and one that reads them whole would be taken for
@@ -141,7 +141,9 @@ impl RemoteTable {
         operation: &'static str,
     ) -> Result<RemoteRow> {
         let id = RowId { table, key: parts.key };
-        let stamp = |raw| Stamp::from_raw(raw).ok_or_else(|| unexpected(operation));
+        let stamp = |raw| {
+            Stamp::from_raw(raw).ok_or_else(|| no_stamp(operation, &self.layout.sidecar, parts.key))
+        };
         let txid = u64::try_from(parts.txid).map_err(|_| unexpected(operation))?;
         let live = Register { stamp: stamp(parts.stamp)?, value: parts.live };
         // The sidecar has it as a row of which nothing is known.
@@ -188,6 +190,13 @@ pub(super) fn column<T: FromSqlOwned>(
     operation: &'static str,
 ) -> Result<T> {
     row.try_get(index).map_err(|cause| unexpected(operation).with_source(cause))
+}
+
+/// The sidecar holds what no writer of ours has put there.
+fn no_stamp(operation: &'static str, sidecar: &str, key: i64) -> Error {
+    let message = format!("what {sidecar} has of the key {key} is no stamp");
+    Error::new(Kind::Schema(Store::Postgres), operation, message)
+        .with_hint("somebody has written it: `dual repair --stamps` sets it back")
 }
 
 /// The server answered in a form that it does not have.

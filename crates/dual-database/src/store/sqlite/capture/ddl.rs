@@ -26,7 +26,7 @@ pub const COMMON: [&str; 2] = [
 ];
 
 /// What is not of one table but of the file: that of the node and of an import too.
-pub(super) const OF_THE_FILE: [&str; 10] = [
+pub(super) const OF_THE_FILE: [&str; 11] = [
     "dual_state",
     "dual_tracked",
     "dual_node",
@@ -36,6 +36,7 @@ pub(super) const OF_THE_FILE: [&str; 10] = [
     "dual_quarantine",
     "dual_damage",
     "dual_failing",
+    "dual_set_back",
     "dual_import_run",
 ];
 

@@ -242,5 +242,5 @@ pub(in crate::store::sqlite) fn stamp(raw: i64, operation: &'static str) -> Resu
 
 pub(in crate::store::sqlite) fn damaged(operation: &'static str) -> Error {
     Error::new(Kind::Schema(Store::Sqlite), operation, "the sidecar holds no valid stamp")
-        .with_hint("it was written by somebody else; `dual verify` compares both sides")
+        .with_hint("somebody has written it: `dual repair --stamps` sets it back")
 }

@@ -25,6 +25,7 @@ mod references;
 mod rows;
 mod salvage;
 mod scrub;
+mod set_back;
 mod statements;
 mod station;
 mod take;

@@ -14,7 +14,7 @@ const OPERATION: &str = "read the state of the SQLite file";
 
 /// What stands beside the sidecars: each statement can be repeated. Numbers of 128 bits are kept
 /// as text.
-pub(super) const TABLES: [&str; 10] = [
+pub(super) const TABLES: [&str; 11] = [
     "CREATE TABLE IF NOT EXISTS dual_node (\n  \
        one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
        file TEXT NOT NULL,\n  \
@@ -29,7 +29,8 @@ pub(super) const TABLES: [&str; 10] = [
        exchanged INTEGER,\n  \
        held INTEGER,\n  \
        tidied INTEGER,\n  \
-       inspected INTEGER\n)",
+       inspected INTEGER,\n  \
+       ahead INTEGER\n)",
     "CREATE TABLE IF NOT EXISTS dual_scrub (\n  \
        one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
        at_table INTEGER NOT NULL,\n  \
@@ -74,6 +75,7 @@ pub(super) const TABLES: [&str; 10] = [
        unreadable INTEGER,\n  \
        refused INTEGER NOT NULL,\n  \
        reviewed INTEGER NOT NULL\n)",
+    "CREATE TABLE IF NOT EXISTS dual_set_back (id TEXT PRIMARY KEY)",
     "CREATE TABLE IF NOT EXISTS dual_failing (\n  \
        step TEXT PRIMARY KEY,\n  \
        store TEXT NOT NULL,\n  \
@@ -252,10 +254,12 @@ pub(super) fn install(connection: &Connection, begins: &Follow) -> Result<()> {
 
 /// Columns that the node has got since its table was made.
 fn add_columns(connection: &Connection) -> rusqlite::Result<()> {
-    let there =
-        "SELECT EXISTS (SELECT 1 FROM pragma_table_info('dual_node') WHERE name = 'inspected')";
-    match connection.query_row(there, [], |row| row.get(0))? {
-        true => Ok(()),
-        false => connection.execute_batch("ALTER TABLE dual_node ADD COLUMN inspected INTEGER"),
+    let there = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('dual_node') WHERE name = ?1)";
+    for name in ["inspected", "ahead"] {
+        if !connection.query_row(there, [name], |row| row.get(0))? {
+            connection
+                .execute_batch(&format!("ALTER TABLE dual_node ADD COLUMN {name} INTEGER"))?;
+        }
     }
+    Ok(())
 }
