@@ -124,12 +124,21 @@ async fn walk(scene: &Scene<'_>, schema: &str) {
     assert_eq!(db.get_user(3).await.unwrap().value.unwrap().phone_number, None);
     // Tombstones that are old enough, and nobody has looked for them for long.
     outside(scene, "UPDATE dual.side_users SET stamp = 16384 WHERE NOT live");
-    scene.outsider().execute_batch("UPDATE dual_node SET tidied = NULL").unwrap();
     db.close(PATIENCE).await;
-    let db = scene.open().await;
-    db.sync_now(PATIENCE).await.unwrap();
-    let purged = seen(scene, "SELECT horizon > 0 FROM dual.installation");
-    assert_eq!(purged.as_deref(), Some("t"), "nothing was purged");
+    // A transaction that is older than they are keeps them, another test's, too.
+    let purged = async {
+        loop {
+            scene.outsider().execute_batch("UPDATE dual_node SET tidied = NULL").unwrap();
+            let db = scene.open().await;
+            db.sync_now(PATIENCE).await.unwrap();
+            let horizon = seen(scene, "SELECT horizon > 0 FROM dual.installation");
+            if horizon.as_deref() == Some("t") {
+                return db;
+            }
+            db.close(PATIENCE).await;
+        }
+    };
+    let db = tokio::time::timeout(PATIENCE, purged).await.expect("nothing was purged");
     if is_bytes {
         outside(scene, &format!("UPDATE {there} SET real_name = E'\\xff' WHERE user_id = 20"));
         db.sync_now(PATIENCE).await.unwrap();
