@@ -60,7 +60,7 @@
 //! - [`database`]: [`DualDatabase`], the calls;
 //! - [`init`]: what it takes to make one database of what is there;
 //! - [`verify`]: whether both stores have the same;
-//! - [`sync`]: the synchroniser; cursor, epoch, reconcile: the decisions of the synchroniser;
+//! - [`sync`]: the synchroniser;
 //! - [`merge`] and [`stamp`]: which of two writes stands; pure;
 //! - [`store`]: the two stores, one room each: connection, catalog, codec, statements;
 //! - [`schema`] and [`value`]: what both sides agree on;
@@ -83,6 +83,8 @@ pub mod merge;
 pub mod phase;
 #[forbid(unsafe_code)]
 pub mod private;
+#[forbid(unsafe_code)]
+pub mod protocol;
 #[forbid(unsafe_code)]
 pub mod schema;
 #[forbid(unsafe_code)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dual_database::merge::{Change, Conflict, RegisterId, Version};
-use dual_database::sync::{Event as Cursor, Follow};
+use dual_database::protocol::{Event as Cursor, Follow};
 use dual_database::value::Value;
 
 use crate::history::PROCESSES;

@@ -2,10 +2,10 @@
 
 use dual_database::Store;
 use dual_database::merge::{Bases, Conflict, RegisterId, Tracked, Version, overwritten};
-use dual_database::sync::reconcile::{
+use dual_database::protocol::reconcile::{
     Guard, Uncaptured, Unknown, adopted, loses, uncaptured, unexplained, unknown,
 };
-use dual_database::sync::{Break, Event, Follow, Outcome};
+use dual_database::protocol::{Break, Event, Follow, Outcome};
 
 use crate::file::Content;
 use crate::primary::{Poll, Pushed};

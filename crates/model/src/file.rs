@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dual_database::merge::{Absorbed, Change, Tracked, Version};
+use dual_database::protocol::{Follow, Lease, SetBack, Tokens};
 use dual_database::stamp::{Stamp, StampClock, Writer};
-use dual_database::sync::{Follow, Lease, SetBack, Tokens};
 use dual_database::value::Value;
 
 use crate::process::Wall;

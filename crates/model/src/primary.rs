@@ -9,9 +9,9 @@ use dual_database::merge::{
     Admission, Bases, Change, Conflict, RegisterId, Tracked, Version, admit, conflicts,
     overwritten, written,
 };
+use dual_database::protocol::reconcile::{Unknown, given, is_nobodys, purgeable, risen, unknown};
+use dual_database::protocol::{Epoch, SetBack, Snapshot, Token};
 use dual_database::stamp::{Stamp, Writer};
-use dual_database::sync::reconcile::{Unknown, given, is_nobodys, purgeable, risen, unknown};
-use dual_database::sync::{Epoch, SetBack, Snapshot, Token};
 use dual_database::value::Value;
 
 use crate::rules::{COLUMNS, Key, Loaded, Loose, USERS, defaults, is_bad, loaded, loosen};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use dual_database::merge::{Change, Tracked, Version};
+use dual_database::protocol::{Epoch, Follow, Pace, Token, Tokens};
 use dual_database::stamp::{Clock, Stamp, StampClock, Writer};
-use dual_database::sync::{Epoch, Follow, Pace, Token, Tokens};
 
 use crate::file::Content;
 use crate::primary::{Answer, Late, Poll, Pushed};

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use dual_database::stamp::Writer;
-use dual_database::sync::reconcile::purgeable;
-use dual_database::sync::{
+use dual_database::protocol::reconcile::purgeable;
+use dual_database::protocol::{
     Break, Event, Follow, Lease, Outcome, Poll as Verdict, Token, Tokens, judge_poll,
 };
+use dual_database::stamp::Writer;
 
 use crate::file::Content;
 use crate::history::Fault;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use dual_database::merge::{
     Absorbed, Bases, Change, Defaults, Merged, Register, Tracked, Version, merge,
 };
+use dual_database::protocol::{Epoch, Token, Tokens};
 use dual_database::stamp::{Stamp, Writer, captured};
-use dual_database::sync::{Epoch, Token, Tokens};
 use dual_database::value::Value;
 
 use crate::trap::{Trap, Traps};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dual_database::merge::{Bases, Change, Register, Tracked, Version};
+use dual_database::protocol::{Break, Follow};
 use dual_database::stamp::{Stamp, Writer};
-use dual_database::sync::{Break, Follow};
 use dual_database::value::Value;
 
 use crate::file::File;

@@ -1,7 +1,7 @@
 //! The library's calls: PostgreSQL in one round trip, then the file, then the answer.
 
 use dual_database::merge::{Change, Tracked, Version, misses_none};
-use dual_database::sync::Follow;
+use dual_database::protocol::Follow;
 use dual_database::value::Value;
 
 use crate::history::Fault;

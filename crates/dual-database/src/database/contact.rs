@@ -6,10 +6,10 @@ use uuid::Uuid;
 use super::core::{Core, Deadline, is_verdict};
 use super::local::{Behind, waits};
 use crate::health::StoreState;
+use crate::protocol::Epoch;
 use crate::schema::RowId;
 use crate::store::postgres::primary::{Pooled, Primary};
 use crate::store::sqlite::replica::Content;
-use crate::sync::Epoch;
 use crate::{Error, Kind, Result, Store};
 
 /// A session that one call has for itself, for one file.

@@ -11,11 +11,11 @@ use super::options::{Prefer, WriteMode};
 use super::turns::Turns;
 use crate::clock::FOREVER;
 use crate::health::StoreState;
+use crate::protocol::{Event, Follow};
 use crate::schema::Table;
 use crate::stamp::Stamp;
 use crate::store::sqlite::replica::{Content, Durability, Replica};
 use crate::sync::engine::{Exchange, Shared, Synchroniser};
-use crate::sync::{Event, Follow};
 use crate::{Error, Kind, Result, Store};
 
 /// An open database, shared by its clones.

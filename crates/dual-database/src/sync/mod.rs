@@ -1,20 +1,4 @@
-//! The decisions of the synchroniser, as pure code: what is new since the cursor
-//! ([`Snapshot`]), whether PostgreSQL is still the one that was followed ([`Epoch`]), the life
-//! of a file's cursor ([`Follow`]), what a full comparison does with a row that PostgreSQL
-//! does not know ([`reconcile`]), when to wake up again ([`Pace`]) and which of several
-//! processes does the work ([`Lease`]), what becomes of stamps that lie in the future ([`SetBack`]). The states and their failures are in `DESIGN.md`
-//! beside this file.
+//! The synchroniser: what it does, with which failures, is in `DESIGN.md` beside this file; the
+//! decisions, as pure code, are in [`crate::protocol`].
 
-mod cursor;
 pub mod engine;
-mod epoch;
-mod pace;
-pub mod reconcile;
-mod set_back;
-mod snapshot;
-
-pub use cursor::{Event, Follow, ImpossibleHistory, Poll, judge_poll};
-pub use epoch::{Break, Epoch, Token, Tokens};
-pub use pace::{Lease, Outcome, Pace};
-pub use set_back::{Ahead, SetBack};
-pub use snapshot::{Snapshot, SnapshotSyntax};

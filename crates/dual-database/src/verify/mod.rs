@@ -16,10 +16,10 @@ mod look;
 mod part;
 
 use crate::Result;
+use crate::protocol::SetBack;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::Pool;
 use crate::store::sqlite::replica::{Content, Replica};
-use crate::sync::SetBack;
 
 pub(crate) use look::Looks;
 pub(crate) use part::{Part, Sides};

@@ -1,6 +1,6 @@
 //! Cursors that mean nothing any more: restored and copied stores, missing capture, the guard.
 
-use dual_database::sync::Follow;
+use dual_database::protocol::Follow;
 use dual_database::sync::engine::{Fault, Preference, Retention, Step, StepHook};
 use dual_database::{Kind, Store};
 use std::path::{Path, PathBuf};

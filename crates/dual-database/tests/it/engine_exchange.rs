@@ -1,7 +1,7 @@
 //! Rows go both ways, whoever writes.
 
 use dual_database::merge::Change;
-use dual_database::sync::Follow;
+use dual_database::protocol::Follow;
 use dual_database::sync::engine::Exchange;
 use dual_database::value::Value;
 use throwaway_postgres::shared;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use dual_database::sync::Follow;
+use dual_database::protocol::Follow;
 use dual_database::sync::engine::{Fault, Preference, Shared, Step, StepHook};
 use throwaway_postgres::{Server, StopMode, shared};
 
@@ -114,8 +114,8 @@ async fn a_hold_falls_when_little_would_be_lost_any_more() {
 
 /// Holds the file's cursor.
 async fn hold(node: &Node, losses: usize) {
+    use dual_database::protocol::{Break, Event};
     use dual_database::store::sqlite::replica::Durability;
-    use dual_database::sync::{Break, Event};
     node.replica()
         .write("test", Durability::Full, move |content| {
             let mut node = content.node()?;

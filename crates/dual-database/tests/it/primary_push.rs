@@ -581,7 +581,7 @@ async fn users_of_many_shapes_arrive_as_they_are() {
 /// What the model's `push` leaves in memory, and what the server has after the same pushes.
 mod against_the_model {
     use dual_database::merge::{conflicts, merge, overwritten};
-    use dual_database::sync::reconcile::{Unknown, given, is_nobodys, risen, unknown};
+    use dual_database::protocol::reconcile::{Unknown, given, is_nobodys, risen, unknown};
     use proptest::prelude::*;
 
     use super::*;

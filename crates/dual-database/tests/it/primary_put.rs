@@ -2,10 +2,10 @@
 //! types that round, names that the generated SQL uses itself.
 
 use dual_database::merge::{Change, Register};
+use dual_database::protocol::Token;
 use dual_database::schema::{RowId, users};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::postgres::primary::{Primary, Refused, WrittenRow};
-use dual_database::sync::Token;
 use dual_database::value::Value;
 use throwaway_postgres::shared;
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use dual_database::protocol::Token;
 use dual_database::schema::users;
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::postgres::capture::{Drift, uninstall};
 use dual_database::store::postgres::primary::{Listener, Pool};
 use dual_database::store::postgres::{Limits, Settings};
-use dual_database::sync::Token;
 use dual_database::{Kind, Store};
 use throwaway_postgres::{Server, StopMode, Version, shared, shared_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

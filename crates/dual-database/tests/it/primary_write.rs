@@ -4,11 +4,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dual_database::merge::{Change, Defaults, Version, misses_none, written};
+use dual_database::protocol::Token;
 use dual_database::schema::{RowId, Table, users};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::postgres::primary::{Header, Pool, Primary, Refused, Written};
 use dual_database::store::postgres::{Limits, Settings};
-use dual_database::sync::Token;
 use dual_database::value::Value;
 use dual_database::{Kind, Result, Store};
 use proptest::prelude::*;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dual_database::merge::{Change, Register, Tracked, written};
+use dual_database::protocol::Follow;
 use dual_database::schema::users;
 use dual_database::stamp::Stamp;
 use dual_database::store::sqlite::replica::{Content, Durability, Replica};
-use dual_database::sync::Follow;
 use dual_database::value::Value;
 use dual_database::{Kind, Store};
 
@@ -648,7 +648,7 @@ async fn capture_that_was_gone_is_mended_and_the_sides_are_compared() {
     }
     settle(&scene).await;
     let following = Follow::Following {
-        epoch: dual_database::sync::Epoch {
+        epoch: dual_database::protocol::Epoch {
             token: None,
             timeline: 1,
             system: 1,
@@ -680,7 +680,7 @@ async fn capture_that_was_gone_is_mended_and_the_sides_are_compared() {
         .unwrap();
     assert!(matches!(
         node.follow,
-        Follow::Reconciling { cause: dual_database::sync::Break::LocalGap, .. }
+        Follow::Reconciling { cause: dual_database::protocol::Break::LocalGap, .. }
     ));
     let lives: Vec<(i64, bool)> =
         rows.iter().map(|(id, row)| (id.key, row.tracked.version.live.value)).collect();

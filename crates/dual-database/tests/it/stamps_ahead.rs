@@ -1,11 +1,11 @@
 //! Stamps far in the future: a clock was wrong for a while, or somebody has written them. What they do,
 //! and how a person gets rid of them.
 
+use dual_database::protocol::SetBack;
 use dual_database::stamp;
 use dual_database::store::postgres::primary::Pool;
 use dual_database::store::postgres::{Session, Settings};
 use dual_database::store::sqlite::replica::{Content, Durability};
-use dual_database::sync::SetBack;
 use dual_database::verify::{TableDifference, Verification, compare};
 use throwaway_postgres::shared;
 

@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use super::link::Link;
 use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
+use crate::protocol::{Break, Event, Follow, Token, Tokens};
 use crate::stamp::Writer;
 use crate::store::postgres::primary::Header;
 use crate::store::sqlite::replica::{Content, Durability, Node};
-use crate::sync::{Break, Event, Follow, Token, Tokens};
 use crate::{Error, Kind, Result};
 
 impl Rounds {

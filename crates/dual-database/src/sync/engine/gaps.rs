@@ -8,9 +8,9 @@ use tracing::{debug, warn};
 use super::connect::schema_version;
 use super::rounds::{Flow, Rounds, Stand, follow};
 use crate::health::StoreState;
+use crate::protocol::reconcile::Loose;
+use crate::protocol::{Break, Event};
 use crate::store::sqlite::replica::{Content, Durability};
-use crate::sync::reconcile::Loose;
-use crate::sync::{Break, Event};
 use crate::{Result, Store};
 
 /// So many rows of the file are looked at in one go: others read there as well.

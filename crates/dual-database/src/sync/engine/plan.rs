@@ -3,13 +3,13 @@
 use super::push::Batch;
 use crate::Store;
 use crate::merge::{Defaults, merge};
+use crate::protocol::reconcile::{
+    Guard, Uncaptured, Unknown, adopted, loses, uncaptured, unexplained, unknown,
+};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
 use crate::store::sqlite::replica::LocalRow;
-use crate::sync::reconcile::{
-    Guard, Uncaptured, Unknown, adopted, loses, uncaptured, unexplained, unknown,
-};
 
 /// What is to be done with a range.
 #[derive(Clone, Debug, Default)]

@@ -10,10 +10,12 @@ use super::quarantine::Ward;
 use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use crate::Result;
 use crate::merge::Tracked;
+use crate::protocol::{
+    Break, Event, Follow, Poll as Verdict, SetBack, Snapshot, Tokens, judge_poll,
+};
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::primary::{Poll, PurgeMark, RemoteRow};
 use crate::store::sqlite::replica::{Content, Durability, Side, Taken};
-use crate::sync::{Break, Event, Follow, Poll as Verdict, SetBack, Snapshot, Tokens, judge_poll};
 
 /// For how long a round looks for tombstones before it goes on with what is new.
 const PURGE: Duration = Duration::from_secs(2);

@@ -9,13 +9,13 @@ use super::quarantine::Ward;
 use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use crate::Result;
 use crate::merge::Tracked;
+use crate::protocol::{Break, Epoch, Event, Follow};
 use crate::schema::RowId;
 use crate::stamp::Writer;
 use crate::store::postgres::primary::{LOCKED, PushEnd, Pushed};
 use crate::store::sqlite::replica::{
     ConflictEntry, Content, Durability, LocalRow, Node, Pending, Side,
 };
-use crate::sync::{Break, Epoch, Event, Follow};
 
 /// Rows on their way to PostgreSQL.
 #[derive(Clone, Debug, Default)]

@@ -17,10 +17,10 @@ use super::quarantine::AGAIN;
 use super::scrub::Scrubber;
 use super::step::{Fault, Step, injected};
 use super::{Exchange, Shared};
+use crate::protocol::{Event, Follow, Outcome, Token, Tokens};
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::primary::{Header, Poll, Primary, PurgeMark, Pushed};
 use crate::store::sqlite::replica::{Content, Durability, PushTurn, Replica, is_endless};
-use crate::sync::{Event, Follow, Outcome, Token, Tokens};
 use crate::{Error, Kind, Result, Store};
 
 /// The longest that a statement may come to take.

@@ -11,8 +11,8 @@ use tracing::{info, warn};
 
 use super::rounds::{Flow, Rounds, now_ms};
 use crate::Result;
+use crate::protocol::{Break, Follow};
 use crate::store::sqlite::replica::{Content, Durability, Scrub};
-use crate::sync::{Break, Follow};
 use crate::verify::{Looks, PART, Part, Sides, TableDifference};
 
 /// The shortest pause between two parts, and the pause in the first pass, when nothing is known of how

@@ -7,9 +7,9 @@
 use tracing::{info, warn};
 
 use super::rounds::{LONGEST, Rounds, now_ms};
+use crate::protocol::{Ahead, SetBack};
 use crate::stamp::FUTURE_TOLERANCE_MS;
 use crate::store::sqlite::replica::Durability;
-use crate::sync::{Ahead, SetBack};
 use crate::{Error, Kind, Result};
 
 const OPERATION: &str = "set back stamps of the future";

@@ -22,9 +22,9 @@ use uuid::Uuid;
 use super::rounds::{Advance, Rounds, now_ms};
 use super::{Exchange, Shared};
 use crate::health::StoreState;
+use crate::protocol::{Lease, Outcome, Pace};
 use crate::store::postgres::primary::Listener;
 use crate::store::sqlite::replica::Durability;
-use crate::sync::{Lease, Outcome, Pace};
 use crate::{Error, Kind, Result, Store};
 
 /// How often the leader looks whether another program has written into the file, and everybody

@@ -43,7 +43,7 @@ pub(in crate::store::postgres) fn no_newer(dual: &str) -> String {
 /// change could not be captured. `node` and the cursors in it are for people to look at. What was there
 /// before anybody looked has the same stamps (up to 3) in every file that joins: in the log it is told
 /// apart by its value. `set_back` keeps for good what a person has decided about stamps of the future
-/// ([`crate::sync::SetBack`]): a file may be away for long. The installation's id is made there, for whoever runs this twice on two servers.
+/// ([`crate::protocol::SetBack`]): a file may be away for long. The installation's id is made there, for whoever runs this twice on two servers.
 pub(super) fn common(dual: &str) -> Vec<String> {
     let made = [
         "CREATE TABLE IF NOT EXISTS {dual}.installation (\n  \

@@ -10,11 +10,11 @@ use super::layout::Layout;
 use super::settle::Mark;
 use super::standing::Standing;
 use super::statements::{Needs, Statement, schema_locked};
+use crate::protocol::Snapshot;
+use crate::protocol::reconcile::Loose;
 use crate::schema::Table;
 use crate::stamp::Stamp;
 use crate::store::postgres::{Parameter, Session};
-use crate::sync::Snapshot;
-use crate::sync::reconcile::Loose;
 use crate::{Error, Kind, Result, Store};
 
 /// The advisory lock under which the schema `dual` is made, changed and dropped.

@@ -6,9 +6,9 @@ use uuid::Uuid;
 use super::row::{column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::Result;
+use crate::protocol::{Ahead, SetBack};
 use crate::stamp::Stamp;
 use crate::store::postgres::Parameter;
-use crate::sync::{Ahead, SetBack};
 
 const OPERATION: &str = "look for stamps of the future in PostgreSQL";
 

@@ -10,9 +10,9 @@ use uuid::Uuid;
 use super::row::Text;
 use super::{Header, Primary};
 use crate::phase::told;
+use crate::protocol::{Epoch, Snapshot, Token};
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::{Access, Call, Parameter, Session};
-use crate::sync::{Epoch, Snapshot, Token};
 use crate::{Error, Kind, Result, Store};
 
 /// One value, as [`Header::read`] takes it; none without an installation. `$1` is the file as

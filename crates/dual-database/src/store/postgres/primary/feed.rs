@@ -5,10 +5,10 @@ use tokio_postgres::types::Type;
 use super::row::{BY_KEY, column, unexpected};
 use super::{Poll, Primary, RemoteRow, RemoteTable};
 use crate::Result;
+use crate::protocol::Snapshot;
 use crate::schema::RowId;
 use crate::store::postgres::capture::Drift;
 use crate::store::postgres::{Parameter, both, every};
-use crate::sync::Snapshot;
 use crate::value::PORTION;
 
 const OPERATION: &str = "read PostgreSQL's changes";

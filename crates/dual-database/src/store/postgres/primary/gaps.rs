@@ -3,8 +3,8 @@
 
 use super::Primary;
 use crate::Result;
+use crate::protocol::reconcile::Loose;
 use crate::store::postgres::capture;
-use crate::sync::reconcile::Loose;
 
 const OPERATION: &str = "look for rows that came past the triggers";
 

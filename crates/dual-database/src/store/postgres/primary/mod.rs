@@ -30,9 +30,9 @@ use uuid::Uuid;
 use super::Session;
 use super::capture::{Drift, Layout};
 use crate::merge::{Conflict, Defaults, Version};
+use crate::protocol::{Epoch, Snapshot};
 use crate::schema::{RowId, Table};
 use crate::stamp::Stamp;
-use crate::sync::{Epoch, Snapshot};
 use crate::value::Value;
 
 pub(crate) use digest::digest_of;

@@ -40,7 +40,7 @@ pub struct Found {
 
 impl Prepared {
     /// Whether writes may have been missed, or values rewritten without any: a full comparison
-    /// has to follow ([`crate::sync::Break::CaptureGap`]). The epoch changes besides, for all
+    /// has to follow ([`crate::protocol::Break::CaptureGap`]). The epoch changes besides, for all
     /// files.
     #[must_use]
     pub fn has_gap(&self) -> bool {

@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::ddl::{COMMON, FORMAT, OF_THE_FILE, drops_of};
 use super::layout::{Layout, Unique};
+use crate::protocol::reconcile::Loose;
 use crate::schema::{Column, Role, Table};
 use crate::stamp::Writer;
 use crate::store::sqlite::failed;
-use crate::sync::reconcile::Loose;
 use crate::{Error, Kind, Result, Store};
 
 /// What has become of capture since it was installed.

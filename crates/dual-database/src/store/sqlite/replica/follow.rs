@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sync::{Break, Epoch, Follow, Token};
+use crate::protocol::{Break, Epoch, Follow, Token};
 use crate::{Error, Kind, Result, Store};
 
 const VERSION: u32 = 1;

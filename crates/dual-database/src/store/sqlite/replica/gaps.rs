@@ -6,8 +6,8 @@ use super::super::failed;
 use super::open::{hinder_nobody, refuse_taken_away, track};
 use super::{Content, LocalRow};
 use crate::Result;
+use crate::protocol::reconcile::Loose;
 use crate::schema::RowId;
-use crate::sync::reconcile::Loose;
 
 const OPERATION: &str = "look for rows that came past the triggers";
 

@@ -50,9 +50,9 @@ use self::statements::Statements;
 use self::watch::Endless;
 use super::capture::Layout;
 use crate::merge::{Conflict, Defaults, RegisterId, Tracked};
+use crate::protocol::{Follow, Lease, Tokens};
 use crate::schema::{Making, RowId, Table};
 use crate::stamp::{Stamp, Writer};
-use crate::sync::{Follow, Lease, Tokens};
 use crate::{Error, Kind, Result};
 
 pub use failing::Failing;

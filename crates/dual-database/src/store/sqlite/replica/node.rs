@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::super::capture::{prefer, renumber, state, unmeet};
 use super::super::failed;
 use super::{Content, Node, follow};
+use crate::protocol::{Follow, Lease, Tokens};
 use crate::stamp::{Stamp, Writer};
-use crate::sync::{Follow, Lease, Tokens};
 use crate::{Result, Store};
 
 const OPERATION: &str = "read the state of the SQLite file";

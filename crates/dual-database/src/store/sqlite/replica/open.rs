@@ -11,8 +11,8 @@ use super::super::{
 };
 use super::place::{COMPANIONS, Identity, Place, SMALLEST};
 use super::{Content, LocalTable, node, number, watch};
+use crate::protocol::{Break, Event, Follow};
 use crate::schema::{Making, Table, quoted};
-use crate::sync::{Break, Event, Follow};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "open the SQLite file";

@@ -6,8 +6,8 @@ use super::super::capture::Layout;
 use super::super::failed;
 use super::Content;
 use crate::Result;
+use crate::protocol::{Ahead, SetBack};
 use crate::stamp::{Stamp, Writer};
-use crate::sync::{Ahead, SetBack};
 
 const OPERATION: &str = "set back stamps of the future in the SQLite file";
 

@@ -4,11 +4,11 @@ use crate::merge::{
     Bases, Conflict, Defaults, Register, RegisterId, Tracked, Version, canonical_bytes, conflicts,
     merge, overwritten,
 };
+use crate::protocol::reconcile::{Unknown, given, is_nobodys, risen, unknown};
 use crate::schema::{LogicalType, RowId, Table};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
 use crate::store::postgres::primary::conflicts::Noted;
-use crate::sync::reconcile::{Unknown, given, is_nobodys, risen, unknown};
 use crate::value::Value;
 
 /// What the transaction knows of the server, read under its locks.

@@ -33,10 +33,10 @@ use super::conflicts::Noted;
 use super::row::{BY_KEY, column};
 use super::{Header, Primary, PushEnd, Pushed, RemoteRow};
 use crate::merge::{Tracked, Version};
+use crate::protocol::Epoch;
 use crate::schema::RowId;
 use crate::store::postgres::capture::mend;
 use crate::store::postgres::{Parameter, both, sqlstate};
-use crate::sync::Epoch;
 use crate::{Error, Result};
 
 const OPERATION: &str = "push to PostgreSQL";

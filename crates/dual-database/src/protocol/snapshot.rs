@@ -7,12 +7,12 @@ use std::str::FromStr;
 /// `xmin:xmax:xip,…`.
 ///
 /// ```
-/// use dual_database::sync::Snapshot;
+/// use dual_database::protocol::Snapshot;
 /// let snapshot: Snapshot = "10:14:10,12".parse()?;
 /// let new: Vec<u64> = (8..16).filter(|txid| snapshot.is_new(*txid)).collect();
 /// assert_eq!(new, [10, 12, 14, 15]);
 /// assert_eq!(snapshot.to_string(), "10:14:10,12");
-/// # Ok::<(), dual_database::sync::SnapshotSyntax>(())
+/// # Ok::<(), dual_database::protocol::SnapshotSyntax>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {

@@ -33,7 +33,7 @@ impl Pace {
     /// doubles, between half and all of it by `random`, so that nodes do not return in step.
     ///
     /// ```
-    /// use dual_database::sync::{Outcome, Pace};
+    /// use dual_database::protocol::{Outcome, Pace};
     /// let pace = Pace::new(1_000);
     /// assert_eq!(pace.next(Outcome::Idle, 7).1, 1_000);
     /// assert_eq!(pace.next(Outcome::More, 7).1, 0);
@@ -75,7 +75,7 @@ impl Lease {
     /// set back: it does not count.
     ///
     /// ```
-    /// use dual_database::sync::Lease;
+    /// use dual_database::protocol::Lease;
     /// let first = Lease::take(None, 1, 10_000).unwrap();
     /// assert_eq!(Lease::take(Some(first), 2, 12_999), None);
     /// assert!(Lease::take(Some(first), 1, 12_999).is_some());

@@ -21,7 +21,7 @@ pub struct Ahead {
 ///
 /// ```
 /// use dual_database::stamp::{Stamp, Writer};
-/// use dual_database::sync::SetBack;
+/// use dual_database::protocol::SetBack;
 ///
 /// let now = 1_700_000_000_000;
 /// let one = SetBack::at(7, now, Stamp::ZERO);

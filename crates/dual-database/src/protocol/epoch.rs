@@ -10,7 +10,7 @@ impl Token {
     /// The token that a file sets after `last`: `random` below its rank.
     ///
     /// ```
-    /// use dual_database::sync::Token;
+    /// use dual_database::protocol::Token;
     /// let first = Token::after(None, u128::MAX);
     /// let second = Token::after(Some(first), 7);
     /// assert_eq!((first.rank(), second.rank()), (1, 2));

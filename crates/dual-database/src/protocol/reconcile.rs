@@ -278,7 +278,7 @@ impl Guard {
     /// Whether so many `losses` on one side, of the `rows` that live there, may happen unasked.
     ///
     /// ```
-    /// use dual_database::sync::reconcile::Guard;
+    /// use dual_database::protocol::reconcile::Guard;
     /// let guard = Guard::default();
     /// assert!(guard.allows(3, 100));
     /// assert!(!guard.allows(3, 3));
