@@ -47,7 +47,7 @@ impl Survey {
         if let Some(refusal) = plan.refusal("adopt the table") {
             return Err(refusal);
         }
-        let standing = Standing::read(session).await?;
+        let standing = Standing::read(session, std::slice::from_ref(table)).await?;
         standing.check(session)?;
         if !standing.installs {
             permit(session, &of_import(session.schema())).await?;
