@@ -53,7 +53,7 @@ pub async fn refusal(server: &Settings, limits: &Limits) -> Option<Error> {
     let operation = "uninstall from PostgreSQL";
     let session = Session::open(server, limits).await.ok()?;
     session.begin_snapshot(operation).await.ok()?;
-    let standing = Standing::read(&session).await.ok()?;
+    let standing = Standing::read(&session, &[]).await.ok()?;
     let ours = standing.is_ours(&session, operation);
     ours.and_then(|()| standing.owns(&session, operation)).err()
 }

@@ -103,8 +103,8 @@ async fn look(
     joining: Joining,
 ) -> Result<(Plan, Vec<postgres::Plan>)> {
     session.begin_snapshot(OPERATION).await?;
-    let standing = capture::Standing::read(session).await?;
-    standing.is_ours(session, OPERATION)?;
+    let standing = capture::Standing::read(session, &stores.sqlite.tables).await?;
+    standing.trusted(session)?;
     may_run(session, &stores.sqlite.tables, &standing).await?;
     let file = LocalFile::open(&stores.sqlite)?;
     let bond = bond(session, &file, &stores.sqlite.tables).await?;
@@ -163,7 +163,7 @@ pub async fn apply_for(
     let session = Session::open(&stores.postgres, &stores.limits).await?;
     session.begin_snapshot(OPERATION).await?;
     known_role(&session, runtime).await?;
-    capture::Standing::read(&session).await?.owns(&session, "give the rights to run")?;
+    capture::Standing::read(&session, &[]).await?.owns(&session, "give the rights to run")?;
     drop(session);
     let joined = apply(stores, joining, within).await?;
     let session = Session::open(&stores.postgres, &stores.limits).await?;

@@ -19,17 +19,21 @@ const LIST: [&str; 2] = ["<!-- the rights of the runtime role -->\n```text\n", "
 fn granted(roles: &Roles) -> Vec<String> {
     let [_, runtime, _] = roles.names();
     let sql = format!(
-        "SELECT string_agg(privilege_type, ', ' ORDER BY array_position(ARRAY['CONNECT', \
-         'TEMPORARY', 'USAGE', 'SELECT', 'INSERT', 'UPDATE', 'DELETE'], privilege_type)) || ' ON ' || what FROM ( \
-           SELECT 1 AS kind, 'DATABASE ' || datname AS what, a.* FROM pg_database, aclexplode(datacl) AS a \
-             WHERE datname = current_database() \
-           UNION ALL SELECT 2, 'SCHEMA ' || nspname, a.* FROM pg_namespace, aclexplode(nspacl) AS a \
+        "SELECT string_agg(privilege, ', ' ORDER BY array_position(ARRAY['CONNECT', 'TEMPORARY', \
+         'USAGE', 'SELECT', 'INSERT', 'UPDATE', 'DELETE'], privilege)) || ' ON ' || what FROM ( \
+           SELECT 1 AS kind, 'DATABASE ' || datname AS what, grantee, privilege_type AS privilege \
+             FROM pg_database, aclexplode(datacl) WHERE datname = current_database() \
+           UNION ALL SELECT 2, 'SCHEMA ' || nspname, grantee, privilege_type \
+             FROM pg_namespace, aclexplode(nspacl) \
            UNION ALL SELECT CASE relkind WHEN 'S' THEN 4 ELSE 3 END, \
              CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END \
-               || relnamespace::regnamespace || '.' || relname, a.* FROM pg_class, aclexplode(relacl) AS a \
-           UNION ALL SELECT 3, 'TABLE ' || attrelid::regclass || '.' || attname, a.* \
-             FROM pg_attribute, aclexplode(attacl) AS a \
-           UNION ALL SELECT 5, 'FUNCTION ' || oid::regprocedure, a.* FROM pg_proc, aclexplode(proacl) AS a \
+               || relnamespace::regnamespace || '.' || relname, grantee, privilege_type \
+             FROM pg_class, aclexplode(relacl) \
+           UNION ALL SELECT 3, 'TABLE ' || relnamespace::regnamespace || '.' || relname, a.grantee, \
+             a.privilege_type || ' (' || attname || ')' FROM pg_attribute \
+             JOIN pg_class AS c ON c.oid = attrelid, aclexplode(attacl) AS a \
+           UNION ALL SELECT 5, 'FUNCTION ' || oid::regprocedure, grantee, privilege_type \
+             FROM pg_proc, aclexplode(proacl) \
          ) AS g WHERE grantee = '{runtime}'::regrole GROUP BY kind, what ORDER BY kind, what"
     );
     roles.sql(&sql).into_iter().map(|row| row[0].clone().unwrap()).collect()
@@ -68,6 +72,12 @@ async fn life(server: &'static Server) {
     roles.walk(&runtime, &writer).await;
     assert_eq!(granted(&roles), list, "nothing was added on the way");
     assert_eq!((roles.one(&owned), roles.one(&member)), ("0".into(), "0".into()));
+
+    // What a trigger could not do for a while needs nobody.
+    roles.sql("INSERT INTO dual.missed (name, reason) VALUES ('users', '42501')");
+    assert!(roles.pool(&runtime).prepare().await.unwrap().has_gap());
+    assert_eq!(roles.one("SELECT count(*) FROM dual.missed"), "0");
+    assert!(!roles.pool(&runtime).prepare().await.unwrap().has_gap());
 
     // What is the owner's alone is refused before anything is changed.
     let sidecars = "SELECT count(*) FROM sqlite_master WHERE name LIKE 'dual_side%'";
@@ -299,4 +309,46 @@ async fn the_schema_can_have_any_name_and_a_table_has_one() {
     gone.sqlite.unwrap();
     let left = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'dual%'";
     assert_eq!(roles.one(left), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_makes_the_schema_before_us_runs_nothing_as_us() {
+    let roles = Roles::on(shared().unwrap());
+    let [owner, _, squatter] = roles.names();
+    let bait = |name: &str, columns: &str| {
+        format!("CREATE VIEW dual.{name} AS SELECT {columns} FROM dual.trap(); ")
+    };
+    let views = [
+        bait("installation", "true AS one, 5 AS format, NULL::uuid AS id, 0::bigint AS horizon"),
+        bait(
+            "tracked",
+            "'users'::text AS name, 0::oid AS target, ''::text AS triggers, ''::text AS columns",
+        ),
+        bait("missed", "''::text AS name"),
+        bait("import_run", "''::text AS run_id, ''::text AS source, 0::bigint AS position"),
+    ];
+    roles.sql(&format!(
+        "CREATE SEQUENCE ran; GRANT USAGE ON SEQUENCE ran TO PUBLIC; \
+         GRANT CREATE ON DATABASE {name} TO {squatter}; SET ROLE {squatter}; CREATE SCHEMA dual; \
+         CREATE FUNCTION dual.trap() RETURNS bigint LANGUAGE sql AS $$ SELECT nextval('public.ran') $$; \
+         {views} GRANT ALL ON SCHEMA dual TO PUBLIC; GRANT ALL ON ALL TABLES IN SCHEMA dual TO PUBLIC",
+        name = roles.database.name(),
+        views = views.concat(),
+    ));
+    let admin = roles.one("SELECT current_user");
+    for victim in [&owner, &admin] {
+        let told = |error: Error| {
+            assert_eq!(error.kind(), Kind::AccessDenied, "{victim}: {error}");
+            assert!(error.message().contains(&squatter), "{victim}: {error}");
+        };
+        told(roles.pool(victim).prepare().await.unwrap_err());
+        let stores = roles.stores(victim);
+        told(init::plan(&stores, init::Joining::default()).await.unwrap_err());
+        told(init::sql(&stores, None).await.unwrap_err());
+        told(roles.import(victim, WriteOptions::default()).await.unwrap_err());
+    }
+    assert_eq!(roles.one("SELECT is_called::text FROM ran"), "false", "the trap has run");
+    // The owner of the table may install wherever it may make a schema.
+    roles.sql("DROP SCHEMA dual CASCADE");
+    roles.pool(&owner).prepare().await.unwrap();
 }

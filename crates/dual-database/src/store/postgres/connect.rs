@@ -28,7 +28,7 @@ use super::{session::Limits, tls};
 use crate::phase::told;
 use crate::{Error, Kind, Result, Store};
 
-const OPERATION: &str = "connect to PostgreSQL";
+pub(super) const OPERATION: &str = "connect to PostgreSQL";
 const OLDEST: u32 = 120_000;
 /// How long a silent peer is asked whether it is PostgreSQL at all.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);

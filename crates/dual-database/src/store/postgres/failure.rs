@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_postgres::error::{DbError, Severity};
 
 use super::capture::is_named_as_ours;
+use super::connect;
 use crate::schema::quoted;
 use crate::{Error, Kind, Result, Store};
 
@@ -174,6 +175,12 @@ impl ServerError {
     pub(super) fn into_error(self, operation: &'static str, user: &str, database: &str) -> Error {
         let rule = rule_for(&self.sqlstate);
         let hint = match self.sqlstate.as_str() {
+            "42501"
+                if operation == connect::OPERATION && self.message.contains("for database ") =>
+            {
+                let (database, user) = (quoted(database), quoted(user));
+                format!("its owner can run: GRANT CONNECT ON DATABASE {database} TO {user}")
+            }
             "42501" => missing_right(&self.message, user, database),
             "28000" if self.message.contains("no encryption") => {
                 "the server demands TLS: put sslmode=require into the URL".into()
@@ -249,11 +256,11 @@ fn missing_right(message: &str, user: &str, database: &str) -> String {
         );
     }
     for (prefix, right) in [
-        ("permission denied for schema ", "USAGE ON SCHEMA"),
+        ("permission denied for schema ", "USAGE, CREATE ON SCHEMA"),
         ("permission denied for table ", "SELECT, INSERT, UPDATE, DELETE ON TABLE"),
         ("permission denied for relation ", "SELECT, INSERT, UPDATE, DELETE ON TABLE"),
         ("permission denied for sequence ", "USAGE, UPDATE ON SEQUENCE"),
-        ("permission denied for database ", "CONNECT ON DATABASE"),
+        ("permission denied for database ", "CREATE, CONNECT ON DATABASE"),
     ] {
         if let Some(name) = object(prefix) {
             return format!("its owner can run: GRANT {right} {} TO {to}", quoted(&name));
@@ -495,7 +502,10 @@ mod tests {
     #[test]
     fn rights_that_are_missing_come_as_sql() {
         for (message, sql) in [
-            ("permission denied for schema public", "GRANT USAGE ON SCHEMA \"public\" TO \"bot\""),
+            (
+                "permission denied for schema public",
+                "GRANT USAGE, CREATE ON SCHEMA \"public\" TO \"bot\"",
+            ),
             (
                 "permission denied to create temporary tables in database \"d\"",
                 "GRANT TEMPORARY ON DATABASE \"d\" TO \"bot\"",

@@ -48,7 +48,7 @@ impl Survey {
         if let Some(refusal) = plan.refusal("adopt the table") {
             return Err(refusal);
         }
-        may_record_imports(session, &plan.target).await?;
+        may_record_imports(session, table, &plan.target).await?;
         Ok(Survey { catalog, plan, old })
     }
 

@@ -72,10 +72,11 @@ impl std::fmt::Display for Right {
 }
 
 /// On each table that every installation has. `writer` is never changed, only locked, for which
-/// PostgreSQL wants one of the rights to change it.
+/// PostgreSQL wants one of the rights to change it. Which table is tracked, and by which triggers, is the
+/// installer's to say: it grants rights on that table.
 const TABLES: [(&str, &str); 9] = [
     ("installation", "SELECT, UPDATE"),
-    ("tracked", "SELECT, INSERT, UPDATE"),
+    ("tracked", "SELECT, UPDATE (columns)"),
     ("missed", "SELECT, DELETE"),
     ("token", "SELECT, INSERT, UPDATE"),
     ("node", "SELECT, INSERT, UPDATE"),

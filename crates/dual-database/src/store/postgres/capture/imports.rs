@@ -6,6 +6,7 @@ use super::grants::of_import;
 use super::install::has;
 use super::standing::{Standing, permit};
 use crate::Result;
+use crate::schema::Table;
 use crate::store::postgres::Session;
 
 const RECORD: &str = "import_run";
@@ -18,14 +19,14 @@ pub async fn has_record_of_imports(session: &Session) -> Result<bool> {
     has(session, RECORD).await
 }
 
-/// Whether this role may import into `target`, a table as it stands in SQL: it has the record and may
+/// Whether this role may import into the table, which stands in SQL as `target`: it has the record and may
 /// write in it, or may make one.
 ///
 /// # Errors
 /// Access denied, with the statements that give what is lacking; configuration if the schema of ours
 /// is somebody else's; else as for [`Session::query`].
-pub async fn may_record_imports(session: &Session, target: &str) -> Result<()> {
-    let standing = Standing::read(session).await?;
+pub async fn may_record_imports(session: &Session, table: &Table, target: &str) -> Result<()> {
+    let standing = Standing::read(session, std::slice::from_ref(table)).await?;
     standing.check(session)?;
     if standing.installs {
         return Ok(());

@@ -70,7 +70,8 @@ pub enum Drift {
 pub async fn install(session: &Session, layout: &Layout) -> Result<u64> {
     place(session, layout).await?;
     let adopted = mend_in(session, layout, None).await?.loaded;
-    note(session, layout).await?;
+    let [seen, tracked] = layout.noted();
+    note(session, [&seen, &tracked]).await?;
     Ok(adopted)
 }
 
@@ -104,7 +105,8 @@ pub(in crate::store::postgres) async fn renew(session: &Session, layout: &Layout
     let operation = "take in what capture has missed";
     let adopted = mend_all(session, layout).await?.loaded;
     session.batch(operation, &layout.gap_noted()).await?;
-    note(session, layout).await?;
+    let [seen, _] = layout.noted();
+    note(session, [&seen, &layout.columns_noted()]).await?;
     Ok(adopted)
 }
 
@@ -127,11 +129,10 @@ pub(in crate::store::postgres) async fn is_renewable(
     Ok(now.target == installed.target && now.triggers == installed.triggers)
 }
 
-async fn note(session: &Session, layout: &Layout) -> Result<()> {
+async fn note(session: &Session, [seen, tracked]: [&str; 2]) -> Result<()> {
     let operation = "note how capture stands";
-    let [seen, tracked] = layout.noted();
-    session.batch(operation, &seen).await?;
-    match session.execute(operation, &tracked, &[]).await? {
+    session.batch(operation, seen).await?;
+    match session.execute(operation, tracked, &[]).await? {
         1 => Ok(()),
         _ => Err(unexpected(operation)),
     }
@@ -247,7 +248,7 @@ async fn tracked(session: &Session, layout: &Layout) -> Result<Option<(Fingerpri
 pub async fn uninstall(session: &Session) -> Result<()> {
     let operation = "uninstall capture from PostgreSQL";
     session.batch(operation, &schema_locked()).await?;
-    let standing = Standing::read(session).await?;
+    let standing = Standing::read(session, &[]).await?;
     standing.owns(session, operation)?;
     standing.is_ours(session, operation)?;
     let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", session.schema());

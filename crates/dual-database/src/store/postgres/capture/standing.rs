@@ -5,8 +5,8 @@ use tokio_postgres::types::Type;
 use super::grants::Right;
 use super::install::{column, unexpected};
 use super::layout::Layout;
-use crate::schema::quoted;
-use crate::store::postgres::{Parameter, Session};
+use crate::schema::{Table, quoted};
+use crate::store::postgres::{Catalog, Parameter, Session};
 use crate::{Error, Kind, Result};
 
 const OPERATION: &str = "look at the rights in PostgreSQL";
@@ -22,8 +22,11 @@ pub(crate) struct Standing {
     pub(crate) installs: bool,
     /// What is in it is somebody else's.
     is_foreign: bool,
+    /// Its owner could run code in writes to the table anyway, or may do more than this role.
+    is_trusted: bool,
 }
 
+/// `$1` the schema, `$2` the tables to which the search path leads.
 const STANDING: &str = "SELECT quote_ident(pg_get_userbyid(n.nspowner)), \
      EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = n.oid AND c.relname = 'installation'), \
      CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE') \
@@ -31,8 +34,15 @@ const STANDING: &str = "SELECT quote_ident(pg_get_userbyid(n.nspowner)), \
          WHERE c.relnamespace = n.oid AND c.relkind = 'r' AND NOT pg_has_role(c.relowner, 'USAGE')) END, \
      EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = n.oid) AND NOT EXISTS \
        (SELECT FROM pg_class AS c WHERE c.relnamespace = n.oid \
-         AND c.relname IN ('installation', 'import_run')) \
-     FROM (SELECT $1::text AS name) AS asked LEFT JOIN pg_namespace AS n ON n.nspname = asked.name";
+         AND c.relname IN ('installation', 'import_run')), \
+     n.oid IS NULL OR n.nspowner = own.oid OR NOT own.rolsuper AND pg_has_role(n.nspowner, 'USAGE') \
+       OR EXISTS (SELECT FROM pg_roles AS o WHERE o.oid = n.nspowner AND o.rolsuper) \
+       OR EXISTS (SELECT FROM pg_database AS d \
+         WHERE d.datname = current_database() AND d.datdba = n.nspowner) \
+       OR cardinality($2) > 0 AND NOT EXISTS (SELECT FROM unnest($2) AS t (oid) \
+         WHERE has_table_privilege(n.nspowner, t.oid, 'TRIGGER') IS NOT TRUE) \
+     FROM (SELECT $1::text AS name) AS asked JOIN pg_roles AS own ON own.rolname = current_user \
+     LEFT JOIN pg_namespace AS n ON n.nspname = asked.name";
 
 /// `$1` the schema, and of each right what it is on, the name within the schema, and the right. What is
 /// not there lacks nothing: that is for whoever installs.
@@ -41,7 +51,10 @@ const LACKING: &str = "SELECT w.at::integer - 1 \
      JOIN pg_namespace AS n ON n.nspname = $1::text WHERE CASE w.kind \
        WHEN 'SCHEMA' THEN NOT has_schema_privilege(n.oid, w.privilege) \
        WHEN 'TABLE' THEN EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = n.oid \
-         AND c.relname = w.name::name AND NOT has_table_privilege(c.oid, w.privilege)) \
+         AND c.relname = w.name::name AND NOT CASE WHEN w.privilege LIKE '%)' \
+           THEN has_column_privilege(c.oid, substring(w.privilege FROM '\\((.*)\\)'), \
+             split_part(w.privilege, ' ', 1)) \
+           ELSE has_table_privilege(c.oid, w.privilege) END) \
        ELSE EXISTS (SELECT FROM pg_proc AS p WHERE p.pronamespace = n.oid \
          AND p.proname = w.name::name AND NOT has_function_privilege(p.oid, w.privilege)) END \
      ORDER BY w.at";
@@ -52,10 +65,18 @@ const KEPT_IN: &str = "SELECT n.nspname::text FROM pg_trigger AS g \
      WHERE g.tgrelid = to_regclass($1) AND g.tgname = 'dual_inserted' AND n.nspname <> $2::text";
 
 impl Standing {
+    /// Looks at the schema, and whether its owner can be trusted with these tables; in the session's
+    /// transaction. Nothing in the schema is read.
+    ///
     /// # Errors
     /// As for [`Session::query`].
-    pub(crate) async fn read(session: &Session) -> Result<Standing> {
-        let parameters: [Parameter<'_>; 1] = [(&session.schema_name(), Type::TEXT)];
+    pub(crate) async fn read(session: &Session, tables: &[Table]) -> Result<Standing> {
+        let mut led = Vec::with_capacity(tables.len());
+        for table in tables {
+            led.extend(Catalog::led(session, table).await?.0);
+        }
+        let parameters: [Parameter<'_>; 2] =
+            [(&session.schema_name(), Type::TEXT), (&led, Type::OID_ARRAY)];
         let rows = session.query(OPERATION, STANDING, &parameters).await?;
         let row = rows.first().ok_or_else(|| unexpected(OPERATION))?;
         Ok(Standing {
@@ -63,6 +84,7 @@ impl Standing {
             is_installed: column(row, 1, OPERATION)?,
             installs: column(row, 2, OPERATION)?,
             is_foreign: column(row, 3, OPERATION)?,
+            is_trusted: column(row, 4, OPERATION)?,
         })
     }
 
@@ -73,7 +95,7 @@ impl Standing {
     /// this role may make none.
     pub(crate) fn check(&self, session: &Session) -> Result<()> {
         let dual = session.schema();
-        self.is_ours(session, OPERATION)?;
+        self.trusted(session)?;
         if self.installs || self.is_installed {
             return Ok(());
         }
@@ -124,6 +146,27 @@ impl Standing {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whoever may make a schema could have made this one first, and what is in it would run as us: its
+    /// functions, and the triggers of its tables.
+    ///
+    /// # Errors
+    /// As for [`Standing::is_ours`]; access denied if its owner has nothing to do with the table.
+    pub(crate) fn trusted(&self, session: &Session) -> Result<()> {
+        self.is_ours(session, OPERATION)?;
+        if self.is_trusted {
+            return Ok(());
+        }
+        let (dual, owner) = (session.schema(), self.owner.as_deref().unwrap_or_default());
+        let message = format!(
+            "the schema {dual} belongs to {owner}, which owns neither the database nor the table, and \
+             may put no trigger on it: nothing in there is run"
+        );
+        Err(Error::new(Kind::AccessDenied, OPERATION, message).with_hint(
+            "find out who made it; name another schema (--pg-schema), or let the owner of the database \
+             rename that one",
+        ))
     }
 
     /// Who names another schema by mistake does not lose it.

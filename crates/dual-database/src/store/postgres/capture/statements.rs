@@ -67,6 +67,18 @@ impl Layout {
         format!("UPDATE {}.installation SET gaps = gaps + 1", self.dual)
     }
 
+    /// Notes which columns there are now, if nothing else has changed.
+    pub(super) fn columns_noted(&self) -> String {
+        format!(
+            "UPDATE {}.tracked AS k SET columns = f.columns \
+             FROM ({}) AS f (target, triggers, columns) \
+             WHERE k.name = {} AND k.target = f.target AND k.triggers = f.triggers",
+            self.dual,
+            self.fingerprint(),
+            quoted_text(self.name),
+        )
+    }
+
     /// Notes how capture stands now, for whoever asks whether it is still so.
     pub(in crate::store::postgres) fn noted(&self) -> [String; 2] {
         let (dual, name) = (&self.dual, quoted_text(self.name));

@@ -4,10 +4,10 @@
 use tokio_postgres::types::Type;
 
 use super::row::column;
-use crate::Result;
 use crate::schema::{Table, quoted};
 use crate::store::postgres::capture::has;
 use crate::store::postgres::{Catalog, Session};
+use crate::{Error, Result};
 
 const OPERATION: &str = "look for the tracked table in PostgreSQL";
 
@@ -63,7 +63,10 @@ impl Known {
         let parameters: [crate::store::postgres::Parameter<'_>; 3] =
             [(&name, Type::TEXT), (&first, Type::OID), (&sidecar, Type::TEXT)];
         let sql = KNOWN.replace("{dual}", session.schema());
-        let rows = session.query(OPERATION, &sql, &parameters).await?;
+        let rows = session
+            .query(OPERATION, &sql, &parameters)
+            .await
+            .map_err(|error| needs_usage(error, session))?;
         let Some(row) = rows.first() else { return Ok(unknown) };
         let target: u32 = column(row, 0, OPERATION)?;
         let relation: Option<String> = column(row, 1, OPERATION)?;
@@ -99,5 +102,18 @@ impl Known {
                 Catalog::read_of(session, table, None).await
             }
         }
+    }
+}
+
+/// Of the schema in which the tracked table stands no more than this right is needed to look.
+fn needs_usage(error: Error, session: &Session) -> Error {
+    let refused = error.message().strip_prefix("permission denied for schema ");
+    let schema = refused.and_then(|rest| rest.split(" (SQLSTATE").next()).map(quoted);
+    match schema {
+        Some(schema) => {
+            let user = quoted(session.user());
+            error.with_hint(format!("its owner can run: GRANT USAGE ON SCHEMA {schema} TO {user}"))
+        }
+        None => error,
     }
 }

@@ -114,7 +114,7 @@ async fn look(session: &Session, tables: &[Table], making: Making) -> Result<Vec
 }
 
 async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<Vec<Survey>> {
-    let standing = Standing::read(session).await?;
+    let standing = Standing::read(session, tables).await?;
     standing.check(session)?;
     may_run(session, tables, &standing).await?;
     let mut surveys = Vec::with_capacity(tables.len());

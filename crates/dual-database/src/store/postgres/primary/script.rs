@@ -49,7 +49,7 @@ pub(crate) async fn script(
         Some(role) => known_role(session, role).await?,
         None => session.user().to_owned(),
     };
-    Standing::read(session).await?.is_ours(session, OPERATION)?;
+    Standing::read(session, tables).await?.trusted(session)?;
     let (mut statements, mut planned) =
         (vec![schema_locked(), no_newer(session.schema())], Vec::new());
     for table in tables {

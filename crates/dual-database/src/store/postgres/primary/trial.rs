@@ -35,7 +35,7 @@ pub(crate) enum Trial {
 pub(crate) async fn try_out(session: &Session, table: &Table, plan: &Plan) -> Result<Trial> {
     let layout = Layout::new(table, &plan.target).within(session);
     session.begin(OPERATION).await?;
-    let lacking = lacking(session, &layout).await?;
+    let lacking = lacking(session, table, &layout).await?;
     if !(lacking.is_empty() && plan.obstacles.is_empty()) {
         session.rollback(OPERATION).await?;
         return Ok(Trial::Refused(lacking));
@@ -55,9 +55,9 @@ pub(crate) async fn try_out(session: &Session, table: &Table, plan: &Plan) -> Re
 }
 
 /// The rights that are missing, all at once: whoever may grant them is asked once.
-async fn lacking(session: &Session, layout: &Layout) -> Result<Vec<Error>> {
+async fn lacking(session: &Session, table: &Table, layout: &Layout) -> Result<Vec<Error>> {
     let mut lacking = Vec::new();
-    let standing = Standing::read(session).await?;
+    let standing = Standing::read(session, std::slice::from_ref(table)).await?;
     match standing.check(session) {
         Err(error) => lacking.push(error),
         Ok(()) if !standing.installs => {
@@ -87,7 +87,7 @@ async fn go(session: &Session, layout: &Layout, plan: &Plan) -> Result<()> {
     for step in plan.steps.iter().filter(|step| !step.sets_sequence()) {
         session.batch(OPERATION, &step.statement()).await?;
     }
-    if Standing::read(session).await?.installs {
+    if Standing::read(session, &[]).await?.installs {
         place(session, layout).await?;
     }
     is_confirmed(session, OPERATION).await
