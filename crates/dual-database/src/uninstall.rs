@@ -37,14 +37,22 @@ pub async fn uninstall(
         let left = Error::new(error.kind(), "uninstall from SQLite", "nothing was changed");
         return Uninstalled { postgres: Err(error), sqlite: Err(left) };
     }
+    let (postgres, sqlite) = tokio::join!(from_server(server, limits), of_file(path, busy));
+    Uninstalled { postgres, sqlite }
+}
+
+/// Takes away what stands beside the tables in the file alone, whatever has become of it. Who opens the
+/// file then makes it anew, as beside tables that were never joined.
+///
+/// # Errors
+/// Those of [`failed`].
+pub async fn of_file(path: &Path, busy: Duration) -> Result<()> {
     let path = path.to_path_buf();
-    let sqlite = tokio::task::spawn_blocking(move || from_file(&path, busy));
-    let (postgres, sqlite) = tokio::join!(from_server(server, limits), sqlite);
     let lost = |cause| {
         Error::new(Kind::Internal, "uninstall from SQLite", "the work ended early")
             .with_source(cause)
     };
-    Uninstalled { postgres, sqlite: sqlite.map_err(lost).flatten() }
+    tokio::task::spawn_blocking(move || from_file(&path, busy)).await.map_err(lost).flatten()
 }
 
 /// Why this role is not to begin, if PostgreSQL can be asked: the schema belongs to another one, or

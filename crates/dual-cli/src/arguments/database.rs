@@ -122,6 +122,11 @@ pub struct Uninstall {
     #[arg(long)]
     pub abandon_pending: bool,
 
+    /// Only from the SQLite file, whatever stands in its tables `dual_…`: `dual init --apply` makes them
+    /// anew, and compares
+    #[arg(long)]
+    pub file_only: bool,
+
     /// Answer yes to the question
     #[arg(long)]
     pub yes: bool,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dual_database::store::postgres::Limits;
-use dual_database::uninstall::{refusal, uninstall};
+use dual_database::uninstall::{of_file, refusal, uninstall};
 use dual_database::{Error, Kind, Result, Store};
 
 use super::{Look, confirm};
@@ -23,20 +23,33 @@ const BUSY: Duration = Duration::from_secs(10);
 /// [`Kind::Configuration`] if it was not confirmed; [`Kind::Unavailable`] if something is
 /// still pending, or if nothing could be removed. Then nothing was changed.
 pub async fn run(stores: &Stores, json: bool, arguments: Uninstall) -> Result<Exit> {
-    if let Some(error) = refusal(&stores.postgres, &Limits::default()).await {
+    if !arguments.file_only
+        && let Some(error) = refusal(&stores.postgres, &Limits::default()).await
+    {
         return Err(error);
     }
     if !arguments.yes {
-        let question = format!(
-            "Take the sidecars and triggers away from {} and {}? Both tables stay as they are; \
-             every other file of that PostgreSQL stops following, too.",
-            stores.postgres,
-            stores.sqlite.path.display()
-        );
+        let path = stores.sqlite.path.display();
+        let question = match arguments.file_only {
+            true => format!(
+                "Take the sidecars and triggers away from {path}? Its tables stay as they are."
+            ),
+            false => format!(
+                "Take the sidecars and triggers away from {} and {path}? Both tables stay as they are; \
+                 every other file of that PostgreSQL stops following, too.",
+                stores.postgres,
+            ),
+        };
         confirm("uninstall", &question).await?;
     }
     if !arguments.abandon_pending {
         exchange(stores).await?;
+    }
+    if arguments.file_only {
+        of_file(&stores.sqlite.path, BUSY).await?;
+        let document = output::file_uninstalled_document();
+        output::data(if json { &document } else { output::FILE_UNINSTALLED });
+        return Ok(Exit::Done);
     }
     let removed = uninstall(&stores.postgres, &Limits::default(), &stores.sqlite.path, BUSY).await;
     let exit = match (&removed.postgres, &removed.sqlite) {

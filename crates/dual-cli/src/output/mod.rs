@@ -30,7 +30,9 @@ pub use state::{state_line, status_document, status_text};
 pub use summary::{LISTED as SUMMARY_LISTED, reasons, summary};
 pub use sync::SyncReport;
 pub use table::table;
-pub use uninstalled::{uninstalled_document, uninstalled_text};
+pub use uninstalled::{
+    FILE_UNINSTALLED, file_uninstalled_document, uninstalled_document, uninstalled_text,
+};
 pub use users::{away, user_deleted, user_found, user_written};
 pub use verification::{verification_document, verification_text};
 

@@ -28,6 +28,16 @@ pub fn uninstalled_document(found: &Uninstalled) -> String {
     })
 }
 
+/// What `dual uninstall --file-only --json` prints.
+#[must_use]
+pub fn file_uninstalled_document() -> String {
+    let removed = Removed { postgres: false, sqlite: true };
+    line(&UninstalledBody { version: 1, removed, error: None })
+}
+
+/// What `dual uninstall --file-only` prints.
+pub const FILE_UNINSTALLED: &str = "SQLite: only the tables are left\n";
+
 /// What `dual uninstall` prints.
 #[must_use]
 pub fn uninstalled_text(found: &Uninstalled) -> String {

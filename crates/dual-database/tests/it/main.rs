@@ -27,6 +27,7 @@ mod engine_scene;
 mod engine_steps;
 mod engine_two_processes;
 mod foreign_bytes;
+mod foreign_state;
 mod hostile;
 mod init;
 mod postgres_catalog;

@@ -42,6 +42,44 @@ pub(super) fn is_lacking(message: &str) -> bool {
         .any(|what| message.contains(what))
 }
 
+/// What a person can do about tables of ours in which something else stands than what we have written:
+/// the rest of the file is his own, and PostgreSQL has what was exchanged.
+pub(crate) const ANEW: &str = "somebody has changed the tables `dual_…` of the SQLite file: `dual uninstall --file-only \
+     --abandon-pending` takes them away, `dual init --apply` makes them anew and compares";
+
+/// Whether something else stands in the tables `dual_…` than what this program has written: what it
+/// reads of the user's tables it takes as it comes, so no other value can be of the wrong type.
+fn is_foreign(cause: &rusqlite::Error, message: &str) -> bool {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, QueryReturnedNoRows,
+        Utf8Error,
+    };
+    let is_value = matches!(
+        cause,
+        FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | QueryReturnedNoRows
+            | Utf8Error(..)
+    );
+    // A statement of ours calls the user's row `u`, a trigger `new` and `old`.
+    let is_users =
+        ["u.", "new.", "old."].iter().any(|row| message.contains(&format!("column: {row}")));
+    let is_column = message.contains("no such column: ") && !is_users;
+    let is_ours = message.contains("dual_")
+        && [
+            "no such table: ",
+            "no such index: ",
+            "has no column named",
+            "constraint failed: ",
+            "cannot modify ",
+        ]
+        .iter()
+        .any(|what| message.contains(what));
+    // We make no index but on tables of ours, and on the user's once they are found to be tables.
+    is_value || is_column || is_ours || message == "views may not be indexed"
+}
+
 /// The error of a SQLite call, with what was being done. The message is SQLite's own, without
 /// the SQL text and without values.
 #[must_use]
@@ -60,6 +98,7 @@ pub fn failed(operation: &'static str, cause: rusqlite::Error) -> Error {
     let (kind, hint) = match code {
         // It is about the table that has it, and no other one.
         _ if is_lacking(&message) => (Kind::InvalidData, Some(LACKING)),
+        _ if is_foreign(&cause, &message) => (Kind::Schema(Store::Sqlite), Some(ANEW)),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
             Kind::Unavailable(Store::Sqlite),
             Some("another process holds the file; close it, or repeat the command later"),

@@ -81,10 +81,10 @@ impl Layout {
     pub fn additions(&self, has: impl Fn(&str) -> bool) -> Vec<String> {
         self.registers
             .iter()
-            .filter(|r| !has(&r.stamp))
-            .flat_map(|r| {
-                [format!("{} INTEGER DEFAULT 0", r.stamp), format!("{} INTEGER", r.base)]
-                    .map(|column| format!("ALTER TABLE {} ADD COLUMN {column}", self.sidecar))
+            .flat_map(|r| [(&r.stamp, " DEFAULT 0"), (&r.base, "")])
+            .filter(|(name, _)| !has(name))
+            .map(|(name, default)| {
+                format!("ALTER TABLE {} ADD COLUMN {name} INTEGER{default}", self.sidecar)
             })
             .collect()
     }

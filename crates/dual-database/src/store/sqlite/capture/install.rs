@@ -173,17 +173,32 @@ pub fn uninstall(connection: &Connection, layouts: &[Layout]) -> Result<()> {
     let mut statements: Vec<String> = layouts.iter().flat_map(Layout::drops).collect();
     statements.extend(installed(connection).map_err(wrap)?.iter().flat_map(|name| drops_of(name)));
     statements.extend(OF_THE_FILE.map(|t| format!("DROP TABLE IF EXISTS {t}")));
+    for statement in &mut statements {
+        // Somebody has put a view in its place.
+        let name = statement.rsplit(' ').next().unwrap_or_default().trim_matches('"');
+        let is_view = "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = ?1";
+        if connection.prepare(is_view).and_then(|mut look| look.exists([name])).map_err(wrap)? {
+            *statement = statement.replacen("DROP TABLE", "DROP VIEW", 1);
+        }
+    }
     connection.execute_batch(&statements.join(";")).map_err(wrap)
 }
 
-/// The names of the tables that capture was installed for.
+/// The names of the tables that capture was installed for, by the list and by what stands there: the
+/// list is a table like any other, and may be gone.
 fn installed(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'dual_tracked'";
-    if !connection.prepare(there)?.exists([])? {
-        return Ok(Vec::new());
-    }
-    let mut look = connection.prepare("SELECT name FROM dual_tracked")?;
-    look.query_map([], |row| row.get(0))?.collect()
+    let listed = "SELECT 1 FROM pragma_table_info('dual_tracked') WHERE name = 'name'";
+    let list = match connection.prepare(listed)?.exists([])? {
+        true => " UNION SELECT CAST(name AS TEXT) FROM dual_tracked WHERE name IS NOT NULL",
+        false => "",
+    };
+    let sql = format!(
+        "SELECT substr(name, 11) FROM sqlite_master \
+         WHERE type IN ('table', 'view') AND substr(name, 1, 10) = 'dual_side_'{list}"
+    );
+    let mut look = connection.prepare(&sql)?;
+    let names = look.query_map([], |row| Ok(row.get_ref(0)?.as_str().map(str::to_owned).ok()))?;
+    names.filter_map(rusqlite::Result::transpose).collect()
 }
 
 /// Whether there is an installation, of a format that is known.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::failure::ANEW;
 use crate::protocol::{Break, Epoch, Follow, Token};
 use crate::{Error, Kind, Result, Store};
 
@@ -115,7 +116,7 @@ pub(super) fn unreadable() -> Error {
         "read the state of the SQLite file",
         "what the file knows of itself cannot be read",
     )
-    .with_hint("it was written by a newer version of this program, or by somebody else")
+    .with_hint(ANEW)
 }
 
 fn kept_epoch(epoch: &Epoch) -> KeptEpoch {

@@ -103,12 +103,17 @@ impl Content<'_> {
         let text = |at: usize| row.get::<_, Option<String>>(at).map_err(wrap);
         let number = |at: usize| row.get::<_, Option<i64>>(at).map_err(wrap);
         let file = text(0)?.and_then(|text| Uuid::parse_str(&text).ok());
+        let pushed = number(2)?.ok_or_else(follow::unreadable)?;
+        // Below it nothing would ever be pushed.
+        if pushed > state.seq {
+            return Err(follow::unreadable());
+        }
         let holder = number(6)?.and_then(|holder| u16::try_from(holder).ok());
         Ok(Node {
             file: file.ok_or_else(follow::unreadable)?,
             number: state.writer,
             installation: text(1)?.map(|text| follow::number(&text)).transpose()?,
-            pushed: number(2)?.ok_or_else(follow::unreadable)?,
+            pushed,
             seq: state.seq,
             follow: follow::read(&text(3)?.unwrap_or_default())?,
             tokens: Tokens::restore(
