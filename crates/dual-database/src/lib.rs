@@ -55,18 +55,23 @@
 //!
 //! Programs without async use [`blocking::DualDatabase`].
 //!
-//! The rooms, in the order in which data passes; a lower room never imports an upper one:
+//! The rooms, in the order in which data passes; a lower room never imports an upper one (a test reads
+//! all imports):
 //!
 //! - [`database`]: [`DualDatabase`], the calls;
-//! - [`init`]: what it takes to make one database of what is there;
-//! - [`verify`]: whether both stores have the same;
+//! - [`init`]: making one database of what is there;
 //! - [`sync`]: the synchroniser;
-//! - [`merge`] and [`stamp`]: which of two writes stands; pure;
+//! - `adoption`: what there is on both sides, and what would make one database of it;
+//! - [`verify`]: whether both stores have the same; [`health`]: how each store is; [`uninstall`];
 //! - [`store`]: the two stores, one room each: connection, catalog, codec, statements;
+//! - [`protocol`]: what both stores and the synchroniser share: cursor, epoch, reconcile; pure;
+//! - [`merge`] and [`stamp`]: which of two writes stands; pure;
 //! - [`schema`] and [`value`]: what both sides agree on;
 //! - [`error`]: one error type for everything public; [`phase`]: where the time goes, in the log;
-//!   [`private`]: how files with people's data are made.
+//!   [`private`]: how files with people's data are made; [`clock`].
 
+#[forbid(unsafe_code)]
+mod adoption;
 #[forbid(unsafe_code)]
 pub mod clock;
 #[forbid(unsafe_code)]

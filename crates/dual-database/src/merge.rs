@@ -24,7 +24,6 @@ mod change;
 mod conflict;
 mod pending;
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 
 pub use change::{Admission, Change, Defaults, admit, misses_none, written};
@@ -32,7 +31,7 @@ pub use conflict::{Conflict, RegisterId, conflicts, overwritten};
 pub use pending::{Absorbed, Bases, Tracked};
 
 use crate::stamp::Stamp;
-use crate::value::{Value, timestamp_text};
+use crate::value::{Value, canonical_bytes};
 
 /// A value and the stamp of whoever set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,21 +162,6 @@ pub fn order(left: &Register<Value>, right: &Register<Value>) -> Ordering {
 /// The same for `live`: on equal stamps a living row is above a dead one.
 fn live_order(left: Register<bool>, right: Register<bool>) -> Ordering {
     left.stamp.cmp(&right.stamp).then(left.value.cmp(&right.value))
-}
-
-/// The bytes by which equal stamps are decided; `None`, which is below all, for NULL.
-/// They are those of the text that both stores can produce themselves (PostgreSQL
-/// `COLLATE "C"`, SQLite `BINARY`), so that a set-based merge decides alike. Values of one
-/// column are of one type: `1` and `true` are never compared.
-#[must_use]
-pub fn canonical_bytes(value: &Value) -> Option<Cow<'_, [u8]>> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Bool(flag) => Cow::Borrowed(if *flag { b"1" } else { b"0" }),
-        Value::Int(number) => Cow::Owned(number.to_string().into_bytes()),
-        Value::Text(text) => Cow::Borrowed(text.as_bytes()),
-        Value::Timestamp(instant) => Cow::Owned(timestamp_text(*instant).into_bytes()),
-    })
 }
 
 #[cfg(test)]

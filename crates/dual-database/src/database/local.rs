@@ -4,11 +4,12 @@ use super::core::propose;
 use super::plan::{Plan, conflict, named, refusal};
 use super::record::Record;
 use crate::merge::{Change, Tracked, Version, misses_none};
+use crate::protocol::Quarantined;
 use crate::protocol::{Break, Follow};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{LOCKED, Written};
-use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Quarantined, Taken};
+use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Taken};
 use crate::sync::engine::Shared;
 use crate::{Error, Kind, Result, Store};
 

@@ -18,7 +18,7 @@ use crate::store::postgres::{Limits, SchemaName, Session, Settings};
 use crate::store::sqlite::File;
 use crate::store::sqlite::replica::{LOCK, Settings as ReplicaSettings};
 use crate::sync::engine::{Shared, Synchroniser, belongs};
-use crate::{Error, Kind, Result, Store, init};
+use crate::{Error, Kind, Result, Store, adoption};
 
 const OPERATION: &str = "open the database";
 
@@ -171,13 +171,13 @@ impl Builder {
         if shared.state(Store::Postgres) != StoreState::Up {
             return None;
         }
-        let stores = init::Stores {
+        let stores = adoption::Stores {
             postgres: shared.postgres.clone(),
             limits: shared.limits,
             sqlite: shared.sqlite.clone(),
         };
         // What cannot be looked at is judged by whoever opens it.
-        deadline.bound(init::reservation(&stores)).await?.ok()?
+        deadline.bound(adoption::reservation(&stores)).await?.ok()?
     }
 
     async fn is_away(&self, shared: &Shared, deadline: Deadline) -> bool {

@@ -7,9 +7,11 @@
 use std::time::Duration;
 
 use crate::health::StoreState;
+use crate::protocol::Quarantined;
+use crate::protocol::{After, Filter};
 use crate::schema::RowId;
-use crate::store::postgres::primary::{After, Filter, Primary};
-use crate::store::sqlite::replica::{Content, ListedRow, LocalRow, Node, Quarantined};
+use crate::store::postgres::primary::Primary;
+use crate::store::sqlite::replica::{Content, ListedRow, LocalRow, Node};
 use crate::{Error, Kind, Result, Store};
 
 use super::Found;

@@ -10,12 +10,11 @@ use super::status::{
 use crate::health::StoreState;
 use crate::merge::{RegisterId, Tracked};
 use crate::protocol::Follow;
+use crate::protocol::{ConflictEntry, register_name};
 use crate::schema::{RowId, quoted};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
-use crate::store::sqlite::replica::{
-    ConflictEntry, Content, Durability, Node, Scrub, register_name,
-};
+use crate::store::sqlite::replica::{Content, Durability, Node, Scrub};
 use crate::{Error, Kind, Result, Store};
 
 /// How many changed rows are compared one by one before their number is told.

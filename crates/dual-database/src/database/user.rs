@@ -7,8 +7,8 @@ use serde::ser::{Serialize, Serializer};
 
 use super::record::{self, Patch, Record};
 use crate::Result;
+use crate::protocol::Filter;
 use crate::schema::{LogicalType, Table, users};
-use crate::store::postgres::primary::Filter;
 use crate::value::Value;
 
 /// The declaration that the types below follow.

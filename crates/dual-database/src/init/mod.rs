@@ -1,142 +1,23 @@
-//! What it takes to make one database of what is there: the plan of `dual init`, and doing it.
-//!
-//! The plan is made of [`crate::store::sqlite::Adoption`] and
-//! [`crate::store::postgres::plan_table`], the same that decide whether opening adopts by
-//! itself: additions are made unasked, an obstacle leaves both sides as they are until a person
-//! has seen to it. Planning changes nothing.
-//!
-//! Of rows that both sides have, what is known beats what nobody has set (NULL, a declared
-//! default), column by column. Where both know something PostgreSQL's stands, unless a person says
-//! otherwise ([`Joining::prefer`]), and the other goes to the conflict log. Rows of one side only go
-//! to the other.
+//! Making one database of what is there, as the plan of `dual init` says ([`plan`]).
 
-mod columns;
 mod copy;
-mod file;
-mod plan;
-mod rows;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use columns::ColumnCounts;
-pub(crate) use file::joined;
-pub use file::{Standing, standing};
-pub use plan::{Bond, Plan, SidePlan, TablePlan};
-pub use rows::RowCounts;
-
-use self::columns::Columns;
-use self::file::LocalFile;
-use crate::error::{Error, Kind, Result, Store};
-use crate::private;
-use crate::schema::{Making, Table};
-use crate::store::postgres::capture::{Drift, Layout};
-use crate::store::postgres::primary::{
-    Planned, Trial, grant, known_role, may_run, plan_known, script, try_out,
+pub use crate::adoption::{
+    Bond, ColumnCounts, Joining, Plan, RowCounts, SidePlan, Standing, Stores, TablePlan, plan,
+    standing,
 };
-use crate::store::postgres::{self, Limits, Session, Settings, capture, is_confirmed};
-use crate::store::sqlite::Found;
-use crate::store::sqlite::replica::{Content, Durability, Replica, Settings as ReplicaSettings};
-use crate::sync::engine::{Exchange, Shared, Synchroniser, other_installation, tracked_elsewhere};
 
-const OPERATION: &str = "plan the first start";
-
-/// Where both stores are.
-#[derive(Clone, Debug)]
-pub struct Stores {
-    /// PostgreSQL.
-    pub postgres: Settings,
-    /// How long it is waited for.
-    pub limits: Limits,
-    /// The file, and the tables that are to be kept together.
-    pub sqlite: ReplicaSettings,
-}
-
-/// What a person wants of the joining.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Joining {
-    /// Whose value stands where both sides have one, and nothing tells which is the newer.
-    pub prefer: Store,
-    /// Whether a file that was there before is copied beside itself, before anything of ours is in it,
-    /// or before it leaves another installation.
-    pub copy: bool,
-    /// Whether a file that belongs to another installation is to leave it for this one: that one is no
-    /// more, or its schema `dual` is. What waits in the file goes over, everything else is joined as if
-    /// it had met nobody yet.
-    pub rejoin: bool,
-}
-
-impl Default for Joining {
-    fn default() -> Joining {
-        Joining { prefer: Store::Postgres, copy: true, rejoin: false }
-    }
-}
-
-/// Looks at both sides and changes nothing. What is to be done in PostgreSQL is tried, and taken back.
-///
-/// # Errors
-/// Those of reaching PostgreSQL and of reading the file: both are needed. Configuration if the
-/// file belongs to another installation, unless it is to leave that.
-pub async fn plan(stores: &Stores, joining: Joining) -> Result<Plan> {
-    let session = Session::open(&stores.postgres, &stores.limits).await?;
-    let (mut plan, planned) = look(&session, stores, joining).await?;
-    let tables = stores.sqlite.tables.iter().zip(planned);
-    for ((table, planned), TablePlan { postgres, .. }) in tables.zip(&mut plan.tables) {
-        let is_anothers = postgres.obstacles.len() > planned.obstacles.len();
-        if is_anothers || (postgres.captured && postgres.steps.is_empty()) {
-            continue;
-        }
-        match try_out(&session, table, &planned).await? {
-            Trial::Passed => {}
-            Trial::Refused(errors) => errors.iter().for_each(|error| postgres.refused(error)),
-            Trial::Untried(error) => postgres.untried = Some(error.message().to_owned()),
-        }
-    }
-    Ok(plan)
-}
-
-/// The plan, of which nothing has been tried.
-async fn look(
-    session: &Session,
-    stores: &Stores,
-    joining: Joining,
-) -> Result<(Plan, Vec<postgres::Plan>)> {
-    session.begin_snapshot(OPERATION).await?;
-    let standing = capture::Standing::read(session, &stores.sqlite.tables).await?;
-    standing.trusted(session)?;
-    may_run(session, &stores.sqlite.tables, &standing).await?;
-    let file = LocalFile::open(&stores.sqlite)?;
-    let bond = bond(session, &file, &stores.sqlite.tables).await?;
-    if matches!(bond, Bond::Rejoining { .. }) && !joining.rejoin {
-        return Err(other_installation());
-    }
-    let (mut tables, mut planned) = (Vec::new(), Vec::new());
-    for table in stores.sqlite.tables.iter() {
-        let (postgres, remote) = remote(session, table, bond).await?;
-        let (sqlite, found) = file.look(table)?;
-        let catalog = remote.catalog;
-        let rows = if postgres.obstacles.is_empty() && sqlite.obstacles.is_empty() {
-            let remote = rows::Remote::new(session, table, &catalog);
-            let local = rows::Local::new(&file, table, &found);
-            let columns = match (&found, &catalog.table) {
-                (Found::Table { columns, .. }, Some(there)) => {
-                    let (here, there) = ((&file, columns.as_slice()), (session, there));
-                    Some(Columns::new(here, there, table, (bond, joining.prefer)).await?)
-                }
-                _ => None,
-            };
-            Some(rows::compare(&remote, &local, columns).await?)
-        } else {
-            None
-        };
-        tables.push(TablePlan { table: table.name(), postgres, sqlite, rows });
-        planned.push(remote.plan);
-    }
-    session.rollback(OPERATION).await?;
-    let exposed = private::exposed(&stores.sqlite.path);
-    Ok((Plan { tables, bond, prefer: joining.prefer, exposed }, planned))
-}
+use crate::adoption::LocalFile;
+use crate::error::Result;
+use crate::schema::Making;
+use crate::store::postgres::primary::{grant, known_role, script};
+use crate::store::postgres::{Session, capture, is_confirmed};
+use crate::store::sqlite::replica::{Content, Durability, Replica};
+use crate::sync::engine::{Exchange, Shared, Synchroniser};
 
 /// What a role that may install can run, so that `runtime`, or else the role that is connected, can run what
 /// it makes: one text for `psql`. Nothing is changed.
@@ -161,7 +42,7 @@ pub async fn apply_for(
     within: Duration,
 ) -> Result<Joined> {
     let session = Session::open(&stores.postgres, &stores.limits).await?;
-    session.begin_snapshot(OPERATION).await?;
+    session.begin_snapshot("look for the role that is to run it").await?;
     known_role(&session, runtime).await?;
     capture::Standing::read(&session, &[]).await?.owns(&session, "give the rights to run")?;
     drop(session);
@@ -237,85 +118,4 @@ async fn exchange_with(stores: &Stores, replica: Replica, within: Duration) -> R
     shared.set_replica(Arc::new(replica));
     let synchroniser = Synchroniser::on_demand(Arc::new(shared));
     Box::pin(synchroniser.sync(within)).await
-}
-
-/// Why a person should see the plan before the file, in which there are tables already, is
-/// joined: something is in the way there, or the columns or rows of both sides differ. `None`
-/// if the file is joined, or if joining it only adds.
-///
-/// # Errors
-/// Those of [`look`].
-pub(crate) async fn reservation(stores: &Stores) -> Result<Option<Error>> {
-    let file = LocalFile::open(&stores.sqlite)?;
-    if file.connection().is_none() || file.is_node()? {
-        return Ok(None);
-    }
-    let session = Session::open(&stores.postgres, &stores.limits).await?;
-    let (plan, _) = look(&session, stores, Joining::default()).await?;
-    let alters = |side: &SidePlan| side.steps.iter().any(|step| step.contains("column"));
-    let reason = plan.tables.iter().find_map(|table| {
-        let TablePlan { table: name, postgres, sqlite, rows } = table;
-        let different = rows.as_ref().map_or(0, |rows| rows.different);
-        if let Some(obstacle) = sqlite.obstacles.first() {
-            Some(obstacle.clone())
-        } else if !(postgres.exists && sqlite.exists) {
-            None
-        } else if alters(postgres) || alters(sqlite) {
-            Some(format!("{name} has not the same columns on both sides"))
-        } else {
-            (different > 0).then(|| format!("{different} rows of {name} differ on both sides"))
-        }
-    });
-    Ok(reason.map(|reason| {
-        Error::new(Kind::Schema(Store::Sqlite), "join both sides", reason).with_hint(
-            "`dual init` shows what would become of them, `dual init --apply` joins them",
-        )
-    }))
-}
-
-/// How the file stands towards this server.
-async fn bond(session: &Session, file: &LocalFile, tables: &[Table]) -> Result<Bond> {
-    let Some(here) = file.installation()? else { return Ok(Bond::New) };
-    let id = match capture::has(session, "installation").await? {
-        true => {
-            let sql = format!("SELECT id::text FROM {}.installation", session.schema());
-            let rows = session.query(OPERATION, &sql, &[]).await?;
-            rows.first().and_then(|row| row.try_get::<_, String>(0).ok())
-        }
-        false => None,
-    };
-    let id = id.and_then(|text| uuid::Uuid::parse_str(&text).ok());
-    Ok(match id.is_some_and(|id| id.as_u128() == here) {
-        true => Bond::Joined,
-        false => Bond::Rejoining { pending: file.pending(tables)? },
-    })
-}
-
-/// What PostgreSQL has of the table, and what would be done there if a person asks for it.
-async fn remote(session: &Session, table: &Table, bond: Bond) -> Result<(SidePlan, Planned)> {
-    let planned = plan_known(session, table, true).await?;
-    let Planned { plan, catalog, shadowed } = &planned;
-    let layout = Layout::new(table, &plan.target).within(session);
-    let drift = capture::drift(session, &layout).await?;
-    if drift != Drift::None && catalog.table.is_some() {
-        capture::not_kept_elsewhere(session, &layout).await?;
-    }
-    let refusal = plan.refusal(OPERATION);
-    let mut side = SidePlan {
-        exists: catalog.table.is_some(),
-        captured: drift == Drift::None,
-        steps: plan.steps.iter().map(|step| step.what.clone()).collect(),
-        obstacles: plan.obstacles.iter().map(|obstacle| obstacle.what.clone()).collect(),
-        kind: refusal.as_ref().map(Error::kind),
-        hint: refusal.and_then(|error| error.hint().map(str::to_owned)),
-        untried: None,
-        lacks: None,
-    };
-    if !side.captured {
-        side.steps.push(format!("capture the writes to {}", plan.target));
-    }
-    if let Some(other) = shadowed.as_ref().filter(|_| bond != Bond::Joined) {
-        side.refused(&tracked_elsewhere(other));
-    }
-    Ok((side, planned))
 }

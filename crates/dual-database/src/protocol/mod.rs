@@ -2,18 +2,22 @@
 //! ([`Snapshot`]), whether PostgreSQL is still the one that was followed ([`Epoch`]), the life
 //! of a file's cursor ([`Follow`]), what a full comparison does with a row that PostgreSQL
 //! does not know ([`reconcile`]), when to wake up again ([`Pace`]), which of several
-//! processes does the work ([`Lease`]), what becomes of stamps that lie in the future ([`SetBack`]). The
-//! states and their failures are in `sync/DESIGN.md`.
+//! processes does the work ([`Lease`]), what becomes of stamps that lie in the future ([`SetBack`]);
+//! entries of the lists that both keep, and what a list asks. The states and their failures are in `sync/DESIGN.md`.
 
 mod cursor;
+mod entry;
 mod epoch;
+mod list;
 mod pace;
 pub mod reconcile;
 mod set_back;
 mod snapshot;
 
 pub use cursor::{Event, Follow, ImpossibleHistory, Poll, judge_poll};
+pub use entry::{ConflictEntry, Quarantined, register_name};
 pub use epoch::{Break, Epoch, Token, Tokens};
+pub use list::{After, Filter};
 pub use pace::{Lease, Outcome, Pace};
 pub use set_back::{Ahead, SetBack};
 pub use snapshot::{Snapshot, SnapshotSyntax};

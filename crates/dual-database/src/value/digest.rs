@@ -2,8 +2,7 @@
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
 
-use super::Value;
-use crate::merge::canonical_bytes;
+use super::{Value, canonical_bytes};
 
 /// What a part of a table is, in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

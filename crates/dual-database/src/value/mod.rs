@@ -1,10 +1,12 @@
 //! A value of a column, the same on both sides, and its canonical text.
 
+mod canonical;
 mod digest;
 mod from;
 mod kind;
 mod timestamp;
 
+pub use canonical::canonical_bytes;
 pub use digest::{RangeDigest, RangeHasher, row_digest};
 pub use kind::LogicalType;
 pub use timestamp::{parse_timestamp_text, timestamp_text};

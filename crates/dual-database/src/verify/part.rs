@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind, Result, Store};
-use crate::merge::canonical_bytes;
 use crate::schema::{Column, RowId, quoted};
 use crate::store::postgres::primary::Primary;
 use crate::store::sqlite::replica::{Content, LocalTable, Replica};
 use crate::store::sqlite::{carried, failed, from_sqlite};
+use crate::value::canonical_bytes;
 use crate::value::{RangeDigest, RangeHasher, row_digest};
 use rusqlite::types::{Value as Stored, ValueRef};
 

@@ -48,6 +48,7 @@ mod replica;
 mod replica_file;
 mod roles;
 mod roles_scene;
+mod rooms;
 mod scenario;
 mod stamps_ahead;
 mod steps;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use dual_database::merge::{Conflict, RegisterId};
+use dual_database::protocol::ConflictEntry;
 use dual_database::schema::{RowId, users};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::postgres::capture::Drift;
 use dual_database::store::postgres::primary::{Poll, Primary, PurgeMark, RemoteRow};
 use dual_database::store::postgres::{Limits, Session, Settings};
-use dual_database::store::sqlite::replica::ConflictEntry;
 use dual_database::value::{RangeHasher, Value};
 use proptest::prelude::*;
 use throwaway_postgres::{Database, Server, Version, shared, shared_with};

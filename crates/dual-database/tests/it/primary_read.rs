@@ -1,8 +1,9 @@
 //! Rows, lists and counts from a real server.
 
 use dual_database::Kind;
+use dual_database::protocol::{After, Filter};
 use dual_database::schema::{RowId, users};
-use dual_database::store::postgres::primary::{After, Filter, Primary, RemoteRow};
+use dual_database::store::postgres::primary::{Primary, RemoteRow};
 use dual_database::value::{LogicalType, Value, parse_postgres_text};
 use throwaway_postgres::shared;
 

@@ -3,11 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dual_database::merge::{Change, Defaults, Register, RegisterId, Tracked, Version};
+use dual_database::protocol::Quarantined;
 use dual_database::protocol::{Follow, Lease, Token};
 use dual_database::schema::{Making, RowId, Table};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::sqlite::replica::{
-    Content, Durability, LocalRow, Quarantined, Replica, Settings, Side, Taken, is_busy,
+    Content, Durability, LocalRow, Replica, Settings, Side, Taken, is_busy,
 };
 use dual_database::value::Value;
 use dual_database::{Kind, Result, Store};

@@ -2,10 +2,10 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use dual_database::error::Result;
-use dual_database::merge::canonical_bytes;
 use dual_database::schema::{Table, quoted};
 use dual_database::store::sqlite::{Adoption, Found, SCHEMA, failed, from_sqlite};
 use dual_database::value::Value;
+use dual_database::value::canonical_bytes;
 use rusqlite::types::ValueRef;
 use tokio::sync::mpsc;
 

@@ -6,8 +6,8 @@ mod mappings;
 mod merges;
 mod properties;
 
-use dual_database::merge::canonical_bytes;
 use dual_database::schema::users;
+use dual_database::value::canonical_bytes;
 use jiff::civil::DateTime;
 
 use super::*;

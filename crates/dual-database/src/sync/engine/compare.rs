@@ -18,12 +18,13 @@ use super::quarantine::Ward;
 use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use super::{Shared, log, push};
 use crate::merge::{Bases, Change, Conflict, RegisterId, Version, overwritten};
+use crate::protocol::ConflictEntry;
 use crate::protocol::reconcile::{Guard, Uncaptured, Unknown, unknown};
 use crate::protocol::{Break, Epoch, Event, Follow, Snapshot};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{PushEnd, Pushed, RemoteRow};
-use crate::store::sqlite::replica::{ConflictEntry, Content, Durability, Taken};
+use crate::store::sqlite::replica::{Content, Durability, Taken};
 use crate::{Result, Store};
 
 /// Rows of each side that are looked at together.

@@ -7,11 +7,12 @@ use uuid::Uuid;
 
 use super::link::Link;
 use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
+use crate::Result;
+use crate::adoption::{other_installation, tracked_elsewhere};
 use crate::protocol::{Break, Event, Follow, Token, Tokens};
 use crate::stamp::Writer;
 use crate::store::postgres::primary::Header;
 use crate::store::sqlite::replica::{Content, Durability, Node};
-use crate::{Error, Kind, Result};
 
 impl Rounds {
     /// Opens a connection, brings the tables to the declared form, reads the epoch.
@@ -143,18 +144,6 @@ impl Rounds {
     }
 }
 
-/// The file has never met this database, and the table that is tracked there is not the one that it
-/// means: two programs of one name, each with a schema of its own, must not be made one.
-pub(crate) fn tracked_elsewhere(other: &str) -> Error {
-    let message = format!(
-        "another table of that name is joined in this database already; here the search path leads to {other}"
-    );
-    Error::new(Kind::Configuration, "meet PostgreSQL", message).with_hint(
-        "use a database of its own for each program, or a search_path that leads to the table that is \
-         joined; or `dual uninstall` with the settings of the other program first",
-    )
-}
-
 /// Changes whenever somebody changes a table, an index or a trigger of the file.
 pub(super) fn schema_version(content: &Content<'_>) -> Result<i64> {
     let operation = "inspect capture";
@@ -175,20 +164,6 @@ pub(crate) fn belongs(node: &Node, header: &Header) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// The file has met another installation.
-pub(crate) fn other_installation() -> Error {
-    Error::new(
-        Kind::Configuration,
-        "meet PostgreSQL",
-        "the SQLite file belongs to another installation than this PostgreSQL database",
-    )
-    .with_hint(
-        "check both addresses; if the database was made anew, or its schema dual is gone, \
-         `dual init --rejoin` shows how the file joins it and keeps what waits in it; to begin \
-         without that, choose another SQLite path, or `dual uninstall` on the file first",
-    )
 }
 
 /// A number that nobody in the file has; whether somebody else has it says PostgreSQL.

@@ -1,9 +1,10 @@
 //! Entries of the conflict log.
 
 use super::rounds::now_ms;
-use crate::merge::{Conflict, RegisterId, Version, canonical_bytes};
+use crate::merge::{Conflict, RegisterId, Version};
+use crate::protocol::ConflictEntry;
 use crate::schema::RowId;
-use crate::store::sqlite::replica::ConflictEntry;
+use crate::value::canonical_bytes;
 
 /// The entry for a register that `winner` has taken from `loser`; a winner of `None` is a
 /// deletion of which nothing is left.

@@ -26,7 +26,7 @@ mod set_back;
 mod step;
 mod task;
 
-pub(crate) use connect::{belongs, other_installation, tracked_elsewhere};
+pub(crate) use connect::belongs;
 pub(crate) use step::hooked;
 pub use step::hooked_once;
 pub use step::{Fault, Step, StepHook};
@@ -40,6 +40,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
+use crate::adoption::joined;
 use crate::clock::{FOREVER, Wall};
 use crate::health::{Health, StoreState};
 use crate::phase::told;
@@ -48,7 +49,7 @@ use crate::stamp::{StampClock, Writer};
 use crate::store::postgres::primary::{Pool, Prepared};
 use crate::store::postgres::{Limits, Settings};
 use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
-use crate::{Error, Kind, Result, Store, init};
+use crate::{Error, Kind, Result, Store};
 
 use task::Core;
 
@@ -171,7 +172,7 @@ impl Shared {
             return Err(Error::new(*kind, "open the SQLite file", reason.clone()));
         }
         if !self.adopt {
-            init::joined(&self.sqlite)?;
+            joined(&self.sqlite)?;
         }
         let open = || told("open the file", Replica::open(self.sqlite.clone()));
         hooked(self.hook.as_ref(), Step::Open, open).await

@@ -9,13 +9,12 @@ use super::quarantine::Ward;
 use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
 use crate::Result;
 use crate::merge::Tracked;
+use crate::protocol::ConflictEntry;
 use crate::protocol::{Break, Epoch, Event, Follow};
 use crate::schema::RowId;
 use crate::stamp::Writer;
 use crate::store::postgres::primary::{LOCKED, PushEnd, Pushed};
-use crate::store::sqlite::replica::{
-    ConflictEntry, Content, Durability, LocalRow, Node, Pending, Side,
-};
+use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Pending, Side};
 
 /// Rows on their way to PostgreSQL.
 #[derive(Clone, Debug, Default)]

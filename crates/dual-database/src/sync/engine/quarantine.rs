@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::rounds::now_ms;
 use crate::Result;
+use crate::protocol::Quarantined;
 use crate::schema::{LogicalType, RowId};
 use crate::store::postgres::primary::LOCKED;
-use crate::store::sqlite::replica::{Content, Quarantined, Side};
+use crate::store::sqlite::replica::{Content, Side};
 use crate::value::LONGEST;
 
 /// The code of a value that the other side's type cannot hold.

@@ -18,13 +18,12 @@ use super::quarantine::Ward;
 use super::rounds::{Advance, Flow, Rounds, follow, now_ms};
 use super::{Preference, Shared, log};
 use crate::merge::{Absorbed, Bases, Change, Conflict, Register, RegisterId, Tracked, Version};
+use crate::protocol::ConflictEntry;
 use crate::protocol::{Break, Event, Follow, Lease};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{Range, RemoteRow};
-use crate::store::sqlite::replica::{
-    ConflictEntry, Content, Durability, LocalRow, Node, Side, Taken,
-};
+use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Side, Taken};
 use crate::{Error, Kind, Result};
 
 /// A hold is looked at again after so many polling intervals.

@@ -8,10 +8,10 @@ use tokio_postgres::types::Type;
 use super::row::{column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::merge::{Conflict, RegisterId};
+use crate::protocol::{ConflictEntry, register_name};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::Parameter;
-use crate::store::sqlite::replica::{ConflictEntry, register_name};
 use crate::{Error, Result};
 
 /// How many entries one statement takes.

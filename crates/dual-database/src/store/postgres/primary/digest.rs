@@ -148,7 +148,7 @@ pub(crate) fn digest_of(
     format!("sha256(convert_to({}, 'UTF8'))", pieces.join(" || "))
 }
 
-/// The canonical text of a column, as [`crate::merge::canonical_bytes`] gives it; `?` and
+/// The canonical text of a column, as [`crate::value::canonical_bytes`] gives it; `?` and
 /// whatever the server prints for what cannot be carried, of a long text how long it is, of bytes that
 /// are no text their digits.
 fn canonical(kind: LogicalType, column: &str, any_bytes: bool) -> String {

@@ -33,7 +33,6 @@ use crate::merge::{Conflict, Defaults, Version};
 use crate::protocol::{Epoch, Snapshot};
 use crate::schema::{RowId, Table};
 use crate::stamp::Stamp;
-use crate::value::Value;
 
 pub(crate) use digest::digest_of;
 pub use doorbell::Listener;
@@ -193,24 +192,4 @@ pub enum Refused {
     /// An update or delete of a row that was taken away past the triggers: whether it lives only a
     /// comparison can tell.
     Absent(RowId),
-}
-
-/// Which rows a list has. All conditions hold together.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Column position in [`Table::columns`], and the value it has ([`Value::Null`]: has none).
-    pub equals: Vec<(usize, Value)>,
-    /// Column position and a text that it contains, code point by code point.
-    pub contains: Vec<(usize, String)>,
-    /// For a timestamp column: from this instant on.
-    pub since: Vec<(usize, Value)>,
-}
-
-/// Where a list goes on: the order value (NULL last, descending) and the key of the last row.
-#[derive(Clone, Debug, PartialEq)]
-pub struct After {
-    /// `register_date` of the last row that was read.
-    pub order: Value,
-    /// Its key.
-    pub key: i64,
 }

@@ -5,7 +5,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::row::{Text, column, unexpected};
-use super::{After, Filter, Primary, RemoteRow, RemoteTable};
+use super::{Primary, RemoteRow, RemoteTable};
+use crate::protocol::{After, Filter};
 use crate::schema::{Column, Dialect, LogicalType, RowId, quoted};
 use crate::store::postgres::Parameter;
 use crate::value::{Value, timestamp_text};

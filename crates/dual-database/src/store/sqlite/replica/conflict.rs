@@ -3,9 +3,10 @@
 use rusqlite::Row;
 
 use super::super::failed;
-use super::{ConflictEntry, Content, register_name};
+use super::Content;
 use crate::Result;
 use crate::merge::{Conflict, RegisterId};
+use crate::protocol::{ConflictEntry, register_name};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 

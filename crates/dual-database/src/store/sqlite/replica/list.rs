@@ -7,8 +7,8 @@ use super::super::codec::carried;
 use super::super::{failed, from_sqlite, to_sqlite};
 use super::Content;
 use crate::Result;
+use crate::protocol::{After, Filter};
 use crate::schema::{Column, Role, Table, quoted};
-use crate::store::postgres::primary::{After, Filter};
 use crate::store::sqlite::REGISTER_DATE;
 use crate::value::Value;
 

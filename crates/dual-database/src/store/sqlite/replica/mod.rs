@@ -49,7 +49,7 @@ use self::references::References;
 use self::statements::Statements;
 use self::watch::Endless;
 use super::capture::Layout;
-use crate::merge::{Conflict, Defaults, RegisterId, Tracked};
+use crate::merge::{Defaults, Tracked};
 use crate::protocol::{Follow, Lease, Tokens};
 use crate::schema::{Making, RowId, Table};
 use crate::stamp::{Stamp, Writer};
@@ -185,40 +185,6 @@ pub enum Taken {
 
 /// A side of the database.
 pub use crate::error::Store as Side;
-
-/// An entry of the conflict log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConflictEntry {
-    /// The row.
-    pub id: RowId,
-    /// Register and the two stamps.
-    pub conflict: Conflict,
-    /// Canonical text of the value that stands; `None` for NULL or a delete.
-    pub winning: Option<String>,
-    /// Canonical text of the value that does not.
-    pub losing: Option<String>,
-    /// When it was noted, in milliseconds since 1970.
-    pub noted_ms: i64,
-    /// Whether a person has seen it.
-    pub reviewed: bool,
-}
-
-/// A row that one side refuses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quarantined {
-    /// The row.
-    pub id: RowId,
-    /// Who refuses it.
-    pub refused_by: Side,
-    /// The SQLSTATE, SQLite's extended code, or `unreadable`.
-    pub code: String,
-    /// Why, without values.
-    pub reason: String,
-    /// Since when, in milliseconds since 1970.
-    pub since_ms: i64,
-    /// When it is tried again by itself.
-    pub retry_ms: i64,
-}
 
 /// A damaged file that was set aside and made anew. What was pending in it and could not be read
 /// is lost.
@@ -455,13 +421,4 @@ fn busy(operation: &'static str) -> Error {
 #[must_use]
 pub fn is_busy(error: &Error) -> bool {
     error.message() == BUSY
-}
-
-/// The register's name in the conflict log: `live`, or the column's.
-#[must_use]
-pub fn register_name(table: &Table, register: RegisterId) -> &'static str {
-    match register {
-        RegisterId::Live => "(row)",
-        RegisterId::Column(at) => table.data_columns().nth(at).map_or("?", |(_, c)| c.name),
-    }
 }

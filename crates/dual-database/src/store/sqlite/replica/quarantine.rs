@@ -3,8 +3,9 @@
 use rusqlite::ToSql;
 
 use super::super::failed;
-use super::{Content, Quarantined, Side};
+use super::{Content, Side};
 use crate::Result;
+use crate::protocol::Quarantined;
 use crate::schema::{RowId, quoted};
 
 const OPERATION: &str = "use the quarantine of the SQLite file";

@@ -1,10 +1,12 @@
 //! Writing what a merge has decided.
 
 use super::super::failure::code_of;
-use super::{ConflictEntry, Content, LocalRow, Quarantined, Side, Taken};
-use crate::merge::{Absorbed, Conflict, RegisterId, Version, canonical_bytes};
+use super::{Content, LocalRow, Side, Taken};
+use crate::merge::{Absorbed, Conflict, RegisterId, Version};
+use crate::protocol::{ConflictEntry, Quarantined};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
+use crate::value::canonical_bytes;
 use crate::{Error, Result};
 
 /// When a row that SQLite refuses is tried again by itself, in milliseconds.

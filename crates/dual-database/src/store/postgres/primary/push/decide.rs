@@ -1,8 +1,8 @@
 //! What becomes of one pushed row: the model's `Primary::push`, without a database.
 
 use crate::merge::{
-    Bases, Conflict, Defaults, Register, RegisterId, Tracked, Version, canonical_bytes, conflicts,
-    merge, overwritten,
+    Bases, Conflict, Defaults, Register, RegisterId, Tracked, Version, conflicts, merge,
+    overwritten,
 };
 use crate::protocol::reconcile::{Unknown, given, is_nobodys, risen, unknown};
 use crate::schema::{LogicalType, RowId, Table};
@@ -10,6 +10,7 @@ use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
 use crate::store::postgres::primary::conflicts::Noted;
 use crate::value::Value;
+use crate::value::canonical_bytes;
 
 /// What the transaction knows of the server, read under its locks.
 #[derive(Clone, Copy, Debug)]

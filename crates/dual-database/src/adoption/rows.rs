@@ -8,11 +8,11 @@ use tokio_postgres::types::{FromSqlOwned, Type};
 use super::columns::{ColumnCounts, Columns};
 use super::{LocalFile, OPERATION};
 use crate::error::{Error, Kind, Result};
-use crate::merge::canonical_bytes;
 use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted};
 use crate::store::postgres::primary::digest_of;
 use crate::store::postgres::{Catalog, FoundTable, Parameter, Session};
 use crate::store::sqlite::{Adoption, Found, FoundColumn, carried, failed, from_sqlite};
+use crate::value::canonical_bytes;
 use crate::value::row_digest;
 
 /// So many rows of each side are held at once, as digests.

@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 use super::rows::{get, local_reads, remote_reads, unreadable};
 use super::{Bond, LocalFile, OPERATION};
 use crate::error::{Result, Store};
-use crate::merge::{Defaults, canonical_bytes};
+use crate::merge::Defaults;
 use crate::protocol::reconcile::{Says, outlasts};
 use crate::schema::{Dialect, LogicalType, Role, Table, literal, quoted};
 use crate::stamp::Stamp;
@@ -15,6 +15,7 @@ use crate::store::postgres::primary::digest_of;
 use crate::store::postgres::{FoundTable, Parameter, Session, capture};
 use crate::store::sqlite::capture::{Drift, Layout, drift, lacks};
 use crate::store::sqlite::{FoundColumn, failed, from_sqlite};
+use crate::value::canonical_bytes;
 use crate::value::row_digest;
 
 /// How the values of a column compare in the rows that both sides have.

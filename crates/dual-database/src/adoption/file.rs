@@ -17,10 +17,10 @@ use crate::store::sqlite::{Adoption, File, Found, define_functions, failed};
 ///
 /// Each look sees its own moment: no lock is held from one to the next, because a file that is not
 /// joined yet has perhaps no write-ahead log, and whoever writes to it would have to wait.
-pub(super) struct LocalFile(Option<Mutex<Connection>>);
+pub(crate) struct LocalFile(Option<Mutex<Connection>>);
 
 impl LocalFile {
-    pub(super) fn open(settings: &Settings) -> Result<LocalFile> {
+    pub(crate) fn open(settings: &Settings) -> Result<LocalFile> {
         let wrap = |cause| failed(OPERATION, cause).about(settings.path.display());
         let file = File::look(&settings.path)?;
         if !file.existed {
@@ -84,7 +84,7 @@ impl LocalFile {
     }
 
     /// Whether it knows itself as a node.
-    pub(super) fn is_node(&self) -> Result<bool> {
+    pub(crate) fn is_node(&self) -> Result<bool> {
         self.connection().as_deref().map_or(Ok(false), has_node)
     }
 

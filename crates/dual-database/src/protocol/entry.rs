@@ -1,0 +1,48 @@
+//! What both sides keep a list of: conflicts, and rows that one of them refuses.
+
+use crate::Store;
+use crate::merge::{Conflict, RegisterId};
+use crate::schema::{RowId, Table};
+
+/// An entry of the conflict log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConflictEntry {
+    /// The row.
+    pub id: RowId,
+    /// Register and the two stamps.
+    pub conflict: Conflict,
+    /// Canonical text of the value that stands; `None` for NULL or a delete.
+    pub winning: Option<String>,
+    /// Canonical text of the value that does not.
+    pub losing: Option<String>,
+    /// When it was noted, in milliseconds since 1970.
+    pub noted_ms: i64,
+    /// Whether a person has seen it.
+    pub reviewed: bool,
+}
+
+/// A row that one side refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The row.
+    pub id: RowId,
+    /// Who refuses it.
+    pub refused_by: Store,
+    /// The SQLSTATE, SQLite's extended code, or `unreadable`.
+    pub code: String,
+    /// Why, without values.
+    pub reason: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: i64,
+    /// When it is tried again by itself.
+    pub retry_ms: i64,
+}
+
+/// The register's name in the conflict log: `live`, or the column's.
+#[must_use]
+pub fn register_name(table: &Table, register: RegisterId) -> &'static str {
+    match register {
+        RegisterId::Live => "(row)",
+        RegisterId::Column(at) => table.data_columns().nth(at).map_or("?", |(_, c)| c.name),
+    }
+}
