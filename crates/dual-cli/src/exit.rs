@@ -1,6 +1,6 @@
 //! The exit codes of every program here.
 
-use dual_database::sync::engine::Exchange;
+use dual_database::sync::Exchange;
 use dual_database::{Error, Kind};
 
 /// How a program ended.

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex};
 use dual_database::error::{Error, Kind, Result, Store};
 use dual_database::schema::Table;
 use dual_database::store::sqlite::{File, remove_if_empty};
-use dual_database::sync::engine::StepHook;
+use dual_database::sync::StepHook;
 
 use meaning::{Contents, Mapping, Reader};
 use source::{Page, Source};

@@ -19,7 +19,7 @@ use dual_database::store::sqlite::failed;
 use dual_database::store::sqlite::replica::{
     Content, Durability, Replica, Settings as ReplicaSettings,
 };
-use dual_database::sync::engine::{Step, hooked_once};
+use dual_database::sync::{Step, hooked_once};
 
 use super::report::{Report, StoreOutcome};
 use super::write::Target;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dual_database::error::{Error, Kind, Result, Store};
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::store::sqlite::File;
-use dual_database::sync::engine::{Step, hooked_once};
+use dual_database::sync::{Step, hooked_once};
 
 use super::load::{Mark, PostgresLoad, SqliteLoad, StorePlan};
 use super::report::{Plan, Report, StoreOutcome};

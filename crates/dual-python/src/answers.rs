@@ -5,7 +5,7 @@ use dual_database::database::{
     Conflict, Damage, Found, QuarantinedRow, SideStatus, Status, User, Verification, Written,
 };
 use dual_database::health::StoreState;
-use dual_database::sync::engine::Exchange;
+use dual_database::sync::Exchange;
 use dual_database::{Result, Store};
 use pyo3::prelude::*;
 use pyo3::types::PyList;

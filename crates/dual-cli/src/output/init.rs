@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use dual_database::Store;
 use dual_database::init::{Bond, ColumnCounts, Joined, Plan, RowCounts, SidePlan, TablePlan};
-use dual_database::sync::engine::Exchange;
+use dual_database::sync::Exchange;
 use serde::Serialize;
 
 use super::json::{line, store_word};

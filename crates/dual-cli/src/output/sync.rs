@@ -1,6 +1,6 @@
 use dual_database::Error;
 use dual_database::database::Status;
-use dual_database::sync::engine::Exchange;
+use dual_database::sync::Exchange;
 use serde::Serialize;
 
 use super::json::{ErrorOwned, line};

@@ -25,7 +25,7 @@ use super::{
     Builder, Conflict, Found, QuarantinedRow, RepairPreference, Status, User, UserFilter,
     UserPatch, Verification, Written,
 };
-use crate::sync::engine::Exchange;
+use crate::sync::Exchange;
 use crate::{Error, Kind, Result};
 
 /// PostgreSQL and a SQLite file as one database of users, with a small runtime of its own on

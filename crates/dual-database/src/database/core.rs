@@ -15,7 +15,7 @@ use crate::protocol::{Event, Follow};
 use crate::schema::Table;
 use crate::stamp::Stamp;
 use crate::store::sqlite::replica::{Content, Durability, Replica};
-use crate::sync::engine::{Exchange, Shared, Synchroniser};
+use crate::sync::{Exchange, Shared, Synchroniser};
 use crate::{Error, Kind, Result, Store};
 
 /// An open database, shared by its clones.

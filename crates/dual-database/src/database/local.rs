@@ -10,7 +10,7 @@ use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{LOCKED, Written};
 use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Taken};
-use crate::sync::engine::Shared;
+use crate::sync::Shared;
 use crate::{Error, Kind, Result, Store};
 
 /// What PostgreSQL was sent before its answer was lost.

@@ -38,7 +38,7 @@ pub use transaction::Transaction;
 pub use user::{User, UserFilter, UserPatch};
 
 use self::core::{Core, Deadline};
-use crate::sync::engine::Exchange;
+use crate::sync::Exchange;
 use crate::{Error, Kind, Result};
 
 /// PostgreSQL and a SQLite file as one database of users. Cheap to clone.

@@ -17,7 +17,7 @@ use crate::store::postgres::primary::Pool;
 use crate::store::postgres::{Limits, SchemaName, Session, Settings};
 use crate::store::sqlite::File;
 use crate::store::sqlite::replica::{LOCK, Settings as ReplicaSettings};
-use crate::sync::engine::{Shared, Synchroniser, belongs};
+use crate::sync::{Shared, Synchroniser, belongs};
 use crate::{Error, Kind, Result, Store, adoption};
 
 const OPERATION: &str = "open the database";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::store::postgres::{Environment, Masked};
-use crate::sync::engine::StepHook;
+use crate::sync::StepHook;
 
 /// When a write is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

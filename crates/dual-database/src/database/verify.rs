@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{DualDatabase, RepairPreference, Verification};
-use crate::sync::engine::Preference;
+use crate::sync::Preference;
 use crate::{Error, Kind, Result, verify};
 
 /// For how long a person waits for everything to be exchanged.

@@ -35,7 +35,7 @@ use crate::stamp::Stamp;
 use crate::store::postgres::primary::{Refused, RemoteRow, Written as Answer};
 use crate::store::postgres::sqlstate;
 use crate::store::sqlite::replica::{Content, Durability, is_busy};
-use crate::sync::engine::{Step, hooked};
+use crate::sync::{Step, hooked};
 use crate::{Error, Kind, Result, Store};
 
 /// How often a row is looked for that was there and was not written, before that is taken for a

@@ -17,7 +17,7 @@ use crate::schema::Making;
 use crate::store::postgres::primary::{grant, known_role, script};
 use crate::store::postgres::{Session, capture, is_confirmed};
 use crate::store::sqlite::replica::{Content, Durability, Replica};
-use crate::sync::engine::{Exchange, Shared, Synchroniser};
+use crate::sync::{Exchange, Shared, Synchroniser};
 
 /// What a role that may install can run, so that `runtime`, or else the role that is connected, can run what
 /// it makes: one text for `psql`. Nothing is changed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dual_database::database::UserPatch;
 use dual_database::store::sqlite::replica::{Content, Durability};
-use dual_database::sync::engine::{Fault, Step, StepHook};
+use dual_database::sync::{Fault, Step, StepHook};
 use dual_database::{Kind, Store};
 use throwaway_postgres::shared;
 

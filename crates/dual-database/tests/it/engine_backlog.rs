@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use dual_database::protocol::Follow;
-use dual_database::sync::engine::{Fault, Step, StepHook};
+use dual_database::sync::{Fault, Step, StepHook};
 use dual_database::value::Value;
 use throwaway_postgres::shared;
 

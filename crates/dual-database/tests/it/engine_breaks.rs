@@ -1,7 +1,7 @@
 //! Cursors that mean nothing any more: restored and copied stores, missing capture, the guard.
 
 use dual_database::protocol::Follow;
-use dual_database::sync::engine::{Fault, Preference, Retention, Step, StepHook};
+use dual_database::sync::{Fault, Preference, Retention, Step, StepHook};
 use dual_database::{Kind, Store};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -3,7 +3,7 @@
 
 use dual_database::Store;
 use dual_database::init::{Joining, plan};
-use dual_database::sync::engine::Preference;
+use dual_database::sync::Preference;
 use dual_database::verify::compare;
 use throwaway_postgres::{Server, shared};
 

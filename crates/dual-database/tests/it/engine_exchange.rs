@@ -2,7 +2,7 @@
 
 use dual_database::merge::Change;
 use dual_database::protocol::Follow;
-use dual_database::sync::engine::Exchange;
+use dual_database::sync::Exchange;
 use dual_database::value::Value;
 use throwaway_postgres::shared;
 

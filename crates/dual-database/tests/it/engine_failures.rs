@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dual_database::Store;
-use dual_database::sync::engine::{Fault, Step, StepHook};
+use dual_database::sync::{Fault, Step, StepHook};
 use rusqlite::Connection;
 use throwaway_postgres::{Server, StopMode};
 

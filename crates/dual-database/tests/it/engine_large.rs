@@ -3,7 +3,7 @@
 use dual_database::Store;
 use dual_database::store::postgres::Settings;
 use dual_database::store::postgres::primary::Pool;
-use dual_database::sync::engine::Preference;
+use dual_database::sync::Preference;
 use dual_database::value::{LONGEST, PORTION};
 use dual_database::verify::compare;
 use throwaway_postgres::shared;

@@ -12,7 +12,7 @@ use dual_database::store::postgres::{Limits, Settings};
 use dual_database::store::sqlite::replica::{
     Content, Durability, Node as State, Replica, Settings as ReplicaSettings,
 };
-use dual_database::sync::engine::{Exchange, Fault, Shared, Step, StepHook, Synchroniser};
+use dual_database::sync::{Exchange, Fault, Shared, Step, StepHook, Synchroniser};
 use dual_database::value::Value;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dual_database::Store;
-use dual_database::sync::engine::{Fault, Step};
+use dual_database::sync::{Fault, Step};
 use throwaway_postgres::shared;
 
 use crate::engine_scene::{Node, Once, PATIENCE, Scene, later, until};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use dual_database::protocol::Follow;
-use dual_database::sync::engine::{Fault, Preference, Shared, Step, StepHook};
+use dual_database::sync::{Fault, Preference, Shared, Step, StepHook};
 use throwaway_postgres::{Server, StopMode, shared};
 
 use crate::engine_scene::{Node, PATIENCE, Scene, until};

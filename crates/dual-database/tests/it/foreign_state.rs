@@ -11,7 +11,7 @@ use dual_database::merge::Change;
 use dual_database::schema::{Making, RowId};
 use dual_database::store::postgres::Settings;
 use dual_database::store::sqlite::replica::{Durability, Replica, Settings as ReplicaSettings};
-use dual_database::sync::engine::{Preference, Shared, Synchroniser};
+use dual_database::sync::{Preference, Shared, Synchroniser};
 use dual_database::uninstall::of_file;
 use dual_database::value::Value;
 use dual_database::{Error, Kind, Result, Store, verify};

@@ -104,10 +104,7 @@ fn a_lower_room_never_imports_an_upper_one() {
 #[test]
 fn an_arrow_that_goes_back_up_is_seen() {
     let seen = |text: &str| wrong("store::postgres::copy", text);
-    assert_eq!(
-        seen("use crate::sync::engine::Shared;"),
-        ["store::postgres::copy uses sync::engine::Shared"]
-    );
+    assert_eq!(seen("use crate::sync::Shared;"), ["store::postgres::copy uses sync::Shared"]);
     assert_eq!(seen("use crate::{Error, init, Store};").len(), 1);
     assert_eq!(seen("use crate::store::{postgres::Session, sqlite::File};").len(), 1);
     assert_eq!(seen("fn f() { crate::database::open() }").len(), 1);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dual_database::database::Status;
 use dual_database::health::StoreState;
-use dual_database::sync::engine::{Fault, Step, StepHook};
+use dual_database::sync::{Fault, Step, StepHook};
 use dual_database::{DualDatabase, Kind, Store};
 
 use super::scene::{LIMIT, Place, named};

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use dual_database::sync::engine::Step;
+use dual_database::sync::Step;
 use throwaway_postgres::{Database, shared};
 
 use crate::scenario::scene::{postgres_rows, psql, sqlite, sqlite_rows};

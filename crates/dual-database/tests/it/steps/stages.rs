@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use dual_database::DualDatabase;
 use dual_database::database::{Builder, RepairPreference, Transaction, UserPatch};
 use dual_database::schema::{Dialect, users};
-use dual_database::sync::engine::{Step, StepHook};
+use dual_database::sync::{Step, StepHook};
 
 use super::strike::{Blow, Ledger, Strike};
 use super::{LIMIT, Place, Stage, import};

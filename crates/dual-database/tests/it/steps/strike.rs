@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use dual_database::sync::engine::{Fault, Step, StepHook};
+use dual_database::sync::{Fault, Step, StepHook};
 
 /// What happens to a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
