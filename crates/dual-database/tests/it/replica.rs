@@ -384,6 +384,7 @@ async fn ranges_purges_and_forgetting() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_node_and_the_numbers_are_kept() {
     let scene = Scene::new().await;
+    scene.outside("UPDATE dual_state SET seq = 4");
     let node = scene
         .go(|content| {
             let mut node = content.node()?;
