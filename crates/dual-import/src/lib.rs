@@ -7,13 +7,13 @@
 
 #![forbid(unsafe_code)]
 
+mod attach;
 mod load;
 pub mod meaning;
 mod rejects;
 mod report;
 pub mod source;
 mod staging;
-mod unite;
 mod write;
 
 pub use load::StorePlan;

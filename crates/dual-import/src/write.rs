@@ -103,7 +103,7 @@ impl Import {
                         self.commit(*prepared, target, options, run_id, postgres_away, sqlite_away);
                     let report = report.await?;
                     tokio::select! {
-                        () = self.unite(target, &report, observer) => {}
+                        () = self.attach(target, &report, observer) => {}
                         () = &mut cancel => {}
                     }
                     return Ok(report);

@@ -191,7 +191,7 @@ impl World {
         for key in pushed.refused.iter().filter(|key| !known(key)) {
             if let Some(row) = content.rows.get_mut(key) {
                 let there = poll.rows.get(key).map(|there| &there.version);
-                row.tracked.repend(there, cause.primary_is_intact());
+                row.tracked.mark_pending(there, cause.primary_is_intact());
             }
         }
         let unknown_here: Vec<Key> = content

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dual_database::phase::told;
+use dual_database::phase::timed;
 use dual_database::{DualDatabase, Error, Kind, Result};
 
 use crate::output::message;
@@ -44,8 +44,8 @@ impl Look {
         look: impl AsyncFnOnce(&DualDatabase) -> Result<T>,
     ) -> Result<T> {
         let looked = async {
-            let database = told("open both", stores.open(opening)).await?;
-            let ended = told("ask", look(&database)).await;
+            let database = timed("open both", stores.open(opening)).await?;
+            let ended = timed("ask", look(&database)).await;
             Ok::<_, Error>((database, ended))
         };
         let (database, ended) = tokio::select! {
@@ -70,7 +70,7 @@ impl Write {
         stores: &Stores,
         write: impl AsyncFnOnce(&DualDatabase) -> Result<T>,
     ) -> Result<T> {
-        let open = told("open both", stores.open(Opening::ToWrite));
+        let open = timed("open both", stores.open(Opening::ToWrite));
         let database = tokio::select! {
             opened = open => opened?,
             () = stop_signal() => return Err(stopped("stopped; nothing was changed")),
@@ -81,7 +81,7 @@ impl Write {
             stop_signal().await;
         };
         let ended = tokio::select! {
-            ended = told("write", write(&database)) => ended,
+            ended = timed("write", write(&database)) => ended,
             () = twice => {
                 return Err(stopped("stopped before the answer; it may or may not have been done"));
             }
@@ -93,7 +93,7 @@ impl Write {
 
 async fn close(database: DualDatabase) {
     tokio::select! {
-        () = told("close both", database.close(FLUSH)) => {}
+        () = timed("close both", database.close(FLUSH)) => {}
         () = stop_signal() => {}
     }
 }

@@ -109,7 +109,7 @@ impl Core {
         if contact.session.is_new() {
             let epoch = self.ask(operation, deadline, contact.primary()?.header()).await?.epoch;
             if !self.trusts(operation, epoch).await {
-                self.ring();
+                self.notify();
                 self.exchange(deadline.remaining() / 2).await?;
                 if !self.trusts(operation, epoch).await {
                     return Err(in_doubt(operation));

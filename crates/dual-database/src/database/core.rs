@@ -8,7 +8,7 @@ use tokio::sync::{RwLock, Semaphore};
 use tokio::time::Instant;
 
 use super::options::{Prefer, WriteMode};
-use super::turns::Turns;
+use super::row_locks::RowLocks;
 use crate::clock::FOREVER;
 use crate::health::StoreState;
 use crate::protocol::{Event, Follow};
@@ -24,7 +24,7 @@ pub(super) struct Core {
     pub shared: Arc<Shared>,
     /// As many as there are sessions: calls wait for theirs in their order.
     pub sessions: Semaphore,
-    pub turns: Turns,
+    pub row_locks: RowLocks,
     /// `None` once it is closed.
     pub synchroniser: RwLock<Option<Synchroniser>>,
     pub closed: AtomicBool,
@@ -108,19 +108,19 @@ impl Core {
     }
 
     /// Something was written that the other side has to hear of.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         // Not to be had only while it is being closed, and closing pushes.
         if let Ok(running) = self.synchroniser.try_read()
             && let Some(synchroniser) = running.as_ref()
         {
-            synchroniser.ring();
+            synchroniser.notify();
         }
     }
 
     /// Something came past the triggers: the next round looks for more of it.
     pub fn look_for_gaps(&self) {
         self.shared.looks.store(true, Ordering::Release);
-        self.ring();
+        self.notify();
     }
 
     /// What has been set aside, or waits for a person, is due at once. If the file cannot be

@@ -22,7 +22,7 @@ pub(super) struct Sent {
 
 /// What the file knows before a write.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Look {
+pub(super) struct Precheck {
     /// Something is pending for PostgreSQL.
     pub behind: Behind,
     /// A row that the write changes waits in the file, because somebody else has it locked there.
@@ -35,15 +35,15 @@ pub(super) struct Look {
     pub file: uuid::Uuid,
 }
 
-impl Look {
+impl Precheck {
     /// The same, though PostgreSQL may be behind; not if it is in doubt, where it would answer
     /// "not found" about rows that it has lost.
-    pub fn regardless(self) -> Look {
+    pub fn regardless(self) -> Precheck {
         let behind = match self.behind {
             Behind::Doubted => Behind::Doubted,
             Behind::Not | Behind::Push | Behind::Comparison => Behind::Not,
         };
-        Look { behind, locked: false, is_here: false, ..self }
+        Precheck { behind, locked: false, is_here: false, ..self }
     }
 }
 
@@ -130,26 +130,26 @@ pub(super) fn holds_all(content: &Content<'_>, ids: &[RowId]) -> Result<bool> {
 }
 
 /// Looks at the rows that a plan is about.
-pub(super) fn look(content: &Content<'_>, plan: &Plan) -> Result<Look> {
-    let mut look = Look::default();
-    for (id, wish) in &plan.wishes {
+pub(super) fn look(content: &Content<'_>, plan: &Plan) -> Result<Precheck> {
+    let mut look = Precheck::default();
+    for (id, intent) in &plan.intents {
         let Some(row) = content.row(*id)? else { continue };
         if row.tracked.bases.any() {
             let aside = content.aside(*id)?;
             look.locked |= aside.iter().any(|entry| entry.code == LOCKED);
             look.is_here |= Place::of(Some(&row), &aside) == Place::Here;
         }
-        if let Some(change) = wish.for_row(row.tracked.version.lives()) {
+        if let Some(change) = intent.for_row(row.tracked.version.lives()) {
             look.above = look.above.max(row.tracked.replaces(&change));
         }
     }
     for (id, _) in &plan.reads {
         look.is_here |= is_here(content, *id)?;
     }
-    Ok(Look { behind: behind(content)?, file: content.node()?.file, ..look })
+    Ok(Precheck { behind: behind(content)?, file: content.node()?.file, ..look })
 }
 
-/// The rows after a write, in the order of the wishes; `None` for one that was deleted.
+/// The rows after a write, in the order of the intents; `None` for one that was deleted.
 pub(super) type Rows = Vec<Option<Record>>;
 
 /// The whole plan goes to the file alone, pending, under a stamp that is made here.
@@ -162,14 +162,14 @@ pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Resu
         }
     }
     let mut above = Stamp::ZERO;
-    let mut changes = Vec::with_capacity(plan.wishes.len());
-    for (id, wish) in &plan.wishes {
+    let mut changes = Vec::with_capacity(plan.intents.len());
+    for (id, intent) in &plan.intents {
         let row = content.row(*id)?;
         let alive = row.as_ref().is_some_and(|row| row.tracked.version.lives());
         if !alive && Place::of(row.as_ref(), &content.aside(*id)?) == Place::There {
             return Err(elsewhere(plan.operation, &name(*id)));
         }
-        let Some(change) = wish.for_row(alive) else {
+        let Some(change) = intent.for_row(alive) else {
             return Err(if alive || knows(content, row.as_ref())? {
                 refusal(plan.operation, &name(*id), alive)
             } else {

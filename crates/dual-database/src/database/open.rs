@@ -10,7 +10,7 @@ use tokio::sync::{RwLock, Semaphore};
 use super::DualDatabase;
 use super::core::{Core, Deadline};
 use super::options::Builder;
-use super::turns::Turns;
+use super::row_locks::RowLocks;
 use crate::health::StoreState;
 use crate::schema::{Making, Table, users};
 use crate::store::postgres::primary::Pool;
@@ -85,7 +85,7 @@ impl Builder {
         let core = Core {
             shared,
             sessions: Semaphore::new(SESSIONS),
-            turns: Turns::new(),
+            row_locks: RowLocks::new(),
             synchroniser: RwLock::new(Some(synchroniser)),
             closed: AtomicBool::new(false),
             mode: self.mode,

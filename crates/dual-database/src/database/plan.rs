@@ -10,21 +10,21 @@ use super::record::Checked;
 
 /// What a caller wants of one row.
 #[derive(Clone, Debug)]
-pub(super) enum Wish {
+pub(super) enum Intent {
     /// This change, or a refusal.
     Change(Change),
     /// The row as `insert` if it is not there; else these columns of it.
     Upsert { insert: Vec<Value>, update: Vec<(usize, Value)> },
 }
 
-impl Wish {
+impl Intent {
     /// The change for a row that lives, or does not; `None` if there is none.
     pub fn for_row(&self, alive: bool) -> Option<Change> {
         match self {
-            Wish::Change(change @ Change::Insert(_)) => (!alive).then(|| change.clone()),
-            Wish::Change(change) => alive.then(|| change.clone()),
-            Wish::Upsert { update, .. } if alive => Some(Change::Update(update.clone())),
-            Wish::Upsert { insert, .. } => Some(Change::Insert(insert.clone())),
+            Intent::Change(change @ Change::Insert(_)) => (!alive).then(|| change.clone()),
+            Intent::Change(change) => alive.then(|| change.clone()),
+            Intent::Upsert { update, .. } if alive => Some(Change::Update(update.clone())),
+            Intent::Upsert { insert, .. } => Some(Change::Insert(insert.clone())),
         }
     }
 }
@@ -34,8 +34,8 @@ impl Wish {
 pub(super) struct Plan {
     /// The call, as a verb phrase.
     pub operation: &'static str,
-    /// One wish for each row.
-    pub wishes: Vec<(RowId, Wish)>,
+    /// One intent for each row.
+    pub intents: Vec<(RowId, Intent)>,
     /// The rows that were read to compute it, as they were; `None` if they did not live.
     pub reads: Vec<(RowId, Option<Version>)>,
 }
@@ -43,7 +43,7 @@ pub(super) struct Plan {
 impl Plan {
     /// The rows that it changes.
     pub fn ids(&self) -> Vec<RowId> {
-        self.wishes.iter().map(|(id, _)| *id).collect()
+        self.intents.iter().map(|(id, _)| *id).collect()
     }
 }
 
@@ -79,7 +79,7 @@ pub(super) fn not_found(operation: &'static str, row: &str) -> Error {
     Error::new(Kind::NotFound, operation, format!("there is no {row}"))
 }
 
-/// What the row's wish answers where nothing can be done: a change of a row that is in the way,
+/// What the row's intent answers where nothing can be done: a change of a row that is in the way,
 /// or is missing.
 pub(super) fn refusal(operation: &'static str, row: &str, alive: bool) -> Error {
     if alive { already_exists(operation, row) } else { not_found(operation, row) }

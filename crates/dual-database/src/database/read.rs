@@ -85,7 +85,7 @@ impl Core {
             })
         };
         let name = named(&self.shared.tables, id);
-        let local = self.glance(operation, deadline, question).await;
+        let local = self.look_at_file(operation, deadline, question).await;
         let file = local.as_ref().map(|local| local.file).unwrap_or_default();
         match local {
             Ok(local) if local.knows && (self.prefer == Prefer::Local || local.is_nearer()) => {
@@ -116,7 +116,7 @@ impl Core {
                     }
                     (Err(_), Ok(local)) if local.knows => Ok(local.found(id, self)),
                     (Err(primary), Ok(local)) => Err(local.unknown(operation, &name, primary)),
-                    // It may need more time than a glance has.
+                    // It may need more time than a look has.
                     (Err(primary), Err(_)) => match self.ask_file(operation, question).await {
                         Ok(local) if local.knows => Ok(local.found(id, self)),
                         Ok(local) => Err(local.unknown(operation, &name, primary)),
@@ -211,7 +211,7 @@ impl Core {
         question: impl AsyncFnOnce(Primary<'_>) -> Result<T>,
     ) -> Result<T> {
         let look = |content: &Content<'_>| Ok((behind(content)?, content.node()?.file));
-        let (behind, file) = self.glance(operation, deadline, look).await.unwrap_or_default();
+        let (behind, file) = self.look_at_file(operation, deadline, look).await.unwrap_or_default();
         self.ready(operation)?;
         self.catch_up(operation, behind, Vec::new(), deadline).await?;
         let contact = self.followed(operation, file, deadline).await?;
@@ -223,7 +223,7 @@ impl Core {
     ///
     /// # Errors
     /// As for [`Core::ask_file`].
-    pub async fn glance<T: Send + 'static>(
+    pub async fn look_at_file<T: Send + 'static>(
         &self,
         operation: &'static str,
         deadline: Deadline,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, Stream};
 
 use super::core::Core;
-use super::plan::{Plan, Wish, key_of, new_row};
+use super::plan::{Intent, Plan, key_of, new_row};
 use super::read::Page;
 use super::record::{Checked, Patch, Record, refused};
 use super::{Found, Written};
@@ -47,8 +47,8 @@ impl<'d> TableCalls<'d> {
     /// # Errors
     /// As for [`super::DualDatabase::add_user`].
     pub async fn add(&self, row: &Patch) -> Result<Written<Record>> {
-        let (id, wish) = wish_to_add(self.declaration(), self.table, row)?;
-        self.write_one("add a row", id, wish).await
+        let (id, intent) = wish_to_add(self.declaration(), self.table, row)?;
+        self.write_one("add a row", id, intent).await
     }
 
     /// Adds a row, or sets these columns of the one that is there.
@@ -62,7 +62,7 @@ impl<'d> TableCalls<'d> {
         if said.columns.is_empty() {
             // Of a row that is there nothing is to be set.
             return match self
-                .write_one("upsert a row", id, Wish::Change(Change::Insert(insert)))
+                .write_one("upsert a row", id, Intent::Change(Change::Insert(insert)))
                 .await
             {
                 Err(error) if error.is_already_exists() => {
@@ -77,8 +77,8 @@ impl<'d> TableCalls<'d> {
                 written => written,
             };
         }
-        let wish = Wish::Upsert { insert, update: said.columns };
-        self.write_one("upsert a row", id, wish).await
+        let intent = Intent::Upsert { insert, update: said.columns };
+        self.write_one("upsert a row", id, intent).await
     }
 
     /// Sets these columns of a row.
@@ -86,8 +86,8 @@ impl<'d> TableCalls<'d> {
     /// # Errors
     /// As for [`super::DualDatabase::update_user`].
     pub async fn update(&self, key: i64, changes: &Patch) -> Result<Written<Record>> {
-        let wish = wish_to_update(self.declaration(), key, changes)?;
-        self.write_one("update a row", self.id(key), wish).await
+        let intent = wish_to_update(self.declaration(), key, changes)?;
+        self.write_one("update a row", self.id(key), intent).await
     }
 
     /// Deletes a row.
@@ -97,7 +97,7 @@ impl<'d> TableCalls<'d> {
     pub async fn delete(&self, key: i64) -> Result<Written<()>> {
         let plan = Plan {
             operation: "delete a row",
-            wishes: vec![(self.id(key), Wish::Change(Change::Delete))],
+            intents: vec![(self.id(key), Intent::Change(Change::Delete))],
             reads: Vec::new(),
         };
         Ok(self.core.write(plan).await?.map(|_| ()))
@@ -107,9 +107,9 @@ impl<'d> TableCalls<'d> {
         &self,
         operation: &'static str,
         id: RowId,
-        wish: Wish,
+        intent: Intent,
     ) -> Result<Written<Record>> {
-        let plan = Plan { operation, wishes: vec![(id, wish)], reads: Vec::new() };
+        let plan = Plan { operation, intents: vec![(id, intent)], reads: Vec::new() };
         self.core.write(plan).await?.try_map(|rows| {
             rows.into_iter().next().flatten().ok_or_else(|| {
                 Error::new(Kind::Internal, operation, "the written row was not answered")
@@ -203,21 +203,21 @@ fn place(table: &Table, last: &Record) -> After {
     After { order: order.unwrap_or(Value::Null), key: last.key }
 }
 
-/// The wish to add a row.
+/// The intent to add a row.
 ///
 /// # Errors
 /// Invalid data.
-pub(super) fn wish_to_add(table: &Table, at: usize, row: &Patch) -> Result<(RowId, Wish)> {
+pub(super) fn wish_to_add(table: &Table, at: usize, row: &Patch) -> Result<(RowId, Intent)> {
     let said = row.checked(table)?;
     let id = RowId { table: at, key: key_of(table, &said)? };
-    Ok((id, Wish::Change(Change::Insert(new_row(table, &said)))))
+    Ok((id, Intent::Change(Change::Insert(new_row(table, &said)))))
 }
 
-/// The wish to set columns of a row.
+/// The intent to set columns of a row.
 ///
 /// # Errors
 /// Invalid data, also for another key than the row's, and for no column at all.
-pub(super) fn wish_to_update(table: &Table, key: i64, changes: &Patch) -> Result<Wish> {
+pub(super) fn wish_to_update(table: &Table, key: i64, changes: &Patch) -> Result<Intent> {
     let Checked { key: said, columns } = changes.checked(table)?;
     let name = table.key().name;
     if said.is_some_and(|said| said != key) {
@@ -226,5 +226,5 @@ pub(super) fn wish_to_update(table: &Table, key: i64, changes: &Patch) -> Result
     if columns.is_empty() {
         return Err(refused(table, name, "no column is named that could be set"));
     }
-    Ok(Wish::Change(Change::Update(columns)))
+    Ok(Intent::Change(Change::Update(columns)))
 }

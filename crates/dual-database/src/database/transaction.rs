@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::core::{Core, Deadline};
 use super::local::{Place, behind, elsewhere, incomplete, is_here, knows, record};
-use super::plan::{Plan, Wish, already_exists, named, not_found};
+use super::plan::{Intent, Plan, already_exists, named, not_found};
 use super::record::{Patch, Record};
 use super::table::{wish_to_add, wish_to_update};
 use super::user::{User, UserPatch};
@@ -25,7 +25,7 @@ const TRIES: u32 = 6;
 
 /// Where a transaction reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ground {
+enum ReadFrom {
     Primary,
     File,
 }
@@ -36,7 +36,7 @@ enum Ground {
 #[derive(Clone, Debug)]
 pub struct Transaction {
     core: Arc<Core>,
-    ground: Ground,
+    read_from: ReadFrom,
     deadline: Deadline,
     file: uuid::Uuid,
     state: Arc<Mutex<State>>,
@@ -48,7 +48,7 @@ struct State {
     /// What the transaction sees of the rows that it has met, and does to them.
     rows: BTreeMap<RowId, Seen>,
     /// PostgreSQL has failed while it was read: the file can do it.
-    lost_ground: bool,
+    lost_primary: bool,
     /// Its work has ended: nothing more is put into it.
     ended: bool,
 }
@@ -72,21 +72,21 @@ impl Core {
         W: Future<Output = Result<T>>,
     {
         self.is_open("begin a transaction")?;
-        let mut ground = match self.mode {
-            WriteMode::LocalFirst => Ground::File,
-            WriteMode::Both | WriteMode::RequireBoth => Ground::Primary,
+        let mut read_from = match self.mode {
+            WriteMode::LocalFirst => ReadFrom::File,
+            WriteMode::Both | WriteMode::RequireBoth => ReadFrom::Primary,
         };
         let mut tries = 0;
         loop {
             tries += 1;
-            let transaction = self.begin(ground).await;
-            ground = transaction.ground;
+            let transaction = self.begin(read_from).await;
+            read_from = transaction.read_from;
             let worked = work(transaction.clone()).await;
             let state = transaction.end();
             let value = match worked {
                 Ok(value) => value,
-                Err(_) if state.lost_ground && ground == Ground::Primary => {
-                    ground = Ground::File;
+                Err(_) if state.lost_primary && read_from == ReadFrom::Primary => {
+                    read_from = ReadFrom::File;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -96,7 +96,7 @@ impl Core {
                 Err(error) if error.is_conflict() && tries < TRIES => {
                     // PostgreSQL may have gone meanwhile, and the file be behind what was read.
                     if self.ready(OPERATION).is_err() {
-                        ground = Ground::File;
+                        read_from = ReadFrom::File;
                     }
                     let wait = u64::from(rand::random::<u8>()) * u64::from(tries) / 16;
                     tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -106,33 +106,34 @@ impl Core {
         }
     }
 
-    async fn begin(self: &Arc<Core>, ground: Ground) -> Transaction {
+    async fn begin(self: &Arc<Core>, read_from: ReadFrom) -> Transaction {
         let deadline = self.deadline();
-        let look = self
-            .glance(OPERATION, deadline, |content| Ok((behind(content)?, content.node()?.file)));
+        let look = self.look_at_file(OPERATION, deadline, |content| {
+            Ok((behind(content)?, content.node()?.file))
+        });
         let (behind, file) = look.await.unwrap_or_default();
         // What is pending comes first, as for every write.
         let pushed = async {
             self.ready(OPERATION)?;
             self.catch_up(OPERATION, behind, Vec::new(), deadline).await
         };
-        let ground = match ground {
-            Ground::Primary if pushed.await.is_ok() => Ground::Primary,
-            _ => Ground::File,
+        let read_from = match read_from {
+            ReadFrom::Primary if pushed.await.is_ok() => ReadFrom::Primary,
+            _ => ReadFrom::File,
         };
         let state = Arc::default();
-        Transaction { core: Arc::clone(self), ground, deadline, file, state }
+        Transaction { core: Arc::clone(self), read_from, deadline, file, state }
     }
 
     async fn commit(&self, state: State) -> Result<Written<()>> {
         let State { reads, rows, .. } = state;
-        let wish = |(id, seen): (RowId, Seen)| Some((id, Wish::Change(seen.change?)));
-        let wishes: Vec<_> = rows.into_iter().filter_map(wish).collect();
-        if wishes.is_empty() {
+        let intent = |(id, seen): (RowId, Seen)| Some((id, Intent::Change(seen.change?)));
+        let intents: Vec<_> = rows.into_iter().filter_map(intent).collect();
+        if intents.is_empty() {
             return Ok(Written::InBoth(()));
         }
         let reads = reads.into_iter().collect();
-        let plan = Plan { operation: OPERATION, wishes, reads };
+        let plan = Plan { operation: OPERATION, intents, reads };
         Ok(self.write(plan).await?.map(|_| ()))
     }
 }
@@ -186,8 +187,8 @@ impl Transaction {
     /// Configuration for a table that is not declared; as for [`Transaction::add_user`].
     pub fn add(&self, table: &str, row: &Patch) -> Result<()> {
         let at = self.core.position(table)?;
-        let (id, wish) = wish_to_add(self.core.table(at), at, row)?;
-        let Wish::Change(Change::Insert(values)) = wish else { return Ok(()) };
+        let (id, intent) = wish_to_add(self.core.table(at), at, row)?;
+        let Intent::Change(Change::Insert(values)) = intent else { return Ok(()) };
         let mut state = self.going_on()?;
         let seen = state.rows.entry(id).or_default();
         if seen.record.is_some() {
@@ -209,7 +210,7 @@ impl Transaction {
     /// Configuration for a table that is not declared; as for [`Transaction::update_user`].
     pub async fn update(&self, table: &str, key: i64, changes: &Patch) -> Result<Record> {
         let id = self.id(table, key)?;
-        let Wish::Change(Change::Update(columns)) =
+        let Intent::Change(Change::Update(columns)) =
             wish_to_update(self.core.table(id.table), key, changes)?
         else {
             return Err(self.missing(id));
@@ -286,28 +287,28 @@ impl Transaction {
             return Ok(seen.record.clone());
         }
         let operation = "read a row in a transaction";
-        let (found, version) = match self.ground {
-            Ground::Primary => {
+        let (found, version) = match self.read_from {
+            ReadFrom::Primary => {
                 let row = async {
                     let contact = self.core.followed(operation, self.file, self.deadline).await?;
                     self.core.ask(operation, self.deadline, contact.primary()?.row(id)).await
                 };
-                let row = row.await.inspect_err(|_| self.state().lost_ground = true)?;
+                let row = row.await.inspect_err(|_| self.state().lost_primary = true)?;
                 if row.as_ref().is_some_and(|row| row.version.is_absent()) {
                     self.core.look_for_gaps();
-                    self.state().lost_ground = true;
+                    self.state().lost_primary = true;
                     let kind = Kind::Unavailable(Store::Postgres);
                     let what = "the row was taken away there past the triggers";
                     return Err(Error::new(kind, operation, what));
                 }
                 let found = row.as_ref().and_then(remote_record);
                 if found.is_none() && self.is_here(operation, id).await {
-                    self.state().lost_ground = true;
+                    self.state().lost_primary = true;
                     return Err(self.refused_there(operation, id));
                 }
                 (found, row.map(|row| row.version))
             }
-            Ground::File => {
+            ReadFrom::File => {
                 let look = move |content: &Content<'_>| {
                     let row = content.row(id)?;
                     let place = Place::of(row.as_ref(), &content.aside(id)?);
@@ -338,7 +339,7 @@ impl Transaction {
     /// Whether the row is in the file alone, because PostgreSQL refuses it.
     async fn is_here(&self, operation: &'static str, id: RowId) -> bool {
         let look = move |content: &Content<'_>| is_here(content, id);
-        self.core.glance(operation, self.deadline, look).await.unwrap_or(false)
+        self.core.look_at_file(operation, self.deadline, look).await.unwrap_or(false)
     }
 
     fn refused_there(&self, operation: &'static str, id: RowId) -> Error {

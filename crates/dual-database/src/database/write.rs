@@ -24,11 +24,11 @@ use std::time::Duration;
 
 use super::Written;
 use super::core::{Core, Deadline, is_verdict, neither};
-use super::local::{self, Direct, Look, Rows, Sent};
+use super::local::{self, Direct, Precheck, Rows, Sent};
 use super::options::WriteMode;
-use super::plan::{Plan, Wish, already_exists, conflict, named, not_found};
+use super::plan::{Intent, Plan, already_exists, conflict, named, not_found};
 use super::record::Record;
-use super::turns::Turn;
+use super::row_locks::RowLock;
 use crate::merge::Change;
 use crate::schema::RowId;
 use crate::stamp::Stamp;
@@ -66,7 +66,7 @@ enum Attempt {
 
 impl Core {
     /// Does everything in the plan, or nothing of it. The rows afterwards are in the order of
-    /// the wishes.
+    /// the intents.
     ///
     /// # Errors
     /// As for [`super::DualDatabase::add_user`] and [`super::DualDatabase::update_user`].
@@ -159,26 +159,26 @@ impl Core {
     ///
     /// # Errors
     /// Unavailable if other calls of this process changed them for the whole time-out.
-    async fn turn(&self, plan: &Plan, deadline: Deadline) -> Result<Turn<'_>> {
-        deadline.bound(self.turns.take(plan.ids().into_iter())).await.ok_or_else(|| {
+    async fn turn(&self, plan: &Plan, deadline: Deadline) -> Result<RowLock<'_>> {
+        deadline.bound(self.row_locks.take(plan.ids().into_iter())).await.ok_or_else(|| {
             let message = "other calls of this process changed the row for the whole time-out";
             Error::new(Kind::Unavailable(Store::Postgres), plan.operation, message)
         })
     }
 
     /// What the file knows; nothing if it cannot be read.
-    async fn look(&self, plan: &Arc<Plan>, deadline: Deadline) -> Look {
+    async fn look(&self, plan: &Arc<Plan>, deadline: Deadline) -> Precheck {
         let look = || {
             let looked = Arc::clone(plan);
             let look = move |content: &Content<'_>| local::look(content, &looked);
-            self.glance(plan.operation, deadline, look)
+            self.look_at_file(plan.operation, deadline, look)
         };
         hooked(self.shared.hook.as_ref(), Step::Look, look).await.unwrap_or_default()
     }
 
     /// # Errors
     /// The verdict on the call; nothing was done then.
-    async fn at_primary(&self, plan: &Plan, look: Look, deadline: Deadline) -> Result<Attempt> {
+    async fn at_primary(&self, plan: &Plan, look: Precheck, deadline: Deadline) -> Result<Attempt> {
         if let Err(cause) = self.ready(plan.operation) {
             return Ok(Attempt::Away(cause));
         }
@@ -279,7 +279,7 @@ impl Core {
                     move |content: &Content<'_>| local::alone_as_sent(content, &sent, &reads);
                 let step = Some(Step::Resume);
                 let taken = self.change_file(plan.operation, step, Durability::Full, work).await;
-                self.ring();
+                self.notify();
                 matches!(taken, Ok(Some(_)))
             }
             Err(_) => false,
@@ -287,7 +287,7 @@ impl Core {
         if stands {
             return Written::InBoth(rows);
         }
-        self.ring();
+        self.notify();
         Written::InOne { value: rows, stored_in: Store::Postgres }
     }
 
@@ -342,7 +342,7 @@ impl Core {
         &self,
         plan: &Arc<Plan>,
         cause: Error,
-        look: Look,
+        look: Precheck,
         deadline: Deadline,
     ) -> Result<Written<Rows>> {
         let failure = match self.try_alone(plan).await {
@@ -378,7 +378,7 @@ impl Core {
         };
         let step = Some(Step::Alone);
         let rows = self.change_file(plan.operation, step, Durability::Full, work).await?;
-        self.ring();
+        self.notify();
         Ok(rows)
     }
 
@@ -393,7 +393,7 @@ impl Core {
         let work = move |content: &Content<'_>| local::alone_as_sent(content, &sent, &reads);
         let step = Some(Step::Resume);
         let taken = self.change_file(plan.operation, step, Durability::Full, work).await;
-        self.ring();
+        self.notify();
         match taken {
             Ok(Some(rows)) => Ok(in_file(rows)),
             Ok(None) => Err(unknown(plan.operation, "the file cannot tell", cause)),
@@ -466,16 +466,16 @@ fn most_tries(error: &Error) -> usize {
 }
 
 fn first_guess(plan: &Plan, alive: bool) -> Vec<(RowId, Change)> {
-    let change = |wish: &Wish| match wish {
-        Wish::Change(change) => change.clone(),
-        Wish::Upsert { update, .. } if alive => Change::Update(update.clone()),
-        Wish::Upsert { insert, .. } => Change::Insert(insert.clone()),
+    let change = |intent: &Intent| match intent {
+        Intent::Change(change) => change.clone(),
+        Intent::Upsert { update, .. } if alive => Change::Update(update.clone()),
+        Intent::Upsert { insert, .. } => Change::Insert(insert.clone()),
     };
-    plan.wishes.iter().map(|(id, wish)| (*id, change(wish))).collect()
+    plan.intents.iter().map(|(id, intent)| (*id, change(intent))).collect()
 }
 
 fn is_upsert(plan: &Plan) -> bool {
-    plan.wishes.iter().any(|(_, wish)| matches!(wish, Wish::Upsert { .. }))
+    plan.intents.iter().any(|(_, intent)| matches!(intent, Intent::Upsert { .. }))
 }
 
 fn in_file(rows: Rows) -> Written<Rows> {

@@ -307,7 +307,7 @@ impl Tracked {
     /// else may have given that back to it. So that counts as unseen, also against a base that
     /// lies above it, which PostgreSQL has lost too, or is a stamp that it may have given to two
     /// values, unless it is `intact`.
-    pub fn repend(&mut self, primary: Option<&Version>, intact: bool) {
+    pub fn mark_pending(&mut self, primary: Option<&Version>, intact: bool) {
         let lacks = |base: &mut Option<Stamp>, ours: Stamp, theirs: Stamp, taken: bool| {
             let told = intact || theirs.is_given_once();
             let seen = base.is_some_and(|base| base < theirs || (base == theirs && told));

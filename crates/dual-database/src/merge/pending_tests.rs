@@ -28,15 +28,15 @@ fn what_a_loss_left_at_postgresql_counts_as_unseen_by_a_row_that_is_refused() {
     // PostgreSQL has lost 2, and got back from another file 1, which nobody here has seen.
     let there = row(1, 10);
     let mut refused = update(&Tracked::settled(row(2, 20)), 3, 30);
-    refused.repend(Some(&there), false);
+    refused.mark_pending(Some(&there), false);
     let logged = conflicts(&refused.version, &refused.bases, &there);
     assert_eq!(logged.len(), 1, "{refused:?}");
     let mut settled = Tracked::settled(row(2, 20));
-    settled.repend(Some(&there), false);
+    settled.mark_pending(Some(&there), false);
     assert_eq!(conflicts(&settled.version, &settled.bases, &there).len(), 1);
     // What it is known to have replaced is still that.
     let mut seen = update(&Tracked::settled(row(1, 10)), 3, 30);
-    seen.repend(Some(&there), false);
+    seen.mark_pending(Some(&there), false);
     assert!(conflicts(&seen.version, &seen.bases, &there).is_empty());
     // Unless the server may have given that stamp to two values.
     let mut again = row(1, 10);
@@ -44,7 +44,7 @@ fn what_a_loss_left_at_postgresql_counts_as_unseen_by_a_row_that_is_refused() {
     let on_it = update(&Tracked::settled(again.clone()), 3, 30);
     for (intact, logged) in [(true, 0), (false, 1)] {
         let mut on_it = on_it.clone();
-        on_it.repend(Some(&again), intact);
+        on_it.mark_pending(Some(&again), intact);
         assert_eq!(conflicts(&on_it.version, &on_it.bases, &again).len(), logged);
     }
 }
@@ -57,7 +57,7 @@ fn a_death_that_is_refused_takes_unseen_what_was_set_above_it() {
     dead = Tracked::changed(Some(&dead), &change, at(20), Stamp::ZERO, &Defaults::default());
     // It had arrived, and PostgreSQL has lost it.
     dead = Tracked::settled(dead.version);
-    dead.repend(Some(&there), false);
+    dead.mark_pending(Some(&there), false);
     let logged = conflicts(&dead.version, &dead.bases, &there);
     let column = RegisterId::Column(0);
     assert!(logged.iter().any(|one| one.register == column && one.loser == at(30)), "{logged:?}");

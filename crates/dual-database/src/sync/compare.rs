@@ -11,11 +11,11 @@ use std::sync::Arc;
 use tracing::{debug, info, warn};
 
 use super::gaps::tell;
-use super::plan::{Plan, Tally, Terms, plan};
+use super::plan::{Counters, Plan, Terms, plan};
 use super::pull::take_in;
 use super::push::acknowledged;
-use super::quarantine::Ward;
-use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
+use super::quarantine::QuarantineSet;
+use super::rounds::{Flow, RoundState, Rounds, follow, now_ms};
 use super::{Shared, log, push};
 use crate::merge::{Bases, Change, Conflict, RegisterId, Version, overwritten};
 use crate::protocol::ConflictEntry;
@@ -47,7 +47,7 @@ pub(super) struct Comparison {
     generation: u64,
     /// The first pass only counts what would be lost.
     counts: bool,
-    tally: Tally,
+    counters: Counters,
     /// The range: its table, and the key after which it begins.
     table: usize,
     after: Option<i64>,
@@ -97,7 +97,7 @@ impl Rounds {
         info!(?cause, "comparing both sides");
         let unasked = matches!(cause, Break::FirstContact | Break::Rebuilt | Break::Backlog);
         let asks = !approved && !unasked && !is_empty;
-        Flow::to(Stand::ReadThere(Box::new(Comparison {
+        Flow::to(RoundState::ReadThere(Box::new(Comparison {
             state: node.follow,
             cause,
             epoch: header.epoch,
@@ -106,7 +106,7 @@ impl Rounds {
             upto: node.seq,
             generation,
             counts: asks,
-            tally: Tally::default(),
+            counters: Counters::default(),
             table: 0,
             after: None,
             there: Vec::new(),
@@ -132,7 +132,7 @@ impl Rounds {
         comparison.horizon = header.horizon;
         comparison.there = range.rows;
         comparison.there_end = range.end;
-        Flow::to(Stand::ReadHere(comparison))
+        Flow::to(RoundState::ReadHere(comparison))
     }
 
     /// Reads the same range of the file's rows, and plans.
@@ -148,11 +148,11 @@ impl Rounds {
         if comparison.counts || comparison.plan.is_empty() {
             self.next_range(comparison, end)
         } else if !comparison.plan.uncaptured.is_empty() {
-            Flow::to(Stand::Uncaptured(comparison))
+            Flow::to(RoundState::Uncaptured(comparison))
         } else if comparison.plan.give.rows.is_empty() {
-            Flow::to(Stand::Settle(comparison))
+            Flow::to(RoundState::Settle(comparison))
         } else {
-            Flow::to(Stand::Give(comparison))
+            Flow::to(RoundState::Give(comparison))
         }
     }
 
@@ -164,17 +164,17 @@ impl Rounds {
         comparison.after = end;
         comparison.table += usize::from(end.is_none());
         if comparison.table < self.shared.tables.len() {
-            return Flow::to(Stand::ReadThere(comparison));
+            return Flow::to(RoundState::ReadThere(comparison));
         }
         if !comparison.counts {
-            return Flow::to(Stand::Finish(comparison));
+            return Flow::to(RoundState::Finish(comparison));
         }
-        if !comparison.tally.is_allowed(Guard::default()) {
-            return Flow::to(Stand::Hold(comparison));
+        if !comparison.counters.is_allowed(Guard::default()) {
+            return Flow::to(RoundState::Hold(comparison));
         }
         comparison.counts = false;
         comparison.table = 0;
-        Flow::to(Stand::ReadThere(comparison))
+        Flow::to(RoundState::ReadThere(comparison))
     }
 
     /// Where the stamps do not tell what stands, it is written here, under a stamp of its own, and then
@@ -191,7 +191,7 @@ impl Rounds {
             Ok(())
         };
         match self.settled(operation, Durability::Full, comparison, work).await? {
-            Some(comparison) => Flow::to(Stand::ReadHere(comparison)),
+            Some(comparison) => Flow::to(RoundState::ReadHere(comparison)),
             None => Flow::more(),
         }
     }
@@ -209,7 +209,7 @@ impl Rounds {
                 self.drop_link();
                 Flow::more()
             }
-            PushEnd::Ahead { now_ms } => Flow::to(Stand::Restamp { primary_ms: now_ms }),
+            PushEnd::Ahead { now_ms } => Flow::to(RoundState::Restamp { primary_ms: now_ms }),
             // Purged since the range was planned.
             PushEnd::Done(pushed) if !pushed.gone.is_empty() => {
                 debug!(rows = pushed.gone.len(), "a comparison met a purge, and begins again");
@@ -217,7 +217,7 @@ impl Rounds {
             }
             PushEnd::Done(pushed) => {
                 comparison.pushed = pushed;
-                Flow::to(Stand::Settle(comparison))
+                Flow::to(RoundState::Settle(comparison))
             }
         }
     }
@@ -258,7 +258,7 @@ impl Rounds {
 
     /// Both sides have been compared: the file follows from where the comparison began.
     pub(super) async fn finish(&mut self, comparison: Comparison) -> Result<Flow> {
-        let (cause, tally) = (comparison.cause, comparison.tally);
+        let (cause, counters) = (comparison.cause, comparison.counters);
         let finished = self
             .write("finish a comparison", Durability::Full, move |content| {
                 let mut node = content.node()?;
@@ -277,7 +277,7 @@ impl Rounds {
             })
             .await?;
         if finished {
-            let Tally { rows_here, rows_there, given, taken, .. } = tally;
+            let Counters { rows_here, rows_there, given, taken, .. } = counters;
             info!(?cause, rows_here, rows_there, given, taken, "both sides have been compared");
         } else {
             // The connection stays: to meet the server again would set another token, and make
@@ -289,7 +289,7 @@ impl Rounds {
 
     /// Too much would be lost: a person has to decide, service goes on.
     pub(super) async fn hold(&mut self, comparison: Comparison) -> Result<Flow> {
-        let losses = comparison.tally.losses();
+        let losses = comparison.counters.losses();
         let held = self
             .write("hold a comparison", Durability::Full, move |content| {
                 let mut node = content.node()?;
@@ -333,8 +333,8 @@ impl Comparison {
         }
         let node = content.node()?;
         let there = self.there.iter().map(|row| row.id);
-        let ward = Ward::of(content, here.iter().map(|(id, _)| *id).chain(there))?;
-        let is_pending = |id: RowId, row: &_| push::is_pending(row, id, &node, &ward);
+        let quarantine = QuarantineSet::of(content, here.iter().map(|(id, _)| *id).chain(there))?;
+        let is_pending = |id: RowId, row: &_| push::is_pending(row, id, &node, &quarantine);
         let intact = self.cause.primary_is_intact();
         let Some(local) = content.tables().get(self.table) else { return Ok(None) };
         let terms = Terms {
@@ -344,13 +344,14 @@ impl Comparison {
             horizon: self.horizon,
             seq: node.seq,
         };
-        let (plan, tally) =
-            plan(here, &self.there, terms, is_pending, |id| ward.has(id, crate::Store::Sqlite));
+        let (plan, counters) = plan(here, &self.there, terms, is_pending, |id| {
+            quarantine.has(id, crate::Store::Sqlite)
+        });
         if self.counts {
-            self.tally.add(tally);
+            self.counters.add(counters);
         } else {
-            self.tally.given += plan.give.rows.len();
-            self.tally.taken += plan.take.len() + plan.drop.len();
+            self.counters.given += plan.give.rows.len();
+            self.counters.taken += plan.take.len() + plan.drop.len();
             self.plan = plan;
         }
         Ok(end)
@@ -404,12 +405,12 @@ fn settle(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
     let given = plan.give.rows.iter().map(|(id, _)| *id);
     let unreadable = plan.give.unreadable.iter().map(|(id, _)| *id);
     let ids = given.chain(unreadable).chain(there.iter().map(|row| row.id));
-    let ward = Ward::of(content, ids)?;
-    acknowledged(content, &ward, &plan.give, pushed)?;
+    let quarantine = QuarantineSet::of(content, ids)?;
+    acknowledged(content, &quarantine, &plan.give, pushed)?;
     for (id, ..) in &pushed.refused {
         if let Some(mut row) = content.row(*id)? {
             let found = there.iter().find(|row| row.id == *id);
-            row.tracked.repend(found.map(|there| &there.version), intact);
+            row.tracked.mark_pending(found.map(|there| &there.version), intact);
             content.set_tracked(*id, &row.tracked)?;
         }
     }
@@ -426,7 +427,7 @@ fn settle(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
             let lost = lost.map(|conflict| log::entry(row.id, conflict, Some(&row.version), own));
             content.log_conflicts(&lost.collect::<Vec<_>>())?;
         }
-        take_in(content, &ward, row, intact)?;
+        take_in(content, &quarantine, row, intact)?;
     }
     Ok(())
 }

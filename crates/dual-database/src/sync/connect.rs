@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::link::Link;
-use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
+use super::rounds::{Flow, RoundState, Rounds, follow, now_ms};
 use crate::Result;
 use crate::adoption::{other_installation, tracked_elsewhere};
 use crate::protocol::{Break, Event, Follow, Token, Tokens};
@@ -27,7 +27,7 @@ impl Rounds {
         self.shared.clock().measure(sent_ms, header.now_ms);
         self.shadowed.clone_from(&link.shadowed);
         self.put_link(link);
-        Flow::to(Stand::Propose(Box::new(header)))
+        Flow::to(RoundState::Propose(Box::new(header)))
     }
 
     /// A break goes to disk before PostgreSQL gets the token: afterwards nothing else tells of it.
@@ -83,7 +83,7 @@ impl Rounds {
         if let Some(cause) = cause {
             warn!(?cause, "the cursor means nothing any more: both sides will be compared");
         }
-        Flow::to(Stand::Rotate { seen, fresh })
+        Flow::to(RoundState::Rotate { seen, fresh })
     }
 
     /// Sets the token, if no other process of the file was faster.
@@ -93,7 +93,7 @@ impl Rounds {
             return Flow::more();
         }
         self.put_link(link);
-        Flow::to(Stand::Confirm { fresh })
+        Flow::to(RoundState::Confirm { fresh })
     }
 
     /// Until here both tokens are accepted.
@@ -105,7 +105,7 @@ impl Rounds {
         })
         .await?;
         self.met = true;
-        Flow::to(Stand::Inspect)
+        Flow::to(RoundState::Inspect)
     }
 
     /// Claims the numbers of the file and its processes: two writers of one number could give
@@ -116,9 +116,9 @@ impl Rounds {
         self.put_link(link);
         if replaced.is_empty() {
             self.claimed.extend(numbers);
-            return Flow::to(Stand::PushRead);
+            return Flow::to(RoundState::PushRead);
         }
-        Flow::to(Stand::Renumber { claimed: numbers, replaced })
+        Flow::to(RoundState::Renumber { claimed: numbers, replaced })
     }
 
     /// Takes the numbers that were claimed instead of those that belong to somebody else.
@@ -140,7 +140,7 @@ impl Rounds {
         clock.renumber(number);
         drop(clock);
         self.claimed.extend(claimed.into_iter().map(replacement));
-        Flow::to(Stand::PushRead)
+        Flow::to(RoundState::PushRead)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tracing::{debug, warn};
 
 use super::connect::schema_version;
-use super::rounds::{Flow, Rounds, Stand, follow};
+use super::rounds::{Flow, RoundState, Rounds, follow};
 use crate::health::StoreState;
 use crate::protocol::reconcile::Loose;
 use crate::protocol::{Break, Event};
@@ -27,7 +27,7 @@ impl Rounds {
         // What was in the way may be gone: the file is up once it was looked at.
         let waits = matches!(self.shared.state(Store::Sqlite), StoreState::NeedsInit { .. });
         if self.inspected == Some(version) && !asked && !waits {
-            return Flow::to(Stand::PushRead);
+            return Flow::to(RoundState::PushRead);
         }
         if let Err(error) = self.read("inspect capture", |content| content.whole()).await {
             // What is in the way is what counts.
@@ -67,7 +67,7 @@ impl Rounds {
         tell("the file", loose);
         self.inspected = Some(version);
         self.shared.health.joined(Store::Sqlite);
-        Flow::to(if asked { Stand::Gaps } else { Stand::PushRead })
+        Flow::to(if asked { RoundState::Gaps } else { RoundState::PushRead })
     }
 
     /// The same at PostgreSQL.
@@ -77,7 +77,7 @@ impl Rounds {
         self.put_link(link);
         tell("PostgreSQL", found?);
         self.shared.looks.store(false, Ordering::Release);
-        Flow::to(Stand::PushRead)
+        Flow::to(RoundState::PushRead)
     }
 
     /// Counts the rows of the file that came past its triggers, part by part.

@@ -43,7 +43,7 @@ use tracing::debug;
 use crate::adoption::joined;
 use crate::clock::{FOREVER, Wall};
 use crate::health::{Health, StoreState};
-use crate::phase::told;
+use crate::phase::timed;
 use crate::schema::Table;
 use crate::stamp::{StampClock, Writer};
 use crate::store::postgres::primary::{Pool, Prepared};
@@ -174,7 +174,7 @@ impl Shared {
         if !self.adopt {
             joined(&self.sqlite)?;
         }
-        let open = || told("open the file", Replica::open(self.sqlite.clone()));
+        let open = || timed("open the file", Replica::open(self.sqlite.clone()));
         hooked(self.hook.as_ref(), Step::Open, open).await
     }
 
@@ -282,8 +282,8 @@ impl Synchroniser {
     }
 
     /// Something was written: push soon.
-    pub fn ring(&self) {
-        self.core.ring();
+    pub fn notify(&self) {
+        self.core.notify();
     }
 
     /// Runs rounds until nothing is pending either way that was there at the call, or a side
@@ -305,7 +305,7 @@ impl Synchroniser {
     /// repeated.
     pub async fn repair(&self, prefer: Preference) -> Result<()> {
         self.core.rounds.lock().await.repair(prefer).boxed().await?;
-        self.core.ring();
+        self.core.notify();
         Ok(())
     }
 
@@ -317,7 +317,7 @@ impl Synchroniser {
     /// not be reached. It can be repeated.
     pub async fn set_back(&self) -> Result<bool> {
         let done = self.core.rounds.lock().await.set_back().boxed().await?;
-        self.core.ring();
+        self.core.notify();
         Ok(done)
     }
 

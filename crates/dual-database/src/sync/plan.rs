@@ -39,7 +39,7 @@ impl Plan {
 
 /// What a comparison comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct Counters {
     /// Rows that live.
     pub(super) rows_here: usize,
     pub(super) rows_there: usize,
@@ -50,8 +50,8 @@ pub(super) struct Tally {
     pub(super) taken: usize,
 }
 
-impl Tally {
-    pub(super) fn add(&mut self, other: Tally) {
+impl Counters {
+    pub(super) fn add(&mut self, other: Counters) {
         self.rows_here += other.rows_here;
         self.rows_there += other.rows_there;
         self.lost_here += other.lost_here;
@@ -98,13 +98,13 @@ pub(super) fn plan(
     terms: Terms<'_>,
     is_pending: impl Fn(RowId, &LocalRow) -> bool,
     is_refused: impl Fn(RowId) -> bool,
-) -> (Plan, Tally) {
+) -> (Plan, Counters) {
     let Terms { intact, here: gap_here, defaults, horizon, seq } = terms;
     let mut plan = Plan::default();
-    let mut tally = Tally {
+    let mut counters = Counters {
         rows_here: here.iter().filter(|(_, row)| row.tracked.version.lives()).count(),
         rows_there: there.iter().filter(|row| row.version.lives()).count(),
-        ..Tally::default()
+        ..Counters::default()
     };
     let mut give = Vec::new();
     let mut theirs = there.iter().enumerate().peekable();
@@ -118,7 +118,7 @@ pub(super) fn plan(
                 // Nobody knows anything of it.
                 _ if own.version.is_absent() => plan.drop.push(id),
                 Unknown::Delete => {
-                    tally.lost_here += usize::from(own.version.live.value);
+                    counters.lost_here += usize::from(own.version.live.value);
                     plan.drop.push(id);
                 }
                 Unknown::Give | Unknown::GiveAndLog => give.push((id, row)),
@@ -132,10 +132,10 @@ pub(super) fn plan(
             found.extend(adopted(own, &remote.version, horizon, defaults));
         }
         let loses_on = |side| found.iter().any(|one| one.loses && one.stands != side);
-        tally.lost_here += usize::from(loses_on(Store::Sqlite));
+        counters.lost_here += usize::from(loses_on(Store::Sqlite));
         let lost_there = loses_on(Store::Postgres);
         let kept = unexplained(own, &remote.version);
-        tally.lost_there += usize::from(lost_there || loses(&remote.version, &kept));
+        counters.lost_there += usize::from(lost_there || loses(&remote.version, &kept));
         let agrees = own.version == remote.version && row.surrogate == remote.surrogate;
         if !agrees || own.bases.any() || remote.unreadable.is_some() || is_refused(id) {
             plan.take.push(at);
@@ -150,5 +150,5 @@ pub(super) fn plan(
     }
     plan.take.extend(theirs.filter(|(_, remote)| !remote.version.is_absent()).map(|(at, _)| at));
     plan.give = Batch::of(give, seq);
-    (plan, tally)
+    (plan, counters)
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::connect::schema_version;
-use super::quarantine::Ward;
-use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
+use super::quarantine::QuarantineSet;
+use super::rounds::{Flow, RoundState, Rounds, follow, now_ms};
 use crate::Result;
 use crate::merge::Tracked;
 use crate::protocol::{
@@ -54,7 +54,7 @@ impl Rounds {
         let poll = self.primary(&link).poll_at_most(snapshot, &also, most).await?;
         self.shared.clock().measure(sent_ms, poll.header.now_ms);
         self.put_link(link);
-        Flow::to(Stand::Apply(Box::new((poll, state))))
+        Flow::to(RoundState::Apply(Box::new((poll, state))))
     }
 
     /// Takes it in: all tables in one transaction, so that nobody sees half of somebody's.
@@ -247,8 +247,8 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) ->
     if highest > limit {
         content.note_ahead(highest)?;
     }
-    let ward = Ward::of(content, poll.rows.iter().map(|row| row.id))?;
-    poll.rows.iter().try_for_each(|row| take_in(content, &ward, row, true))?;
+    let quarantine = QuarantineSet::of(content, poll.rows.iter().map(|row| row.id))?;
+    poll.rows.iter().try_for_each(|row| take_in(content, &quarantine, row, true))?;
     let event = Event::Pulled { epoch: header.epoch, snapshot: header.snapshot.clone() };
     // Taking rows in may have moved what the node knows of its position.
     let mut node = content.node()?;
@@ -264,12 +264,12 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) ->
 /// table refuses, is set aside.
 pub(super) fn take_in(
     content: &Content<'_>,
-    ward: &Ward,
+    quarantine: &QuarantineSet,
     row: &RemoteRow,
     intact: bool,
 ) -> Result<()> {
     if let Some(column) = row.unreadable {
-        return ward.unreadable(content, row.id, Side::Sqlite, column);
+        return quarantine.unreadable(content, row.id, Side::Sqlite, column);
     }
     let Some(table) = content.tables().get(row.id.table) else { return Ok(()) };
     let before = content.captured(row.id)?;
@@ -277,10 +277,10 @@ pub(super) fn take_in(
     let absorbed = Tracked::absorb(existing, &row.version, intact, &table.defaults);
     match content.take(row.id, before.as_ref(), Some(&row.version), &absorbed, row.surrogate)? {
         Taken::Done => {
-            ward.release(content, row.id, Side::Sqlite)?;
+            quarantine.release(content, row.id, Side::Sqlite)?;
             // What PostgreSQL had refused of it has been replaced from there.
             let settled = !absorbed.row.bases.any() && !absorbed.other_is_behind;
-            if settled { ward.release(content, row.id, Side::Postgres) } else { Ok(()) }
+            if settled { quarantine.release(content, row.id, Side::Postgres) } else { Ok(()) }
         }
         Taken::Refused => Ok(()),
     }

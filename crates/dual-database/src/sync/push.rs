@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use super::quarantine::Ward;
-use super::rounds::{Flow, Rounds, Stand, follow, now_ms};
+use super::quarantine::QuarantineSet;
+use super::rounds::{Flow, RoundState, Rounds, follow, now_ms};
 use crate::Result;
 use crate::merge::Tracked;
 use crate::protocol::ConflictEntry;
@@ -58,7 +58,7 @@ impl Batch {
 }
 
 /// The file before a push.
-struct Look {
+struct BeforePush {
     node: Node,
     /// `None`: too much for one transaction.
     pending: Option<Pending>,
@@ -78,7 +78,7 @@ impl Rounds {
             self.wait_for_turn().await?;
             look = self.look().await?;
         }
-        let Look { node, pending, numbers, unsent, generation } = look;
+        let BeforePush { node, pending, numbers, unsent, generation } = look;
         if node.file != self.file {
             // Another process has given the file another identity, or it is another file.
             self.drop_link();
@@ -88,10 +88,10 @@ impl Rounds {
         self.held = None;
         if !numbers.iter().all(|number| self.claimed.contains(number)) {
             self.begun -= 1;
-            return Flow::to(Stand::Claim(numbers));
+            return Flow::to(RoundState::Claim(numbers));
         }
         match node.follow {
-            Follow::Reconciling { .. } => return Flow::to(Stand::Compare),
+            Follow::Reconciling { .. } => return Flow::to(RoundState::Compare),
             Follow::Held { losses, .. } => return self.wait_for_a_person(&node, losses).await,
             Follow::Following { .. } => self.held_since = None,
         }
@@ -112,15 +112,15 @@ impl Rounds {
         let batch = Batch { generation, followed, ..Batch::of(pending.rows, pending.upto) };
         Flow::to(match batch.is_empty() {
             false if batch.rows.is_empty() => {
-                Stand::Acknowledge(Box::new((batch, Pushed::default())))
+                RoundState::Acknowledge(Box::new((batch, Pushed::default())))
             }
-            false => Stand::Push(Box::new(batch)),
-            true if unsent => Stand::Tell,
-            true => Stand::Poll,
+            false => RoundState::Push(Box::new(batch)),
+            true if unsent => RoundState::Tell,
+            true => RoundState::Poll,
         })
     }
 
-    async fn look(&mut self) -> Result<Look> {
+    async fn look(&mut self) -> Result<BeforePush> {
         self.begun += 1;
         let at_once = self.shared.at_once;
         self.read("read what is pending", move |content| {
@@ -132,7 +132,7 @@ impl Rounds {
             };
             let unsent = !content.unsent_conflicts()?.is_empty();
             let (numbers, generation) = (content.numbers()?, content.generation());
-            Ok(Look { node, pending, numbers, unsent, generation })
+            Ok(BeforePush { node, pending, numbers, unsent, generation })
         })
         .await
     }
@@ -153,8 +153,8 @@ impl Rounds {
         let end = self.primary(&link).push(&batch.rows, None, batch.followed.as_ref()).await;
         self.put_link(link);
         match end? {
-            PushEnd::Ahead { now_ms } => Flow::to(Stand::Restamp { primary_ms: now_ms }),
-            PushEnd::Done(pushed) => Flow::to(Stand::Acknowledge(Box::new((batch, pushed)))),
+            PushEnd::Ahead { now_ms } => Flow::to(RoundState::Restamp { primary_ms: now_ms }),
+            PushEnd::Done(pushed) => Flow::to(RoundState::Acknowledge(Box::new((batch, pushed)))),
             // The next connection finds out what has become of it.
             PushEnd::OtherServer => {
                 self.drop_link();
@@ -181,7 +181,7 @@ impl Rounds {
             })
             .await?;
         warn!(rows = restamped, "the clock was far ahead of PostgreSQL's: rows were restamped");
-        Flow::to(Stand::PushRead)
+        Flow::to(RoundState::PushRead)
     }
 
     /// Notes what PostgreSQL has now.
@@ -194,8 +194,8 @@ impl Rounds {
             }
             let sent = batch.rows.iter().map(|(id, _)| *id);
             let unreadable = batch.unreadable.iter().map(|(id, _)| *id);
-            let ward = Ward::of(content, sent.chain(unreadable))?;
-            acknowledged(content, &ward, &batch, &pushed)?;
+            let quarantine = QuarantineSet::of(content, sent.chain(unreadable))?;
+            acknowledged(content, &quarantine, &batch, &pushed)?;
             let mut node = content.node()?;
             if pushed.gone.is_empty() {
                 node.pushed = node.pushed.max(batch.upto);
@@ -219,7 +219,7 @@ impl Rounds {
             );
             return Flow::more();
         }
-        Flow::to(if unsent { Stand::Tell } else { Stand::Poll })
+        Flow::to(if unsent { RoundState::Tell } else { RoundState::Poll })
     }
 
     /// Adds the file's own conflicts to PostgreSQL's log, where every node's are read.
@@ -230,14 +230,14 @@ impl Rounds {
             })
             .await?;
         if unsent.is_empty() {
-            return Flow::to(Stand::Poll);
+            return Flow::to(RoundState::Poll);
         }
         let (numbers, entries): (Vec<i64>, Vec<ConflictEntry>) = unsent.into_iter().unzip();
         let link = self.take_link("tell conflicts")?;
         self.primary(&link).add_conflicts(&entries).await?;
         self.put_link(link);
         info!(conflicts = numbers.len(), "conflicts were logged");
-        Flow::to(Stand::Told { numbers, generation })
+        Flow::to(RoundState::Told { numbers, generation })
     }
 
     /// Notes that it has them. In a file that is at the path since, the numbers are those of other
@@ -250,14 +250,14 @@ impl Rounds {
             content.conflicts_sent(&numbers)
         })
         .await?;
-        Flow::to(Stand::Poll)
+        Flow::to(RoundState::Poll)
     }
 }
 
 /// What PostgreSQL has taken is no longer pending, what it refuses is set aside.
 pub(super) fn acknowledged(
     content: &Content<'_>,
-    ward: &Ward,
+    quarantine: &QuarantineSet,
     batch: &Batch,
     pushed: &Pushed,
 ) -> Result<()> {
@@ -266,7 +266,7 @@ pub(super) fn acknowledged(
         pushed.refused.iter().map(|(id, code, why)| (*id, (code.as_str(), why.as_str()))).collect();
     for (id, column) in &batch.unreadable {
         if content.row(*id)?.is_some_and(|row| row.seq <= batch.upto) {
-            ward.unreadable(content, *id, Side::Postgres, *column)?;
+            quarantine.unreadable(content, *id, Side::Postgres, *column)?;
         }
     }
     for (id, sent) in &batch.rows {
@@ -281,11 +281,17 @@ pub(super) fn acknowledged(
             Some((code, reason)) => {
                 // Who has the row locked has it still, whatever has been written to it here.
                 if is_latest || *code == LOCKED {
-                    ward.set_aside(content, *id, Side::Postgres, code, (*reason).to_owned())?;
+                    quarantine.set_aside(
+                        content,
+                        *id,
+                        Side::Postgres,
+                        code,
+                        (*reason).to_owned(),
+                    )?;
                 }
                 continue;
             }
-            None if is_latest => ward.release(content, *id, Side::Postgres)?,
+            None if is_latest => quarantine.release(content, *id, Side::Postgres)?,
             None => {}
         }
         let before = row.tracked.clone();
@@ -312,6 +318,11 @@ pub(super) fn acknowledged(
 }
 
 /// Whether a row waits to be pushed.
-pub(super) fn is_pending(row: &LocalRow, id: RowId, node: &Node, ward: &Ward) -> bool {
-    row.seq > node.pushed || ward.has(id, Side::Postgres)
+pub(super) fn is_pending(
+    row: &LocalRow,
+    id: RowId,
+    node: &Node,
+    quarantine: &QuarantineSet,
+) -> bool {
+    row.seq > node.pushed || quarantine.has(id, Side::Postgres)
 }

@@ -25,14 +25,17 @@ const LOCKED_MS: (i64, i64) = (1_000, 15_000);
 
 /// The quarantine of some rows, as a transaction found it.
 #[derive(Debug)]
-pub(super) struct Ward {
+pub(super) struct QuarantineSet {
     now_ms: i64,
     known: BTreeMap<RowId, Vec<Quarantined>>,
 }
 
-impl Ward {
+impl QuarantineSet {
     /// Of these rows: there may be many others.
-    pub(super) fn of(content: &Content<'_>, ids: impl Iterator<Item = RowId>) -> Result<Ward> {
+    pub(super) fn of(
+        content: &Content<'_>,
+        ids: impl Iterator<Item = RowId>,
+    ) -> Result<QuarantineSet> {
         let mut known = BTreeMap::<RowId, Vec<Quarantined>>::new();
         for id in ids {
             let aside = content.aside(id)?;
@@ -40,7 +43,7 @@ impl Ward {
                 known.insert(id, aside);
             }
         }
-        Ok(Ward { now_ms: now_ms(), known })
+        Ok(QuarantineSet { now_ms: now_ms(), known })
     }
 
     /// Whether that side refuses the row.

@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::compare::RANGE;
 use super::gaps::tell;
-use super::quarantine::Ward;
+use super::quarantine::QuarantineSet;
 use super::rounds::{Advance, Flow, Rounds, follow, now_ms};
 use super::{Preference, Shared, log};
 use crate::merge::{Absorbed, Bases, Change, Conflict, Register, RegisterId, Tracked, Version};
@@ -190,13 +190,13 @@ fn settle(
     }
     let from = node.held_from.unwrap_or(i64::MAX);
     let ids = here.iter().map(|(id, _)| *id).chain(there.iter().map(|row| row.id));
-    let ward = Ward::of(content, ids)?;
+    let quarantine = QuarantineSet::of(content, ids)?;
     let horizon = range.header.horizon;
     let mut theirs = there.into_iter().peekable();
     let one = |id: RowId, local: Option<&LocalRow>, remote: Option<&RemoteRow>| match prefer {
         Preference::Sqlite => stamp_above(content, shared, id, local, remote, horizon),
         Preference::Postgres | Preference::Newest => {
-            take_as_is(content, shared, &ward, id, (local, remote), (from, horizon))
+            take_as_is(content, shared, &quarantine, id, (local, remote), (from, horizon))
         }
     };
     for (id, local) in here {
@@ -216,7 +216,7 @@ fn settle(
 fn take_as_is(
     content: &Content<'_>,
     shared: &Shared,
-    ward: &Ward,
+    quarantine: &QuarantineSet,
     id: RowId,
     (local, remote): (Option<&LocalRow>, Option<&RemoteRow>),
     (from, horizon): (i64, Stamp),
@@ -248,7 +248,7 @@ fn take_as_is(
         return Ok(());
     };
     if let Some(column) = remote.unreadable {
-        return ward.unreadable(content, id, Side::Sqlite, column);
+        return quarantine.unreadable(content, id, Side::Sqlite, column);
     }
     let own = local.map(|local| &local.tracked);
     let settled = match later {
@@ -268,7 +268,7 @@ fn take_as_is(
         conflicts: Vec::new(),
     };
     if content.take(id, local, Some(&remote.version), &absorbed, remote.surrogate)? == Taken::Done {
-        ward.release(content, id, Side::Postgres)?;
+        quarantine.release(content, id, Side::Postgres)?;
     }
     Ok(())
 }

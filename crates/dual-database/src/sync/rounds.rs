@@ -28,7 +28,7 @@ pub(super) const LONGEST: Duration = Duration::from_secs(600);
 
 /// Where a round stands: what its next step needs.
 #[derive(Clone, Debug)]
-pub(super) enum Stand {
+pub(super) enum RoundState {
     Connect,
     Propose(Box<Header>),
     Rotate { seen: Option<Token>, fresh: Token },
@@ -56,34 +56,34 @@ pub(super) enum Stand {
     Scrub,
 }
 
-impl Stand {
+impl RoundState {
     fn step(&self) -> Step {
         match self {
-            Stand::Connect => Step::Connect,
-            Stand::Propose(_) => Step::Propose,
-            Stand::Rotate { .. } => Step::Rotate,
-            Stand::Confirm { .. } => Step::Confirm,
-            Stand::Inspect => Step::Inspect,
-            Stand::Gaps => Step::Gaps,
-            Stand::PushRead => Step::PushRead,
-            Stand::Claim(_) => Step::Claim,
-            Stand::Renumber { .. } => Step::Renumber,
-            Stand::Compare => Step::Compare,
-            Stand::ReadThere(_) => Step::ReadThere,
-            Stand::ReadHere(_) => Step::ReadHere,
-            Stand::Give(_) => Step::Give,
-            Stand::Settle(_) => Step::Settle,
-            Stand::Uncaptured(_) => Step::Uncaptured,
-            Stand::Finish(_) => Step::Finish,
-            Stand::Hold(_) => Step::Hold,
-            Stand::Push(_) => Step::Push,
-            Stand::Restamp { .. } => Step::Restamp,
-            Stand::Acknowledge(_) => Step::Acknowledge,
-            Stand::Tell => Step::Tell,
-            Stand::Told { .. } => Step::Told,
-            Stand::Poll => Step::Poll,
-            Stand::Apply(_) => Step::Apply,
-            Stand::Scrub => Step::Scrub,
+            RoundState::Connect => Step::Connect,
+            RoundState::Propose(_) => Step::Propose,
+            RoundState::Rotate { .. } => Step::Rotate,
+            RoundState::Confirm { .. } => Step::Confirm,
+            RoundState::Inspect => Step::Inspect,
+            RoundState::Gaps => Step::Gaps,
+            RoundState::PushRead => Step::PushRead,
+            RoundState::Claim(_) => Step::Claim,
+            RoundState::Renumber { .. } => Step::Renumber,
+            RoundState::Compare => Step::Compare,
+            RoundState::ReadThere(_) => Step::ReadThere,
+            RoundState::ReadHere(_) => Step::ReadHere,
+            RoundState::Give(_) => Step::Give,
+            RoundState::Settle(_) => Step::Settle,
+            RoundState::Uncaptured(_) => Step::Uncaptured,
+            RoundState::Finish(_) => Step::Finish,
+            RoundState::Hold(_) => Step::Hold,
+            RoundState::Push(_) => Step::Push,
+            RoundState::Restamp { .. } => Step::Restamp,
+            RoundState::Acknowledge(_) => Step::Acknowledge,
+            RoundState::Tell => Step::Tell,
+            RoundState::Told { .. } => Step::Told,
+            RoundState::Poll => Step::Poll,
+            RoundState::Apply(_) => Step::Apply,
+            RoundState::Scrub => Step::Scrub,
         }
     }
 }
@@ -92,14 +92,14 @@ impl Stand {
 #[derive(Debug)]
 pub(super) enum Flow {
     /// The round goes on.
-    Next(Stand),
+    Next(RoundState),
     /// The round is over.
     End(Outcome),
 }
 
 impl Flow {
     /// The round goes on there.
-    pub(super) fn to(stand: Stand) -> Result<Flow> {
+    pub(super) fn to(stand: RoundState) -> Result<Flow> {
         Ok(Flow::Next(stand))
     }
 
@@ -129,7 +129,7 @@ pub(super) enum Advance {
 #[derive(Debug)]
 pub(super) struct Rounds {
     pub(super) shared: Arc<Shared>,
-    stand: Option<Stand>,
+    stand: Option<RoundState>,
     link: Option<Link>,
     /// The server at the other end of it is the file's, and has the file's token: a round that
     /// was given up before that begins with the look at the server.
@@ -211,8 +211,8 @@ impl Rounds {
         self.follow_the_file();
         let stand = match self.stand.take() {
             Some(stand) => stand,
-            None if self.is_linked() => Stand::Inspect,
-            None => Stand::Connect,
+            None if self.is_linked() => RoundState::Inspect,
+            None => RoundState::Connect,
         };
         let step = stand.step();
         let hook = self.shared.hook.clone();
@@ -233,7 +233,7 @@ impl Rounds {
         if fault == Fault::Lost {
             result = result.and(Err(injected(step, fault)));
         }
-        if !matches!(&result, Ok(Flow::Next(Stand::Push(_) | Stand::Acknowledge(_)))) {
+        if !matches!(&result, Ok(Flow::Next(RoundState::Push(_) | RoundState::Acknowledge(_)))) {
             self.turn = None;
         }
         match result {
@@ -288,7 +288,7 @@ impl Rounds {
     pub(super) fn turn_to_scrub(&mut self) -> bool {
         let is_due = self.stand.is_none() && self.is_scrub_due();
         if is_due {
-            self.stand = Some(Stand::Scrub);
+            self.stand = Some(RoundState::Scrub);
         }
         is_due
     }
@@ -304,33 +304,33 @@ impl Rounds {
         self.link = None;
     }
 
-    async fn step(&mut self, stand: Stand) -> Result<Flow> {
+    async fn step(&mut self, stand: RoundState) -> Result<Flow> {
         match stand {
-            Stand::Connect => self.connect().await,
-            Stand::Propose(header) => self.propose(*header).await,
-            Stand::Rotate { seen, fresh } => self.rotate(seen, fresh).await,
-            Stand::Confirm { fresh } => self.confirm(fresh).await,
-            Stand::Inspect => self.inspect().await,
-            Stand::Gaps => self.gaps().await,
-            Stand::PushRead => self.push_read().await,
-            Stand::Claim(numbers) => self.claim(numbers).await,
-            Stand::Renumber { claimed, replaced } => self.renumber(claimed, replaced).await,
-            Stand::Compare => self.compare().await,
-            Stand::ReadThere(comparison) => self.read_there(comparison).await,
-            Stand::ReadHere(comparison) => self.read_here(comparison).await,
-            Stand::Give(comparison) => self.give(comparison).await,
-            Stand::Settle(comparison) => self.settle(comparison).await,
-            Stand::Uncaptured(comparison) => self.uncaptured(comparison).await,
-            Stand::Finish(comparison) => self.finish(*comparison).await,
-            Stand::Hold(comparison) => self.hold(*comparison).await,
-            Stand::Push(batch) => self.push(*batch).await,
-            Stand::Restamp { primary_ms } => self.restamp(primary_ms).await,
-            Stand::Acknowledge(done) => self.acknowledge(done.0, done.1).await,
-            Stand::Tell => self.tell().await,
-            Stand::Told { numbers, generation } => self.told(numbers, generation).await,
-            Stand::Poll => self.poll().await,
-            Stand::Apply(polled) => self.apply(polled.0, polled.1).await,
-            Stand::Scrub => self.scrub().await,
+            RoundState::Connect => self.connect().await,
+            RoundState::Propose(header) => self.propose(*header).await,
+            RoundState::Rotate { seen, fresh } => self.rotate(seen, fresh).await,
+            RoundState::Confirm { fresh } => self.confirm(fresh).await,
+            RoundState::Inspect => self.inspect().await,
+            RoundState::Gaps => self.gaps().await,
+            RoundState::PushRead => self.push_read().await,
+            RoundState::Claim(numbers) => self.claim(numbers).await,
+            RoundState::Renumber { claimed, replaced } => self.renumber(claimed, replaced).await,
+            RoundState::Compare => self.compare().await,
+            RoundState::ReadThere(comparison) => self.read_there(comparison).await,
+            RoundState::ReadHere(comparison) => self.read_here(comparison).await,
+            RoundState::Give(comparison) => self.give(comparison).await,
+            RoundState::Settle(comparison) => self.settle(comparison).await,
+            RoundState::Uncaptured(comparison) => self.uncaptured(comparison).await,
+            RoundState::Finish(comparison) => self.finish(*comparison).await,
+            RoundState::Hold(comparison) => self.hold(*comparison).await,
+            RoundState::Push(batch) => self.push(*batch).await,
+            RoundState::Restamp { primary_ms } => self.restamp(primary_ms).await,
+            RoundState::Acknowledge(done) => self.acknowledge(done.0, done.1).await,
+            RoundState::Tell => self.tell().await,
+            RoundState::Told { numbers, generation } => self.told(numbers, generation).await,
+            RoundState::Poll => self.poll().await,
+            RoundState::Apply(polled) => self.apply(polled.0, polled.1).await,
+            RoundState::Scrub => self.scrub().await,
         }
     }
 

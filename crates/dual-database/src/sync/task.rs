@@ -1,7 +1,7 @@
 //! The task: when rounds run, in which process, and what becomes of one that panics.
 //!
 //! ```text
-//!            it holds the lease        rung, or PostgreSQL is down for this process
+//!            it holds the lease        notified, or PostgreSQL is down for this process
 //!   waiting ────────────────────► round ◄──────────────────────────────────── waiting
 //!   (leader)                        │                                        (another)
 //!      ▲        idle: the polling interval; more: at once, a few times       ▲
@@ -41,18 +41,18 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
     pub(super) rounds: Mutex<Rounds>,
-    bell: Notify,
+    wake: Notify,
     /// Something was written here.
-    rung: AtomicBool,
+    notified: AtomicBool,
     /// Something was written at PostgreSQL.
     news: AtomicBool,
 }
 
 /// What the task remembers between two rounds.
 #[derive(Debug)]
-struct Turn {
+struct Pacing {
     pace: Pace,
-    /// The next round, and whether it was put off after a failure: then no bell brings it
+    /// The next round, and whether it was put off after a failure: then no notification brings it
     /// forward.
     next: Instant,
     backing_off: bool,
@@ -72,15 +72,15 @@ impl Core {
         Core {
             shared,
             rounds,
-            bell: Notify::new(),
-            rung: AtomicBool::new(false),
+            wake: Notify::new(),
+            notified: AtomicBool::new(false),
             news: AtomicBool::new(false),
         }
     }
 
-    pub(super) fn ring(&self) {
-        self.rung.store(true, Ordering::Release);
-        self.bell.notify_one();
+    pub(super) fn notify(&self) {
+        self.notified.store(true, Ordering::Release);
+        self.wake.notify_one();
     }
 
     /// Listens to PostgreSQL's doorbell for as long as it is up. It only saves waiting: a server
@@ -100,11 +100,11 @@ impl Core {
             let heard = async {
                 let listener = Listener::open(settings, &self.shared.limits).await?;
                 loop {
-                    listener.rung().await?;
+                    listener.notified().await?;
                     pace = pace.next(Outcome::Idle, 0).0;
                     // Every write rings, our own among them: one wakes the task until it has looked.
                     if !self.news.swap(true, Ordering::AcqRel) {
-                        self.bell.notify_one();
+                        self.wake.notify_one();
                     }
                 }
             };
@@ -194,7 +194,7 @@ impl Core {
         let poll = u64::try_from(self.shared.poll.as_millis()).unwrap_or(u64::MAX).max(1);
         // A file that could not be opened a moment ago is not waited for again at once.
         let absent = self.shared.replica().is_none();
-        let mut turn = Turn {
+        let mut turn = Pacing {
             pace: Pace::new(poll),
             next: if absent { now + LEASE } else { now },
             backing_off: absent,
@@ -214,14 +214,14 @@ impl Core {
     }
 
     /// Waits for a reason to run a round, and runs it.
-    async fn turn(self: &Arc<Core>, turn: &mut Turn) {
+    async fn turn(self: &Arc<Core>, turn: &mut Pacing) {
         let wake = match turn.backing_off {
             true => turn.next,
             false => turn.next.min(Instant::now() + LOOK),
         };
         tokio::select! {
             () = sleep_until(wake) => {}
-            () = self.bell.notified(), if !turn.backing_off => {}
+            () = self.wake.notified(), if !turn.backing_off => {}
         }
         if self.open().await.is_err() {
             self.look_at_primary().await;
@@ -238,7 +238,7 @@ impl Core {
         let due = heard || (turn.leads && turn.next <= now);
         if !due
             && !is_down
-            && !self.rung.swap(false, Ordering::AcqRel)
+            && !self.notified.swap(false, Ordering::AcqRel)
             && !self.is_written(turn).await
         {
             // Not the leader: nothing is due, but the wait is over.
@@ -247,7 +247,7 @@ impl Core {
             }
             return;
         }
-        self.rung.store(false, Ordering::Release);
+        self.notified.store(false, Ordering::Release);
         let outcome = self.round(turn).await;
         if outcome == Outcome::Failed {
             self.look_at_primary().await;
@@ -281,7 +281,7 @@ impl Core {
     }
 
     /// The steps of one round. The lease is renewed while it takes long.
-    async fn round(self: &Arc<Core>, turn: &mut Turn) -> Outcome {
+    async fn round(self: &Arc<Core>, turn: &mut Pacing) -> Outcome {
         loop {
             match self.advance().await {
                 Advance::Next => self.lead(turn).await,
@@ -291,7 +291,7 @@ impl Core {
         }
     }
 
-    fn after(&self, turn: &mut Turn, outcome: Outcome) {
+    fn after(&self, turn: &mut Pacing, outcome: Outcome) {
         let (pace, wait) = turn.pace.next(outcome, rand::random());
         let mut wait = Duration::from_millis(wait);
         turn.at_once = if outcome == Outcome::More { turn.at_once + 1 } else { 0 };
@@ -307,14 +307,14 @@ impl Core {
     }
 
     /// Whether another program has written into the file since the last round.
-    async fn is_written(&self, turn: &Turn) -> bool {
+    async fn is_written(&self, turn: &Pacing) -> bool {
         let Some(replica) = self.shared.replica().filter(|_| turn.leads) else { return false };
         let seq = replica.read("look at the file", |content| Ok(content.node()?.seq)).await;
         seq.is_ok_and(|seq| seq > turn.looked)
     }
 
     /// Takes the lease, or keeps it, if no other process has it.
-    async fn lead(&self, turn: &mut Turn) {
+    async fn lead(&self, turn: &mut Pacing) {
         if Instant::now() < turn.lease_at {
             return;
         }
@@ -383,7 +383,7 @@ impl Core {
         }
     }
 
-    async fn keep_number(&self, turn: &mut Turn) {
+    async fn keep_number(&self, turn: &mut Pacing) {
         if Instant::now() >= turn.heartbeat_at {
             turn.heartbeat_at = Instant::now() + HEARTBEAT;
             self.renew_number().await;

@@ -218,7 +218,7 @@ async fn the_task_exchanges_by_itself_and_another_process_takes_over() {
     assert_eq!(leader.state().await.lease.map(|lease| lease.holder), Some(holder(&leader)));
     // Who does not lead pushes what it has written itself.
     other.change(0, 5, Change::Insert(user("rung"))).await;
-    other.sync.ring();
+    other.sync.notify();
     until("it has arrived", async || {
         scene.one("SELECT count(*) FROM users WHERE user_id = 5") == "1"
     })
@@ -259,7 +259,7 @@ async fn everybody_writes_at_once_and_all_end_equal() {
         ));
         scene.sql(&format!("DELETE FROM users WHERE user_id = {}", round % 5));
         for node in [&one, &panel, &two] {
-            node.sync.ring();
+            node.sync.notify();
         }
     }
     until("all are equal", async || {

@@ -23,7 +23,7 @@ async fn everything_arrives_by_itself_after_postgresql_was_away() {
     let scene = Scene::on(&server);
     let node = Node::start(&scene.database.url(), &scene.path("bot.db")).await;
     node.add(1, 1).await;
-    node.sync.ring();
+    node.sync.notify();
     until("it has arrived", async || {
         node.shared.health.is_up(Store::Postgres) && scene.is_equal(&node)
     })
@@ -39,7 +39,7 @@ async fn everything_arrives_by_itself_after_postgresql_was_away() {
         node.add(owner, 1).await;
         node.set_balance(1, owner).await;
         node.script(&format!("INSERT INTO users (user_id) VALUES ({owner})"));
-        node.sync.ring();
+        node.sync.notify();
         until("it is noticed", async || !node.shared.health.is_up(Store::Postgres)).await;
         node.delete(owner).await;
         server.start().unwrap();
@@ -65,7 +65,7 @@ async fn a_server_that_swallows_packets_is_noticed_in_time() {
         signal(row[0].as_deref().unwrap(), "-STOP");
     }
     node.add(2, 2).await;
-    node.sync.ring();
+    node.sync.notify();
     until("it is noticed", async || !node.shared.health.is_up(Store::Postgres)).await;
     for row in &backends {
         signal(row[0].as_deref().unwrap(), "-CONT");
@@ -158,7 +158,7 @@ async fn postgresql_is_up_again_though_no_round_leaves_nothing_pending() {
     .await;
     node.add(1, 1).await;
     server.stop(StopMode::Fast).unwrap();
-    node.sync.ring();
+    node.sync.notify();
     until("it is noticed", async || !node.shared.health.is_up(Store::Postgres)).await;
     server.start().unwrap();
     until("it counts as up", async || node.shared.health.is_up(Store::Postgres)).await;

@@ -307,19 +307,19 @@ async fn the_doorbell_rings_for_others_and_says_when_it_is_cut_off() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;
     let settings = Settings::parse(&scene.database.url()).unwrap();
     let listener = Listener::open(&settings, &limits()).await.unwrap();
-    let quiet = tokio::time::timeout(Duration::from_millis(50), listener.rung()).await;
+    let quiet = tokio::time::timeout(Duration::from_millis(50), listener.notified()).await;
     assert!(quiet.is_err());
     for key in 1..3 {
         scene.sql(&format!("INSERT INTO users (user_id) VALUES ({key}); SELECT pg_sleep(1.1)"));
-        tokio::time::timeout(Duration::from_secs(10), listener.rung()).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(10), listener.notified()).await.unwrap().unwrap();
     }
     scene.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
          WHERE datname = current_database() AND query LIKE 'LISTEN%'",
     );
-    let cut = tokio::time::timeout(Duration::from_secs(10), listener.rung()).await.unwrap();
+    let cut = tokio::time::timeout(Duration::from_secs(10), listener.notified()).await.unwrap();
     assert!(cut.unwrap_err().is_unavailable());
-    assert!(listener.rung().await.is_err());
+    assert!(listener.notified().await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@
 
 use dual_database::value::Value;
 
-use super::cells::{self, Content, Doubt, Fault, Nature, is_blank};
+use super::cells::{self, CellKind, Content, Doubt, Fault, is_blank};
 use super::mapping::{Field, FieldKind, OnBad, StatusWords, normalised};
 use super::{Code, Mapping};
 use crate::source::Cell;
@@ -116,7 +116,7 @@ pub(super) struct Memo {
 #[derive(Debug, Default)]
 struct Remembered {
     reads: Vec<(Slot, Result<Content, Fault>)>,
-    nature: Option<Nature>,
+    cell_kind: Option<CellKind>,
 }
 
 impl Memo {
@@ -145,10 +145,10 @@ impl Memo {
         Some(read)
     }
 
-    fn nature(&mut self, mapping: &Mapping, cell: &Cell, position: usize) -> Nature {
-        let fresh = || cells::nature(cell, &mapping.words);
+    fn cell_kind(&mut self, mapping: &Mapping, cell: &Cell, position: usize) -> CellKind {
+        let fresh = || cells::cell_kind(cell, &mapping.words);
         match self.column(position) {
-            Some(column) => *column.nature.get_or_insert_with(fresh),
+            Some(column) => *column.cell_kind.get_or_insert_with(fresh),
             None => fresh(),
         }
     }
@@ -160,9 +160,9 @@ pub(super) enum Flaw {
     /// A cell that cannot be read; whether the row goes with it.
     Misfit { position: usize, field: usize, fault: Fault, rejects: bool },
     /// The same, and it looks like what another layout has there.
-    Clash { position: usize, field: usize, nature: Nature },
+    Clash { position: usize, field: usize, cell_kind: CellKind },
     /// Readable as anything is, but it looks like what another layout has there.
-    Foreign { position: usize, field: usize, nature: Nature },
+    Foreign { position: usize, field: usize, cell_kind: CellKind },
     /// Readable, but unusual there.
     Unlikely { position: usize, field: usize },
     /// The writer of this layout always fills it.
@@ -202,7 +202,7 @@ impl Flaw {
 /// What the candidates that a row may have been written in have in each column, by which the
 /// looks of a cell become evidence.
 #[derive(Debug, Default)]
-pub(super) struct Ground {
+pub(super) struct Evidence {
     columns: Vec<Present>,
 }
 
@@ -217,8 +217,8 @@ struct Present {
     phone: bool,
 }
 
-impl Ground {
-    pub fn of<'c>(mapping: &Mapping, candidates: impl Iterator<Item = &'c Candidate>) -> Ground {
+impl Evidence {
+    pub fn of<'c>(mapping: &Mapping, candidates: impl Iterator<Item = &'c Candidate>) -> Evidence {
         let mut firsts: Vec<Option<usize>> = Vec::new();
         let mut columns: Vec<Present> = Vec::new();
         for candidate in candidates {
@@ -244,7 +244,7 @@ impl Ground {
                 }
             }
         }
-        Ground { columns }
+        Evidence { columns }
     }
 
     fn contested(&self, position: usize) -> bool {
@@ -256,17 +256,17 @@ impl Ground {
     }
 
     /// Whether some candidate has a column there in which such a cell is at home.
-    fn is_home(&self, position: usize, nature: Nature) -> bool {
+    fn is_home(&self, position: usize, cell_kind: CellKind) -> bool {
         let Some(present) = self.columns.get(position) else { return false };
-        match nature {
-            Nature::Status => present.status,
-            Nature::DateTime => present.timestamp,
-            Nature::Date => present.timestamp || present.text_date,
-            Nature::Day => present.text_date,
-            Nature::YesNo => present.yes_no,
-            Nature::Phone => present.phone,
-            Nature::LongNumber => present.number || present.phone,
-            Nature::Number | Nature::Plain => false,
+        match cell_kind {
+            CellKind::Status => present.status,
+            CellKind::DateTime => present.timestamp,
+            CellKind::Date => present.timestamp || present.text_date,
+            CellKind::Day => present.text_date,
+            CellKind::YesNo => present.yes_no,
+            CellKind::Phone => present.phone,
+            CellKind::LongNumber => present.number || present.phone,
+            CellKind::Number | CellKind::Plain => false,
         }
     }
 }
@@ -328,7 +328,7 @@ impl Reading {
 pub(super) fn read(
     mapping: &Mapping,
     (number, candidate): (usize, &Candidate),
-    ground: &Ground,
+    evidence: &Evidence,
     view: View<'_>,
     memo: &mut Memo,
     strictly: bool,
@@ -371,7 +371,15 @@ pub(super) fn read(
                 let flaw = if value.is_null() {
                     None
                 } else {
-                    evidence(mapping, candidate, ground, memo, (position, number), field, cell)
+                    flaw_of_cell(
+                        mapping,
+                        candidate,
+                        evidence,
+                        memo,
+                        (position, number),
+                        field,
+                        cell,
+                    )
                 };
                 reading.flaws.extend(flaw);
                 if let Some(place) = field.target.and_then(|at| reading.values.get_mut(at)) {
@@ -379,12 +387,12 @@ pub(super) fn read(
                 }
             }
             Err(fault) => {
-                let nature = memo.nature(mapping, cell, position);
-                let at_home = ground.contested(position)
-                    && !is_own(&field.kind, nature)
-                    && ground.is_home(position, nature);
+                let cell_kind = memo.cell_kind(mapping, cell, position);
+                let at_home = evidence.contested(position)
+                    && !is_own(&field.kind, cell_kind)
+                    && evidence.is_home(position, cell_kind);
                 reading.flaws.push(if at_home {
-                    Flaw::Clash { position, field: number, nature }
+                    Flaw::Clash { position, field: number, cell_kind }
                 } else {
                     let rejects = fault.fatal || field.on_bad == OnBad::Reject;
                     Flaw::Misfit { position, field: number, fault, rejects }
@@ -424,16 +432,16 @@ fn missing(
 }
 
 /// What the looks of a readable cell say against its column.
-fn evidence(
+fn flaw_of_cell(
     mapping: &Mapping,
     candidate: &Candidate,
-    ground: &Ground,
+    evidence: &Evidence,
     memo: &mut Memo,
     (position, number): (usize, usize),
     field: &Field,
     cell: &Cell,
 ) -> Option<Flaw> {
-    if !ground.contested(position) {
+    if !evidence.contested(position) {
         return None;
     }
     if let (FieldKind::Status(status), Cell::Text(text)) = (&field.kind, cell) {
@@ -441,16 +449,16 @@ fn evidence(
         let usual = candidate.status.is_none() || candidate.status == written;
         return (!usual).then_some(Flaw::Unlikely { position, field: number });
     }
-    if matches!(field.kind, FieldKind::Timestamp(_)) && ground.is_id(position) {
+    if matches!(field.kind, FieldKind::Timestamp(_)) && evidence.is_id(position) {
         return (!is_recent_serial(cell)).then_some(Flaw::Unlikely { position, field: number });
     }
     if is_strong(&field.kind) {
         return None;
     }
-    let nature = memo.nature(mapping, cell, position);
-    match cells::doubt(&field.kind, cell, nature) {
-        Doubt::Foreign if ground.is_home(position, nature) => {
-            Some(Flaw::Foreign { position, field: number, nature })
+    let cell_kind = memo.cell_kind(mapping, cell, position);
+    match cells::doubt(&field.kind, cell, cell_kind) {
+        Doubt::Foreign if evidence.is_home(position, cell_kind) => {
+            Some(Flaw::Foreign { position, field: number, cell_kind })
         }
         Doubt::Unlikely => Some(Flaw::Unlikely { position, field: number }),
         Doubt::Foreign | Doubt::None => None,
@@ -480,13 +488,16 @@ pub(super) fn is_strong(kind: &FieldKind) -> bool {
 }
 
 /// Whether a cell that cannot be read as `kind` is still an attempt at it.
-fn is_own(kind: &FieldKind, nature: Nature) -> bool {
+fn is_own(kind: &FieldKind, cell_kind: CellKind) -> bool {
     match kind {
-        FieldKind::Timestamp(_) => matches!(nature, Nature::Date | Nature::DateTime),
+        FieldKind::Timestamp(_) => matches!(cell_kind, CellKind::Date | CellKind::DateTime),
         FieldKind::Id | FieldKind::Integer(..) => {
-            matches!(nature, Nature::Phone | Nature::LongNumber | Nature::Day | Nature::Number)
+            matches!(
+                cell_kind,
+                CellKind::Phone | CellKind::LongNumber | CellKind::Day | CellKind::Number
+            )
         }
-        FieldKind::YesNo => matches!(nature, Nature::YesNo),
+        FieldKind::YesNo => matches!(cell_kind, CellKind::YesNo),
         _ => false,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use dual_database::error::{Error, Kind, Result};
 
 use super::cells::{self, Content, is_blank};
-use super::layout::{self, Candidate, Ground, Memo, Reading, View};
+use super::layout::{self, Candidate, Evidence, Memo, Reading, View};
 use super::verdict::{Verdict, decide, decide_strict};
 use super::{Code, Mapping, Problem, Record, header, sentences};
 use crate::source::{Cell, SourceRow};
@@ -77,7 +77,7 @@ pub struct Reader<'m> {
     /// Where the table begins.
     start: usize,
     /// What columns mean to a set of candidates, one bit each.
-    grounds: HashMap<u64, Ground>,
+    grounds: HashMap<u64, Evidence>,
     counts: Counts,
 }
 
@@ -93,20 +93,20 @@ struct Counts {
     layouts: HashMap<String, u64>,
     unknown_headings: Vec<(String, String)>,
     other_headers: Vec<u64>,
-    beside: Tally,
-    in_gap: Tally,
-    repaired: Tally,
-    remarks: HashMap<usize, Tally>,
+    beside: Counters,
+    in_gap: Counters,
+    repaired: Counters,
+    remarks: HashMap<usize, Counters>,
 }
 
 /// How many rows something happened in, and in which first.
 #[derive(Debug, Default, Clone, Copy)]
-struct Tally {
+struct Counters {
     rows: u64,
     first: u64,
 }
 
-impl Tally {
+impl Counters {
     fn add(&mut self, row: u64) {
         if self.rows == 0 {
             self.first = row;
@@ -240,13 +240,13 @@ impl<'m> Reader<'m> {
         let (mapping, candidates) = (self.mapping, &self.candidates);
         let plausible =
             || candidates.iter().enumerate().filter(|(number, _)| Reader::is_among(set, *number));
-        let ground = self
+        let evidence = self
             .grounds
             .entry(set)
-            .or_insert_with(|| Ground::of(mapping, plausible().map(|(_, candidate)| candidate)));
+            .or_insert_with(|| Evidence::of(mapping, plausible().map(|(_, candidate)| candidate)));
         plausible()
             .filter_map(|candidate| {
-                layout::read(mapping, candidate, ground, view, &mut memo, strictly)
+                layout::read(mapping, candidate, evidence, view, &mut memo, strictly)
             })
             .collect()
     }
@@ -437,8 +437,8 @@ impl<'m> Reader<'m> {
             ));
         }
         for (number, remark) in self.mapping.remarks.iter().enumerate() {
-            if let Some(tally) = counts.remarks.get(&number) {
-                warnings.push(format!("{}: {}", tally.text(), remark.says));
+            if let Some(counters) = counts.remarks.get(&number) {
+                warnings.push(format!("{}: {}", counters.text(), remark.says));
             }
         }
         let tallies = [
@@ -449,9 +449,9 @@ impl<'m> Reader<'m> {
             (counts.beside, "cells outside of the headed columns; they were ignored"),
             (counts.repaired, "begun in another column; they were read as if moved back"),
         ];
-        for (tally, says) in tallies {
-            if tally.rows > 0 {
-                warnings.push(format!("{} had {says}", tally.text()));
+        for (counters, says) in tallies {
+            if counters.rows > 0 {
+                warnings.push(format!("{} had {says}", counters.text()));
             }
         }
         warnings

@@ -1,6 +1,6 @@
 //! What is said about cells and rows; never with a cell's value.
 
-use super::cells::Nature;
+use super::cells::CellKind;
 use super::layout::{Candidate, Flaw, Reading, View};
 use super::{Code, Mapping, Problem};
 
@@ -11,15 +11,15 @@ fn name(mapping: &Mapping, field: usize) -> &str {
     mapping.fields.get(field).map_or("", |field| field.name.as_str())
 }
 
-fn looks(nature: Nature) -> &'static str {
-    match nature {
-        Nature::Status => "looks like a status",
-        Nature::DateTime => "looks like a time",
-        Nature::Date | Nature::Day => "looks like a date",
-        Nature::YesNo => "looks like a yes or no",
-        Nature::Phone => "looks like a phone number",
-        Nature::LongNumber | Nature::Number => "looks like a number",
-        Nature::Plain => "looks like other text",
+fn looks(cell_kind: CellKind) -> &'static str {
+    match cell_kind {
+        CellKind::Status => "looks like a status",
+        CellKind::DateTime => "looks like a time",
+        CellKind::Date | CellKind::Day => "looks like a date",
+        CellKind::YesNo => "looks like a yes or no",
+        CellKind::Phone => "looks like a phone number",
+        CellKind::LongNumber | CellKind::Number => "looks like a number",
+        CellKind::Plain => "looks like other text",
     }
 }
 
@@ -96,8 +96,9 @@ fn flaw_text(mapping: &Mapping, view: View<'_>, flaw: &Flaw) -> String {
         Flaw::Misfit { position, field, fault, .. } => {
             format!("{} {}", at(position, field), fault.says)
         }
-        Flaw::Clash { position, field, nature } | Flaw::Foreign { position, field, nature } => {
-            format!("{} {}", at(position, field), looks(*nature))
+        Flaw::Clash { position, field, cell_kind }
+        | Flaw::Foreign { position, field, cell_kind } => {
+            format!("{} {}", at(position, field), looks(*cell_kind))
         }
         Flaw::Unlikely { position, field } => {
             format!("{} is unusual there", at(position, field))

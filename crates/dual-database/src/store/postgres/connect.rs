@@ -25,7 +25,7 @@ use super::passfile::Secret;
 use super::peer::check as check_peer;
 use super::url::{Settings, SslMode};
 use super::{session::Limits, tls};
-use crate::phase::told;
+use crate::phase::timed;
 use crate::{Error, Kind, Result, Store};
 
 pub(super) const OPERATION: &str = "connect to PostgreSQL";
@@ -40,7 +40,7 @@ pub(super) struct Connected {
     /// Why the server ended the connection, once it has.
     pub(super) closing: Arc<OnceLock<ServerError>>,
     /// Rung by a notification, and when the connection ends.
-    pub(super) bell: Arc<Notify>,
+    pub(super) notified: Arc<Notify>,
     pub(super) peer: Peer,
     /// As in `server_version_num`: 150018 for 15.18.
     pub(super) version: u32,
@@ -52,7 +52,7 @@ pub(super) struct Connected {
 
 /// The first host that takes writes.
 pub(super) async fn connect(settings: &Settings, limits: &Limits) -> Result<Connected> {
-    let tls = told("prepare TLS", async { tls::connector(settings) }).await?;
+    let tls = timed("prepare TLS", async { tls::connector(settings) }).await?;
     let limit = settings.connect_timeout.unwrap_or(limits.connect);
     let mut failures: Vec<Error> = Vec::new();
     let mut order: Vec<usize> = (0..settings.hosts().len()).collect();
@@ -63,7 +63,7 @@ pub(super) async fn connect(settings: &Settings, limits: &Limits) -> Result<Conn
         let Some((host, port)) = settings.hosts().get(position) else { continue };
         let address = settings.addresses.get(position).copied().flatten();
         let attempt = connect_host(settings, (host, *port, address), tls.as_ref(), limit);
-        match told("connect to PostgreSQL", attempt).await {
+        match timed("connect to PostgreSQL", attempt).await {
             Ok(connected) => return Ok(connected),
             Err(error) => {
                 debug!(host, port, error = %error.message(), "no connection to PostgreSQL");
@@ -283,12 +283,12 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let closing = Arc::new(OnceLock::new());
-    let bell = Arc::new(Notify::new());
-    let (reason, ring) = (closing.clone(), bell.clone());
+    let notified = Arc::new(Notify::new());
+    let (reason, waiter) = (closing.clone(), notified.clone());
     let task = tokio::spawn(async move {
         while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
             match message {
-                Ok(AsyncMessage::Notification(_)) => ring.notify_one(),
+                Ok(AsyncMessage::Notification(_)) => waiter.notify_one(),
                 Ok(_) => {}
                 Err(error) => {
                     if let Some(server) = error.as_db_error() {
@@ -300,10 +300,11 @@ where
             }
         }
         drop(connection);
-        ring.notify_one();
+        waiter.notify_one();
     });
     let (peer, version, takes_any_bytes, path) = (peer.clone(), 0, false, String::new());
-    let connected = Connected { client, task, closing, bell, peer, version, takes_any_bytes, path };
+    let connected =
+        Connected { client, task, closing, notified, peer, version, takes_any_bytes, path };
     inspect(connected).await.map_err(Refusal::Other)
 }
 

@@ -7,7 +7,7 @@ use tokio_postgres::Socket;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::phase::told;
+use crate::phase::timed;
 
 type Connect = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
 type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
@@ -35,6 +35,6 @@ impl TlsConnect<Socket> for Handshake {
     type Future = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 
     fn connect(self, stream: Socket) -> Self::Future {
-        Box::pin(told("TLS handshake", self.0.connect(stream)))
+        Box::pin(timed("TLS handshake", self.0.connect(stream)))
     }
 }

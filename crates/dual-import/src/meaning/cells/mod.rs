@@ -5,11 +5,11 @@
 
 mod date;
 mod id;
-mod nature;
+mod kind;
 mod number;
 mod text;
 
-pub(super) use nature::{Doubt, Nature, doubt, nature};
+pub(super) use kind::{CellKind, Doubt, cell_kind, doubt};
 
 use dual_database::value::Value;
 

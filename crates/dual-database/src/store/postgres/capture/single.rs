@@ -3,7 +3,7 @@
 //! number of its columns, and one without a FROM is the cheapest there is.
 
 use super::layout::{EQUALS, Layout, Register, next};
-use super::triggers::{TRIGGERS, ring};
+use super::triggers::{TRIGGERS, notifies};
 use crate::schema::{quoted_body, quoted_text};
 use crate::store::postgres::switched;
 
@@ -162,7 +162,7 @@ BEGIN
         {kept}
       RETURNING to_json(s)::text INTO dual_after;
     END IF;
-    IF {rings} THEN
+    IF {notifies} THEN
       PERFORM pg_notify('dual', '');
     END IF;
   END IF;
@@ -171,7 +171,7 @@ BEGIN
 END
 ",
             dual = self.dual,
-            rings = ring("dual_proposal"),
+            notifies = notifies("dual_proposal"),
             above = next("dual_proposal"),
             left_out = self.left_out("dual_key"),
             write = self.function("write"),

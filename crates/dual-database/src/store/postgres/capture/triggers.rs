@@ -53,7 +53,7 @@ fn moment() -> String {
 /// Whether the doorbell is to be rung. Notifying takes a lock that serialises commits, so only
 /// one transaction of each second of moments does it; one that stays open silences its own second
 /// only.
-pub(super) fn ring(moment: &str) -> String {
+pub(super) fn notifies(moment: &str) -> String {
     format!("pg_try_advisory_xact_lock(1685414252, ({moment} >> 32)::integer)")
 }
 
@@ -160,10 +160,10 @@ impl Layout {
         let mine = rows.map(|rows| self.mine(rows)).unwrap_or_default();
         let body = format!(
             "\n#variable_conflict use_variable\nDECLARE\n  own bigint;\n  kept text;\n\
-             \x20 moment bigint;\n  mine bigint;\nBEGIN\n{BEGUN}BEGIN\n{mine}{moment}{statements}  IF FOUND AND {rings} THEN\n    \
+             \x20 moment bigint;\n  mine bigint;\nBEGIN\n{BEGUN}BEGIN\n{mine}{moment}{statements}  IF FOUND AND {notifies} THEN\n    \
              PERFORM pg_notify('dual', '');\n  END IF;\n{excused}END;\n  RETURN NULL;\nEND\n",
             moment = moment(),
-            rings = ring("moment"),
+            notifies = notifies("moment"),
             excused = self.excused(),
         );
         // A plan is kept for the session and no table here is ever surely analysed: the

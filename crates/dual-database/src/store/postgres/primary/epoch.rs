@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::row::Text;
 use super::{Header, Primary};
-use crate::phase::told;
+use crate::phase::timed;
 use crate::protocol::{Epoch, Snapshot, Token};
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::{Access, Call, Parameter, Session};
@@ -81,7 +81,7 @@ impl Primary<'_> {
     /// installed; unavailable if the server is in recovery.
     pub async fn header(&self) -> Result<Header> {
         // In a transaction for what that begins with: nothing is compiled for it.
-        told("look at the server", self.look(true)).await
+        timed("look at the server", self.look(true)).await
     }
 
     /// The same, as the session's open transaction sees it.

@@ -7,11 +7,11 @@
 mod ahead;
 mod conflicts;
 mod digest;
-mod doorbell;
 mod epoch;
 mod feed;
 mod gaps;
 mod identity;
+mod listener;
 mod pool;
 mod prepare;
 mod purge;
@@ -35,7 +35,7 @@ use crate::schema::{RowId, Table};
 use crate::stamp::Stamp;
 
 pub(crate) use digest::digest_of;
-pub use doorbell::Listener;
+pub use listener::Listener;
 pub use pool::{Pool, Pooled};
 pub use prepare::{Found, Prepared, prepare};
 pub(crate) use prepare::{Planned, may_run, plan_known};

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::prepare::{complete, not_joined};
 use super::{Prepared, Primary, RemoteTable, prepare};
-use crate::phase::told;
+use crate::phase::timed;
 use crate::schema::{Making, Table};
 use crate::store::postgres::{Limits, Session, Settings};
 use crate::{Error, Kind, Result, Store};
@@ -130,7 +130,7 @@ impl Pool {
         let pool = &self.0;
         let mut session = Session::open(&pool.settings, &pool.limits).await?;
         let looked = complete(&session, &pool.declared, pool.making);
-        let prepared = match told("look at the tables", looked).await? {
+        let prepared = match timed("look at the tables", looked).await? {
             Some(prepared) => prepared,
             None if pool.making == Making::Nothing => return Err(not_joined()),
             None => {

@@ -56,7 +56,7 @@ pub struct Session {
     client: Client,
     task: JoinHandle<()>,
     closing: Arc<OnceLock<ServerError>>,
-    bell: Arc<Notify>,
+    notified: Arc<Notify>,
     peer: Peer,
     limits: Limits,
     version: u32,
@@ -81,14 +81,14 @@ impl Session {
     pub async fn open(settings: &Settings, limits: &Limits) -> Result<Session> {
         // Boxed: it is deep, inside of every call, and futures nest.
         let connected = Box::pin(connect(settings, limits)).await?;
-        let Connected { client, task, closing, bell, peer, version, takes_any_bytes, path } =
+        let Connected { client, task, closing, notified, peer, version, takes_any_bytes, path } =
             connected;
         let (limits, state) = (*limits, AtomicU8::new(State::Idle as u8));
         Ok(Session {
             client,
             task,
             closing,
-            bell,
+            notified,
             peer,
             limits,
             version,
@@ -273,8 +273,8 @@ impl Session {
 
     /// Waits until the server has sent a notification since the last call, or the connection
     /// has ended.
-    pub(super) async fn rung(&self) {
-        self.bell.notified().await;
+    pub(super) async fn notification(&self) {
+        self.notified.notified().await;
     }
 
     /// Commits.

@@ -52,7 +52,7 @@ impl Content<'_> {
     }
 
     /// Writes bases and stamps of a row whose values stay as they are (acknowledge, restamp,
-    /// repend).
+    /// mark_pending).
     ///
     /// # Errors
     /// Those of [`failed`].

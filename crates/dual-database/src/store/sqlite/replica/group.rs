@@ -10,9 +10,9 @@ use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::{oneshot, watch};
 
 use super::super::failed;
-use super::place::{Fate, Place, moved};
+use super::open_file::OpenFile;
+use super::place::{FileStatus, Place, moved};
 use super::reader::panicked;
-use super::station::Station;
 use super::{Content, Durability, is_endless, open};
 use crate::{Error, Kind, Result, Store};
 
@@ -145,10 +145,10 @@ impl Committer {
         let (is_open, open) = watch::channel(());
         let thread = std::thread::Builder::new()
             .name("dual-sqlite-write".into())
-            .spawn(move || match Station::start(Arc::clone(&place)) {
-                Ok(station) => {
+            .spawn(move || match OpenFile::start(Arc::clone(&place)) {
+                Ok(open_file) => {
                     let _ = opened.send(Ok(()));
-                    Thread { place, station, stop: held, synchronous: None }.run(&inbox);
+                    Thread { place, open_file, stop: held, synchronous: None }.run(&inbox);
                     drop(is_open);
                 }
                 Err(error) => {
@@ -235,7 +235,7 @@ impl std::fmt::Debug for Stop {
 /// What runs on the thread.
 struct Thread {
     place: Arc<Place>,
-    station: Station,
+    open_file: OpenFile,
     stop: Arc<Stop>,
     /// How the connection of that generation syncs now.
     synchronous: Option<(u64, Durability)>,
@@ -256,7 +256,7 @@ impl Thread {
                     Message::Work(job) => jobs.push(job),
                     Message::Damaged(generation) => {
                         let is_known = self.place.generation() != generation;
-                        if !is_known && let Err(error) = self.station.renew() {
+                        if !is_known && let Err(error) = self.open_file.renew() {
                             tracing::error!(error = %error.chain(), "the damaged file stays");
                         }
                     }
@@ -264,7 +264,7 @@ impl Thread {
             }
             self.together(jobs);
         }
-        self.station.close();
+        self.open_file.close();
     }
 
     /// Does these in one transaction, and answers.
@@ -283,20 +283,20 @@ impl Thread {
         let is_damaged = failure.is_some_and(open::is_damage)
             || jobs.iter().any(|job| job.error().is_some_and(open::is_damage));
         if is_damaged {
-            let renewed = self.station.renew();
+            let renewed = self.open_file.renew();
             return Err(Failure::of(&renewed.err().unwrap_or_else(|| renewed_file("write"))));
         }
         committed.map_err(|error| Failure::of(&error))?;
         // Somebody may have deleted or replaced the file meanwhile; then what was committed is
         // not where the next reader will look.
-        let fate = self.station.fate().map_err(|error| Failure::of(&error))?;
-        if fate == Fate::Same {
+        let fate = self.open_file.fate().map_err(|error| Failure::of(&error))?;
+        if fate == FileStatus::Same {
             return Ok(());
         }
-        self.station.recover().map_err(|error| Failure::of(&error))?;
+        self.open_file.recover().map_err(|error| Failure::of(&error))?;
         match fate {
             // The whole file has been put back, with what was just committed.
-            Fate::Missing if self.station.is_whole() => Ok(()),
+            FileStatus::Missing if self.open_file.is_whole() => Ok(()),
             _ => Err(Failure::of(&moved("write to the SQLite file"))),
         }
     }
@@ -304,8 +304,8 @@ impl Thread {
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<()> {
         let operation = "write to the SQLite file";
         let wrap = |cause| failed(operation, cause);
-        let generation = self.station.ready()?;
-        let connection = self.station.connection()?;
+        let generation = self.open_file.ready()?;
+        let connection = self.open_file.connection()?;
         let is_full = jobs.iter().any(|job| job.terms().durability == Durability::Full);
         let durability = if is_full { Durability::Full } else { Durability::Normal };
         if self.synchronous != Some((generation, durability)) {
@@ -340,7 +340,7 @@ impl Thread {
     ) -> Result<bool> {
         let operation = "write to the SQLite file";
         let wrap = |cause| failed(operation, cause);
-        let content = Content::new(connection, self.station.tables(), generation);
+        let content = Content::new(connection, self.open_file.tables(), generation);
         let mut something = false;
         for job in jobs {
             if self.stop.closing.load(Ordering::Acquire) {

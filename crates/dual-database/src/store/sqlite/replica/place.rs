@@ -26,7 +26,7 @@ pub(super) struct Identity {
 
 /// What has become of the file at the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum FileStatus {
     /// It is still there.
     Same,
     /// There is none.
@@ -154,18 +154,18 @@ impl Place {
     ///
     /// # Errors
     /// Unavailable if the folder cannot be looked at.
-    pub(super) fn fate(&self) -> Result<Fate> {
+    pub(super) fn fate(&self) -> Result<FileStatus> {
         let held = *self.identity.lock().unwrap_or_else(PoisonError::into_inner);
         match std::fs::metadata(&self.path) {
             Ok(found) => {
                 let identity = Identity { device: found.dev(), inode: found.ino() };
                 Ok(match held {
-                    Some(held) if held != identity => Fate::Replaced,
-                    _ if found.len() < SMALLEST => Fate::Emptied,
-                    _ => Fate::Same,
+                    Some(held) if held != identity => FileStatus::Replaced,
+                    _ if found.len() < SMALLEST => FileStatus::Emptied,
+                    _ => FileStatus::Same,
                 })
             }
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(Fate::Missing),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(FileStatus::Missing),
             Err(cause) => Err(self.io("look at the SQLite file", cause)),
         }
     }

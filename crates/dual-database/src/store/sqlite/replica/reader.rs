@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::{Owner, failed};
-use super::place::{Fate, Place};
+use super::place::{FileStatus, Place};
 use super::{Content, open};
 use crate::{Error, Kind, Result};
 
@@ -58,7 +58,7 @@ impl Reader {
             if is_unwanted() {
                 return Err(unwanted(operation));
             }
-            if place.fate()? != Fate::Same {
+            if place.fate()? != FileStatus::Same {
                 return Ok(Answer::Moved(work));
             }
             let generation = place.generation();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::types::Type;
 
-use super::decide::{Ground, Verdict, decide, text};
+use super::decide::{ServerView, Verdict, decide, text};
 use super::statements::{CHUNK, Parked, marks, parked, statements};
 use super::unique::{Unique, units};
 use super::{HELD, Job, LOCKED, OPERATION, is_locked};
@@ -77,7 +77,7 @@ enum Attempt {
 /// The work on one batch.
 pub(super) struct Applier<'a, 's, 'b> {
     primary: &'a Primary<'s>,
-    ground: Ground,
+    server: ServerView,
     jobs: &'a mut Vec<Job<'b>>,
     /// The unique indexes of a table, once one of them has mattered.
     uniques: BTreeMap<usize, Vec<Unique>>,
@@ -89,12 +89,12 @@ pub(super) struct Applier<'a, 's, 'b> {
 impl<'a, 's, 'b> Applier<'a, 's, 'b> {
     pub(super) fn new(
         primary: &'a Primary<'s>,
-        ground: Ground,
+        server: ServerView,
         jobs: &'a mut Vec<Job<'b>>,
     ) -> Applier<'a, 's, 'b> {
         let (uniques, looks) = (BTreeMap::new(), BTreeMap::new());
         let applied = Applied::default();
-        Applier { primary, ground, jobs, uniques, looks, lock_waits: 0, applied }
+        Applier { primary, server, jobs, uniques, looks, lock_waits: 0, applied }
     }
 
     /// Writes everything that the server takes.
@@ -106,7 +106,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         failed = self.again(failed).await?;
         // A swap has had its chance; who still finds his value taken cedes it.
         if failed.values().any(|refusal| refusal.code == UNIQUE_VIOLATION) {
-            failed = self.cede(failed).await?;
+            failed = self.clear_taken_value(failed).await?;
             failed = self.again(failed).await?;
         }
         self.applied.refused = failed;
@@ -279,7 +279,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                 failed.insert(*at, suppressed());
                 continue;
             }
-            let leaves = self.ground.leaves_locked;
+            let leaves = self.server.leaves_locked;
             let (found, held) = self.primary.locked_rows(table, &[job.id.key], leaves).await?;
             if !held.is_empty() {
                 failed.insert(*at, locked());
@@ -287,7 +287,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
             }
             job.existing = found.into_iter().next();
             let existing = job.existing.as_ref();
-            match decide(job.id, job.pushed, existing, self.ground, &remote.defaults) {
+            match decide(job.id, job.pushed, existing, self.server, &remote.defaults) {
                 Verdict::Gone => {
                     (job.version, job.noted) = (None, Vec::new());
                     self.applied.gone.push(job.id);
@@ -349,7 +349,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                 session.batch(OPERATION, "RELEASE SAVEPOINT dual_push").await?;
                 Ok(Attempt::Done)
             }
-            Err(error) if self.ground.leaves_locked && is_locked(&error) => {
+            Err(error) if self.server.leaves_locked && is_locked(&error) => {
                 self.take_back().await?;
                 Ok(Attempt::Refused(locked()))
             }
@@ -405,7 +405,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
     }
 
     /// Lets rows leave empty what others hold, one row at a time.
-    async fn cede(&mut self, failed: Failed) -> Result<Failed> {
+    async fn clear_taken_value(&mut self, failed: Failed) -> Result<Failed> {
         let mut left = BTreeMap::new();
         for (at, mut refusal) in failed {
             let before = self.jobs.get(at).map(|job| (job.version.clone(), job.noted.clone()));
@@ -432,17 +432,20 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
 
     /// Empties a column of the index that refused the row; false if there is none to empty.
     fn cede_one(&mut self, at: usize, refusal: &Refusal) -> bool {
-        let now_ms = self.ground.now_ms;
+        let now_ms = self.server.now_ms;
         let Some(job) = self.jobs.get_mut(at) else { return false };
         let Some(version) = job.version.as_mut() else { return false };
         let unique = self.uniques.get(&job.id.table).and_then(|uniques| {
             uniques.iter().find(|unique| Some(&unique.name) == refusal.constraint.as_ref())
         });
-        let Some(ceded) = unique.and_then(|unique| unique.ceded(version)) else { return false };
-        let Some(register) = version.columns.get_mut(ceded) else { return false };
+        let Some(column_to_clear) = unique.and_then(|unique| unique.column_to_clear(version))
+        else {
+            return false;
+        };
+        let Some(register) = version.columns.get_mut(column_to_clear) else { return false };
         let stamp = captured(now_ms, register.stamp, Writer::POSTGRES);
         let lost = std::mem::replace(register, Register { stamp, value: Value::Null });
-        let register = RegisterId::Column(ceded);
+        let register = RegisterId::Column(column_to_clear);
         job.noted.push(Noted {
             id: job.id,
             conflict: Conflict { register, winner: stamp, loser: lost.stamp },

@@ -14,7 +14,7 @@ use crate::value::canonical_bytes;
 
 /// What the transaction knows of the server, read under its locks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ground {
+pub(super) struct ServerView {
     /// The server's clock, in milliseconds since 1970.
     pub now_ms: i64,
     /// The purge horizon.
@@ -42,17 +42,17 @@ pub(super) fn decide(
     id: RowId,
     row: &Tracked,
     existing: Option<&RemoteRow>,
-    ground: Ground,
+    server: ServerView,
     defaults: &Defaults,
 ) -> Verdict {
-    let Some(existing) = existing else { return decide_unknown(id, row, ground, defaults) };
+    let Some(existing) = existing else { return decide_unknown(id, row, server, defaults) };
     let found = &existing.version;
     // It was taken away past the triggers: others may have gone on from what is lost.
-    if found.is_absent() && ground.comparison.is_none() && row.bases.live.is_none() {
+    if found.is_absent() && server.comparison.is_none() && row.bases.live.is_none() {
         return Verdict::Gone;
     }
     let mut logged = conflicts(&row.version, &row.bases, found);
-    if ground.comparison == Some(false) {
+    if server.comparison == Some(false) {
         logged.extend(overwritten(found, &row.version, &row.bases));
         logged.extend(overwritten(&row.version, found, &Bases::default()));
     }
@@ -60,7 +60,7 @@ pub(super) fn decide(
     logged.dedup();
     logged.retain(|one| !is_nobodys(one, row, found, defaults));
     let own =
-        if ground.comparison.unwrap_or(true) { row.against(found) } else { row.version.clone() };
+        if server.comparison.unwrap_or(true) { row.against(found) } else { row.version.clone() };
     let merged = merge(found, &own);
     let noted =
         logged.iter().map(|one| noted(id, *one, &merged.version, [&row.version, found])).collect();
@@ -71,25 +71,25 @@ pub(super) fn decide(
     }
     // The file may have passed this row, and dropped its tombstone since. (A comparison takes
     // every row in.)
-    match ground.comparison.is_none() && version != whole(row.version.clone(), defaults) {
+    match server.comparison.is_none() && version != whole(row.version.clone(), defaults) {
         true => Verdict::Beats(noted),
         false => Verdict::Stands(None, noted),
     }
 }
 
-fn decide_unknown(id: RowId, row: &Tracked, ground: Ground, defaults: &Defaults) -> Verdict {
-    match (unknown(row, ground.horizon), ground.comparison) {
+fn decide_unknown(id: RowId, row: &Tracked, server: ServerView, defaults: &Defaults) -> Verdict {
+    match (unknown(row, server.horizon), server.comparison) {
         // In a comparison: purged since it was planned, it has to be made again.
         (Unknown::Delete, _) => Verdict::Gone,
         (Unknown::Give, None) if row.bases.live.is_none() => Verdict::Gone,
         (Unknown::GiveAndLog, _) => {
-            let (version, logged) = risen(&row.version, ground.horizon, ground.now_ms);
+            let (version, logged) = risen(&row.version, server.horizon, server.now_ms);
             let noted = |one| noted(id, one, &version, [&row.version, &row.version]);
             let noted = logged.map(noted).into_iter().collect();
             Verdict::Stands(Some(whole(version, defaults)), noted)
         }
         (Unknown::Give, _) => {
-            let version = given(&whole(row.version.clone(), defaults), ground.horizon);
+            let version = given(&whole(row.version.clone(), defaults), server.horizon);
             Verdict::Stands(Some(version.stored(defaults)), Vec::new())
         }
     }

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::types::Type;
 
 use self::apply::Applier;
-use self::decide::{Ground, Verdict, decide, unreadable};
+use self::decide::{ServerView, Verdict, decide, unreadable};
 use self::statements::CHUNK;
 use super::conflicts::Noted;
 use super::row::{BY_KEY, column};
@@ -182,12 +182,12 @@ impl Primary<'_> {
         numbers: &BTreeMap<RowId, i64>,
         leaves_locked: bool,
     ) -> Result<PushEnd> {
-        let (ground, epoch) = self.ground(comparison, leaves_locked).await?;
+        let (server, epoch) = self.server(comparison, leaves_locked).await?;
         if followed.is_some_and(|followed| !epoch.is_server_of(followed)) {
             return Ok(PushEnd::OtherServer);
         }
-        if batch.iter().any(|(_, row)| row.is_refused_as_ahead(ground.now_ms)) {
-            return Ok(PushEnd::Ahead { now_ms: ground.now_ms });
+        if batch.iter().any(|(_, row)| row.is_refused_as_ahead(server.now_ms)) {
+            return Ok(PushEnd::Ahead { now_ms: server.now_ms });
         }
         let mut pushed = Pushed::default();
         let mut rows: Vec<&(RowId, Tracked)> = Vec::with_capacity(batch.len());
@@ -207,13 +207,13 @@ impl Primary<'_> {
         let mut jobs = Vec::with_capacity(rows.len());
         for part in rows.chunk_by(|(one, _), (other, _)| one.table == other.table) {
             for chunk in part.chunks(CHUNK) {
-                self.decide_all(chunk, ground, &mut jobs, &mut pushed).await?;
+                self.decide_all(chunk, server, &mut jobs, &mut pushed).await?;
             }
         }
         for job in jobs.iter_mut().filter(|job| job.is_born()) {
             job.number = numbers.get(&job.id).copied();
         }
-        let applied = Box::pin(Applier::new(self, ground, &mut jobs).run()).await?;
+        let applied = Box::pin(Applier::new(self, server, &mut jobs).run()).await?;
         pushed.gone.extend(applied.gone);
         pushed.surrogates = applied.surrogates;
         let passed_over = self.tell_again(&jobs).await?;
@@ -235,11 +235,11 @@ impl Primary<'_> {
     }
 
     /// Begins: table locks, then the server's clock, horizon and epoch.
-    async fn ground(
+    async fn server(
         &self,
         comparison: Option<bool>,
         leaves_locked: bool,
-    ) -> Result<(Ground, Epoch)> {
+    ) -> Result<(ServerView, Epoch)> {
         let locks: Vec<String> = self
             .tables
             .iter()
@@ -261,20 +261,20 @@ impl Primary<'_> {
             self.header_in(),
         )
         .await?;
-        Ok((Ground { now_ms, horizon, comparison, leaves_locked }, epoch))
+        Ok((ServerView { now_ms, horizon, comparison, leaves_locked }, epoch))
     }
 
     async fn decide_all<'b>(
         &self,
         rows: &[&'b (RowId, Tracked)],
-        ground: Ground,
+        server: ServerView,
         jobs: &mut Vec<Job<'b>>,
         pushed: &mut Pushed,
     ) -> Result<()> {
         let Some(table) = rows.first().map(|(id, _)| id.table) else { return Ok(()) };
         let Some(remote) = self.tables.get(table) else { return Ok(()) };
         let keys: Vec<i64> = rows.iter().map(|(id, _)| id.key).collect();
-        let (found, held) = self.locked_rows(table, &keys, ground.leaves_locked).await?;
+        let (found, held) = self.locked_rows(table, &keys, server.leaves_locked).await?;
         let mut found = found.into_iter().peekable();
         for (id, tracked) in rows.iter().copied() {
             while found.next_if(|row| row.id < *id).is_some() {}
@@ -292,7 +292,7 @@ impl Primary<'_> {
                 beats: false,
                 noted: Vec::new(),
             };
-            match decide(*id, tracked, existing.as_ref(), ground, &remote.defaults) {
+            match decide(*id, tracked, existing.as_ref(), server, &remote.defaults) {
                 Verdict::Gone => pushed.gone.push(*id),
                 Verdict::Stands(None, noted) if noted.is_empty() => {}
                 Verdict::Stands(version, noted) => {

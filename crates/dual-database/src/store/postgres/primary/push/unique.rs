@@ -1,4 +1,4 @@
-//! Unique values: rows of a batch that exchange them, and rows that have to cede them.
+//! Unique values: rows of a batch that exchange them, and rows that have to give up one that is taken.
 
 use std::collections::HashMap;
 
@@ -68,7 +68,7 @@ impl Unique {
     }
 
     /// The column of the index that a row can leave empty, if its version has a value there.
-    pub(super) fn ceded(&self, version: &Version) -> Option<usize> {
+    pub(super) fn column_to_clear(&self, version: &Version) -> Option<usize> {
         let has = |at: usize| version.columns.get(at).is_some_and(|c| !c.value.is_null());
         self.columns.iter().find(|(at, nullable)| *nullable && has(*at)).map(|(at, _)| *at)
     }

@@ -1,4 +1,4 @@
-//! The doorbell: a connection that hears when somebody has written.
+//! A connection that hears when somebody has written.
 
 use crate::store::postgres::{Limits, Session, Settings};
 use crate::{Error, Kind, Result, Store};
@@ -22,15 +22,15 @@ impl Listener {
         Ok(Listener { session })
     }
 
-    /// Waits until the bell has rung since the last call; several times count as once. It can be
+    /// Waits for a notification since the last call; several times count as once. It can be
     /// given up at any moment without missing any.
     ///
     /// # Errors
     /// Unavailable if the connection has ended: open another one, and poll, because it may have
-    /// rung meanwhile.
-    pub async fn rung(&self) -> Result<()> {
+    /// been notified meanwhile.
+    pub async fn notified(&self) -> Result<()> {
         if !self.session.is_closed() {
-            self.session.rung().await;
+            self.session.notification().await;
         }
         if self.session.is_closed() {
             let message = format!("{}: the connection has ended", self.session.address());

@@ -45,7 +45,7 @@ impl Import {
 
     /// Puts capture on each store that was loaded, and exchanges until nothing is pending. The
     /// rows are in place by then: what fails here is done by whoever opens the database next.
-    pub(super) async fn unite(&self, target: &Target, report: &Report, observer: &dyn Observer) {
+    pub(super) async fn attach(&self, target: &Target, report: &Report, observer: &dyn Observer) {
         let stores = self.stores(target);
         let loaded = |outcome: &StoreOutcome| {
             !matches!(outcome, StoreOutcome::Away(_) | StoreOutcome::Planned(_))

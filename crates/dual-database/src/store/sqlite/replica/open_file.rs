@@ -10,13 +10,13 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::super::failed;
 use super::open::{self, Opened};
-use super::place::{COMPANIONS, Fate, Identity, Place, beside};
+use super::place::{COMPANIONS, FileStatus, Identity, Place, beside};
 use super::salvage::{self, Extent, Report};
 use super::{Content, Damage, LocalTable, number};
 use crate::{Error, Kind, Result, Store, private};
 
 #[derive(Debug)]
-pub(super) struct Station {
+pub(super) struct OpenFile {
     place: Arc<Place>,
     open: Option<Opened>,
     /// The installation that the file belongs to.
@@ -27,30 +27,30 @@ pub(super) struct Station {
     is_whole: bool,
 }
 
-impl Station {
+impl OpenFile {
     /// Opens the file.
     ///
     /// # Errors
     /// See [`super::Replica::open`].
-    pub(super) fn start(place: Arc<Place>) -> Result<Station> {
+    pub(super) fn start(place: Arc<Place>) -> Result<OpenFile> {
         let _lock = place.was_ours().then(|| place.lock()).transpose()?;
-        let mut station =
-            Station { place, open: None, installation: None, salvage: None, is_whole: false };
-        match open::connect(&station.place, None) {
-            Ok(opened) => station.settle(opened),
-            Err(error) if open::is_damage(&error) && station.place.was_ours() => {
-                station.make_anew(&error)?;
+        let mut open_file =
+            OpenFile { place, open: None, installation: None, salvage: None, is_whole: false };
+        match open::connect(&open_file.place, None) {
+            Ok(opened) => open_file.settle(opened),
+            Err(error) if open::is_damage(&error) && open_file.place.was_ours() => {
+                open_file.make_anew(&error)?;
             }
             Err(error) => return Err(error),
         }
-        station.take_damaged()?;
-        station.take_salvages()?;
+        open_file.take_damaged()?;
+        open_file.take_salvages()?;
         // From now on a file here that cannot be read is a damaged one of ours.
-        if !station.place.was_ours() {
-            drop(station.place.lock()?);
+        if !open_file.place.was_ours() {
+            drop(open_file.place.lock()?);
         }
-        station.place.tell_exposure();
-        Ok(station)
+        open_file.place.tell_exposure();
+        Ok(open_file)
     }
 
     pub(super) fn tables(&self) -> &[LocalTable] {
@@ -67,7 +67,7 @@ impl Station {
         })
     }
 
-    pub(super) fn fate(&self) -> Result<Fate> {
+    pub(super) fn fate(&self) -> Result<FileStatus> {
         self.place.fate()
     }
 
@@ -84,7 +84,7 @@ impl Station {
             let place = Arc::clone(&self.place);
             let _lock = place.lock()?;
             self.reopen()?;
-        } else if self.place.fate()? != Fate::Same {
+        } else if self.place.fate()? != FileStatus::Same {
             self.recover()?;
         } else if let Some(stale) = self.salvage.take() {
             // Somebody has put our file back.
@@ -105,14 +105,14 @@ impl Station {
         self.is_whole = false;
         let fate = place.fate()?;
         match fate {
-            Fate::Same => return Ok(()),
-            Fate::Emptied => {
+            FileStatus::Same => return Ok(()),
+            FileStatus::Emptied => {
                 let message = "the file has no content any more";
                 let cause =
                     Error::new(Kind::Schema(Store::Sqlite), "look at the SQLite file", message);
                 return self.make_anew(&cause);
             }
-            Fate::Missing | Fate::Replaced => {}
+            FileStatus::Missing | FileStatus::Replaced => {}
         }
         if self.salvage.is_none() {
             tracing::error!(path = %place.path().display(), ?fate, "the SQLite file was lost while open");
@@ -122,7 +122,7 @@ impl Station {
         if let Some(open) = &self.open {
             remove_companions(&place, open);
         }
-        if place.fate()? == Fate::Missing {
+        if place.fate()? == FileStatus::Missing {
             self.put_back(&salvage)?;
         }
         match self.reopen() {
@@ -144,13 +144,13 @@ impl Station {
         let place = Arc::clone(&self.place);
         let _lock = place.lock()?;
         match place.fate()? {
-            Fate::Same | Fate::Emptied => {
+            FileStatus::Same | FileStatus::Emptied => {
                 let message = "SQLite reports that the file is damaged";
                 let cause = Error::new(Kind::Schema(Store::Sqlite), "use the SQLite file", message);
                 self.make_anew(&cause)
             }
             // Another process has been faster.
-            Fate::Missing | Fate::Replaced => {
+            FileStatus::Missing | FileStatus::Replaced => {
                 self.open = None;
                 self.reopen()
             }
@@ -160,13 +160,13 @@ impl Station {
     /// Gives the number back and closes the file. One that was deleted is put back before.
     pub(super) fn close(mut self) {
         if self.open.is_some()
-            && self.place.fate().is_ok_and(|fate| fate != Fate::Same)
+            && self.place.fate().is_ok_and(|fate| fate != FileStatus::Same)
             && let Err(error) = self.recover()
         {
             tracing::error!(error = %error.chain(), "the SQLite file could not be put back");
         }
         if let Some(open) = &self.open
-            && self.place.fate().is_ok_and(|fate| fate == Fate::Same)
+            && self.place.fate().is_ok_and(|fate| fate == FileStatus::Same)
             && open.connection.busy_timeout(Duration::from_millis(100)).is_ok()
             && let Err(cause) = number::give_back(&open.connection, self.place.process())
         {
