@@ -596,12 +596,12 @@ async fn the_rights_that_are_needed_are_enough_and_are_named() {
             error.hint().unwrap_or_default().to_owned()
         })
     };
-    assert!(attempt().await.unwrap_err().contains("TRIGGER ON TABLE public.visits"));
-    let grant = "GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON visits TO";
-    database.execute(&format!("{grant} {role}")).unwrap();
     assert!(attempt().await.unwrap_err().contains("GRANT CREATE ON DATABASE"));
     let grant = format!("GRANT CREATE ON DATABASE {} TO {role}", database.name());
     database.execute(&grant).unwrap();
+    assert!(attempt().await.unwrap_err().contains("TRIGGER ON TABLE public.visits"));
+    let grant = "GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON visits TO";
+    database.execute(&format!("{grant} {role}")).unwrap();
     // It need not own the table, not even to install again.
     assert_eq!((attempt().await, attempt().await), (Ok(0), Ok(0)));
     database.execute("INSERT INTO visits (visit_id) VALUES (1)").unwrap();

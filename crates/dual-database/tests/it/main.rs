@@ -47,6 +47,7 @@ mod rejoin;
 mod replica;
 mod replica_file;
 mod roles;
+mod roles_hostile;
 mod roles_scene;
 mod rooms;
 mod scenario;

@@ -20,7 +20,7 @@ fn granted(roles: &Roles) -> Vec<String> {
     let [_, runtime, _] = roles.names();
     let sql = format!(
         "SELECT string_agg(privilege, ', ' ORDER BY array_position(ARRAY['CONNECT', 'TEMPORARY', \
-         'USAGE', 'SELECT', 'INSERT', 'UPDATE', 'DELETE'], privilege)) || ' ON ' || what FROM ( \
+         'USAGE', 'SELECT', 'INSERT', 'UPDATE', 'DELETE'], privilege), privilege) || ' ON ' || what FROM ( \
            SELECT 1 AS kind, 'DATABASE ' || datname AS what, grantee, privilege_type AS privilege \
              FROM pg_database, aclexplode(datacl) WHERE datname = current_database() \
            UNION ALL SELECT 2, 'SCHEMA ' || nspname, grantee, privilege_type \

@@ -21,7 +21,7 @@ fn rare(trap: Trap) -> u64 {
         Trap::PushUnlooked => 49_100,
         Trap::AnswerAfterFeed => 58_500,
         Trap::PastTokenIsACopys => 66_500,
-        Trap::StaleOffset => 105_800,
+        Trap::StaleOffset => 19_700,
         _ => 0,
     }
 }

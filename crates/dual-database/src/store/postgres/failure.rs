@@ -107,6 +107,14 @@ const RULES: &[Rule] = &[
         "start the standby that synchronous_standby_names asks for (pg_stat_replication shows who is \
          connected), or change that setting and run SELECT pg_reload_conf()",
     ),
+    rule(
+        "DU009",
+        Kind::AccessDenied,
+        false,
+        "find out who made it; name another schema (--pg-schema), or let the owner of the database \
+         rename that one",
+    ),
+    rule("DU010", SCHEMA, false, "use the newer version of this program that made it"),
     rule("P0", Kind::InvalidData, false, "a trigger or a function of the database refused"),
     rule("XX", UNAVAILABLE, false, "look at the server's log"),
 ];

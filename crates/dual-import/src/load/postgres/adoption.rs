@@ -88,7 +88,7 @@ impl Survey {
             }
             done.push(step.what);
         }
-        if make_record_of_imports(session).await? {
+        if make_record_of_imports(session, &target).await? {
             let dual = session.schema();
             done.push(format!("make {dual}.import_run, the record of runs"));
         }

@@ -17,6 +17,51 @@ pub(super) fn make_schema(dual: &str) -> String {
     guarded(&missing, &format!("CREATE SCHEMA {dual}"))
 }
 
+/// Whether a role, an expression of its object id, may have code of its run as the one that is connected: it is
+/// a superuser, this one, or the owner of the database; or it may put triggers on all of these tables (an
+/// array of object ids), and so runs code as whoever writes to them anyway. To be a member of it is
+/// no reason: its other members may be anybody.
+pub(super) fn is_trusted(role: &str, tables: &str) -> String {
+    format!(
+        "(EXISTS (SELECT FROM pg_roles AS o WHERE o.oid = {role} \
+           AND (o.rolsuper OR o.rolname = current_user)) \
+         OR EXISTS (SELECT FROM pg_database AS d \
+           WHERE d.datname = current_database() AND d.datdba = {role}) \
+         OR cardinality({tables}) > 0 AND NOT EXISTS (SELECT FROM unnest({tables}) AS t (oid) \
+           WHERE has_table_privilege({role}, t.oid, 'TRIGGER') IS NOT TRUE))"
+    )
+}
+
+/// What stops where the schema, or something in it, is of somebody who is not to be trusted, whenever it
+/// was made: the text of `dual init --sql` may lie about for years. From here on nobody else can make
+/// anything in it.
+pub(super) fn trust(dual: &str, target: &str) -> String {
+    let tables = format!("array_remove(ARRAY[to_regclass({})::oid], NULL)", quoted_text(target));
+    let owned = |catalog: &str, prefix: &str| {
+        format!("SELECT c.{prefix}owner FROM {catalog} AS c WHERE c.{prefix}namespace = n.oid")
+    };
+    let body = format!(
+        "
+DECLARE whose text;
+BEGIN
+SELECT quote_ident(pg_get_userbyid(w.owner)) INTO whose FROM pg_namespace AS n
+  CROSS JOIN LATERAL (SELECT n.nspowner UNION {} UNION {}) AS w (owner)
+  WHERE n.oid = to_regnamespace({}) AND NOT {} LIMIT 1;
+IF FOUND THEN
+  RAISE EXCEPTION 'the schema %, or something in it, belongs to %, which owns neither the database nor the table, and may put no trigger on it: nothing in there is run', {}, whose
+    USING ERRCODE = 'DU009';
+END IF;
+END
+",
+        owned("pg_class", "rel"),
+        owned("pg_proc", "pro"),
+        quoted_text(dual),
+        is_trusted("w.owner", &tables),
+        quoted_text(dual),
+    );
+    format!("DO {}", quoted_body(&body))
+}
+
 /// What makes the record of imports.
 pub(super) fn import_run(dual: &str) -> String {
     format!(
@@ -27,13 +72,24 @@ pub(super) fn import_run(dual: &str) -> String {
 }
 
 /// What stops where a newer version of this program has installed more than this one knows.
-pub(in crate::store::postgres) fn no_newer(dual: &str) -> String {
-    let installation = format!("{dual}.installation");
-    let raise = format!(
-        "IF (SELECT i.format FROM {installation} AS i) > {FORMAT} THEN RAISE EXCEPTION \
-         'the installation is of a newer format than {FORMAT}: nothing was changed'; END IF"
+pub(super) fn no_newer(dual: &str) -> String {
+    let body = format!(
+        "
+DECLARE found integer;
+BEGIN
+IF to_regclass({installation}) IS NOT NULL THEN
+  SELECT i.format INTO found FROM {dual}.installation AS i;
+  IF found > {FORMAT} THEN
+    RAISE EXCEPTION 'the schema % has format %, this program knows {FORMAT}', {name}, found
+      USING ERRCODE = 'DU010';
+  END IF;
+END IF;
+END
+",
+        installation = quoted_text(&format!("{dual}.installation")),
+        name = quoted_text(dual),
     );
-    guarded(&format!("to_regclass({}) IS NOT NULL", quoted_text(&installation)), &raise)
+    format!("DO {}", quoted_body(&body))
 }
 
 /// The tables and the function that every installation has: each statement can be repeated.
@@ -42,7 +98,8 @@ pub(in crate::store::postgres) fn no_newer(dual: &str) -> String {
 /// It is keyed by the file; the nil uuid has the server's own. `missed` names the tables of which a
 /// change could not be captured. `node` and the cursors in it are for people to look at. What was there
 /// before anybody looked has the same stamps (up to 3) in every file that joins: in the log it is told
-/// apart by its value. `set_back` keeps for good what a person has decided about stamps of the future
+/// apart by its value. `runtime` names the roles that run what is installed,
+/// which is the installer's to say. `set_back` keeps for good what a person has decided about stamps of the future
 /// ([`crate::protocol::SetBack`]): a file may be away for long. The installation's id is made there, for whoever runs this twice on two servers.
 pub(super) fn common(dual: &str) -> Vec<String> {
     let made = [
@@ -79,9 +136,12 @@ pub(super) fn common(dual: &str) -> Vec<String> {
         "CREATE TABLE IF NOT EXISTS {dual}.set_back (\n  \
            number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n  \
            id uuid NOT NULL UNIQUE,\n  \
-           highest bigint NOT NULL,\n  \
-           stamp bigint NOT NULL,\n  \
+           highest bigint NOT NULL CHECK (highest >= 0),\n  \
+           stamp bigint NOT NULL CHECK (stamp >= 0),\n  \
            noted timestamptz NOT NULL DEFAULT clock_timestamp()\n)",
+        "CREATE TABLE IF NOT EXISTS {dual}.runtime (\n  \
+           role name PRIMARY KEY,\n  \
+           id oid NOT NULL\n)",
         "CREATE TABLE IF NOT EXISTS {dual}.conflict (\n  \
            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n  \
            table_name text NOT NULL,\n  \
@@ -100,8 +160,7 @@ pub(super) fn common(dual: &str) -> Vec<String> {
            (CASE WHEN loser <= 3 THEN md5(coalesce(losing, '')) ELSE '' END))",
         "DROP FUNCTION IF EXISTS {dual}.header(uuid, text[])",
     ];
-    let mut statements = vec![make_schema(dual), no_newer(dual)];
-    statements.extend(made.map(|sql| sql.replace("{dual}", dual)));
+    let mut statements: Vec<String> = made.map(|sql| sql.replace("{dual}", dual)).into();
     statements.extend([
         import_run(dual),
         header(dual),

@@ -75,7 +75,7 @@ impl std::fmt::Display for Right {
 /// PostgreSQL wants one of the rights to change it. Which table is tracked, and by which triggers, is the
 /// installer's to say: it grants rights on that table.
 const TABLES: [(&str, &str); 9] = [
-    ("installation", "SELECT, UPDATE"),
+    ("installation", "SELECT, UPDATE (gaps), UPDATE (horizon), UPDATE (purged)"),
     ("tracked", "SELECT, UPDATE (columns)"),
     ("missed", "SELECT, DELETE"),
     ("token", "SELECT, INSERT, UPDATE"),
@@ -162,8 +162,8 @@ pub(in crate::store::postgres) fn of_users(
     rights
 }
 
-/// Gives to the roles that had them the rights on what was made anew. One that may change
-/// `installation` is a role that runs the programs, and was made one by whoever may.
+/// Takes everything in the schema of ours away from everybody but its owner, PUBLIC and what default
+/// privileges have given, too; and gives the roles that run what is installed their rights on what was made anew.
 pub(in crate::store::postgres) fn given_back(dual: &str, layouts: &[&Layout]) -> String {
     let rights = of_ours(dual, layouts.iter().copied());
     let each: String = rights
@@ -178,14 +178,40 @@ pub(in crate::store::postgres) fn given_back(dual: &str, layouts: &[&Layout]) ->
         "
 DECLARE r text;
 BEGIN
-FOR r IN SELECT quote_ident(g.rolname) FROM pg_class AS c
-    CROSS JOIN LATERAL aclexplode(c.relacl) AS a JOIN pg_roles AS g ON g.oid = a.grantee
-    WHERE c.oid = to_regclass({}) AND a.grantee <> c.relowner AND a.privilege_type = 'UPDATE'
+FOR r IN SELECT DISTINCT format('REVOKE ALL ON %s FROM %s', o.object,
+      CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+    FROM (SELECT 'SCHEMA ' || quote_ident(n.nspname), n.nspowner, n.nspacl
+        FROM pg_namespace AS n WHERE n.oid = to_regnamespace({schema})
+      UNION ALL SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass,
+          c.relowner, c.relacl
+        FROM pg_class AS c
+        WHERE c.relnamespace = to_regnamespace({schema}) AND c.relkind IN ('r', 'S')
+      UNION ALL SELECT 'TABLE ' || c.oid::regclass, c.relowner, t.attacl
+        FROM pg_class AS c JOIN pg_attribute AS t ON t.attrelid = c.oid
+        WHERE c.relnamespace = to_regnamespace({schema}) AND c.relkind = 'r'
+      UNION ALL SELECT 'FUNCTION ' || p.oid::regprocedure, p.proowner,
+          coalesce(p.proacl, acldefault('f', p.proowner))
+        FROM pg_proc AS p WHERE p.pronamespace = to_regnamespace({schema})
+    ) AS o (object, owner, acl) CROSS JOIN LATERAL aclexplode(o.acl) AS a WHERE a.grantee <> o.owner
+LOOP
+  EXECUTE r;
+END LOOP;
+FOR r IN SELECT quote_ident(k.role) FROM {dual}.runtime AS k
+    JOIN pg_roles AS g ON g.rolname = k.role AND g.oid = k.id
 LOOP
 {each}END LOOP;
 END
 ",
-        quoted_text(&format!("{dual}.installation")),
+        schema = quoted_text(dual),
     );
     format!("DO {}", quoted_body(&body))
+}
+
+/// Notes that `role`, as it stands in a text of SQL, is one that runs what is installed.
+pub(in crate::store::postgres) fn noted_runtime(dual: &str, role: &str) -> String {
+    format!(
+        "INSERT INTO {dual}.runtime (role, id) SELECT g.rolname, g.oid FROM pg_roles AS g \
+         WHERE g.rolname = {} ON CONFLICT (role) DO UPDATE SET id = excluded.id",
+        quoted_text(role)
+    )
 }

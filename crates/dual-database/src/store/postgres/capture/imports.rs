@@ -1,7 +1,7 @@
 //! The record of imports, which stands with the installation: what became of a COMMIT whose answer was
 //! lost is looked up in it.
 
-use super::common::{import_run, make_schema};
+use super::common::{import_run, make_schema, trust};
 use super::grants::of_import;
 use super::install::has;
 use super::standing::{Standing, permit};
@@ -38,16 +38,18 @@ pub async fn may_record_imports(session: &Session, table: &Table, target: &str) 
     }
 }
 
-/// Makes the record, in the session's transaction, if there is none; says whether it did.
+/// Makes the record, in the session's transaction, if there is none, for imports into a table that stands in
+/// SQL as `target`; says whether it did.
 ///
 /// # Errors
 /// As for [`Session::batch`].
-pub async fn make_record_of_imports(session: &Session) -> Result<bool> {
+pub async fn make_record_of_imports(session: &Session, target: &str) -> Result<bool> {
     let operation = "make the record of runs";
     if has(session, RECORD).await? {
         return Ok(false);
     }
     session.batch(operation, &make_schema(session.schema())).await?;
+    session.batch(operation, &trust(session.schema(), target)).await?;
     session.batch(operation, &import_run(session.schema())).await?;
     Ok(true)
 }

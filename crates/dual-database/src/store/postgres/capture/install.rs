@@ -81,15 +81,11 @@ pub async fn install(session: &Session, layout: &Layout) -> Result<u64> {
 /// As for [`install`].
 pub(in crate::store::postgres) async fn place(session: &Session, layout: &Layout) -> Result<()> {
     let operation = "install capture on PostgreSQL";
-    session.batch(operation, &schema_locked()).await?;
-    match format(session).await? {
-        Some(found) if found > FORMAT => return Err(newer(operation, session, found)),
-        _ => {}
-    }
-    for Statement { sql, needs } in layout.placed() {
+    for Statement { sql, needs } in layout.begun().into_iter().chain(layout.placed()) {
         session.batch(operation, &sql).await.map_err(|error| match needs {
             Needs::Database => allowed(error, session),
             Needs::Table => permitted(error, session, layout),
+            Needs::Nothing => error,
         })?;
     }
     session.batch(operation, &given_back(&layout.dual, &[layout])).await

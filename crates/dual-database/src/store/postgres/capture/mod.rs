@@ -22,10 +22,11 @@ mod triggers;
 mod write;
 
 pub use common::FORMAT;
-pub(super) use common::{guarded, no_newer};
+pub(super) use common::guarded;
 pub use ddl::{KEEP_BEFORE, POLL_SETTINGS};
 pub(super) use grants::{
-    On, Right, USERS_SEQUENCE, USERS_TABLE, given_back, is_named_as_ours, of_ours, of_users,
+    On, Right, USERS_SEQUENCE, USERS_TABLE, given_back, is_named_as_ours, noted_runtime, of_ours,
+    of_users,
 };
 pub use imports::{has_record_of_imports, make_record_of_imports, may_record_imports};
 pub(crate) use install::has;

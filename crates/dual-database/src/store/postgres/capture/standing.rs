@@ -2,6 +2,7 @@
 
 use tokio_postgres::types::Type;
 
+use super::common::is_trusted;
 use super::grants::Right;
 use super::install::{column, unexpected};
 use super::layout::Layout;
@@ -22,11 +23,11 @@ pub(crate) struct Standing {
     pub(crate) installs: bool,
     /// What is in it is somebody else's.
     is_foreign: bool,
-    /// Its owner could run code in writes to the table anyway, or may do more than this role.
+    /// Its owner could run code as this role anyway.
     is_trusted: bool,
 }
 
-/// `$1` the schema, `$2` the tables to which the search path leads.
+/// `$1` the schema, `$2` the tables to which the search path leads; `{trusted}` is [`is_trusted`].
 const STANDING: &str = "SELECT quote_ident(pg_get_userbyid(n.nspowner)), \
      EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = n.oid AND c.relname = 'installation'), \
      CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE') \
@@ -35,13 +36,8 @@ const STANDING: &str = "SELECT quote_ident(pg_get_userbyid(n.nspowner)), \
      EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = n.oid) AND NOT EXISTS \
        (SELECT FROM pg_class AS c WHERE c.relnamespace = n.oid \
          AND c.relname IN ('installation', 'import_run')), \
-     n.oid IS NULL OR n.nspowner = own.oid OR NOT own.rolsuper AND pg_has_role(n.nspowner, 'USAGE') \
-       OR EXISTS (SELECT FROM pg_roles AS o WHERE o.oid = n.nspowner AND o.rolsuper) \
-       OR EXISTS (SELECT FROM pg_database AS d \
-         WHERE d.datname = current_database() AND d.datdba = n.nspowner) \
-       OR cardinality($2) > 0 AND NOT EXISTS (SELECT FROM unnest($2) AS t (oid) \
-         WHERE has_table_privilege(n.nspowner, t.oid, 'TRIGGER') IS NOT TRUE) \
-     FROM (SELECT $1::text AS name) AS asked JOIN pg_roles AS own ON own.rolname = current_user \
+     n.oid IS NULL OR {trusted} \
+     FROM (SELECT $1::text AS name) AS asked \
      LEFT JOIN pg_namespace AS n ON n.nspname = asked.name";
 
 /// `$1` the schema, and of each right what it is on, the name within the schema, and the right. What is
@@ -77,7 +73,8 @@ impl Standing {
         }
         let parameters: [Parameter<'_>; 2] =
             [(&session.schema_name(), Type::TEXT), (&led, Type::OID_ARRAY)];
-        let rows = session.query(OPERATION, STANDING, &parameters).await?;
+        let sql = STANDING.replace("{trusted}", &is_trusted("n.nspowner", "$2"));
+        let rows = session.query(OPERATION, &sql, &parameters).await?;
         let row = rows.first().ok_or_else(|| unexpected(OPERATION))?;
         Ok(Standing {
             owner: column(row, 0, OPERATION)?,

@@ -1,7 +1,7 @@
 //! What an installation is made of, as a list of statements: the same for `dual init --apply`, which
 //! runs them, and for `dual init --sql`, which prints them. Each can be repeated. Pure text.
 
-use super::common::{common, guarded, no_newer};
+use super::common::{common, guarded, make_schema, no_newer, trust};
 use super::install::SCHEMA_LOCK;
 use super::layout::Layout;
 use crate::schema::{quoted_body, quoted_text};
@@ -13,6 +13,8 @@ pub(super) enum Needs {
     Database,
     /// On the table.
     Table,
+    /// None: it tells by itself what is wrong.
+    Nothing,
 }
 
 /// One statement of an installation.
@@ -33,12 +35,23 @@ impl Layout {
         format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.target)
     }
 
-    /// Makes what capture needs, and takes nothing in yet.
+    /// Makes the schema, before anything is waited for, and sees to it that it can be trusted.
+    pub(in crate::store::postgres) fn begun(&self) -> Vec<Statement> {
+        let database = |sql| Statement { sql, needs: Needs::Database };
+        let checked = Statement { sql: trust(&self.dual, &self.target), needs: Needs::Nothing };
+        vec![
+            database(schema_locked()),
+            database(make_schema(&self.dual)),
+            checked,
+            database(no_newer(&self.dual)),
+        ]
+    }
+
+    /// Makes what capture needs, and takes nothing in yet; after [`Layout::begun`].
     pub(in crate::store::postgres) fn placed(&self) -> Vec<Statement> {
         let table = |sql| Statement { sql, needs: Needs::Table };
         let database = |sql| Statement { sql, needs: Needs::Database };
-        let mut statements = vec![database(schema_locked()), database(no_newer(&self.dual))];
-        statements.push(table(self.locked()));
+        let mut statements = vec![table(self.locked())];
         statements.extend(common(&self.dual).into_iter().map(database));
         let beside = [self.sidecar_ddl(), self.drop_functions(), self.functions(), self.revokes()];
         statements.extend(beside.into_iter().flatten().map(database));

@@ -25,7 +25,7 @@ const BEGUN: &str = "  own := txid_current_if_assigned();
 
 /// The moment of the transaction, in milliseconds since the stamps begin. It is kept in a setting, which
 /// anybody can set: what does not look like one, or lies further ahead than a clock may
-/// ([`crate::stamp::FUTURE_TOLERANCE_MS`]), is not taken, and what is taken is only ever PostgreSQL's.
+/// ([`crate::stamp::FUTURE_TOLERANCE_MS`]) or before the transaction, is not taken, and what is taken is only ever PostgreSQL's.
 fn moment() -> String {
     let now_ms = format!(
         "least(greatest(
@@ -36,7 +36,8 @@ fn moment() -> String {
         "  kept := current_setting('dual.moment', true);
   IF split_part(kept, ':', 1) = own::text AND kept ~ '^[0-9]{{1,20}}:[0-9]{{1,13}}$' THEN
     moment := split_part(kept, ':', 2)::bigint;
-    IF moment > {now_ms} + {allowance} THEN
+    IF moment > {now_ms} + {allowance} OR moment <
+        (date_part('epoch', transaction_timestamp()) * 1000)::bigint - {epoch} THEN
       moment := NULL;
     END IF;
   END IF;
@@ -47,6 +48,7 @@ fn moment() -> String {
   moment := greatest(moment << 22, 16384);
 ",
         allowance = crate::stamp::FUTURE_TOLERANCE_MS,
+        epoch = crate::stamp::EPOCH_UNIX_MS,
     )
 }
 
@@ -160,8 +162,9 @@ impl Layout {
         let mine = rows.map(|rows| self.mine(rows)).unwrap_or_default();
         let body = format!(
             "\n#variable_conflict use_variable\nDECLARE\n  own bigint;\n  kept text;\n\
-             \x20 moment bigint;\n  mine bigint;\nBEGIN\n{BEGUN}BEGIN\n{mine}{moment}{statements}  IF FOUND AND {notifies} THEN\n    \
+             \x20 moment bigint;\n  mine bigint;\nBEGIN\n{BEGUN}BEGIN\n{named}{mine}{moment}{statements}  IF FOUND AND {notifies} THEN\n    \
              PERFORM pg_notify('dual', '');\n  END IF;\n{excused}END;\n  RETURN NULL;\nEND\n",
+            named = self.named(),
             moment = moment(),
             notifies = notifies("moment"),
             excused = self.excused(),
@@ -175,6 +178,20 @@ impl Layout {
              SET enable_nestloop = off SET jit = off AS {body}",
             function = self.function(what),
             body = quoted_body(&body),
+        )
+    }
+
+    /// The functions read the table by its name, with the installer's rights: another relation of that name, in
+    /// which the table's owner can have code run, is none of theirs. (While this is asked and done, the writer's
+    /// lock keeps everybody from renaming.)
+    fn named(&self) -> String {
+        format!(
+            "  IF to_regclass({target}) IS DISTINCT FROM TG_RELID THEN
+    RAISE EXCEPTION 'the table is not {name} any more' USING ERRCODE = '42P01';
+  END IF;
+",
+            target = quoted_text(&self.target),
+            name = self.name.replace('\'', "''").replace('%', "%%"),
         )
     }
 

@@ -7,8 +7,8 @@ use super::prepare::{Planned, plan_known};
 use super::row::{column, unexpected};
 use crate::schema::{Table, quoted, quoted_body, quoted_text};
 use crate::store::postgres::capture::{
-    Layout, On, Right, Standing, USERS_SEQUENCE, given_back, no_newer, not_kept_elsewhere, of_ours,
-    of_users, schema_locked,
+    Layout, On, Right, Standing, USERS_SEQUENCE, given_back, not_kept_elsewhere, noted_runtime,
+    of_ours, of_users,
 };
 use crate::store::postgres::{OURS, Parameter, Session};
 use crate::{Error, Kind, Result};
@@ -45,13 +45,13 @@ pub(crate) async fn script(
     runtime: Option<&str>,
 ) -> Result<String> {
     session.begin_snapshot(OPERATION).await?;
+    let owns_all = is_superuser(session, session.user()).await? == Some(true);
     let role = match runtime {
-        Some(role) => known_role(session, role).await?,
-        None => session.user().to_owned(),
+        Some(role) => Some(known_role(session, role).await?),
+        None => Some(session.user().to_owned()).filter(|_| !owns_all),
     };
     Standing::read(session, tables).await?.trusted(session)?;
-    let (mut statements, mut planned) =
-        (vec![schema_locked(), no_newer(session.schema())], Vec::new());
+    let (mut statements, mut planned) = (Vec::new(), Vec::new());
     for table in tables {
         let known = plan_known(session, table, true).await?;
         if let Some(refusal) = known.plan.shape_refusal(OPERATION) {
@@ -61,6 +61,7 @@ pub(crate) async fn script(
         if known.catalog.table.is_some() {
             not_kept_elsewhere(session, &layout).await?;
         }
+        statements.extend(layout.begun().into_iter().map(|statement| statement.sql));
         statements.extend(known.plan.steps.iter().map(|step| step.statement()));
         statements.extend(layout.placed().into_iter().map(|statement| statement.sql));
         statements.push(layout.mended());
@@ -69,17 +70,22 @@ pub(crate) async fn script(
     }
     let layouts: Vec<&Layout> = planned.iter().map(|(_, _, layout)| layout).collect();
     statements.push(given_back(session.schema(), &layouts));
-    statements.extend(grants(session, &planned, &role).await?);
+    if let Some(role) = &role {
+        statements.extend(grants(session, &planned, role).await?);
+    }
     session.rollback(OPERATION).await?;
     let settings = SETTINGS.map(str::to_owned);
     let all: Vec<String> = settings.into_iter().chain(statements).map(|sql| sql + ";\n").collect();
     Ok(format!(
-        "-- Dual Database in {database:?}, for the role {role:?}, which runs the programs and owns nothing.\n\
+        "-- Dual Database in {database:?}{role}.\n\
          -- For psql, as the role that owns the tables (or is to): all of it or nothing is done, and it\n\
          -- can be run again. (A client other than psql takes it without the next line.)\n\
          \\set ON_ERROR_STOP on\n\
          BEGIN;\n{statements}COMMIT;\n",
         database = session.database(),
+        role = role.map_or(String::new(), |role| {
+            format!(", for the role {role:?}, which runs the programs and owns nothing")
+        }),
         statements = all.concat(),
     ))
 }
@@ -107,17 +113,28 @@ pub(crate) async fn grant(session: &Session, tables: &[Table], role: &str) -> Re
 /// The role as PostgreSQL knows it.
 ///
 /// # Errors
-/// Configuration if it does not.
+/// Configuration if it does not, or if the role is a superuser: that one needs no rights.
 pub(crate) async fn known_role(session: &Session, role: &str) -> Result<String> {
-    let sql = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1::text)";
-    let rows = session.query(OPERATION, sql, &[(&role, Type::TEXT)]).await?;
-    if column(rows.first().ok_or_else(|| unexpected(OPERATION))?, 0, OPERATION)? {
-        return Ok(role.to_owned());
+    let refused =
+        |message, hint| Err(Error::new(Kind::Configuration, OPERATION, message).with_hint(hint));
+    match is_superuser(session, role).await? {
+        Some(false) => Ok(role.to_owned()),
+        Some(true) => refused(
+            format!("{} is a superuser, and needs no rights", quoted(role)),
+            "name the role that the programs connect as, or leave it out",
+        ),
+        None => refused(
+            format!("there is no role {} in PostgreSQL", quoted(role)),
+            "give the name of one as it is, upper and lower case count; CREATE ROLE makes it",
+        ),
     }
-    let message = format!("there is no role {} in PostgreSQL", quoted(role));
-    Err(Error::new(Kind::Configuration, OPERATION, message).with_hint(
-        "give the name of one as it is, upper and lower case count; CREATE ROLE makes it",
-    ))
+}
+
+/// Whether the role is a superuser; `None` if there is none of that name.
+async fn is_superuser(session: &Session, role: &str) -> Result<Option<bool>> {
+    let sql = "SELECT rolsuper FROM pg_roles WHERE rolname = $1::text";
+    let rows = session.query(OPERATION, sql, &[(&role, Type::TEXT)]).await?;
+    rows.first().map(|row| column(row, 0, OPERATION)).transpose()
 }
 
 async fn grants(
@@ -129,6 +146,7 @@ async fn grants(
     let layouts = planned.iter().map(|(_, _, layout)| layout);
     let ours = of_ours(session.schema(), layouts);
     let mut statements: Vec<String> = ours.iter().map(|right| right.granted(&to)).collect();
+    statements.push(noted_runtime(session.schema(), role));
     for (table, Planned { catalog, plan, .. }, _) in planned {
         let found = catalog.table.as_ref();
         let sequence = found.and_then(|found| found.sequence.as_ref());
