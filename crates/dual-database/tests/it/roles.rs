@@ -242,10 +242,26 @@ async fn who_may_not_even_look_prints_what_somebody_else_runs() {
     let [owner, runtime, _] = roles.names();
     let own = roles.database.name();
     roles.sql(&format!(
-        "GRANT CONNECT ON DATABASE {own} TO {runtime}; GRANT USAGE ON SCHEMA public TO {runtime}; \
-         INSERT INTO users (user_id) VALUES (1)"
+        "GRANT CONNECT ON DATABASE {own} TO {runtime}; INSERT INTO users (user_id) VALUES (1)"
     ));
     let stores = roles.stores(&runtime);
+    // The table is there, where the role does not see it, and whatever else it may use.
+    for other in [
+        "",
+        "CREATE SCHEMA other; GRANT ALL ON SCHEMA other TO {runtime}; \
+                       ALTER ROLE {runtime} SET search_path = public, other",
+    ] {
+        roles.sql(&other.replace("{runtime}", &runtime));
+        let error = init::sql(&stores, None).await.unwrap_err();
+        assert!(error.message().contains("\"public\".\"users\" is there"), "{error}");
+        let hint = error.hint().unwrap();
+        assert!(
+            hint.contains(&format!("GRANT USAGE ON SCHEMA \"public\" TO \"{runtime}\"")),
+            "{hint}"
+        );
+    }
+    roles.sql(&format!("ALTER ROLE {runtime} RESET search_path"));
+    roles.sql(&format!("GRANT USAGE ON SCHEMA public TO {runtime}"));
     let script = init::sql(&stores, None).await.unwrap();
     roles.psql(&owner, &script).unwrap();
     init::apply(&stores, init::Joining::default(), PATIENCE).await.unwrap();

@@ -209,8 +209,30 @@ pub fn plan_table(table: &Table, catalog: &Catalog) -> Plan {
 
 fn create(plan: &mut Plan, table: &Table, rights: &Rights) {
     plan.creates = true;
+    let open = |schema: &str| {
+        Some(format!("GRANT USAGE ON SCHEMA {} TO {}", quoted(schema), quoted(&rights.user)))
+    };
+    if let Some((schema, true)) = &rights.closed {
+        plan.target = format!("{}.{}", quoted(schema), quoted(table.name()));
+        let what = format!(
+            "{} is there, in a schema that {} may not use: another table would be made beside it",
+            plan.target,
+            quoted(&rights.user)
+        );
+        plan.shape(None, what, open(schema));
+        return;
+    }
     let Some(schema) = &rights.schema else {
         plan.target = quoted(table.name());
+        if let Some((schema, _)) = &rights.closed {
+            let what = format!(
+                "{} may use no schema of the search_path, such as {}",
+                quoted(&rights.user),
+                quoted(schema)
+            );
+            plan.shape(None, what, open(schema));
+            return;
+        }
         plan.shape(
             None,
             "no schema of the search_path exists in which the table could be made",

@@ -129,6 +129,9 @@ pub struct Rights {
     pub temporary: bool,
     /// `CREATE` on the database.
     pub create_in_database: bool,
+    /// A schema of the search path that this user may not use, so that the path does not lead there; and
+    /// whether something of the table's name is in it. The first with such a thing, else the first.
+    pub closed: Option<(String, bool)>,
 }
 
 /// What the server has of a declared table.
@@ -231,7 +234,14 @@ impl Catalog {
             create_in_schema: get(&row, 3)?,
             temporary: get(&row, 4)?,
             create_in_database: get(&row, 5)?,
+            closed: None,
         };
+        if catalog.table.is_none() {
+            let parameters: [Parameter<'_>; 1] = [(&table.name(), Type::TEXT)];
+            let rows = session.query(OPERATION, CLOSED, &parameters).await?;
+            let closed = rows.first().map(|row| Ok((get(row, 0)?, get(row, 1)?)));
+            catalog.rights.closed = closed.transpose()?;
+        }
         Ok(catalog)
     }
 }
@@ -243,6 +253,14 @@ const LED: &str = "SELECT f.oid, f.schema, set_config('search_path', 'pg_catalog
          CASE WHEN p.path IS NOT NULL THEN current_schema()::text END AS schema \
        FROM (SELECT set_config('search_path', current_setting('dual.path'), true) AS path OFFSET 0) AS p \
        OFFSET 0) AS f";
+
+/// The schemas of the path that are there, and are not open to this user.
+const CLOSED: &str = "SELECT n.nspname::text, EXISTS (SELECT FROM pg_class AS c \
+       WHERE c.relnamespace = n.oid AND c.relname = $1::text) \
+     FROM unnest(string_to_array(replace(current_setting('dual.path'), '\"$user\"', current_user), ',')) \
+       WITH ORDINALITY AS p (name, at) \
+     JOIN pg_namespace AS n ON n.nspname = btrim(p.name, ' \"') \
+     WHERE NOT has_schema_privilege(n.oid, 'USAGE') ORDER BY 2 DESC, p.at LIMIT 1";
 
 /// Result columns are cast to types that every driver knows, so that no second question for a
 /// type is needed.
