@@ -165,6 +165,7 @@ fn passwords_and_values_stand_only_where_they_belong() {
         ))
         .unwrap();
     marked.run(&["init"], 0);
+    marked.run(&["init", "--sql"], 0);
     marked.run(&["init", "--apply"], 0);
     let row =
         |id: u32, more: &str| format!(r#"{{"user_id": {id}, "first_name": "{CELL} новая"{more}}}"#);
@@ -199,6 +200,7 @@ fn passwords_and_values_stand_only_where_they_belong() {
     marked.run(&["sync", "--once"], 1);
     marked.run(&["verify", "--json"], 1);
     marked.run(&["repair", "--prefer", "postgres"], 0);
+    marked.run(&["repair", "--stamps"], 0);
     std::fs::write(
         pair.folder.path().join("users.in"),
         format!(

@@ -16,6 +16,7 @@ use dual_import::{Import, Silent, StoreOutcome, Target, WriteOptions};
 use futures_util::StreamExt;
 
 use crate::api_scene::{Scene, TIMEOUT, Wire};
+use crate::capture_postgres::psql;
 use crate::engine_bytes::in_sql_ascii;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -82,6 +83,9 @@ async fn walk(scene: &Scene<'_>, schema: &str) {
     init::plan(&stores, joining()).await.unwrap();
     init::apply(&stores, joining(), PATIENCE).await.unwrap();
     assert!(init::plan(&stores, joining()).await.unwrap().is_done());
+    // What an administrator runs, who is a superuser.
+    let script = init::sql(&stores, None).await.unwrap();
+    psql(&scene.database, &scene.database.url(), &script).unwrap();
     let db = scene.open().await;
     calls(&db).await;
     outside(
@@ -166,6 +170,8 @@ async fn walk(scene: &Scene<'_>, schema: &str) {
         ),
     );
     db.repair(RepairPreference::Postgres).await.unwrap();
+    outside(scene, "UPDATE dual.side_users SET stamp = 4611686018427387904 WHERE key = 3");
+    db.repair_stamps().await.unwrap();
     let verified = db.verify().await.unwrap();
     assert!(verified.equal, "{verified:?}");
     db.close(PATIENCE).await;
