@@ -118,6 +118,11 @@ impl World {
                     // That PostgreSQL has it proves nothing about the one that is followed
                     // next: pending, it arrives in any case.
                     let changes = statement.changes;
+                    // It was made from what PostgreSQL had, of which the file may lack a half
+                    // until it has compared.
+                    for (key, _) in &changes {
+                        self.taint(*key, true);
+                    }
                     let read =
                         answer.rows.into_iter().filter_map(|(key, was, _)| Some((key, was?)));
                     let read = if changes.len() > 1 { read.collect() } else { Vec::new() };
