@@ -53,8 +53,8 @@ pub async fn run(stores: &Stores, json: bool, arguments: Uninstall) -> Result<Ex
     }
     let removed = uninstall(&stores.postgres, &Limits::default(), &stores.sqlite.path, BUSY).await;
     let exit = match (&removed.postgres, &removed.sqlite) {
-        (Ok(()), Ok(())) => Exit::Done,
-        (Err(_), Err(_)) => return removed.postgres.map(|()| Exit::Done),
+        (Ok(_), Ok(())) => Exit::Done,
+        (Err(_), Err(_)) => return removed.postgres.map(|_| Exit::Done),
         _ => Exit::OneSide,
     };
     output::data(&if json {

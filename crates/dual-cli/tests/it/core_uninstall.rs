@@ -61,3 +61,101 @@ fn what_is_pending_is_not_forgotten_without_being_told() {
     assert_eq!(left(&pair).1, Vec::<Row>::new());
     assert_eq!(pair.sqlite("SELECT user_id FROM users").len(), 2);
 }
+
+#[test]
+fn what_others_have_in_our_schema_stays_and_is_told() {
+    let pair = Pair::new();
+    pair.run(&["init", "--apply"]).ended(0);
+    pair.postgres(
+        "CREATE TABLE dual.mine (id int PRIMARY KEY); INSERT INTO dual.mine VALUES (1); \
+         CREATE TABLE dual.side_effects (id int); CREATE FUNCTION dual.put() RETURNS int \
+           LANGUAGE sql AS 'SELECT 1'; CREATE TYPE dual.mood AS ENUM ('good')",
+    );
+    let document = pair.json(0, &["uninstall", "--yes"]);
+    assert_eq!(document["removed"], json!({ "postgres": true, "sqlite": true }));
+    let left_there = json!([
+        "function dual.put()",
+        "table dual.mine",
+        "table dual.side_effects",
+        "type dual.mood"
+    ]);
+    assert_eq!((&document["was_installed"], &document["left"]), (&json!(true), &left_there));
+    assert_eq!(pair.postgres("SELECT id FROM dual.mine").len(), 1);
+    let ours = "SELECT relname FROM pg_class WHERE relnamespace = 'dual'::regnamespace \
+                AND relkind = 'r' ORDER BY 1";
+    let names: Vec<_> = pair.postgres(ours).into_iter().flatten().flatten().collect();
+    assert_eq!(names, ["mine", "side_effects"]);
+    assert_eq!(left(&pair).1, Vec::<Row>::new());
+    // Not once more among them.
+    let told = pair.run(&["init", "--apply"]).ended(2).stderr;
+    assert!(told.contains("other things than ours"), "{told}");
+    pair.postgres("DROP SCHEMA dual CASCADE");
+    pair.run(&["init", "--apply"]).ended(0);
+    // With names, and where a table of the user's was moved into it.
+    pair.postgres("INSERT INTO users (user_id) VALUES (7); ALTER TABLE users SET SCHEMA dual");
+    let there = format!("{}?options=-csearch_path%3Ddual", pair.database.url());
+    let told = pair.run_to(&there, &["init"]).ended(2).stderr;
+    assert!(told.contains("`dual uninstall` takes ours out of it"), "{told}");
+    let told = pair.run(&["uninstall", "--yes", "--abandon-pending"]).ended(0).stdout;
+    assert_eq!(
+        told,
+        "PostgreSQL: only the tables are left, and what others have in our schema: table dual.users\n\
+         SQLite: only the tables are left\n"
+    );
+    assert_eq!(pair.postgres("SELECT user_id FROM dual.users").len(), 1);
+    // Where nothing is, that is said.
+    pair.postgres("ALTER TABLE dual.users SET SCHEMA public; DROP SCHEMA dual");
+    let told = pair.run(&["uninstall", "--yes", "--abandon-pending"]).ended(0).stdout;
+    assert!(told.starts_with("PostgreSQL: nothing of ours was there\n"), "{told}");
+}
+
+#[test]
+fn what_others_have_made_of_ours_is_not_dropped_with_it() {
+    let pair = Pair::new();
+    pair.run(&["init", "--apply"]).ended(0);
+    for (made, named, dropped) in [
+        ("CREATE VIEW seen AS SELECT key FROM dual.conflict", "view public.seen", "VIEW seen"),
+        (
+            "CREATE TABLE noted (run text REFERENCES dual.import_run)",
+            "table constraint noted_run_fkey on public.noted",
+            "TABLE noted",
+        ),
+        (
+            "CREATE TABLE orders (id int); CREATE TRIGGER also AFTER TRUNCATE ON orders \
+               EXECUTE FUNCTION dual.users_truncated()",
+            "trigger also on public.orders",
+            "TABLE orders",
+        ),
+        (
+            "CREATE FUNCTION of(dual.side_users) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "function public.of(dual.side_users)",
+            "FUNCTION of",
+        ),
+    ] {
+        pair.postgres(made);
+        let before = left(&pair);
+        for words in [&["uninstall", "--yes"][..], &["uninstall", "--yes", "--abandon-pending"]] {
+            let told = pair.run(words).ended(2).stderr;
+            assert!(told.contains(named), "{told}");
+        }
+        assert_eq!(left(&pair), before);
+        pair.postgres(&format!("DROP {dropped}"));
+    }
+    pair.run(&["uninstall", "--yes"]).ended(0);
+    assert_eq!(left(&pair), (vec![], vec![]));
+}
+
+#[test]
+fn who_forgets_the_schema_takes_nothing_away() {
+    let pair = Pair::new();
+    pair.run(&["init", "--apply", "--pg-schema", "kept"]).ended(0);
+    let before = left(&pair);
+    for words in [&["uninstall", "--yes"][..], &["uninstall", "--yes", "--abandon-pending"]] {
+        let told = pair.run(words).ended(2).stderr;
+        assert!(told.contains("installation in the schema \"kept\""), "{told}");
+        assert!(told.contains("--pg-schema"), "{told}");
+    }
+    assert_eq!(left(&pair), before);
+    pair.run(&["uninstall", "--yes", "--pg-schema", "kept"]).ended(0);
+    assert_eq!(left(&pair), (vec![], vec![]));
+}

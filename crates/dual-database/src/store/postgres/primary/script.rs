@@ -8,7 +8,7 @@ use super::row::{column, unexpected};
 use crate::schema::{Table, quoted, quoted_body, quoted_text};
 use crate::store::postgres::capture::{
     Layout, On, Right, Standing, USERS_SEQUENCE, given_back, no_newer, not_kept_elsewhere, of_ours,
-    of_users, schema_locked,
+    of_users, ours_alone, schema_locked,
 };
 use crate::store::postgres::{OURS, Parameter, Session};
 use crate::{Error, Kind, Result};
@@ -49,7 +49,9 @@ pub(crate) async fn script(
         Some(role) => known_role(session, role).await?,
         None => session.user().to_owned(),
     };
-    Standing::read(session, tables).await?.trusted(session)?;
+    let standing = Standing::read(session, tables).await?;
+    standing.kept_nowhere_else(session, tables).await?;
+    standing.trusted(session)?;
     let (mut statements, mut planned) =
         (vec![schema_locked(), no_newer(session.schema())], Vec::new());
     for table in tables {
@@ -61,6 +63,7 @@ pub(crate) async fn script(
         if known.catalog.table.is_some() {
             not_kept_elsewhere(session, &layout).await?;
         }
+        ours_alone(session, table, known.catalog.rights.schema.as_deref()).await?;
         statements.extend(known.plan.steps.iter().map(|step| step.statement()));
         statements.extend(layout.placed().into_iter().map(|statement| statement.sql));
         statements.push(layout.mended());
