@@ -28,7 +28,8 @@ pub use ddl::{KEEP_BEFORE, POLL_SETTINGS};
 pub(super) use grants::{
     On, Right, USERS_SEQUENCE, USERS_TABLE, given_back, is_named_as_ours, of_ours, of_users,
 };
-pub use imports::{has_record_of_imports, make_record_of_imports, may_record_imports};
+pub(crate) use imports::may_record_imports;
+pub use imports::{has_record_of_imports, make_record_of_imports};
 pub(crate) use install::has;
 pub use install::{
     Drift, Entry, Settled, Uninstalled, changed_since, drift, install, keep_before, loose, mend,
