@@ -36,6 +36,10 @@ fn what_an_administrator_runs_is_printed_and_a_role_that_owns_nothing_goes_on() 
     assert!(nobody["error"]["message"].as_str().unwrap().contains("there is no role \"nobody\""));
     pair.run(&["init", "--runtime", &role]).ended(2);
     pair.run(&["init", "--apply", "--sql"]).ended(2);
+    // What the text does not do is not taken for done.
+    for word in ["--rejoin", "--no-copy", "--prefer=sqlite"] {
+        pair.run(&["init", "--sql", word]).ended(2);
+    }
 
     let refused = pair.run_to(&url, &["init", "--apply"]).ended(4).stderr;
     assert!(refused.contains("GRANT"), "{refused}");

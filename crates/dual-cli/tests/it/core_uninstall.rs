@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::core_scene::{Pair, nowhere};
-use crate::scene::Row;
+use crate::core_scene::{Pair, dual, nowhere};
+use crate::scene::{Ran, Row};
 
 /// What there is besides table `users` and what belongs to it.
 fn left(pair: &Pair<'_>) -> (Vec<Row>, Vec<Row>) {
@@ -158,4 +158,37 @@ fn who_forgets_the_schema_takes_nothing_away() {
     assert_eq!(left(&pair), before);
     pair.run(&["uninstall", "--yes", "--pg-schema", "kept"]).ended(0);
     assert_eq!(left(&pair), (vec![], vec![]));
+}
+
+/// The words of the guide, for who has no way to PostgreSQL just then.
+#[test]
+fn a_file_whose_tables_somebody_has_changed_is_made_anew() {
+    let pair = Pair::new();
+    pair.json(0, &["user", "add", r#"{"user_id": 1, "first_name": "one"}"#]);
+    pair.sqlite("UPDATE dual_node SET follow = 'somebody''s'");
+    let ran = pair.run(&["status"]);
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(told.contains("`dual uninstall --file-only --abandon-pending`"), "{told}");
+    let path = pair.path().display().to_string();
+    let of_the_file = |words: &[&str]| {
+        let mut command = dual();
+        command.args(["uninstall", "--file-only", "--sqlite-db-path", &path]).args(words);
+        Ran::of(command.current_dir(pair.folder.path()).output().unwrap())
+    };
+    let asks = of_the_file(&["--yes"]).ended(2).stderr;
+    assert!(asks.contains("--pg-db-url"), "{asks}");
+    let asks = of_the_file(&["--abandon-pending"]).ended(2).stderr;
+    assert!(asks.contains("[y/N]") && !asks.contains("postgresql:"), "{asks}");
+    let done = of_the_file(&["--abandon-pending", "--yes"]).ended(0).stdout;
+    assert_eq!(done, "SQLite: only the tables are left\n");
+    let document = of_the_file(&["--abandon-pending", "--yes", "--json"]).ended(0).json();
+    assert_eq!(document["removed"], json!({ "postgres": false, "sqlite": true }));
+    let (there, here) = left(&pair);
+    assert!(!there.is_empty() && here.is_empty(), "{there:?} {here:?}");
+    pair.sqlite("UPDATE users SET first_name = 'other' WHERE user_id = 1");
+    pair.run(&["init", "--apply"]).ended(0);
+    pair.run(&["verify"]).ended(0);
+    assert_eq!(pair.sqlite("SELECT first_name FROM users"), [[Some("one".into())]]);
+    let conflicts = pair.run(&["conflicts"]).ended(0).stdout;
+    assert!(conflicts.contains("other"), "{conflicts}");
 }

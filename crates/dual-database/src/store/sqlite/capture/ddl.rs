@@ -43,8 +43,7 @@ pub(super) const OF_THE_FILE: [&str; 11] = [
 /// What stands beside the table of that name: the kind of each thing, and its name.
 pub(super) fn made_beside(table: &str) -> Vec<(&'static str, String)> {
     // Triggers first: they stand on the user's table.
-    let mut made: Vec<_> =
-        trigger_names(table).into_iter().map(|name| ("trigger", name)).collect();
+    let mut made: Vec<_> = trigger_names(table).into_iter().map(|name| ("trigger", name)).collect();
     made.push(("table", format!("dual_side_{table}")));
     made.push(("table", format!("dual_look_{table}")));
     made.push(("index", format!("dual_{table}_surrogate")));
