@@ -95,8 +95,8 @@ async fn look(
 ) -> Result<(Plan, Vec<postgres::Plan>)> {
     session.begin_snapshot(OPERATION).await?;
     let standing = capture::Standing::read(session, &stores.sqlite.tables).await?;
-    standing.kept_nowhere_else(session, &stores.sqlite.tables).await?;
     standing.trusted(session)?;
+    standing.kept_nowhere_else(session, &stores.sqlite.tables).await?;
     may_run(session, &stores.sqlite.tables, &standing).await?;
     let file = LocalFile::open(&stores.sqlite)?;
     let bond = bond(session, &file, &stores.sqlite.tables).await?;

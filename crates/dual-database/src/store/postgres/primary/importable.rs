@@ -26,6 +26,7 @@ pub struct Importable {
 pub async fn importable(session: &Session, table: &Table) -> Result<Importable> {
     let tables = std::slice::from_ref(table);
     let standing = Standing::read(session, tables).await?;
+    standing.trusted(session)?;
     standing.kept_nowhere_else(session, tables).await?;
     standing.check(session)?;
     // Which table is tracked is read below: who may not, would take the one to which the path leads.

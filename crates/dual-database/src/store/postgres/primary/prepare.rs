@@ -115,6 +115,7 @@ async fn look(session: &Session, tables: &[Table], making: Making) -> Result<Vec
 
 async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<Vec<Survey>> {
     let standing = Standing::read(session, tables).await?;
+    standing.trusted(session)?;
     standing.kept_nowhere_else(session, tables).await?;
     standing.check(session)?;
     may_run(session, tables, &standing).await?;

@@ -50,8 +50,8 @@ pub(crate) async fn script(
         None => session.user().to_owned(),
     };
     let standing = Standing::read(session, tables).await?;
-    standing.kept_nowhere_else(session, tables).await?;
     standing.trusted(session)?;
+    standing.kept_nowhere_else(session, tables).await?;
     let (mut statements, mut planned) =
         (vec![schema_locked(), no_newer(session.schema())], Vec::new());
     for table in tables {
