@@ -121,9 +121,9 @@ fn what_others_have_made_of_ours_is_not_dropped_with_it() {
             "TABLE noted",
         ),
         (
-            "CREATE TABLE orders (id int); CREATE TRIGGER also AFTER TRUNCATE ON orders \
+            "CREATE TABLE orders (id int); CREATE TRIGGER dual_too AFTER TRUNCATE ON orders \
                EXECUTE FUNCTION dual.users_truncated()",
-            "trigger also on public.orders",
+            "trigger dual_too on public.orders",
             "TABLE orders",
         ),
         (

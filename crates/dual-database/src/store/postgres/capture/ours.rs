@@ -12,8 +12,8 @@ use crate::{Error, Kind, Result};
 const OPERATION: &str = "look at the schema of ours in PostgreSQL";
 
 /// `$1` the schema, `$2` the tables whose functions may stand there without a sidecar. What stands in a
-/// schema depends on it; what goes with a table is not named beside it. Of what depends on ours, what goes with our own tables is ours, and so are
-/// our triggers; a view is known by its rule.
+/// schema depends on it; what goes with a table is not named beside it. Of what depends on ours, what
+/// goes with our own tables is ours, and so are our triggers; a view is known by its rule.
 const FOUND: &str = "WITH space AS (SELECT n.oid FROM pg_namespace AS n WHERE n.nspname = $1::text), \
      known (name, columns) AS (VALUES ('installation', '{one,format,id}'::text[]), \
        ('tracked', '{name,target,triggers,columns}'), ('missed', '{name,reason}'), \
@@ -54,7 +54,8 @@ const FOUND: &str = "WITH space AS (SELECT n.oid FROM pg_namespace AS n WHERE n.
        AND NOT EXISTS (SELECT FROM pg_depend AS e JOIN ours AS i ON (i.class, i.oid) = (e.refclassid, e.refobjid) \
          WHERE (e.classid, e.objid) = (d.classid, d.objid) AND e.deptype IN ('a', 'i')) \
        AND NOT EXISTS (SELECT FROM pg_trigger AS g JOIN functions AS f ON f.oid = g.tgfoid \
-         WHERE d.classid = 'pg_trigger'::regclass AND g.oid = d.objid AND g.tgname LIKE 'dual\\_%')), \
+         WHERE d.classid = 'pg_trigger'::regclass AND g.oid = d.objid \
+         AND g.tgname IN ('dual_inserted', 'dual_updated', 'dual_rekeyed', 'dual_deleted', 'dual_truncated'))), \
      found (kind, class, oid, part) AS (SELECT 'table', 'pg_class'::regclass::oid, oid, 0 FROM tables \
        UNION ALL SELECT 'function', 'pg_proc'::regclass, oid, 0 FROM functions \
        UNION ALL SELECT 'installation', 'pg_class'::regclass, oid, 0 FROM tables WHERE relname = 'installation' \
