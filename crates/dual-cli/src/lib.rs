@@ -83,7 +83,7 @@ async fn execute(global: &Global, command: Command) -> Result<Exit> {
         Command::User(command) => user::run(&stores()?, json, command).await,
         Command::Conflicts(arguments) => conflicts::run(&stores()?, json, arguments).await,
         Command::Quarantine => quarantine::run(&stores()?, json).await,
-        Command::Uninstall(arguments) => uninstall::run(&stores()?, json, arguments).await,
+        Command::Uninstall(arguments) => uninstall::run(global, json, arguments).await,
         #[cfg(feature = "import")]
         Command::Migrate(arguments) => migrate::run(global, *arguments).await,
         #[cfg(feature = "import")]

@@ -6,24 +6,26 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::schema::users;
-use crate::store::postgres::capture::Standing;
-use crate::store::postgres::{self, Limits, Session, Settings};
-use crate::store::sqlite::capture::{self, Layout};
+use crate::store::postgres::capture::{self, Ours, Standing};
+use crate::store::postgres::{Limits, Session, Settings};
+use crate::store::sqlite::capture::{Layout, uninstall as from_connection};
 use crate::store::sqlite::replica::{LOCK, PUSH};
 use crate::store::sqlite::{File, failed};
 use crate::{Error, Kind, Result};
+
+const FROM_SERVER: &str = "uninstall from PostgreSQL";
 
 /// What became of each side. The two do not depend on each other, and a repetition does what
 /// is left.
 #[derive(Debug)]
 pub struct Uninstalled {
     /// PostgreSQL.
-    pub postgres: Result<()>,
+    pub postgres: Result<capture::Uninstalled>,
     /// The file.
     pub sqlite: Result<()>,
 }
 
-/// Drops the schema of ours in PostgreSQL, and what stands beside the tables in the file. What was still
+/// Drops what is ours in PostgreSQL, and what stands beside the tables in the file. What was still
 /// pending is forgotten: exchange before. No program may have the two open as one database, or
 /// it installs everything again.
 pub async fn uninstall(
@@ -55,23 +57,33 @@ pub async fn of_file(path: &Path, busy: Duration) -> Result<()> {
     tokio::task::spawn_blocking(move || from_file(&path, busy)).await.map_err(lost).flatten()
 }
 
-/// Why this role is not to begin, if PostgreSQL can be asked: the schema belongs to another one, or
-/// what is in it is not ours.
+/// Why this role is not to begin, if PostgreSQL can be asked: the schema belongs to another one, what
+/// is in it is not ours, something of others depends on ours; or nothing is there, and the table is kept
+/// by an installation in another schema.
 pub async fn refusal(server: &Settings, limits: &Limits) -> Option<Error> {
-    let operation = "uninstall from PostgreSQL";
     let session = Session::open(server, limits).await.ok()?;
-    session.begin_snapshot(operation).await.ok()?;
-    let standing = Standing::read(&session, &[]).await.ok()?;
-    let ours = standing.is_ours(&session, operation);
-    ours.and_then(|()| standing.owns(&session, operation)).err()
+    session.begin_snapshot(FROM_SERVER).await.ok()?;
+    may_begin(&session).await.err()
 }
 
-async fn from_server(server: &Settings, limits: &Limits) -> Result<()> {
-    let operation = "uninstall from PostgreSQL";
+async fn may_begin(session: &Session) -> Result<()> {
+    let tables = [users()];
+    let standing = Standing::read(session, &[]).await?;
+    standing.is_ours(session, FROM_SERVER)?;
+    let ours = Ours::read(session, &tables).await?;
+    if ours.is_none() {
+        return standing.kept_nowhere_else(session, &tables).await;
+    }
+    standing.owns(session, FROM_SERVER)?;
+    ours.unused(FROM_SERVER)
+}
+
+async fn from_server(server: &Settings, limits: &Limits) -> Result<capture::Uninstalled> {
     let session = Session::open(server, limits).await?;
-    session.begin(operation).await?;
-    postgres::capture::uninstall(&session).await?;
-    session.commit(operation).await
+    session.begin(FROM_SERVER).await?;
+    let done = capture::uninstall(&session, &[users()]).await?;
+    session.commit(FROM_SERVER).await?;
+    Ok(done)
 }
 
 fn from_file(path: &Path, busy: Duration) -> Result<()> {
@@ -85,7 +97,7 @@ fn from_file(path: &Path, busy: Duration) -> Result<()> {
     connection.busy_timeout(busy).map_err(wrap)?;
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrap)?;
-    capture::uninstall(&transaction, &[Layout::new(&users())])?;
+    from_connection(&transaction, &[Layout::new(&users())])?;
     transaction.commit().map_err(wrap)?;
     drop(connection);
     for suffix in [LOCK, PUSH] {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dual_database::error::Result;
-use dual_database::init::{Standing, Stores, exchange, standing};
+use dual_database::init::{Standing, Stores, exchange, standing, tracked_elsewhere};
 use dual_database::schema::Making;
 use dual_database::store::postgres::primary::Pool;
 use dual_database::store::sqlite::capture::settle_adopted;
@@ -74,6 +74,27 @@ impl Import {
                 error.chain()
             ))),
         }
+    }
+
+    /// That the search path leads to `other` instead of the joined table stops nothing, unless the file has
+    /// never met this database: it may mean that one.
+    ///
+    /// # Errors
+    /// Those of [`tracked_elsewhere`].
+    pub(super) fn told_of(
+        &self,
+        other: &str,
+        target: &Target,
+        observer: &dyn Observer,
+    ) -> Result<()> {
+        if standing(&self.stores(target).sqlite) == Standing::Stranger {
+            return Err(tracked_elsewhere(other));
+        }
+        observer.event(Event::Warning(&format!(
+            "the search path leads to {other}, which is another table than the joined one: that one is \
+             used on, and the other one is left alone"
+        )));
+        Ok(())
     }
 
     async fn exchanged<T>(&self, step: Step, work: impl Future<Output = Result<T>>) -> Result<T> {

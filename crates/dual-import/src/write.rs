@@ -168,6 +168,9 @@ impl Import {
             let begin =
                 PostgresLoad::begin(&target.postgres, &target.limits, &self.staging.table, options);
             let mut load = hooked_once(hook, Step::ImportBegin, begin).await?;
+            if let Some(other) = load.shadowed() {
+                self.told_of(other, target, observer)?;
+            }
             self.staging.reject_too_long(load.length_limits()).await?;
             self.check_rejects(max_rejects).await?;
             // A table that is replaced keeps nothing, on neither side.

@@ -11,7 +11,7 @@ pub struct Init {
 
     /// Print what is to be done in PostgreSQL as statements that an administrator can run by psql;
     /// change nothing
-    #[arg(long, group = "does", conflicts_with = "rejoin")]
+    #[arg(long, group = "does", conflicts_with_all = ["rejoin", "prefer", "no_copy"])]
     pub sql: bool,
 
     /// The role that runs the programs and owns nothing: it is granted what it needs, and no more

@@ -7,7 +7,7 @@ use dual_database::uninstall::{of_file, refusal, uninstall};
 use dual_database::{Error, Kind, Result, Store};
 
 use super::{Look, confirm};
-use crate::arguments::Uninstall;
+use crate::arguments::{Global, Uninstall};
 use crate::exit::Exit;
 use crate::output;
 use crate::settings::Stores;
@@ -22,39 +22,30 @@ const BUSY: Duration = Duration::from_secs(10);
 /// # Errors
 /// [`Kind::Configuration`] if it was not confirmed; [`Kind::Unavailable`] if something is
 /// still pending, or if nothing could be removed. Then nothing was changed.
-pub async fn run(stores: &Stores, json: bool, arguments: Uninstall) -> Result<Exit> {
-    if !arguments.file_only
-        && let Some(error) = refusal(&stores.postgres, &Limits::default()).await
-    {
+pub async fn run(global: &Global, json: bool, arguments: Uninstall) -> Result<Exit> {
+    if arguments.file_only {
+        return of_the_file(global, json, arguments).await;
+    }
+    let stores = &Stores::new(global)?;
+    if let Some(error) = refusal(&stores.postgres, &Limits::default()).await {
         return Err(error);
     }
     if !arguments.yes {
-        let path = stores.sqlite.path.display();
-        let question = match arguments.file_only {
-            true => format!(
-                "Take the sidecars and triggers away from {path}? Its tables stay as they are."
-            ),
-            false => format!(
-                "Take the sidecars and triggers away from {} and {path}? Both tables stay as they are; \
-                 every other file of that PostgreSQL stops following, too.",
-                stores.postgres,
-            ),
-        };
+        let question = format!(
+            "Take the sidecars and triggers away from {} and {}? Both tables stay as they are; \
+             every other file of that PostgreSQL stops following, too.",
+            stores.postgres,
+            stores.sqlite.path.display(),
+        );
         confirm("uninstall", &question).await?;
     }
     if !arguments.abandon_pending {
         exchange(stores).await?;
     }
-    if arguments.file_only {
-        of_file(&stores.sqlite.path, BUSY).await?;
-        let document = output::file_uninstalled_document();
-        output::data(if json { &document } else { output::FILE_UNINSTALLED });
-        return Ok(Exit::Done);
-    }
     let removed = uninstall(&stores.postgres, &Limits::default(), &stores.sqlite.path, BUSY).await;
     let exit = match (&removed.postgres, &removed.sqlite) {
-        (Ok(()), Ok(())) => Exit::Done,
-        (Err(_), Err(_)) => return removed.postgres.map(|()| Exit::Done),
+        (Ok(_), Ok(())) => Exit::Done,
+        (Err(_), Err(_)) => return removed.postgres.map(|_| Exit::Done),
         _ => Exit::OneSide,
     };
     output::data(&if json {
@@ -63,6 +54,29 @@ pub async fn run(stores: &Stores, json: bool, arguments: Uninstall) -> Result<Ex
         output::uninstalled_text(&removed)
     });
     Ok(exit)
+}
+
+/// From the file alone; PostgreSQL is asked only for what is pending.
+async fn of_the_file(global: &Global, json: bool, arguments: Uninstall) -> Result<Exit> {
+    let stores = match arguments.abandon_pending {
+        true => None,
+        false => Some(Stores::new(global)?),
+    };
+    let path = Stores::file_alone(global)?.path;
+    if !arguments.yes {
+        let question = format!(
+            "Take the sidecars and triggers away from {}? Its tables stay as they are.",
+            path.display()
+        );
+        confirm("uninstall", &question).await?;
+    }
+    if let Some(stores) = &stores {
+        exchange(stores).await?;
+    }
+    of_file(&path, BUSY).await?;
+    let document = output::file_uninstalled_document();
+    output::data(if json { &document } else { output::FILE_UNINSTALLED });
+    Ok(Exit::Done)
 }
 
 /// After this each side has what the other one has, but for what is in quarantine.

@@ -70,8 +70,7 @@ impl Stores {
             verify_interval = verify_interval.or(file.verify_interval);
         }
         let url = url.ok_or_else(|| missing("--pg-db-url", "DATABASE_URL", "pg_db_url"))?;
-        let path =
-            path.ok_or_else(|| missing("--sqlite-db-path", "DATABASE_PATH", "sqlite_db_path"))?;
+        let path = path.ok_or_else(no_path)?;
         let shaped = |error: Error| match error.hint() {
             Some(_) => error,
             None => error.with_hint(SHAPE),
@@ -82,6 +81,22 @@ impl Stores {
         let sqlite = File { extensions, ..File::look(&path)? };
         let environment = global.environment.clone();
         Ok(Stores { postgres_url: url, environment, postgres, sqlite, verify_interval })
+    }
+
+    /// Where the file is, for who does nothing with PostgreSQL.
+    ///
+    /// # Errors
+    /// As for [`Stores::new`].
+    pub fn file_alone(global: &Global) -> Result<File> {
+        let path = global.sqlite_db_path.clone().filter(|path| !path.as_os_str().is_empty());
+        let path = match (path, &global.config) {
+            (Some(path), None) => path,
+            (path, config) => {
+                let file = SettingsFile::read(config.as_deref())?;
+                path.or(file.sqlite_db_path).ok_or_else(no_path)?
+            }
+        };
+        File::look(&path)
     }
 
     /// Opens both as one database; `opening` says what for.
@@ -110,6 +125,10 @@ impl Stores {
 
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
+}
+
+fn no_path() -> Error {
+    missing("--sqlite-db-path", "DATABASE_PATH", "sqlite_db_path")
 }
 
 fn missing(option: &str, variable: &str, key: &str) -> Error {

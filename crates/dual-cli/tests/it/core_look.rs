@@ -130,3 +130,28 @@ fn what_is_away_is_waited_for_once() {
         assert!(begun.elapsed().as_secs_f32() < 7.5, "{words:?}: {:?}", begun.elapsed());
     }
 }
+
+/// The words of the guide.
+#[test]
+fn stamps_of_the_future_are_counted_and_set_back() {
+    let pair = Pair::new();
+    pair.json(0, &["user", "add", r#"{"user_id": 1, "first_name": "one"}"#]);
+    // PostgreSQL's clock was a year ahead.
+    pair.postgres(
+        "UPDATE dual.side_users SET txid = txid_current(), stamp = \
+         (floor(date_part('epoch', clock_timestamp() + interval '1 year' - timestamptz '2020-01-01Z') \
+         * 1000)::bigint << 22)",
+    );
+    pair.run(&["sync", "--once"]).ended(0);
+    let counted = pair.json(1, &["verify"]);
+    assert_eq!(counted["tables"][0]["ahead_postgres"], 1, "{counted}");
+    assert_eq!(counted["tables"][0]["ahead_sqlite"], 1, "{counted}");
+    pair.run(&["repair", "--stamps"]).ended(0);
+    let sound = pair.json(0, &["verify"]);
+    assert_eq!(sound["tables"][0]["ahead_postgres"], 0, "{sound}");
+    assert_eq!(sound["tables"][0]["ahead_sqlite"], 0, "{sound}");
+    let value = "SELECT first_name FROM users WHERE user_id = 1";
+    assert_eq!(pair.postgres(value), [[Some("one".into())]]);
+    assert_eq!(pair.postgres(value), pair.sqlite(value));
+    pair.json(0, &["repair", "--stamps"]);
+}

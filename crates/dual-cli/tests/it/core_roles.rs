@@ -36,6 +36,10 @@ fn what_an_administrator_runs_is_printed_and_a_role_that_owns_nothing_goes_on() 
     assert!(nobody["error"]["message"].as_str().unwrap().contains("there is no role \"nobody\""));
     pair.run(&["init", "--runtime", &role]).ended(2);
     pair.run(&["init", "--apply", "--sql"]).ended(2);
+    // What the text does not do is not taken for done.
+    for word in ["--rejoin", "--no-copy", "--prefer=sqlite"] {
+        pair.run(&["init", "--sql", word]).ended(2);
+    }
 
     let refused = pair.run_to(&url, &["init", "--apply"]).ended(4).stderr;
     assert!(refused.contains("GRANT"), "{refused}");
@@ -123,4 +127,63 @@ fn two_programs_live_in_one_database_with_a_schema_of_ours_each() {
     second(&["uninstall", "--yes"]).ended(0);
     first(&["user", "delete", "1"]).ended(0);
     first(&["verify"]).ended(0);
+}
+
+#[test]
+fn a_schema_that_is_not_ours_alone_is_refused() {
+    let pair = Pair::new();
+    let at = |schema: &str| format!("{}?options=-csearch_path%3D{schema}", pair.database.url());
+    pair.postgres(&format!(
+        "CREATE SCHEMA app; SET search_path = app; {TABLE}; INSERT INTO users (user_id) VALUES (1); \
+         CREATE SCHEMA bare; CREATE SCHEMA taken; CREATE TYPE taken.\"odd things\" AS ENUM ()"
+    ));
+    for (path, ours, named) in [
+        ("app", "app", "app holds other things than ours"),
+        ("bare", "bare", "bare is where the table users stands or would be made"),
+        ("app", "taken", "type taken.\"odd things\""),
+    ] {
+        for words in [&["init"][..], &["init", "--apply"], &["init", "--sql"]] {
+            let words: Vec<&str> = words.iter().copied().chain(["--pg-schema", ours]).collect();
+            let told = pair.run_to(&at(path), &words).ended(2).stderr;
+            let bare = told.replace(&format!("\"{ours}\" "), &format!("{ours} "));
+            assert!(bare.replace("\"users\"", "users").contains(named), "{words:?}: {told}");
+            assert!(told.contains("name a schema of ours alone"), "{told}");
+        }
+    }
+    let made = "SELECT count(*) FROM pg_class WHERE relname IN ('installation', 'import_run')";
+    assert_eq!(pair.postgres(made)[0][0].as_deref(), Some("0"));
+    // What the hint says works.
+    pair.run_to(&at("app"), &["init", "--apply", "--pg-schema", "ours"]).ended(0);
+    pair.run_to(&at("app"), &["uninstall", "--yes", "--pg-schema", "ours"]).ended(0);
+    assert_eq!(pair.postgres("SELECT user_id FROM app.users").len(), 1);
+}
+
+#[test]
+fn a_role_that_forgets_the_schema_is_told_the_option_and_no_grant() {
+    let pair = Pair::new();
+    let role = format!("runs_{}", pair.database.name());
+    pair.postgres(&format!("{TABLE}; CREATE ROLE {role} LOGIN"));
+    pair.run(&["init", "--apply", "--runtime", &role, "--pg-schema", "kept"]).ended(0);
+    let url = pair.database.url_as(&role, None);
+    pair.run_to(&url, &["user", "add", r#"{"user_id": 1}"#, "--pg-schema", "kept"]).ended(0);
+    for words in [
+        &["init"][..],
+        &["init", "--apply"],
+        &["init", "--sql"],
+        &["status"],
+        &["sync", "--once"],
+        &["verify"],
+        &["repair", "--prefer", "postgres"],
+        &["user", "add", r#"{"user_id": 2}"#],
+        &["uninstall", "--yes"],
+    ] {
+        for url in [&url, &pair.database.url()] {
+            let ran = pair.run_to(url, words);
+            let told = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(told.contains("installation in the schema \"kept\""), "{words:?}: {told}");
+            assert!(!told.contains("GRANT") && !told.contains("--rejoin"), "{words:?}: {told}");
+        }
+    }
+    pair.run(&["uninstall", "--yes", "--pg-schema", "kept"]).ended(0);
+    pair.postgres(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }

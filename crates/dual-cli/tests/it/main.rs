@@ -25,6 +25,7 @@ mod csv;
 mod demo;
 mod docs;
 mod failures;
+mod kept;
 mod layouts;
 mod marks;
 mod proxy;

@@ -96,6 +96,7 @@ async fn look(
     session.begin_snapshot(OPERATION).await?;
     let standing = capture::Standing::read(session, &stores.sqlite.tables).await?;
     standing.trusted(session)?;
+    standing.kept_nowhere_else(session, &stores.sqlite.tables).await?;
     may_run(session, &stores.sqlite.tables, &standing).await?;
     let file = LocalFile::open(&stores.sqlite)?;
     let bond = bond(session, &file, &stores.sqlite.tables).await?;
@@ -187,6 +188,7 @@ async fn remote(session: &Session, table: &Table, bond: Bond) -> Result<(SidePla
     let Planned { plan, catalog, shadowed } = &planned;
     let layout = Layout::new(table, &plan.target).within(session);
     let drift = capture::drift(session, &layout).await?;
+    capture::ours_alone(session, table, catalog.rights.schema.as_deref()).await?;
     if drift != Drift::None && catalog.table.is_some() {
         capture::not_kept_elsewhere(session, &layout).await?;
     }
@@ -212,7 +214,8 @@ async fn remote(session: &Session, table: &Table, bond: Bond) -> Result<(SidePla
 
 /// The file has never met this database, and the table that is tracked there is not the one that it
 /// means: two programs of one name, each with a schema of its own, must not be made one.
-pub(crate) fn tracked_elsewhere(other: &str) -> Error {
+#[must_use]
+pub fn tracked_elsewhere(other: &str) -> Error {
     let message = format!(
         "another table of that name is joined in this database already; here the search path leads to {other}"
     );

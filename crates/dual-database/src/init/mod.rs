@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub use crate::adoption::{
     Bond, ColumnCounts, Joining, Plan, RowCounts, SidePlan, Standing, Stores, TablePlan, plan,
-    standing,
+    standing, tracked_elsewhere,
 };
 
 use crate::adoption::LocalFile;

@@ -50,6 +50,11 @@ impl Link {
         self.session.set_limits(Limits { statement, ..shared.limits });
     }
 
+    /// Until the next step it waits for a statement, and for a lock, as long as that.
+    pub(super) fn set_patience(&mut self, shared: &Shared, patience: Duration) {
+        self.session.set_limits(Limits { statement: patience, lock: patience, ..shared.limits });
+    }
+
     pub(super) fn primary(&self, file: Uuid) -> Primary<'_> {
         Primary { session: &self.session, tables: &self.tables, file }
     }

@@ -19,9 +19,9 @@ impl Rounds {
     pub(super) async fn set_back(&mut self) -> Result<bool> {
         self.abandon();
         self.meet().await?;
+        let mut link = self.take_link(OPERATION)?;
         // Everybody who writes is waited for, and all of the sidecars is gone through.
-        self.patience = LONGEST;
-        let link = self.take_link(OPERATION)?;
+        link.set_patience(&self.shared, LONGEST);
         let primary = self.primary(&link);
         let sent_ms = now_ms();
         let header = primary.header().await?;

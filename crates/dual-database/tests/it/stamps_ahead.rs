@@ -1,11 +1,14 @@
 //! Stamps far in the future: a clock was wrong for a while, or somebody has written them. What they do,
 //! and how a person gets rid of them.
 
+use std::time::Duration;
+
 use dual_database::protocol::SetBack;
 use dual_database::stamp;
 use dual_database::store::postgres::primary::Pool;
 use dual_database::store::postgres::{Session, Settings};
 use dual_database::store::sqlite::replica::{Content, Durability};
+use dual_database::sync::Shared;
 use dual_database::verify::{TableDifference, Verification, compare};
 use throwaway_postgres::shared;
 
@@ -243,11 +246,15 @@ async fn the_file_sets_back_as_the_model_does() {
     assert_eq!(again, 0, "each is met once");
 }
 
-/// Whoever has looked at a stamp of the future writes above it: he is waited for.
+/// Whoever has looked at a stamp of the future writes above it: he is waited for, longer than for any
+/// other lock.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_writes_while_stamps_are_set_back() {
     let scene = Scene::on(shared().unwrap());
-    let [here, _] = two(&scene).await;
+    let [writes, _] = two(&scene).await;
+    let short = |shared: &mut Shared| shared.limits.lock = Duration::from_millis(1);
+    let here = Node::open(&scene.database.url(), writes.path(), short).await;
+    here.sync().await;
     stamped(&scene, "s_balance = AHEAD WHERE key = 1");
     here.sync().await;
     let settings = Settings::parse(&scene.database.url()).unwrap();

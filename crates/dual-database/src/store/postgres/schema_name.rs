@@ -26,7 +26,7 @@ impl SchemaName {
     ///
     /// # Errors
     /// Configuration if PostgreSQL keeps no such name, or keeps it for itself; or if it is `public`,
-    /// which is everybody's: an uninstallation drops the schema.
+    /// which is everybody's: the schema is ours alone.
     pub fn new(name: &str) -> Result<SchemaName> {
         let why = match name {
             "" => Some("it is empty".to_owned()),

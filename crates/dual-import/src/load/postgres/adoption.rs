@@ -2,7 +2,8 @@
 
 use dual_database::error::{Error, Kind, Result};
 use dual_database::schema::{Dialect, Table, quoted, quoted_text};
-use dual_database::store::postgres::capture::{make_record_of_imports, may_record_imports};
+use dual_database::store::postgres::capture::make_record_of_imports;
+use dual_database::store::postgres::primary::{Importable, importable};
 use dual_database::store::postgres::{Catalog, Plan, Session, plan};
 
 use crate::write::WriteOptions;
@@ -13,6 +14,7 @@ pub(super) struct Survey {
     plan: Plan,
     /// The old table, to be dropped.
     old: Option<String>,
+    shadowed: Option<String>,
 }
 
 /// The table as it was made or found.
@@ -32,7 +34,7 @@ impl Survey {
         table: &Table,
         options: WriteOptions,
     ) -> Result<Survey> {
-        let mut catalog = Catalog::read(session, table).await?;
+        let Importable { mut catalog, shadowed } = importable(session, table).await?;
         let mut old = None;
         if options.recreate_tables
             && let Some(found) = catalog.table.take()
@@ -48,8 +50,12 @@ impl Survey {
         if let Some(refusal) = plan.refusal("adopt the table") {
             return Err(refusal);
         }
-        may_record_imports(session, table, &plan.target).await?;
-        Ok(Survey { catalog, plan, old })
+        Ok(Survey { catalog, plan, old, shadowed })
+    }
+
+    /// Another table of that name, to which the search path leads instead of the tracked one.
+    pub(super) fn shadowed(&self) -> Option<&str> {
+        self.shadowed.as_deref()
     }
 
     /// Column positions whose text is limited, with the limit in characters.
@@ -65,7 +71,7 @@ impl Survey {
         table: &Table,
         options: WriteOptions,
     ) -> Result<Adopted> {
-        let Survey { catalog, plan, old } = self;
+        let Survey { catalog, plan, old, .. } = self;
         let (mut target, mut done) = (plan.target, Vec::new());
         if let Some(old) = &old {
             done.push(format!("drop table {}", table.name()));

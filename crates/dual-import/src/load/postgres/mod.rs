@@ -77,6 +77,11 @@ impl PostgresLoad {
         })
     }
 
+    /// Another table of that name, to which the search path leads instead of the tracked one.
+    pub(crate) fn shadowed(&self) -> Option<&str> {
+        self.survey.as_ref().and_then(Survey::shadowed)
+    }
+
     /// The last run that the server knows of.
     pub(crate) fn mark(&self) -> Option<&str> {
         self.mark.as_deref()

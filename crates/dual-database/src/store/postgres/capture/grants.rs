@@ -116,9 +116,9 @@ pub(in crate::store::postgres) fn is_named_as_ours(name: &str) -> bool {
         || called.iter().any(|end| name.ends_with(end))
 }
 
-/// What an import needs of ours.
+/// What an import needs of ours: the record, and which table is tracked.
 pub(super) fn of_import(dual: &str) -> Vec<Right> {
-    vec![of_schema(dual), of_table(dual, IMPORT_RUN)]
+    vec![of_schema(dual), of_table(dual, ("tracked", "SELECT")), of_table(dual, IMPORT_RUN)]
 }
 
 /// What the role needs of everything of ours beside these tables.

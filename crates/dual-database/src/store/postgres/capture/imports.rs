@@ -6,7 +6,6 @@ use super::grants::of_import;
 use super::install::has;
 use super::standing::{Standing, permit};
 use crate::Result;
-use crate::schema::Table;
 use crate::store::postgres::Session;
 
 const RECORD: &str = "import_run";
@@ -19,22 +18,14 @@ pub async fn has_record_of_imports(session: &Session) -> Result<bool> {
     has(session, RECORD).await
 }
 
-/// Whether this role may import into the table, which stands in SQL as `target`: it has the record and may
-/// write in it, or may make one.
+/// Whether this role, if it may not install, may read and write what an import needs of ours.
 ///
 /// # Errors
-/// Access denied, with the statements that give what is lacking; configuration if the schema of ours
-/// is somebody else's; else as for [`Session::query`].
-pub async fn may_record_imports(session: &Session, table: &Table, target: &str) -> Result<()> {
-    let standing = Standing::read(session, std::slice::from_ref(table)).await?;
-    standing.check(session)?;
-    if standing.installs {
-        return Ok(());
-    }
-    permit(session, &of_import(session.schema())).await?;
-    match has(session, RECORD).await? {
+/// Access denied, with the statements that give what is lacking; else as for [`Session::query`].
+pub(crate) async fn may_record_imports(session: &Session, standing: &Standing) -> Result<()> {
+    match standing.installs {
         true => Ok(()),
-        false => Err(standing.for_the_owner(session, target)),
+        false => permit(session, &of_import(session.schema())).await,
     }
 }
 

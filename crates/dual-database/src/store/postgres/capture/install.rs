@@ -7,6 +7,7 @@ use super::common::FORMAT;
 use super::ddl::{KEEP_BEFORE, POLL_SETTINGS};
 use super::grants::given_back;
 use super::layout::Layout;
+use super::ours::Ours;
 use super::settle::Mark;
 use super::standing::Standing;
 use super::statements::{Needs, Statement, schema_locked};
@@ -235,20 +236,41 @@ async fn tracked(session: &Session, layout: &Layout) -> Result<Option<(Fingerpri
     Ok(Some((Fingerprint::read(row, operation)?, column(row, 3, operation)?)))
 }
 
-/// Takes everything away, in the session's transaction: the schema of ours, and with its
-/// functions the triggers. What stays is the user's tables, as they are.
+/// What an uninstallation has found and left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uninstalled {
+    /// There was something of ours.
+    pub was_there: bool,
+    /// What others have in the schema, which stays with it: each after its kind, as it stands in SQL.
+    pub left: Vec<String>,
+}
+
+/// Takes everything of ours away, in the session's transaction: functions, and with them the triggers;
+/// tables; and the schema, if nothing else is in it. What others have stays, wherever it is.
 ///
 /// # Errors
-/// Configuration if what is in the schema is not ours; access denied if this role does not own it; else as
-/// for [`Session::batch`].
-pub async fn uninstall(session: &Session) -> Result<()> {
+/// Configuration if what is in the schema is not ours, or something of others depends on ours; access
+/// denied if this role does not own it; else as for [`Session::batch`].
+pub async fn uninstall(session: &Session, tables: &[Table]) -> Result<Uninstalled> {
     let operation = "uninstall capture from PostgreSQL";
     session.batch(operation, &schema_locked()).await?;
     let standing = Standing::read(session, &[]).await?;
     standing.owns(session, operation)?;
     standing.is_ours(session, operation)?;
-    let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", session.schema());
-    session.batch(operation, &drop).await
+    let ours = Ours::read(session, tables).await?;
+    ours.unused(operation)?;
+    // `DROP TRIGGER` would take the owner of the table. Nothing but our triggers depends on them.
+    if !ours.functions.is_empty() {
+        let drop = format!("DROP FUNCTION {} CASCADE", ours.functions.join(", "));
+        session.batch(operation, &drop).await?;
+    }
+    if !ours.tables.is_empty() {
+        session.batch(operation, &format!("DROP TABLE {}", ours.tables.join(", "))).await?;
+    }
+    if !ours.is_none() && ours.strangers.is_empty() {
+        session.batch(operation, &format!("DROP SCHEMA {}", session.schema())).await?;
+    }
+    Ok(Uninstalled { was_there: !ours.is_none(), left: ours.strangers })
 }
 
 /// Asks the triggers to keep, in this transaction, what they change. To be called before the

@@ -14,6 +14,7 @@ mod grants;
 mod imports;
 mod install;
 mod layout;
+mod ours;
 mod settle;
 mod single;
 mod standing;
@@ -28,16 +29,18 @@ pub(super) use grants::{
     On, Right, USERS_SEQUENCE, USERS_TABLE, given_back, is_named_as_ours, noted_runtime, of_ours,
     of_users,
 };
-pub use imports::{has_record_of_imports, make_record_of_imports, may_record_imports};
+pub(crate) use imports::may_record_imports;
+pub use imports::{has_record_of_imports, make_record_of_imports};
 pub(crate) use install::has;
 pub use install::{
-    Drift, Entry, Settled, changed_since, drift, install, keep_before, loose, mend, mend_all,
-    settle, uninstall,
+    Drift, Entry, Settled, Uninstalled, changed_since, drift, install, keep_before, loose, mend,
+    mend_all, settle, uninstall,
 };
 pub(super) use install::{entry_of, is_renewable, permitted, place, renew};
 pub(super) use layout::EQUALS;
 pub use layout::Layout;
 pub use layout::is_utf8;
+pub(crate) use ours::{Ours, ours_alone};
 pub use settle::{Mark, refusal};
 pub(crate) use standing::{Standing, not_kept_elsewhere, permit};
 pub(super) use statements::schema_locked;

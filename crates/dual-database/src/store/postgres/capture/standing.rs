@@ -60,6 +60,14 @@ const KEPT_IN: &str = "SELECT n.nspname::text FROM pg_trigger AS g \
      JOIN pg_proc AS p ON p.oid = g.tgfoid JOIN pg_namespace AS n ON n.oid = p.pronamespace \
      WHERE g.tgrelid = to_regclass($1) AND g.tgname = 'dual_inserted' AND n.nspname <> $2::text";
 
+/// What helps whose schema is not ours alone.
+pub(super) const ANOTHER: &str = "name a schema of ours alone: --pg-schema, or pg_schema in dual.toml; \
+     one that is not there is made";
+
+/// The name of a table, as it stands in SQL.
+const NAMED: &str = "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class AS c \
+     JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = $1";
+
 impl Standing {
     /// Looks at the schema, and whether its owner can be trusted with these tables; in the session's
     /// transaction. Nothing in the schema is read.
@@ -111,6 +119,29 @@ impl Standing {
             ),
         };
         Err(Error::new(Kind::AccessDenied, OPERATION, message).with_hint(hint))
+    }
+
+    /// Who names no schema, or another one, is told so, and not what it would take to install there: of the
+    /// tables to which the search path leads, if nothing is installed here.
+    ///
+    /// # Errors
+    /// As for [`not_kept_elsewhere`].
+    pub(crate) async fn kept_nowhere_else(
+        &self,
+        session: &Session,
+        tables: &[Table],
+    ) -> Result<()> {
+        if self.is_installed {
+            return Ok(());
+        }
+        for table in tables {
+            let (Some(oid), _) = Catalog::led(session, table).await? else { continue };
+            let rows = session.query(OPERATION, NAMED, &[(&oid, Type::OID)]).await?;
+            if let Some(row) = rows.first() {
+                not_kept(session, &column::<String>(row, 0, OPERATION)?).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What only the owner can mend.
@@ -175,8 +206,7 @@ impl Standing {
             return Ok(());
         }
         let message = format!("the schema {} holds other things than ours", session.schema());
-        Err(Error::new(Kind::Configuration, operation, message)
-            .with_hint("name a schema that is ours alone: dual, unless told"))
+        Err(Error::new(Kind::Configuration, operation, message).with_hint(ANOTHER))
     }
 }
 
@@ -220,12 +250,16 @@ pub(crate) async fn permit(session: &Session, rights: &[Right]) -> Result<()> {
 /// # Errors
 /// Configuration, with the option that leads to the other one.
 pub(crate) async fn not_kept_elsewhere(session: &Session, layout: &Layout) -> Result<()> {
+    not_kept(session, &layout.target).await
+}
+
+async fn not_kept(session: &Session, target: &str) -> Result<()> {
     let parameters: [Parameter<'_>; 2] =
-        [(&layout.target, Type::TEXT), (&session.schema_name(), Type::TEXT)];
+        [(&target, Type::TEXT), (&session.schema_name(), Type::TEXT)];
     let rows = session.query(OPERATION, KEPT_IN, &parameters).await?;
     let Some(row) = rows.first() else { return Ok(()) };
     let other: String = column(row, 0, OPERATION)?;
-    let (target, own) = (&layout.target, session.schema());
+    let own = session.schema();
     let message = format!(
         "{target} is kept by an installation in the schema {}, not in {own}",
         quoted(&other)

@@ -11,6 +11,7 @@ mod epoch;
 mod feed;
 mod gaps;
 mod identity;
+mod importable;
 mod listener;
 mod pool;
 mod prepare;
@@ -35,6 +36,7 @@ use crate::schema::{RowId, Table};
 use crate::stamp::Stamp;
 
 pub(crate) use digest::digest_of;
+pub use importable::{Importable, importable};
 pub use listener::Listener;
 pub use pool::{Pool, Pooled};
 pub use prepare::{Found, Prepared, prepare};

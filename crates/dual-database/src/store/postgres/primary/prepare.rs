@@ -8,8 +8,8 @@ use crate::merge::Defaults;
 use crate::schema::{Column, Making, Role, Table};
 use crate::store::postgres::adopt::plan_table;
 use crate::store::postgres::capture::{
-    Drift, Layout, Standing, drift, install, is_renewable, not_kept_elsewhere, of_ours, permit,
-    renew, schema_locked,
+    Drift, Layout, Standing, drift, install, is_renewable, not_kept_elsewhere, of_ours, ours_alone,
+    permit, renew, schema_locked,
 };
 use crate::store::postgres::{Catalog, Plan, Session, is_confirmed};
 use crate::{Error, Kind, Result, Store};
@@ -115,12 +115,14 @@ async fn look(session: &Session, tables: &[Table], making: Making) -> Result<Vec
 
 async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<Vec<Survey>> {
     let standing = Standing::read(session, tables).await?;
+    standing.trusted(session)?;
+    standing.kept_nowhere_else(session, tables).await?;
     standing.check(session)?;
     may_run(session, tables, &standing).await?;
     let mut surveys = Vec::with_capacity(tables.len());
     for table in tables {
         let asked = making == Making::Everything;
-        let Planned { plan, shadowed, .. } = plan_known(session, table, asked).await?;
+        let Planned { plan, catalog, shadowed } = plan_known(session, table, asked).await?;
         if let Some(refusal) = plan.refusal(OPERATION) {
             return Err(refusal);
         }
@@ -131,6 +133,10 @@ async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<V
             if !standing.installs && !is_renewable(session, &layout).await? {
                 return Err(standing.for_the_owner(session, &layout.target));
             }
+        }
+        // What is installed goes on; to install is refused.
+        if drift == Drift::Absent {
+            ours_alone(session, table, catalog.rights.schema.as_deref()).await?;
         }
         let found = Found { drift, steps: Vec::new(), adopted: 0, shadowed };
         surveys.push(Survey { plan, layout, found, installs: standing.installs });

@@ -8,7 +8,7 @@ use super::row::{column, unexpected};
 use crate::schema::{Table, quoted, quoted_body, quoted_text};
 use crate::store::postgres::capture::{
     Layout, On, Right, Standing, USERS_SEQUENCE, given_back, not_kept_elsewhere, noted_runtime,
-    of_ours, of_users,
+    of_ours, of_users, ours_alone,
 };
 use crate::store::postgres::{OURS, Parameter, Session};
 use crate::{Error, Kind, Result};
@@ -50,7 +50,9 @@ pub(crate) async fn script(
         Some(role) => Some(known_role(session, role).await?),
         None => Some(session.user().to_owned()).filter(|_| !owns_all),
     };
-    Standing::read(session, tables).await?.trusted(session)?;
+    let standing = Standing::read(session, tables).await?;
+    standing.trusted(session)?;
+    standing.kept_nowhere_else(session, tables).await?;
     let (mut statements, mut planned) = (Vec::new(), Vec::new());
     for table in tables {
         let known = plan_known(session, table, true).await?;
@@ -61,6 +63,7 @@ pub(crate) async fn script(
         if known.catalog.table.is_some() {
             not_kept_elsewhere(session, &layout).await?;
         }
+        ours_alone(session, table, known.catalog.rights.schema.as_deref()).await?;
         statements.extend(layout.begun().into_iter().map(|statement| statement.sql));
         statements.extend(known.plan.steps.iter().map(|step| step.statement()));
         statements.extend(layout.placed().into_iter().map(|statement| statement.sql));

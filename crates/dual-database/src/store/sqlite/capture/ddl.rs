@@ -40,18 +40,15 @@ pub(super) const OF_THE_FILE: [&str; 11] = [
     "dual_import_run",
 ];
 
-/// What takes everything away that stands beside the table of that name.
-pub(super) fn drops_of(table: &str) -> Vec<String> {
-    let drop =
-        |what: &str, name: &str| format!("DROP {what} IF EXISTS {}", crate::schema::quoted(name));
+/// What stands beside the table of that name: the kind of each thing, and its name.
+pub(super) fn made_beside(table: &str) -> Vec<(&'static str, String)> {
     // Triggers first: they stand on the user's table.
-    let mut drops: Vec<String> =
-        trigger_names(table).iter().map(|name| drop("TRIGGER", name)).collect();
-    drops.push(drop("TABLE", &format!("dual_side_{table}")));
-    drops.push(drop("TABLE", &format!("dual_look_{table}")));
-    drops.push(drop("INDEX", &format!("dual_{table}_surrogate")));
-    drops.push(drop("INDEX", &format!("dual_{table}_keyless")));
-    drops
+    let mut made: Vec<_> = trigger_names(table).into_iter().map(|name| ("trigger", name)).collect();
+    made.push(("table", format!("dual_side_{table}")));
+    made.push(("table", format!("dual_look_{table}")));
+    made.push(("index", format!("dual_{table}_surrogate")));
+    made.push(("index", format!("dual_{table}_keyless")));
+    made
 }
 
 impl Layout {
@@ -130,12 +127,6 @@ impl Layout {
             sidecar = self.sidecar,
             key = self.key,
         )
-    }
-
-    /// What takes everything of this table away.
-    #[must_use]
-    pub fn drops(&self) -> Vec<String> {
-        drops_of(self.name)
     }
 
     /// The index over a surrogate that the table does not index itself.

@@ -4,7 +4,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::ddl::{COMMON, FORMAT, OF_THE_FILE, drops_of};
+use super::ddl::{COMMON, FORMAT, OF_THE_FILE, made_beside};
 use super::layout::{Layout, Unique};
 use crate::protocol::reconcile::Loose;
 use crate::schema::{Column, Role, Table};
@@ -170,18 +170,28 @@ pub fn tracked_columns<'t>(
 /// Those of [`failed`].
 pub fn uninstall(connection: &Connection, layouts: &[Layout]) -> Result<()> {
     let wrap = |cause| failed("uninstall capture from SQLite", cause);
-    let mut statements: Vec<String> = layouts.iter().flat_map(Layout::drops).collect();
-    statements.extend(installed(connection).map_err(wrap)?.iter().flat_map(|name| drops_of(name)));
-    statements.extend(OF_THE_FILE.map(|t| format!("DROP TABLE IF EXISTS {t}")));
-    for statement in &mut statements {
-        // Somebody has put a view in its place.
-        let name = statement.rsplit(' ').next().unwrap_or_default().trim_matches('"');
-        let is_view = "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = ?1";
-        if connection.prepare(is_view).and_then(|mut look| look.exists([name])).map_err(wrap)? {
-            *statement = statement.replacen("DROP TABLE", "DROP VIEW", 1);
+    let mut made: Vec<(&str, String)> =
+        layouts.iter().flat_map(|layout| made_beside(layout.name)).collect();
+    made.extend(installed(connection).map_err(wrap)?.iter().flat_map(|name| made_beside(name)));
+    made.extend(OF_THE_FILE.map(|name| ("table", name.to_owned())));
+    for (kind, name) in made {
+        for (is, name) in called(connection, &name).map_err(wrap)? {
+            // A view or an index in the place of a table of ours would keep it from being made again.
+            if is == kind || kind == "table" && is != "trigger" {
+                let drop = format!("DROP {is} {}", crate::schema::quoted(&name));
+                connection.execute_batch(&drop).map_err(wrap)?;
+            }
         }
     }
-    connection.execute_batch(&statements.join(";")).map_err(wrap)
+    Ok(())
+}
+
+/// What has that name: its kind, and its name as it is written.
+fn called(connection: &Connection, name: &str) -> rusqlite::Result<Vec<(String, String)>> {
+    connection
+        .prepare_cached("SELECT type, name FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE")?
+        .query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
 }
 
 /// The names of the tables that capture was installed for, by the list and by what stands there: the
