@@ -26,7 +26,7 @@ mod pending;
 
 use std::cmp::Ordering;
 
-pub use change::{Admission, Change, Defaults, admit, misses_none, written};
+pub use change::{Admission, Change, Defaults, admit, has_what_was_read, misses_none, written};
 pub use conflict::{Conflict, RegisterId, conflicts, overwritten};
 pub use pending::{Absorbed, Bases, Tracked};
 

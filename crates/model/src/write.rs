@@ -1,6 +1,6 @@
 //! The library's calls: PostgreSQL in one round trip, then the file, then the answer.
 
-use dual_database::merge::{Change, Tracked, Version, misses_none};
+use dual_database::merge::{Change, Tracked, Version, has_what_was_read};
 use dual_database::protocol::Follow;
 use dual_database::value::Value;
 
@@ -118,11 +118,6 @@ impl World {
                     // That PostgreSQL has it proves nothing about the one that is followed
                     // next: pending, it arrives in any case.
                     let changes = statement.changes;
-                    // It was made from what PostgreSQL had, of which the file may lack a half
-                    // until it has compared.
-                    for (key, _) in &changes {
-                        self.taint(*key, true);
-                    }
                     let read =
                         answer.rows.into_iter().filter_map(|(key, was, _)| Some((key, was?)));
                     let read = if changes.len() > 1 { read.collect() } else { Vec::new() };
@@ -202,7 +197,10 @@ impl World {
         self.mend(file, &mut before, |key, loaded| loaded && is_here(key));
         self.files[file].commit(before.clone(), false);
         let mut content = before.clone();
-        let misses = read.iter().any(|(key, row)| !misses_none(before.version(*key), Some(row)));
+        let now_ms = self.processes[index].clock.unix_ms();
+        let misses = read
+            .iter()
+            .any(|(key, row)| !has_what_was_read(before.version(*key), Some(row), now_ms));
         if misses && !self.traps.has(Trap::FallbackWithoutPrevious) {
             return;
         }

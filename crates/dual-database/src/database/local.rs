@@ -3,7 +3,7 @@
 use super::core::propose;
 use super::plan::{Plan, conflict, named, refusal};
 use super::record::Record;
-use crate::merge::{Change, Tracked, Version, misses_none};
+use crate::merge::{Change, Tracked, Version, has_what_was_read};
 use crate::protocol::Quarantined;
 use crate::protocol::{Break, Follow};
 use crate::schema::RowId;
@@ -200,18 +200,20 @@ fn is_as_read(row: Option<&Version>, read: Option<&Version>) -> bool {
 }
 
 /// PostgreSQL may have it: the same changes under the same stamp, so that pushing them is a
-/// no-op if it has. `reads` are what they were computed from. `None` if the file cannot tell:
+/// no-op if it has. `reads` are what they were computed from, `now_ms` is the clock's. `None` if the file cannot tell:
 /// it lacks what was read or changed, or has moved past the stamp meanwhile.
 pub(super) fn alone_as_sent(
     content: &Content<'_>,
     sent: &Sent,
     reads: &[(RowId, Option<Version>)],
+    now_ms: i64,
 ) -> Result<Option<Rows>> {
     let befores =
         sent.changes.iter().map(|(id, _)| content.row(*id)).collect::<Result<Vec<_>>>()?;
     for (id, read) in reads {
         let row = content.row(*id)?;
-        if !misses_none(row.as_ref().map(|row| &row.tracked.version), read.as_ref()) {
+        let local = row.as_ref().map(|row| &row.tracked.version);
+        if !has_what_was_read(local, read.as_ref(), now_ms) {
             return Ok(None);
         }
     }

@@ -275,8 +275,10 @@ impl Core {
                     rows => rows.iter().map(|row| (row.row.id, row.previous.clone())).collect(),
                 };
                 let reads = previous(&answer);
-                let work =
-                    move |content: &Content<'_>| local::alone_as_sent(content, &sent, &reads);
+                let now_ms = self.shared.clock().unix_ms();
+                let work = move |content: &Content<'_>| {
+                    local::alone_as_sent(content, &sent, &reads, now_ms)
+                };
                 let step = Some(Step::Resume);
                 let taken = self.change_file(plan.operation, step, Durability::Full, work).await;
                 self.notify();
@@ -390,7 +392,9 @@ impl Core {
         cause: Error,
     ) -> Result<Written<Rows>> {
         let reads = plan.reads.clone();
-        let work = move |content: &Content<'_>| local::alone_as_sent(content, &sent, &reads);
+        let now_ms = self.shared.clock().unix_ms();
+        let work =
+            move |content: &Content<'_>| local::alone_as_sent(content, &sent, &reads, now_ms);
         let step = Some(Step::Resume);
         let taken = self.change_file(plan.operation, step, Durability::Full, work).await;
         self.notify();

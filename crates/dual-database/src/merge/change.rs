@@ -168,6 +168,24 @@ pub fn misses_none(local: Option<&Version>, previous: Option<&Version>) -> bool 
     }
 }
 
+/// Whether a file may take the fall-back of a transaction that read this row at PostgreSQL: only if it
+/// [misses none](misses_none) of it. A stamp of the future in the file, by the clock that shows
+/// `now_unix_ms`, is above everything, and says nothing about what the file has seen.
+#[must_use]
+pub fn has_what_was_read(
+    local: Option<&Version>,
+    read: Option<&Version>,
+    now_unix_ms: i64,
+) -> bool {
+    let of_the_future = |local: Stamp, read: Stamp| local != read && local.is_ahead_of(now_unix_ms);
+    misses_none(local, read)
+        && !local.zip(read).is_some_and(|(local, read)| {
+            of_the_future(local.live.stamp, read.live.stamp)
+                || (0..read.columns.len())
+                    .any(|column| of_the_future(local.stamp_of(column), read.stamp_of(column)))
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +199,19 @@ mod tests {
 
     fn defaults() -> Defaults {
         Defaults::new(vec![Value::Null, Value::Text("registered".into())])
+    }
+
+    #[test]
+    fn a_stamp_of_the_future_has_seen_nothing() {
+        let row = |stamp: Stamp| written(None, &insert("x"), stamp, Stamp::ZERO, &defaults());
+        let (read, year) = (row(at(5)), 365 * 24 * 3_600_000);
+        let has = |local: &Version| has_what_was_read(Some(local), Some(&read), NOW);
+        assert!(has(&read) && has(&row(at(6))) && !has(&row(at(4))));
+        assert!(!has(&row(at(year))));
+        assert!(misses_none(Some(&row(at(year))), Some(&read)));
+        // What was read there, the future and all, has been seen.
+        let read = row(at(year));
+        assert!(has_what_was_read(Some(&read), Some(&read), NOW));
     }
 
     fn insert(name: &str) -> Change {

@@ -61,6 +61,8 @@ fn every_mistake_is_noticed() {
 fn seeds_that_once_broke_a_promise_keep_it() {
     assert_eq!(run(29_914, None).violation, None);
     assert_eq!(run(38_000, None).violation, None);
+    // A stamp of the future in the file hid that it had not seen what a transaction had read.
+    assert_eq!(run(74_386, None).violation, None);
     assert_eq!(run(290_049, None).violation, None);
     assert_eq!(run(400_350, None).violation, None);
     assert_eq!(run(404_899, None).violation, None);
