@@ -207,7 +207,8 @@ async fn a_right_that_is_taken_away_from_a_running_program_is_told_and_given_bac
     let roles = Roles::on(shared().unwrap());
     let [owner, runtime, _] = roles.names();
     roles.psql(&owner, &roles.script().await).unwrap();
-    let db = roles.builder(&runtime).open().await.unwrap();
+    // A synchroniser, which needs not every right that a call needs, would find PostgreSQL up again.
+    let db = roles.builder(&runtime).background(false).open().await.unwrap();
     drop(db.add_user(&name("ours").user_id(1)).await.unwrap());
     quiet(&db).await;
     for (right, told) in [
