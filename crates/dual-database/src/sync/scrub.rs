@@ -64,6 +64,8 @@ impl Rounds {
         let looked = look(&sides, &state, suspect).await;
         drop(replica);
         self.put_link(link);
+        // What has failed is told as failing until it is done: soon, and not at the pace of a pass.
+        let pause = if looked.is_ok() { pause } else { PAUSE };
         self.scrubber.due = Some(Instant::now() + pause);
         match looked? {
             Looked::Again(part, looks) => {
