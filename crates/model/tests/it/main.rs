@@ -9,7 +9,7 @@ fn rare(trap: Trap) -> u64 {
     match trap {
         Trap::NoToken => 400,
         Trap::NoRelations => 800,
-        Trap::WriteBeforePush => 1_800,
+        Trap::WriteBeforePush => 3_500,
         Trap::StaleTokenIsALoss => 300,
         Trap::PlusOne => 6_300,
         Trap::DriftUnnoticed => 8_100,
@@ -21,7 +21,7 @@ fn rare(trap: Trap) -> u64 {
         Trap::PushUnlooked => 49_100,
         Trap::AnswerAfterFeed => 58_500,
         Trap::PastTokenIsACopys => 66_500,
-        Trap::StaleOffset => 19_700,
+        Trap::StaleOffset => 77_300,
         _ => 0,
     }
 }
