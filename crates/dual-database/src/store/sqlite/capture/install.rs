@@ -293,7 +293,8 @@ fn fingerprint(connection: &Connection, layout: &Layout) -> Result<(String, Stri
                 "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?1 \
                  AND tbl_name = ?2 COLLATE NOCASE",
                 [name.as_str(), layout.name],
-                |row| row.get(0),
+                // Damaged text is no text of ours.
+                |row| Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned()),
             )
             .optional()
             .map_err(wrap)?;
