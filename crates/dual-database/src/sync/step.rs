@@ -108,7 +108,7 @@ steps! {
         Resume on Sqlite as "write what was sent",
     }
 
-    /// Those of an import, as `import/load/DESIGN.md` has them.
+    /// Those of an import, as `crates/dual-import/src/load/DESIGN.md` has them.
     IMPORT {
         /// Exchanges what is pending in stores that are one database already.
         ImportSettle on Postgres as "import: exchange before",
