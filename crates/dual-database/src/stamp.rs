@@ -106,7 +106,13 @@ impl Stamp {
     #[must_use]
     pub fn next(self, writer: Writer) -> Stamp {
         let tick = ((self.0 >> WRITER_BITS) + 1).min(MAX_TICK);
-        Stamp((tick << WRITER_BITS) | i64::from(writer.0))
+        Stamp(tick << WRITER_BITS).of(writer)
+    }
+
+    /// The stamp of the same moment with the number of `writer`.
+    #[must_use]
+    pub fn of(self, writer: Writer) -> Stamp {
+        Stamp((self.0 & !i64::from(Writer::MAX.0)) | i64::from(writer.0))
     }
 
     /// The bound above which this stamp, and nothing older, counts as unseen; of no use as a stamp.

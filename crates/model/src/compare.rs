@@ -69,7 +69,8 @@ impl World {
         self.check_uncaptured(&asked, &content, &poll, cause);
         self.files[file].commit(content.clone(), true);
         let (follow, upto) = (content.follow, content.seq);
-        Step::Next(Box::new(Round::Give { poll, batch: Batch { rows, upto, stale: None }, follow }))
+        let batch = Batch { rows, upto, stale: None, followed: poll.epoch };
+        Step::Next(Box::new(Round::Give { poll, batch, follow }))
     }
 
     /// What has two values under one stamp is settled in the file, under a stamp of its own, and

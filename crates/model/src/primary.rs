@@ -93,6 +93,7 @@ pub enum Refusal {
 pub struct Poll {
     pub epoch: Epoch,
     pub snapshot: Snapshot,
+    pub now: i64,
     pub horizon: Stamp,
     pub purged: Option<u64>,
     pub rows: BTreeMap<Key, Row>,
@@ -452,6 +453,7 @@ impl Primary {
         Poll {
             epoch: self.epoch(file),
             snapshot: Snapshot::new(self.next_txid, self.open.keys().copied().collect()),
+            now: self.now,
             horizon: self.data.horizon,
             purged: self.data.purged,
             drifted: self.data.drifted,

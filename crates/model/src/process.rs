@@ -45,6 +45,8 @@ pub struct Batch {
     pub rows: BTreeMap<Key, Tracked>,
     pub upto: u64,
     pub stale: Option<BTreeMap<Key, Version>>,
+    /// The server for which it was read.
+    pub followed: Epoch,
 }
 
 /// Where a round of the synchroniser stands.

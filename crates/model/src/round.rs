@@ -132,10 +132,13 @@ impl World {
             }
             Round::Push(batch) => {
                 let writer = self.processes[index].clock.writer();
-                let Follow::Following { epoch, .. } = &self.files[file].now.follow else {
-                    return Step::End(Outcome::More);
-                };
                 let (stale, truth) = (batch.stale.as_ref(), &mut self.truth);
+                let epoch = match &self.files[file].now.follow {
+                    Follow::Following { epoch, .. } if self.traps.has(Trap::PushReadForAnother) => {
+                        epoch
+                    }
+                    _ => &batch.followed,
+                };
                 match self.primary.push(&batch.rows, writer, stale, None, epoch, truth) {
                     Err(Refusal::Ahead) => self.refused_as_ahead(),
                     Err(Refusal::OtherEpoch) => {
@@ -284,11 +287,11 @@ impl World {
             self.mend_file(file);
             content = self.files[file].now.clone();
         }
-        match content.follow {
+        let followed = match content.follow {
             Follow::Reconciling { .. } => return Step::Next(Box::new(Round::Compare)),
             Follow::Held { .. } => return Step::End(Outcome::Idle),
-            Follow::Following { .. } => {}
-        }
+            Follow::Following { epoch, .. } => epoch,
+        };
         let rows = content.pending();
         let upto = content.seq;
         if rows.is_empty() {
@@ -298,7 +301,7 @@ impl World {
             let version = |key: &Key| self.primary.version(*key).map(|row| (*key, row.clone()));
             rows.keys().filter_map(version).collect::<BTreeMap<_, _>>()
         });
-        let batch = Batch { rows, upto, stale };
+        let batch = Batch { rows, upto, stale, followed };
         if self.traps.has(Trap::PushedBeforeCommit) {
             self.acknowledge(&mut content, &batch, &Pushed::default());
         }
@@ -424,8 +427,11 @@ impl World {
             self.taint(*key, met);
             logged |= met;
         }
-        content.horizon = content.horizon.max(poll.horizon);
-        let horizon = content.horizon;
+        // One from the future is somebody's hand, and the file's own may be.
+        let is_passed =
+            !poll.horizon.is_ahead_of(poll.now) || self.traps.has(Trap::HorizonBelieved);
+        let horizon = if is_passed { poll.horizon } else { content.horizon };
+        content.horizon = content.horizon.max(horizon);
         content
             .rows
             .retain(|_, row| row.tracked.bases.any() || !purgeable(&row.tracked.version, horizon));

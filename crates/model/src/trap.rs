@@ -110,6 +110,12 @@ traps! {
     ClockAlone = "clock-alone",
     /// Stamps of the future are set back at PostgreSQL only.
     SetBackThereOnly = "set-back-there-only",
+    /// A file forgets its tombstones by a purge horizon that lies in the future.
+    HorizonBelieved = "horizon-believed",
+    /// What was read before both sides were compared is pushed to the server that is followed since.
+    PushReadForAnother = "push-read-for-another",
+    /// All files set back to one stamp.
+    SetBackSharesAStamp = "set-back-shares-a-stamp",
     /// What is pending in a file is set back like anything else.
     SetBackTakesPending = "set-back-takes-pending",
     /// PostgreSQL gives what is pushed a stamp of its own.

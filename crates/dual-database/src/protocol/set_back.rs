@@ -27,9 +27,10 @@ pub struct Ahead {
 /// let one = SetBack::at(7, now, Stamp::ZERO);
 /// let future = Stamp::at(now + 86_400_000, Writer::MAX);
 /// assert_eq!(one.there(future), one.stamp);
-/// assert!(!one.stamp.is_ahead_of(now) && one.here(future) < one.stamp);
+/// let file = Writer::new(7).unwrap();
+/// assert!(!one.stamp.is_ahead_of(now) && one.here(future, file) < one.stamp);
 /// let sound = Stamp::at(now + 60_000, Writer::MAX);
-/// assert_eq!((one.there(sound), one.here(sound)), (sound, sound));
+/// assert_eq!((one.there(sound), one.here(sound, file)), (sound, sound));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetBack {
@@ -47,8 +48,9 @@ impl SetBack {
     #[must_use]
     pub fn at(id: u128, now_unix_ms: i64, highest: Stamp) -> SetBack {
         let limit = SetBack::limit(now_unix_ms);
-        let stamp = Stamp::at(now_unix_ms, Writer::POSTGRES).max(highest).next(Writer::POSTGRES);
-        SetBack { id, limit, stamp }
+        // Two above: the one between is the files'.
+        let above = Stamp::at(now_unix_ms, Writer::POSTGRES).max(highest).next(Writer::POSTGRES);
+        SetBack { id, limit, stamp: above.next(Writer::POSTGRES) }
     }
 
     /// The highest stamp that is not ahead of a clock that shows `now_unix_ms`.
@@ -64,11 +66,24 @@ impl SetBack {
         if stamp > self.limit { self.stamp } else { stamp }
     }
 
-    /// A stamp in a file of what PostgreSQL once had: below what PostgreSQL's is set back to, because
-    /// nothing tells whether it was the same one; above all of which PostgreSQL may have nothing else.
+    /// A stamp in a file, whose number is `file`, of what PostgreSQL once had: below what PostgreSQL's is
+    /// set back to, because nothing tells whether it was the same one; above all of which PostgreSQL may
+    /// have nothing else. With the file's own number: two files may have had two stamps of the future,
+    /// of which PostgreSQL has lost either.
     #[must_use]
-    pub fn here(&self, stamp: Stamp) -> Stamp {
-        if stamp > self.limit { self.stamp.just_below() } else { stamp }
+    pub fn here(&self, stamp: Stamp, file: Writer) -> Stamp {
+        if stamp > self.limit { self.between(file) } else { stamp }
+    }
+
+    /// What something pending in a file has replaced: below what any file's is set back to, and so not
+    /// taken for it.
+    #[must_use]
+    pub fn base(&self, base: Stamp) -> Stamp {
+        if base > self.limit { self.between(Writer::POSTGRES) } else { base }
+    }
+
+    fn between(&self, writer: Writer) -> Stamp {
+        self.stamp.just_below().of(writer)
     }
 
     /// The purge horizon, on either side. One from the future tells nothing of what was purged but that it
@@ -97,16 +112,16 @@ impl SetBack {
         if base > self.limit { self.stamp.next(stamp.writer()) } else { stamp }
     }
 
-    /// A file's row, set back.
+    /// A row of the file whose number is `file`, set back.
     #[must_use]
-    pub fn tracked(&self, row: &Tracked) -> Tracked {
+    pub fn tracked(&self, row: &Tracked, file: Writer) -> Tracked {
         let mut row = row.clone();
         let settle = |stamp: &mut Stamp, base: Option<&mut Stamp>| match base {
             Some(base) => {
                 *stamp = self.pending(*stamp, *base);
-                *base = self.here(*base);
+                *base = self.base(*base);
             }
-            None => *stamp = self.here(*stamp),
+            None => *stamp = self.here(*stamp, file),
         };
         settle(&mut row.version.live.stamp, row.bases.live.as_mut());
         for (at, column) in row.version.columns.iter_mut().enumerate() {
@@ -143,7 +158,12 @@ mod tests {
     fn what_was_sound_keeps_its_order_and_lies_below() {
         let one = SetBack::at(1, NOW, at(30_000));
         assert!(one.there(at(30_000)) < one.stamp && one.stamp < at(31_000));
-        assert!(one.here(at(90_000)) > at(30_000) && one.here(at(90_000)) < one.there(at(90_000)));
+        let file = Writer::new(7).unwrap();
+        let highest = Stamp::at(NOW + 30_000, Writer::MAX);
+        let one = SetBack::at(1, NOW, highest);
+        let here = one.here(at(90_000), file);
+        assert!(one.base(at(90_000)) > highest && here > one.base(at(90_000)));
+        assert!(here < one.there(at(90_000)) && one.here(at(90_000), Writer::MAX) != here);
         assert_eq!(one.horizon(at(-5)), at(-5));
     }
 
@@ -156,8 +176,9 @@ mod tests {
             columns: vec![column(90_000), column(95_000), column(-5), column(99_000)],
         };
         let bases = Bases { live: None, columns: vec![None, Some(at(90_000)), None, Some(at(0))] };
-        let row = one.tracked(&Tracked { version, bases });
-        let below = one.stamp.just_below();
+        let file = Writer::new(7).unwrap();
+        let row = one.tracked(&Tracked { version, bases }, file);
+        let below = one.here(at(90_000), file);
         assert_eq!(row.version.live.stamp, below);
         assert_eq!(
             row.version.columns,
@@ -168,7 +189,7 @@ mod tests {
                 column(99_000)
             ]
         );
-        assert_eq!(row.bases.columns, [None, Some(below), None, Some(at(0))]);
+        assert_eq!(row.bases.columns, [None, Some(one.base(at(90_000))), None, Some(at(0))]);
         assert!(row.is_refused_as_ahead(NOW), "by the clock of its process");
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Comparison {
     /// From where the file follows afterwards.
     snapshot: Snapshot,
     horizon: Stamp,
+    /// The horizon up to which the file forgets tombstones.
+    passed_horizon: Option<Stamp>,
     /// The file's position as it began: what was pending up to here has been given at the end.
     upto: i64,
     /// The generation of the file that it began with.
@@ -101,6 +103,7 @@ impl Rounds {
             state: node.follow,
             cause,
             epoch: header.epoch,
+            passed_horizon: header.passed_horizon(),
             snapshot: header.snapshot,
             horizon: header.horizon,
             upto: node.seq,
@@ -130,6 +133,7 @@ impl Rounds {
         }
         comparison.epoch = header.epoch;
         comparison.horizon = header.horizon;
+        comparison.passed_horizon = header.passed_horizon();
         comparison.there = range.rows;
         comparison.there_end = range.end;
         Flow::to(RoundState::ReadHere(comparison))
@@ -270,9 +274,10 @@ impl Rounds {
                 node.follow = follow(&node.follow, Event::Reconciled { epoch, snapshot })?;
                 node.pushed = node.pushed.max(comparison.upto);
                 node.held_from = None;
-                node.horizon = node.horizon.max(comparison.horizon);
                 content.set_node(&node)?;
-                content.purge(node.horizon)?;
+                if let Some(horizon) = comparison.passed_horizon {
+                    content.purge(horizon)?;
+                }
                 Ok(true)
             })
             .await?;

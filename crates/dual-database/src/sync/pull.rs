@@ -243,7 +243,8 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) ->
         return Ok(Applied::Broken(Break::Backlog));
     }
     let limit = SetBack::limit(header.now_ms);
-    let highest = poll.rows.iter().map(|row| row.version.highest()).max().unwrap_or_default();
+    let highest =
+        poll.rows.iter().map(|row| row.version.highest()).fold(header.horizon, Stamp::max);
     if highest > limit {
         content.note_ahead(highest)?;
     }
@@ -253,10 +254,11 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) ->
     // Taking rows in may have moved what the node knows of its position.
     let mut node = content.node()?;
     node.follow = follow(&node.follow, event)?;
-    node.horizon = node.horizon.max(header.horizon);
     node.exchanged_ms = Some(now_ms());
     content.set_node(&node)?;
-    content.purge(node.horizon)?;
+    if let Some(horizon) = header.passed_horizon() {
+        content.purge(horizon)?;
+    }
     Ok(Applied::Done { pending: content.is_pending()? })
 }
 

@@ -200,6 +200,27 @@ async fn a_purge_horizon_of_the_future_is_set_back() {
     );
 }
 
+/// A tombstone may be all that is left of a delete: PostgreSQL can lose it in a fail-over.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_a_purge_horizon_of_the_future_nothing_is_forgotten() {
+    let scene = Scene::on(shared().unwrap());
+    let [here, _] = two(&scene).await;
+    scene.sql("DELETE FROM accounts WHERE owner = 1");
+    here.sync().await;
+    let tombstones =
+        || here.one::<i64>("SELECT count(*) FROM dual_side_accounts WHERE key = 1 AND live = 0");
+    let far = ahead(&scene);
+    scene.sql(&format!("UPDATE dual.installation SET horizon = {far}"));
+    here.sync().await;
+    assert_eq!(tombstones(), 1, "by what PostgreSQL says");
+    assert!(here.one::<Option<i64>>("SELECT ahead FROM dual_node").is_some());
+    scene.sql("UPDATE dual.installation SET horizon = 0");
+    here.script(&format!("UPDATE dual_state SET horizon = {far}"));
+    scene.sql("UPDATE accounts SET balance = 20 WHERE owner = 2");
+    here.sync().await;
+    assert_eq!(tombstones(), 1, "by what stands in the file");
+}
+
 /// The statement that sets them back in the file does what the model does.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_file_sets_back_as_the_model_does() {
@@ -230,7 +251,9 @@ async fn the_file_sets_back_as_the_model_does() {
     node.script(&format!("BEGIN; {rows} COMMIT"));
     let read = || node.look(|content| Ok(content.range(1, None, None, 1_000)?.0));
     let before = read().await;
-    let wanted: Vec<_> = before.iter().map(|(_, row)| one.tracked(&row.tracked)).collect();
+    let file = node.one::<u16>("SELECT writer FROM dual_state");
+    let file = stamp::Writer::new(file).unwrap();
+    let wanted: Vec<_> = before.iter().map(|(_, row)| one.tracked(&row.tracked, file)).collect();
     let work = move |content: &Content<'_>| content.set_back(&[one]);
     let durability = Durability::Full;
     let changed = node.replica().write("test", durability, work).await.unwrap();

@@ -22,6 +22,9 @@ fn rare(trap: Trap) -> u64 {
         Trap::AnswerAfterFeed => 58_500,
         Trap::PastTokenIsACopys => 66_500,
         Trap::StaleOffset => 77_300,
+        Trap::SetBackSharesAStamp => 171_200,
+        Trap::HorizonBelieved => 173_000,
+        Trap::PushReadForAnother => 182_300,
         _ => 0,
     }
 }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::super::capture::Layout;
+use super::super::capture::{Layout, state};
 use super::super::failed;
 use super::Content;
 use crate::Result;
@@ -111,7 +111,8 @@ impl Content<'_> {
             .map_err(|cause| failed(OPERATION, cause))
     }
 
-    /// As [`SetBack::tracked`]: `?1` is the limit, `?2` what is settled gets, `?3` what is pending.
+    /// As [`SetBack::tracked`]: `?1` is the limit, `?2` what is settled gets, `?3` what is pending, `?4`
+    /// what that has replaced.
     fn set_back_table(&self, layout: &Layout, one: &SetBack) -> Result<u64> {
         let set = |(at, (stamp, base)): (usize, (String, &str))| {
             let is = Condition::of(&stamp, base);
@@ -120,7 +121,7 @@ impl Content<'_> {
                 "{name} = CASE WHEN {base} IS NULL AND {} THEN ?2 \
                  WHEN {base} IS NOT NULL AND ({} OR {}) THEN ?3 | (CAST({stamp} AS INTEGER) & {}) \
                  ELSE {stamp} END, \
-                 {base} = CASE WHEN {base} IS NOT NULL AND {} THEN ?2 ELSE {base} END",
+                 {base} = CASE WHEN {base} IS NOT NULL AND {} THEN ?4 ELSE {base} END",
                 is.beyond,
                 is.base_beyond,
                 is.none,
@@ -137,9 +138,11 @@ impl Content<'_> {
             sets.join(", "),
             any.join(" OR ")
         );
-        let (below, next) = (one.stamp.just_below(), one.stamp.next(Writer::POSTGRES));
-        let values = [one.limit.raw(), below.raw(), next.raw()];
-        self.execute(OPERATION, &sql, &[&values[0], &values[1], &values[2]])
+        let file = state(self.connection())?.writer;
+        let (settled, base) = (one.here(Stamp::MAX, file), one.base(Stamp::MAX));
+        let next = one.stamp.next(Writer::POSTGRES);
+        let values = [one.limit, settled, next, base].map(Stamp::raw);
+        self.execute(OPERATION, &sql, &[&values[0], &values[1], &values[2], &values[3]])
             .map(|rows| u64::try_from(rows).unwrap_or(u64::MAX))
     }
 }
