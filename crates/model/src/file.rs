@@ -180,18 +180,9 @@ impl Content {
             if traps.has(Trap::SetBackThereOnly) || !self.set_backs.insert(one.id) {
                 continue;
             }
-            let shares = traps.has(Trap::SetBackSharesAStamp);
-            let number = if shares { Writer::POSTGRES } else { self.number };
             for (key, row) in &mut self.rows {
                 let before = row.tracked.clone();
-                row.tracked = match traps.has(Trap::SetBackTakesPending) {
-                    true => {
-                        let settled = Tracked::settled(before.version.clone());
-                        let settled = one.tracked(&settled, number);
-                        Tracked { version: settled.version, bases: before.bases.clone() }
-                    }
-                    false => one.tracked(&before, number),
-                };
+                row.tracked = traps.set_back(one, &before, self.number);
                 restamped(*key, &before.version, &row.tracked.version, truth);
             }
             self.horizon = one.horizon(self.horizon);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dual_database::merge::{
     Absorbed, Bases, Change, Defaults, Merged, Register, Tracked, Version, merge,
 };
-use dual_database::protocol::{Epoch, Token, Tokens};
+use dual_database::protocol::{Epoch, SetBack, Token, Tokens};
 use dual_database::stamp::{Stamp, Writer, captured};
 use dual_database::value::Value;
 
@@ -118,6 +118,19 @@ impl Traps {
             return Stamp::at(now, writer);
         }
         captured(now, replaced, writer)
+    }
+
+    /// A row of the file whose number is `file`, set back.
+    pub fn set_back(self, one: &SetBack, row: &Tracked, file: Writer) -> Tracked {
+        if !self.has(Trap::SetBackSharesAStamp) {
+            return one.tracked(row, file);
+        }
+        let mut row = one.tracked(row, Writer::MAX);
+        let bases = row.bases.columns.iter_mut().chain([&mut row.bases.live]).flatten();
+        for base in bases.filter(|base| **base == one.base(Stamp::MAX)) {
+            *base = one.here(Stamp::MAX, Writer::MAX);
+        }
+        row
     }
 
     /// What the sidecar shows to an insert.

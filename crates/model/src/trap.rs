@@ -116,8 +116,6 @@ traps! {
     PushReadForAnother = "push-read-for-another",
     /// All files set back to one stamp.
     SetBackSharesAStamp = "set-back-shares-a-stamp",
-    /// What is pending in a file is set back like anything else.
-    SetBackTakesPending = "set-back-takes-pending",
     /// PostgreSQL gives what is pushed a stamp of its own.
     PushByServerClock = "push-by-server-clock",
 }

@@ -121,7 +121,12 @@ impl World {
                     let read =
                         answer.rows.into_iter().filter_map(|(key, was, _)| Some((key, was?)));
                     let read = if changes.len() > 1 { read.collect() } else { Vec::new() };
-                    self.alone(index, (write, changes, statement.proposal, read));
+                    let proposal = statement.proposal;
+                    let now_ms = self.processes[index].clock.unix_ms();
+                    let is_taken = self.alone(index, true, (write, changes, proposal, read));
+                    if !is_taken && proposal.is_ahead_of(now_ms) {
+                        return;
+                    }
                 }
                 self.truth.acknowledge(write);
                 self.processes[index].armed = true;
@@ -135,8 +140,7 @@ impl World {
                     let above = replaces.fold(Default::default(), Ord::max);
                     proposal = process.clock.propose(above);
                 }
-                let call = (write, changes, proposal, read);
-                self.alone(index, call);
+                self.alone(index, lost, (write, changes, proposal, read));
             }
         }
     }
@@ -186,11 +190,16 @@ impl World {
         self.files[file].commit(content, logged);
     }
 
-    /// The change goes to the file alone, pending.
-    fn alone(&mut self, index: usize, (write, changes, proposal, read): Alone) {
+    /// The change goes to the file alone, pending; says whether it did, or had.
+    fn alone(
+        &mut self,
+        index: usize,
+        was_sent: bool,
+        (write, changes, proposal, read): Alone,
+    ) -> bool {
         let file = self.processes[index].file;
         if self.files[file].blocked {
-            return;
+            return false;
         }
         let mut before = self.files[file].now.clone();
         let is_here = |key| changes.iter().any(|(row, _)| *row == key);
@@ -202,7 +211,7 @@ impl World {
             .iter()
             .any(|(key, row)| !has_what_was_read(before.version(*key), Some(row), now_ms));
         if misses && !self.traps.has(Trap::FallbackWithoutPrevious) {
-            return;
+            return false;
         }
         for (key, change) in &changes {
             let arrived =
@@ -216,10 +225,13 @@ impl World {
                 continue;
             }
             let alive = before.alive(*key);
-            let superseded = before.replaces(*key, change, self.traps) >= proposal;
+            let superseded = before.replaces(*key, change, self.traps) >= proposal
+                || before
+                    .tracked(*key)
+                    .is_some_and(|row| was_sent && row.supersedes(change, proposal, now_ms));
             // Lost and superseded, or without a row: nobody can say what became of it.
             if alive == matches!(change, Change::Insert(_)) || superseded {
-                return;
+                return false;
             }
             content.change(*key, change, proposal, self.traps);
         }
@@ -238,6 +250,7 @@ impl World {
             let full = !self.traps.has(Trap::NormalWhileAlone);
             self.files[file].commit(content, full);
         }
+        true
     }
 
     /// Reads a user as the library does: "not found" in PostgreSQL is an answer.

@@ -227,7 +227,7 @@ pub(super) fn alone_as_sent(
         if !alive && !holds(content, *id)? {
             return Ok(None);
         }
-        let superseded = before.is_some_and(|row| row.replaces(change) >= sent.proposal);
+        let superseded = before.is_some_and(|row| row.supersedes(change, sent.proposal, now_ms));
         if alive == matches!(change, Change::Insert(_)) || superseded {
             return Ok(None);
         }

@@ -92,7 +92,7 @@ impl Core {
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
-                Ok(self.finish_in_file(plan, answer, sent, deadline).await)
+                self.finish_in_file(plan, answer, sent, deadline).await
             }
             Attempt::Away(cause) => self.alone(plan, cause).await,
             Attempt::Behind(cause) => self.alone_or_beside(plan, cause, look, deadline).await,
@@ -116,7 +116,7 @@ impl Core {
             match self.at_primary(plan, look, deadline).await? {
                 Attempt::Done { answer, changes, proposal } => {
                     let sent = Sent { changes, proposal };
-                    self.finish_in_file(plan, answer, sent, deadline).await
+                    self.finish_in_file(plan, answer, sent, deadline).await?
                 }
                 Attempt::Away(cause) | Attempt::Behind(cause) => {
                     return Err(cause.with_hint(hint));
@@ -146,7 +146,7 @@ impl Core {
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
                 let sent = Sent { changes, proposal };
-                Ok(self.finish_in_file(plan, answer, sent, deadline).await)
+                self.finish_in_file(plan, answer, sent, deadline).await
             }
             Attempt::Away(primary) | Attempt::Behind(primary) => {
                 Err(neither(plan.operation, primary, &cause))
@@ -252,7 +252,7 @@ impl Core {
         answer: Answer,
         sent: Sent,
         deadline: Deadline,
-    ) -> Written<Rows> {
+    ) -> Result<Written<Rows>> {
         let answer = Arc::new(answer);
         let rows: Rows = answer.rows.iter().map(|written| remote_record(&written.row)).collect();
         let direct = |durability| {
@@ -276,21 +276,28 @@ impl Core {
                 };
                 let reads = previous(&answer);
                 let now_ms = self.shared.clock().unix_ms();
+                let is_ahead = sent.proposal.is_ahead_of(now_ms);
                 let work = move |content: &Content<'_>| {
                     local::alone_as_sent(content, &sent, &reads, now_ms)
                 };
                 let step = Some(Step::Resume);
                 let taken = self.change_file(plan.operation, step, Durability::Full, work).await;
                 self.notify();
+                if is_ahead && matches!(taken, Ok(None)) {
+                    let message = "the file follows another server than the one that has answered";
+                    let cause =
+                        Error::new(Kind::Unavailable(Store::Postgres), plan.operation, message);
+                    return Err(unknown(plan.operation, "the file cannot tell", cause));
+                }
                 matches!(taken, Ok(Some(_)))
             }
             Err(_) => false,
         };
         if stands {
-            return Written::InBoth(rows);
+            return Ok(Written::InBoth(rows));
         }
         self.notify();
-        Written::InOne { value: rows, stored_in: Store::Postgres }
+        Ok(Written::InOne { value: rows, stored_in: Store::Postgres })
     }
 
     /// Lets the feed bring what the file lacks; says whether it has brought that transaction

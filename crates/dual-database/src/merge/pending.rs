@@ -99,6 +99,20 @@ impl Tracked {
         }
     }
 
+    /// Whether a change that was sent to PostgreSQL as `proposal` is not to be made here under that stamp: what it
+    /// would replace is no older. A `proposal` of the future, by the clock that shows `now_unix_ms`, is
+    /// above everything: then whatever is pending here may be the later.
+    #[must_use]
+    pub fn supersedes(&self, change: &Change, proposal: Stamp, now_unix_ms: i64) -> bool {
+        let is_pending = || match change {
+            Change::Insert(_) | Change::Delete => self.bases.any(),
+            Change::Update(columns) => {
+                columns.iter().any(|(column, _)| self.bases.column(*column).is_some())
+            }
+        };
+        self.replaces(change) >= proposal || (proposal.is_ahead_of(now_unix_ms) && is_pending())
+    }
+
     /// A change made in this file and pending: the registers that it sets remember the stamp
     /// that they had when PostgreSQL and the file last agreed.
     #[must_use]

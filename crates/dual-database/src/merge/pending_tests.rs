@@ -176,3 +176,17 @@ fn what_is_not_pending_died_with_its_life_though_a_birth_is_pending() {
     let absorbed = Tracked::absorb(Some(&row), &reborn, true, &Defaults::default());
     assert_eq!(absorbed.row.version, reborn);
 }
+
+#[test]
+fn under_a_stamp_of_the_future_nothing_is_made_on_top_of_what_is_pending() {
+    let now = 1_700_000_000_000;
+    let change = |column| Change::Update(vec![(column, Value::Int(7))]);
+    let settled = Tracked::settled(born(0).version);
+    let pending = update(&settled, 2, 10);
+    assert!(!pending.supersedes(&change(0), at(20), now));
+    assert!(pending.supersedes(&change(0), at(10), now), "no older");
+    let far = at(86_400_000);
+    assert!(pending.supersedes(&change(0), far, now));
+    assert!(pending.supersedes(&Change::Delete, far, now));
+    assert!(!pending.supersedes(&change(1), far, now) && !settled.supersedes(&change(0), far, now));
+}
