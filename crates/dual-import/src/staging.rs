@@ -133,7 +133,7 @@ impl Staging {
                 let transaction = connection.transaction().map_err(wrap)?;
                 for (position, limit) in limits {
                     let Some(column) = table.columns().get(position) else { continue };
-                    let name = quoted(column.name);
+                    let name = quoted(&column.name);
                     transaction
                         .execute(
                             &format!(
@@ -142,7 +142,7 @@ impl Staging {
                                  WHERE length({name}) > ?4"
                             ),
                             (
-                                column.name,
+                                &column.name,
                                 Code::TooLong.as_str(),
                                 format!(
                                     "longer than the {limit} characters that PostgreSQL's column {} takes",
@@ -169,7 +169,7 @@ impl Staging {
             .call(operation, move |connection| {
                 let wrap = |cause| failed(operation, cause);
                 let transaction = connection.transaction().map_err(wrap)?;
-                let key = quoted(table.key().name);
+                let key = quoted(&table.key().name);
                 for Refusal { store, row, says } in refusals {
                     let sentence = format!("{store} refuses the row: {says}");
                     transaction
@@ -313,9 +313,9 @@ pub(super) fn is_known(masks: &[i64], position: usize) -> bool {
 /// The tables of the private database. Staged columns have no declared type, so that values
 /// stay as they are; unknown ones hold what a new row gets.
 fn create_statements(table: &Table) -> String {
-    let key = quoted(table.key().name);
+    let key = quoted(&table.key().name);
     let columns: String =
-        table.data_columns().map(|(_, column)| format!(", {}", quoted(column.name))).collect();
+        table.data_columns().map(|(_, column)| format!(", {}", quoted(&column.name))).collect();
     let masks: String =
         masks(table).iter().map(|mask| format!(", {mask} INTEGER NOT NULL")).collect();
     format!(
@@ -340,7 +340,7 @@ impl Statements {
         let places = 2 + masks(table).len() + table.data_columns().count();
         let places = vec!["?"; places].join(", ");
         Statements {
-            select: format!("SELECT * FROM staged WHERE {} = ?1", quoted(table.key().name)),
+            select: format!("SELECT * FROM staged WHERE {} = ?1", quoted(&table.key().name)),
             insert: format!("INSERT OR REPLACE INTO staged VALUES ({places})"),
         }
     }
@@ -385,7 +385,7 @@ fn merge_note(merge: &meaning::Merge, table: &Table, key: i64) -> Problem {
         .columns
         .iter()
         .filter_map(|column| {
-            let name = table.columns().get(column.column)?.name;
+            let name = &table.columns().get(column.column)?.name;
             let winner = if column.later_won { merge.later } else { merge.earlier };
             Some(format!("{name} from row {winner}"))
         })

@@ -69,7 +69,7 @@ pub fn status(py: Python<'_>, found: &Status) -> PyResult<Py<PyAny>> {
             .into_pyobject(py)
     })?;
     let paused = list(py, &found.paused, |one| {
-        (one.table, one.reason.as_str(), one.hint.as_deref()).into_pyobject(py)
+        (&*one.table, one.reason.as_str(), one.hint.as_deref()).into_pyobject(py)
     })?;
     let verified = found.verified.as_ref().map(|pass| (moment(pass.ended_ms), pass.found));
     let damage = found.damage.as_ref().map(|all| {
@@ -106,7 +106,7 @@ fn side(side: &SideStatus) -> (&'static str, Option<&str>, Option<&str>) {
 pub fn verification(py: Python<'_>, found: &Verification) -> PyResult<Py<PyAny>> {
     let tables = list(py, &found.tables, |table| {
         (
-            table.table,
+            &*table.table,
             table.rows_postgres,
             table.rows_sqlite,
             table.different,
@@ -127,9 +127,9 @@ pub fn verification(py: Python<'_>, found: &Verification) -> PyResult<Py<PyAny>>
 pub fn conflicts(py: Python<'_>, found: &[Conflict]) -> PyResult<Py<PyAny>> {
     list(py, found, |entry| {
         (
-            entry.table,
+            &*entry.table,
             entry.key,
-            entry.column,
+            &*entry.column,
             entry.winning.as_deref(),
             entry.losing.as_deref(),
             entry.winner_ms.and_then(moment),
@@ -145,7 +145,7 @@ pub fn conflicts(py: Python<'_>, found: &[Conflict]) -> PyResult<Py<PyAny>> {
 pub fn quarantine(py: Python<'_>, found: &[QuarantinedRow]) -> PyResult<Py<PyAny>> {
     list(py, found, |row| {
         (
-            row.table,
+            &*row.table,
             row.key,
             store_word(row.refused_by),
             row.code.as_str(),

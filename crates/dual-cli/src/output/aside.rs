@@ -1,6 +1,7 @@
 //! What a person should look at: the conflict log and the quarantine.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use dual_database::database::{Conflict, QuarantinedRow};
 use serde::Serialize;
@@ -11,9 +12,9 @@ use super::time;
 
 #[derive(Serialize)]
 struct ConflictBody<'a> {
-    table: &'static str,
+    table: Arc<str>,
     key: i64,
-    column: &'static str,
+    column: Arc<str>,
     winning: Option<&'a str>,
     losing: Option<&'a str>,
     winner_at: Option<String>,
@@ -25,9 +26,9 @@ struct ConflictBody<'a> {
 impl ConflictBody<'_> {
     fn new(conflict: &Conflict) -> ConflictBody<'_> {
         ConflictBody {
-            table: conflict.table,
+            table: Arc::clone(&conflict.table),
             key: conflict.key,
-            column: conflict.column,
+            column: Arc::clone(&conflict.column),
             winning: conflict.winning.as_deref(),
             losing: conflict.losing.as_deref(),
             winner_at: conflict.winner_ms.map(time),
@@ -62,9 +63,9 @@ pub fn conflicts_text(conflicts: &[Conflict], reviewed: Option<u64>) -> String {
     let row = |one: &Conflict| {
         vec![
             time(one.noted_ms),
-            one.table.into(),
+            one.table.as_ref().into(),
             one.key.to_string(),
-            one.column.into(),
+            one.column.as_ref().into(),
             value(&one.winning),
             value(&one.losing),
             if one.reviewed { "yes" } else { "no" }.into(),
@@ -81,7 +82,7 @@ pub fn conflicts_text(conflicts: &[Conflict], reviewed: Option<u64>) -> String {
 
 #[derive(Serialize)]
 struct QuarantinedBody<'a> {
-    table: &'static str,
+    table: Arc<str>,
     key: Option<i64>,
     refused_by: &'static str,
     code: &'a str,
@@ -92,7 +93,7 @@ struct QuarantinedBody<'a> {
 impl QuarantinedBody<'_> {
     fn new(row: &QuarantinedRow) -> QuarantinedBody<'_> {
         QuarantinedBody {
-            table: row.table,
+            table: Arc::clone(&row.table),
             key: row.key,
             refused_by: store_word(row.refused_by),
             code: &row.code,
@@ -124,7 +125,7 @@ pub fn quarantine_text(rows: &[QuarantinedRow]) -> String {
     let row = |one: &QuarantinedRow| {
         vec![
             time(one.since_ms),
-            one.table.into(),
+            one.table.as_ref().into(),
             one.key.map_or_else(|| "-".to_owned(), |key| key.to_string()),
             one.refused_by.to_string(),
             one.code.clone(),

@@ -1,5 +1,6 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use dual_database::Store;
 use dual_database::init::{Bond, ColumnCounts, Joined, Plan, RowCounts, SidePlan, TablePlan};
@@ -66,7 +67,7 @@ struct RowsBody {
 
 #[derive(Serialize)]
 struct ColumnBody {
-    column: &'static str,
+    column: Arc<str>,
     different: u64,
     from_postgres: u64,
     from_sqlite: u64,
@@ -75,7 +76,7 @@ struct ColumnBody {
 
 #[derive(Serialize)]
 struct TableBody<'a> {
-    table: &'static str,
+    table: Arc<str>,
     postgres: SideBody<'a>,
     sqlite: SideBody<'a>,
     rows: Option<RowsBody>,
@@ -256,7 +257,7 @@ fn counts(text: &mut String, rows: &RowCounts, plan: &Plan) {
 impl TableBody<'_> {
     fn new(plan: &TablePlan) -> TableBody<'_> {
         TableBody {
-            table: plan.table,
+            table: Arc::clone(&plan.table),
             postgres: SideBody::new(&plan.postgres),
             sqlite: SideBody::new(&plan.sqlite),
             rows: plan.rows.as_ref().map(|rows| RowsBody {
@@ -288,7 +289,7 @@ impl SideBody<'_> {
 
 impl ColumnBody {
     fn new(counts: &ColumnCounts) -> ColumnBody {
-        let &ColumnCounts { column, different, from_postgres, from_sqlite, conflicts } = counts;
-        ColumnBody { column, different, from_postgres, from_sqlite, conflicts }
+        let &ColumnCounts { ref column, different, from_postgres, from_sqlite, conflicts } = counts;
+        ColumnBody { column: Arc::clone(column), different, from_postgres, from_sqlite, conflicts }
     }
 }

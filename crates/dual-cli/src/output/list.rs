@@ -37,7 +37,7 @@ impl UserList {
             data(&format!("{before}{}", line(&body).trim_end()));
             return;
         }
-        let shown = body.columns().filter(|(name, _)| SHOWN.contains(name));
+        let shown = body.columns().filter(|(name, _)| SHOWN.contains(&&**name));
         let row: Vec<String> = shown.map(|(_, value)| cell(value)).collect();
         match &self.columns {
             Some(columns) => data(&columns.line(&row)),

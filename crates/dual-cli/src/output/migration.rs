@@ -1,6 +1,7 @@
 //! What `dual migrate --json` prints.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dual_import::{Counts, Import, Report, SetAside, SetAsideLine, StoreOutcome};
 use serde::Serialize;
@@ -27,7 +28,7 @@ struct StoreBody<'a> {
     unchanged: Option<u64>,
     merged: Option<u64>,
     rejected: Option<u64>,
-    changed_columns: Option<&'a BTreeMap<&'static str, u64>>,
+    changed_columns: Option<&'a BTreeMap<Arc<str>, u64>>,
     schema: Option<&'a [String]>,
     error: Option<ErrorOwned>,
 }

@@ -1,6 +1,7 @@
 //! How both sides stand, for people and for programs.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use dual_database::database::{Damage, Failing, Paused, QuarantinedRow, Status, Verified};
 use dual_database::health::{RecentError, StoreState};
@@ -80,14 +81,18 @@ impl FailingBody<'_> {
 
 #[derive(Serialize)]
 pub(super) struct PausedBody<'a> {
-    table: &'static str,
+    table: Arc<str>,
     reason: &'a str,
     hint: Option<&'a str>,
 }
 
 impl PausedBody<'_> {
     pub(super) fn new(paused: &Paused) -> PausedBody<'_> {
-        PausedBody { table: paused.table, reason: &paused.reason, hint: paused.hint.as_deref() }
+        PausedBody {
+            table: Arc::clone(&paused.table),
+            reason: &paused.reason,
+            hint: paused.hint.as_deref(),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! One user, and where a write of it is.
 
+use std::sync::Arc;
+
 use dual_database::database::{Found, QuarantinedRow, User, Written};
 use dual_database::schema::{self, Column};
 use dual_database::{DualDatabase, Store};
@@ -26,10 +28,10 @@ impl UserBody {
     }
 
     /// The columns with their values.
-    pub(super) fn columns(&self) -> impl Iterator<Item = (&'static str, &Value)> {
-        let column = |column: &Column| column.name;
-        let names: Vec<&str> = schema::users().columns().iter().map(column).collect();
-        names.into_iter().filter_map(|name| Some((name, self.0.get(name)?)))
+    pub(super) fn columns(&self) -> impl Iterator<Item = (Arc<str>, &Value)> {
+        let column = |column: &Column| Arc::clone(&column.name);
+        let names: Vec<Arc<str>> = schema::users().columns().iter().map(column).collect();
+        names.into_iter().filter_map(|name| self.0.get(&*name).map(|value| (name, value)))
     }
 }
 
@@ -159,7 +161,7 @@ pub(super) fn age_ms<T>(found: &Found<T>) -> Option<u64> {
 
 /// Every column on a line of its own.
 fn columns_of(user: &User) -> String {
-    let line = |(name, value): (&str, &Value)| {
+    let line = |(name, value): (Arc<str>, &Value)| {
         format!("{}\n", format!("{name:<20}  {}", cell(value)).trim_end())
     };
     UserBody::new(user).columns().map(line).collect()

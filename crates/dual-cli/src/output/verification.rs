@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use dual_database::database::{TableDifference, Verification};
 use serde::Serialize;
@@ -9,7 +10,7 @@ use super::time;
 
 #[derive(Serialize)]
 struct TableBody<'a> {
-    table: &'static str,
+    table: Arc<str>,
     rows_postgres: u64,
     rows_sqlite: u64,
     different: u64,
@@ -24,7 +25,7 @@ struct TableBody<'a> {
 impl TableBody<'_> {
     fn new(found: &TableDifference) -> TableBody<'_> {
         TableBody {
-            table: found.table,
+            table: Arc::clone(&found.table),
             rows_postgres: found.rows_postgres,
             rows_sqlite: found.rows_sqlite,
             different: found.different,

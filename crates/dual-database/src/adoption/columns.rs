@@ -1,6 +1,8 @@
 //! The columns in which rows of both sides differ: what becomes of each, by the rules of the
 //! comparison that joins them ([`outlasts`]).
 
+use std::sync::Arc;
+
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -19,10 +21,10 @@ use crate::value::canonical_bytes;
 use crate::value::row_digest;
 
 /// How the values of a column compare in the rows that both sides have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ColumnCounts {
     /// The column.
-    pub column: &'static str,
+    pub column: Arc<str>,
     /// Rows in which it differs: the sum of the next three.
     pub different: u64,
     /// Rows in which the file gets PostgreSQL's value, in the place of nothing, or of one that is
@@ -69,7 +71,7 @@ impl<'a> Columns<'a> {
     ) -> Result<Columns<'a>> {
         let data = || table.columns().iter().filter(|column| column.role == Role::Data);
         let count = |column: &crate::schema::Column| ColumnCounts {
-            column: column.name,
+            column: Arc::clone(&column.name),
             ..ColumnCounts::default()
         };
         let horizon = horizon(session, table).await?;
@@ -196,7 +198,7 @@ async fn horizon(session: &Session, table: &Table) -> Result<Option<Stamp>> {
 /// `$2` is the purge horizon. A row of which nothing is kept has the stamps that it will be given.
 fn remote_sql(session: &Session, table: &Table, found: &FoundTable, keeps: bool) -> String {
     let layout = capture::Layout::new(table, "").within(session);
-    let key = quoted(table.key().name);
+    let key = quoted(&table.key().name);
     let (mut says, mut stamps, mut digests) = (Vec::new(), Vec::new(), Vec::new());
     let data = table.columns().iter().filter(|column| column.role == Role::Data);
     for (column, stamp) in data.zip(layout.stamps()) {
@@ -269,7 +271,7 @@ fn local_sql(file: &LocalFile, table: &Table, found: &[FoundColumn]) -> Result<S
             }
         })
         .collect();
-    let key = quoted(table.key().name);
+    let key = quoted(&table.key().name);
     let sidecar = match keeps {
         true => format!(
             " LEFT JOIN {} AS s ON s.key = u.{key} AND s.live = 1 AND s.stamp <> 0",

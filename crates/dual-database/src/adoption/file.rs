@@ -78,7 +78,7 @@ impl LocalFile {
     }
 
     fn lacks(&self, table: &Table) -> Option<String> {
-        let names = table.columns().iter().map(|column| column.name);
+        let names = table.columns().iter().map(|column| &*column.name);
         let error = lacking(self.connection()?.deref(), &quoted(table.name()), names)?;
         Some(format!("{}: {}", error.message(), error.hint().unwrap_or_default()))
     }

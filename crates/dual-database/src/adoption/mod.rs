@@ -122,7 +122,7 @@ async fn look(
         } else {
             None
         };
-        tables.push(TablePlan { table: table.name(), postgres, sqlite, rows });
+        tables.push(TablePlan { table: table.shared_name(), postgres, sqlite, rows });
         planned.push(remote.plan);
     }
     session.rollback(OPERATION).await?;

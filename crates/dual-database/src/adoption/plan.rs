@@ -1,5 +1,7 @@
 //! What `dual init` would do, as it is told.
 
+use std::sync::Arc;
+
 use super::RowCounts;
 use crate::error::{Error, Kind, Store};
 
@@ -41,7 +43,7 @@ impl SidePlan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TablePlan {
     /// The table.
-    pub table: &'static str,
+    pub table: Arc<str>,
     /// PostgreSQL.
     pub postgres: SidePlan,
     /// The file.
@@ -98,7 +100,7 @@ impl Plan {
     #[must_use]
     pub fn refusal(&self) -> Option<Error> {
         let sides = self.tables.iter().flat_map(|table| {
-            let side = |store, side| (table.table, store, side);
+            let side = |store, side| (&*table.table, store, side);
             [side(Store::Postgres, &table.postgres), side(Store::Sqlite, &table.sqlite)]
         });
         let blocked: Vec<_> = sides.filter(|(_, _, side)| !side.obstacles.is_empty()).collect();

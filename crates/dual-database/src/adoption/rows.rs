@@ -52,10 +52,10 @@ pub(super) struct Remote<'a> {
 impl<'a> Remote<'a> {
     pub(super) fn new(session: &'a Session, table: &Table, catalog: &Catalog) -> Remote<'a> {
         // Without a key there is no row.
-        let keyed = |found: &&FoundTable| found.column(table.key().name).is_some();
+        let keyed = |found: &&FoundTable| found.column(&table.key().name).is_some();
         let sql = catalog.table.as_ref().filter(keyed).map(|found| {
             let columns = compared(table).map(|column| (column.kind, remote_reads(column, found)));
-            let key = quoted(table.key().name);
+            let key = quoted(&table.key().name);
             format!(
                 "SELECT u.{key}::bigint, {} FROM {} AS u WHERE $1 IS NULL OR u.{key} > $1 \
                  ORDER BY u.{key} LIMIT $2",
@@ -91,7 +91,7 @@ impl<'a> Local<'a> {
         let kinds = compared(table).map(|column| column.kind).collect();
         let sql = match found {
             Found::Table { columns, .. } => {
-                let key = quoted(table.key().name);
+                let key = quoted(&table.key().name);
                 let reads: Vec<String> =
                     compared(table).map(|column| local_reads(column, columns)).collect();
                 Some(format!(
@@ -138,8 +138,8 @@ fn compared(table: &Table) -> impl Iterator<Item = &Column> {
 
 /// The SQL by which a row `u` of PostgreSQL's table reads in the column once that is there.
 pub(super) fn remote_reads(column: &Column, found: &FoundTable) -> String {
-    if found.column(column.name).is_some() {
-        return format!("u.{}", quoted(column.name));
+    if found.column(&column.name).is_some() {
+        return format!("u.{}", quoted(&column.name));
     }
     let default = column.default.as_ref();
     let value = default.map_or("NULL".into(), |value| literal(value, Dialect::Postgres));

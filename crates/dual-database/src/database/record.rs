@@ -65,12 +65,12 @@ impl Serialize for ShownRecord<'_> {
                 Role::Data => data.next().cloned().unwrap_or(Value::Null),
             };
             match value {
-                Value::Null => object.serialize_entry(column.name, &None::<()>)?,
-                Value::Bool(flag) => object.serialize_entry(column.name, &flag)?,
-                Value::Int(number) => object.serialize_entry(column.name, &number)?,
-                Value::Text(text) => object.serialize_entry(column.name, &text)?,
+                Value::Null => object.serialize_entry(&column.name, &None::<()>)?,
+                Value::Bool(flag) => object.serialize_entry(&column.name, &flag)?,
+                Value::Int(number) => object.serialize_entry(&column.name, &number)?,
+                Value::Text(text) => object.serialize_entry(&column.name, &text)?,
                 Value::Timestamp(instant) => {
-                    object.serialize_entry(column.name, &timestamp_text(instant))?;
+                    object.serialize_entry(&column.name, &timestamp_text(instant))?;
                 }
             }
         }
@@ -153,7 +153,7 @@ pub(super) fn position(table: &Table, name: &str) -> Result<usize> {
     table.position(name).ok_or_else(|| {
         // A caller's name may be anything, a secret pasted by mistake included.
         let shown: String = name.chars().take(40).filter(|c| !c.is_control()).collect();
-        let known = table.columns().iter().map(|column| column.name);
+        let known = table.columns().iter().map(|column| &*column.name);
         refused(table, &shown, "there is no such column").suggesting(&name.to_lowercase(), known)
     })
 }
@@ -166,22 +166,23 @@ pub(super) fn checked(table: &Table, position: usize, value: Value) -> Result<Va
     let column = &table.columns()[position];
     match (column.role, &value) {
         (Role::Surrogate, _) => {
-            let error = refused(table, column.name, "PostgreSQL numbers it");
+            let error = refused(table, &column.name, "PostgreSQL numbers it");
             return Err(error.with_hint("leave it out"));
         }
-        (Role::Key, Value::Null) => return Err(refused(table, column.name, "it cannot be null")),
+        (Role::Key, Value::Null) => return Err(refused(table, &column.name, "it cannot be null")),
         _ => {}
     }
-    let value = typed(column, value).map_err(|why| refused(table, column.name, &why))?;
+    let value = typed(column, value).map_err(|why| refused(table, &column.name, &why))?;
     if value.bytes() > LONGEST {
         let why = format!("it is longer than {} MB", LONGEST >> 20);
-        return Err(refused(table, column.name, &why).with_hint("shorten it"));
+        return Err(refused(table, &column.name, &why).with_hint("shorten it"));
     }
-    match (&value, table.words(column.name)) {
-        (Value::Text(text), Some(words)) if !words.contains(&text.as_str()) => {
+    match (&value, table.words(&column.name)) {
+        (Value::Text(text), Some(words)) if !words.iter().any(|word| **word == **text) => {
             let why = format!("it is none of {}", words.join(", "));
             let nearest = text.to_lowercase();
-            Err(refused(table, column.name, &why).suggesting(&nearest, words.iter().copied()))
+            Err(refused(table, &column.name, &why)
+                .suggesting(&nearest, words.iter().map(|word| &**word)))
         }
         _ => Ok(value),
     }
@@ -193,7 +194,7 @@ pub(super) fn checked(table: &Table, position: usize, value: Value) -> Result<Va
 /// Invalid data for a value of another type.
 pub(super) fn comparable(table: &Table, position: usize, value: Value) -> Result<Value> {
     let column = &table.columns()[position];
-    typed(column, value).map_err(|why| refused(table, column.name, &why))
+    typed(column, value).map_err(|why| refused(table, &column.name, &why))
 }
 
 fn typed(column: &Column, value: Value) -> Result<Value, String> {

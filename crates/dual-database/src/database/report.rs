@@ -232,9 +232,9 @@ impl Core {
     fn shown(&self, entry: ConflictEntry) -> Conflict {
         let table = self.table(entry.id.table);
         Conflict {
-            table: table.name(),
+            table: table.shared_name(),
             key: entry.id.key,
-            column: register_name(table, entry.conflict.register),
+            column: register_name(table, entry.conflict.register).into(),
             winning: entry.winning,
             losing: entry.losing,
             winner_ms: entry.conflict.winner.made_ms(),
@@ -286,20 +286,20 @@ impl Core {
             let table = self.table(table);
             let surrogate = surrogate.map_or("?".to_owned(), |number| number.to_string());
             QuarantinedRow {
-                table: table.name(),
+                table: table.shared_name(),
                 key: None,
                 refused_by: Store::Postgres,
                 code: "unreadable".to_owned(),
                 reason: format!(
                     "{} is no whole number in the row whose {} is {surrogate}",
-                    quoted(table.key().name),
-                    quoted(table.surrogate().name),
+                    quoted(&table.key().name),
+                    quoted(&table.surrogate().name),
                 ),
                 since_ms: now_ms,
             }
         });
         let shown = rows.into_iter().map(|row| QuarantinedRow {
-            table: self.table(row.id.table).name(),
+            table: self.table(row.id.table).shared_name(),
             key: Some(row.id.key),
             refused_by: row.refused_by,
             code: row.code,

@@ -3,6 +3,8 @@
 pub use crate::store::sqlite::replica::{Damage, Failing, Paused};
 pub use crate::verify::{TableDifference, Verification};
 
+use std::sync::Arc;
+
 use crate::health::{RecentError, StoreState};
 
 /// How one side stands.
@@ -70,11 +72,11 @@ pub struct Verified {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// The table.
-    pub table: &'static str,
+    pub table: Arc<str>,
     /// The row's key.
     pub key: i64,
     /// The column; `(row)` for a birth or a delete.
-    pub column: &'static str,
+    pub column: Arc<str>,
     /// Canonical text of the value that stands.
     pub winning: Option<String>,
     /// Canonical text of the value that does not.
@@ -94,7 +96,7 @@ pub struct Conflict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuarantinedRow {
     /// The table.
-    pub table: &'static str,
+    pub table: Arc<str>,
     /// The row's key; `None` if it is no whole number, in the file only.
     pub key: Option<i64>,
     /// Who refuses it.

@@ -309,7 +309,7 @@ mod tests {
             .map(|(at, (_, column))| match column.kind {
                 LogicalType::Bool => Value::Bool(true),
                 LogicalType::Int | LogicalType::BigInt => Value::Int(at as i64),
-                LogicalType::Text => Value::Text(column.name.into()),
+                LogicalType::Text => Value::Text(column.name.as_ref().into()),
                 LogicalType::Timestamp => {
                     Value::Timestamp(jiff::civil::date(2025, 8, 7).at(9, 0, at as i8, 0))
                 }
@@ -319,7 +319,7 @@ mod tests {
         let user = User::from_record(record.clone());
         assert_eq!(user.to_record(), record);
         for column in USERS.columns().iter().filter(|c| c.kind == LogicalType::Text) {
-            assert_eq!(user.to_json()[column.name], column.name);
+            assert_eq!(user.to_json()[&*column.name], *column.name);
         }
         assert_eq!(user.to_json()["user_id"], 7);
     }

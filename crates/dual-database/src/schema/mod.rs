@@ -3,14 +3,18 @@
 //! ```
 //! let users = dual_database::schema::users();
 //! assert_eq!(users.columns().len(), 16);
-//! assert_eq!(users.key().name, "user_id");
+//! assert_eq!(&*users.key().name, "user_id");
 //! assert!(users.column("phone_number").is_some());
 //! ```
 
 mod ddl;
+mod name;
 mod users;
 
+use std::sync::Arc;
+
 pub use ddl::{Dialect, literal, quoted, quoted_body, quoted_text};
+pub use name::QualifiedName;
 pub use users::users;
 
 /// What may be made in a store where something is missing.
@@ -46,13 +50,26 @@ pub enum Role {
 #[derive(Clone, Debug)]
 pub struct Column {
     /// The name, the same on both sides.
-    pub name: &'static str,
+    pub name: Arc<str>,
     /// The logical type.
     pub kind: LogicalType,
     /// The part that it plays.
     pub role: Role,
     /// The constant that a new row gets where nothing is known; also its DDL default.
     pub default: Option<Value>,
+}
+
+impl Column {
+    /// A column without a default.
+    pub fn new(name: impl Into<Arc<str>>, kind: LogicalType, role: Role) -> Column {
+        Column { name: name.into(), kind, role, default: None }
+    }
+
+    /// The same with a default.
+    #[must_use]
+    pub fn with_default(self, value: impl Into<Value>) -> Column {
+        Column { default: Some(value.into()), ..self }
+    }
 }
 
 /// A row of one of the tables that are kept together.
@@ -67,12 +84,12 @@ pub struct RowId {
 /// A table that is kept on both sides.
 #[derive(Clone, Debug)]
 pub struct Table {
-    name: &'static str,
+    name: Arc<str>,
     columns: Vec<Column>,
     key: usize,
     surrogate: usize,
-    moments: Vec<&'static str>,
-    words: Vec<(&'static str, &'static [&'static str])>,
+    moments: Vec<Arc<str>>,
+    words: Vec<(Arc<str>, Vec<Arc<str>>)>,
 }
 
 impl Table {
@@ -81,7 +98,8 @@ impl Table {
     /// # Errors
     /// [`Kind::Configuration`] if it has not exactly one key and one surrogate, both whole
     /// numbers, if it has no other column, or two of one name.
-    pub fn declare(name: &'static str, columns: Vec<Column>) -> Result<Table> {
+    pub fn declare(name: impl Into<Arc<str>>, columns: Vec<Column>) -> Result<Table> {
+        let name = name.into();
         let wrong = |message: String| {
             let message = format!("table {name}: {message}");
             Error::new(Kind::Configuration, "declare a table", message)
@@ -109,8 +127,14 @@ impl Table {
 
     /// The name, the same on both sides.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     /// All columns in their declared order.
@@ -122,13 +146,13 @@ impl Table {
     /// The column of that name.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
-        self.columns.iter().find(|column| column.name == name)
+        self.columns.iter().find(|column| *column.name == *name)
     }
 
     /// The position of the column of that name in [`Table::columns`].
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.name == name)
+        self.columns.iter().position(|column| *column.name == *name)
     }
 
     /// The column by which rows are told apart.
@@ -167,8 +191,8 @@ impl Table {
     /// The texts that a caller, or a sheet, may set the column to, the least advanced first; `None`
     /// if any will do. What other programs have written is carried as it is.
     #[must_use]
-    pub fn words(&self, column: &str) -> Option<&'static [&'static str]> {
-        self.words.iter().find(|(name, _)| *name == column).map(|(_, words)| *words)
+    pub fn words(&self, column: &str) -> Option<&[Arc<str>]> {
+        self.words.iter().find(|(name, _)| **name == *column).map(|(_, words)| words.as_slice())
     }
 
     /// The defaults of the data columns, in their order; NULL where none is declared.

@@ -1,20 +1,19 @@
 use super::{Column, LogicalType, Role, Table};
-use crate::value::Value;
 
 /// The built-in table: the 16 columns that the documented system has.
 #[must_use]
 pub fn users() -> Table {
     use LogicalType::{BigInt, Bool, Int, Text, Timestamp};
-    let data = |name, kind| Column { name, kind, role: Role::Data, default: None };
-    let defaulted = |name, kind, default| Column { default: Some(default), ..data(name, kind) };
+    let data = |name, kind| Column::new(name, kind, Role::Data);
+    let words = ["registered", "issued", "redeemed", "redeemed_and_left"];
     Table {
-        name: "users",
+        name: "users".into(),
         columns: vec![
-            Column { role: Role::Surrogate, ..data("id", Int) },
-            Column { role: Role::Key, ..data("user_id", BigInt) },
+            Column::new("id", Int, Role::Surrogate),
+            Column::new("user_id", BigInt, Role::Key),
             data("username", Text),
             data("first_name", Text),
-            defaulted("status", Text, Value::Text("registered".into())),
+            data("status", Text).with_default("registered"),
             data("phone_number", Text),
             data("real_name", Text),
             data("birth_date", Text),
@@ -24,12 +23,12 @@ pub fn users() -> Table {
             data("source", Text),
             data("referrer_id", BigInt),
             data("brought_by_staff_id", Int),
-            defaulted("profile_completed", Bool, Value::Bool(false)),
-            defaulted("ai_concept", Text, Value::Text("evgenich".into())),
+            data("profile_completed", Bool).with_default(false),
+            data("ai_concept", Text).with_default("evgenich"),
         ],
         key: 1,
         surrogate: 0,
-        moments: vec!["register_date", "last_activity"],
-        words: vec![("status", &["registered", "issued", "redeemed", "redeemed_and_left"])],
+        moments: vec!["register_date".into(), "last_activity".into()],
+        words: vec![("status".into(), words.map(Into::into).into())],
     }
 }

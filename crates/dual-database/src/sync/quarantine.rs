@@ -88,7 +88,7 @@ impl QuarantineSet {
     ) -> Result<()> {
         let table = content.tables().get(id.table).map(|local| &local.table);
         let column = table.and_then(|table| table.data_columns().nth(column)).map(|c| c.1);
-        let name = column.map_or("?", |column| column.name);
+        let name = column.map_or("?", |column| &column.name);
         let mut reason = format!("the column `{name}` holds what {refused_by} cannot");
         if column.is_some_and(|column| column.kind == LogicalType::Text) {
             let most = LONGEST >> 20;

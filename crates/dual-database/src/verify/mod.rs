@@ -15,6 +15,8 @@
 mod look;
 mod part;
 
+use std::sync::Arc;
+
 use crate::Result;
 use crate::protocol::SetBack;
 use crate::stamp::Stamp;
@@ -34,7 +36,7 @@ const NAMED: usize = 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableDifference {
     /// The table.
-    pub table: &'static str,
+    pub table: Arc<str>,
     /// Living rows in PostgreSQL.
     pub rows_postgres: u64,
     /// Living rows in the file.
@@ -115,7 +117,7 @@ pub async fn compare<E: Future<Output = Result<()>>>(
     let sides = Sides { primary: session.primary(file)?, replica };
     let mut tables = Vec::new();
     for (at, local) in replica.tables().iter().enumerate() {
-        let mut found = TableDifference { table: local.table.name(), ..Default::default() };
+        let mut found = TableDifference { table: local.table.shared_name(), ..Default::default() };
         let mut after = None;
         loop {
             let part = sides.part(at, after, PART).await?;

@@ -166,7 +166,7 @@ fn key_after(
 ) -> Result<Option<i64>> {
     let wrap = |cause| failed(OPERATION, cause);
     let table = &local(content, table)?.table;
-    let key = quoted(table.key().name);
+    let key = quoted(&table.key().name);
     // Behind the numbers there can be texts; the last part has them.
     let sql = format!(
         "SELECT {key} FROM {} WHERE (?1 IS NULL OR {key} > ?1) AND typeof({key}) = 'integer' \
@@ -189,8 +189,8 @@ fn each(
 ) -> Result<()> {
     let wrap = |cause| failed(OPERATION, cause);
     let table = &local(content, part.table)?.table;
-    let (name, key) = (quoted(table.name()), quoted(table.key().name));
-    let column = |column: &Column| carried(&quoted(column.name), column.kind);
+    let (name, key) = (quoted(table.name()), quoted(&table.key().name));
+    let column = |column: &Column| carried(&quoted(&column.name), column.kind);
     let columns: Vec<String> = table.columns().iter().map(column).collect();
     let mut bounds = Vec::new();
     let mut values = Vec::new();

@@ -129,7 +129,7 @@ pub fn script(scene: &Scene<'_>, file: &str, sql: &str) {
 /// What the plan has to say of each column, from what each side has there.
 fn counts() -> Vec<ColumnCounts> {
     let count = |(at, (column, default)): (usize, (&'static str, Option<&str>))| {
-        let mut counts = ColumnCounts { column, ..ColumnCounts::default() };
+        let mut counts = ColumnCounts { column: column.into(), ..ColumnCounts::default() };
         for (here, there) in pairs().into_values().map(|pairs| pairs[at]) {
             let [ours, theirs] = [here.text(default), there.text(default)];
             if ours == theirs {

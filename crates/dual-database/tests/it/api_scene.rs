@@ -207,9 +207,11 @@ impl<'s> Scene<'s> {
 
     /// Every user, column by column, as text that both sides print alike.
     pub fn both(&self) -> (Rows, Rows) {
-        let columns: Vec<&str> =
-            dual_database::schema::users().data_columns().map(|(_, column)| column.name).collect();
-        let text = |name: &&str| match *name {
+        let columns: Vec<_> = dual_database::schema::users()
+            .data_columns()
+            .map(|(_, column)| column.name.clone())
+            .collect();
+        let text = |name: &Arc<str>| match &**name {
             "profile_completed" => "profile_completed::int::text".into(),
             name => format!("{name}::text"),
         };

@@ -9,7 +9,8 @@ use dual_database::value::Value;
 
 /// A second table: nothing in capture knows it.
 pub fn visits() -> Table {
-    let column = |name, kind, role, default| Column { name, kind, role, default };
+    let column =
+        |name: &str, kind, role, default| Column { default, ..Column::new(name, kind, role) };
     let columns = vec![
         column("id", LogicalType::BigInt, Role::Surrogate, None),
         column("visit_id", LogicalType::Int, Role::Key, None),

@@ -51,14 +51,14 @@ impl Scene<'_> {
     }
 
     fn state(&self) -> State {
-        let data: Vec<_> = self.table.data_columns().map(|(_, column)| column.name).collect();
+        let data: Vec<_> = self.table.data_columns().map(|(_, column)| &column.name).collect();
         let stamps: String = data
             .iter()
             .map(|name| format!(", coalesce(s.{}, s.stamp)", quoted(&format!("s_{name}"))))
             .collect();
         let values: String =
             data.iter().map(|name| format!(", u.{}::text", quoted(name))).collect();
-        let key = quoted(self.table.key().name);
+        let key = quoted(&self.table.key().name);
         let sql = format!(
             "SELECT s.key, s.live, u.{key} IS NOT NULL, s.stamp{stamps}{values} \
              FROM {} AS s FULL JOIN {} AS u ON u.{key} = s.key",

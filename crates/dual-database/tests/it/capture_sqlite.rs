@@ -64,11 +64,11 @@ impl Scene {
         let columns: String = self
             .table
             .data_columns()
-            .map(|(_, column)| format!(", CAST({} AS TEXT)", quoted(column.name)))
+            .map(|(_, column)| format!(", CAST({} AS TEXT)", quoted(&column.name)))
             .collect();
         let sql = format!(
             "SELECT {}{columns} FROM {}",
-            quoted(self.table.key().name),
+            quoted(&self.table.key().name),
             quoted(self.table.name())
         );
         let mut look = self.own.prepare(&sql).unwrap();
@@ -471,7 +471,7 @@ fn installing_repairs_notices_and_leaves_nothing() {
 #[test]
 fn a_column_that_the_declaration_gets_later_was_never_set() {
     let older: Vec<_> =
-        visits().columns().iter().filter(|column| column.name != "paid").cloned().collect();
+        visits().columns().iter().filter(|column| &*column.name != "paid").cloned().collect();
     let scene = Scene::new(Table::declare("visits", older).unwrap(), "");
     scene.python("INSERT INTO visits (visit_id, note) VALUES (1, 'a'), (2, 'b')", &[]);
     scene.own.execute_batch("ALTER TABLE visits ADD COLUMN paid INTEGER DEFAULT 0").unwrap();

@@ -24,7 +24,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The built-in table, and one in which balances are kept.
 pub fn tables() -> Arc<[Table]> {
-    let column = |name, kind, role| Column { name, kind, role, default: None };
+    let column = |name: &str, kind, role| Column::new(name, kind, role);
     let accounts = Table::declare(
         "accounts",
         vec![
@@ -87,7 +87,7 @@ impl Scene<'_> {
             })
             .map(|column| format!("({column})::text"))
             .collect();
-        let key = table.key().name;
+        let key = &table.key().name;
         let sql = format!("SELECT {key}, {} FROM {}", columns.join(", "), table.name());
         let read = |row: Vec<Option<String>>| {
             (row[0].as_ref().unwrap().parse().unwrap(), row[1..].to_vec())

@@ -77,7 +77,7 @@ async fn drifted_schemas_and_rows_on_both_sides() {
             different: 1,
             conflicting: 1,
             columns: vec![ColumnCounts {
-                column: "first_name",
+                column: "first_name".into(),
                 different: 1,
                 conflicts: 1,
                 ..ColumnCounts::default()

@@ -82,9 +82,9 @@ async fn the_documented_table_needs_nothing() {
             .unwrap();
         let (_, plan) = planned(&database.url(), &users()).await;
         assert!(plan.is_done(), "{}", shown(&plan));
-        assert_eq!(plan.lengths, [("username", 64), ("phone_number", 20)]);
-        assert_eq!(plan.required, ["register_date"]);
-        assert_eq!(plan.wider, ["brought_by_staff_id"]);
+        assert_eq!(plan.lengths, [("username".into(), 64), ("phone_number".into(), 20)]);
+        assert_eq!(plan.required, ["register_date".into()]);
+        assert_eq!(plan.wider, ["brought_by_staff_id".into()]);
     }
 }
 
@@ -137,7 +137,7 @@ async fn wrong_types_come_with_sql_that_works() {
             .unwrap();
         let (_, plan) = planned(&database.url(), &users()).await;
         insta::assert_snapshot!("types", shown(&plan));
-        assert_eq!(plan.lengths, [("username", 5)]);
+        assert_eq!(plan.lengths, [("username".into(), 5)]);
         let error = plan.refusal("prepare the table").unwrap();
         assert_eq!(error.kind(), Kind::Schema(Store::Postgres));
         for obstacle in &plan.obstacles {

@@ -254,7 +254,7 @@ async fn a_file_that_has_the_old_life_gives_nothing_of_it_to_the_new() {
 
 /// Two tables with everything that can refuse a row.
 fn strict() -> Vec<Table> {
-    let column = |name, kind, role| Column { name, kind, role, default: None };
+    let column = |name: &str, kind, role| Column::new(name, kind, role);
     let guests = vec![
         column("id", LogicalType::BigInt, Role::Surrogate),
         column("guest", LogicalType::BigInt, Role::Key),

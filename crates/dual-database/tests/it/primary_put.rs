@@ -17,7 +17,7 @@ fn text(text: &str) -> Value {
 
 /// The position of the users' column among the data columns.
 fn at(name: &str) -> usize {
-    users().data_columns().position(|(_, column)| column.name == name).unwrap()
+    users().data_columns().position(|(_, column)| *column.name == *name).unwrap()
 }
 
 fn user(key: i64) -> RowId {

@@ -51,7 +51,7 @@ async fn lists_are_ordered_and_paged_whatever_stands_in_them() {
     let order: Vec<i64> =
         order.iter().map(|row| row[0].as_ref().unwrap().parse().unwrap()).collect();
     assert_eq!(keys(&whole), order);
-    let date = users().data_columns().position(|(_, c)| c.name == "register_date").unwrap();
+    let date = users().data_columns().position(|(_, c)| &*c.name == "register_date").unwrap();
     for size in [1, 7] {
         let (mut after, mut read) = (None, Vec::new());
         loop {
@@ -146,7 +146,7 @@ async fn dead_unknown_and_unreadable_rows() {
     for key in [2, 3] {
         let odd = row(0, key).await.unwrap();
         let column = odd.unreadable.unwrap();
-        assert_eq!(users().data_columns().nth(column).unwrap().1.name, "redeem_date");
+        assert_eq!(&*users().data_columns().nth(column).unwrap().1.name, "redeem_date");
         assert!(odd.version.columns[column].value.is_null());
     }
     assert_eq!(row(1, 5).await.unwrap().version.columns[1].value, timestamp("2025-01-01 00:00:00"));

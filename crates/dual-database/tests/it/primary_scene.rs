@@ -56,7 +56,7 @@ pub fn pool(url: &str, tables: Vec<Table>) -> Pool {
 
 /// The built-in table, and one that names things as the generated SQL does.
 pub fn tables() -> Vec<Table> {
-    let column = |name, kind, role| Column { name, kind, role, default: None };
+    let column = |name: &str, kind, role| Column::new(name, kind, role);
     let awkward = Table::declare(
         "it's \"awkward\" {k}{t} $dual$",
         vec![

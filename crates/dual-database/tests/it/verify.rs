@@ -42,7 +42,7 @@ async fn equal_stores_are_equal_in_every_type_and_across_parts() {
     let found = verify(&pool, &node).await.unwrap();
     assert!(found.equal, "{found:?}");
     let counts: Vec<_> =
-        found.tables.iter().map(|t| (t.table, t.rows_postgres, t.rows_sqlite)).collect();
+        found.tables.iter().map(|t| (&*t.table, t.rows_postgres, t.rows_sqlite)).collect();
     assert_eq!(counts, [("users", 4, 4), ("accounts", 12_001, 12_001)]);
 }
 

@@ -25,7 +25,7 @@ pub(super) fn read_staged(
 ) -> Result<Vec<Unfit>> {
     let operation = "read the staged rows";
     let wrap = |cause| failed(operation, cause);
-    let key = quoted(table.key().name);
+    let key = quoted(&table.key().name);
     // The store's columns, as they will read once its table is adopted, come behind the staged
     // ones: SQLite adopts after PostgreSQL has been sent its rows.
     let statement = match complete.then(|| Found::read(connection, SCHEMA, table)).transpose()? {

@@ -10,6 +10,7 @@ pub(super) use postgres::PostgresLoad;
 pub(super) use sqlite::SqliteLoad;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dual_database::error::{Error, Kind, Result, Store};
 
@@ -23,7 +24,7 @@ pub struct StorePlan {
     /// Rows that have everything already.
     pub unchanged: u64,
     /// How many of the updated rows change, by column.
-    pub columns: BTreeMap<&'static str, u64>,
+    pub columns: BTreeMap<Arc<str>, u64>,
     /// Additions to the store's schema, one clause each.
     pub schema: Vec<String>,
 }

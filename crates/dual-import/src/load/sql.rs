@@ -26,7 +26,7 @@ pub(super) fn known(dialect: Dialect, table: &Table, position: usize) -> String 
 
 /// The source knows the column and the store has something else in it.
 fn changed(dialect: Dialect, table: &Table, position: usize, column: &Column) -> String {
-    let name = quoted(column.name);
+    let name = quoted(&column.name);
     let differs = match dialect {
         Dialect::Postgres => {
             let equals = operator(dialect, "=");
@@ -47,7 +47,7 @@ fn any_changed(dialect: Dialect, table: &Table) -> String {
 /// One row: staged rows that the store lacks, staged rows that would change, then for each
 /// data column in its order how many rows change in it.
 pub(super) fn counts(dialect: Dialect, table: &Table, store: &str, staged: &str) -> String {
-    let key = quoted(table.key().name);
+    let key = quoted(&table.key().name);
     let columns: String = table
         .data_columns()
         .map(|(position, column)| {
@@ -67,11 +67,11 @@ pub(super) fn counts(dialect: Dialect, table: &Table, store: &str, staged: &str)
 
 /// Writes what the source knows into rows that have something else; touches no other row.
 pub(super) fn update(dialect: Dialect, table: &Table, store: &str, staged: &str) -> String {
-    let key = quoted(table.key().name);
+    let key = quoted(&table.key().name);
     let columns: Vec<String> = table
         .data_columns()
         .map(|(position, column)| {
-            let name = quoted(column.name);
+            let name = quoted(&column.name);
             format!(
                 "{name} = CASE WHEN {} THEN s.{name} ELSE u.{name} END",
                 known(dialect, table, position)
@@ -90,7 +90,7 @@ pub(super) fn update(dialect: Dialect, table: &Table, store: &str, staged: &str)
 pub(super) fn data_columns(table: &Table, prefix: &str) -> String {
     let columns: Vec<String> = table
         .data_columns()
-        .map(|(_, column)| format!("{prefix}{}", quoted(column.name)))
+        .map(|(_, column)| format!("{prefix}{}", quoted(&column.name)))
         .collect();
     columns.join(", ")
 }
@@ -105,9 +105,9 @@ pub(super) fn insert_sqlite(
     mirrors: &[(&str, &str)],
     within: &str,
 ) -> String {
-    let (key, id) = (quoted(table.key().name), quoted(table.surrogate().name));
+    let (key, id) = (quoted(&table.key().name), quoted(&table.surrogate().name));
     let value = |position: usize, column: &Column| {
-        let name = quoted(column.name);
+        let name = quoted(&column.name);
         format!(
             "CASE WHEN {} OR e.{key} IS NULL THEN s.{name} ELSE e.{name} END",
             known(Dialect::Sqlite, table, position)
@@ -117,7 +117,7 @@ pub(super) fn insert_sqlite(
     let mut values: Vec<String> =
         table.data_columns().map(|(position, column)| value(position, column)).collect();
     for (from, to) in mirrors {
-        if let Some((position, column)) = table.data_columns().find(|(_, c)| c.name == *from) {
+        if let Some((position, column)) = table.data_columns().find(|(_, c)| *c.name == **from) {
             columns.push(quoted(to));
             values.push(value(position, column));
         }
@@ -135,7 +135,7 @@ pub(super) fn insert_sqlite(
 /// Inserts the rows that PostgreSQL lacks, with the ids issued for them; `within` is a further
 /// condition.
 pub(super) fn insert_postgres(table: &Table, store: &str, within: &str) -> String {
-    let (key, id) = (quoted(table.key().name), quoted(table.surrogate().name));
+    let (key, id) = (quoted(&table.key().name), quoted(&table.surrogate().name));
     format!(
         "INSERT INTO {store} ({id}, {key}, {})\nOVERRIDING SYSTEM VALUE\n\
          SELECT i.id, s.{key}, {}\nFROM pg_temp.dual_staged AS s\n\

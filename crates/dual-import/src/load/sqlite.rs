@@ -1,5 +1,7 @@
 //! The SQLite half of the load, on the connection that holds the staged rows.
 
+use std::sync::Arc;
+
 use dual_database::error::{Error, Kind, Result, Store};
 use dual_database::schema::{Dialect, Table, quoted};
 use dual_database::store::sqlite::{
@@ -88,7 +90,7 @@ impl<'a> SqliteLoad<'a> {
             .owner
             .call(operation, move |connection| {
                 let wrap = |cause| failed(operation, cause);
-                let key = quoted(table.key().name);
+                let key = quoted(&table.key().name);
                 let known = match Found::read(connection, SCHEMA, &table)? {
                     Found::Table { .. } => format!(
                         "AND NOT EXISTS (SELECT 1 FROM store.{} AS u WHERE u.{key} = i.{key})",
@@ -305,8 +307,8 @@ fn find_refusals(connection: &Connection, table: &Table) -> Result<Vec<Refusal>>
 
 /// The key, the surrogate and the store's table, quoted.
 fn names(table: &Table) -> (String, String, String) {
-    let key = quoted(table.key().name);
-    let id = quoted(table.surrogate().name);
+    let key = quoted(&table.key().name);
+    let id = quoted(&table.surrogate().name);
     (key, id, format!("store.{}", quoted(table.name())))
 }
 
@@ -345,7 +347,7 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
             for (index, (_, column)) in table.data_columns().enumerate() {
                 let changes = number(index + 2)?;
                 if changes > 0 {
-                    plan.columns.insert(column.name, changes);
+                    plan.columns.insert(Arc::clone(&column.name), changes);
                 }
             }
             Ok(())
@@ -381,7 +383,7 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
         )
         .map_err(wrap)?;
     if renumbered > 0 {
-        if let Some(names) = referring_tables(connection, table, Some(table.surrogate().name))? {
+        if let Some(names) = referring_tables(connection, table, Some(&table.surrogate().name))? {
             return Err(refused_by_keys(
                 operation,
                 format!(
@@ -455,7 +457,7 @@ impl Unfit {
         let (column, kind) = table
             .columns()
             .get(self.position)
-            .map_or(("?", "value"), |c| (c.name, c.kind.sql(Dialect::Postgres)));
+            .map_or(("?", "value"), |c| (&c.name, c.kind.sql(Dialect::Postgres)));
         Error::new(
             Kind::InvalidData,
             "read SQLite",

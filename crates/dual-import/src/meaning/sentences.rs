@@ -127,7 +127,7 @@ pub(super) fn ambiguous(
         .iter()
         .zip(first.values.iter().zip(&second.values))
         .filter(|(_, (one, other))| one != other)
-        .map(|(column, _)| *column)
+        .map(|(column, _)| &**column)
         .collect();
     format!(
         "fits “{}” and “{}”, which read {} differently",

@@ -15,7 +15,7 @@ use throwaway_postgres::{Database, shared};
 const COLUMNS: usize = 150;
 
 fn wide() -> Table {
-    let column = |name, kind, role| Column { name, kind, role, default: None };
+    let column = |name: &str, kind, role| Column::new(name, kind, role);
     let mut columns = vec![
         column("id", LogicalType::Int, Role::Surrogate),
         column("key", LogicalType::BigInt, Role::Key),

@@ -2,10 +2,13 @@
 //! compares the declaration with the [`Catalog`].
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::capture::{USERS_SEQUENCE, guarded};
 use super::catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights};
-use crate::schema::{Column, Dialect, LogicalType, Role, Table, quoted, quoted_text};
+use crate::schema::{
+    Column, Dialect, LogicalType, QualifiedName, Role, Table, quoted, quoted_text,
+};
 use crate::{Error, Kind, Store};
 
 /// An additive change.
@@ -60,8 +63,8 @@ pub struct Obstacle {
 /// What is to be done before rows can be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The table's qualified and quoted name, existing or to be made.
-    pub target: String,
+    /// The table's name, existing or to be made.
+    pub target: QualifiedName,
     /// Whether the table is to be made.
     pub creates: bool,
     /// What is to be run, in this order.
@@ -70,14 +73,16 @@ pub struct Plan {
     pub obstacles: Vec<Obstacle>,
     /// Whether the owner's rights do not suffice to remove them.
     superuser: bool,
+    /// What it was called before somebody took it away.
+    was: Option<String>,
     /// What a person could do, where no statement of the owner's helps.
     pub advice: Option<String>,
     /// The most characters of a text column that has a limit.
-    pub lengths: Vec<(&'static str, u32)>,
+    pub lengths: Vec<(Arc<str>, u32)>,
     /// Columns besides key and surrogate that refuse NULL.
-    pub required: Vec<&'static str>,
+    pub required: Vec<Arc<str>>,
     /// Integer columns whose values the server keeps in 64 bits although 32 are declared.
-    pub wider: Vec<&'static str>,
+    pub wider: Vec<Arc<str>>,
 }
 
 impl Plan {
@@ -112,7 +117,8 @@ impl Plan {
         let rights = obstacles.iter().all(|obstacle| obstacle.kind == ObstacleKind::Right);
         let kind = if rights { Kind::AccessDenied } else { Kind::Schema(Store::Postgres) };
         let reasons: Vec<&str> = obstacles.iter().map(|obstacle| obstacle.what.as_str()).collect();
-        let error = Error::new(kind, operation, format!("{}: {}", self.target, reasons.join("; ")));
+        let about = self.was.clone().unwrap_or_else(|| self.target.to_string());
+        let error = Error::new(kind, operation, format!("{about}: {}", reasons.join("; ")));
         let statements: Vec<&str> =
             obstacles.iter().filter_map(|obstacle| obstacle.sql.as_deref()).collect();
         if let Some(advice) = &self.advice {
@@ -126,8 +132,8 @@ impl Plan {
     }
 
     /// Somebody has taken away what was tracked: that is for a person to decide about.
-    pub(super) fn taken_away(&mut self, target: &str, what: &str, advice: &str) {
-        self.target = target.to_owned();
+    pub(super) fn taken_away(&mut self, was: &str, what: &str, advice: &str) {
+        self.was = Some(was.to_owned());
         self.advice = Some(advice.to_owned());
         self.obstacles.clear();
         self.shape(None, what, None);
@@ -157,7 +163,7 @@ impl Plan {
         format!(
             "EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = to_regclass({}) \
              AND a.attname = {} AND NOT a.attisdropped AND {what})",
-            quoted_text(&self.target),
+            quoted_text(&self.target.to_string()),
             quoted_text(name)
         )
     }
@@ -213,7 +219,7 @@ fn create(plan: &mut Plan, table: &Table, rights: &Rights) {
         Some(format!("GRANT USAGE ON SCHEMA {} TO {}", quoted(schema), quoted(&rights.user)))
     };
     if let Some((schema, true)) = &rights.closed {
-        plan.target = format!("{}.{}", quoted(schema), quoted(table.name()));
+        plan.target = QualifiedName::new(&**schema, table.name());
         let what = format!(
             "{} is there, in a schema that {} may not use: another table would be made beside it",
             plan.target,
@@ -223,7 +229,7 @@ fn create(plan: &mut Plan, table: &Table, rights: &Rights) {
         return;
     }
     let Some(schema) = &rights.schema else {
-        plan.target = quoted(table.name());
+        plan.target = table.name().into();
         if let Some((schema, _)) = &rights.closed {
             let what = format!(
                 "{} may use no schema of the search_path, such as {}",
@@ -240,9 +246,9 @@ fn create(plan: &mut Plan, table: &Table, rights: &Rights) {
         );
         return;
     };
-    plan.target = format!("{}.{}", quoted(schema), quoted(table.name()));
-    let sql = table.create_statement(Dialect::Postgres, &plan.target);
-    let done = format!("to_regclass({}) IS NOT NULL", quoted_text(&plan.target));
+    plan.target = QualifiedName::new(&**schema, table.name());
+    let sql = table.create_statement(Dialect::Postgres, &plan.target.to_string());
+    let done = format!("to_regclass({}) IS NOT NULL", quoted_text(&plan.target.to_string()));
     plan.step(format!("create the table {}", plan.target), sql, Some(done));
     if !rights.create_in_schema {
         plan.right(
@@ -269,7 +275,7 @@ fn adopt(plan: &mut Plan, table: &Table, found: &FoundTable, user: &str) {
         plan.shape(None, "row security hides rows from this user", Some(sql));
     }
     for column in table.columns() {
-        match found.column(column.name) {
+        match found.column(&column.name) {
             None => missing_column(plan, column, found),
             Some(there) => present_column(plan, column, there),
         }
@@ -294,9 +300,9 @@ fn adopt(plan: &mut Plan, table: &Table, found: &FoundTable, user: &str) {
 }
 
 fn missing_column(plan: &mut Plan, column: &Column, found: &FoundTable) {
-    let name = quoted(column.name);
+    let name = quoted(&column.name);
     if column.role == Role::Key && !found.empty {
-        plan.shape(Some(column.name), format!("its rows have no {name}, the key"), None);
+        plan.shape(Some(&column.name), format!("its rows have no {name}, the key"), None);
         return;
     }
     let sql = format!(
@@ -304,17 +310,17 @@ fn missing_column(plan: &mut Plan, column: &Column, found: &FoundTable) {
         plan.target,
         column.added_definition(Dialect::Postgres)
     );
-    let done = plan.column_has(column.name, "true");
+    let done = plan.column_has(&column.name, "true");
     plan.step(format!("add the column {name}"), sql, Some(done));
 }
 
 fn present_column(plan: &mut Plan, column: &Column, there: &FoundColumn) {
-    let name = quoted(column.name);
+    let name = quoted(&column.name);
     if there.generated || (there.identity_always && column.role != Role::Surrogate) {
         let clause = if there.generated { "DROP EXPRESSION" } else { "DROP IDENTITY" };
         let sql = format!("ALTER TABLE {} ALTER COLUMN {name} {clause}", plan.target);
         plan.shape(
-            Some(column.name),
+            Some(&column.name),
             format!("{name} is generated and cannot be written"),
             Some(sql),
         );
@@ -333,24 +339,24 @@ fn present_column(plan: &mut Plan, column: &Column, there: &FoundColumn) {
     if !fits {
         let wanted = column.kind.sql(Dialect::Postgres);
         let what = format!("{name} is {}, {wanted} is needed", there.full_type);
-        plan.shape(Some(column.name), what, Some(retype(&plan.target, column, there)));
+        plan.shape(Some(&column.name), what, Some(retype(&plan.target, column, there)));
         return;
     }
     if let Some(length) = there.length {
-        plan.lengths.push((column.name, length));
+        plan.lengths.push((Arc::clone(&column.name), length));
     }
     if there.not_null && column.role == Role::Data {
-        plan.required.push(column.name);
+        plan.required.push(Arc::clone(&column.name));
     }
     if column.kind == LogicalType::Int && base == "bigint" {
-        plan.wider.push(column.name);
+        plan.wider.push(Arc::clone(&column.name));
     }
 }
 
 /// One statement that changes the type. A declared default is set anew, because the old one
 /// may not convert by itself (`0` to boolean); a default of the owner's is left to convert.
-fn retype(target: &str, column: &Column, there: &FoundColumn) -> String {
-    let name = quoted(column.name);
+fn retype(target: &QualifiedName, column: &Column, there: &FoundColumn) -> String {
+    let name = quoted(&column.name);
     let wanted = column.kind.sql(Dialect::Postgres);
     let base = there.base_type.as_str();
     let number = matches!(base, "smallint" | "integer" | "bigint" | "numeric");
@@ -377,14 +383,14 @@ fn retype(target: &str, column: &Column, there: &FoundColumn) -> String {
 }
 
 fn unique_key(plan: &mut Plan, table: &Table, found: &FoundTable) {
-    let key = table.key().name;
-    let name = quoted(key);
+    let key = &table.key().name;
+    let name = quoted(&key);
     if found.null_keys > 0 {
         let what = format!("{} of its rows have no {name}, the key", found.null_keys);
         let sql = format!("SELECT * FROM {} WHERE {name} IS NULL", plan.target);
-        plan.shape(Some(key), what, Some(sql));
+        plan.shape(Some(&key), what, Some(sql));
     }
-    if found.unique_on(key).is_some() {
+    if found.unique_on(&key).is_some() {
         return;
     }
     if found.duplicate_keys > 0 {
@@ -396,13 +402,13 @@ fn unique_key(plan: &mut Plan, table: &Table, found: &FoundTable) {
             "SELECT {name}, count(*) FROM {} GROUP BY {name} HAVING count(*) > 1",
             plan.target
         );
-        plan.shape(Some(key), what, Some(sql));
+        plan.shape(Some(&key), what, Some(sql));
         return;
     }
-    if found.column(key).is_some() || found.empty {
+    if found.column(&key).is_some() || found.empty {
         let sql = format!("CREATE UNIQUE INDEX ON {} ({name})", plan.target);
         let done = plan.column_has(
-            key,
+            &key,
             "EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique \
              AND i.indkey::text = a.attnum::text AND i.indpred IS NULL AND i.indimmediate)",
         );
@@ -411,10 +417,10 @@ fn unique_key(plan: &mut Plan, table: &Table, found: &FoundTable) {
 }
 
 fn surrogate_sequence(plan: &mut Plan, table: &Table, found: &FoundTable) {
-    let surrogate = table.surrogate().name;
-    let name = quoted(surrogate);
+    let surrogate = &table.surrogate().name;
+    let name = quoted(&surrogate);
     // One that is added numbers the rows that are there, and goes on behind them.
-    let Some(there) = found.column(surrogate) else { return };
+    let Some(there) = found.column(&surrogate) else { return };
     if !matches!(there.base_type.as_str(), "integer" | "bigint") || there.generated {
         return;
     }
@@ -437,11 +443,11 @@ fn surrogate_sequence(plan: &mut Plan, table: &Table, found: &FoundTable) {
         None if there.default.is_some() => {
             let sql = format!("ALTER TABLE {} ALTER COLUMN {name} DROP DEFAULT", plan.target);
             let what = format!("{name} has a default that is no sequence");
-            plan.shape(Some(surrogate), what, Some(sql));
+            plan.shape(Some(&surrogate), what, Some(sql));
         }
         None if found.null_surrogates > 0 => {
             let what = format!("{} of its rows have no {name}", found.null_surrogates);
-            plan.shape(Some(surrogate), what, None);
+            plan.shape(Some(&surrogate), what, None);
         }
         None => {
             if !there.not_null {
@@ -453,7 +459,7 @@ fn surrogate_sequence(plan: &mut Plan, table: &Table, found: &FoundTable) {
                 "ALTER TABLE {} ALTER COLUMN {name} ADD GENERATED BY DEFAULT AS IDENTITY (START WITH {start})",
                 plan.target
             );
-            let done = plan.column_has(surrogate, "a.attidentity <> ''");
+            let done = plan.column_has(&surrogate, "a.attidentity <> ''");
             plan.step(format!("let {name} be numbered"), sql, Some(done));
         }
     }

@@ -5,7 +5,7 @@ use tokio_postgres::types::{FromSql, Type};
 
 use super::capture::USERS_TABLE;
 use super::session::{Parameter, Session};
-use crate::schema::{Table, quoted};
+use crate::schema::{QualifiedName, Table, quoted};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "read PostgreSQL's catalog";
@@ -144,10 +144,10 @@ pub struct Catalog {
 }
 
 impl FoundTable {
-    /// `"schema"."table"`.
+    /// Schema and name.
     #[must_use]
-    pub fn qualified(&self) -> String {
-        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+    pub fn qualified(&self) -> QualifiedName {
+        QualifiedName::new(&*self.schema, &*self.name)
     }
 
     /// The column of that name.
@@ -349,7 +349,7 @@ async fn read_table(session: &Session, table: &Table, row: &Row) -> Result<Found
         let (name, primary, columns) = (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
         found.unique_indexes.push(UniqueIndex { name, columns, primary });
     }
-    found.sequence = sequence(session, found.oid, table.surrogate().name).await?;
+    found.sequence = sequence(session, found.oid, &table.surrogate().name).await?;
     if found.kind == RelationKind::Table && !found.missing_rights.iter().any(|r| r == "SELECT") {
         count(session, table, &mut found).await?;
     }
@@ -410,9 +410,9 @@ async fn count(session: &Session, table: &Table, found: &mut FoundTable) -> Resu
     };
     let sql = format!("SELECT NOT EXISTS (SELECT FROM {from})");
     found.empty = get(&one(session, &sql, &[]).await?, 0)?;
-    let surrogate = table.surrogate().name;
-    if found.column(surrogate).is_some_and(whole) {
-        let column = quoted(surrogate);
+    let surrogate = &table.surrogate().name;
+    if found.column(&surrogate).is_some_and(whole) {
+        let column = quoted(&surrogate);
         let sql = format!("SELECT max({column})::bigint FROM {from}");
         found.max_surrogate = get(&one(session, &sql, &[]).await?, 0)?;
         if found.sequence.is_none() {
@@ -420,14 +420,14 @@ async fn count(session: &Session, table: &Table, found: &mut FoundTable) -> Resu
             found.null_surrogates = get(&one(session, &sql, &[]).await?, 0)?;
         }
     }
-    let key = table.key().name;
-    if let Some(not_null) = found.column(key).map(|column| column.not_null) {
-        let column = quoted(key);
+    let key = &table.key().name;
+    if let Some(not_null) = found.column(&key).map(|column| column.not_null) {
+        let column = quoted(&key);
         if !not_null {
             let sql = format!("SELECT count(*) FROM {from} WHERE {column} IS NULL");
             found.null_keys = get(&one(session, &sql, &[]).await?, 0)?;
         }
-        if found.unique_on(key).is_none() {
+        if found.unique_on(&key).is_none() {
             let sql = format!(
                 "SELECT count(*) FROM (SELECT FROM {from} WHERE {column} IS NOT NULL \
                  GROUP BY {column} HAVING count(*) > 1) AS repeated"

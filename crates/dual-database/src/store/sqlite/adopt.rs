@@ -34,9 +34,9 @@ impl Adoption {
     /// column itself, or what an added column starts with.
     #[must_use]
     pub fn reads_as(column: &Column, columns: &[FoundColumn]) -> String {
-        if find(columns, column.name).is_some() {
-            format!("u.{}", quoted(column.name))
-        } else if column.name == REGISTER_DATE && find(columns, OLD_REGISTER_DATE).is_some() {
+        if find(columns, &column.name).is_some() {
+            format!("u.{}", quoted(&column.name))
+        } else if *column.name == *REGISTER_DATE && find(columns, OLD_REGISTER_DATE).is_some() {
             format!("dual_timestamp(u.{})", quoted(OLD_REGISTER_DATE))
         } else {
             column.default.as_ref().map_or("NULL".into(), |value| literal(value, Dialect::Sqlite))
@@ -86,7 +86,7 @@ pub fn rewrite_timestamps(
     let mut done = Vec::new();
     let name = quoted(table.name());
     for column in table.columns().iter().filter(|c| c.kind == LogicalType::Timestamp) {
-        let column_name = quoted(column.name);
+        let column_name = quoted(&column.name);
         let rows = connection
             .execute(
                 &format!(
@@ -132,7 +132,7 @@ fn obstacles(
 ) -> Vec<String> {
     let mut obstacles = Vec::new();
     for column in table.columns() {
-        match find(columns, column.name) {
+        match find(columns, &column.name) {
             None if column.role == Role::Key => {
                 obstacles.push(format!("it has no column {}", column.name));
             }
@@ -188,7 +188,7 @@ fn additions(
     key_is_unique: bool,
 ) -> Vec<Step> {
     let name = format!("{schema}.{}", quoted(table.name()));
-    let missing = |column: &&Column| find(columns, column.name).is_none();
+    let missing = |column: &&Column| find(columns, &column.name).is_none();
     let mut steps: Vec<Step> = table
         .columns()
         .iter()
@@ -205,7 +205,7 @@ fn additions(
         && find(columns, OLD_REGISTER_DATE).is_some()
     {
         // The old column stays as it is, for the old program and for what is no date in it.
-        let (new, old) = (quoted(register_date.name), quoted(OLD_REGISTER_DATE));
+        let (new, old) = (quoted(&register_date.name), quoted(OLD_REGISTER_DATE));
         steps.push(Step {
             what: format!("fill {}.register_date from {OLD_REGISTER_DATE}", table.name()),
             sql: format!(
@@ -214,14 +214,14 @@ fn additions(
         });
     }
     if !key_is_unique {
-        let key = table.key().name;
+        let key = &table.key().name;
         steps.push(Step {
             what: format!("make {}.{key} unique", table.name()),
             sql: format!(
                 "CREATE UNIQUE INDEX {schema}.{} ON {} ({})",
                 quoted(&format!("{}_{key}_unique", table.name())),
                 quoted(table.name()),
-                quoted(key)
+                quoted(&key)
             ),
         });
     }

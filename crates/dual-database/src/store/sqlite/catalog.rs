@@ -110,16 +110,16 @@ impl Found {
             Some(_) => {}
         }
         let columns = columns(connection, schema, table).map_err(wrap)?;
-        let key = table.key().name;
+        let key = &table.key().name;
         let mut key_is_unique = false;
         let mut bad_keys = 0;
-        if columns.iter().any(|column| column.name.eq_ignore_ascii_case(key)) {
+        if columns.iter().any(|column| column.name.eq_ignore_ascii_case(&key)) {
             key_is_unique = key_is_primary(connection, schema, table).map_err(wrap)?
                 || key_is_indexed(connection, schema, table).map_err(wrap)?;
             if !key_is_unique {
                 let sql = format!(
                     "SELECT count(*) - count(DISTINCT {key}) FROM {schema}.{name}",
-                    key = quoted(key),
+                    key = quoted(&key),
                     name = quoted(table.name()),
                 );
                 bad_keys = connection.query_row(&sql, [], |row| row.get(0)).map_err(wrap)?;
@@ -155,7 +155,7 @@ fn key_is_primary(connection: &Connection, schema: &str, table: &Table) -> rusql
         .prepare("SELECT name FROM pragma_table_info(?1, ?2) WHERE pk > 0")?
         .query_map([table.name(), schema], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    Ok(matches!(&primary[..], [only] if only.eq_ignore_ascii_case(table.key().name)))
+    Ok(matches!(&primary[..], [only] if only.eq_ignore_ascii_case(&table.key().name)))
 }
 
 fn key_is_indexed(connection: &Connection, schema: &str, table: &Table) -> rusqlite::Result<bool> {
@@ -166,5 +166,5 @@ fn key_is_indexed(connection: &Connection, schema: &str, table: &Table) -> rusql
                AND (SELECT count(*) FROM pragma_index_info(list.name, ?3)) = 1 \
                AND (SELECT name FROM pragma_index_info(list.name, ?3)) = ?2 COLLATE NOCASE",
         )?
-        .exists((table.name(), table.key().name, schema))
+        .exists((table.name(), &table.key().name, schema))
 }

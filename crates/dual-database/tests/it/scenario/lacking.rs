@@ -59,7 +59,7 @@ async fn what_the_application_alone_has_pauses_its_table_and_is_told() {
         ));
         let told = until(&db, |status| status.quarantined > Some(0)).await;
         assert_eq!(told.paused.len(), 1, "{how}: {told:?}");
-        assert_eq!((told.paused[0].table, told.sync), ("users", "following"), "{how}: {told:?}");
+        assert_eq!((&*told.paused[0].table, told.sync), ("users", "following"), "{how}: {told:?}");
         assert!(told.paused[0].reason.contains("no such "), "{how}: {told:?}");
         let up = [&told.postgres.state, &told.sqlite.state];
         assert_eq!(up, [&StoreState::Up; 2], "{how}: {told:?}");

@@ -42,7 +42,7 @@ async fn different_columns_both_survive_and_of_the_same_the_later_wins() {
     assert_eq!(place.psql(row), "+7 второй|первый|позже");
     let conflicts = one.conflicts(10).await.unwrap();
     assert_eq!(conflicts.len(), 1, "{conflicts:?}");
-    assert_eq!((conflicts[0].column, conflicts[0].losing.as_deref()), ("source", Some("раньше")));
+    assert_eq!((&*conflicts[0].column, conflicts[0].losing.as_deref()), ("source", Some("раньше")));
     assert_eq!(two.conflicts(10).await.unwrap().len(), 1);
 }
 

@@ -40,9 +40,9 @@ impl Survey {
             && let Some(found) = catalog.table.take()
         {
             if !found.owner {
-                return Err(not_the_owner(session, &found.qualified()));
+                return Err(not_the_owner(session, &found.qualified().to_string()));
             }
-            old = Some(found.qualified());
+            old = Some(found.qualified().to_string());
             // The new one comes where the old one was.
             catalog.rights.schema = Some(found.schema);
         }
@@ -72,7 +72,7 @@ impl Survey {
         options: WriteOptions,
     ) -> Result<Adopted> {
         let Survey { catalog, plan, old, .. } = self;
-        let (mut target, mut done) = (plan.target, Vec::new());
+        let (mut target, mut done) = (plan.target.to_string(), Vec::new());
         if let Some(old) = &old {
             done.push(format!("drop table {}", table.name()));
             if options.dry_run {
@@ -104,7 +104,7 @@ impl Survey {
             None => format!(
                 "pg_get_serial_sequence({}, {})",
                 quoted_text(&target),
-                quoted_text(table.surrogate().name)
+                quoted_text(&table.surrogate().name)
             ),
         };
         Ok(Adopted { store: target, sequence, schema: done })

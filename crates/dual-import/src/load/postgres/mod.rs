@@ -104,7 +104,7 @@ impl PostgresLoad {
     ) -> Result<Vec<sqlite::Unfit>> {
         let operation = "copy the rows to PostgreSQL";
         let total = staging.counts().await?.staged;
-        let key = quoted(self.table.key().name);
+        let key = quoted(&self.table.key().name);
         let statement = format!(
             "COPY pg_temp.dual_staged ({key}, row, {}, {}) FROM STDIN",
             masks(&self.table).join(", "),
@@ -139,7 +139,7 @@ impl PostgresLoad {
     /// the file's is in nobody's way. Call it when the table is locked.
     pub(crate) async fn refuse_unfit(&self, unfit: &[sqlite::Unfit]) -> Result<()> {
         let operation = "compare with PostgreSQL";
-        let key = quoted(self.table.key().name);
+        let key = quoted(&self.table.key().name);
         let statement = format!(
             "SELECT min(k) FROM unnest($1) AS k \
              WHERE NOT EXISTS (SELECT 1 FROM {} AS u WHERE u.{key} = k)",
@@ -192,7 +192,7 @@ impl PostgresLoad {
         for (index, (_, column)) in self.table.data_columns().enumerate() {
             let changes = number(index + 3)?;
             if changes > 0 {
-                plan.columns.insert(column.name, changes);
+                plan.columns.insert(Arc::clone(&column.name), changes);
             }
         }
         Ok(plan)
@@ -202,7 +202,7 @@ impl PostgresLoad {
     /// staged rows back, because SQLite's rows carry the same ones.
     pub(crate) async fn issue(&self, staging: &Staging) -> Result<()> {
         let operation = "issue the ids";
-        let (key, id) = (quoted(self.table.key().name), quoted(self.table.surrogate().name));
+        let (key, id) = (quoted(&self.table.key().name), quoted(&self.table.surrogate().name));
         self.session
             .batch(
                 operation,
@@ -240,13 +240,13 @@ impl PostgresLoad {
     pub(crate) async fn complete(&self, staging: &Staging) -> Result<()> {
         let operation = "complete the rows that SQLite lacks";
         clear(staging, "elsewhere").await?;
-        let key = quoted(self.table.key().name);
+        let key = quoted(&self.table.key().name);
         // What the source knows is not carried, so it need not fit.
         let columns: String = self
             .table
             .data_columns()
             .map(|(position, column)| {
-                let name = quoted(column.name);
+                let name = quoted(&column.name);
                 let known = sql::known(Dialect::Postgres, &self.table, position);
                 format!(", CASE WHEN NOT {known} THEN u.{name}::text END")
             })
@@ -275,7 +275,7 @@ impl PostgresLoad {
                         dual_database::value::parse_postgres_text(column.kind, text)
                     });
                     values.push(value.ok_or_else(|| {
-                        unheld(operation, &self.table, number, column.name)
+                        unheld(operation, &self.table, number, &column.name)
                             .with_hint("dates must lie in the years 1 to 9999; correct that row")
                     })?);
                 }
@@ -292,15 +292,15 @@ impl PostgresLoad {
         if !self.session.takes_any_bytes() {
             return Ok(());
         }
-        let key = quoted(self.table.key().name);
+        let key = quoted(&self.table.key().name);
         let texts =
             self.table.data_columns().filter(|(_, column)| column.kind == LogicalType::Text);
         let bad: String = texts
             .map(|(position, column)| {
-                let name = quoted(column.name);
+                let name = quoted(&column.name);
                 let known = sql::known(Dialect::Postgres, &self.table, position);
                 let good = is_utf8(&format!("u.{name}"));
-                format!(" WHEN NOT {known} AND NOT {good} THEN {}", quoted_text(column.name))
+                format!(" WHEN NOT {known} AND NOT {good} THEN {}", quoted_text(&column.name))
             })
             .collect();
         let statement = format!(
@@ -382,7 +382,7 @@ impl PostgresLoad {
 }
 
 fn unheld(operation: &'static str, table: &Table, number: i64, column: &str) -> Error {
-    let (name, key) = (table.name(), table.key().name);
+    let (name, key) = (table.name(), &table.key().name);
     let message = format!(
         "table {name}, {key} {number}: column {column} has a value that SQLite cannot hold"
     );
@@ -398,7 +398,7 @@ fn temporary_table(table: &Table) -> String {
     let columns: String = table
         .data_columns()
         .map(|(_, column)| {
-            format!(", {} {}", quoted(column.name), column.kind.sql(Dialect::Postgres))
+            format!(", {} {}", quoted(&column.name), column.kind.sql(Dialect::Postgres))
         })
         .collect();
     let masks: String =
@@ -406,7 +406,7 @@ fn temporary_table(table: &Table) -> String {
     format!(
         "CREATE TEMPORARY TABLE dual_staged ({} {} NOT NULL, row bigint NOT NULL{masks}{columns}) \
          ON COMMIT DROP",
-        quoted(key.name),
+        quoted(&key.name),
         key.kind.sql(Dialect::Postgres),
     )
 }

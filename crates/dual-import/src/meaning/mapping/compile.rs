@@ -1,6 +1,7 @@
 //! From the file to the checked mapping; every error names the line and the key.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use dual_database::error::{Error, Kind, Result};
 use dual_database::schema::{LogicalType, Role, Table};
@@ -96,7 +97,7 @@ pub(super) fn compile(text: &str, origin: &str, table: &Table) -> Result<Mapping
             })
             .collect::<Result<_>>()?,
         fallbacks: fallbacks(&origin, &file.defaults, table)?,
-        columns: table.columns().iter().map(|column| column.name).collect(),
+        columns: table.columns().iter().map(|column| column.name.clone()).collect(),
         repair_shift: file.repair_shift,
         fields,
         targets,
@@ -124,7 +125,7 @@ fn columns(
     let mut fields = Vec::new();
     for (name, entry) in entries {
         let Some(position) = table.position(name.get_ref()) else {
-            let known = table.columns().iter().map(|column| column.name);
+            let known = table.columns().iter().map(|column| &*column.name);
             return Err(origin.unknown(name, "column", known));
         };
         let column = &table.columns()[position];
@@ -136,7 +137,7 @@ fn columns(
             let message = format!("`{}` cannot be filled from cells of this `kind`", column.name);
             return Err(origin.at(name, &message));
         }
-        let words = table.words(column.name);
+        let words = table.words(&column.name);
         if words.is_some() && entry.kind != KindName::Status {
             let message =
                 format!("`{}` takes a few words only: its `kind` is `status`", column.name);
@@ -192,7 +193,7 @@ fn field(
     name: &Name,
     entry: &ColumnEntry,
     column: LogicalType,
-    words: Option<&'static [&'static str]>,
+    words: Option<&[Arc<str>]>,
 ) -> Result<Field> {
     let misplaced = [
         (entry.zones.as_ref().map(|v| v.span()), KindName::Timestamp, "zones", "timestamp"),
@@ -296,22 +297,27 @@ fn status(
     origin: &Origin<'_>,
     name: &Name,
     entry: &ColumnEntry,
-    declared: Option<&'static [&'static str]>,
+    declared: Option<&[Arc<str>]>,
 ) -> Result<StatusKind> {
     let mut status = StatusKind::default();
     let order: Vec<(&Name, String)> = match (&entry.order, declared) {
         (Some(list), _) => {
             list.get_ref().iter().map(|value| (value, value.get_ref().clone())).collect()
         }
-        (None, Some(words)) => words.iter().map(|word| (name, (*word).to_owned())).collect(),
+        (None, Some(words)) => words.iter().map(|word| (name, (**word).to_owned())).collect(),
         (None, None) => Vec::new(),
     };
     if order.is_empty() {
         return Err(origin.at(name, "`order` is missing: the statuses, the most advanced last"));
     }
-    let unknown = |value: &str| declared.is_some_and(|words| !words.contains(&value));
+    let unknown =
+        |value: &str| declared.is_some_and(|words| !words.iter().any(|word| **word == *value));
     if let Some((written, _)) = order.iter().find(|(_, value)| unknown(value)) {
-        return Err(origin.unknown(written, "status", declared.iter().copied().flatten().copied()));
+        return Err(origin.unknown(
+            written,
+            "status",
+            declared.iter().copied().flatten().map(|word| &**word),
+        ));
     }
     let mut add = |at: &Name, written: &str, value: &str, words| match status
         .words
@@ -424,7 +430,7 @@ fn fallbacks(
 ) -> Result<Vec<(usize, usize)>> {
     let position = |name: &Name| {
         table.position(name.get_ref()).ok_or_else(|| {
-            origin.unknown(name, "column", table.columns().iter().map(|column| column.name))
+            origin.unknown(name, "column", table.columns().iter().map(|column| &*column.name))
         })
     };
     entries

@@ -25,6 +25,7 @@ mod file;
 mod zones;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 pub(super) use file::StatusWords;
 pub use file::{OnBad, Precedence};
@@ -49,7 +50,7 @@ pub struct Mapping {
     /// The field that is the table's key.
     pub(super) key: usize,
     /// The names of the table's columns.
-    pub(super) columns: Vec<&'static str>,
+    pub(super) columns: Vec<Arc<str>>,
     /// For each column of the table, the field that fills it.
     targets: Vec<Option<usize>>,
     fallbacks: Vec<(usize, usize)>,

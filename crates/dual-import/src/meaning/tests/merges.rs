@@ -39,7 +39,7 @@ fn j_a_stale_row_never_wins() {
         }
         let users = users();
         let mut columns: Vec<&str> =
-            merge.columns.iter().map(|merged| users.columns()[merged.column].name).collect();
+            merge.columns.iter().map(|merged| &*users.columns()[merged.column].name).collect();
         columns.sort_unstable();
         assert_eq!(columns, ["first_name", "register_date", "status"]);
     }

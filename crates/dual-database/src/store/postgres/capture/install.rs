@@ -231,7 +231,7 @@ async fn tracked(session: &Session, layout: &Layout) -> Result<Option<(Fingerpri
          FROM {dual}.tracked AS k WHERE k.name = $1",
         dual = layout.dual
     );
-    let rows = session.query(operation, &sql, &[(&layout.name, Type::TEXT)]).await?;
+    let rows = session.query(operation, &sql, &[(&layout.name(), Type::TEXT)]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     Ok(Some((Fingerprint::read(row, operation)?, column(row, 3, operation)?)))
 }

@@ -1,5 +1,8 @@
 //! The names and expressions that the generated statements share.
 
+use std::fmt::Display;
+use std::sync::Arc;
+
 use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted, quoted_text};
 use crate::store::postgres::{SchemaName, Session};
 use crate::value::LONGEST;
@@ -24,7 +27,7 @@ const ABOVE: &str = "OPERATOR(pg_catalog.>)";
 #[derive(Clone, Debug)]
 pub(in crate::store::postgres) struct Register {
     /// The column's name, as declared.
-    pub name: &'static str,
+    pub name: Arc<str>,
     /// The column, quoted.
     pub column: String,
     /// The sidecar's column for its stamp, quoted.
@@ -43,7 +46,7 @@ pub struct Layout {
     pub(in crate::store::postgres) dual: String,
     pub(in crate::store::postgres) target: String,
     pub(in crate::store::postgres) sidecar: String,
-    pub(in crate::store::postgres) name: &'static str,
+    name: Arc<str>,
     pub(in crate::store::postgres) key: String,
     pub(in crate::store::postgres) surrogate: String,
     pub(in crate::store::postgres) registers: Vec<Register>,
@@ -52,13 +55,13 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout for `table`, which stands on the server as `target` (qualified and quoted), in the
-    /// schema `dual`.
+    /// The layout for `table`, which stands on the server as `target` (as SQL has it), with the schema
+    /// `dual`.
     #[must_use]
-    pub fn new(table: &Table, target: &str) -> Layout {
+    pub fn new(table: &Table, target: impl Display) -> Layout {
         let register = |column: &Column| Register {
-            name: column.name,
-            column: quoted(column.name),
+            name: Arc::clone(&column.name),
+            column: quoted(&column.name),
             stamp: quoted(&format!("s_{}", column.name)),
             value: quoted(&format!("v_{}", column.name)),
             kind: column.kind,
@@ -69,10 +72,10 @@ impl Layout {
         Layout {
             sidecar: sidecar(&dual, table.name()),
             dual,
-            target: target.into(),
-            name: table.name(),
-            key: quoted(table.key().name),
-            surrogate: quoted(table.surrogate().name),
+            target: target.to_string(),
+            name: table.shared_name(),
+            key: quoted(&table.key().name),
+            surrogate: quoted(&table.surrogate().name),
             registers: data.map(register).collect(),
             any_bytes: false,
         }
@@ -82,7 +85,12 @@ impl Layout {
     #[must_use]
     pub fn within(self, session: &Session) -> Layout {
         let (any_bytes, dual) = (session.takes_any_bytes(), session.schema().to_owned());
-        Layout { any_bytes, sidecar: sidecar(&dual, self.name), dual, ..self }
+        Layout { any_bytes, sidecar: sidecar(&dual, &self.name), dual, ..self }
+    }
+
+    /// The table's name, as declared.
+    pub(in crate::store::postgres) fn name(&self) -> &str {
+        &self.name
     }
 
     /// The sidecar's qualified and quoted name.
@@ -158,7 +166,7 @@ impl Layout {
     /// installation keeps.
     pub(super) fn label(&self) -> String {
         match self.dual == SchemaName::default().sql() {
-            true => self.name.to_owned(),
+            true => self.name().to_owned(),
             false => format!("{}.{}", self.dual, self.name),
         }
     }

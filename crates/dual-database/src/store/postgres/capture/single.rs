@@ -178,7 +178,7 @@ END
             epoch = crate::stamp::EPOCH_UNIX_MS,
             adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
             oid = quoted_text(target),
-            name = quoted_text(self.name),
+            name = quoted_text(self.name()),
             mine = quoted_text(&format!(":{}:", self.label())),
             surrogate = self.surrogate,
             columns = self.each(", ", |r| r.column.clone()),

@@ -88,13 +88,13 @@ impl Layout {
              WHERE k.name = {} AND k.target = f.target AND k.triggers = f.triggers",
             self.dual,
             self.fingerprint(),
-            quoted_text(self.name),
+            quoted_text(self.name()),
         )
     }
 
     /// Notes how capture stands now, for whoever asks whether it is still so.
     pub(in crate::store::postgres) fn noted(&self) -> [String; 2] {
-        let (dual, name) = (&self.dual, quoted_text(self.name));
+        let (dual, name) = (&self.dual, quoted_text(self.name()));
         [
             format!("DELETE FROM {dual}.missed WHERE name = {name}"),
             format!(

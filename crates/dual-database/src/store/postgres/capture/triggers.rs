@@ -191,7 +191,7 @@ impl Layout {
   END IF;
 ",
             target = quoted_text(&self.target),
-            name = self.name.replace('\'', "''").replace('%', "%%"),
+            name = self.name().replace('\'', "''").replace('%', "%%"),
         )
     }
 
@@ -218,7 +218,7 @@ impl Layout {
         RAISE WARNING 'dual: a change of % is not captured (%)', {name}, SQLSTATE;
     END;
 ",
-            name = quoted_text(self.name),
+            name = quoted_text(self.name()),
             missed = self.missed("SQLSTATE", ""),
         )
     }
@@ -241,7 +241,7 @@ impl Layout {
             "INSERT INTO {dual}.missed (name, reason) SELECT {name}, {reason}
       WHERE NOT EXISTS (SELECT FROM {dual}.missed AS m WHERE m.name = {name}){and};",
             dual = self.dual,
-            name = quoted_text(self.name),
+            name = quoted_text(self.name()),
         )
     }
 

@@ -78,7 +78,7 @@ BEGIN
   END IF;
 END
 ",
-            name = quoted_text(self.name),
+            name = quoted_text(self.name()),
             marks = self.marks("dual_changes"),
             settle = self.function("settle"),
             stamps = self.each(", ", |r| format!("coalesce(s.{0}, s.stamp)", r.stamp)),
@@ -100,7 +100,7 @@ END
     /// does not show why, a trigger or a rule of the user's has left the row out.
     fn undone(&self, these: &str, what: &str, code: &str) -> String {
         let expected = if code == EXISTS { "" } else { "NOT " };
-        let name = quoted_text(self.name);
+        let name = quoted_text(self.name());
         let absent = match code {
             MISSING => format!(
                 "IF EXISTS (SELECT FROM {} AS s WHERE s.key = dual_wrong AND s.live) THEN
@@ -135,7 +135,7 @@ END
         format!(
             "RAISE EXCEPTION 'a trigger or a rule has left out a row of %, key %', {}, {key} \
              USING ERRCODE = '{LEFT_OUT}';",
-            quoted_text(self.name),
+            quoted_text(self.name()),
         )
     }
 }

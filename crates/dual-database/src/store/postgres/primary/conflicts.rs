@@ -38,7 +38,7 @@ impl Primary<'_> {
     pub async fn conflicts(&self, limit: usize) -> Result<Vec<ConflictEntry>> {
         let operation = "read PostgreSQL's conflict log";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let names: Vec<&str> = self.tables.iter().map(|table| table.layout.name).collect();
+        let names: Vec<&str> = self.tables.iter().map(|table| table.layout.name()).collect();
         let sql = format!(
             "SELECT table_name, key, register, winner, loser, winning, losing, \
              floor(date_part('epoch', noted) * 1000)::bigint, reviewed FROM {}.conflict \
@@ -171,7 +171,7 @@ impl Primary<'_> {
         for chunk in noted.chunks(CHUNK) {
             let known = chunk.iter().filter_map(|one| Some((self.tables.get(one.id.table)?, one)));
             let known: Vec<(&RemoteTable, &Noted)> = known.collect();
-            let relations: Vec<&str> = known.iter().map(|(table, _)| table.layout.name).collect();
+            let relations: Vec<&str> = known.iter().map(|(table, _)| table.layout.name()).collect();
             let keys: Vec<i64> = known.iter().map(|(_, one)| one.id.key).collect();
             let registers: Vec<&str> = known
                 .iter()
@@ -211,12 +211,12 @@ impl Primary<'_> {
     }
 
     fn register_of(&self, relation: &str, register: &str) -> Option<(usize, RegisterId)> {
-        let at = self.tables.iter().position(|table| table.layout.name == relation)?;
+        let at = self.tables.iter().position(|table| table.layout.name() == relation)?;
         let table = &self.tables.get(at)?.table;
         if register == register_name(table, RegisterId::Live) {
             return Some((at, RegisterId::Live));
         }
-        let column = table.data_columns().position(|(_, column)| column.name == register)?;
+        let column = table.data_columns().position(|(_, column)| *column.name == *register)?;
         Some((at, RegisterId::Column(column)))
     }
 }

@@ -112,7 +112,7 @@ impl Primary<'_> {
 impl RemoteTable {
     fn row_digest(&self) -> String {
         let columns = self.table.columns().iter();
-        let columns = columns.map(|column| (column.kind, format!("u.{}", quoted(column.name))));
+        let columns = columns.map(|column| (column.kind, format!("u.{}", quoted(&column.name))));
         digest_of(columns, self.layout.any_bytes)
     }
 
@@ -120,7 +120,7 @@ impl RemoteTable {
     fn column_digests(&self) -> String {
         let columns = self.table.columns().iter();
         let digest = |column: &Column| {
-            let read = (column.kind, format!("u.{}", quoted(column.name)));
+            let read = (column.kind, format!("u.{}", quoted(&column.name)));
             digest_of([read], self.layout.any_bytes)
         };
         columns.map(digest).collect::<Vec<_>>().join(" || ")

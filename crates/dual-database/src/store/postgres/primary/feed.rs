@@ -139,7 +139,7 @@ impl Primary<'_> {
             self.session.schema(),
             table.layout.fingerprint(),
         );
-        let parameters: [Parameter<'_>; 1] = [(&table.layout.name, Type::TEXT)];
+        let parameters: [Parameter<'_>; 1] = [(&table.layout.name(), Type::TEXT)];
         let rows = self.session.query(OPERATION, &sql, &parameters).await?;
         let Some(row) = rows.first() else { return Ok(Drift::Absent) };
         let (tracked, same, columns): (bool, bool, bool) =

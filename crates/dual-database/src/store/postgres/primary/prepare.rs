@@ -188,18 +188,17 @@ pub(crate) async fn plan_known(
         Identity::Untracked | Identity::There { .. } => {
             let gone = |column: &&Column| {
                 let tracked = match column.role {
-                    Role::Data => known.columns.iter().any(|name| name == column.name),
+                    Role::Data => known.columns.iter().any(|name| **name == *column.name),
                     Role::Key | Role::Surrogate => !known.columns.is_empty(),
                 };
-                let found = catalog.table.as_ref().and_then(|table| table.column(column.name));
+                let found = catalog.table.as_ref().and_then(|table| table.column(&column.name));
                 tracked && found.is_none()
             };
-            let gone: Vec<&str> = table.columns().iter().filter(gone).map(|c| c.name).collect();
+            let gone: Vec<&str> = table.columns().iter().filter(gone).map(|c| &*c.name).collect();
             if !gone.is_empty() {
                 let what = format!("the column {} was dropped or renamed", gone.join(", "));
-                let target = plan.target.clone();
                 plan.taken_away(
-                    &target,
+                    &plan.target.to_string(),
                     &what,
                     "rename it back, or let `dual init --apply` add it; where that then waits for a person, \
                      `dual repair --prefer sqlite` fills it from the SQLite file",

@@ -56,7 +56,7 @@ impl Primary<'_> {
         let limit = question.parameter(limit.to_string(), LogicalType::BigInt);
         let (target, sidecar, key) =
             (&remote.layout.target, &remote.layout.sidecar, &remote.layout.key);
-        let newest = newest.map(|column| format!("u.{} DESC NULLS LAST, ", quoted(column.name)));
+        let newest = newest.map(|column| format!("u.{} DESC NULLS LAST, ", quoted(&column.name)));
         let order = format!("ORDER BY {}u.{key} DESC", newest.unwrap_or_default());
         // The sidecar is joined to the page, not to the table.
         question.sql = format!(
@@ -118,7 +118,7 @@ impl Question {
         let mut conditions = vec!["true".to_owned()];
         for (position, value) in &filter.equals {
             let column = declared(remote, *position)?;
-            let name = quoted(column.name);
+            let name = quoted(&column.name);
             conditions.push(match text_of(value) {
                 None => format!("u.{name} IS NULL"),
                 Some(text) => {
@@ -139,14 +139,14 @@ impl Question {
             let parameter = self.parameter(part.clone(), column.kind);
             conditions.push(format!(
                 "strpos(u.{} COLLATE \"C\", ({parameter}) COLLATE \"C\") > 0",
-                quoted(column.name)
+                quoted(&column.name)
             ));
         }
         for (position, value) in &filter.since {
             let column = of_kind(declared(remote, *position)?, LogicalType::Timestamp)?;
             if let Some(text) = text_of(value) {
                 let parameter = self.parameter(text, column.kind);
-                conditions.push(format!("u.{} >= {parameter}", quoted(column.name)));
+                conditions.push(format!("u.{} >= {parameter}", quoted(&column.name)));
             }
         }
         Ok(conditions)
@@ -157,7 +157,7 @@ impl Question {
         let below = self.parameter(after.key.to_string(), LogicalType::BigInt);
         let below = format!("u.{} < {below}", remote.layout.key);
         let Some(newest) = newest else { return below };
-        let name = quoted(newest.name);
+        let name = quoted(&newest.name);
         match text_of(&after.order) {
             None => format!("u.{name} IS NULL AND {below}"),
             Some(text) => {
@@ -182,7 +182,7 @@ fn of_kind(column: &Column, kind: LogicalType) -> Result<&Column> {
     if column.kind == kind {
         return Ok(column);
     }
-    let message = format!("{} is not of the type that this filter is for", quoted(column.name));
+    let message = format!("{} is not of the type that this filter is for", quoted(&column.name));
     Err(Error::new(Kind::InvalidData, OPERATION, message))
 }
 

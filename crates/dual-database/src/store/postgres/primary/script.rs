@@ -156,7 +156,7 @@ async fn grants(
         let rights = of_users(
             session.database(),
             catalog.rights.schema.as_deref(),
-            &plan.target,
+            &plan.target.to_string(),
             sequence.map(|sequence| sequence.name.as_str()),
         );
         for right in lacked(session, rights, role).await? {
@@ -166,7 +166,11 @@ async fn grants(
             }
         }
         if sequence.is_none() {
-            statements.push(of_its_sequence(&plan.target, table.surrogate().name, &to));
+            statements.push(of_its_sequence(
+                &plan.target.to_string(),
+                &table.surrogate().name,
+                &to,
+            ));
         }
     }
     Ok(statements)

@@ -59,7 +59,7 @@ pub fn install(connection: &Connection, layout: &Layout, writer: Writer) -> Resu
     connection
         .execute(
             "INSERT OR REPLACE INTO dual_tracked (name, triggers, columns) VALUES (?1, ?2, ?3)",
-            (layout.name, triggers, columns),
+            (&layout.name, triggers, columns),
         )
         .map_err(wrap)?;
     Ok(adopted)
@@ -117,7 +117,7 @@ pub fn drift(connection: &Connection, layout: &Layout) -> Result<Drift> {
     let installed: Option<(String, String)> = connection
         .query_row(
             "SELECT triggers, columns FROM dual_tracked WHERE name = ?1",
-            [layout.name],
+            [&layout.name],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .optional()
@@ -160,7 +160,7 @@ pub fn tracked_columns<'t>(
         Role::Data => known.iter().any(|name| *name == format!("s_{}", column.name)),
         Role::Key | Role::Surrogate => true,
     };
-    Ok(table.columns().iter().filter(is_known).map(|column| column.name).collect())
+    Ok(table.columns().iter().filter(is_known).map(|column| &*column.name).collect())
 }
 
 /// Takes everything of these tables, of those that were ever installed, and of the file, away.
@@ -171,7 +171,7 @@ pub fn tracked_columns<'t>(
 pub fn uninstall(connection: &Connection, layouts: &[Layout]) -> Result<()> {
     let wrap = |cause| failed("uninstall capture from SQLite", cause);
     let mut made: Vec<(&str, String)> =
-        layouts.iter().flat_map(|layout| made_beside(layout.name)).collect();
+        layouts.iter().flat_map(|layout| made_beside(&layout.name)).collect();
     made.extend(installed(connection).map_err(wrap)?.iter().flat_map(|name| made_beside(name)));
     made.extend(OF_THE_FILE.map(|name| ("table", name.to_owned())));
     for (kind, name) in made {
@@ -247,7 +247,7 @@ fn unique_indexes(connection: &Connection, layout: &Layout) -> Result<Vec<Unique
     let primary: Vec<(String, String)> = connection
         .prepare("SELECT name, type FROM pragma_table_info(?1) WHERE pk > 0")
         .and_then(|mut look| {
-            look.query_map([layout.name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            look.query_map([&layout.name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         })
         .map_err(wrap)?;
     if let [(name, kind)] = &primary[..]
@@ -257,7 +257,7 @@ fn unique_indexes(connection: &Connection, layout: &Layout) -> Result<Vec<Unique
     }
     let names: Vec<String> = connection
         .prepare("SELECT name FROM pragma_index_list(?1) WHERE \"unique\" ORDER BY name")
-        .and_then(|mut look| look.query_map([layout.name], |row| row.get(0))?.collect())
+        .and_then(|mut look| look.query_map([&layout.name], |row| row.get(0))?.collect())
         .map_err(wrap)?;
     for name in names {
         let columns: Vec<(Option<String>, String)> = connection
@@ -292,7 +292,7 @@ fn fingerprint(connection: &Connection, layout: &Layout) -> Result<(String, Stri
             .query_row(
                 "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?1 \
                  AND tbl_name = ?2 COLLATE NOCASE",
-                [name.as_str(), layout.name],
+                [name.as_str(), &layout.name],
                 // Damaged text is no text of ours.
                 |row| Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned()),
             )

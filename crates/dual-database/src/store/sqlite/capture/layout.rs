@@ -1,6 +1,8 @@
 //! The names and expressions that the generated statements share. They use only what SQLite
 //! 3.7.0 knows: triggers run inside whatever SQLite the writing program brought along.
 
+use std::sync::Arc;
+
 use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted};
 use crate::store::sqlite::codec::carried;
 
@@ -24,7 +26,7 @@ pub(in crate::store::sqlite) struct Register {
 /// A tracked table and the names of what stands beside it.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    pub(super) name: &'static str,
+    pub(super) name: Arc<str>,
     pub(in crate::store::sqlite) target: String,
     pub(in crate::store::sqlite) sidecar: String,
     pub(super) look: String,
@@ -75,7 +77,7 @@ impl Layout {
     #[must_use]
     pub fn new(table: &Table) -> Layout {
         let register = |column: &Column| Register {
-            column: quoted(column.name),
+            column: quoted(&column.name),
             stamp: quoted(&format!("s_{}", column.name)),
             base: quoted(&format!("b_{}", column.name)),
             kind: column.kind,
@@ -83,12 +85,12 @@ impl Layout {
         };
         let data = table.columns().iter().filter(|column| column.role == Role::Data);
         let mut layout = Layout {
-            name: table.name(),
+            name: table.shared_name(),
             target: quoted(table.name()),
             sidecar: quoted(&format!("dual_side_{}", table.name())),
             look: quoted(&format!("dual_look_{}", table.name())),
-            key: quoted(table.key().name),
-            surrogate: quoted(table.surrogate().name),
+            key: quoted(&table.key().name),
+            surrogate: quoted(&table.surrogate().name),
             registers: data.map(register).collect(),
             statements: Statements::default(),
         };

@@ -1,6 +1,8 @@
 //! Tables whose triggers, indexes, checks or generated columns need what only the application's own
 //! connection has. Their rows wait in quarantine; everything else goes on.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
 
 use super::super::failed;
@@ -15,7 +17,7 @@ const OPERATION: &str = "look what the tables of the SQLite file need";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paused {
     /// Its name.
-    pub table: &'static str,
+    pub table: Arc<str>,
     /// What is missing, as SQLite says it.
     pub reason: String,
     /// What a person can do.
@@ -28,10 +30,10 @@ impl Content<'_> {
     #[must_use]
     pub fn lacking(&self) -> Vec<Paused> {
         let paused = |local: &LocalTable| {
-            let names = local.table.columns().iter().map(|column| column.name);
+            let names = local.table.columns().iter().map(|column| &*column.name);
             let error = lacking(self.connection(), &local.layout.target, names)?;
             Some(Paused {
-                table: local.table.name(),
+                table: local.table.shared_name(),
                 reason: error.message().to_owned(),
                 hint: error.hint().map(str::to_owned),
             })

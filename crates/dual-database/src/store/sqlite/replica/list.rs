@@ -77,7 +77,7 @@ fn rows(
         };
         statement.go_on(after.key, order);
     }
-    let column = |column: &Column| carried(&format!("u.{}", quoted(column.name)), column.kind);
+    let column = |column: &Column| carried(&format!("u.{}", quoted(&column.name)), column.kind);
     let columns: Vec<String> = table.columns().iter().map(column).collect();
     let order = match &statement.order {
         Some(order) => format!("{order} DESC NULLS LAST, "),
@@ -148,10 +148,10 @@ struct Statement<'t> {
 
 impl<'t> Statement<'t> {
     fn new(table: &'t Table) -> Statement<'t> {
-        let key = format!("u.{}", quoted(table.key().name));
+        let key = format!("u.{}", quoted(&table.key().name));
         // A row whose key is none is not a row of the logical table.
         let conditions = vec![format!("typeof({key}) = 'integer'")];
-        let order = table.column(REGISTER_DATE).map(|column| format!("u.{}", quoted(column.name)));
+        let order = table.column(REGISTER_DATE).map(|column| format!("u.{}", quoted(&column.name)));
         Statement { table, key, order, conditions, values: Vec::new() }
     }
 
@@ -161,7 +161,7 @@ impl<'t> Statement<'t> {
     }
 
     fn column(&self, position: usize) -> String {
-        format!("u.{}", quoted(self.table.columns()[position].name))
+        format!("u.{}", quoted(&self.table.columns()[position].name))
     }
 
     fn filter(&mut self, filter: &Filter) {

@@ -125,7 +125,7 @@ impl Content<'_> {
             let table = &local.table;
             let sql = format!(
                 "SELECT {} FROM {} WHERE {}",
-                quoted(table.surrogate().name),
+                quoted(&table.surrogate().name),
                 local.layout.target,
                 local.layout.keyless(),
             );

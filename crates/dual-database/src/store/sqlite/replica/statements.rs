@@ -40,7 +40,7 @@ impl Statements {
                 r.stamp, r.base,
             )
         });
-        let names: Vec<String> = table.data_columns().map(|(_, c)| quoted(c.name)).collect();
+        let names: Vec<String> = table.data_columns().map(|(_, c)| quoted(&c.name)).collect();
         Statements {
             select: format!(
                 "SELECT s.key, s.live, s.stamp, s.seq, s.live_base, {stamps}, u.{key}, u.{id}, {columns} \

@@ -124,7 +124,8 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                    greatest($3, coalesce(pg_sequence_last_value(s.name::regclass), 0))) \
                  FROM (SELECT pg_get_serial_sequence($1, $2) AS name) AS s \
                  WHERE has_sequence_privilege(s.name, 'UPDATE')";
-            let (target, surrogate) = (table.layout.target.as_str(), table.table.surrogate().name);
+            let target = table.layout.target.as_str();
+            let surrogate: &str = &table.table.surrogate().name;
             let parameters: [Parameter<'_>; 3] =
                 [(&target, Type::TEXT), (&surrogate, Type::TEXT), (&highest, Type::INT8)];
             if self.primary.session.query(OPERATION, sql, &parameters).await?.is_empty() {

@@ -138,7 +138,7 @@ pub(super) fn text(value: &Value) -> Option<String> {
 }
 
 /// The first column whose value its type cannot hold: the row cannot be given.
-pub(super) fn unreadable(table: &Table, version: &Version) -> Option<&'static str> {
+pub(super) fn unreadable<'t>(table: &'t Table, version: &Version) -> Option<&'t str> {
     let fits = |kind: LogicalType, value: &Value| match (kind, value) {
         (_, Value::Null)
         | (LogicalType::Bool, Value::Bool(_))
@@ -152,5 +152,5 @@ pub(super) fn unreadable(table: &Table, version: &Version) -> Option<&'static st
         .data_columns()
         .zip(&version.columns)
         .find(|((_, column), register)| !fits(column.kind, &register.value))
-        .map(|((_, column), _)| column.name)
+        .map(|((_, column), _)| &*column.name)
 }

@@ -42,7 +42,7 @@ impl Primary<'_> {
             let (name, attribute): (String, String) =
                 (column(row, 0, operation)?, column(row, 1, operation)?);
             let required: bool = column(row, 2, operation)?;
-            let at = table.layout.registers.iter().position(|r| r.name == attribute);
+            let at = table.layout.registers.iter().position(|r| *r.name == *attribute);
             let Some(at) = at else { continue };
             match uniques.last_mut().filter(|last| last.name == name) {
                 Some(last) => last.columns.push((at, !required)),
