@@ -249,16 +249,8 @@ impl<C: Clock> StampClock<C> {
         self.offset_ms = self.offset_ms.clamp(least, most);
     }
 
-    /// Remembers a stamp that was seen, so that what is written later lies above it. One that
-    /// is too far ahead is not followed: a single wrong clock would drag every process along.
-    pub fn observe(&mut self, seen: Stamp) {
-        if !seen.is_ahead_of(self.unix_ms()) {
-            self.last = self.last.max(seen);
-        }
-    }
-
-    /// A stamp for the next write: above what the write `replaces`, and above everything seen
-    /// and made here that was not too far ahead. No stamp is handed out twice, even if what it
+    /// A stamp for the next write: above what the write `replaces`, and above everything made
+    /// here that was not too far ahead. No stamp is handed out twice, even if what it
     /// was made from comes back by a restore: one that has to lie too far ahead, because what it
     /// replaces does, lies above all of those made here before.
     pub fn propose(&mut self, replaces: Stamp) -> Stamp {
@@ -358,7 +350,6 @@ mod tests {
         let now = 1_700_000_000_000;
         let mut clock = StampClock::new(At(now), Writer(7));
         let wild = Stamp::at(now + 86_400_000, Writer(3));
-        clock.observe(wild);
         assert!(clock.propose(wild) > wild);
         assert_eq!(clock.propose(Stamp::ZERO), Stamp::at(now, Writer(7)));
     }

@@ -3,9 +3,12 @@
 //! of a file's cursor ([`Follow`]), what a full comparison does with a row that PostgreSQL
 //! does not know ([`reconcile`]), when to wake up again ([`Pace`]), which of several
 //! processes does the work ([`Lease`]), what becomes of stamps that lie in the future ([`SetBack`]);
-//! entries of the lists that both keep, and what a list asks. The states and their failures are in `sync/DESIGN.md`.
+//! what a store
+//! lacks ([`Addition`]) and what has become of capture there ([`Drift`]); entries of the lists that both keep, and what a list asks. The states and their failures are in `sync/DESIGN.md`.
 
+mod addition;
 mod cursor;
+mod drift;
 mod entry;
 mod epoch;
 mod list;
@@ -14,7 +17,9 @@ pub mod reconcile;
 mod set_back;
 mod snapshot;
 
+pub use addition::Addition;
 pub use cursor::{Event, Follow, ImpossibleHistory, Poll, judge_poll};
+pub use drift::Drift;
 pub use entry::{ConflictEntry, Quarantined, register_name};
 pub use epoch::{Break, Epoch, Token, Tokens};
 pub use list::{After, Filter};

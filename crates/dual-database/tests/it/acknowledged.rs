@@ -14,7 +14,7 @@ use throwaway_postgres::shared;
 
 use crate::api_scene::{Scene as Api, both, named, only};
 use crate::engine_scene::{Node, Scene as Engine};
-use crate::replica::{Scene as File, id, note, now, outside};
+use crate::replica_scene::{Scene as File, id, note, now, outside};
 use crate::scenario::power;
 use crate::scenario::scene::psql;
 

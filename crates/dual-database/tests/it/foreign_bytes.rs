@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use throwaway_postgres::shared;
 
 use crate::api_scene::Scene;
-use crate::replica::settings;
+use crate::replica_scene::settings;
 use crate::scenario::scene::until_equal;
 
 /// A file that a node has left, everything in the file itself.

@@ -16,7 +16,7 @@ use dual_import::{Import, Silent, StoreOutcome, Target, WriteOptions};
 use futures_util::StreamExt;
 
 use crate::api_scene::{Scene, TIMEOUT, Wire};
-use crate::capture_postgres::psql;
+use crate::capture_postgres_scene::psql;
 use crate::engine_bytes::in_sql_ascii;
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,44 +1,26 @@
 //! The feed, ranges, digests, purges and the conflict log on real servers.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use dual_database::merge::{Conflict, RegisterId};
 use dual_database::protocol::ConflictEntry;
 use dual_database::schema::{RowId, users};
 use dual_database::stamp::{Stamp, Writer};
+use dual_database::store::postgres::Limits;
 use dual_database::store::postgres::capture::Drift;
-use dual_database::store::postgres::primary::{Poll, Primary, PurgeMark, RemoteRow};
-use dual_database::store::postgres::{Limits, Session, Settings};
+use dual_database::store::postgres::primary::{Poll, Primary, PurgeMark};
 use dual_database::value::{RangeHasher, Value};
 use proptest::prelude::*;
-use throwaway_postgres::{Database, Server, Version, shared, shared_with};
+use throwaway_postgres::{Server, Version, shared, shared_with};
 
 use crate::capture_oracle::visits;
-use crate::primary_scene::{FILE, Scene, tables};
-
-const OLDEST_AND_NEWEST: [&str; 2] = ["12.22.0-beta.15", "18.4.0-beta.17"];
+use crate::primary_scene::{FILE, OLDEST_AND_NEWEST, Scene, client, state, tables, text};
 
 fn keys(poll: &Poll) -> Vec<(i64, bool)> {
     let mut keys: Vec<_> =
         poll.rows.iter().map(|row| (row.id.key, row.version.live.value)).collect();
     keys.sort_unstable();
     keys
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(text.into())
-}
-
-/// Another client, with a transaction of its own.
-async fn client(database: &Database<'_>) -> Session {
-    let settings = Settings::parse(&database.url()).unwrap();
-    Session::open(&settings, &Limits::default()).await.unwrap()
-}
-
-async fn state(primary: &Primary<'_>, table: usize) -> BTreeMap<i64, RemoteRow> {
-    let rows = primary.range(table, None, 1_000_000).await.unwrap().rows;
-    rows.into_iter().map(|row| (row.id.key, row)).collect()
 }
 
 async fn follows(server: &'static Server) {

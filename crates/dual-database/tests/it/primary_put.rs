@@ -9,19 +9,11 @@ use dual_database::store::postgres::primary::{Primary, Refused, WrittenRow};
 use dual_database::value::Value;
 use throwaway_postgres::shared;
 
-use crate::primary_scene::{FILE, Scene, tables};
-
-fn text(text: &str) -> Value {
-    Value::Text(text.into())
-}
+use crate::primary_scene::{FILE, Scene, id as user, tables, text};
 
 /// The position of the users' column among the data columns.
 fn at(name: &str) -> usize {
     users().data_columns().position(|(_, column)| *column.name == *name).unwrap()
-}
-
-fn user(key: i64) -> RowId {
-    RowId { table: 0, key }
 }
 
 fn new(name: &str) -> Change {

@@ -7,16 +7,12 @@ use dual_database::store::postgres::primary::{Primary, RemoteRow};
 use dual_database::value::{LogicalType, Value, parse_postgres_text};
 use throwaway_postgres::shared;
 
-use crate::primary_scene::{FILE, Scene, tables};
+use crate::primary_scene::{FILE, Scene, tables, text};
 
 const NONE: [i64; 0] = [];
 
 fn at(name: &str) -> usize {
     users().position(name).unwrap()
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(text.into())
 }
 
 fn timestamp(text: &str) -> Value {

@@ -13,9 +13,7 @@ use throwaway_postgres::{Server, StopMode, Version, shared, shared_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
-use crate::primary_scene::{FILE, Scene, limits, pool, tables};
-
-const OLDEST_AND_NEWEST: [&str; 2] = ["12.22.0-beta.15", "18.4.0-beta.17"];
+use crate::primary_scene::{FILE, OLDEST_AND_NEWEST, Scene, limits, pool, tables};
 
 async fn first_contact(server: &'static Server) {
     let scene = Scene::on(server, tables()).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dual_database::store::sqlite::replica::{Durability, Replica};
 
 use crate::capture_oracle::visits;
-use crate::replica::{id, note, now, outside, settings};
+use crate::replica_scene::{id, note, now, outside, settings};
 
 /// The permissions of everything in the folder of the file, under names without what is made up.
 fn permissions(path: &Path) -> Vec<(String, u32)> {

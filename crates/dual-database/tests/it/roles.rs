@@ -8,9 +8,8 @@ use dual_database::{Error, Kind, init};
 use dual_import::WriteOptions;
 use throwaway_postgres::{Server, Version, shared, shared_with};
 
+use crate::primary_scene::OLDEST_AND_NEWEST;
 use crate::roles_scene::{PATIENCE, Roles, name, quiet};
-
-const OLDEST_AND_NEWEST: [&str; 2] = ["12.22.0-beta.15", "18.4.0-beta.17"];
 
 /// What stands in `docs/security.md` between two lines with these marks.
 const LIST: [&str; 2] = ["<!-- the rights of the runtime role -->\n```text\n", "```"];

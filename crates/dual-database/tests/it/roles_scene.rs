@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use throwaway_postgres::{Database, Server};
 
 use crate::api_scene::{Proxy, TIMEOUT, Wire};
-use crate::capture_postgres::psql;
+use crate::capture_postgres_scene::psql;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 

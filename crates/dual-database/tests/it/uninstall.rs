@@ -11,7 +11,7 @@ use dual_database::uninstall::{of_file, uninstall};
 use rusqlite::Connection;
 
 use crate::capture_oracle::visits;
-use crate::replica::{outside, settings};
+use crate::replica_scene::{outside, settings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_the_users_stays_whatever_it_is_called() {

@@ -2,6 +2,7 @@
 //! failure leaves behind, is in `DESIGN.md` beside this file.
 
 mod copy_text;
+mod halves;
 mod postgres;
 mod sql;
 mod sqlite;

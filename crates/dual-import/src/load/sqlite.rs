@@ -11,6 +11,7 @@ use dual_database::store::sqlite::{
 use dual_database::value::Value;
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
+use super::halves::Halves;
 use super::{Mark, Refusal, StorePlan, sql};
 use crate::staging::Staging;
 
@@ -283,10 +284,10 @@ fn find_refusals(connection: &Connection, table: &Table) -> Result<Vec<Refusal>>
     let bounds = "SELECT coalesce(min(row), 0), coalesce(max(row), 0) FROM staged";
     let all: (i64, i64) =
         connection.query_row(bounds, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(wrap)?;
-    let (mut refusals, mut ranges) = (Vec::new(), vec![all]);
-    while let Some((low, high)) = ranges.pop() {
+    let (mut refusals, mut halves) = (Vec::new(), Halves::of(all));
+    while let Some(range) = halves.next() {
         connection.execute_batch("SAVEPOINT dual_search").map_err(wrap)?;
-        let error = match write_range(connection, table, (low, high)) {
+        let error = match write_range(connection, table, range) {
             Ok(_) => {
                 connection.execute_batch("RELEASE dual_search").map_err(wrap)?;
                 continue;
@@ -295,11 +296,8 @@ fn find_refusals(connection: &Connection, table: &Table) -> Result<Vec<Refusal>>
             Err(error) => return Err(error),
         };
         connection.execute_batch("ROLLBACK TO dual_search; RELEASE dual_search").map_err(wrap)?;
-        if low < high {
-            let middle = low + (high - low) / 2;
-            ranges.extend([(middle + 1, high), (low, middle)]);
-        } else {
-            Refusal::add(&mut refusals, Store::Sqlite, low, error)?;
+        if let Some(row) = halves.refused(range) {
+            Refusal::add(&mut refusals, Store::Sqlite, row, error)?;
         }
     }
     Ok(refusals)

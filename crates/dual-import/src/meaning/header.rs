@@ -3,8 +3,8 @@
 use dual_database::error::{Error, Kind, Result};
 
 use super::Mapping;
+use super::candidate::{Candidate, Slot};
 use super::cells::is_blank;
-use super::layout::{Candidate, Slot};
 use super::mapping::{Heading, normalised};
 use crate::source::{Cell, SourceRow, column_name};
 

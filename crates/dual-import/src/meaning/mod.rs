@@ -30,6 +30,7 @@
 //! a word that the mapping calls `unknown` (the bot's `N/A`). A word that it calls `null` is a
 //! known NULL; among duplicates it gives way to any value.
 
+mod candidate;
 mod cells;
 mod duplicates;
 mod header;

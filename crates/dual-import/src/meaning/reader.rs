@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use dual_database::error::{Error, Kind, Result};
 
+use super::candidate::Candidate;
 use super::cells::{self, Content, is_blank};
-use super::layout::{self, Candidate, Evidence, Memo, Reading, View};
+use super::layout::{self, Evidence, Memo, Reading, View};
 use super::verdict::{Verdict, decide, decide_strict};
 use super::{Code, Mapping, Problem, Record, header, sentences};
 use crate::source::{Cell, SourceRow};

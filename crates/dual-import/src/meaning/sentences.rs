@@ -1,7 +1,8 @@
 //! What is said about cells and rows; never with a cell's value.
 
+use super::candidate::Candidate;
 use super::cells::CellKind;
-use super::layout::{Candidate, Flaw, Reading, View};
+use super::layout::{Flaw, Reading, View};
 use super::{Code, Mapping, Problem};
 
 /// How many flaws of a reading are told.

@@ -1,8 +1,9 @@
 //! Which of its readings a row is taken by, if by any.
 
 use super::Mapping;
+use super::candidate::Candidate;
 use super::cells::is_blank;
-use super::layout::{Candidate, Flaw, Reading, View, is_strong};
+use super::layout::{Flaw, Reading, View, is_strong};
 
 /// What became of a row.
 #[derive(Debug)]

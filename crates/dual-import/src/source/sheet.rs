@@ -94,12 +94,6 @@ impl SheetSource {
         })
     }
 
-    /// The spreadsheet's title.
-    #[must_use]
-    pub fn spreadsheet_title(&self) -> &str {
-        &self.properties.title
-    }
-
     /// The spreadsheet's locale, such as `ru_RU`; it governs how values are displayed.
     #[must_use]
     pub fn locale(&self) -> &str {

@@ -6,24 +6,14 @@ use std::sync::Arc;
 
 use super::capture::{USERS_SEQUENCE, guarded};
 use super::catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights};
+use crate::protocol::Addition;
 use crate::schema::{
     Column, Dialect, LogicalType, QualifiedName, Role, Table, quoted, quoted_text,
 };
 use crate::{Error, Kind, Store};
 
-/// An additive change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// What it does, as a phrase.
-    pub what: String,
-    /// Its SQL, one statement.
-    pub sql: String,
-    /// A condition that holds once it is done; a statement without one can be repeated.
-    done: Option<String>,
-}
-
-impl Step {
-    /// The statement that does it unless it is done.
+impl Addition {
+    /// The statement that does it unless it is done; one without a condition can be repeated.
     #[must_use]
     pub fn statement(&self) -> String {
         match &self.done {
@@ -68,7 +58,7 @@ pub struct Plan {
     /// Whether the table is to be made.
     pub creates: bool,
     /// What is to be run, in this order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Addition>,
     /// What is in the way; if there is anything, no step may be run.
     pub obstacles: Vec<Obstacle>,
     /// Whether the owner's rights do not suffice to remove them.
@@ -155,7 +145,7 @@ impl Plan {
     }
 
     fn step(&mut self, what: impl Into<String>, sql: impl Into<String>, done: Option<String>) {
-        self.steps.push(Step { what: what.into(), sql: sql.into(), done });
+        self.steps.push(Addition { done, ..Addition::new(what, sql) });
     }
 
     /// The column has that, a condition over its `pg_attribute` as `a`.

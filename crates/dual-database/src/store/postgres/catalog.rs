@@ -156,16 +156,6 @@ impl FoundTable {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// The columns of the primary key, none if there is none (or a deferrable one).
-    #[must_use]
-    pub fn primary_key(&self) -> &[String] {
-        self.unique_indexes
-            .iter()
-            .find(|index| index.primary)
-            .map(|index| index.columns.as_slice())
-            .unwrap_or_default()
-    }
-
     /// The unique index on exactly this column.
     #[must_use]
     pub fn unique_on(&self, column: &str) -> Option<&UniqueIndex> {

@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::config::{self, SslNegotiation};
+use tokio_postgres::config;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -20,7 +20,6 @@ use tracing::debug;
 
 use super::failure::{Peer, ServerError, describe_io, refused};
 use super::handshake::MakeHandshake;
-use super::parameter::ChannelBinding;
 use super::passfile::Secret;
 use super::peer::check as check_peer;
 use super::url::{Settings, SslMode};
@@ -53,7 +52,7 @@ pub(super) struct Connected {
 /// The first host that takes writes.
 pub(super) async fn connect(settings: &Settings, limits: &Limits) -> Result<Connected> {
     let tls = timed("prepare TLS", async { tls::connector(settings) }).await?;
-    let limit = settings.connect_timeout.unwrap_or(limits.connect);
+    let limit = settings.driver.get_connect_timeout().copied().unwrap_or(limits.connect);
     let mut failures: Vec<Error> = Vec::new();
     let mut order: Vec<usize> = (0..settings.hosts().len()).collect();
     if settings.any_order {
@@ -158,29 +157,11 @@ async fn connect_host(
 }
 
 fn driver_settings(settings: &Settings, limit: Duration) -> Config {
-    let mut config = Config::new();
-    if let Some(user) = &settings.user {
-        config.user(user);
-    }
-    if let Some(database) = &settings.database {
-        config.dbname(database);
-    }
-    if let Some(options) = &settings.options {
-        config.options(options);
-    }
-    config.application_name(settings.application_name.as_deref().unwrap_or("dual-database"));
+    let mut config = settings.clone().with_application_name("dual-database").driver;
     config.ssl_mode(match settings.ssl_mode() {
         SslMode::Disable => config::SslMode::Disable,
         SslMode::Prefer => config::SslMode::Prefer,
         SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => config::SslMode::Require,
-    });
-    if settings.direct_tls {
-        config.ssl_negotiation(SslNegotiation::Direct);
-    }
-    config.channel_binding(match settings.channel_binding {
-        ChannelBinding::Disable => config::ChannelBinding::Disable,
-        ChannelBinding::Prefer => config::ChannelBinding::Prefer,
-        ChannelBinding::Require => config::ChannelBinding::Require,
     });
     config
         .connect_timeout(limit)

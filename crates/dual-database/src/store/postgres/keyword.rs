@@ -182,8 +182,8 @@ mod tests {
             Settings::parse("host=a,b port=1,2 user = bot password='it\\'s a \\\\ b' dbname=x")
                 .unwrap();
         assert_eq!(settings.hosts, [("a".to_owned(), 1), ("b".to_owned(), 2)]);
-        assert_eq!(settings.user.as_deref(), Some("bot"));
+        assert_eq!(settings.user(), Some("bot"));
         assert_eq!(settings.password.as_deref(), Some("it's a \\ b"));
-        assert_eq!(settings.database.as_deref(), Some("x"));
+        assert_eq!(settings.database(), Some("x"));
     }
 }

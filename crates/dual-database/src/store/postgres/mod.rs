@@ -26,7 +26,7 @@ mod session;
 mod tls;
 mod url;
 
-pub use adopt::{Obstacle, ObstacleKind, Plan, Step, plan, plan_table};
+pub use adopt::{Obstacle, ObstacleKind, Plan, plan, plan_table};
 pub use catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights, Sequence, UniqueIndex};
 pub use confirmed::is_confirmed;
 pub use copy::{CopyIn, CopyOut};

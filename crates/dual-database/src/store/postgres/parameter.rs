@@ -4,18 +4,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio_postgres::config::{ChannelBinding, SslNegotiation};
+
 use super::keyword::{Part, Parts};
 use super::url::{RootCertificates, Settings, SslMode, ended_password, refused};
 use crate::{Error, Result};
-
-/// Whether SCRAM must prove that nobody stands between.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ChannelBinding {
-    Disable,
-    #[default]
-    Prefer,
-    Require,
-}
 
 /// Which versions of TLS may be spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,14 +162,19 @@ pub(super) fn settings(parts: Parts) -> Result<Settings> {
 impl Draft {
     fn read(&mut self, part: &Part) -> Result<()> {
         let (name, value, settings) = (part.name.as_str(), &part.value, &mut self.settings);
+        let driver = &mut settings.driver;
         match name {
+            // An empty one is none.
+            "user" | "dbname" | "application_name" | "options" if value.is_empty() => {}
+            "user" => drop(driver.user(value)),
+            "dbname" => drop(driver.dbname(value)),
+            "application_name" => drop(driver.application_name(value)),
+            "options" => drop(driver.options(value)),
             "host" => self.hosts.clone_from(value),
             "hostaddr" => self.addresses.clone_from(value),
             "port" => self.ports.clone_from(value),
-            "user" => settings.user = filled(value),
             "password" => settings.password = Some(value.clone()),
             "passfile" => settings.passfile = filled(value).map(PathBuf::from),
-            "dbname" => settings.database = filled(value),
             "sslmode" => self.ssl_mode = Some(parse_ssl_mode(value)?),
             "sslrootcert" => {
                 self.system_roots = value == "system";
@@ -209,25 +207,26 @@ impl Draft {
                 }
             }
             "sslnegotiation" => {
-                settings.direct_tls = one_of(name, value, [("postgres", false), ("direct", true)])?;
+                use SslNegotiation::{Direct, Postgres};
+                let choices = [("postgres", Postgres), ("direct", Direct)];
+                driver.ssl_negotiation(one_of(name, value, choices)?);
             }
             "connect_timeout" => {
                 let seconds: i64 = number(name, value)?;
                 // Zero and less mean "no limit" to libpq; then ours holds.
-                settings.connect_timeout =
-                    u64::try_from(seconds).ok().filter(|s| *s > 0).map(Duration::from_secs);
+                if let Some(seconds) = u64::try_from(seconds).ok().filter(|s| *s > 0) {
+                    driver.connect_timeout(Duration::from_secs(seconds));
+                }
             }
             "target_session_attrs" => check_target(value)?,
             "load_balance_hosts" => {
                 settings.any_order = one_of(name, value, [("disable", false), ("random", true)])?;
             }
-            "application_name" => settings.application_name = filled(value),
             "fallback_application_name" => self.fallback_name = filled(value),
-            "options" => settings.options = filled(value),
             "channel_binding" => {
                 use ChannelBinding::{Disable, Prefer, Require};
                 let choices = [("disable", Disable), ("prefer", Prefer), ("require", Require)];
-                settings.channel_binding = one_of(name, value, choices)?;
+                driver.channel_binding(one_of(name, value, choices)?);
             }
             "client_encoding" => {
                 let known = ["utf8", "utf-8", "unicode", "auto"];
@@ -252,7 +251,9 @@ impl Draft {
 
     fn finish(self) -> Result<Settings> {
         let Draft { mut settings, fallback_name, certificate, key, .. } = self;
-        settings.application_name = settings.application_name.or(fallback_name);
+        if let Some(name) = fallback_name {
+            settings = settings.with_application_name(&name);
+        }
         (settings.hosts, settings.addresses) =
             hosts_with_ports(&self.hosts, &self.addresses, &self.ports)?;
         settings.ssl_mode = match (self.ssl_mode, self.system_roots) {
@@ -269,7 +270,8 @@ impl Draft {
                      sslrootcert, or use sslmode=verify-full, which looks at the host's name, too",
             ));
         }
-        if settings.direct_tls && matches!(settings.ssl_mode, SslMode::Disable | SslMode::Prefer) {
+        let direct_tls = settings.driver.get_ssl_negotiation() == SslNegotiation::Direct;
+        if direct_tls && matches!(settings.ssl_mode, SslMode::Disable | SslMode::Prefer) {
             return Err(refused(
                 "sslnegotiation=direct goes with no sslmode that is content without TLS",
             )
@@ -458,6 +460,6 @@ mod tests {
             Settings::parse(text).unwrap();
         }
         let settings = Settings::parse("postgres://h/d?options=-c%20geqo%3Doff").unwrap();
-        assert_eq!(settings.options.as_deref(), Some("-c geqo=off"));
+        assert_eq!(settings.driver.get_options(), Some("-c geqo=off"));
     }
 }

@@ -12,6 +12,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     SupportedProtocolVersion,
 };
+use tokio_postgres::config::SslNegotiation;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::certificate;
@@ -56,7 +57,7 @@ pub(super) fn connector(settings: &Settings) -> Result<Option<MakeRustlsConnect>
         }
     };
     config.enable_sni = !settings.no_sni;
-    if settings.direct_tls {
+    if settings.driver.get_ssl_negotiation() == SslNegotiation::Direct {
         config.alpn_protocols = vec![b"postgresql".to_vec()];
     }
     Ok(Some(MakeRustlsConnect::new(config)))

@@ -1,15 +1,23 @@
 //! Connection settings from a URL or from `key=value` text, by libpq's rules (PostgreSQL
 //! manual, section "Connection Strings").
+//!
+//! What was read is kept in the driver's [`Config`], but its parser does not read it. That one ends the
+//! account at the first `@` wherever that stands, so that of the password `a@b` the `b` becomes a host, which
+//! is shown; takes a `%` that encodes nothing as it is; adds a host of the query to that of the
+//! authority, where libpq takes the last one; and puts 5432 where no port stands, so that nobody
+//! could tell any more what a service or `PGPORT` may fill in. It refuses most of libpq's
+//! parameters, and of a wrong value it says neither where it stands nor which are right.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+
+use tokio_postgres::Config;
 
 use super::environment::Environment;
 use super::keyword;
 use super::mask::is_scheme;
-use super::parameter::{self, ChannelBinding, ClientCertificate, TlsVersions};
+use super::parameter::{self, ClientCertificate, TlsVersions};
 use super::schema_name::SchemaName;
 use crate::{Error, Kind, Result};
 
@@ -47,15 +55,15 @@ pub enum RootCertificates {
 /// `Display` and `Debug` show `***` for the password.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Settings {
+    /// What the driver is told as it is.
+    pub(super) driver: Config,
     pub(super) hosts: Vec<(String, u16)>,
     /// Those that are not to be looked up, one for each host.
     pub(super) addresses: Vec<Option<IpAddr>>,
     /// The hosts are tried in any order.
     pub(super) any_order: bool,
-    pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     pub(super) passfile: Option<PathBuf>,
-    pub(super) database: Option<String>,
     pub(super) ssl_mode: SslMode,
     pub(super) roots: RootCertificates,
     pub(super) revoked: Option<PathBuf>,
@@ -64,11 +72,6 @@ pub struct Settings {
     pub(super) no_sni: bool,
     /// The user of the operating system whose server it has to be, behind a socket.
     pub(super) peer: Option<String>,
-    pub(super) connect_timeout: Option<Duration>,
-    pub(super) application_name: Option<String>,
-    pub(super) options: Option<String>,
-    pub(super) channel_binding: ChannelBinding,
-    pub(super) direct_tls: bool,
     pub(super) schema: SchemaName,
 }
 
@@ -131,13 +134,13 @@ impl Settings {
     /// The database; by default the server takes the user's name.
     #[must_use]
     pub fn database(&self) -> Option<&str> {
-        self.database.as_deref()
+        self.driver.get_dbname()
     }
 
     /// The user; by default the operating system's.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
-        self.user.as_deref()
+        self.driver.get_user()
     }
 
     /// How much TLS is demanded, after libpq's rule that `require` with a file of
@@ -153,7 +156,9 @@ impl Settings {
     /// The name that the server shows for our sessions, unless the URL gives one.
     #[must_use]
     pub fn with_application_name(mut self, name: &str) -> Settings {
-        self.application_name.get_or_insert_with(|| name.to_owned());
+        if self.driver.get_application_name().is_none() {
+            self.driver.application_name(name);
+        }
         self
     }
 
@@ -173,13 +178,11 @@ impl Settings {
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("postgresql://")?;
-        if let Some(user) = &self.user {
-            f.write_str(user)?;
-        }
+        f.write_str(self.user().unwrap_or_default())?;
         if self.password.is_some() {
             f.write_str(":***")?;
         }
-        if self.user.is_some() || self.password.is_some() {
+        if self.user().is_some() || self.password.is_some() {
             f.write_str("@")?;
         }
         for (number, (host, port)) in self.hosts.iter().enumerate() {
@@ -190,7 +193,7 @@ impl fmt::Display for Settings {
                 write!(f, "{comma}{host}:{port}")?;
             }
         }
-        write!(f, "/{}", self.database.as_deref().unwrap_or_default())
+        write!(f, "/{}", self.database().unwrap_or_default())
     }
 }
 

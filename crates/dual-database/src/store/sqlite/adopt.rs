@@ -5,22 +5,14 @@ use rusqlite::Connection;
 use super::catalog::{Affinity, Found, FoundColumn};
 use super::failed;
 use crate::error::{Error, Kind, Result, Store};
+use crate::protocol::Addition;
 use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted};
-
-/// One addition to the file's schema.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// What it does, for a person.
-    pub what: String,
-    /// The statement.
-    pub sql: String,
-}
 
 /// What has to be added before the file can hold the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adoption {
     /// The additions, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Addition>,
 }
 
 /// The column of registrations.
@@ -52,10 +44,10 @@ impl Adoption {
         let name = quoted(table.name());
         match found {
             Found::Nothing => Ok(Adoption {
-                steps: vec![Step {
-                    what: format!("create table {}", table.name()),
-                    sql: table.create_statement(Dialect::Sqlite, &format!("{schema}.{name}")),
-                }],
+                steps: vec![Addition::new(
+                    format!("create table {}", table.name()),
+                    table.create_statement(Dialect::Sqlite, &format!("{schema}.{name}")),
+                )],
             }),
             Found::NotATable => Err(refused(table, &["it is a view or a virtual table".into()])),
             Found::Table { columns, key_is_unique, bad_keys } => {
@@ -186,19 +178,21 @@ fn additions(
     table: &Table,
     columns: &[FoundColumn],
     key_is_unique: bool,
-) -> Vec<Step> {
+) -> Vec<Addition> {
     let name = format!("{schema}.{}", quoted(table.name()));
     let missing = |column: &&Column| find(columns, &column.name).is_none();
-    let mut steps: Vec<Step> = table
+    let mut steps: Vec<Addition> = table
         .columns()
         .iter()
         .filter(missing)
-        .map(|column| Step {
-            what: format!("add column {}.{}", table.name(), column.name),
-            sql: format!(
-                "ALTER TABLE {name} ADD COLUMN {}",
-                column.added_definition(Dialect::Sqlite)
-            ),
+        .map(|column| {
+            Addition::new(
+                format!("add column {}.{}", table.name(), column.name),
+                format!(
+                    "ALTER TABLE {name} ADD COLUMN {}",
+                    column.added_definition(Dialect::Sqlite)
+                ),
+            )
         })
         .collect();
     if let Some(register_date) = table.column(REGISTER_DATE).filter(missing)
@@ -206,24 +200,22 @@ fn additions(
     {
         // The old column stays as it is, for the old program and for what is no date in it.
         let (new, old) = (quoted(&register_date.name), quoted(OLD_REGISTER_DATE));
-        steps.push(Step {
-            what: format!("fill {}.register_date from {OLD_REGISTER_DATE}", table.name()),
-            sql: format!(
-                "UPDATE {name} SET {new} = dual_timestamp({old}) WHERE typeof({old}) = 'text'"
-            ),
-        });
+        steps.push(Addition::new(
+            format!("fill {}.register_date from {OLD_REGISTER_DATE}", table.name()),
+            format!("UPDATE {name} SET {new} = dual_timestamp({old}) WHERE typeof({old}) = 'text'"),
+        ));
     }
     if !key_is_unique {
         let key = &table.key().name;
-        steps.push(Step {
-            what: format!("make {}.{key} unique", table.name()),
-            sql: format!(
+        steps.push(Addition::new(
+            format!("make {}.{key} unique", table.name()),
+            format!(
                 "CREATE UNIQUE INDEX {schema}.{} ON {} ({})",
                 quoted(&format!("{}_{key}_unique", table.name())),
                 quoted(table.name()),
-                quoted(&key)
+                quoted(key)
             ),
-        });
+        ));
     }
     steps
 }

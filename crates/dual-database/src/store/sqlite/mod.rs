@@ -23,7 +23,7 @@ pub mod replica;
 #[forbid(unsafe_code)]
 mod thread;
 
-pub use adopt::{Adoption, OLD_REGISTER_DATE, REGISTER_DATE, Step, rewrite_timestamps};
+pub use adopt::{Adoption, OLD_REGISTER_DATE, REGISTER_DATE, rewrite_timestamps};
 pub use catalog::{Affinity, Found, FoundColumn};
 pub(crate) use codec::carried;
 pub use codec::{Undecodable, from_sqlite, to_sqlite};

@@ -1,11 +1,11 @@
-//! Which rows PostgreSQL refuses (CHECK, NOT NULL, unique, triggers): found by halves, so that
-//! one bad row among a million costs some twenty statements and stops no other.
+//! Which rows PostgreSQL refuses (CHECK, NOT NULL, unique, triggers).
 
 use dual_database::error::{Result, Store};
 use dual_database::schema::Dialect;
 use dual_database::store::postgres::{OURS, USERS};
 
 use super::PostgresLoad;
+use crate::load::halves::Halves;
 use crate::load::{Refusal, sql};
 
 impl PostgresLoad {
@@ -30,12 +30,11 @@ impl PostgresLoad {
     /// writes on its way is for the search only: the transaction has to be rolled back.
     pub(super) async fn find_refusals(&self, all: (i64, i64)) -> Result<Vec<Refusal>> {
         let operation = "find the refused rows";
-        let mut refusals = Vec::new();
+        let (mut refusals, mut halves) = (Vec::new(), Halves::of(all));
         self.session.batch(operation, "ROLLBACK TO SAVEPOINT dual_write").await?;
-        let mut ranges = vec![all];
-        while let Some((low, high)) = ranges.pop() {
+        while let Some(range) = halves.next() {
             self.session.batch(operation, "SAVEPOINT dual_search").await?;
-            let error = match self.write_range((low, high)).await {
+            let error = match self.write_range(range).await {
                 Ok(_) => {
                     self.session.batch(operation, "RELEASE SAVEPOINT dual_search").await?;
                     continue;
@@ -44,12 +43,9 @@ impl PostgresLoad {
                 Err(error) => return Err(error),
             };
             self.session.batch(operation, "ROLLBACK TO SAVEPOINT dual_search").await?;
-            if low < high {
-                let middle = low + (high - low) / 2;
-                ranges.extend([(middle + 1, high), (low, middle)]);
-                continue;
+            if let Some(row) = halves.refused(range) {
+                Refusal::add(&mut refusals, Store::Postgres, row, error)?;
             }
-            Refusal::add(&mut refusals, Store::Postgres, low, error)?;
         }
         Ok(refusals)
     }

@@ -11,8 +11,8 @@ use super::ours::Ours;
 use super::settle::Mark;
 use super::standing::Standing;
 use super::statements::{Needs, Statement, schema_locked};
-use crate::protocol::Snapshot;
 use crate::protocol::reconcile::Loose;
+use crate::protocol::{Drift, Snapshot};
 use crate::schema::Table;
 use crate::stamp::Stamp;
 use crate::store::postgres::{Parameter, Session};
@@ -43,21 +43,6 @@ pub struct Settled {
     pub before: Option<Entry>,
     /// The row as it is now.
     pub after: Entry,
-}
-
-/// What has become of capture since it was installed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drift {
-    /// Nothing.
-    None,
-    /// Columns were added, dropped or given another type. No write was missed, but a change of
-    /// type can rewrite values without any: the table has to be compared.
-    Columns,
-    /// A trigger is missing, disabled or another one, or was so for a while; one could not do its
-    /// work; or the table is not the one that was tracked: writes may have been missed.
-    Triggers,
-    /// The table is not tracked here at all.
-    Absent,
 }
 
 /// Puts capture beside the table, or brings it up to date, in the session's transaction: the

@@ -22,6 +22,7 @@ mod statements;
 mod triggers;
 mod write;
 
+pub use crate::protocol::Drift;
 pub use common::FORMAT;
 pub(super) use common::guarded;
 pub use ddl::{KEEP_BEFORE, POLL_SETTINGS};
@@ -33,8 +34,8 @@ pub(crate) use imports::may_record_imports;
 pub use imports::{has_record_of_imports, make_record_of_imports};
 pub(crate) use install::has;
 pub use install::{
-    Drift, Entry, Settled, Uninstalled, changed_since, drift, install, keep_before, loose, mend,
-    mend_all, settle, uninstall,
+    Entry, Settled, Uninstalled, changed_since, drift, install, keep_before, loose, mend, mend_all,
+    settle, uninstall,
 };
 pub(super) use install::{entry_of, is_renewable, permitted, place, renew};
 pub(super) use layout::EQUALS;

@@ -6,26 +6,12 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::ddl::{COMMON, FORMAT, OF_THE_FILE, made_beside};
 use super::layout::{Layout, Unique};
+use crate::protocol::Drift;
 use crate::protocol::reconcile::Loose;
 use crate::schema::{Column, Role, Table};
 use crate::stamp::Writer;
 use crate::store::sqlite::failed;
 use crate::{Error, Kind, Result, Store};
-
-/// What has become of capture since it was installed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drift {
-    /// Nothing.
-    None,
-    /// Columns were added, dropped or given another type. No write was missed, but a change of
-    /// type can rewrite values without any: the table has to be compared.
-    Columns,
-    /// A trigger is missing or another one, or a unique index came or went: writes may have
-    /// been missed.
-    Triggers,
-    /// The table is not tracked here at all.
-    Absent,
-}
 
 /// Puts capture beside the table, or brings it up to date, and notes what came past triggers that
 /// were missing ([`mend`]). `writer` becomes the number of a file that has none. Returns how many rows were

@@ -15,8 +15,9 @@ mod sidecar;
 mod triggers;
 mod unmeet;
 
+pub use crate::protocol::Drift;
 pub use ddl::FORMAT;
-pub use install::{Drift, drift, install, lacks, loose, mend, tracked_columns, uninstall};
+pub use install::{drift, install, lacks, loose, mend, tracked_columns, uninstall};
 pub use layout::{Layout, Unique};
 pub use let_go::let_go;
 pub use sidecar::{

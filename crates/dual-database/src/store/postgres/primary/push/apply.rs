@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::types::Type;
 
 use super::decide::{ServerView, Verdict, decide, text};
+use super::refusal::{Refusal, locked, refusal, suppressed};
 use super::statements::{CHUNK, Parked, marks, parked, statements};
 use super::unique::{Unique, units};
-use super::{HELD, Job, LOCKED, OPERATION, is_locked};
+use super::{Job, LOCKED, OPERATION, is_locked};
+use crate::Result;
 use crate::merge::{Conflict, Register, RegisterId};
 use crate::schema::RowId;
 use crate::stamp::{Writer, captured};
@@ -16,11 +18,8 @@ use crate::store::postgres::capture::{Settled, settle};
 use crate::store::postgres::primary::conflicts::Noted;
 use crate::store::postgres::primary::row::column;
 use crate::store::postgres::primary::{Primary, RemoteTable};
-use crate::store::postgres::{
-    OURS, Parameter, ServerError, USERS, both, every, is_unsupported, sqlstate,
-};
+use crate::store::postgres::{OURS, Parameter, USERS, both, every};
 use crate::value::Value;
-use crate::{Error, Kind, Result};
 
 const UNIQUE_VIOLATION: &str = "23505";
 
@@ -33,14 +32,6 @@ const LOCK_WAITS: usize = 32;
 
 /// How often what may have failed for want of another row is tried again.
 const RETRIES: usize = 6;
-
-/// Why the server does not take a row.
-#[derive(Clone, Debug)]
-pub(super) struct Refusal {
-    pub code: String,
-    pub reason: String,
-    constraint: Option<String>,
-}
 
 /// The single jobs that the server does not take.
 type Failed = BTreeMap<usize, Refusal>;
@@ -477,32 +468,5 @@ fn divide(mut slice: Slice, refusal: Refusal, stack: &mut Vec<Slice>, failed: &m
             let units = several.iter().map(|at| vec![*at]);
             stack.extend(units.rev().map(|unit| Slice { table, units: vec![unit] }));
         }
-    }
-}
-
-/// What an error says against a row; `None` if it says something about the server.
-fn refusal(error: &Error) -> Option<Refusal> {
-    let code = sqlstate(error)?;
-    // A code that nobody knows is one that a trigger of the user's has chosen. What a table with
-    // rules does not support says nothing against the other tables.
-    let about_data =
-        error.is_invalid_data() || error.kind() == Kind::Internal || is_unsupported(error);
-    let server = std::error::Error::source(error)?.downcast_ref::<ServerError>()?;
-    about_data.then(|| Refusal {
-        code: code.to_owned(),
-        reason: server.to_string(),
-        constraint: server.constraint.clone(),
-    })
-}
-
-fn locked() -> Refusal {
-    Refusal { code: LOCKED.into(), reason: HELD.into(), constraint: None }
-}
-
-fn suppressed() -> Refusal {
-    Refusal {
-        code: "P0001".into(),
-        reason: "a trigger or a rule of the database does not let it happen".into(),
-        constraint: None,
     }
 }

@@ -19,6 +19,7 @@
 
 mod apply;
 mod decide;
+mod refusal;
 mod statements;
 mod unique;
 
