@@ -98,6 +98,6 @@ pub(super) fn conflict(operation: &'static str, row: &str) -> Error {
 pub(super) fn key_of(table: &Table, said: &Checked) -> Result<i64> {
     said.key.ok_or_else(|| {
         let name = &table.key().name;
-        super::record::refused(table, &name, "it has to be given: it is the key of a new row")
+        super::record::refused(table, name, "it has to be given: it is the key of a new row")
     })
 }

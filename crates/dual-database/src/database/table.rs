@@ -221,10 +221,10 @@ pub(super) fn wish_to_update(table: &Table, key: i64, changes: &Patch) -> Result
     let Checked { key: said, columns } = changes.checked(table)?;
     let name = &table.key().name;
     if said.is_some_and(|said| said != key) {
-        return Err(refused(table, &name, "a row keeps its key; delete it and add another one"));
+        return Err(refused(table, name, "a row keeps its key; delete it and add another one"));
     }
     if columns.is_empty() {
-        return Err(refused(table, &name, "no column is named that could be set"));
+        return Err(refused(table, name, "no column is named that could be set"));
     }
     Ok(Intent::Change(Change::Update(columns)))
 }

@@ -401,8 +401,8 @@ async fn count(session: &Session, table: &Table, found: &mut FoundTable) -> Resu
     let sql = format!("SELECT NOT EXISTS (SELECT FROM {from})");
     found.empty = get(&one(session, &sql, &[]).await?, 0)?;
     let surrogate = &table.surrogate().name;
-    if found.column(&surrogate).is_some_and(whole) {
-        let column = quoted(&surrogate);
+    if found.column(surrogate).is_some_and(whole) {
+        let column = quoted(surrogate);
         let sql = format!("SELECT max({column})::bigint FROM {from}");
         found.max_surrogate = get(&one(session, &sql, &[]).await?, 0)?;
         if found.sequence.is_none() {
@@ -411,13 +411,13 @@ async fn count(session: &Session, table: &Table, found: &mut FoundTable) -> Resu
         }
     }
     let key = &table.key().name;
-    if let Some(not_null) = found.column(&key).map(|column| column.not_null) {
-        let column = quoted(&key);
+    if let Some(not_null) = found.column(key).map(|column| column.not_null) {
+        let column = quoted(key);
         if !not_null {
             let sql = format!("SELECT count(*) FROM {from} WHERE {column} IS NULL");
             found.null_keys = get(&one(session, &sql, &[]).await?, 0)?;
         }
-        if found.unique_on(&key).is_none() {
+        if found.unique_on(key).is_none() {
             let sql = format!(
                 "SELECT count(*) FROM (SELECT FROM {from} WHERE {column} IS NOT NULL \
                  GROUP BY {column} HAVING count(*) > 1) AS repeated"

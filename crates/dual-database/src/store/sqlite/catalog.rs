@@ -113,13 +113,13 @@ impl Found {
         let key = &table.key().name;
         let mut key_is_unique = false;
         let mut bad_keys = 0;
-        if columns.iter().any(|column| column.name.eq_ignore_ascii_case(&key)) {
+        if columns.iter().any(|column| column.name.eq_ignore_ascii_case(key)) {
             key_is_unique = key_is_primary(connection, schema, table).map_err(wrap)?
                 || key_is_indexed(connection, schema, table).map_err(wrap)?;
             if !key_is_unique {
                 let sql = format!(
                     "SELECT count(*) - count(DISTINCT {key}) FROM {schema}.{name}",
-                    key = quoted(&key),
+                    key = quoted(key),
                     name = quoted(table.name()),
                 );
                 bad_keys = connection.query_row(&sql, [], |row| row.get(0)).map_err(wrap)?;

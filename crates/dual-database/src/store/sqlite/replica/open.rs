@@ -296,7 +296,7 @@ fn index_surrogate(connection: &Connection, local: &LocalTable) -> Result<()> {
         .query_row(
             "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE pk = 1 \
              AND name = ?2 COLLATE NOCASE AND type = 'INTEGER' COLLATE NOCASE)",
-            [name, &id],
+            [name, id],
             |row| row.get(0),
         )
         .map_err(wrap)?;
@@ -304,7 +304,7 @@ fn index_surrogate(connection: &Connection, local: &LocalTable) -> Result<()> {
         return Ok(());
     }
     let index = local.layout.surrogate_index();
-    let sql = format!("CREATE INDEX IF NOT EXISTS {index} ON {} ({})", quoted(name), quoted(&id));
+    let sql = format!("CREATE INDEX IF NOT EXISTS {index} ON {} ({})", quoted(name), quoted(id));
     connection.execute_batch(&sql).map_err(wrap)
 }
 
