@@ -23,7 +23,7 @@ fn text(text: &str) -> Value {
 }
 
 fn id(key: i64) -> RowId {
-    RowId { table: 0, key }
+    RowId::new(0, key)
 }
 
 async fn client(database: &Database<'_>) -> Session {
@@ -33,7 +33,7 @@ async fn client(database: &Database<'_>) -> Session {
 
 async fn state(primary: &Primary<'_>, table: usize) -> BTreeMap<i64, RemoteRow> {
     let rows = primary.range(table, None, 1_000_000).await.unwrap().rows;
-    rows.into_iter().map(|row| (row.id.key, row)).collect()
+    rows.into_iter().map(|row| (row.id.key.number().unwrap(), row)).collect()
 }
 
 /// A file's writes: its own number, its own clock.
@@ -77,8 +77,11 @@ async fn push(primary: &Primary<'_>, batch: &[(RowId, Tracked)]) -> Pushed {
 }
 
 fn refused(pushed: &Pushed) -> Vec<(i64, &str)> {
-    let mut refused: Vec<_> =
-        pushed.refused.iter().map(|(id, code, _)| (id.key, code.as_str())).collect();
+    let mut refused: Vec<_> = pushed
+        .refused
+        .iter()
+        .map(|(id, code, _)| (id.key.number().unwrap(), code.as_str()))
+        .collect();
     refused.sort_unstable();
     refused
 }
@@ -324,7 +327,7 @@ async fn refuses(server: &'static Server) {
     let visit = |key: i64, guest: i64| {
         let values = vec![Value::Int(guest), Value::Null, Value::Bool(false), Value::Null];
         let row = file.change(None, &Change::Insert(values), 1, &visits());
-        (RowId { table: 1, key }, row)
+        (RowId::new(1, key), row)
     };
     batch.insert(0, visit(1, 2_300));
     batch.insert(0, visit(2, 900));
@@ -352,7 +355,7 @@ async fn refuses(server: &'static Server) {
     let rows = state(&primary, 0).await;
     assert_eq!(rows.len(), 2_492);
     for (id, tracked) in batch.iter().filter(|(id, _)| id.table == 0) {
-        if let Some(row) = rows.get(&id.key) {
+        if let Some(row) = rows.get(&id.key.number().unwrap()) {
             assert_eq!(row.version, tracked.version);
         }
     }
@@ -360,7 +363,7 @@ async fn refuses(server: &'static Server) {
     let gone = |id: &RowId, row: &Tracked, table: &Table| {
         let mut row = row.clone();
         row.acknowledge(&row.version.clone());
-        (*id, file.change(Some(&row), &Change::Delete, 9_000, table))
+        (id.clone(), file.change(Some(&row), &Change::Delete, 9_000, table))
     };
     let (host, guest) = (&rows[&2_300], &rows[&2_400]);
     let alone = [gone(&host.id, &settled(host), &strict()[0])];
@@ -415,7 +418,7 @@ async fn unique_values_are_exchanged_and_who_finds_his_taken_cedes_it() {
     assert_eq!((refused(&pushed), pushed.conflicts.len()), (vec![], 0));
     let now = state(&primary, 0).await;
     for (id, tracked) in &batch {
-        assert_eq!(now[&id.key].version, tracked.version, "{id:?}");
+        assert_eq!(now[&id.key.number().unwrap()].version, tracked.version, "{id:?}");
     }
 
     // A mail that somebody else has: the column is left empty, under a stamp above both. The badge
@@ -558,7 +561,7 @@ async fn users_of_many_shapes_arrive_as_they_are() {
     assert_eq!(refused(&push(&primary, &batch).await), []);
     let rows = state(&primary, 0).await;
     for (id, tracked) in &batch {
-        assert_eq!(rows[&id.key].version, tracked.version);
+        assert_eq!(rows[&id.key.number().unwrap()].version, tracked.version);
     }
     // Each with other columns changed.
     let changed: Vec<(RowId, Tracked)> = batch
@@ -566,15 +569,16 @@ async fn users_of_many_shapes_arrive_as_they_are() {
         .map(|(id, row)| {
             let mut row = row.clone();
             row.acknowledge(&row.version.clone());
-            let position = usize::try_from(id.key).unwrap() % table.data_columns().count();
+            let position =
+                usize::try_from(id.key.number().unwrap()).unwrap() % table.data_columns().count();
             let change = Change::Update(vec![(position, Value::Null)]);
-            (*id, file.change(Some(&row), &change, 2_000, &table))
+            (id.clone(), file.change(Some(&row), &change, 2_000, &table))
         })
         .collect();
     assert_eq!(refused(&push(&primary, &changed).await), []);
     let rows = state(&primary, 0).await;
     for (id, tracked) in &changed {
-        assert_eq!(rows[&id.key].version, tracked.version);
+        assert_eq!(rows[&id.key.number().unwrap()].version, tracked.version);
     }
 }
 
@@ -718,7 +722,7 @@ mod against_the_model {
                         (key, row.version)
                     })
                     .collect();
-                let gone_there: Vec<i64> = pushed.gone.iter().map(|id| id.key).collect();
+                let gone_there: Vec<i64> = pushed.gone.iter().map(|id| id.key.number().unwrap()).collect();
                 prop_assert_eq!(gone_there, gone);
                 if rose {
                     // Its stamp is of the server's clock.
@@ -727,7 +731,7 @@ mod against_the_model {
                 }
                 prop_assert_eq!(&now, &rows);
                 let mut told: Told =
-                    pushed.conflicts.iter().map(|(id, one, ..)| (id.key, *one)).collect();
+                    pushed.conflicts.iter().map(|(id, one, ..)| (id.key.number().unwrap(), *one)).collect();
                 told.sort_unstable();
                 prop_assert_eq!(told, log);
             }

@@ -57,7 +57,7 @@ async fn settle(scene: &Scene) {
             for (id, row) in content.pending(0, true)?.rows {
                 let mut tracked = row.tracked.clone();
                 tracked.acknowledge(&row.tracked.version);
-                content.set_tracked(id, &tracked)?;
+                content.set_tracked(&id, &tracked)?;
             }
             let mut node = content.node()?;
             node.pushed = node.seq;
@@ -115,17 +115,17 @@ async fn an_older_backup_gets_what_was_pending() {
     scene
         .go(move |content| {
             let absorbed = Tracked::absorb(None, &settled, true, &visits_defaults());
-            content.take(id(3), None, Some(&settled), &absorbed, Some(30))
+            content.take(&id(3), None, Some(&settled), &absorbed, Some(30))
         })
         .await;
     scene.insert(2, "pending").await;
     let change = Change::Update(vec![(1, Value::Text("new".into()))]);
-    scene.go(move |content| content.change(id(1), &change, now())).await;
+    scene.go(move |content| content.change(&id(1), &change, now())).await;
     let pending = scene.row(1).await.unwrap();
     std::fs::rename(&backup, &scene.path).unwrap();
 
     let lost = scene.replica.write("test", Durability::Full, |content| {
-        content.change(id(4), &note("found it gone"), now())
+        content.change(&id(4), &note("found it gone"), now())
     });
     lost.await.unwrap();
     // What was pending is there, the rest comes from PostgreSQL again.
@@ -133,7 +133,7 @@ async fn an_older_backup_gets_what_was_pending() {
     assert_eq!(notes(&scene.path), expected);
     assert_eq!(scene.row(1).await.unwrap().tracked, pending.tracked);
     let keys = scene.go(|content| content.pending(0, false)).await;
-    assert_eq!(keys.rows.iter().map(|(id, _)| id.key).collect::<Vec<_>>(), [1, 2, 4]);
+    assert_eq!(keys.rows.iter().map(|(id, _)| id.key.clone()).collect::<Vec<_>>(), [1, 2, 4]);
     assert!(has(&scene.path, ".merged"), "{:?}", names(&scene.path));
     assert_eq!(scene.go(|content| content.node()).await.installation, Some(7));
 }
@@ -193,7 +193,7 @@ async fn a_foreign_file_is_refused_and_ours_is_kept() {
         let error = refused.unwrap_err();
         assert_eq!(error.kind(), Kind::Schema(Store::Sqlite), "{error}");
         assert!(error.message().contains("another installation"), "{error}");
-        assert!(scene.replica.read("test", |content| content.row(id(1))).await.is_err());
+        assert!(scene.replica.read("test", |content| content.row(&id(1))).await.is_err());
     }
     assert_eq!(notes(&scene.path), [(9, "theirs".into())]);
     assert_eq!(names(&scene.path).iter().filter(|n| n.contains("salvage")).count(), 1);
@@ -255,7 +255,9 @@ async fn a_damaged_file_is_set_aside_and_what_can_be_read_goes_on() {
         let change = note("after");
         let result = scene
             .replica
-            .write("test", Durability::Full, move |content| content.change(id(key), &change, now()))
+            .write("test", Durability::Full, move |content| {
+                content.change(&id(key), &change, now())
+            })
             .await;
         match result {
             Ok(()) => break,
@@ -307,7 +309,7 @@ async fn a_reader_finds_the_damage_once() {
          c.execute('UPDATE dual_node SET exchanged = 1'); c.commit(); c.close()\n\
          f = open(path, 'r+b'); f.seek((root - 1) * size); f.write(b'\\xff' * size); f.close()";
     python(script, &scene.path, Path::new(""));
-    let reads = (0..20).map(|_| scene.replica.read("test", |content| content.row(id(1))));
+    let reads = (0..20).map(|_| scene.replica.read("test", |content| content.row(&id(1))));
     let results = futures_util::future::join_all(reads).await;
     for result in results {
         match result {
@@ -327,7 +329,7 @@ async fn an_emptied_file_and_one_damaged_while_closed() {
     python("open(path, 'r+b').truncate(0)", &scene.path, Path::new(""));
     let mut result = Err(());
     for _ in 0..3 {
-        let work = |content: &Content<'_>| content.change(id(2), &note("b"), now());
+        let work = |content: &Content<'_>| content.change(&id(2), &note("b"), now());
         result = scene.replica.write("test", Durability::Full, work).await.map_err(|_| ());
         if result.is_ok() {
             break;
@@ -341,14 +343,14 @@ async fn an_emptied_file_and_one_damaged_while_closed() {
     python("f = open(path, 'r+b'); f.write(b'nonsense' * 100); f.close()", &path, Path::new(""));
     let again = Replica::open(settings(&path, vec![visits()])).await.unwrap();
     again
-        .write("test", Durability::Normal, |content| content.change(id(3), &note("c"), now()))
+        .write("test", Durability::Normal, |content| content.change(&id(3), &note("c"), now()))
         .await
         .unwrap();
     assert_eq!(notes(&path), [(3, "c".into())]);
 }
 
 async fn write(replica: &Replica, key: i64) -> dual_database::Result<()> {
-    let work = move |content: &Content<'_>| content.change(id(key), &note("b"), now());
+    let work = move |content: &Content<'_>| content.change(&id(key), &note("b"), now());
     replica.write("test", Durability::Normal, work).await
 }
 
@@ -370,7 +372,7 @@ async fn two_processes_survive_the_loss_of_their_file_together() {
     scene.insert(9, "z").await;
     let keys: Vec<i64> = notes(&scene.path).into_iter().map(|(key, _)| key).collect();
     assert!(keys.starts_with(&[1, 2, 3, 4]) && keys.contains(&9), "{keys:?}");
-    assert_eq!(other.read("test", |content| content.row(id(9))).await.unwrap().unwrap().seq, {
+    assert_eq!(other.read("test", |content| content.row(&id(9))).await.unwrap().unwrap().seq, {
         scene.row(9).await.unwrap().seq
     });
 }
@@ -389,7 +391,7 @@ async fn a_script_that_opens_and_closes_it_all_the_time_loses_nothing() {
     for key in 0..300 {
         let change = note("a");
         let write = scene.replica.write("test", Durability::Full, move |content| {
-            content.change(id(key), &change, now())
+            content.change(&id(key), &change, now())
         });
         write.await.unwrap();
     }
@@ -576,7 +578,7 @@ async fn a_full_disk_fails_the_group_and_nothing_else() {
     let mut full = None;
     for key in 0..200 {
         let change = note(&"x".repeat(2_000));
-        let work = move |content: &Content<'_>| content.change(id(key), &change, now());
+        let work = move |content: &Content<'_>| content.change(&id(key), &change, now());
         if let Err(error) = scene.replica.write("test", Durability::Normal, work).await {
             full = Some((key, error));
             break;
@@ -606,7 +608,7 @@ async fn a_drifted_table_is_adopted_by_additions() {
          INSERT INTO users VALUES (5, 'u', 'Анна', '2025-01-02T10:00:00+03:00', 1), (6, 'v', 'Яна', NULL, 0)",
     );
     let replica = Replica::open(settings(&path, vec![users()])).await.unwrap();
-    let row = replica.read("test", |content| content.row(id(5))).await.unwrap().unwrap();
+    let row = replica.read("test", |content| content.row(&id(5))).await.unwrap().unwrap();
     assert_eq!((row.surrogate, row.unreadable), (None, None));
     assert_eq!(row.tracked.version.highest(), Stamp::ADOPTED_SQLITE);
     let registered = &row.tracked.version.columns[6].value;
@@ -616,19 +618,19 @@ async fn a_drifted_table_is_adopted_by_additions() {
     let defaults = users().defaults();
     replica
         .write("test", Durability::Normal, move |content| {
-            content.change(id(7), &Change::Insert(defaults), now())?;
-            let before = content.row(id(5))?;
+            content.change(&id(7), &Change::Insert(defaults), now())?;
+            let before = content.row(&id(5))?;
             let mut there = before.as_ref().unwrap().tracked.version.clone();
             there.columns[0] = Register { stamp: now(), value: Value::Text("w".into()) };
             let tracked = before.as_ref().map(|row| &row.tracked);
             let local = &content.tables()[0].defaults;
             let absorbed = Tracked::absorb(tracked, &there, true, local);
-            content.take(id(5), before.as_ref(), Some(&there), &absorbed, Some(11))
+            content.take(&id(5), before.as_ref(), Some(&there), &absorbed, Some(11))
         })
         .await
         .unwrap();
     let numbers = replica
-        .read("test", |content| Ok([content.row(id(5))?, content.row(id(7))?]))
+        .read("test", |content| Ok([content.row(&id(5))?, content.row(&id(7))?]))
         .await
         .unwrap()
         .map(|row| row.unwrap().surrogate);
@@ -682,8 +684,10 @@ async fn capture_that_was_gone_is_mended_and_the_sides_are_compared() {
         node.follow,
         Follow::Reconciling { cause: dual_database::protocol::Break::LocalGap, .. }
     ));
-    let lives: Vec<(i64, bool)> =
-        rows.iter().map(|(id, row)| (id.key, row.tracked.version.live.value)).collect();
+    let lives: Vec<(i64, bool)> = rows
+        .iter()
+        .map(|(id, row)| (id.key.number().unwrap(), row.tracked.version.live.value))
+        .collect();
     assert_eq!(lives, [(1, true), (2, true), (3, true), (4, true)]);
     assert!(rows[0].1.tracked.version.is_absent(), "it is not known to be deleted");
     assert_eq!(rows[3].1.tracked.version.highest(), Stamp::ADOPTED_SQLITE);
@@ -696,7 +700,7 @@ async fn closing_does_not_wait_for_what_is_running() {
     let long =
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
     let write = replica.write("test", Durability::Normal, move |content| {
-        content.change(id(1), &note("a"), now())?;
+        content.change(&id(1), &note("a"), now())?;
         let run = content.connection().query_row(long, [], |row| row.get::<_, i64>(0));
         run.map_err(|cause| dual_database::store::sqlite::failed("test", cause))
     });
@@ -746,7 +750,7 @@ async fn a_file_behind_a_link_is_kept_where_it_is() {
     let replica = Replica::open(settings(&link, vec![visits()])).await.unwrap();
     std::fs::remove_file(&real).unwrap();
     replica
-        .write("test", Durability::Full, |content| content.change(id(1), &note("a"), now()))
+        .write("test", Durability::Full, |content| content.change(&id(1), &note("a"), now()))
         .await
         .unwrap();
     assert_eq!(notes(&link), [(1, "a".into())]);
