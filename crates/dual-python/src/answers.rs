@@ -12,6 +12,7 @@ use pyo3::types::PyList;
 use pyo3::{IntoPyObjectExt as _, PyTypeInfo};
 
 use crate::values::dictionary;
+use dual_database::schema::Key;
 
 /// A store's name in Python.
 pub fn store_word(store: Store) -> &'static str {
@@ -113,7 +114,7 @@ pub fn verification(py: Python<'_>, found: &Verification) -> PyResult<Py<PyAny>>
             table.only_postgres,
             table.only_sqlite,
             table.quarantined,
-            table.keys.as_slice(),
+            table.keys.iter().filter_map(Key::number).collect::<Vec<i64>>(),
             table.ahead_postgres,
             table.ahead_sqlite,
         )
@@ -128,7 +129,7 @@ pub fn conflicts(py: Python<'_>, found: &[Conflict]) -> PyResult<Py<PyAny>> {
     list(py, found, |entry| {
         (
             &*entry.table,
-            entry.key,
+            entry.key.number(),
             &*entry.column,
             entry.winning.as_deref(),
             entry.losing.as_deref(),
@@ -146,7 +147,7 @@ pub fn quarantine(py: Python<'_>, found: &[QuarantinedRow]) -> PyResult<Py<PyAny
     list(py, found, |row| {
         (
             &*row.table,
-            row.key,
+            row.key.as_ref().and_then(Key::number),
             store_word(row.refused_by),
             row.code.as_str(),
             row.reason.as_str(),

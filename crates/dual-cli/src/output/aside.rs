@@ -9,11 +9,12 @@ use serde::Serialize;
 use super::json::{line, store_word};
 use super::table::{printable, table};
 use super::time;
+use dual_database::schema::Key;
 
 #[derive(Serialize)]
 struct ConflictBody<'a> {
     table: Arc<str>,
-    key: i64,
+    key: &'a Key,
     column: Arc<str>,
     winning: Option<&'a str>,
     losing: Option<&'a str>,
@@ -27,7 +28,7 @@ impl ConflictBody<'_> {
     fn new(conflict: &Conflict) -> ConflictBody<'_> {
         ConflictBody {
             table: Arc::clone(&conflict.table),
-            key: conflict.key,
+            key: &conflict.key,
             column: Arc::clone(&conflict.column),
             winning: conflict.winning.as_deref(),
             losing: conflict.losing.as_deref(),
@@ -83,7 +84,7 @@ pub fn conflicts_text(conflicts: &[Conflict], reviewed: Option<u64>) -> String {
 #[derive(Serialize)]
 struct QuarantinedBody<'a> {
     table: Arc<str>,
-    key: Option<i64>,
+    key: Option<&'a Key>,
     refused_by: &'static str,
     code: &'a str,
     reason: &'a str,
@@ -94,7 +95,7 @@ impl QuarantinedBody<'_> {
     fn new(row: &QuarantinedRow) -> QuarantinedBody<'_> {
         QuarantinedBody {
             table: Arc::clone(&row.table),
-            key: row.key,
+            key: row.key.as_ref(),
             refused_by: store_word(row.refused_by),
             code: &row.code,
             reason: &row.reason,
@@ -126,7 +127,7 @@ pub fn quarantine_text(rows: &[QuarantinedRow]) -> String {
         vec![
             time(one.since_ms),
             one.table.as_ref().into(),
-            one.key.map_or_else(|| "-".to_owned(), |key| key.to_string()),
+            one.key.clone().map_or_else(|| "-".to_owned(), |key| key.to_string()),
             one.refused_by.to_string(),
             one.code.clone(),
             printable(&one.reason),

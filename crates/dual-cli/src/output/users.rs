@@ -103,7 +103,9 @@ pub async fn away<T>(database: &DualDatabase, written: &Written<T>, user_id: i64
         return Some(away);
     }
     let aside = database.quarantine().await.unwrap_or_default();
-    let refused = |row: &QuarantinedRow| row.key == Some(user_id) && row.refused_by == store;
+    let refused = |row: &QuarantinedRow| {
+        row.key.as_ref().is_some_and(|key| *key == user_id) && row.refused_by == store
+    };
     aside.into_iter().find(refused).map(Away::refused)
 }
 

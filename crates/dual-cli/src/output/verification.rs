@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::json::line;
 use super::table::table;
 use super::time;
+use dual_database::schema::Key;
 
 #[derive(Serialize)]
 struct TableBody<'a> {
@@ -19,7 +20,7 @@ struct TableBody<'a> {
     quarantined: u64,
     ahead_postgres: u64,
     ahead_sqlite: u64,
-    keys: &'a [i64],
+    keys: &'a [Key],
 }
 
 impl TableBody<'_> {
@@ -83,7 +84,7 @@ pub fn verification_text(found: &Verification) -> String {
     let rows: Vec<Vec<String>> = found.tables.iter().map(row).collect();
     let mut text = table(&headings, &rows);
     for one in found.tables.iter().filter(|one| !one.keys.is_empty()) {
-        let keys: Vec<String> = one.keys.iter().map(i64::to_string).collect();
+        let keys: Vec<String> = one.keys.iter().map(Key::to_string).collect();
         let _ =
             writeln!(text, "\nthe first keys that differ in {}: {}", one.table, keys.join(", "));
     }

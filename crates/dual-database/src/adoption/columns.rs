@@ -11,7 +11,7 @@ use super::{Bond, LocalFile, OPERATION};
 use crate::error::{Result, Store};
 use crate::merge::Defaults;
 use crate::protocol::reconcile::{Says, outlasts};
-use crate::schema::{Dialect, LogicalType, Role, Table, literal, quoted};
+use crate::schema::{Dialect, Key, LogicalType, Role, Table, literal, quoted};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::digest_of;
 use crate::store::postgres::{FoundTable, Parameter, Session, capture};
@@ -91,7 +91,7 @@ impl<'a> Columns<'a> {
 
     /// Counts the columns of these rows, which both sides have; says in how many of them something
     /// is in conflict.
-    pub(super) async fn count(&mut self, keys: &[i64]) -> Result<u64> {
+    pub(super) async fn count(&mut self, keys: &[Key]) -> Result<u64> {
         let parameters: [Parameter<'_>; 2] =
             [(&keys, Type::INT8_ARRAY), (&self.horizon.raw(), Type::INT8)];
         let rows = self.session.query(OPERATION, &self.remote, &parameters).await?;
@@ -99,7 +99,7 @@ impl<'a> Columns<'a> {
         for row in rows {
             let (key, there) = remote_cells(&row)?;
             // Somebody may have changed it meanwhile.
-            let Some(here) = self.local_cells(key)? else { continue };
+            let Some(here) = self.local_cells(&key)? else { continue };
             let mut conflicts = false;
             for ((ours, theirs), counts) in here.iter().zip(&there).zip(&mut self.counts) {
                 if ours.digest == theirs.digest {
@@ -122,7 +122,7 @@ impl<'a> Columns<'a> {
     }
 
     /// The file's row, with the stamps that its columns have, or will have when it is taken in.
-    fn local_cells(&self, key: i64) -> Result<Option<Vec<Cell>>> {
+    fn local_cells(&self, key: &Key) -> Result<Option<Vec<Cell>>> {
         let wrap = |cause| failed(OPERATION, cause);
         let Some(connection) = self.file.connection() else { return Ok(None) };
         let mut look = connection.prepare_cached(&self.local).map_err(wrap)?;
@@ -235,7 +235,7 @@ fn remote_sql(session: &Session, table: &Table, found: &FoundTable, keeps: bool)
     )
 }
 
-fn remote_cells(row: &Row) -> Result<(i64, Vec<Cell>)> {
+fn remote_cells(row: &Row) -> Result<(Key, Vec<Cell>)> {
     let (says, stamps): (Vec<i32>, Vec<i64>) = (get(row, 1)?, get(row, 2)?);
     let digests: Vec<u8> = get(row, 3)?;
     let (digests, _) = digests.as_chunks::<32>();

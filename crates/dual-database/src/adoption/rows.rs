@@ -8,7 +8,7 @@ use tokio_postgres::types::{FromSqlOwned, Type};
 use super::columns::{ColumnCounts, Columns};
 use super::{LocalFile, OPERATION};
 use crate::error::{Error, Kind, Result};
-use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted};
+use crate::schema::{Column, Dialect, Key, LogicalType, Role, Table, literal, quoted};
 use crate::store::postgres::primary::digest_of;
 use crate::store::postgres::{Catalog, FoundTable, Parameter, Session};
 use crate::store::sqlite::{Adoption, Found, FoundColumn, carried, failed, from_sqlite};
@@ -40,7 +40,7 @@ pub struct RowCounts {
     pub columns: Vec<ColumnCounts>,
 }
 
-type Page = Vec<(i64, [u8; 32])>;
+type Page = Vec<(Key, [u8; 32])>;
 
 /// PostgreSQL's rows.
 pub(super) struct Remote<'a> {
@@ -66,7 +66,7 @@ impl<'a> Remote<'a> {
         Remote { session, sql }
     }
 
-    async fn page(&self, after: Option<i64>) -> Result<Page> {
+    async fn page(&self, after: Option<&Key>) -> Result<Page> {
         let Some(sql) = &self.sql else { return Ok(Page::new()) };
         let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&PAGE, Type::INT8)];
         let rows = self.session.query(OPERATION, sql, &parameters).await?;
@@ -107,7 +107,7 @@ impl<'a> Local<'a> {
         Local { file, kinds, sql }
     }
 
-    fn page(&self, after: Option<i64>) -> Result<Page> {
+    fn page(&self, after: Option<&Key>) -> Result<Page> {
         let wrap = |cause| failed(OPERATION, cause);
         let (Some(connection), Some(sql)) = (self.file.connection(), &self.sql) else {
             return Ok(Page::new());
@@ -186,13 +186,13 @@ pub(super) async fn compare(
     let mut different = Vec::new();
     loop {
         if there.is_empty() {
-            there.refill(remote.page(there.after).await?);
+            there.refill(remote.page(there.after.as_ref()).await?);
         }
         if here.is_empty() {
-            here.refill(local.page(here.after)?);
+            here.refill(local.page(here.after.as_ref())?);
         }
         let (one, other) = (there.next(), here.next());
-        let takes = match (one, other) {
+        let takes = match (&one, &other) {
             (None, None) => break,
             (Some(_), None) => (true, false),
             (None, Some(_)) => (false, true),
@@ -225,7 +225,7 @@ pub(super) async fn compare(
 }
 
 impl RowCounts {
-    async fn add(&mut self, different: &[i64], columns: Option<&mut Columns<'_>>) -> Result<()> {
+    async fn add(&mut self, different: &[Key], columns: Option<&mut Columns<'_>>) -> Result<()> {
         self.different += different.len() as u64;
         if let Some(columns) = columns.filter(|_| !different.is_empty()) {
             self.conflicting += columns.count(different).await?;
@@ -236,8 +236,8 @@ impl RowCounts {
 
 #[derive(Default)]
 struct Side {
-    page: std::vec::IntoIter<(i64, [u8; 32])>,
-    after: Option<i64>,
+    page: std::vec::IntoIter<(Key, [u8; 32])>,
+    after: Option<Key>,
     ended: bool,
 }
 
@@ -251,8 +251,8 @@ impl Side {
         self.page = page.into_iter();
     }
 
-    fn next(&self) -> Option<(i64, [u8; 32])> {
-        self.page.as_slice().first().copied()
+    fn next(&self) -> Option<(Key, [u8; 32])> {
+        self.page.as_slice().first().cloned()
     }
 
     fn pass(&mut self) {

@@ -74,7 +74,7 @@ pub(super) fn behind(content: &Content<'_>) -> Result<Behind> {
 /// Whether something of these rows is pending.
 pub(super) fn waits(content: &Content<'_>, ids: &[RowId]) -> Result<bool> {
     for id in ids {
-        if content.row(*id)?.is_some_and(|row| row.tracked.bases.any()) {
+        if content.row(id)?.is_some_and(|row| row.tracked.bases.any()) {
             return Ok(true);
         }
     }
@@ -108,34 +108,34 @@ impl Place {
         }
     }
 
-    fn read(content: &Content<'_>, id: RowId) -> Result<Place> {
+    fn read(content: &Content<'_>, id: &RowId) -> Result<Place> {
         Ok(Place::of(content.row(id)?.as_ref(), &content.aside(id)?))
     }
 }
 
 /// Whether the row is in the file alone.
-pub(super) fn is_here(content: &Content<'_>, id: RowId) -> Result<bool> {
+pub(super) fn is_here(content: &Content<'_>, id: &RowId) -> Result<bool> {
     Ok(Place::read(content, id)? == Place::Here)
 }
 
 /// Whether the file has what PostgreSQL has of the row, whatever is pending besides.
-fn holds(content: &Content<'_>, id: RowId) -> Result<bool> {
+fn holds(content: &Content<'_>, id: &RowId) -> Result<bool> {
     let refused = content.aside(id)?.iter().any(|entry| entry.refused_by == Store::Sqlite);
     Ok(!refused && Place::read(content, id)? != Place::There)
 }
 
 /// The same of several, once the feed has passed the transaction that wrote them.
 pub(super) fn holds_all(content: &Content<'_>, ids: &[RowId]) -> Result<bool> {
-    ids.iter().try_fold(true, |all, id| Ok(all && holds(content, *id)?))
+    ids.iter().try_fold(true, |all, id| Ok(all && holds(content, id)?))
 }
 
 /// Looks at the rows that a plan is about.
 pub(super) fn look(content: &Content<'_>, plan: &Plan) -> Result<Precheck> {
     let mut look = Precheck::default();
     for (id, intent) in &plan.intents {
-        let Some(row) = content.row(*id)? else { continue };
+        let Some(row) = content.row(id)? else { continue };
         if row.tracked.bases.any() {
-            let aside = content.aside(*id)?;
+            let aside = content.aside(id)?;
             look.locked |= aside.iter().any(|entry| entry.code == LOCKED);
             look.is_here |= Place::of(Some(&row), &aside) == Place::Here;
         }
@@ -144,7 +144,7 @@ pub(super) fn look(content: &Content<'_>, plan: &Plan) -> Result<Precheck> {
         }
     }
     for (id, _) in &plan.reads {
-        look.is_here |= is_here(content, *id)?;
+        look.is_here |= is_here(content, id)?;
     }
     Ok(Precheck { behind: behind(content)?, file: content.node()?.file, ..look })
 }
@@ -154,34 +154,34 @@ pub(super) type Rows = Vec<Option<Record>>;
 
 /// The whole plan goes to the file alone, pending, under a stamp that is made here.
 pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Result<(Rows, Sent)> {
-    let name = |id: RowId| named(&shared.tables, id);
+    let name = |id: &RowId| named(&shared.tables, id);
     for (id, read) in &plan.reads {
-        let row = content.row(*id)?.filter(|row| row.tracked.version.lives());
+        let row = content.row(id)?.filter(|row| row.tracked.version.lives());
         if !is_as_read(row.as_ref().map(|row| &row.tracked.version), read.as_ref()) {
-            return Err(conflict(plan.operation, &name(*id)));
+            return Err(conflict(plan.operation, &name(id)));
         }
     }
     let mut above = Stamp::ZERO;
     let mut changes = Vec::with_capacity(plan.intents.len());
     for (id, intent) in &plan.intents {
-        let row = content.row(*id)?;
+        let row = content.row(id)?;
         let alive = row.as_ref().is_some_and(|row| row.tracked.version.lives());
-        if !alive && Place::of(row.as_ref(), &content.aside(*id)?) == Place::There {
-            return Err(elsewhere(plan.operation, &name(*id)));
+        if !alive && Place::of(row.as_ref(), &content.aside(id)?) == Place::There {
+            return Err(elsewhere(plan.operation, &name(id)));
         }
         let Some(change) = intent.for_row(alive) else {
             return Err(if alive || knows(content, row.as_ref())? {
-                refusal(plan.operation, &name(*id), alive)
+                refusal(plan.operation, &name(id), alive)
             } else {
-                incomplete(plan.operation, &name(*id))
+                incomplete(plan.operation, &name(id))
             });
         };
         above = above.max(row.map_or(Stamp::ZERO, |row| row.tracked.replaces(&change)));
-        changes.push((*id, change));
+        changes.push((id.clone(), change));
     }
     let proposal = propose(shared, above);
     for (id, change) in &changes {
-        content.change(*id, change, proposal).map_err(|error| error.about(name(*id)))?;
+        content.change(id, change, proposal).map_err(|error| error.about(name(id)))?;
     }
     Ok((rows(content, &changes)?, Sent { changes, proposal }))
 }
@@ -208,10 +208,9 @@ pub(super) fn alone_as_sent(
     reads: &[(RowId, Option<Version>)],
     now_ms: i64,
 ) -> Result<Option<Rows>> {
-    let befores =
-        sent.changes.iter().map(|(id, _)| content.row(*id)).collect::<Result<Vec<_>>>()?;
+    let befores = sent.changes.iter().map(|(id, _)| content.row(id)).collect::<Result<Vec<_>>>()?;
     for (id, read) in reads {
-        let row = content.row(*id)?;
+        let row = content.row(id)?;
         let local = row.as_ref().map(|row| &row.tracked.version);
         if !has_what_was_read(local, read.as_ref(), now_ms) {
             return Ok(None);
@@ -224,17 +223,17 @@ pub(super) fn alone_as_sent(
             continue;
         }
         let alive = before.is_some_and(|row| row.version.lives());
-        if !alive && !holds(content, *id)? {
+        if !alive && !holds(content, id)? {
             return Ok(None);
         }
         let superseded = before.is_some_and(|row| row.supersedes(change, sent.proposal, now_ms));
         if alive == matches!(change, Change::Insert(_)) || superseded {
             return Ok(None);
         }
-        missing.push((*id, change));
+        missing.push((id.clone(), change));
     }
     for (id, change) in missing {
-        content.change(id, change, sent.proposal)?;
+        content.change(&id, change, sent.proposal)?;
     }
     rows(content, &sent.changes).map(Some)
 }
@@ -252,7 +251,7 @@ fn has_arrived(row: &Tracked, change: &Change, stamp: Stamp) -> bool {
 /// and has been brought back with it.
 pub(super) fn arrived(content: &Content<'_>, sent: &Sent) -> Result<Option<Rows>> {
     for (id, change) in &sent.changes {
-        let row = content.row(*id)?;
+        let row = content.row(id)?;
         if !row.is_some_and(|row| has_arrived(&row.tracked, change, sent.proposal)) {
             return Ok(None);
         }
@@ -298,12 +297,12 @@ pub(super) fn direct(
     }
     let mut taken = Vec::with_capacity(answer.rows.len());
     for written in &answer.rows {
-        let id = written.row.id;
+        let id = &written.row.id;
         if written.row.unreadable.is_some() {
             // The feed sets it aside.
             return Ok(Direct::Misses);
         }
-        let before = content.captured(id)?;
+        let before = content.captured(&id)?;
         let absorbed = Tracked::absorb_direct(
             before.as_ref().map(|row| &row.tracked),
             written.previous.as_ref(),
@@ -322,14 +321,14 @@ pub(super) fn direct(
     for (id, before, absorbed, row) in taken {
         let there = Some(&row.version);
         // One that it refuses is set aside.
-        let _: Taken = content.take(id, before.as_ref(), there, &absorbed, row.surrogate)?;
+        let _: Taken = content.take(&id, before.as_ref(), there, &absorbed, row.surrogate)?;
     }
     stands(content, answer)
 }
 
 /// Whether nothing of the answer is set aside.
 fn stands(content: &Content<'_>, answer: &Written) -> Result<Direct> {
-    let ids: Vec<RowId> = answer.rows.iter().map(|written| written.row.id).collect();
+    let ids: Vec<RowId> = answer.rows.iter().map(|written| written.row.id.clone()).collect();
     Ok(if holds_all(content, &ids)? { Direct::Stands } else { Direct::Refused })
 }
 
@@ -379,17 +378,17 @@ pub(super) fn elsewhere(operation: &'static str, what: &str) -> Error {
 }
 
 fn rows(content: &Content<'_>, changes: &[(RowId, Change)]) -> Result<Rows> {
-    changes.iter().map(|(id, _)| stored(content, *id)).collect()
+    changes.iter().map(|(id, _)| stored(content, id)).collect()
 }
 
 /// The row of the file, if it lives.
-pub(super) fn stored(content: &Content<'_>, id: RowId) -> Result<Option<Record>> {
+pub(super) fn stored(content: &Content<'_>, id: &RowId) -> Result<Option<Record>> {
     Ok(content.row(id)?.and_then(|row| record(id, row)))
 }
 
 /// The row of the file, if it lives.
-pub(super) fn record(id: RowId, row: LocalRow) -> Option<Record> {
+pub(super) fn record(id: &RowId, row: LocalRow) -> Option<Record> {
     let version = Some(row.tracked.version).filter(Version::lives)?;
     let values = version.columns.into_iter().map(|column| column.value).collect();
-    Some(Record { key: id.key, surrogate: row.surrogate, values })
+    Some(Record { key: id.key.clone(), surrogate: row.surrogate, values })
 }

@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::merge::{Change, Version};
-use crate::schema::{RowId, Table};
+use crate::schema::{Key, RowId, Table};
 use crate::value::Value;
 use crate::{Error, Kind, Result};
 
@@ -43,7 +43,7 @@ pub(super) struct Plan {
 impl Plan {
     /// The rows that it changes.
     pub fn ids(&self) -> Vec<RowId> {
-        self.intents.iter().map(|(id, _)| *id).collect()
+        self.intents.iter().map(|(id, _)| id.clone()).collect()
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) fn new_row(table: &Table, said: &Checked) -> Vec<Value> {
 }
 
 /// `table key`, for errors.
-pub(super) fn named(tables: &[Table], id: RowId) -> String {
+pub(super) fn named(tables: &[Table], id: &RowId) -> String {
     let table = tables.get(id.table).map_or("?", Table::name);
     format!("{table} {}", id.key)
 }
@@ -95,8 +95,8 @@ pub(super) fn conflict(operation: &'static str, row: &str) -> Error {
 ///
 /// # Errors
 /// Invalid data if it was not named.
-pub(super) fn key_of(table: &Table, said: &Checked) -> Result<i64> {
-    said.key.ok_or_else(|| {
+pub(super) fn key_of(table: &Table, said: &Checked) -> Result<Key> {
+    said.key.clone().ok_or_else(|| {
         let name = &table.key().name;
         super::record::refused(table, name, "it has to be given: it is the key of a new row")
     })

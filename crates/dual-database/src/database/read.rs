@@ -58,7 +58,7 @@ impl LocalAnswer {
         why(operation, row).with_source(primary)
     }
 
-    fn found(self, id: RowId, core: &Core) -> Found<Option<Record>> {
+    fn found(self, id: &RowId, core: &Core) -> Found<Option<Record>> {
         let value = self.row.and_then(|row| record(id, row));
         core.found_in_file(value, self.exchanged_ms)
     }
@@ -69,11 +69,12 @@ impl Core {
     ///
     /// # Errors
     /// Unavailable with both causes if neither store answers.
-    pub async fn get(&self, operation: &'static str, id: RowId) -> Result<Found<Option<Record>>> {
+    pub async fn get(&self, operation: &'static str, id: &RowId) -> Result<Found<Option<Record>>> {
         let deadline = self.deadline();
+        let wanted = id.clone();
         let question = move |content: &Content<'_>| {
             let node = content.node()?;
-            let (row, aside) = (content.row(id)?, content.aside(id)?);
+            let (row, aside) = (content.row(&wanted)?, content.aside(&wanted)?);
             let place = Place::of(row.as_ref(), &aside);
             Ok(LocalAnswer {
                 knows: place != Place::There && knows(content, row.as_ref())?,
@@ -85,7 +86,7 @@ impl Core {
             })
         };
         let name = named(&self.shared.tables, id);
-        let local = self.look_at_file(operation, deadline, question).await;
+        let local = self.look_at_file(operation, deadline, question.clone()).await;
         let file = local.as_ref().map(|local| local.file).unwrap_or_default();
         match local {
             Ok(local) if local.knows && (self.prefer == Prefer::Local || local.is_nearer()) => {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::json;
-use crate::schema::{Column, LogicalType, Role, Table};
+use crate::schema::{Column, Key, LogicalType, Role, Table};
 use crate::value::{LONGEST, Value, parse_timestamp_text, timestamp_text};
 use crate::{Error, Kind, Result};
 
@@ -17,7 +17,7 @@ const OPERATION: &str = "check the columns";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Its key.
-    pub key: i64,
+    pub key: Key,
     /// PostgreSQL's number of it; negative while provisional.
     pub surrogate: Option<i64>,
     /// The data columns in their order.
@@ -29,7 +29,7 @@ impl Record {
     #[must_use]
     pub fn value(&self, table: &Table, position: usize) -> Value {
         match table.columns().get(position).map(|column| column.role) {
-            Some(Role::Key) => Value::Int(self.key),
+            Some(Role::Key) => self.key.values().next().unwrap_or(Value::Null),
             Some(Role::Surrogate) => self.surrogate.into(),
             Some(Role::Data) => {
                 let at = table.data_columns().position(|(found, _)| found == position);
@@ -60,7 +60,7 @@ impl Serialize for ShownRecord<'_> {
         let mut data = self.record.values.iter();
         for column in columns {
             let value = match column.role {
-                Role::Key => Value::Int(self.record.key),
+                Role::Key => self.record.key.values().next().unwrap_or(Value::Null),
                 Role::Surrogate => self.record.surrogate.into(),
                 Role::Data => data.next().cloned().unwrap_or(Value::Null),
             };
@@ -128,8 +128,7 @@ impl Patch {
             let value = checked(table, *position, value.clone())?;
             match (table.data_columns().position(|(at, _)| at == *position), value) {
                 (Some(at), value) => columns.push((at, value)),
-                (None, Value::Int(number)) => key = Some(number),
-                (None, _) => {}
+                (None, value) => key = Key::of(&[value]),
             }
         }
         Ok(Checked { key, columns })
@@ -140,7 +139,7 @@ impl Patch {
 #[derive(Clone, Debug)]
 pub(super) struct Checked {
     /// The key, if it was named.
-    pub key: Option<i64>,
+    pub key: Option<Key>,
     /// Data columns by their position among the data columns, in order.
     pub columns: Vec<(usize, Value)>,
 }
@@ -340,7 +339,7 @@ mod tests {
         let table = users();
         let mut values = table.defaults();
         values[6] = Value::Timestamp(jiff::civil::date(2025, 8, 7).at(9, 0, 1, 500_000_000));
-        let record = Record { key: 7, surrogate: None, values };
+        let record = Record { key: 7.into(), surrogate: None, values };
         assert_eq!(
             serde_json::to_string(&record.shown(&table)).unwrap(),
             concat!(

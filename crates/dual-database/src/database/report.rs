@@ -176,7 +176,7 @@ impl Core {
             let mut lacking = 0;
             for row in &rows {
                 let defaults = &content.tables()[row.id.table].defaults;
-                let local = content.row(row.id)?.map(|local| local.tracked);
+                let local = content.row(&row.id)?.map(|local| local.tracked);
                 lacking += u64::from(match &local {
                     Some(_) => {
                         Tracked::absorb(local.as_ref(), &row.version, true, defaults).changed
@@ -221,7 +221,7 @@ impl Core {
                 let of = entry.conflict;
                 // The stamps of what was there before anybody looked do not tell it apart.
                 let losing = entry.losing.clone().filter(|_| of.loser.is_adopted());
-                told.insert((entry.id, of.register, of.winner, of.loser, losing))
+                told.insert((entry.id.clone(), of.register, of.winner, of.loser, losing))
             })
             .collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.noted_ms));

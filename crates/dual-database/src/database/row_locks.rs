@@ -35,7 +35,7 @@ impl RowLocks {
 
     /// Waits until nobody else changes any of them.
     pub async fn take(&self, ids: impl Iterator<Item = RowId>) -> RowLock<'_> {
-        let mut slots: Vec<usize> = ids.map(|id| self.slot(id)).collect();
+        let mut slots: Vec<usize> = ids.map(|id| self.slot(&id)).collect();
         // All callers in one order: none waits for another that waits for it.
         slots.sort_unstable();
         slots.dedup();
@@ -46,7 +46,7 @@ impl RowLocks {
         RowLock(held)
     }
 
-    fn slot(&self, id: RowId) -> usize {
+    fn slot(&self, id: &RowId) -> usize {
         // The remainder is below SLOTS.
         (self.hasher.hash_one(id) % SLOTS as u64) as usize
     }

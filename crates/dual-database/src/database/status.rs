@@ -6,6 +6,7 @@ pub use crate::verify::{TableDifference, Verification};
 use std::sync::Arc;
 
 use crate::health::{RecentError, StoreState};
+use crate::schema::Key;
 
 /// How one side stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ pub struct Conflict {
     /// The table.
     pub table: Arc<str>,
     /// The row's key.
-    pub key: i64,
+    pub key: Key,
     /// The column; `(row)` for a birth or a delete.
     pub column: Arc<str>,
     /// Canonical text of the value that stands.
@@ -98,7 +99,7 @@ pub struct QuarantinedRow {
     /// The table.
     pub table: Arc<str>,
     /// The row's key; `None` if it is no whole number, in the file only.
-    pub key: Option<i64>,
+    pub key: Option<Key>,
     /// Who refuses it.
     pub refused_by: crate::Store,
     /// The SQLSTATE, SQLite's extended code, or `unreadable`.

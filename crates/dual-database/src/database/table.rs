@@ -12,7 +12,7 @@ use super::record::{Checked, Patch, Record, refused};
 use super::{Found, Written};
 use crate::merge::Change;
 use crate::protocol::{After, Filter};
-use crate::schema::{RowId, Table};
+use crate::schema::{Key, RowId, Table};
 use crate::store::sqlite::REGISTER_DATE;
 use crate::value::Value;
 use crate::{Error, Kind, Result, Store};
@@ -38,8 +38,8 @@ impl<'d> TableCalls<'d> {
         self.core.table(self.table)
     }
 
-    fn id(&self, key: i64) -> RowId {
-        RowId { table: self.table, key }
+    fn id(&self, key: impl Into<Key>) -> RowId {
+        RowId::new(self.table, key)
     }
 
     /// Adds a row; columns that are not named get their defaults.
@@ -48,7 +48,7 @@ impl<'d> TableCalls<'d> {
     /// As for [`super::DualDatabase::add_user`].
     pub async fn add(&self, row: &Patch) -> Result<Written<Record>> {
         let (id, intent) = wish_to_add(self.declaration(), self.table, row)?;
-        self.write_one("add a row", id, intent).await
+        self.write_one("add a row", &id, intent).await
     }
 
     /// Adds a row, or sets these columns of the one that is there.
@@ -62,11 +62,11 @@ impl<'d> TableCalls<'d> {
         if said.columns.is_empty() {
             // Of a row that is there nothing is to be set.
             return match self
-                .write_one("upsert a row", id, Intent::Change(Change::Insert(insert)))
+                .write_one("upsert a row", &id, Intent::Change(Change::Insert(insert)))
                 .await
             {
                 Err(error) if error.is_already_exists() => {
-                    let found = self.get(id.key).await?;
+                    let found = self.get(&id.key).await?;
                     match (found.value, found.source) {
                         (Some(record), Store::Postgres) => Ok(Written::InBoth(record)),
                         // It may be pending, and PostgreSQL is not there to be asked.
@@ -78,23 +78,24 @@ impl<'d> TableCalls<'d> {
             };
         }
         let intent = Intent::Upsert { insert, update: said.columns };
-        self.write_one("upsert a row", id, intent).await
+        self.write_one("upsert a row", &id, intent).await
     }
 
     /// Sets these columns of a row.
     ///
     /// # Errors
     /// As for [`super::DualDatabase::update_user`].
-    pub async fn update(&self, key: i64, changes: &Patch) -> Result<Written<Record>> {
-        let intent = wish_to_update(self.declaration(), key, changes)?;
-        self.write_one("update a row", self.id(key), intent).await
+    pub async fn update(&self, key: impl Into<Key>, changes: &Patch) -> Result<Written<Record>> {
+        let id = self.id(key);
+        let intent = wish_to_update(self.declaration(), &id.key, changes)?;
+        self.write_one("update a row", &id, intent).await
     }
 
     /// Deletes a row.
     ///
     /// # Errors
     /// As for [`super::DualDatabase::delete_user`].
-    pub async fn delete(&self, key: i64) -> Result<Written<()>> {
+    pub async fn delete(&self, key: impl Into<Key>) -> Result<Written<()>> {
         let plan = Plan {
             operation: "delete a row",
             intents: vec![(self.id(key), Intent::Change(Change::Delete))],
@@ -106,10 +107,10 @@ impl<'d> TableCalls<'d> {
     async fn write_one(
         &self,
         operation: &'static str,
-        id: RowId,
+        id: &RowId,
         intent: Intent,
     ) -> Result<Written<Record>> {
-        let plan = Plan { operation, intents: vec![(id, intent)], reads: Vec::new() };
+        let plan = Plan { operation, intents: vec![(id.clone(), intent)], reads: Vec::new() };
         self.core.write(plan).await?.try_map(|rows| {
             rows.into_iter().next().flatten().ok_or_else(|| {
                 Error::new(Kind::Internal, operation, "the written row was not answered")
@@ -121,8 +122,8 @@ impl<'d> TableCalls<'d> {
     ///
     /// # Errors
     /// Unavailable with both causes if neither store answers.
-    pub async fn get(&self, key: i64) -> Result<Found<Option<Record>>> {
-        self.core.get("read a row", self.id(key)).await
+    pub async fn get(&self, key: impl Into<Key>) -> Result<Found<Option<Record>>> {
+        self.core.get("read a row", &self.id(key)).await
     }
 
     /// The rows that fit, the newest first.
@@ -200,7 +201,7 @@ impl Pages {
 /// Where a list goes on after that row.
 fn place(table: &Table, last: &Record) -> After {
     let order = table.position(REGISTER_DATE).map(|position| last.value(table, position));
-    After { order: order.unwrap_or(Value::Null), key: last.key }
+    After { order: order.unwrap_or(Value::Null), key: last.key.clone() }
 }
 
 /// The intent to add a row.
@@ -217,10 +218,10 @@ pub(super) fn wish_to_add(table: &Table, at: usize, row: &Patch) -> Result<(RowI
 ///
 /// # Errors
 /// Invalid data, also for another key than the row's, and for no column at all.
-pub(super) fn wish_to_update(table: &Table, key: i64, changes: &Patch) -> Result<Intent> {
+pub(super) fn wish_to_update(table: &Table, key: &Key, changes: &Patch) -> Result<Intent> {
     let Checked { key: said, columns } = changes.checked(table)?;
     let name = &table.key().name;
-    if said.is_some_and(|said| said != key) {
+    if said.is_some_and(|said| said != *key) {
         return Err(refused(table, name, "a row keeps its key; delete it and add another one"));
     }
     if columns.is_empty() {

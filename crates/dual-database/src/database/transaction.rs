@@ -15,7 +15,7 @@ use super::user::{User, UserPatch};
 use super::write::remote_record;
 use super::{WriteMode, Written};
 use crate::merge::{Change, Version};
-use crate::schema::RowId;
+use crate::schema::{Key, RowId};
 use crate::store::sqlite::replica::Content;
 use crate::{Error, Kind, Result, Store};
 
@@ -176,9 +176,9 @@ impl Transaction {
     ///
     /// # Errors
     /// Configuration for a table that is not declared; as for [`Transaction::get_user`].
-    pub async fn get(&self, table: &str, key: i64) -> Result<Option<Record>> {
+    pub async fn get(&self, table: &str, key: impl Into<Key>) -> Result<Option<Record>> {
         let id = self.id(table, key)?;
-        self.seen(id).await
+        self.seen(&id).await
     }
 
     /// Adds a row to that table.
@@ -190,12 +190,12 @@ impl Transaction {
         let (id, intent) = wish_to_add(self.core.table(at), at, row)?;
         let Intent::Change(Change::Insert(values)) = intent else { return Ok(()) };
         let mut state = self.going_on()?;
-        let seen = state.rows.entry(id).or_default();
+        let seen = state.rows.entry(id.clone()).or_default();
         if seen.record.is_some() {
-            let row = named(&self.core.shared.tables, id);
+            let row = named(&self.core.shared.tables, &id);
             return Err(already_exists(OPERATION, &row));
         }
-        seen.record = Some(Record { key: id.key, surrogate: None, values: values.clone() });
+        seen.record = Some(Record { key: id.key.clone(), surrogate: None, values: values.clone() });
         seen.change = Some(match seen.change.take() {
             // It lived before this transaction: one life, other values.
             Some(Change::Delete) => Change::Update(values.into_iter().enumerate().collect()),
@@ -208,18 +208,23 @@ impl Transaction {
     ///
     /// # Errors
     /// Configuration for a table that is not declared; as for [`Transaction::update_user`].
-    pub async fn update(&self, table: &str, key: i64, changes: &Patch) -> Result<Record> {
+    pub async fn update(
+        &self,
+        table: &str,
+        key: impl Into<Key>,
+        changes: &Patch,
+    ) -> Result<Record> {
         let id = self.id(table, key)?;
         let Intent::Change(Change::Update(columns)) =
-            wish_to_update(self.core.table(id.table), key, changes)?
+            wish_to_update(self.core.table(id.table), &id.key, changes)?
         else {
-            return Err(self.missing(id));
+            return Err(self.missing(&id));
         };
-        self.seen(id).await?;
+        self.seen(&id).await?;
         let mut state = self.going_on()?;
         // As it is now: a clone may have been here meanwhile.
-        let seen = state.rows.entry(id).or_default();
-        let Some(mut record) = seen.record.clone() else { return Err(self.missing(id)) };
+        let seen = state.rows.entry(id.clone()).or_default();
+        let Some(mut record) = seen.record.clone() else { return Err(self.missing(&id)) };
         for (at, value) in &columns {
             record.values[*at] = value.clone();
         }
@@ -240,13 +245,13 @@ impl Transaction {
     ///
     /// # Errors
     /// Configuration for a table that is not declared; as for [`Transaction::delete_user`].
-    pub async fn delete(&self, table: &str, key: i64) -> Result<()> {
+    pub async fn delete(&self, table: &str, key: impl Into<Key>) -> Result<()> {
         let id = self.id(table, key)?;
-        self.seen(id).await?;
+        self.seen(&id).await?;
         let mut state = self.going_on()?;
-        let seen = state.rows.entry(id).or_default();
+        let seen = state.rows.entry(id.clone()).or_default();
         if seen.record.take().is_none() {
-            return Err(self.missing(id));
+            return Err(self.missing(&id));
         }
         seen.change = match seen.change.take() {
             Some(Change::Insert(_)) => None,
@@ -273,17 +278,17 @@ impl Transaction {
         std::mem::replace(&mut *self.state(), State { ended: true, ..State::default() })
     }
 
-    fn id(&self, table: &str, key: i64) -> Result<RowId> {
-        Ok(RowId { table: self.core.position(table)?, key })
+    fn id(&self, table: &str, key: impl Into<Key>) -> Result<RowId> {
+        Ok(RowId::new(self.core.position(table)?, key))
     }
 
-    fn missing(&self, id: RowId) -> Error {
+    fn missing(&self, id: &RowId) -> Error {
         not_found(OPERATION, &named(&self.core.shared.tables, id))
     }
 
     /// The row as this transaction sees it, read now if it was not before.
-    async fn seen(&self, id: RowId) -> Result<Option<Record>> {
-        if let Some(seen) = self.going_on()?.rows.get(&id) {
+    async fn seen(&self, id: &RowId) -> Result<Option<Record>> {
+        if let Some(seen) = self.going_on()?.rows.get(id) {
             return Ok(seen.record.clone());
         }
         let operation = "read a row in a transaction";
@@ -309,9 +314,10 @@ impl Transaction {
                 (found, row.map(|row| row.version))
             }
             ReadFrom::File => {
+                let wanted = id.clone();
                 let look = move |content: &Content<'_>| {
-                    let row = content.row(id)?;
-                    let place = Place::of(row.as_ref(), &content.aside(id)?);
+                    let row = content.row(&wanted)?;
+                    let place = Place::of(row.as_ref(), &content.aside(&wanted)?);
                     let knows = knows(content, row.as_ref())?;
                     Ok((row, place, knows))
                 };
@@ -328,21 +334,22 @@ impl Transaction {
         };
         let mut state = self.going_on()?;
         // A clone may have met the row meanwhile, and what it has seen and done counts.
-        if let Some(seen) = state.rows.get(&id) {
+        if let Some(seen) = state.rows.get(id) {
             return Ok(seen.record.clone());
         }
-        state.reads.insert(id, version.filter(|version| version.lives()));
-        state.rows.insert(id, Seen { record: found.clone(), change: None });
+        state.reads.insert(id.clone(), version.filter(|version| version.lives()));
+        state.rows.insert(id.clone(), Seen { record: found.clone(), change: None });
         Ok(found)
     }
 
     /// Whether the row is in the file alone, because PostgreSQL refuses it.
-    async fn is_here(&self, operation: &'static str, id: RowId) -> bool {
-        let look = move |content: &Content<'_>| is_here(content, id);
+    async fn is_here(&self, operation: &'static str, id: &RowId) -> bool {
+        let id = id.clone();
+        let look = move |content: &Content<'_>| is_here(content, &id);
         self.core.look_at_file(operation, self.deadline, look).await.unwrap_or(false)
     }
 
-    fn refused_there(&self, operation: &'static str, id: RowId) -> Error {
+    fn refused_there(&self, operation: &'static str, id: &RowId) -> Error {
         let row = named(&self.core.shared.tables, id);
         let message = format!("{row} is in the file alone: it is in quarantine");
         Error::new(Kind::Unavailable(Store::Postgres), operation, message)

@@ -54,7 +54,7 @@ impl User {
         let mut next = || values.next().unwrap_or(Value::Null);
         User {
             id: record.surrogate,
-            user_id: record.key,
+            user_id: record.key.number().unwrap_or_default(),
             username: text(next()),
             first_name: text(next()),
             status: text(next()),
@@ -90,7 +90,7 @@ impl User {
             self.profile_completed.into(),
             text(&self.ai_concept),
         ];
-        Record { key: self.user_id, surrogate: self.id, values }
+        Record { key: self.user_id.into(), surrogate: self.id, values }
     }
 }
 
@@ -315,7 +315,7 @@ mod tests {
                 }
             })
             .collect();
-        let record = Record { key: 7, surrogate: Some(-1), values };
+        let record = Record { key: 7.into(), surrogate: Some(-1), values };
         let user = User::from_record(record.clone());
         assert_eq!(user.to_record(), record);
         for column in USERS.columns().iter().filter(|c| c.kind == LogicalType::Text) {
@@ -343,7 +343,7 @@ mod tests {
             .profile_completed(true)
             .ai_concept(None);
         let checked = patch.patch.checked(&USERS).unwrap();
-        assert_eq!((checked.key, checked.columns.len()), (Some(1), 14));
+        assert_eq!((checked.key, checked.columns.len()), (Some(1.into()), 14));
         // What the type lets pass is refused before anything else happens.
         assert!(UserPatch::new().username("a\0").patch.checked(&USERS).is_err());
         assert!(UserPatch::new().brought_by_staff_id(1 << 40).patch.checked(&USERS).is_err());

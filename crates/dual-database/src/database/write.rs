@@ -205,7 +205,7 @@ impl Core {
             };
             let question = || primary.write(&changes, proposal, &plan.reads);
             let question = hooked(self.shared.hook.as_ref(), Step::Ask, question);
-            let name = |id: RowId| named(&self.shared.tables, id);
+            let name = |id: &RowId| named(&self.shared.tables, id);
             match self.ask(plan.operation, deadline, question).await {
                 Ok(Ok(answer)) => return Ok(Attempt::Done { answer, changes, proposal }),
                 Ok(Err(Refused::Stale { above: found })) if !deadline.has_passed() => {
@@ -220,14 +220,14 @@ impl Core {
                 Ok(Err(Refused::Missing(_))) if alive && is_upsert(plan) => alive = false,
                 Ok(Err(Refused::Exists(_))) if !alive && is_upsert(plan) => alive = true,
                 Ok(Err(Refused::Exists(id))) => {
-                    return Err(already_exists(plan.operation, &name(id)));
+                    return Err(already_exists(plan.operation, &name(&id)));
                 }
-                Ok(Err(Refused::Missing(id))) => return Err(not_found(plan.operation, &name(id))),
-                Ok(Err(Refused::Changed(id))) => return Err(conflict(plan.operation, &name(id))),
+                Ok(Err(Refused::Missing(id))) => return Err(not_found(plan.operation, &name(&id))),
+                Ok(Err(Refused::Changed(id))) => return Err(conflict(plan.operation, &name(&id))),
                 // Whether it lives the file may know: it gives it back.
                 Ok(Err(Refused::Absent(id))) => {
                     self.look_for_gaps();
-                    let message = format!("{} was taken away there past the triggers", name(id));
+                    let message = format!("{} was taken away there past the triggers", name(&id));
                     let kind = Kind::Unavailable(Store::Postgres);
                     return Ok(Attempt::Behind(Error::new(kind, plan.operation, message)));
                 }
@@ -272,7 +272,9 @@ impl Core {
                 // Pending, it arrives at the server that is followed next in any case.
                 let previous = |answer: &Answer| match answer.rows.as_slice() {
                     [_] => Vec::new(),
-                    rows => rows.iter().map(|row| (row.row.id, row.previous.clone())).collect(),
+                    rows => {
+                        rows.iter().map(|row| (row.row.id.clone(), row.previous.clone())).collect()
+                    }
                 };
                 let reads = previous(&answer);
                 let now_ms = self.shared.clock().unix_ms();
@@ -326,7 +328,7 @@ impl Core {
                 if local::waits(content, &ids)? {
                     return Ok(None);
                 }
-                ids.iter().map(|id| local::stored(content, *id)).collect::<Result<_>>().map(Some)
+                ids.iter().map(|id| local::stored(content, id)).collect::<Result<_>>().map(Some)
             };
             self.ask_file(plan.operation, look).await
         };
@@ -482,7 +484,7 @@ fn first_guess(plan: &Plan, alive: bool) -> Vec<(RowId, Change)> {
         Intent::Upsert { update, .. } if alive => Change::Update(update.clone()),
         Intent::Upsert { insert, .. } => Change::Insert(insert.clone()),
     };
-    plan.intents.iter().map(|(id, intent)| (*id, change(intent))).collect()
+    plan.intents.iter().map(|(id, intent)| (id.clone(), change(intent))).collect()
 }
 
 fn is_upsert(plan: &Plan) -> bool {
@@ -496,7 +498,7 @@ fn in_file(rows: Rows) -> Written<Rows> {
 /// The server's row, if it lives.
 pub(super) fn remote_record(row: &RemoteRow) -> Option<Record> {
     let values = row.version.columns.iter().map(|column| column.value.clone()).collect();
-    let record = Record { key: row.id.key, surrogate: row.surrogate, values };
+    let record = Record { key: row.id.key.clone(), surrogate: row.surrogate, values };
     row.version.lives().then_some(record)
 }
 

@@ -1,5 +1,6 @@
 //! What a list asks of either store.
 
+use crate::schema::Key;
 use crate::value::Value;
 
 /// Which rows a list has. All conditions hold together.
@@ -19,5 +20,5 @@ pub struct After {
     /// `register_date` of the last row that was read.
     pub order: Value,
     /// Its key.
-    pub key: i64,
+    pub key: Key,
 }

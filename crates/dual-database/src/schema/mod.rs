@@ -8,12 +8,14 @@
 //! ```
 
 mod ddl;
+mod key;
 mod name;
 mod users;
 
 use std::sync::Arc;
 
 pub use ddl::{Dialect, literal, quoted, quoted_body, quoted_text};
+pub use key::{Key, RowId};
 pub use name::QualifiedName;
 pub use users::users;
 
@@ -70,15 +72,6 @@ impl Column {
     pub fn with_default(self, value: impl Into<Value>) -> Column {
         Column { default: Some(value.into()), ..self }
     }
-}
-
-/// A row of one of the tables that are kept together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RowId {
-    /// The table's position among those that are kept together.
-    pub table: usize,
-    /// The row's key.
-    pub key: i64,
 }
 
 /// A table that is kept on both sides.

@@ -21,7 +21,7 @@ use crate::merge::{Bases, Change, Conflict, RegisterId, Version, overwritten};
 use crate::protocol::ConflictEntry;
 use crate::protocol::reconcile::{Guard, Uncaptured, Unknown, unknown};
 use crate::protocol::{Break, Epoch, Event, Follow, Snapshot};
-use crate::schema::RowId;
+use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{PushEnd, Pushed, RemoteRow};
 use crate::store::sqlite::replica::{Content, Durability, Taken};
@@ -52,10 +52,10 @@ pub(super) struct Comparison {
     counters: Counters,
     /// The range: its table, and the key after which it begins.
     table: usize,
-    after: Option<i64>,
+    after: Option<Key>,
     there: Vec<RemoteRow>,
     /// The key with which PostgreSQL's part ends; `None`: with its table.
-    there_end: Option<i64>,
+    there_end: Option<Key>,
     plan: Plan,
     pushed: Pushed,
 }
@@ -122,7 +122,8 @@ impl Rounds {
     /// Reads a range of PostgreSQL's rows.
     pub(super) async fn read_there(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
         let link = self.take_link("compare: read PostgreSQL")?;
-        let range = self.primary(&link).range(comparison.table, comparison.after, RANGE).await?;
+        let range =
+            self.primary(&link).range(comparison.table, comparison.after.as_ref(), RANGE).await?;
         self.put_link(link);
         let header = range.header;
         let same = header.epoch.is_server_of(&comparison.epoch);
@@ -148,7 +149,7 @@ impl Rounds {
                 Ok((comparison, end))
             })
             .await?;
-        comparison.plan.end = end;
+        comparison.plan.end = end.clone();
         if comparison.counts || comparison.plan.is_empty() {
             self.next_range(comparison, end)
         } else if !comparison.plan.uncaptured.is_empty() {
@@ -161,12 +162,12 @@ impl Rounds {
     }
 
     /// The range after this one, which ends with the key `end`, or with its table.
-    fn next_range(&self, mut comparison: Box<Comparison>, end: Option<i64>) -> Result<Flow> {
+    fn next_range(&self, mut comparison: Box<Comparison>, end: Option<Key>) -> Result<Flow> {
         comparison.there = Vec::new();
         comparison.plan = Plan::default();
         comparison.pushed = Pushed::default();
-        comparison.after = end;
         comparison.table += usize::from(end.is_none());
+        comparison.after = end;
         if comparison.table < self.shared.tables.len() {
             return Flow::to(RoundState::ReadThere(comparison));
         }
@@ -189,7 +190,7 @@ impl Rounds {
         let work = move |content: &Content<'_>, comparison: &Comparison| {
             for (id, at, found) in &comparison.plan.uncaptured {
                 if let Some(there) = comparison.there.get(*at) {
-                    settle_uncaptured(content, &shared, *id, &there.version, found)?;
+                    settle_uncaptured(content, &shared, id, &there.version, found)?;
                 }
             }
             Ok(())
@@ -230,7 +231,7 @@ impl Rounds {
     pub(super) async fn settle(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
         match self.settled("compare: settle", Durability::Normal, comparison, settle).await? {
             Some(comparison) => {
-                let end = comparison.plan.end;
+                let end = comparison.plan.end.clone();
                 self.next_range(comparison, end)
             }
             None => {
@@ -329,17 +330,19 @@ impl Comparison {
 
     /// Reads the file's part of the range and plans it; says with which key the range ends, if
     /// not with its table. Of the two sides the one with more rows decides how far it goes.
-    fn look(&mut self, content: &Content<'_>) -> Result<Option<i64>> {
-        let (mut here, here_end) = content.range(self.table, self.after, self.there_end, RANGE)?;
-        let end = [self.there_end, here_end].into_iter().flatten().min();
-        if let Some(end) = end {
-            self.there.retain(|row| row.id.key <= end);
-            here.retain(|(id, _)| id.key <= end);
+    fn look(&mut self, content: &Content<'_>) -> Result<Option<Key>> {
+        let (mut here, here_end) =
+            content.range(self.table, self.after.as_ref(), self.there_end.as_ref(), RANGE)?;
+        let end = [self.there_end.clone(), here_end].into_iter().flatten().min();
+        if let Some(end) = &end {
+            self.there.retain(|row| row.id.key <= *end);
+            here.retain(|(id, _)| id.key <= *end);
         }
         let node = content.node()?;
-        let there = self.there.iter().map(|row| row.id);
-        let quarantine = QuarantineSet::of(content, here.iter().map(|(id, _)| *id).chain(there))?;
-        let is_pending = |id: RowId, row: &_| push::is_pending(row, id, &node, &quarantine);
+        let there = self.there.iter().map(|row| row.id.clone());
+        let quarantine =
+            QuarantineSet::of(content, here.iter().map(|(id, _)| id.clone()).chain(there))?;
+        let is_pending = |id: &RowId, row: &_| push::is_pending(row, id, &node, &quarantine);
         let intact = self.cause.primary_is_intact();
         let Some(local) = content.tables().get(self.table) else { return Ok(None) };
         let terms = Terms {
@@ -368,7 +371,7 @@ impl Comparison {
 fn settle_uncaptured(
     content: &Content<'_>,
     shared: &Shared,
-    id: RowId,
+    id: &RowId,
     there: &Version,
     found: &[Uncaptured],
 ) -> Result<()> {
@@ -407,29 +410,29 @@ fn settle_uncaptured(
 fn settle(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
     let Comparison { plan, pushed, there, cause, horizon, .. } = comparison;
     let intact = cause.primary_is_intact();
-    let given = plan.give.rows.iter().map(|(id, _)| *id);
-    let unreadable = plan.give.unreadable.iter().map(|(id, _)| *id);
-    let ids = given.chain(unreadable).chain(there.iter().map(|row| row.id));
+    let given = plan.give.rows.iter().map(|(id, _)| id.clone());
+    let unreadable = plan.give.unreadable.iter().map(|(id, _)| id.clone());
+    let ids = given.chain(unreadable).chain(there.iter().map(|row| row.id.clone()));
     let quarantine = QuarantineSet::of(content, ids)?;
     acknowledged(content, &quarantine, &plan.give, pushed)?;
     for (id, ..) in &pushed.refused {
-        if let Some(mut row) = content.row(*id)? {
+        if let Some(mut row) = content.row(id)? {
             let found = there.iter().find(|row| row.id == *id);
             row.tracked.mark_pending(found.map(|there| &there.version), intact);
-            content.set_tracked(*id, &row.tracked)?;
+            content.set_tracked(id, &row.tracked)?;
         }
     }
     for id in &plan.drop {
-        drop_purged(content, *id, *horizon, intact)?;
+        drop_purged(content, id, *horizon, intact)?;
     }
     for row in plan.take.iter().filter_map(|at| there.get(*at)) {
         if !intact
             && row.unreadable.is_none()
-            && let Some(local) = content.row(row.id)?
+            && let Some(local) = content.row(&row.id)?
         {
             let own = &local.tracked.version;
             let lost = overwritten(own, &row.version, &Bases::default()).into_iter();
-            let lost = lost.map(|conflict| log::entry(row.id, conflict, Some(&row.version), own));
+            let lost = lost.map(|conflict| log::entry(&row.id, conflict, Some(&row.version), own));
             content.log_conflicts(&lost.collect::<Vec<_>>())?;
         }
         take_in(content, &quarantine, row, intact)?;
@@ -438,7 +441,7 @@ fn settle(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
 }
 
 /// A row that was deleted at PostgreSQL, and its tombstone purged there.
-fn drop_purged(content: &Content<'_>, id: RowId, horizon: Stamp, intact: bool) -> Result<()> {
+fn drop_purged(content: &Content<'_>, id: &RowId, horizon: Stamp, intact: bool) -> Result<()> {
     let Some(row) = content.row(id)? else { return Ok(()) };
     if row.tracked.version.is_absent() {
         return content.forget(id).map(|_| ());

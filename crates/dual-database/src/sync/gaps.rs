@@ -10,6 +10,7 @@ use super::rounds::{Flow, RoundState, Rounds, follow};
 use crate::health::StoreState;
 use crate::protocol::reconcile::Loose;
 use crate::protocol::{Break, Event};
+use crate::schema::Key;
 use crate::store::sqlite::replica::{Content, Durability};
 use crate::{Result, Store};
 
@@ -84,17 +85,17 @@ impl Rounds {
     pub(super) async fn loose_here(&self) -> Result<Loose> {
         let mut found = Loose::default();
         for table in 0..self.shared.tables.len() {
-            let mut after = i64::MIN;
+            let mut after: Option<Key> = None;
             loop {
                 let (part, upto) = self
                     .read("look for gaps", move |content| {
-                        let upto = content.key_after(table, after, PART)?;
-                        Ok((content.loose(table, after, upto.unwrap_or(i64::MAX))?, upto))
+                        let upto = content.key_after(table, after.as_ref(), PART)?;
+                        Ok((content.loose(table, after.as_ref(), upto.as_ref())?, upto))
                     })
                     .await?;
                 found.add(part);
                 match upto {
-                    Some(upto) => after = upto,
+                    Some(upto) => after = Some(upto),
                     None => break,
                 }
             }

@@ -9,7 +9,7 @@ use crate::value::canonical_bytes;
 /// The entry for a register that `winner` has taken from `loser`; a winner of `None` is a
 /// deletion of which nothing is left.
 pub(super) fn entry(
-    id: RowId,
+    id: &RowId,
     conflict: Conflict,
     winner: Option<&Version>,
     loser: &Version,
@@ -22,7 +22,7 @@ pub(super) fn entry(
         RegisterId::Live | RegisterId::Column(_) => None,
     };
     ConflictEntry {
-        id,
+        id: id.clone(),
         conflict,
         winning: winner.and_then(text),
         losing: text(loser),

@@ -6,7 +6,7 @@ use crate::merge::{Defaults, merge};
 use crate::protocol::reconcile::{
     Guard, Uncaptured, Unknown, adopted, loses, uncaptured, unexplained, unknown,
 };
-use crate::schema::RowId;
+use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
 use crate::store::sqlite::replica::LocalRow;
@@ -24,7 +24,7 @@ pub(super) struct Plan {
     /// part. They are settled before anything else, and the range is planned again.
     pub(super) uncaptured: Vec<(RowId, usize, Vec<Uncaptured>)>,
     /// The key with which the range ends; `None`: with its table.
-    pub(super) end: Option<i64>,
+    pub(super) end: Option<Key>,
 }
 
 impl Plan {
@@ -96,8 +96,8 @@ pub(super) fn plan(
     here: Vec<(RowId, LocalRow)>,
     there: &[RemoteRow],
     terms: Terms<'_>,
-    is_pending: impl Fn(RowId, &LocalRow) -> bool,
-    is_refused: impl Fn(RowId) -> bool,
+    is_pending: impl Fn(&RowId, &LocalRow) -> bool,
+    is_refused: impl Fn(&RowId) -> bool,
 ) -> (Plan, Counters) {
     let Terms { intact, here: gap_here, defaults, horizon, seq } = terms;
     let mut plan = Plan::default();
@@ -127,7 +127,7 @@ pub(super) fn plan(
         };
         let carried = row.unreadable.is_none() && remote.unreadable.is_none();
         let mut found = Vec::new();
-        if carried && !intact && !is_refused(id) {
+        if carried && !intact && !is_refused(&id) {
             found.extend(uncaptured(own, &remote.version, gap_here, defaults));
             found.extend(adopted(own, &remote.version, horizon, defaults));
         }
@@ -137,12 +137,12 @@ pub(super) fn plan(
         let kept = unexplained(own, &remote.version);
         counters.lost_there += usize::from(lost_there || loses(&remote.version, &kept));
         let agrees = own.version == remote.version && row.surrogate == remote.surrogate;
-        if !agrees || own.bases.any() || remote.unreadable.is_some() || is_refused(id) {
+        if !agrees || own.bases.any() || remote.unreadable.is_some() || is_refused(&id) {
             plan.take.push(at);
         }
         let offered = if intact { own.against(&remote.version) } else { own.version.clone() };
-        if is_pending(id, &row) || merge(&remote.version, &offered).left_is_behind {
-            give.push((id, row));
+        if is_pending(&id, &row) || merge(&remote.version, &offered).left_is_behind {
+            give.push((id.clone(), row));
         }
         if !found.is_empty() {
             plan.uncaptured.push((id, at, found));

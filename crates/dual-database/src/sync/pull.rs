@@ -248,7 +248,7 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) ->
     if highest > limit {
         content.note_ahead(highest)?;
     }
-    let quarantine = QuarantineSet::of(content, poll.rows.iter().map(|row| row.id))?;
+    let quarantine = QuarantineSet::of(content, poll.rows.iter().map(|row| row.id.clone()))?;
     poll.rows.iter().try_for_each(|row| take_in(content, &quarantine, row, true))?;
     let event = Event::Pulled { epoch: header.epoch, snapshot: header.snapshot.clone() };
     // Taking rows in may have moved what the node knows of its position.
@@ -271,18 +271,18 @@ pub(super) fn take_in(
     intact: bool,
 ) -> Result<()> {
     if let Some(column) = row.unreadable {
-        return quarantine.unreadable(content, row.id, Side::Sqlite, column);
+        return quarantine.unreadable(content, &row.id, Side::Sqlite, column);
     }
     let Some(table) = content.tables().get(row.id.table) else { return Ok(()) };
-    let before = content.captured(row.id)?;
+    let before = content.captured(&row.id)?;
     let existing = before.as_ref().map(|local| &local.tracked);
     let absorbed = Tracked::absorb(existing, &row.version, intact, &table.defaults);
-    match content.take(row.id, before.as_ref(), Some(&row.version), &absorbed, row.surrogate)? {
+    match content.take(&row.id, before.as_ref(), Some(&row.version), &absorbed, row.surrogate)? {
         Taken::Done => {
-            quarantine.release(content, row.id, Side::Sqlite)?;
+            quarantine.release(content, &row.id, Side::Sqlite)?;
             // What PostgreSQL had refused of it has been replaced from there.
             let settled = !absorbed.row.bases.any() && !absorbed.other_is_behind;
-            if settled { quarantine.release(content, row.id, Side::Postgres) } else { Ok(()) }
+            if settled { quarantine.release(content, &row.id, Side::Postgres) } else { Ok(()) }
         }
         Taken::Refused => Ok(()),
     }

@@ -40,7 +40,7 @@ impl Batch {
         for (id, row) in rows {
             if row.tracked.bases.live.is_none() {
                 let number = row.surrogate.filter(|number| *number > 0);
-                batch.numbers.extend(number.map(|number| (id, number)));
+                batch.numbers.extend(number.map(|number| (id.clone(), number)));
             }
             match row.unreadable {
                 // It was taken away past the triggers: nothing of it is left to be sent.
@@ -173,7 +173,7 @@ impl Rounds {
                 let mut restamped = 0_usize;
                 for (id, mut row) in content.pending(now_ms(), true)?.rows {
                     if !row.tracked.restamp(primary_ms, &mut *shared.clock()).is_empty() {
-                        content.set_tracked(id, &row.tracked)?;
+                        content.set_tracked(&id, &row.tracked)?;
                         restamped += 1;
                     }
                 }
@@ -192,8 +192,8 @@ impl Rounds {
             if content.generation() != batch.generation {
                 return Ok(None);
             }
-            let sent = batch.rows.iter().map(|(id, _)| *id);
-            let unreadable = batch.unreadable.iter().map(|(id, _)| *id);
+            let sent = batch.rows.iter().map(|(id, _)| id.clone());
+            let unreadable = batch.unreadable.iter().map(|(id, _)| id.clone());
             let quarantine = QuarantineSet::of(content, sent.chain(unreadable))?;
             acknowledged(content, &quarantine, &batch, &pushed)?;
             let mut node = content.node()?;
@@ -261,19 +261,22 @@ pub(super) fn acknowledged(
     batch: &Batch,
     pushed: &Pushed,
 ) -> Result<()> {
-    let gone: BTreeSet<RowId> = pushed.gone.iter().copied().collect();
-    let refused: BTreeMap<RowId, (&str, &str)> =
-        pushed.refused.iter().map(|(id, code, why)| (*id, (code.as_str(), why.as_str()))).collect();
+    let gone: BTreeSet<RowId> = pushed.gone.iter().cloned().collect();
+    let refused: BTreeMap<RowId, (&str, &str)> = pushed
+        .refused
+        .iter()
+        .map(|(id, code, why)| (id.clone(), (code.as_str(), why.as_str())))
+        .collect();
     for (id, column) in &batch.unreadable {
-        if content.row(*id)?.is_some_and(|row| row.seq <= batch.upto) {
-            quarantine.unreadable(content, *id, Side::Postgres, *column)?;
+        if content.row(id)?.is_some_and(|row| row.seq <= batch.upto) {
+            quarantine.unreadable(content, id, Side::Postgres, *column)?;
         }
     }
     for (id, sent) in &batch.rows {
         if gone.contains(id) {
             continue;
         }
-        let Some(mut row) = content.row(*id)? else { continue };
+        let Some(mut row) = content.row(id)? else { continue };
         // A row that has changed since is another process's batch: it says of itself whether
         // PostgreSQL takes it.
         let is_latest = row.seq <= batch.upto;
@@ -283,7 +286,7 @@ pub(super) fn acknowledged(
                 if is_latest || *code == LOCKED {
                     quarantine.set_aside(
                         content,
-                        *id,
+                        id,
                         Side::Postgres,
                         code,
                         (*reason).to_owned(),
@@ -291,13 +294,13 @@ pub(super) fn acknowledged(
                 }
                 continue;
             }
-            None if is_latest => quarantine.release(content, *id, Side::Postgres)?,
+            None if is_latest => quarantine.release(content, id, Side::Postgres)?,
             None => {}
         }
         let before = row.tracked.clone();
         row.tracked.acknowledge(&sent.version);
         if row.tracked != before {
-            content.set_tracked(*id, &row.tracked)?;
+            content.set_tracked(id, &row.tracked)?;
         }
     }
     // PostgreSQL's log may be lost with the server before the other side is overwritten.
@@ -306,7 +309,7 @@ pub(super) fn acknowledged(
         .conflicts
         .iter()
         .map(|(id, conflict, winning, losing)| ConflictEntry {
-            id: *id,
+            id: id.clone(),
             conflict: *conflict,
             winning: winning.clone(),
             losing: losing.clone(),
@@ -320,7 +323,7 @@ pub(super) fn acknowledged(
 /// Whether a row waits to be pushed.
 pub(super) fn is_pending(
     row: &LocalRow,
-    id: RowId,
+    id: &RowId,
     node: &Node,
     quarantine: &QuarantineSet,
 ) -> bool {

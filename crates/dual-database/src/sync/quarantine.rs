@@ -38,7 +38,7 @@ impl QuarantineSet {
     ) -> Result<QuarantineSet> {
         let mut known = BTreeMap::<RowId, Vec<Quarantined>>::new();
         for id in ids {
-            let aside = content.aside(id)?;
+            let aside = content.aside(&id)?;
             if !aside.is_empty() {
                 known.insert(id, aside);
             }
@@ -47,11 +47,11 @@ impl QuarantineSet {
     }
 
     /// Whether that side refuses the row.
-    pub(super) fn has(&self, id: RowId, refused_by: Side) -> bool {
+    pub(super) fn has(&self, id: &RowId, refused_by: Side) -> bool {
         self.entry(id, refused_by).is_some()
     }
 
-    fn entry(&self, id: RowId, refused_by: Side) -> Option<&Quarantined> {
+    fn entry(&self, id: &RowId, refused_by: Side) -> Option<&Quarantined> {
         self.known.get(&id)?.iter().find(|entry| entry.refused_by == refused_by)
     }
 
@@ -60,7 +60,7 @@ impl QuarantineSet {
     pub(super) fn set_aside(
         &self,
         content: &Content<'_>,
-        id: RowId,
+        id: &RowId,
         refused_by: Side,
         code: &str,
         reason: String,
@@ -69,7 +69,7 @@ impl QuarantineSet {
         let (least, most) = if code == LOCKED { LOCKED_MS } else { RETRY_MS };
         let pause = (self.now_ms - since_ms).clamp(least, most);
         content.set_aside(&Quarantined {
-            id,
+            id: id.clone(),
             refused_by,
             code: code.to_owned(),
             reason,
@@ -82,7 +82,7 @@ impl QuarantineSet {
     pub(super) fn unreadable(
         &self,
         content: &Content<'_>,
-        id: RowId,
+        id: &RowId,
         refused_by: Side,
         column: usize,
     ) -> Result<()> {
@@ -100,7 +100,7 @@ impl QuarantineSet {
     }
 
     /// That side takes the row now.
-    pub(super) fn release(&self, content: &Content<'_>, id: RowId, side: Side) -> Result<()> {
+    pub(super) fn release(&self, content: &Content<'_>, id: &RowId, side: Side) -> Result<()> {
         if self.has(id, side) { content.release(id, side) } else { Ok(()) }
     }
 }

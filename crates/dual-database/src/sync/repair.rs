@@ -20,7 +20,7 @@ use super::{Preference, Shared, log};
 use crate::merge::{Absorbed, Bases, Change, Conflict, Register, RegisterId, Tracked, Version};
 use crate::protocol::ConflictEntry;
 use crate::protocol::{Break, Event, Follow, Lease};
-use crate::schema::RowId;
+use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{Range, RemoteRow};
 use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Side, Taken};
@@ -88,15 +88,15 @@ impl Rounds {
             return Ok(());
         }
         for table in 0..self.shared.tables.len() {
-            let mut after = None;
+            let mut after: Option<Key> = None;
             loop {
                 let link = self.take_link("repair: read PostgreSQL")?;
-                let range = self.primary(&link).range(table, after, RANGE).await?;
+                let range = self.primary(&link).range(table, after.as_ref(), RANGE).await?;
                 self.put_link(link);
                 let shared = self.shared.clone();
                 after = self
                     .write_many("repair: settle", Durability::Normal, move |content| {
-                        settle(content, &shared, &range, (table, after), prefer)
+                        settle(content, &shared, &range, (table, after.as_ref()), prefer)
                     })
                     .await?;
                 if after.is_none() {
@@ -174,26 +174,26 @@ fn settle(
     content: &Content<'_>,
     shared: &Shared,
     range: &Range,
-    (table, after): (usize, Option<i64>),
+    (table, after): (usize, Option<&Key>),
     prefer: Preference,
-) -> Result<Option<i64>> {
+) -> Result<Option<Key>> {
     let mut node = content.node()?;
     let Follow::Held { .. } = node.follow else { return Err(let_go()) };
     node.lease = nobodys_lease();
     content.set_node(&node)?;
     let mut there: Vec<&RemoteRow> = range.rows.iter().collect();
-    let (mut here, here_end) = content.range(table, after, range.end, RANGE)?;
-    let end = [range.end, here_end].into_iter().flatten().min();
-    if let Some(end) = end {
-        there.retain(|row| row.id.key <= end);
-        here.retain(|(id, _)| id.key <= end);
+    let (mut here, here_end) = content.range(table, after, range.end.as_ref(), RANGE)?;
+    let end = [range.end.clone(), here_end].into_iter().flatten().min();
+    if let Some(end) = &end {
+        there.retain(|row| row.id.key <= *end);
+        here.retain(|(id, _)| id.key <= *end);
     }
     let from = node.held_from.unwrap_or(i64::MAX);
-    let ids = here.iter().map(|(id, _)| *id).chain(there.iter().map(|row| row.id));
+    let ids = here.iter().map(|(id, _)| id.clone()).chain(there.iter().map(|row| row.id.clone()));
     let quarantine = QuarantineSet::of(content, ids)?;
     let horizon = range.header.horizon;
     let mut theirs = there.into_iter().peekable();
-    let one = |id: RowId, local: Option<&LocalRow>, remote: Option<&RemoteRow>| match prefer {
+    let one = |id: &RowId, local: Option<&LocalRow>, remote: Option<&RemoteRow>| match prefer {
         Preference::Sqlite => stamp_above(content, shared, id, local, remote, horizon),
         Preference::Postgres | Preference::Newest => {
             take_as_is(content, shared, &quarantine, id, (local, remote), (from, horizon))
@@ -201,12 +201,12 @@ fn settle(
     };
     for (id, local) in here {
         while let Some(remote) = theirs.next_if(|remote| remote.id < id) {
-            one(remote.id, None, Some(remote))?;
+            one(&remote.id, None, Some(remote))?;
         }
         let remote = theirs.next_if(|remote| remote.id == id);
-        one(id, Some(&local), remote)?;
+        one(&id, Some(&local), remote)?;
     }
-    theirs.try_for_each(|remote| one(remote.id, None, Some(remote)))?;
+    theirs.try_for_each(|remote| one(&remote.id, None, Some(remote)))?;
     Ok(end)
 }
 
@@ -217,7 +217,7 @@ fn take_as_is(
     content: &Content<'_>,
     shared: &Shared,
     quarantine: &QuarantineSet,
-    id: RowId,
+    id: &RowId,
     (local, remote): (Option<&LocalRow>, Option<&RemoteRow>),
     (from, horizon): (i64, Stamp),
 ) -> Result<()> {
@@ -294,7 +294,7 @@ fn with_pending(theirs: Version, own: &Tracked) -> Tracked {
 fn stamp_above(
     content: &Content<'_>,
     shared: &Shared,
-    id: RowId,
+    id: &RowId,
     local: Option<&LocalRow>,
     remote: Option<&RemoteRow>,
     horizon: Stamp,
@@ -355,7 +355,7 @@ fn stamp_above(
 /// Logs what a person has decided against: every register whose value is replaced.
 fn lose(
     content: &Content<'_>,
-    id: RowId,
+    id: &RowId,
     loser: &Version,
     winner: Option<&Version>,
     stamp: Stamp,

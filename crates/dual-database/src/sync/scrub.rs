@@ -93,7 +93,8 @@ impl Rounds {
             _ => (Durability::Full, now_ms()),
         };
         let work = move |content: &Content<'_>| {
-            let state = content.scrub()?.after(part.table, part.upto, tables, different, now);
+            let state =
+                content.scrub()?.after(part.table, part.upto.clone(), tables, different, now);
             content.set_scrub(&state)?;
             let follow = content.node()?.follow;
             Ok((state.is_at_start(), state.found_before, follow))
@@ -124,7 +125,7 @@ async fn look(
     let (part, mut looks) = match suspect {
         Some((part, looks, _)) => (part, looks),
         None => {
-            let part = sides.part(state.table, state.after, PART).await?;
+            let part = sides.part(state.table, state.after.as_ref(), PART).await?;
             let (there, here) = sides.digests(&part).await?;
             if there == here {
                 return Ok(Looked::Done(part, 0));

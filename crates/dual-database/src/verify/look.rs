@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::part::{Digests, Kept, Rows, SetAside};
 use super::{NAMED, TableDifference};
 use crate::Store;
+use crate::schema::Key;
 
 /// A row that changes from look to look is looked at so often: somebody is writing it all the
 /// time, and each of those writes was exchanged.
@@ -17,9 +18,9 @@ type Difference = (Option<Digests>, Option<Digests>);
 #[derive(Debug, Default)]
 pub(crate) struct Looks {
     /// What differed in the last look.
-    last: BTreeMap<i64, Difference>,
+    last: BTreeMap<Key, Difference>,
     /// What stood in the last two.
-    stands: BTreeMap<i64, Difference>,
+    stands: BTreeMap<Key, Difference>,
     /// Rows of the file whose key is none: nothing can be exchanged about them.
     nameless: u64,
     looks: usize,
@@ -29,20 +30,20 @@ impl Looks {
     /// Takes a look; everything that the one before has seen was exchanged meanwhile. Says
     /// whether it was the last: every difference stands or is gone.
     pub(crate) fn look(&mut self, there: &Rows, here: &Rows, set_aside: &SetAside) -> bool {
-        let mut differences = BTreeMap::<i64, Difference>::new();
+        let mut differences = BTreeMap::<Key, Difference>::new();
         for (key, digest) in &there.digests {
-            differences.entry(*key).or_default().0 = Some(digest.clone());
+            differences.entry(key.clone()).or_default().0 = Some(digest.clone());
         }
         for (key, digest) in &here.digests {
-            differences.entry(*key).or_default().1 = Some(digest.clone());
+            differences.entry(key.clone()).or_default().1 = Some(digest.clone());
         }
         // What the other side refuses differs rightly, but not if who has it has it no more.
-        let excused = |key: i64, (there, here): &Difference| {
-            let kept = |by, lives| set_aside.contains(&Kept { key, by, lives });
+        let excused = |key: &Key, (there, here): &Difference| {
+            let kept = |by, lives| set_aside.contains(&Kept { key: key.clone(), by, lives });
             kept(Store::Postgres, there.is_some()) || kept(Store::Sqlite, here.is_some())
         };
-        differences.retain(|key, found| found.0 != found.1 && !excused(*key, found));
-        let stood = |key: &i64, now: &Difference| {
+        differences.retain(|key, found| found.0 != found.1 && !excused(key, found));
+        let stood = |key: &Key, now: &Difference| {
             self.last.get(key).is_some_and(|before| stands(before, now))
         };
         self.stands = differences.clone();
@@ -63,7 +64,7 @@ impl Looks {
                 (None, _) => found.only_sqlite += 1,
             }
             if found.keys.len() < NAMED {
-                found.keys.push(*key);
+                found.keys.push(key.clone());
             }
         }
     }
@@ -85,12 +86,15 @@ mod tests {
 
     fn rows(rows: &[(i64, u8)]) -> Rows {
         Rows {
-            digests: rows.iter().map(|(key, byte)| (*key, vec![[0; 32], [*byte; 32]])).collect(),
+            digests: rows
+                .iter()
+                .map(|(key, byte)| ((*key).into(), vec![[0; 32], [*byte; 32]]))
+                .collect(),
             nameless: 0,
         }
     }
 
-    fn counted(looks: &Looks) -> (u64, u64, u64, Vec<i64>) {
+    fn counted(looks: &Looks) -> (u64, u64, u64, Vec<Key>) {
         let mut found = TableDifference::default();
         looks.count(&mut found);
         (found.different, found.only_postgres, found.only_sqlite, found.keys)
@@ -102,7 +106,7 @@ mod tests {
         let none = SetAside::new();
         assert!(!looks.look(&rows(&[(1, 1), (2, 1), (4, 1)]), &rows(&[(1, 2), (3, 1)]), &none));
         assert!(looks.look(&rows(&[(1, 1), (2, 1)]), &rows(&[(1, 2), (2, 1), (3, 1)]), &none));
-        assert_eq!(counted(&looks), (1, 0, 1, vec![1, 3]));
+        assert_eq!(counted(&looks), (1, 0, 1, vec![1.into(), 3.into()]));
     }
 
     #[test]
@@ -122,16 +126,16 @@ mod tests {
     fn a_column_that_differs_for_good_counts_though_another_is_written_all_the_time() {
         let mut looks = Looks::default();
         let row = |lasting: u8, written: u8| Rows {
-            digests: vec![(1, vec![[lasting; 32], [written; 32]])],
+            digests: vec![(1.into(), vec![[lasting; 32], [written; 32]])],
             nameless: 0,
         };
         assert!(!looks.look(&row(1, 3), &row(2, 2), &SetAside::new()));
         assert!(looks.look(&row(1, 4), &row(2, 3), &SetAside::new()));
-        assert_eq!(counted(&looks), (1, 0, 0, vec![1]));
+        assert_eq!(counted(&looks), (1, 0, 0, vec![1.into()]));
     }
 
     fn kept(key: i64, by: Store, lives: bool) -> Kept {
-        Kept { key, by, lives }
+        Kept { key: key.into(), by, lives }
     }
 
     #[test]
@@ -143,7 +147,7 @@ mod tests {
         // Who had it, and was refused, has it no more.
         assert!(!looks.look(&rows(&[(2, 1)]), &rows(&[]), &here));
         assert!(looks.look(&rows(&[(2, 1)]), &rows(&[]), &here));
-        assert_eq!(counted(&looks), (0, 1, 0, vec![2]));
+        assert_eq!(counted(&looks), (0, 1, 0, vec![2.into()]));
         // A delete is refused like a row.
         let mut looks = Looks::default();
         let deleted = SetAside::from([kept(2, Store::Sqlite, false)]);

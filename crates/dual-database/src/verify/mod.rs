@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::protocol::SetBack;
+use crate::schema::Key;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::Pool;
 use crate::store::sqlite::replica::{Content, Replica};
@@ -55,7 +56,7 @@ pub struct TableDifference {
     /// The same of the file, by PostgreSQL's clock.
     pub ahead_sqlite: u64,
     /// The first keys that differ, at most 20.
-    pub keys: Vec<i64>,
+    pub keys: Vec<Key>,
 }
 
 impl TableDifference {
@@ -118,9 +119,9 @@ pub async fn compare<E: Future<Output = Result<()>>>(
     let mut tables = Vec::new();
     for (at, local) in replica.tables().iter().enumerate() {
         let mut found = TableDifference { table: local.table.shared_name(), ..Default::default() };
-        let mut after = None;
+        let mut after: Option<Key> = None;
         loop {
-            let part = sides.part(at, after, PART).await?;
+            let part = sides.part(at, after.as_ref(), PART).await?;
             table_part(&sides, &part, &exchange, &mut found).await?;
             match part.upto {
                 Some(upto) => after = Some(upto),

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind, Result, Store};
-use crate::schema::{Column, RowId, quoted};
+use crate::schema::{Column, Key, RowId, quoted};
 use crate::store::postgres::primary::Primary;
 use crate::store::sqlite::replica::{Content, LocalTable, Replica};
-use crate::store::sqlite::{carried, failed, from_sqlite};
+use crate::store::sqlite::{carried, failed, from_sqlite, stored};
 use crate::value::canonical_bytes;
 use crate::value::{RangeDigest, RangeHasher, row_digest};
-use rusqlite::types::{Value as Stored, ValueRef};
+use rusqlite::types::ValueRef;
 
 const OPERATION: &str = "compare a part of a table in the SQLite file";
 
@@ -20,9 +20,9 @@ pub(crate) type Digests = Vec<[u8; 32]>;
 pub(crate) type SetAside = BTreeSet<Kept>;
 
 /// A row, or its delete, that the other side refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Kept {
-    pub key: i64,
+    pub key: Key,
     /// Who has it.
     pub by: Store,
     /// Whether it is a row.
@@ -30,18 +30,18 @@ pub(crate) struct Kept {
 }
 
 /// Rows with keys above `after` and up to `upto` (`None`: to the end).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub table: usize,
-    pub after: Option<i64>,
-    pub upto: Option<i64>,
+    pub after: Option<Key>,
+    pub upto: Option<Key>,
 }
 
 impl Part {
-    fn contains(&self, id: RowId) -> bool {
+    fn contains(&self, id: &RowId) -> bool {
         id.table == self.table
-            && self.after.is_none_or(|after| id.key > after)
-            && self.upto.is_none_or(|upto| id.key <= upto)
+            && self.after.clone().is_none_or(|after| id.key > after)
+            && self.upto.clone().is_none_or(|upto| id.key <= upto)
     }
 }
 
@@ -49,7 +49,7 @@ impl Part {
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     /// By key.
-    pub digests: Vec<(i64, Digests)>,
+    pub digests: Vec<(Key, Digests)>,
     /// Rows whose key is no whole number.
     pub nameless: u64,
 }
@@ -68,20 +68,23 @@ pub(crate) struct Sides<'a> {
 
 impl Sides<'_> {
     /// The part above `after` in which neither side has more than `rows` rows.
-    pub(crate) async fn part(&self, table: usize, after: Option<i64>, rows: i64) -> Result<Part> {
+    pub(crate) async fn part(&self, table: usize, after: Option<&Key>, rows: i64) -> Result<Part> {
         let there = self.primary.key_after(table, after, rows).await?;
-        let here = self.file(move |content| key_after(content, table, after, rows)).await?;
+        let after = after.cloned();
+        let from = after.clone();
+        let here = self.file(move |content| key_after(content, table, from.as_ref(), rows)).await?;
         Ok(Part { table, after, upto: [there, here].into_iter().flatten().min() })
     }
 
     /// PostgreSQL's digest and the file's.
     pub(crate) async fn digests(&self, part: &Part) -> Result<(RangeDigest, RangeDigest)> {
-        let part = *part;
-        let there = self.primary.range_digest(part.table, part.after, part.upto).await?;
+        let part = part.clone();
+        let there =
+            self.primary.range_digest(part.table, part.after.as_ref(), part.upto.as_ref()).await?;
         let here = self
             .file(move |content| {
                 let mut hasher = RangeHasher::default();
-                each(content, part, |_, texts| hasher.row_of(texts.iter().map(Option::as_deref)))?;
+                each(content, &part, |_, texts| hasher.row_of(texts.iter().map(Option::as_deref)))?;
                 Ok(hasher.finish())
             })
             .await?;
@@ -90,13 +93,16 @@ impl Sides<'_> {
 
     /// PostgreSQL's rows and the file's.
     pub(crate) async fn rows(&self, part: &Part) -> Result<(Rows, Rows)> {
-        let part = *part;
-        let digests = self.primary.column_digests(part.table, part.after, part.upto).await?;
+        let part = part.clone();
+        let digests = self
+            .primary
+            .column_digests(part.table, part.after.as_ref(), part.upto.as_ref())
+            .await?;
         let here = self
             .file(move |content| {
                 let mut rows = Rows::default();
                 let digest = |text: &Option<Vec<u8>>| row_digest([text.as_deref()]);
-                each(content, part, |key, texts| match key {
+                each(content, &part, |key, texts| match key {
                     Some(key) => rows.digests.push((key, texts.iter().map(digest).collect())),
                     None => rows.nameless += 1,
                 })?;
@@ -115,29 +121,34 @@ impl Sides<'_> {
 
     /// What of the part is in quarantine, when PostgreSQL has these rows of it.
     pub(crate) async fn set_aside(&self, part: &Part, there: &Rows) -> Result<SetAside> {
-        let part = *part;
+        let wanted = part.clone();
         let mut set_aside = self
             .file(move |content| {
                 let mut found = SetAside::new();
                 let entries = content.quarantine()?;
-                for one in entries.iter().filter(|one| part.contains(one.id)) {
+                for one in entries.iter().filter(|one| wanted.contains(&one.id)) {
                     let lives = match one.refused_by {
                         Store::Postgres => {
-                            content.row(one.id)?.is_some_and(|row| row.tracked.version.lives())
+                            content.row(&one.id)?.is_some_and(|row| row.tracked.version.lives())
                         }
                         Store::Sqlite => true,
                     };
-                    found.insert(Kept { key: one.id.key, by: one.refused_by.other(), lives });
+                    found.insert(Kept {
+                        key: one.id.key.clone(),
+                        by: one.refused_by.other(),
+                        lives,
+                    });
                 }
                 Ok(found)
             })
             .await?;
-        let known: BTreeSet<i64> = there.digests.iter().map(|(key, _)| *key).collect();
+        let known: BTreeSet<Key> = there.digests.iter().map(|(key, _)| key.clone()).collect();
         let is_missing = |kept: &Kept| kept.by == Store::Postgres && !known.contains(&kept.key);
-        let missing: Vec<Kept> = set_aside.iter().copied().filter(is_missing).collect();
+        let missing: Vec<Kept> =
+            set_aside.iter().filter(|kept| is_missing(kept)).cloned().collect();
         for kept in missing {
             // Few: the file has a trigger of its own that keeps rows from being deleted.
-            let row = self.primary.row(RowId { table: part.table, key: kept.key }).await?;
+            let row = self.primary.row(&RowId::new(part.table, &kept.key)).await?;
             if row.is_some_and(|row| !row.version.live.value) {
                 set_aside.insert(Kept { lives: false, ..kept });
             }
@@ -161,9 +172,9 @@ fn local<'c>(content: &'c Content<'_>, table: usize) -> Result<&'c LocalTable> {
 fn key_after(
     content: &Content<'_>,
     table: usize,
-    after: Option<i64>,
+    after: Option<&Key>,
     count: i64,
-) -> Result<Option<i64>> {
+) -> Result<Option<Key>> {
     let wrap = |cause| failed(OPERATION, cause);
     let table = &local(content, table)?.table;
     let key = quoted(&table.key().name);
@@ -184,8 +195,8 @@ fn key_after(
 /// too. What cannot be carried becomes bytes that are no UTF-8, which no row of PostgreSQL has.
 fn each(
     content: &Content<'_>,
-    part: Part,
-    mut row: impl FnMut(Option<i64>, &[Option<Vec<u8>>]),
+    part: &Part,
+    mut row: impl FnMut(Option<Key>, &[Option<Vec<u8>>]),
 ) -> Result<()> {
     let wrap = |cause| failed(OPERATION, cause);
     let table = &local(content, part.table)?.table;
@@ -194,9 +205,9 @@ fn each(
     let columns: Vec<String> = table.columns().iter().map(column).collect();
     let mut bounds = Vec::new();
     let mut values = Vec::new();
-    for (bound, comparison) in [(part.after, ">"), (part.upto, "<=")] {
+    for (bound, comparison) in [(&part.after, ">"), (&part.upto, "<=")] {
         if let Some(bound) = bound {
-            values.push(Stored::Integer(bound));
+            values.push(stored(bound));
             bounds.push(format!("{key} {comparison} ?{}", values.len()));
         }
     }
@@ -215,10 +226,8 @@ fn each(
                 Err(_) => Some(uncarried(stored)),
             });
         }
-        let named = match read.get_ref(table.key_position()).map_err(wrap)? {
-            ValueRef::Integer(key) => Some(key),
-            _ => None,
-        };
+        // One that is none is told without it.
+        let named = read.get(table.key_position()).ok();
         row(named, &texts);
     }
     Ok(())

@@ -83,7 +83,7 @@ async fn a_write_is_committed_before_it_is_answered_whoever_shares_its_transacti
     });
     let second = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let work = |content: &Content<'_>| content.change(id(1), &note("answered"), now());
+        let work = |content: &Content<'_>| content.change(&id(1), &note("answered"), now());
         scene.replica.write("test", Durability::Normal, work).await.unwrap();
         let outside = rusqlite::Connection::open(&scene.path).unwrap();
         let count = outside.query_row("SELECT count(*) FROM visits", [], |row| row.get(0));
@@ -107,7 +107,7 @@ async fn written_while(what: impl FnOnce(&Path) + Send + 'static) -> (File, Opti
     scene.insert(1, "before").await;
     let path = scene.path.clone();
     let work = move |content: &Content<'_>| {
-        content.change(id(2), &note("meanwhile"), now())?;
+        content.change(&id(2), &note("meanwhile"), now())?;
         what(&path);
         Ok(())
     };

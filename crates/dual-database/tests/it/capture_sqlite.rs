@@ -160,7 +160,7 @@ fn a_column_that_ignores_case_hides_nothing() {
     .unwrap();
     let layout = Layout::new(&visits());
     assert_eq!(install(&own, &layout, Writer::new(3).unwrap()).unwrap(), 1);
-    let adopted = entry(&own, &layout, 1).unwrap().unwrap();
+    let adopted = entry(&own, &layout, &1.into()).unwrap().unwrap();
     // What is known has a stamp; NULL is what everybody may fill.
     let (known, unknown) = (Stamp::ADOPTED_SQLITE, Stamp::ZERO);
     assert_eq!(
@@ -172,9 +172,9 @@ fn a_column_that_ignores_case_hides_nothing() {
         Bases { live: Some(Stamp::ZERO), columns: vec![Some(Stamp::ZERO); 4] }
     );
     own.execute_batch("UPDATE visits SET note = 'Anna'").unwrap();
-    assert_eq!(entry(&own, &layout, 1).unwrap().unwrap().columns[1].writer().number(), 3);
+    assert_eq!(entry(&own, &layout, &1.into()).unwrap().unwrap().columns[1].writer().number(), 3);
     own.execute_batch("INSERT INTO visits (visit_id, note) VALUES (2, 'IT''S NEW')").unwrap();
-    assert!(entry(&own, &layout, 2).unwrap().unwrap().columns[1] > Stamp::ZERO);
+    assert!(entry(&own, &layout, &2.into()).unwrap().unwrap().columns[1] > Stamp::ZERO);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_write_of_ours_is_settled_as_far_as_it_is_as_wanted() {
     let postgres = |ms: i64| Stamp::at(scene.clock() + ms, Writer::POSTGRES);
     let born = postgres(5_000);
     let wanted = Entry {
-        key: 1,
+        key: 1.into(),
         live: Register { value: true, stamp: born },
         columns: vec![Stamp::ZERO, born, Stamp::ZERO, Stamp::ZERO],
         bases: Bases { live: None, columns: vec![None; 4] },
@@ -263,7 +263,7 @@ fn a_write_of_ours_is_settled_as_far_as_it_is_as_wanted() {
         .unwrap();
     assert!(settle(own, table, layout, &wanted, &[&nothing, &a, &open, &nothing]).unwrap());
     own.execute_batch("COMMIT").unwrap();
-    assert_eq!(entry(own, layout, 1).unwrap().unwrap(), wanted);
+    assert_eq!(entry(own, layout, &1.into()).unwrap().unwrap(), wanted);
 
     // A trigger of the user's makes something else of it: that is pending, and above.
     own.execute_batch(
@@ -275,23 +275,23 @@ fn a_write_of_ours_is_settled_as_far_as_it_is_as_wanted() {
     later.columns[1] = born.next(Writer::POSTGRES);
     own.execute_batch("UPDATE visits SET note = 'b'").unwrap();
     assert!(!settle(own, table, layout, &later, &[&nothing, &b, &open, &nothing]).unwrap());
-    let found = entry(own, layout, 1).unwrap().unwrap();
+    let found = entry(own, layout, &1.into()).unwrap().unwrap();
     assert_eq!(found.columns[1], later.columns[1].next(Writer::new(77).unwrap()));
     assert_eq!(found.bases.column(1), Some(later.columns[1]));
     assert!(found.seq > 0);
     assert_eq!((found.columns[0], found.bases.live), (Stamp::ZERO, None));
 
     // A tombstone of a row that was never here, and a death that did not happen.
-    let dead = |key| Entry {
-        key,
+    let dead = |key: i64| Entry {
+        key: key.into(),
         live: Register { value: false, stamp: born },
         columns: vec![born; 4],
         ..wanted.clone()
     };
     assert!(settle(own, table, layout, &dead(9), &[]).unwrap());
-    assert!(!entry(own, layout, 9).unwrap().unwrap().live.value);
+    assert!(!entry(own, layout, &9.into()).unwrap().unwrap().live.value);
     assert!(!settle(own, table, layout, &dead(1), &[]).unwrap());
-    assert_eq!(entry(own, layout, 1).unwrap().unwrap(), found);
+    assert_eq!(entry(own, layout, &1.into()).unwrap().unwrap(), found);
 }
 
 #[test]
@@ -350,13 +350,13 @@ fn a_column_that_the_declaration_gets_later_was_never_set() {
     scene.own.execute_batch("ALTER TABLE visits ADD COLUMN paid INTEGER DEFAULT 0").unwrap();
     let layout = Layout::new(&visits());
     install(&scene.own, &layout, Writer::new(77).unwrap()).unwrap();
-    let found = entry(&scene.own, &layout, 1).unwrap().unwrap();
+    let found = entry(&scene.own, &layout, &1.into()).unwrap().unwrap();
     assert_eq!((found.columns[2], found.bases.column(2)), (Stamp::ZERO, None));
     scene.own.execute_batch("DELETE FROM visits WHERE visit_id = 1; DELETE FROM visits").unwrap();
     scene.own.execute_batch("INSERT INTO visits (visit_id, paid) VALUES (3, 1)").unwrap();
-    let born = entry(&scene.own, &layout, 3).unwrap().unwrap();
+    let born = entry(&scene.own, &layout, &3.into()).unwrap().unwrap();
     assert_eq!(born.columns[2], born.live.stamp);
-    let dead = entry(&scene.own, &layout, 1).unwrap().unwrap();
+    let dead = entry(&scene.own, &layout, &1.into()).unwrap().unwrap();
     assert_eq!(dead.columns[2], dead.live.stamp);
 }
 

@@ -83,7 +83,7 @@ impl Scene {
                 .chain(entry.columns.iter().copied())
                 .map(Stamp::raw)
                 .collect();
-            let values = rows.remove(&entry.key);
+            let values = rows.remove(&entry.key.number().unwrap());
             assert_eq!(values.is_some(), entry.live.value, "who lives: {entry:?}");
             let values = values.unwrap_or_else(|| {
                 let default = |at| match self.oracle.defaults.of(at) {
@@ -93,7 +93,7 @@ impl Scene {
                 (0..count).map(default).collect()
             });
             let version = version(entry.live.value, &stamps, &values);
-            (entry.key, Tracked { version, bases: entry.bases })
+            (entry.key.number().unwrap(), Tracked { version, bases: entry.bases })
         });
         let state = state.collect();
         assert!(rows.is_empty(), "not in the sidecar: {rows:?}");

@@ -24,13 +24,13 @@ pub fn in_sql_ascii(server: &Server, database: &str) {
 /// The keys in quarantine. Each is there for what its note holds.
 async fn aside(node: &Node) -> Vec<i64> {
     let mut aside = node.look(|content| content.quarantine()).await;
-    aside.sort_by_key(|entry| entry.id);
+    aside.sort_by_key(|entry| entry.id.clone());
     for entry in &aside {
         assert_eq!((entry.refused_by, entry.code.as_str()), (Store::Sqlite, "unreadable"));
         let reason = "the column `note` holds what SQLite cannot, such as bytes that are no UTF-8";
         assert!(entry.reason.contains(reason), "{}", entry.reason);
     }
-    aside.iter().map(|entry| entry.id.key).collect()
+    aside.iter().map(|entry| entry.id.key.number().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use dual_database::verify::compare;
 use throwaway_postgres::shared;
 
 use crate::engine_scene::{Node, PATIENCE, Scene, limits, tables};
+use dual_database::schema::Key;
 
 /// A text of so many bytes, as SQLite makes it.
 fn here(bytes: usize) -> String {
@@ -23,13 +24,13 @@ fn there(bytes: usize) -> String {
 /// Who is in quarantine: key, who refuses it; each with what can be done.
 async fn aside(node: &Node) -> Vec<(i64, Store)> {
     let mut aside = node.look(|content| content.quarantine()).await;
-    aside.sort_by_key(|entry| entry.id);
+    aside.sort_by_key(|entry| entry.id.clone());
     for entry in &aside {
         assert_eq!(entry.code, "unreadable");
         assert!(entry.reason.contains("`note`"), "{}", entry.reason);
         assert!(entry.reason.contains("longer than 16 MB: shorten it"), "{}", entry.reason);
     }
-    aside.iter().map(|entry| (entry.id.key, entry.refused_by)).collect()
+    aside.iter().map(|entry| (entry.id.key.number().unwrap(), entry.refused_by)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,14 +115,17 @@ async fn texts_that_are_large_together_go_over_in_parts() {
     let session = pool.get().await.unwrap();
     let file = node.state().await.file;
     let range = session.primary(file).unwrap().range(1, None, 5_000).await.unwrap();
-    let keys: Vec<i64> = range.rows.iter().map(|row| row.id.key).collect();
-    assert_eq!((keys, range.end), ((1..=full).collect(), Some(full)));
-    let range = session.primary(file).unwrap().range(1, Some(8), 5_000).await.unwrap();
+    let keys: Vec<i64> = range.rows.iter().map(|row| row.id.key.number().unwrap()).collect();
+    assert_eq!((keys, range.end), ((1..=full).collect(), Some(full.into())));
+    let range = session.primary(file).unwrap().range(1, Some(&8.into()), 5_000).await.unwrap();
     assert_eq!((range.rows.len(), range.end), (2, None));
-    let read = |after| node.look(move |content| content.range(1, after, None, 5_000));
+    let read = |after: Option<i64>| {
+        let after = after.map(Key::from);
+        node.look(move |content| content.range(1, after.as_ref(), None, 5_000))
+    };
     let (rows, end) = read(None).await;
-    let keys: Vec<i64> = rows.iter().map(|(id, _)| id.key).collect();
-    assert_eq!((keys, end), ((1..=full).collect(), Some(full)));
+    let keys: Vec<i64> = rows.iter().map(|(id, _)| id.key.number().unwrap()).collect();
+    assert_eq!((keys, end), ((1..=full).collect(), Some(full.into())));
     let (rows, end) = read(Some(8)).await;
     assert_eq!((rows.len(), end), (2, None));
 }

@@ -38,7 +38,7 @@ async fn a_locked_row_waits_alone() {
     assert_eq!((exchange.pending, exchange.quarantined, exchange.caught_up), (0, 1, true));
     assert_eq!(scene.one("SELECT count(*) FROM accounts WHERE balance = 100"), "3");
     let aside = node.look(|content| content.quarantine()).await;
-    assert_eq!((aside[0].id.key, aside[0].refused_by), (2, Store::Postgres));
+    assert_eq!((aside[0].id.key.number().unwrap(), aside[0].refused_by), (2, Store::Postgres));
     assert_eq!(
         (aside[0].code.as_str(), aside[0].reason.as_str()),
         ("55P03", "locked by another session")

@@ -23,7 +23,7 @@ async fn a_row_that_postgresql_refuses_waits_and_leaves_when_the_rule_goes() {
     assert_eq!(scene.one("SELECT string_agg(owner::text, ',') FROM accounts"), "2");
     let aside = node.look(|content| content.quarantine()).await;
     assert_eq!(
-        (aside[0].id.key, aside[0].refused_by, aside[0].code.as_str()),
+        (aside[0].id.key.number().unwrap(), aside[0].refused_by, aside[0].code.as_str()),
         (1, Store::Postgres, "23514")
     );
     assert!(aside[0].reason.contains("positive"), "{}", aside[0].reason);
@@ -56,7 +56,7 @@ async fn a_row_that_the_file_refuses_waits_and_is_asked_for_again() {
     assert_eq!((exchange.pending, exchange.quarantined), (0, 1));
     assert_eq!(node.one::<i64>("SELECT sum(owner) FROM accounts"), 2);
     let aside = node.look(|content| content.quarantine()).await;
-    assert_eq!((aside[0].id.key, aside[0].refused_by), (1, Store::Sqlite));
+    assert_eq!((aside[0].id.key.number().unwrap(), aside[0].refused_by), (1, Store::Sqlite));
     node.script("DROP TRIGGER no; UPDATE dual_quarantine SET retry = 0");
     assert_eq!(node.sync().await.quarantined, 0);
     scene.assert_equal(&node);
@@ -76,8 +76,9 @@ async fn a_value_that_the_other_side_cannot_hold_is_set_aside_with_its_row() {
     assert_eq!(node.one::<i64>("SELECT sum(user_id) FROM users"), 2);
     assert_eq!(scene.one("SELECT sum(owner) FROM accounts"), "4");
     let mut aside = node.look(|content| content.quarantine()).await;
-    aside.sort_by_key(|entry| entry.id);
-    let seen: Vec<_> = aside.iter().map(|e| (e.id.key, e.refused_by, e.code.as_str())).collect();
+    aside.sort_by_key(|entry| entry.id.clone());
+    let seen: Vec<_> =
+        aside.iter().map(|e| (e.id.key.number().unwrap(), e.refused_by, e.code.as_str())).collect();
     assert_eq!(seen, [(1, Store::Sqlite, "unreadable"), (3, Store::Postgres, "unreadable")]);
     assert!(aside.iter().all(|entry| !entry.reason.contains("number")));
     scene.sql("UPDATE users SET register_date = '2024-02-02' WHERE user_id = 1");
@@ -114,7 +115,7 @@ async fn an_update_that_a_trigger_of_postgresql_cancels_is_set_aside_and_one_tha
     let exchange = node.sync().await;
     assert_eq!((exchange.pending, exchange.quarantined), (0, 2));
     let aside = node.look(|content| content.quarantine()).await;
-    let seen: Vec<_> = aside.iter().map(|e| (e.id.key, e.refused_by)).collect();
+    let seen: Vec<_> = aside.iter().map(|e| (e.id.key.number().unwrap(), e.refused_by)).collect();
     assert_eq!(seen, [(1, Store::Postgres), (2, Store::Postgres)]);
     assert!(aside[0].reason.contains("trigger"), "{}", aside[0].reason);
     let here = "SELECT group_concat(balance || coalesce(note, '-')) FROM \
@@ -187,8 +188,9 @@ async fn what_a_trigger_of_the_file_leaves_out_is_set_aside() {
     let exchange = node.sync().await;
     assert_eq!((exchange.pending, exchange.quarantined), (0, 3));
     let mut aside = node.look(|content| content.quarantine()).await;
-    aside.sort_by_key(|entry| entry.id);
-    let seen: Vec<_> = aside.iter().map(|e| (e.id.key, e.refused_by, e.code.as_str())).collect();
+    aside.sort_by_key(|entry| entry.id.clone());
+    let seen: Vec<_> =
+        aside.iter().map(|e| (e.id.key.number().unwrap(), e.refused_by, e.code.as_str())).collect();
     assert_eq!(seen, [1, 2, 4].map(|key| (key, Store::Sqlite, "1811")));
     assert!(aside[0].reason.contains("trigger"), "{}", aside[0].reason);
     let here = "SELECT group_concat(owner || '=' || balance) FROM \
@@ -228,17 +230,17 @@ async fn a_trigger_of_the_file_that_never_ends_costs_its_rows_and_nothing_else()
     let exchange = node.sync().await;
     assert_eq!((exchange.pending, exchange.quarantined), (0, 1));
     let aside = node.look(|content| content.quarantine()).await;
-    assert_eq!((aside[0].id.key, aside[0].refused_by), (1, Store::Sqlite));
+    assert_eq!((aside[0].id.key.number().unwrap(), aside[0].refused_by), (1, Store::Sqlite));
     assert_eq!((aside[0].code.as_str(), aside[0].reason.contains("trigger")), ("9", true));
     assert_eq!(node.one::<i64>("SELECT sum(owner) FROM accounts"), 2);
     assert_eq!(node.one::<i64>("SELECT count(*) FROM users"), 1);
     // A call gets the reason, and who shares its transaction does not suffer.
     let note = Change::Update(vec![(1, Value::Text("never".into()))]);
-    let id = RowId { table: 1, key: 2 };
+    let id = RowId::new(1, 2);
     let stamp = node.shared.clock().propose(Stamp::ZERO);
     let replica = node.replica();
     let refused = replica
-        .write("test", Durability::Full, move |content| content.change(id, &note, stamp))
+        .write("test", Durability::Full, move |content| content.change(&id, &note, stamp))
         .await
         .unwrap_err();
     assert!(refused.is_invalid_data() && refused.message().contains("trigger"), "{refused}");

@@ -229,14 +229,14 @@ impl Node {
     /// A call of the library that the file takes alone.
     pub async fn change(&self, table: usize, key: i64, change: Change) {
         let shared = self.shared.clone();
-        let id = RowId { table, key };
+        let id = RowId::new(table, key);
         self.replica()
             .write("test", Durability::Full, move |content| {
-                let before = content.row(id)?;
+                let before = content.row(&id)?;
                 let replaces =
                     before.map_or_else(Default::default, |r| r.tracked.replaces(&change));
                 let stamp = shared.clock().propose(replaces);
-                content.change(id, &change, stamp)
+                content.change(&id, &change, stamp)
             })
             .await
             .unwrap();

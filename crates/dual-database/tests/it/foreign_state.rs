@@ -66,11 +66,11 @@ async fn work(url: &str, path: &Path, key: i64) -> Result<()> {
     let change = |change: Change| {
         let (shared, replica) = (shared.clone(), replica.clone());
         async move {
-            let id = RowId { table: 1, key };
+            let id = RowId::new(1, key);
             let work = move |content: &dual_database::store::sqlite::replica::Content<'_>| {
-                let row = content.row(id)?;
+                let row = content.row(&id)?;
                 let above = row.map_or_else(Default::default, |row| row.tracked.replaces(&change));
-                content.change(id, &change, shared.clock().propose(above))
+                content.change(&id, &change, shared.clock().propose(above))
             };
             replica.write("test", Durability::Full, work).await
         }

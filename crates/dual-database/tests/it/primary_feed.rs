@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use dual_database::merge::{Conflict, RegisterId};
 use dual_database::protocol::ConflictEntry;
-use dual_database::schema::{RowId, users};
+use dual_database::schema::{Key, RowId, users};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::postgres::Limits;
 use dual_database::store::postgres::capture::Drift;
@@ -17,8 +17,11 @@ use crate::capture_oracle::visits;
 use crate::primary_scene::{FILE, OLDEST_AND_NEWEST, Scene, client, state, tables, text};
 
 fn keys(poll: &Poll) -> Vec<(i64, bool)> {
-    let mut keys: Vec<_> =
-        poll.rows.iter().map(|row| (row.id.key, row.version.live.value)).collect();
+    let mut keys: Vec<_> = poll
+        .rows
+        .iter()
+        .map(|row| (row.id.key.number().unwrap(), row.version.live.value))
+        .collect();
     keys.sort_unstable();
     keys
 }
@@ -38,7 +41,7 @@ async fn follows(server: &'static Server) {
     let first = primary.poll(&cursor, &[]).await.unwrap();
     assert_eq!(keys(&first), [(-5, true), (1, true), (1, true), (2, true)]);
     assert_eq!(first.drift, []);
-    let anna = first.rows.iter().find(|row| row.id == RowId { table: 0, key: 1 }).unwrap();
+    let anna = first.rows.iter().find(|row| row.id == RowId::new(0, 1)).unwrap();
     assert_eq!(anna.surrogate, Some(1));
     let at = |name: &str| users().data_columns().position(|(_, c)| *c.name == *name).unwrap();
     assert_eq!(anna.version.columns[at("first_name")].value, text("Анна"));
@@ -54,12 +57,12 @@ async fn follows(server: &'static Server) {
     // Nothing new, however often; and what is asked for by key.
     let cursor = first.header.snapshot.clone();
     assert_eq!(keys(&primary.poll(&cursor, &[]).await.unwrap()), []);
-    let also = [RowId { table: 0, key: 2 }, RowId { table: 0, key: 99 }];
+    let also = [RowId::new(0, 2), RowId::new(0, 99)];
     assert_eq!(keys(&primary.poll(&cursor, &also).await.unwrap()), [(2, true)]);
 
     scene.sql("DELETE FROM users WHERE user_id = 1");
     scene.sql("UPDATE users SET first_name = 'Боб' WHERE user_id = 2");
-    let also = [RowId { table: 0, key: 2 }];
+    let also = [RowId::new(0, 2)];
     let second = primary.poll(&cursor, &also).await.unwrap();
     assert_eq!(keys(&second), [(1, false), (2, true)]);
     let dead = second.rows.iter().find(|row| row.id.key == 1).unwrap();
@@ -237,19 +240,19 @@ async fn ranges_go_through_every_key_once() {
         i64::MIN,
         i64::MAX
     ));
-    let (mut after, mut found) = (None, Vec::new());
+    let (mut after, mut found): (_, Vec<Key>) = (None, Vec::new());
     loop {
-        let range = primary.range(1, after, 9).await.unwrap();
-        found.extend(range.rows.iter().map(|row| row.id.key));
+        let range = primary.range(1, after.as_ref(), 9).await.unwrap();
+        found.extend(range.rows.iter().map(|row| row.id.key.clone()));
         if range.rows.len() < 9 {
             break;
         }
-        after = found.last().copied();
+        after = found.last().cloned();
     }
     let mut all: Vec<i64> = (-50..50).chain([i64::MIN, i64::MAX]).collect();
     all.sort_unstable();
     assert_eq!(found, all);
-    assert_eq!(primary.range(1, Some(i64::MAX), 9).await.unwrap().rows, []);
+    assert_eq!(primary.range(1, Some(&i64::MAX.into()), 9).await.unwrap().rows, []);
     assert!(!state(&primary, 1).await[&7].version.live.value);
     assert!(primary.range(5, None, 1).await.is_err());
 }
@@ -282,7 +285,8 @@ async fn digests(server: &'static Server) {
     for (after, upto) in
         [(None, None), (Some(1), None), (None, Some(1)), (Some(1), Some(2)), (Some(9), None)]
     {
-        let there = primary.range_digest(0, after, upto).await.unwrap();
+        let (above, end) = (after.map(Key::from), upto.map(Key::from));
+        let there = primary.range_digest(0, above.as_ref(), end.as_ref()).await.unwrap();
         assert_eq!(there, hashed(after, upto).await, "{after:?} {upto:?}");
     }
     let before = primary.range_digest(0, None, None).await.unwrap();
@@ -290,7 +294,7 @@ async fn digests(server: &'static Server) {
     // Dates that only the server has: never equal to one that both can have.
     for date in ["infinity", "-infinity", "0044-03-15 BC", "10000-01-01"] {
         scene.sql(&format!("UPDATE visits SET \"at \"\"now\"\"\" = '{date}' WHERE visit_id = 4"));
-        let there = primary.range_digest(0, Some(2), None).await.unwrap();
+        let there = primary.range_digest(0, Some(&2.into()), None).await.unwrap();
         assert_ne!(there, hashed(Some(2), None).await, "{date}");
     }
 }
@@ -439,7 +443,7 @@ async fn the_conflict_log_takes_an_entry_once() {
     let primary = session.primary(FILE).unwrap();
     let at = |ms: i64| Stamp::at(1_700_000_000_000 + ms, Writer::new(3).unwrap());
     let entry = |key: i64, register, noted_ms| ConflictEntry {
-        id: RowId { table: 1, key },
+        id: RowId::new(1, key),
         conflict: Conflict { register, winner: at(2), loser: at(1) },
         winning: None,
         losing: Some("it's \"so\"".into()),

@@ -284,7 +284,7 @@ async fn users_of_many_shapes_arrive_as_they_are() {
     assert_eq!(refused(&push(&primary, &batch).await), []);
     let rows = state(&primary, 0).await;
     for (id, tracked) in &batch {
-        assert_eq!(rows[&id.key].version, tracked.version);
+        assert_eq!(rows[&id.key.number().unwrap()].version, tracked.version);
     }
     // Each with other columns changed.
     let changed: Vec<(RowId, Tracked)> = batch
@@ -292,15 +292,16 @@ async fn users_of_many_shapes_arrive_as_they_are() {
         .map(|(id, row)| {
             let mut row = row.clone();
             row.acknowledge(&row.version.clone());
-            let position = usize::try_from(id.key).unwrap() % table.data_columns().count();
+            let position =
+                usize::try_from(id.key.number().unwrap()).unwrap() % table.data_columns().count();
             let change = Change::Update(vec![(position, Value::Null)]);
-            (*id, file.change(Some(&row), &change, 2_000, &table))
+            (id.clone(), file.change(Some(&row), &change, 2_000, &table))
         })
         .collect();
     assert_eq!(refused(&push(&primary, &changed).await), []);
     let rows = state(&primary, 0).await;
     for (id, tracked) in &changed {
-        assert_eq!(rows[&id.key].version, tracked.version);
+        assert_eq!(rows[&id.key.number().unwrap()].version, tracked.version);
     }
 }
 

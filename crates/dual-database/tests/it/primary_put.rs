@@ -78,9 +78,9 @@ async fn what_the_users_triggers_make_of_it_lies_above_the_write() {
             let was_so = renamed && name != "first_name";
             assert!(is_captured(column, stamp) || was_so, "{name}: {column:?}, {stamp:?}");
         }
-        assert_eq!(primary.row(user(1)).await.unwrap(), Some(row));
+        assert_eq!(primary.row(&user(1)).await.unwrap(), Some(row));
     }
-    let beside = primary.row(user(1_001)).await.unwrap().unwrap();
+    let beside = primary.row(&user(1_001)).await.unwrap().unwrap();
     assert_eq!(beside.version.live.stamp.writer().number(), 0);
 }
 
@@ -98,14 +98,16 @@ async fn what_a_trigger_or_a_rule_leaves_out_is_an_error_that_says_so() {
         for (id, change) in &changes {
             // Several at once go another way.
             let beside = (user(99), new("beside"));
-            for changes in [vec![(*id, change.clone())], vec![(*id, change.clone()), beside]] {
+            for changes in
+                [vec![(id.clone(), change.clone())], vec![(id.clone(), change.clone()), beside]]
+            {
                 let stamp = now(&primary).await.next(stamp.writer());
                 let error = primary.write(&changes, stamp, &[]).await.unwrap_err();
                 let said = format!("{}; {}", error.chain(), error.hint().unwrap_or_default());
                 assert!(error.is_invalid_data() && said.contains(words), "{said}");
                 assert!(!error.chain().contains("raised an error"), "{error}");
             }
-            assert_eq!(primary.row(user(1)).await.unwrap().as_ref(), Some(&there));
+            assert_eq!(primary.row(&user(1)).await.unwrap().as_ref(), Some(&there));
         }
         assert_eq!(scene.one("SELECT count(*) FROM users"), "1");
     };
@@ -167,7 +169,7 @@ async fn cascades_of_a_delete_are_captured() {
     write(&primary, user(2), Change::Insert(values), stamp).await.unwrap();
     let gone = write(&primary, user(1), Change::Delete, stamp.next(stamp.writer())).await.unwrap();
     assert!(!gone.row.version.live.value);
-    let left = primary.row(user(2)).await.unwrap().unwrap();
+    let left = primary.row(&user(2)).await.unwrap().unwrap();
     let referrer = &left.version.columns[at("referrer_id")];
     assert_eq!(referrer.value, Value::Null);
     assert!(is_captured(referrer, stamp), "{referrer:?}");
@@ -180,29 +182,29 @@ async fn names_that_the_generated_sql_uses_are_no_hindrance() {
     let session = scene.session().await;
     let primary = session.primary(FILE).unwrap();
     primary.rotate(None, Token(1)).await.unwrap();
-    let id = RowId { table: 1, key: -5 };
+    let id = RowId::new(1, -5);
     let mut stamp = now(&primary).await;
     let mut next = || {
         stamp = stamp.next(stamp.writer());
         stamp
     };
     let values = vec![text("it's \"{}\\,NULL"), Value::Null, Value::Int(i64::from(i32::MIN))];
-    let born = write(&primary, id, Change::Insert(values.clone()), next()).await.unwrap();
+    let born = write(&primary, id.clone(), Change::Insert(values.clone()), next()).await.unwrap();
     let read: Vec<Value> =
         born.row.version.columns.iter().map(|column| column.value.clone()).collect();
     assert_eq!(read, values);
     let change = Change::Update(vec![(0, text("")), (2, Value::Null)]);
-    let changed = write(&primary, id, change.clone(), next()).await.unwrap();
+    let changed = write(&primary, id.clone(), change.clone(), next()).await.unwrap();
     assert_eq!(changed.row.version.columns[0].value, text(""));
     // What it has already is set again: under this write's stamp.
     let again = next();
-    let same = write(&primary, id, change, again).await.unwrap();
+    let same = write(&primary, id.clone(), change, again).await.unwrap();
     assert!([0, 2].iter().all(|at| same.row.version.columns[*at].stamp == again));
     assert_eq!(same.row.version.columns[1].stamp, born.row.version.columns[1].stamp);
     let too_large = Change::Update(vec![(2, Value::Int(i64::MAX))]);
-    let refused = primary.write(&[(id, too_large)], next(), &[]).await.unwrap_err();
+    let refused = primary.write(&[(id.clone(), too_large)], next(), &[]).await.unwrap_err();
     assert!(refused.is_invalid_data(), "{refused}");
-    let dead = write(&primary, id, Change::Delete, next()).await.unwrap();
+    let dead = write(&primary, id.clone(), Change::Delete, next()).await.unwrap();
     assert_eq!(dead.row.surrogate, None);
     let raised = write(&primary, id, Change::Insert(values), next()).await.unwrap();
     assert_eq!(raised.previous.map(|version| version.live.value), Some(false));

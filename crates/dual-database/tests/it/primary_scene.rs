@@ -86,7 +86,7 @@ pub fn text(text: &str) -> Value {
 }
 
 pub fn id(key: i64) -> RowId {
-    RowId { table: 0, key }
+    RowId::new(0, key)
 }
 
 /// Another client, with a transaction of its own.
@@ -97,7 +97,7 @@ pub async fn client(database: &Database<'_>) -> Session {
 
 pub async fn state(primary: &Primary<'_>, table: usize) -> BTreeMap<i64, RemoteRow> {
     let rows = primary.range(table, None, 1_000_000).await.unwrap().rows;
-    rows.into_iter().map(|row| (row.id.key, row)).collect()
+    rows.into_iter().map(|row| (row.id.key.number().unwrap(), row)).collect()
 }
 
 /// A file's writes: its own number, its own clock.
@@ -147,8 +147,11 @@ pub async fn push(primary: &Primary<'_>, batch: &[(RowId, Tracked)]) -> Pushed {
 }
 
 pub fn refused(pushed: &Pushed) -> Vec<(i64, &str)> {
-    let mut refused: Vec<_> =
-        pushed.refused.iter().map(|(id, code, _)| (id.key, code.as_str())).collect();
+    let mut refused: Vec<_> = pushed
+        .refused
+        .iter()
+        .map(|(id, code, _)| (id.key.number().unwrap(), code.as_str()))
+        .collect();
     refused.sort_unstable();
     refused
 }

@@ -93,9 +93,9 @@ async fn life_of_a_row(server: &'static Server) {
         assert_eq!(row.previous, valueless, "{change:?}");
         let expected = written(previous.as_ref(), &change, stamp, Stamp::ZERO, &defaults);
         assert_eq!(row.row.version, expected, "{change:?}");
-        assert_eq!((row.row.id, row.row.txid), (user(1), answer.txid));
+        assert_eq!((&row.row.id, row.row.txid), (&user(1), answer.txid));
         assert_eq!(row.row.surrogate.is_some(), expected.live.value);
-        assert_eq!(primary.row(user(1)).await.unwrap(), Some(row.row));
+        assert_eq!(primary.row(&user(1)).await.unwrap(), Some(row.row));
         previous = Some(expected);
     }
     let txids = "SELECT count(*) FROM dual.side_users WHERE txid >= txid_snapshot_xmax(txid_current_snapshot())";
@@ -120,7 +120,7 @@ async fn several_tables_and_rows_are_one_transaction() {
     let session = scene.session().await;
     let primary = session.primary(FILE).unwrap();
     let mut stamps = Stamps::of(&primary).await;
-    let other = |key| RowId { table: 1, key };
+    let other = |key: i64| RowId::new(1, key);
     let born = |moment: &str| {
         Change::Insert(vec![text(moment), Value::Null, Value::Int(i64::from(i32::MIN))])
     };
@@ -132,7 +132,7 @@ async fn several_tables_and_rows_are_one_transaction() {
         (user(2), new("two")),
     ];
     let done = primary.write(&changes, stamp, &[]).await.unwrap().unwrap();
-    let ids: Vec<RowId> = done.rows.iter().map(|row| row.row.id).collect();
+    let ids: Vec<RowId> = done.rows.iter().map(|row| row.row.id.clone()).collect();
     assert_eq!(ids, [other(5), user(3), other(4), user(2)]);
     assert!(done.rows.iter().all(|row| row.row.txid == done.txid && row.previous.is_none()));
     assert_eq!(done.rows[2].row.version.columns[2].value, Value::Int(i64::from(i32::MIN)));
@@ -151,8 +151,9 @@ async fn several_tables_and_rows_are_one_transaction() {
     assert!(reused.is_ok() && !session.in_transaction());
 
     // What was read has to stand still, over all tables.
-    let read =
-        |rows: &Written, at: usize| (rows.rows[at].row.id, Some(rows.rows[at].row.version.clone()));
+    let read = |rows: &Written, at: usize| {
+        (rows.rows[at].row.id.clone(), Some(rows.rows[at].row.version.clone()))
+    };
     let reads = [read(&done, 3), read(&done, 2), (user(77), None)];
     let moved = primary.write(&[(user(3), rename("ok"))], stamps.next(), &reads).await.unwrap();
     assert!(moved.is_ok());
@@ -387,7 +388,7 @@ async fn the_answer_shows_whether_the_file_misses_something() {
     scene.sql(
         "UPDATE users SET referrer_id = CASE user_id WHEN 1 THEN 50 ELSE 150 END WHERE user_id < 3",
     );
-    let read = primary.row(user(1)).await.unwrap().unwrap();
+    let read = primary.row(&user(1)).await.unwrap().unwrap();
     assert_eq!(read.version.columns[10].value, Value::Int(50));
     let reads = [(user(1), Some(read.version)), (user(3), Some(local[2].clone()))];
     let now = primary.header().await.unwrap().now_ms;
@@ -407,10 +408,10 @@ async fn two_transactions_in_opposite_order_do_not_deadlock() {
     let session = scene.session().await;
     let primary = session.primary(FILE).unwrap();
     let mut stamps = Stamps::of(&primary).await;
-    let other = |key| RowId { table: 1, key };
+    let other = |key: i64| RowId::new(1, key);
     let row = |at: &str| Change::Insert(vec![text(at), Value::Null, Value::Null]);
     let ids: Vec<RowId> = (1..5).flat_map(|key| [user(key), other(key)]).collect();
-    let born = |id: &RowId| (*id, if id.table == 0 { new("x") } else { row("x") });
+    let born = |id: &RowId| (id.clone(), if id.table == 0 { new("x") } else { row("x") });
     let births: Vec<(RowId, Change)> = ids.iter().map(born).collect();
     primary.write(&births, stamps.next(), &[]).await.unwrap().unwrap();
     let base = stamps.next();
@@ -420,8 +421,10 @@ async fn two_transactions_in_opposite_order_do_not_deadlock() {
         let mut stamp = Stamp::at(base.unix_ms() + 1, Writer::new(number).unwrap());
         for _ in 0..30 {
             let column = |id: &RowId| usize::from(id.table == 0);
-            let mut changes: Vec<(RowId, Change)> =
-                ids.iter().map(|id| (*id, Change::Update(vec![(column(id), text("y"))]))).collect();
+            let mut changes: Vec<(RowId, Change)> = ids
+                .iter()
+                .map(|id| (id.clone(), Change::Update(vec![(column(id), text("y"))])))
+                .collect();
             if reverse {
                 changes.reverse();
             }

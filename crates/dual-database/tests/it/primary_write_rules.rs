@@ -55,7 +55,7 @@ fn oracle(
         if admit(existing, change, stamp, header.horizon, now) != Admission::Admit {
             return None;
         }
-        after.insert(*id, written(existing, change, stamp, header.horizon, &defaults));
+        after.insert(id.clone(), written(existing, change, stamp, header.horizon, &defaults));
     }
     Some(after)
 }
@@ -90,7 +90,7 @@ fn any_history_of_writes_agrees_with_the_pure_code() {
                         }
                     }
                     for (id, version) in &state {
-                        let row = primary.row(*id).await.unwrap().unwrap();
+                        let row = primary.row(id).await.unwrap().unwrap();
                         assert_eq!(&row.version, version, "{id:?}");
                     }
                 }

@@ -37,7 +37,7 @@ fn allow(path: &Path, mode: u32) {
 
 async fn write(replica: &Replica) {
     replica
-        .write("test", Durability::Full, |content| content.change(id(1), &note("a"), now()))
+        .write("test", Durability::Full, |content| content.change(&id(1), &note("a"), now()))
         .await
         .unwrap();
 }

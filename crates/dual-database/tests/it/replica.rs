@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dual_database::merge::{Change, Register, RegisterId, Tracked, Version};
 use dual_database::protocol::{Follow, Lease, Quarantined, Token};
+use dual_database::schema::Key;
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::sqlite::replica::{Content, Durability, Replica, Side, Taken, is_busy};
 use dual_database::value::Value;
@@ -20,7 +21,7 @@ async fn a_change_is_captured_under_its_own_stamp() {
     let scene = Scene::new().await;
     let stamp = now();
     let change = note("a");
-    scene.go(move |content| content.change(id(1), &change, stamp)).await;
+    scene.go(move |content| content.change(&id(1), &change, stamp)).await;
     let row = scene.row(1).await.unwrap();
     let expected = Tracked::changed(None, &note("a"), stamp, Stamp::ZERO, &defaults());
     assert_eq!(row.tracked, expected);
@@ -28,7 +29,7 @@ async fn a_change_is_captured_under_its_own_stamp() {
     assert!(row.seq > 0);
 
     let later = now();
-    scene.go(move |content| content.change(id(1), &set_note("b"), later)).await;
+    scene.go(move |content| content.change(&id(1), &set_note("b"), later)).await;
     let updated = scene.row(1).await.unwrap();
     let expected =
         Tracked::changed(Some(&expected), &set_note("b"), later, Stamp::ZERO, &defaults());
@@ -36,7 +37,7 @@ async fn a_change_is_captured_under_its_own_stamp() {
     assert!(updated.seq > row.seq);
 
     let last = now();
-    scene.go(move |content| content.change(id(1), &Change::Delete, last)).await;
+    scene.go(move |content| content.change(&id(1), &Change::Delete, last)).await;
     let dead = scene.row(1).await.unwrap();
     let expected =
         Tracked::changed(Some(&expected), &Change::Delete, last, Stamp::ZERO, &defaults());
@@ -48,7 +49,7 @@ async fn a_change_is_captured_under_its_own_stamp() {
     assert_eq!(scene.note(1).await.as_deref(), Some("again"));
     let missing = scene
         .replica
-        .write("test", Durability::Normal, |content| content.change(id(99), &set_note("x"), now()))
+        .write("test", Durability::Normal, |content| content.change(&id(99), &set_note("x"), now()))
         .await;
     assert!(missing.unwrap_err().is_not_found());
 }
@@ -62,7 +63,7 @@ async fn what_is_pending_is_what_has_changed_since_it_was_pushed() {
     );
     let (pending, count) =
         scene.go(|content| Ok((content.pending(0, false)?, content.pending_count()?))).await;
-    let keys: Vec<i64> = pending.rows.iter().map(|(id, _)| id.key).collect();
+    let keys: Vec<i64> = pending.rows.iter().map(|(id, _)| id.key.number().unwrap()).collect();
     assert_eq!((keys, count), (vec![1, 2], 2));
     let upto = pending.upto;
     scene
@@ -70,7 +71,7 @@ async fn what_is_pending_is_what_has_changed_since_it_was_pushed() {
             for (id, row) in &pending.rows {
                 let mut tracked = row.tracked.clone();
                 tracked.acknowledge(&row.tracked.version);
-                content.set_tracked(*id, &tracked)?;
+                content.set_tracked(&id, &tracked)?;
             }
             let mut node = content.node()?;
             node.pushed = upto;
@@ -89,7 +90,10 @@ async fn what_is_pending_is_what_has_changed_since_it_was_pushed() {
     scene.go(move |content| pull(content, 1, &behind, 31)).await;
     let pending = scene.go(|content| content.pending(0, false)).await;
     assert_eq!(pending.rows.len(), 1);
-    assert_eq!((pending.rows[0].0.key, pending.rows[0].1.surrogate), (1, Some(31)));
+    assert_eq!(
+        (pending.rows[0].0.key.number().unwrap(), pending.rows[0].1.surrogate),
+        (1, Some(31))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,7 +163,7 @@ async fn what_the_table_refuses_is_set_aside_and_the_rest_goes_on() {
     assert_eq!(taken, [Taken::Done, Taken::Refused]);
     assert!(scene.row(2).await.is_none());
     let aside = scene.go(|content| content.quarantine()).await;
-    assert_eq!((aside.len(), aside[0].id, aside[0].refused_by), (1, id(2), Side::Sqlite));
+    assert_eq!((aside.len(), aside[0].id.clone(), aside[0].refused_by), (1, id(2), Side::Sqlite));
     assert_eq!(aside[0].code, "2067");
     assert!(aside[0].reason.contains("visits.guest"), "{}", aside[0].reason);
     // It is taken once it can be.
@@ -194,12 +198,12 @@ async fn quarantined_rows_come_when_they_are_due() {
         .await;
     let due = async |now, all| -> Vec<i64> {
         let pending = scene.go(move |content| content.pending(now, all)).await;
-        pending.rows.iter().map(|(id, _)| id.key).collect()
+        pending.rows.iter().map(|(id, _)| id.key.number().unwrap()).collect()
     };
     assert!(due(999, false).await.is_empty());
     assert_eq!(due(1_000, false).await, [1]);
     assert_eq!(due(0, true).await, [1, 2]);
-    scene.go(|content| content.release(id(1), Side::Postgres)).await;
+    scene.go(|content| content.release(&id(1), Side::Postgres)).await;
     assert_eq!(due(0, false).await, [2]);
 }
 
@@ -212,12 +216,12 @@ async fn what_cannot_be_carried_is_said() {
     assert_eq!(row.tracked.version.columns[0].value, Value::Null);
     // A change of another column leaves it alone, one of this column mends it.
     let stamp = now();
-    scene.go(move |content| content.change(id(1), &set_note("b"), stamp)).await;
+    scene.go(move |content| content.change(&id(1), &set_note("b"), stamp)).await;
     let changed = scene.row(1).await.unwrap();
     assert_eq!((changed.unreadable, changed.tracked.version.stamp_of(1)), (Some(0), stamp));
     assert_eq!(changed.tracked.version.stamp_of(0), row.tracked.version.stamp_of(0));
     let mend = Change::Update(vec![(0, Value::Null)]);
-    scene.go(move |content| content.change(id(1), &mend, now())).await;
+    scene.go(move |content| content.change(&id(1), &mend, now())).await;
     assert_eq!(scene.row(1).await.unwrap().unreadable, None);
     // A row that was taken away past the triggers is not deleted.
     scene.outside("DROP TRIGGER dual_visits_deleted; DELETE FROM visits");
@@ -230,21 +234,23 @@ async fn ranges_purges_and_forgetting() {
     for key in 1..=9 {
         scene.insert(key, "a").await;
     }
-    let range = async |after, upto, limit| -> Vec<i64> {
-        let read = move |content: &Content<'_>| content.range(0, after, upto, limit);
+    let range = async |after: Option<i64>, upto: Option<i64>, limit| -> Vec<i64> {
+        let (after, upto) = (after.map(Key::from), upto.map(Key::from));
+        let read =
+            move |content: &Content<'_>| content.range(0, after.as_ref(), upto.as_ref(), limit);
         let (rows, _) = scene.replica.read("test", read).await.unwrap();
-        rows.iter().map(|(id, _)| id.key).collect()
+        rows.iter().map(|(id, _)| id.key.number().unwrap()).collect()
     };
     assert_eq!(range(None, None, 3).await, [1, 2, 3]);
     assert_eq!(range(Some(3), Some(6), 10).await, [4, 5, 6]);
     let (one, two) = (now(), now());
     scene
         .go(move |content| {
-            content.change(id(1), &Change::Delete, one)?;
-            content.change(id(2), &Change::Delete, two)?;
-            let mut settled = content.row(id(1))?.unwrap().tracked;
+            content.change(&id(1), &Change::Delete, one)?;
+            content.change(&id(2), &Change::Delete, two)?;
+            let mut settled = content.row(&id(1))?.unwrap().tracked;
             settled.acknowledge(&settled.version.clone());
-            content.set_tracked(id(1), &settled)
+            content.set_tracked(&id(1), &settled)
         })
         .await;
     // Only what nobody has to hear of any more.
@@ -253,7 +259,7 @@ async fn ranges_purges_and_forgetting() {
     assert_eq!(scene.go(move |content| content.purge(above)).await, 1);
     assert_eq!(range(None, None, 2).await, [2, 3]);
     assert_eq!(scene.go(|content| content.node()).await.horizon, above);
-    scene.go(|content| content.forget(id(3))).await;
+    scene.go(|content| content.forget(&id(3))).await;
     assert_eq!(range(None, None, 2).await, [2, 4]);
     assert_eq!(scene.note(3).await, None);
 }
@@ -320,12 +326,12 @@ async fn a_failing_caller_fails_alone_and_a_panic_harms_nobody() {
             scene
                 .replica
                 .write("test", durability, move |content| {
-                    content.change(id(key), &note("a"), now())?;
+                    content.change(&id(key), &note("a"), now())?;
                     if key == 7 {
                         panic!("a defect of the caller");
                     }
                     match key % 10 {
-                        3 => content.change(id(1_000), &set_note("x"), now()),
+                        3 => content.change(&id(1_000), &set_note("x"), now()),
                         _ => Ok(()),
                     }
                 })
@@ -355,8 +361,8 @@ async fn entries_about_other_tables_do_not_hide_what_is_to_be_sent() {
     );
     let (unsent, newest) =
         scene.go(|content| Ok((content.unsent_conflicts()?, content.conflicts(2)?))).await;
-    assert_eq!(unsent.iter().map(|(_, entry)| entry.id.key).collect::<Vec<_>>(), [1, 1500]);
-    assert_eq!(newest.iter().map(|entry| entry.id.key).collect::<Vec<_>>(), [1500, 1]);
+    assert_eq!(unsent.iter().map(|(_, entry)| entry.id.key.clone()).collect::<Vec<_>>(), [1, 1500]);
+    assert_eq!(newest.iter().map(|entry| entry.id.key.clone()).collect::<Vec<_>>(), [1500, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -406,7 +412,7 @@ async fn who_wants_little_waits_for_a_large_transaction_no_longer_than_told() {
         ends.recv().unwrap();
         Ok(())
     });
-    let insert = |key| move |content: &Content<'_>| content.change(id(key), &note("a"), now());
+    let insert = |key| move |content: &Content<'_>| content.change(&id(key), &note("a"), now());
     let beside = async {
         tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
         let within = Duration::from_millis(50);
@@ -443,7 +449,7 @@ async fn many_rows_leave_the_quarantine_at_a_cost_that_is_theirs() {
     let changed = scene
         .go(|content| {
             let before = content.connection().total_changes();
-            (0..ROWS).step_by(2).try_for_each(|key| content.release(id(key), Side::Postgres))?;
+            (0..ROWS).step_by(2).try_for_each(|key| content.release(&id(key), Side::Postgres))?;
             Ok(content.connection().total_changes() - before)
         })
         .await;

@@ -62,7 +62,9 @@ async fn a_damaged_file_is_set_aside_and_what_can_be_read_goes_on() {
         let change = note("after");
         let result = scene
             .replica
-            .write("test", Durability::Full, move |content| content.change(id(key), &change, now()))
+            .write("test", Durability::Full, move |content| {
+                content.change(&id(key), &change, now())
+            })
             .await;
         match result {
             Ok(()) => break,
@@ -114,7 +116,7 @@ async fn a_reader_finds_the_damage_once() {
          c.execute('UPDATE dual_node SET exchanged = 1'); c.commit(); c.close()\n\
          f = open(path, 'r+b'); f.seek((root - 1) * size); f.write(b'\\xff' * size); f.close()";
     python(script, &scene.path, Path::new(""));
-    let reads = (0..20).map(|_| scene.replica.read("test", |content| content.row(id(1))));
+    let reads = (0..20).map(|_| scene.replica.read("test", |content| content.row(&id(1))));
     let results = futures_util::future::join_all(reads).await;
     for result in results {
         match result {
@@ -134,7 +136,7 @@ async fn an_emptied_file_and_one_damaged_while_closed() {
     python("open(path, 'r+b').truncate(0)", &scene.path, Path::new(""));
     let mut result = Err(());
     for _ in 0..3 {
-        let work = |content: &Content<'_>| content.change(id(2), &note("b"), now());
+        let work = |content: &Content<'_>| content.change(&id(2), &note("b"), now());
         result = scene.replica.write("test", Durability::Full, work).await.map_err(|_| ());
         if result.is_ok() {
             break;
@@ -148,7 +150,7 @@ async fn an_emptied_file_and_one_damaged_while_closed() {
     python("f = open(path, 'r+b'); f.write(b'nonsense' * 100); f.close()", &path, Path::new(""));
     let again = Replica::open(settings(&path, vec![visits()])).await.unwrap();
     again
-        .write("test", Durability::Normal, |content| content.change(id(3), &note("c"), now()))
+        .write("test", Durability::Normal, |content| content.change(&id(3), &note("c"), now()))
         .await
         .unwrap();
     assert_eq!(notes(&path), [(3, "c".into())]);

@@ -63,17 +63,17 @@ async fn an_older_backup_gets_what_was_pending() {
     scene
         .go(move |content| {
             let absorbed = Tracked::absorb(None, &settled, true, &defaults());
-            content.take(id(3), None, Some(&settled), &absorbed, Some(30))
+            content.take(&id(3), None, Some(&settled), &absorbed, Some(30))
         })
         .await;
     scene.insert(2, "pending").await;
     let change = Change::Update(vec![(1, Value::Text("new".into()))]);
-    scene.go(move |content| content.change(id(1), &change, now())).await;
+    scene.go(move |content| content.change(&id(1), &change, now())).await;
     let pending = scene.row(1).await.unwrap();
     std::fs::rename(&backup, &scene.path).unwrap();
 
     let lost = scene.replica.write("test", Durability::Full, |content| {
-        content.change(id(4), &note("found it gone"), now())
+        content.change(&id(4), &note("found it gone"), now())
     });
     lost.await.unwrap();
     // What was pending is there, the rest comes from PostgreSQL again.
@@ -81,7 +81,7 @@ async fn an_older_backup_gets_what_was_pending() {
     assert_eq!(notes(&scene.path), expected);
     assert_eq!(scene.row(1).await.unwrap().tracked, pending.tracked);
     let keys = scene.go(|content| content.pending(0, false)).await;
-    assert_eq!(keys.rows.iter().map(|(id, _)| id.key).collect::<Vec<_>>(), [1, 2, 4]);
+    assert_eq!(keys.rows.iter().map(|(id, _)| id.key.clone()).collect::<Vec<_>>(), [1, 2, 4]);
     assert!(has(&scene.path, ".merged"), "{:?}", names(&scene.path));
     assert_eq!(scene.go(|content| content.node()).await.installation, Some(7));
 }
@@ -141,7 +141,7 @@ async fn a_foreign_file_is_refused_and_ours_is_kept() {
         let error = refused.unwrap_err();
         assert_eq!(error.kind(), Kind::Schema(Store::Sqlite), "{error}");
         assert!(error.message().contains("another installation"), "{error}");
-        assert!(scene.replica.read("test", |content| content.row(id(1))).await.is_err());
+        assert!(scene.replica.read("test", |content| content.row(&id(1))).await.is_err());
     }
     assert_eq!(notes(&scene.path), [(9, "theirs".into())]);
     assert_eq!(names(&scene.path).iter().filter(|n| n.contains("salvage")).count(), 1);
@@ -154,7 +154,7 @@ async fn a_foreign_file_is_refused_and_ours_is_kept() {
 }
 
 async fn write(replica: &Replica, key: i64) -> dual_database::Result<()> {
-    let work = move |content: &Content<'_>| content.change(id(key), &note("b"), now());
+    let work = move |content: &Content<'_>| content.change(&id(key), &note("b"), now());
     replica.write("test", Durability::Normal, work).await
 }
 
@@ -176,7 +176,7 @@ async fn two_processes_survive_the_loss_of_their_file_together() {
     scene.insert(9, "z").await;
     let keys: Vec<i64> = notes(&scene.path).into_iter().map(|(key, _)| key).collect();
     assert!(keys.starts_with(&[1, 2, 3, 4]) && keys.contains(&9), "{keys:?}");
-    assert_eq!(other.read("test", |content| content.row(id(9))).await.unwrap().unwrap().seq, {
+    assert_eq!(other.read("test", |content| content.row(&id(9))).await.unwrap().unwrap().seq, {
         scene.row(9).await.unwrap().seq
     });
 }
@@ -195,7 +195,7 @@ async fn a_script_that_opens_and_closes_it_all_the_time_loses_nothing() {
     for key in 0..300 {
         let change = note("a");
         let write = scene.replica.write("test", Durability::Full, move |content| {
-            content.change(id(key), &change, now())
+            content.change(&id(key), &change, now())
         });
         write.await.unwrap();
     }
@@ -247,7 +247,7 @@ async fn a_full_disk_fails_the_group_and_nothing_else() {
     let mut full = None;
     for key in 0..200 {
         let change = note(&"x".repeat(2_000));
-        let work = move |content: &Content<'_>| content.change(id(key), &change, now());
+        let work = move |content: &Content<'_>| content.change(&id(key), &change, now());
         if let Err(error) = scene.replica.write("test", Durability::Normal, work).await {
             full = Some((key, error));
             break;
@@ -273,7 +273,7 @@ async fn closing_does_not_wait_for_what_is_running() {
     let long =
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
     let write = replica.write("test", Durability::Normal, move |content| {
-        content.change(id(1), &note("a"), now())?;
+        content.change(&id(1), &note("a"), now())?;
         let run = content.connection().query_row(long, [], |row| row.get::<_, i64>(0));
         run.map_err(|cause| dual_database::store::sqlite::failed("test", cause))
     });

@@ -63,7 +63,7 @@ fn run(content: &Content<'_>, rows: &mut BTreeMap<i64, Tracked>, step: &Step) ->
                 let replaces = seen.map_or(Stamp::ZERO, |row| row.replaces(change));
                 let stamp = at(*ms, 5).max(replaces.next(Writer::new(5).unwrap()));
                 let row = Tracked::changed(seen, change, stamp, Stamp::ZERO, &defaults());
-                content.change(id(*key), change, stamp)?;
+                content.change(&id(*key), change, stamp)?;
                 rows.insert(*key, row);
             }
         }
@@ -75,7 +75,7 @@ fn run(content: &Content<'_>, rows: &mut BTreeMap<i64, Tracked>, step: &Step) ->
                 None => format!("DELETE FROM visits WHERE visit_id = {key}"),
             };
             content.connection().execute_batch(&sql).unwrap();
-            if let Some(row) = content.row(id(*key))? {
+            if let Some(row) = content.row(&id(*key))? {
                 rows.insert(*key, row.tracked);
             }
         }
@@ -89,13 +89,13 @@ fn run(content: &Content<'_>, rows: &mut BTreeMap<i64, Tracked>, step: &Step) ->
                 &defaults(),
             );
             let absorbed = Tracked::absorb(rows.get(key), &there, *intact, &defaults());
-            let before = content.row(id(*key))?;
+            let before = content.row(&id(*key))?;
             let seq = before.as_ref().map(|row| row.seq);
-            content.take(id(*key), before.as_ref(), Some(&there), &absorbed, None)?;
+            content.take(&id(*key), before.as_ref(), Some(&there), &absorbed, None)?;
             if absorbed.changed || absorbed.other_is_behind {
                 rows.insert(*key, absorbed.row);
             }
-            let after = content.row(id(*key))?.unwrap().seq;
+            let after = content.row(&id(*key))?.unwrap().seq;
             let waited = seq.unwrap_or(0) > content.node()?.pushed;
             assert!(after == seq.unwrap_or(0) || (absorbed.other_is_behind && !waited));
         }
@@ -103,8 +103,8 @@ fn run(content: &Content<'_>, rows: &mut BTreeMap<i64, Tracked>, step: &Step) ->
             for (id, row) in content.pending(0, true)?.rows {
                 let mut tracked = row.tracked.clone();
                 tracked.acknowledge(&row.tracked.version);
-                content.set_tracked(id, &tracked)?;
-                rows.insert(id.key, tracked);
+                content.set_tracked(&id, &tracked)?;
+                rows.insert(id.key.number().unwrap(), tracked);
             }
             let mut node = content.node()?;
             node.pushed = node.seq;
@@ -130,7 +130,7 @@ fn the_file_follows_the_rules() {
             for step in &steps {
                 run(content, &mut rows, step)?;
                 for (key, tracked) in &rows {
-                    let mut found = content.row(id(*key))?.unwrap().tracked;
+                    let mut found = content.row(&id(*key))?.unwrap().tracked;
                     let mut wanted = tracked.clone();
                     wanted.bases.columns.resize(4, None);
                     found.bases.columns.resize(4, None);

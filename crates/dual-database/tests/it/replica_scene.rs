@@ -53,7 +53,7 @@ impl Scene {
     }
 
     pub async fn row(&self, key: i64) -> Option<LocalRow> {
-        self.replica.read("test", move |content| content.row(id(key))).await.unwrap()
+        self.replica.read("test", move |content| content.row(&id(key))).await.unwrap()
     }
 
     pub async fn note(&self, key: i64) -> Option<String> {
@@ -67,7 +67,7 @@ impl Scene {
     pub async fn insert(&self, key: i64, text: &str) {
         let change = note(text);
         let stamp = now();
-        self.go(move |content| content.change(id(key), &change, stamp)).await;
+        self.go(move |content| content.change(&id(key), &change, stamp)).await;
     }
 
     pub fn outside(&self, sql: &str) {
@@ -97,7 +97,7 @@ pub fn outside(path: &std::path::Path, sql: &str) {
 }
 
 pub fn id(key: i64) -> RowId {
-    RowId { table: 0, key }
+    RowId::new(0, key)
 }
 
 pub fn now() -> Stamp {
@@ -130,10 +130,10 @@ pub fn foreign(key_note: &str, stamp: Stamp) -> Version {
 
 /// Takes what PostgreSQL has, as a pull does.
 pub fn pull(content: &Content<'_>, key: i64, there: &Version, surrogate: i64) -> Result<Taken> {
-    let before = content.row(id(key))?;
+    let before = content.row(&id(key))?;
     let tracked = before.as_ref().map(|row| &row.tracked);
     let absorbed = Tracked::absorb(tracked, there, true, &defaults());
-    content.take(id(key), before.as_ref(), Some(there), &absorbed, Some(surrogate))
+    content.take(&id(key), before.as_ref(), Some(there), &absorbed, Some(surrogate))
 }
 
 /// Python, with `path` and `other` given.
@@ -177,7 +177,7 @@ pub async fn settle(scene: &Scene) {
             for (id, row) in content.pending(0, true)?.rows {
                 let mut tracked = row.tracked.clone();
                 tracked.acknowledge(&row.tracked.version);
-                content.set_tracked(id, &tracked)?;
+                content.set_tracked(&id, &tracked)?;
             }
             let mut node = content.node()?;
             node.pushed = node.seq;

@@ -15,6 +15,7 @@ mod copy;
 mod environment;
 mod failure;
 mod handshake;
+mod key;
 mod keyword;
 mod mask;
 mod parameter;

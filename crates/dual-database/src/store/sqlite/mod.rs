@@ -19,6 +19,8 @@ mod file;
 #[forbid(unsafe_code)]
 mod functions;
 #[forbid(unsafe_code)]
+mod key;
+#[forbid(unsafe_code)]
 pub mod replica;
 #[forbid(unsafe_code)]
 mod thread;
@@ -31,4 +33,5 @@ pub use failure::failed;
 pub(crate) use failure::kind_of;
 pub use file::{File, SCHEMA, attach, make, remove_if_empty};
 pub(crate) use functions::define_functions;
+pub(crate) use key::stored;
 pub use thread::Owner;

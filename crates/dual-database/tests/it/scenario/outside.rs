@@ -104,7 +104,7 @@ async fn a_row_that_the_other_side_refuses_is_set_aside_and_released() {
     until(|| async { db.quarantine().await.unwrap().len() == 1 }).await;
     until(|| async { place.psql("SELECT count(*) FROM users WHERE user_id = 51") == "1" }).await;
     let row = &db.quarantine().await.unwrap()[0];
-    assert_eq!((&*row.table, row.key), ("users", Some(50)));
+    assert_eq!((&*row.table, row.key.clone()), ("users", Some(50.into())));
     let found = db.verify().await.unwrap();
     assert!(!found.equal && !found.tables[0].differs(), "{found:?}");
     assert_eq!(found.tables[0].quarantined, 1);

@@ -198,7 +198,7 @@ async fn a_row_whose_key_is_no_whole_number_is_listed_and_hinders_nobody() {
         .sqlite("db.execute(\"INSERT INTO users (user_id, first_name) VALUES (2, 'со стороны')\")");
     until(|| async { place.psql("SELECT count(*) FROM users") == "2" }).await;
     let listed = db.quarantine().await.unwrap();
-    assert_eq!(listed.iter().map(|row| row.key).collect::<Vec<_>>(), [None], "{listed:?}");
+    assert_eq!(listed.iter().map(|row| row.key.clone()).collect::<Vec<_>>(), [None], "{listed:?}");
     assert!(listed[0].reason.contains("no whole number"), "{listed:?}");
     assert_eq!(db.status().await.unwrap().quarantined, Some(1));
     let verified = db.verify().await.unwrap();

@@ -13,7 +13,7 @@ use super::standing::Standing;
 use super::statements::{Needs, Statement, schema_locked};
 use crate::protocol::reconcile::Loose;
 use crate::protocol::{Drift, Snapshot};
-use crate::schema::Table;
+use crate::schema::{Key, Table};
 use crate::stamp::Stamp;
 use crate::store::postgres::{Parameter, Session};
 use crate::{Error, Kind, Result, Store};
@@ -25,7 +25,7 @@ pub(in crate::store::postgres) const SCHEMA_LOCK: i64 = 0x6475_616c_0001;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The key.
-    pub key: i64,
+    pub key: Key,
     /// Whether the row lives.
     pub live: bool,
     /// The stamp of its birth or death.
@@ -142,7 +142,7 @@ pub async fn loose(session: &Session, layout: &Layout) -> Result<Loose> {
 ///
 /// # Errors
 /// As for [`Session::batch`].
-pub async fn mend(session: &Session, layout: &Layout, keys: &[i64]) -> Result<Loose> {
+pub async fn mend(session: &Session, layout: &Layout, keys: &[Key]) -> Result<Loose> {
     // Of a row that is not there the sidecar row is all that can be locked. Who is inserting it just
     // now is waited for in a statement of its own, so that the next ones see what he has left.
     let operation = "note what came past the triggers";
@@ -161,7 +161,7 @@ pub async fn mend_all(session: &Session, layout: &Layout) -> Result<Loose> {
     mend_in(session, layout, None).await
 }
 
-async fn mend_in(session: &Session, layout: &Layout, keys: Option<&[i64]>) -> Result<Loose> {
+async fn mend_in(session: &Session, layout: &Layout, keys: Option<&[Key]>) -> Result<Loose> {
     let operation = "note what came past the triggers";
     let of_keys = [(&keys as &(dyn ToSql + Sync), Type::INT8_ARRAY)];
     let parameters: &[Parameter<'_>] = if keys.is_some() { &of_keys } else { &[] };
@@ -396,7 +396,7 @@ pub(in crate::store::postgres) fn entry_of(layout: &Layout, text: &str) -> Optio
         }
     });
     Some(Entry {
-        key: json.get("key")?.as_i64()?,
+        key: Key::from(json.get("key")?.as_i64()?),
         live: json.get("live")?.as_bool()?,
         stamp,
         columns: columns.collect::<Option<_>>()?,

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::layout::{Layout, next};
 use crate::Error;
 use crate::merge::Admission;
-use crate::schema::{Table, quoted_body};
+use crate::schema::{Key, Table, quoted_body};
 use crate::stamp::Stamp;
 use crate::store::postgres::sqlstate;
 use crate::value::{Value, timestamp_text};
@@ -14,7 +14,7 @@ use crate::value::{Value, timestamp_text};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The row's key.
-    pub key: i64,
+    pub key: Key,
     /// Whether it lives and since when, if the write has set that.
     pub life: Option<(bool, Stamp)>,
     /// The columns that it has set: position in [`Table::columns`], stamp and value.

@@ -9,7 +9,7 @@ use super::row::{column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::merge::{Conflict, RegisterId};
 use crate::protocol::{ConflictEntry, register_name};
-use crate::schema::RowId;
+use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
 use crate::store::postgres::Parameter;
 use crate::{Error, Result};
@@ -140,7 +140,7 @@ impl Primary<'_> {
         let noted: Vec<Noted> = entries
             .iter()
             .map(|entry| Noted {
-                id: entry.id,
+                id: entry.id.clone(),
                 conflict: entry.conflict,
                 winning: entry.winning.clone(),
                 losing: entry.losing.clone(),
@@ -172,7 +172,7 @@ impl Primary<'_> {
             let known = chunk.iter().filter_map(|one| Some((self.tables.get(one.id.table)?, one)));
             let known: Vec<(&RemoteTable, &Noted)> = known.collect();
             let relations: Vec<&str> = known.iter().map(|(table, _)| table.layout.name()).collect();
-            let keys: Vec<i64> = known.iter().map(|(_, one)| one.id.key).collect();
+            let keys: Vec<Key> = known.iter().map(|(_, one)| one.id.key.clone()).collect();
             let registers: Vec<&str> = known
                 .iter()
                 .map(|(table, one)| register_name(&table.table, one.conflict.register))

@@ -4,7 +4,7 @@ use tokio_postgres::types::Type;
 
 use super::row::{BY_KEY, column, unexpected};
 use super::{Primary, RemoteTable};
-use crate::schema::{Column, LogicalType, quoted};
+use crate::schema::{Column, Key, LogicalType, quoted};
 use crate::store::postgres::capture::is_utf8;
 use crate::store::postgres::{Parameter, both};
 use crate::value::{LONGEST, RangeDigest};
@@ -23,8 +23,8 @@ impl Primary<'_> {
     pub async fn range_digest(
         &self,
         table: usize,
-        after: Option<i64>,
-        upto: Option<i64>,
+        after: Option<&Key>,
+        upto: Option<&Key>,
     ) -> Result<RangeDigest> {
         let Some(remote) = self.tables.get(table) else {
             return Err(Error::new(Kind::Internal, OPERATION, "no such table"));
@@ -57,9 +57,9 @@ impl Primary<'_> {
     pub async fn column_digests(
         &self,
         table: usize,
-        after: Option<i64>,
-        upto: Option<i64>,
-    ) -> Result<Vec<(i64, Vec<[u8; 32]>)>> {
+        after: Option<&Key>,
+        upto: Option<&Key>,
+    ) -> Result<Vec<(Key, Vec<[u8; 32]>)>> {
         let Some(remote) = self.tables.get(table) else {
             return Err(Error::new(Kind::Internal, OPERATION, "no such table"));
         };
@@ -73,7 +73,7 @@ impl Primary<'_> {
         self.session.begin(OPERATION).await?;
         let answer = self.session.query(OPERATION, &sql, &parameters).await;
         self.leave(OPERATION).await;
-        let read = |row: &tokio_postgres::Row| -> Result<(i64, Vec<[u8; 32]>)> {
+        let read = |row: &tokio_postgres::Row| -> Result<(Key, Vec<[u8; 32]>)> {
             let digests: Vec<u8> = column(row, 1, OPERATION)?;
             let digests = digests.as_chunks().0.to_vec();
             Ok((column(row, 0, OPERATION)?, digests))
@@ -89,9 +89,9 @@ impl Primary<'_> {
     pub async fn key_after(
         &self,
         table: usize,
-        after: Option<i64>,
+        after: Option<&Key>,
         count: i64,
-    ) -> Result<Option<i64>> {
+    ) -> Result<Option<Key>> {
         let Some(remote) = self.tables.get(table) else {
             return Err(Error::new(Kind::Internal, OPERATION, "no such table"));
         };

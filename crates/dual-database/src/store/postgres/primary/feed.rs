@@ -6,7 +6,7 @@ use super::row::{BY_KEY, column, unexpected};
 use super::{Poll, Primary, RemoteRow, RemoteTable};
 use crate::Result;
 use crate::protocol::Snapshot;
-use crate::schema::RowId;
+use crate::schema::{Key, RowId};
 use crate::store::postgres::capture::Drift;
 use crate::store::postgres::{Parameter, both, every};
 use crate::value::PORTION;
@@ -82,7 +82,8 @@ impl Primary<'_> {
     ) -> Result<Vec<RemoteRow>> {
         let Some(table) = self.tables.get(at) else { return Ok(Vec::new()) };
         let (xmax, open) = (number(cursor.xmax()), in_progress(cursor));
-        let keys: Vec<i64> = also.iter().filter(|id| id.table == at).map(|id| id.key).collect();
+        let keys: Vec<Key> =
+            also.iter().filter(|id| id.table == at).map(|id| id.key.clone()).collect();
         let mut sql = format!("{} WHERE s.txid >= $1 OR s.txid = ANY ($2)", table.select());
         let mut parameters: Vec<Parameter<'_>> =
             vec![(&xmax, Type::INT8), (&open, Type::INT8_ARRAY)];

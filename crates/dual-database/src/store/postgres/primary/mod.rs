@@ -32,7 +32,7 @@ use super::Session;
 use super::capture::{Drift, Layout};
 use crate::merge::{Conflict, Defaults, Version};
 use crate::protocol::{Epoch, Snapshot};
-use crate::schema::{RowId, Table};
+use crate::schema::{Key, RowId, Table};
 use crate::stamp::Stamp;
 
 pub(crate) use digest::digest_of;
@@ -131,7 +131,7 @@ pub struct Range {
     /// The sidecar's rows in key order.
     pub rows: Vec<RemoteRow>,
     /// The key with which it ends; `None`: with the table.
-    pub end: Option<i64>,
+    pub end: Option<Key>,
 }
 
 /// What one pushed batch did.
@@ -185,7 +185,7 @@ pub struct Written {
 }
 
 /// Why a library's write changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// Something at or above the proposal is there.
     Stale {

@@ -7,6 +7,7 @@ use tokio_postgres::types::Type;
 use super::row::{column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::Result;
+use crate::schema::Key;
 use crate::stamp::Stamp;
 use crate::store::postgres::Parameter;
 
@@ -17,10 +18,10 @@ const CHUNK: usize = 5_000;
 const RANGE: i64 = 50_000;
 
 /// Where a purge goes on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PurgeMark {
     table: usize,
-    after: Option<i64>,
+    after: Option<Key>,
 }
 
 impl Primary<'_> {
@@ -81,7 +82,7 @@ impl Primary<'_> {
         let begun = Instant::now();
         let (mut purged, mut mark) = (0, from);
         while let Some(table) = self.tables.get(mark.table) {
-            let (gone, after) = self.purge_part(table, horizon, mark.after).await?;
+            let (gone, after) = self.purge_part(table, horizon, mark.after.as_ref()).await?;
             purged += gone;
             mark = match after {
                 Some(_) => PurgeMark { after, ..mark },
@@ -99,8 +100,8 @@ impl Primary<'_> {
         &self,
         table: &RemoteTable,
         horizon: Stamp,
-        after: Option<i64>,
-    ) -> Result<(u64, Option<i64>)> {
+        after: Option<&Key>,
+    ) -> Result<(u64, Option<Key>)> {
         let operation = "purge tombstones in PostgreSQL";
         let sidecar = &table.layout.sidecar;
         let horizon = horizon.raw();
@@ -114,9 +115,9 @@ impl Primary<'_> {
         let parameters: [Parameter<'_>; 2] = [(&horizon, Type::INT8), (&after, Type::INT8)];
         let rows = self.session.ask(operation, &sql, &parameters).await?;
         let row = rows.first().ok_or_else(|| unexpected(operation))?;
-        let (last, count): (Option<i64>, i64) =
+        let (last, count): (Option<Key>, i64) =
             (column(row, 0, operation)?, column(row, 1, operation)?);
-        let keys: Option<Vec<i64>> = column(row, 2, operation)?;
+        let keys: Option<Vec<Key>> = column(row, 2, operation)?;
         let after = last.filter(|_| count >= RANGE);
         let mut gone = 0;
         for keys in keys.unwrap_or_default().chunks(CHUNK) {
@@ -130,7 +131,7 @@ impl Primary<'_> {
         sidecar: &str,
         condition: &str,
         horizon: i64,
-        keys: Vec<i64>,
+        keys: Vec<Key>,
     ) -> Result<u64> {
         let operation = "purge tombstones in PostgreSQL";
         let sql = format!(

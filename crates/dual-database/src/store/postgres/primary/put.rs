@@ -22,7 +22,7 @@ impl Primary<'_> {
     /// As [`Primary::write`], of one row.
     pub(super) async fn put(
         &self,
-        id: RowId,
+        id: &RowId,
         change: &Change,
         proposal: Stamp,
     ) -> Result<Result<Written, Refused>> {

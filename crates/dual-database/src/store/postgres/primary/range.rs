@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 use super::feed::locked;
 use super::row::{BY_KEY, COLUMNS, column};
 use super::{Primary, Range, RemoteRow};
+use crate::schema::Key;
 use crate::store::postgres::{Parameter, both};
 use crate::value::PORTION;
 use crate::{Error, Kind, Result};
@@ -17,7 +18,7 @@ impl Primary<'_> {
     ///
     /// # Errors
     /// As for [`Primary::poll`]; internal if there is no such table.
-    pub async fn range(&self, table: usize, after: Option<i64>, limit: usize) -> Result<Range> {
+    pub async fn range(&self, table: usize, after: Option<&Key>, limit: usize) -> Result<Range> {
         let Some(remote) = self.tables.get(table) else {
             return Err(Error::new(Kind::Internal, OPERATION, "no such table"));
         };
@@ -27,22 +28,18 @@ impl Primary<'_> {
             locked(std::slice::from_ref(remote))
         );
         // How far it goes is found without reading the texts.
+        let above = if after.is_some() { "s.key > $2" } else { "true" };
         let (bytes, joined) = (remote.layout.bytes("u"), remote.joined());
         let sql = format!(
             "SELECT {}, p.upto {joined} JOIN (SELECT s.key, {bytes} AS own, \
                (sum({bytes}) OVER (ORDER BY s.key ROWS UNBOUNDED PRECEDING))::bigint AS upto \
-               {joined} WHERE s.key >= $1 ORDER BY s.key LIMIT $2) AS p ON p.key = s.key \
+               {joined} WHERE {above} ORDER BY s.key LIMIT $1) AS p ON p.key = s.key \
              WHERE p.upto - p.own < {PORTION} ORDER BY p.key",
             remote.select_list(),
         );
-        // Above the highest key there is nothing.
-        let (from, limit) = match after.map(|key| key.checked_add(1)) {
-            None => (i64::MIN, limit),
-            Some(Some(from)) => (from, limit),
-            Some(None) => (i64::MAX, 0),
-        };
         let most = i64::try_from(limit).unwrap_or(i64::MAX);
-        let parameters: [Parameter<'_>; 2] = [(&from, Type::INT8), (&most, Type::INT8)];
+        let mut parameters: Vec<Parameter<'_>> = vec![(&most, Type::INT8)];
+        parameters.extend(after.map(|after| -> Parameter<'_> { (after, Type::INT8) }));
         let outcome = Box::pin(both(
             both(self.session.begin_snapshot(OPERATION), self.session.batch(OPERATION, &prologue)),
             both(self.header_in(), self.session.query(OPERATION, &sql, &parameters)),
@@ -54,7 +51,7 @@ impl Primary<'_> {
         let is_full = found.len() >= limit || usize::try_from(bytes).is_ok_and(|n| n >= PORTION);
         let rows = found.into_iter().map(|row| remote.decode(table, &row, OPERATION));
         let rows: Vec<RemoteRow> = rows.collect::<Result<_>>()?;
-        let end = rows.last().map(|row| row.id.key).filter(|_| is_full);
+        let end = rows.last().map(|row| row.id.key.clone()).filter(|_| is_full);
         Ok(Range { header, rows, end })
     }
 }

@@ -22,7 +22,7 @@ impl Primary<'_> {
     ///
     /// # Errors
     /// As for [`crate::store::postgres::Session::query`].
-    pub async fn row(&self, id: RowId) -> Result<Option<RemoteRow>> {
+    pub async fn row(&self, id: &RowId) -> Result<Option<RemoteRow>> {
         let remote = self.table(id.table)?;
         let sql = format!("SELECT {}($1, $2)", remote.layout.function("get"));
         let patience = self.session.patience();

@@ -5,7 +5,7 @@ use tokio_postgres::types::FromSqlOwned;
 
 use super::{RemoteRow, RemoteTable};
 use crate::merge::{Register, Version};
-use crate::schema::RowId;
+use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
 use crate::value::{LogicalType, Value, parse_postgres_text};
 use crate::{Error, Kind, Result, Store};
@@ -26,7 +26,7 @@ pub(super) type Text = Option<String>;
 #[derive(Clone, Debug)]
 pub(super) struct Parts {
     /// The key.
-    pub key: i64,
+    pub key: Key,
     /// Whether the sidecar says that it lives.
     pub live: bool,
     /// The stamp of its birth or death.
@@ -106,7 +106,7 @@ impl RemoteTable {
     /// Internal if the server answers in another form.
     pub(super) fn decode_texts(
         &self,
-        id: RowId,
+        id: &RowId,
         texts: &[Text],
         operation: &'static str,
     ) -> Result<RemoteRow> {
@@ -115,7 +115,7 @@ impl RemoteTable {
         let number = |at| text(at).and_then(|text| text.parse::<i64>().ok());
         let needed = |at| number(at).ok_or_else(|| unexpected(operation));
         let parts = Parts {
-            key: id.key,
+            key: id.key.clone(),
             live: text(0) == Some("true"),
             stamp: needed(1)?,
             txid: needed(2)?,
@@ -140,24 +140,26 @@ impl RemoteTable {
         parts: Parts,
         operation: &'static str,
     ) -> Result<RemoteRow> {
-        let id = RowId { table, key: parts.key };
+        let id = RowId::new(table, &parts.key);
         let stamp = |raw| {
-            Stamp::from_raw(raw).ok_or_else(|| no_stamp(operation, &self.layout.sidecar, parts.key))
+            Stamp::from_raw(raw)
+                .ok_or_else(|| no_stamp(operation, &self.layout.sidecar, &parts.key))
         };
         let txid = u64::try_from(parts.txid).map_err(|_| unexpected(operation))?;
         let live = Register { stamp: stamp(parts.stamp)?, value: parts.live };
         // The sidecar has it as a row of which nothing is known.
         let is_noted = parts.live && live.stamp == Stamp::ZERO;
         let is_loose = (parts.live && !is_noted) != parts.present;
-        let bare = |version| {
-            let (surrogate, unreadable) = (None, None);
-            Ok(RemoteRow { id, surrogate, version, txid, unreadable, is_loose })
+        let bare = match parts.live || parts.present && parts.as_it_stands {
+            false => Some(Version { live, columns: Vec::new() }.stored(&self.defaults)),
+            true if !parts.present || (is_noted && !parts.as_it_stands) => {
+                Some(Version::absent(self.defaults.len()))
+            }
+            true => None,
         };
-        if !(parts.live || parts.present && parts.as_it_stands) {
-            return bare(Version { live, columns: Vec::new() }.stored(&self.defaults));
-        }
-        if !parts.present || (is_noted && !parts.as_it_stands) {
-            return bare(Version::absent(self.defaults.len()));
+        if let Some(version) = bare {
+            let (surrogate, unreadable) = (None, None);
+            return Ok(RemoteRow { id, surrogate, version, txid, unreadable, is_loose });
         }
         // One that was loaded over what the sidecar has as dead lives, whatever that says.
         let live = Register { value: true, stamp: live.stamp.max(Stamp::ADOPTED_POSTGRES) };
@@ -193,7 +195,7 @@ pub(super) fn column<T: FromSqlOwned>(
 }
 
 /// The sidecar holds what no writer of ours has put there.
-fn no_stamp(operation: &'static str, sidecar: &str, key: i64) -> Error {
+fn no_stamp(operation: &'static str, sidecar: &str, key: &Key) -> Error {
     let message = format!("what {sidecar} has of the key {key} is no stamp");
     Error::new(Kind::Schema(Store::Postgres), operation, message)
         .with_hint("somebody has written it: `dual repair --stamps` sets it back")

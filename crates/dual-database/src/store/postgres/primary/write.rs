@@ -48,7 +48,7 @@ impl Primary<'_> {
         reads: &[(RowId, Option<Version>)],
     ) -> Result<Result<Written, Refused>> {
         match (changes, reads) {
-            ([(id, change)], []) => self.put(*id, change, proposal).await,
+            ([(id, change)], []) => self.put(id, change, proposal).await,
             _ => self.write_several(changes, proposal, reads).await,
         }
     }
@@ -95,7 +95,7 @@ impl Primary<'_> {
                     column(row, 2, OPERATION)?,
                     values.unwrap_or_default(),
                 )?;
-                written.insert(row.row.id, row);
+                written.insert(row.row.id.clone(), row);
             }
         }
         let rows: Option<Vec<WrittenRow>> =
@@ -139,20 +139,20 @@ impl Primary<'_> {
         reads: &[(RowId, Option<Version>)],
     ) -> Result<Vec<Step>> {
         let mut once = BTreeSet::new();
-        if let Some((twice, _)) = changes.iter().find(|(id, _)| !once.insert(*id)) {
+        if let Some((twice, _)) = changes.iter().find(|(id, _)| !once.insert(id.clone())) {
             let error = Error::new(Kind::InvalidData, OPERATION, "the row is changed twice");
-            return Err(error.about(self.name(*twice)));
+            return Err(error.about(self.name(twice)));
         }
         let mut checks: BTreeMap<usize, Vec<serde_json::Value>> = BTreeMap::new();
         for (id, version) in reads {
-            let expected = self.expected(*id, version.as_ref())?;
+            let expected = self.expected(id, version.as_ref())?;
             checks.entry(id.table).or_default().push(expected);
         }
         let (mut deletes, mut others) = (BTreeMap::new(), BTreeMap::new());
         for (id, change) in changes {
             let group = if *change == Change::Delete { &mut deletes } else { &mut others };
             let marks: &mut Vec<serde_json::Value> = group.entry(id.table).or_default();
-            marks.push(self.mark(*id, change, proposal)?);
+            marks.push(self.mark(id, change, proposal)?);
         }
         let concerned: BTreeSet<usize> =
             checks.keys().chain(deletes.keys()).chain(others.keys()).copied().collect();
@@ -192,7 +192,7 @@ impl Primary<'_> {
     }
 
     /// The stamps that a row that was read has to have still; null if it was not there.
-    fn expected(&self, id: RowId, version: Option<&Version>) -> Result<serde_json::Value> {
+    fn expected(&self, id: &RowId, version: Option<&Version>) -> Result<serde_json::Value> {
         let columns = self.table(id.table)?.defaults.len();
         let stamps = version.filter(|version| version.live.value).map(|version| {
             let own = (0..columns).map(|column| version.stamp_of(column).raw());
@@ -201,7 +201,7 @@ impl Primary<'_> {
         Ok(serde_json::json!({ "key": id.key, "stamps": stamps }))
     }
 
-    fn mark(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<serde_json::Value> {
+    fn mark(&self, id: &RowId, change: &Change, stamp: Stamp) -> Result<serde_json::Value> {
         let table = &self.table(id.table)?.table;
         let set = |column: usize, value: &Value| {
             let wrong = || Error::new(Kind::Internal, OPERATION, "there is no such column");
@@ -222,7 +222,7 @@ impl Primary<'_> {
             }
             Change::Delete => (Some((false, stamp)), Vec::new()),
         };
-        Ok(Mark { key: id.key, life, columns }.json(table))
+        Ok(Mark { key: id.key.clone(), life, columns }.json(table))
     }
 
     /// A row of the answer: its sidecar row before and after, and its values, none of a row that
@@ -270,8 +270,9 @@ impl Primary<'_> {
         };
         self.tables.iter().enumerate().find_map(|(table, remote)| {
             let begins = format!("row {what} in {}, key ", remote.table.name());
-            let key = error.message().strip_prefix(&begins)?.split(' ').next()?.parse().ok()?;
-            Some(refused(RowId { table, key }))
+            let key =
+                error.message().strip_prefix(&begins)?.split(' ').next()?.parse::<i64>().ok()?;
+            Some(refused(RowId::new(table, key)))
         })
     }
 
@@ -281,7 +282,7 @@ impl Primary<'_> {
             .ok_or_else(|| Error::new(Kind::Internal, OPERATION, "there is no such table"))
     }
 
-    fn name(&self, id: RowId) -> String {
+    fn name(&self, id: &RowId) -> String {
         let name = self.tables.get(id.table).map_or("?", |remote| remote.table.name());
         format!("{name}, key {}", id.key)
     }

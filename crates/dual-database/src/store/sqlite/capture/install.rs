@@ -8,9 +8,10 @@ use super::ddl::{COMMON, FORMAT, OF_THE_FILE, made_beside};
 use super::layout::{Layout, Unique};
 use crate::protocol::Drift;
 use crate::protocol::reconcile::Loose;
-use crate::schema::{Column, Role, Table};
+use crate::schema::{Column, Key, Role, Table};
 use crate::stamp::Writer;
 use crate::store::sqlite::failed;
+use crate::store::sqlite::key::{least, most};
 use crate::{Error, Kind, Result, Store};
 
 /// Puts capture beside the table, or brings it up to date, and notes what came past triggers that
@@ -58,7 +59,7 @@ pub fn install(connection: &Connection, layout: &Layout, writer: Writer) -> Resu
 ///
 /// # Errors
 /// Those of [`failed`].
-pub fn mend(connection: &Connection, layout: &Layout, key: Option<i64>) -> Result<Loose> {
+pub fn mend(connection: &Connection, layout: &Layout, key: Option<&Key>) -> Result<Loose> {
     let wrap = |cause| failed("note what came past the triggers", cause);
     let statements = layout.mend(key.is_some());
     let run = |sql: &str| {
@@ -79,11 +80,16 @@ pub fn mend(connection: &Connection, layout: &Layout, key: Option<i64>) -> Resul
 ///
 /// # Errors
 /// Those of [`failed`].
-pub fn loose(connection: &Connection, layout: &Layout, after: i64, upto: i64) -> Result<Loose> {
+pub fn loose(
+    connection: &Connection,
+    layout: &Layout,
+    after: Option<&Key>,
+    upto: Option<&Key>,
+) -> Result<Loose> {
     connection
         .prepare_cached(&layout.loose())
         .and_then(|mut look| {
-            look.query_row([after, upto], |row| {
+            look.query_row([least(after), most(upto)], |row| {
                 let count = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
                 Ok(Loose { loaded: count(0)? + count(2)?, removed: count(1)? })
             })

@@ -1,11 +1,11 @@
 //! Reading the sidecar, and setting what a write of ours leaves in it. Everything in the
 //! caller's transaction.
 
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 
 use super::layout::Layout;
 use crate::merge::{Bases, Register};
-use crate::schema::Table;
+use crate::schema::{Key, Table};
 use crate::stamp::{Stamp, Writer};
 use crate::store::sqlite::{failed, from_sqlite};
 use crate::value::Value;
@@ -15,7 +15,7 @@ use crate::{Error, Kind, Result, Store};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The key.
-    pub key: i64,
+    pub key: Key,
     /// Whether the row lives.
     pub live: Register<bool>,
     /// The stamps of the data columns in their declared order.
@@ -109,7 +109,7 @@ pub fn prefer(connection: &Connection, layout: &Layout, here: bool) -> Result<()
 ///
 /// # Errors
 /// Those of [`failed`].
-pub fn entry(connection: &Connection, layout: &Layout, key: i64) -> Result<Option<Entry>> {
+pub fn entry(connection: &Connection, layout: &Layout, key: &Key) -> Result<Option<Entry>> {
     Ok(read(connection, layout, "key = ?1", key)?.pop())
 }
 
@@ -138,7 +138,7 @@ pub fn settle(
 ) -> Result<bool> {
     let operation = "set the stamps of a write";
     let wrap = |cause| failed(operation, cause);
-    let key = wanted.key;
+    let key = &wanted.key;
     let row = connection
         .prepare_cached(&layout.statements.values)
         .and_then(|mut look| {
@@ -154,7 +154,7 @@ pub fn settle(
             read.optional()
         })
         .map_err(wrap)?;
-    let captured = entry(connection, layout, key)?;
+    let captured = entry(connection, layout, &key)?;
     let mut settled = wanted.clone();
     let mut exact = row.is_some() == wanted.live.value;
     match (&captured, row) {
@@ -188,7 +188,6 @@ pub fn settle(
 /// Those of [`failed`].
 pub fn put(connection: &Connection, layout: &Layout, entry: &Entry) -> Result<()> {
     let mut numbers = vec![
-        Some(entry.key),
         Some(i64::from(entry.live.value)),
         Some(entry.live.stamp.raw()),
         Some(entry.seq),
@@ -200,12 +199,20 @@ pub fn put(connection: &Connection, layout: &Layout, entry: &Entry) -> Result<()
     }
     connection
         .prepare_cached(&layout.statements.put)
-        .and_then(|mut put| put.execute(params_from_iter(numbers)))
+        .and_then(|mut put| {
+            let numbers = numbers.iter().map(|number| number as &dyn ToSql);
+            put.execute(params_from_iter(std::iter::once(&entry.key as &dyn ToSql).chain(numbers)))
+        })
         .map(|_| ())
         .map_err(|cause| failed("write the sidecar", cause))
 }
 
-fn read(connection: &Connection, layout: &Layout, which: &str, value: i64) -> Result<Vec<Entry>> {
+fn read(
+    connection: &Connection,
+    layout: &Layout,
+    which: &str,
+    value: impl ToSql,
+) -> Result<Vec<Entry>> {
     let operation = "read the sidecar";
     let sql = format!("{} WHERE {which}", layout.statements.entries);
     let wrap = |cause| failed(operation, cause);
@@ -217,7 +224,7 @@ fn read(connection: &Connection, layout: &Layout, which: &str, value: i64) -> Re
         let optional = |at| number(at)?.map(|raw| stamp(raw, operation)).transpose();
         let needed = |at| optional(at)?.ok_or_else(|| damaged(operation));
         let mut entry = Entry {
-            key: integer(row, 0).map_err(wrap)?,
+            key: row.get(0).map_err(wrap)?,
             live: Register { value: integer(row, 1).map_err(wrap)? != 0, stamp: needed(2)? },
             columns: Vec::new(),
             bases: Bases { live: optional(4)?, columns: Vec::new() },

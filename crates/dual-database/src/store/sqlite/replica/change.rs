@@ -19,7 +19,7 @@ impl Content<'_> {
     /// # Errors
     /// Invalid data if the table refuses it, not found if it updates a row that is not there;
     /// else those of [`failed`].
-    pub fn change(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<()> {
+    pub fn change(&self, id: &RowId, change: &Change, stamp: Stamp) -> Result<()> {
         self.change_row(id, change, stamp).map_err(|error| error.about(self.name_of(id)))
     }
 
@@ -27,11 +27,11 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`] that are not about the row.
-    pub fn try_change(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<Taken> {
+    pub fn try_change(&self, id: &RowId, change: &Change, stamp: Stamp) -> Result<Taken> {
         self.attempt(id, || self.change_row(id, change, stamp))
     }
 
-    fn change_row(&self, id: RowId, change: &Change, stamp: Stamp) -> Result<()> {
+    fn change_row(&self, id: &RowId, change: &Change, stamp: Stamp) -> Result<()> {
         let operation = "write a row of the SQLite file";
         let before = self.captured(id)?;
         let seen = before.as_ref().map(|row| &row.tracked);
@@ -56,9 +56,9 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn set_tracked(&self, id: RowId, tracked: &Tracked) -> Result<()> {
+    pub fn set_tracked(&self, id: &RowId, tracked: &Tracked) -> Result<()> {
         let layout = &self.local(id.table)?.layout;
-        match entry(self.connection(), layout, id.key)? {
+        match entry(self.connection(), layout, &id.key)? {
             Some(found) => put(self.connection(), layout, &self.entry_of(id, tracked, found.seq)?),
             None => Ok(()),
         }
@@ -69,7 +69,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`] that are not about the row.
-    pub fn forget(&self, id: RowId) -> Result<Taken> {
+    pub fn forget(&self, id: &RowId) -> Result<Taken> {
         let operation = "forget a row of the SQLite file";
         let local = self.local(id.table)?;
         let gone = self.attempt(id, || limited(operation, || self.delete_row(operation, id)))?;
@@ -113,7 +113,7 @@ impl Content<'_> {
     /// leaves out (`RAISE(IGNORE)`) is refused: nothing of it was done, and nobody has said so.
     pub(super) fn write_row(
         &self,
-        id: RowId,
+        id: &RowId,
         before: Option<&LocalRow>,
         after: &Tracked,
         surrogate: Option<i64>,
@@ -125,7 +125,7 @@ impl Content<'_> {
     fn write_watched(
         &self,
         operation: &'static str,
-        id: RowId,
+        id: &RowId,
         before: Option<&LocalRow>,
         after: &Tracked,
         surrogate: Option<i64>,
@@ -158,7 +158,7 @@ impl Content<'_> {
         if inserted == 0 { Err(left_out(operation)) } else { Ok(()) }
     }
 
-    fn delete_row(&self, operation: &'static str, id: RowId) -> Result<()> {
+    fn delete_row(&self, operation: &'static str, id: &RowId) -> Result<()> {
         let deleted =
             self.execute(operation, &self.local(id.table)?.statements.delete, &[&id.key])?;
         if deleted == 0 && self.is_there(operation, id)? {
@@ -168,20 +168,20 @@ impl Content<'_> {
     }
 
     /// Whether the table has the row.
-    fn is_there(&self, operation: &'static str, id: RowId) -> Result<bool> {
+    fn is_there(&self, operation: &'static str, id: &RowId) -> Result<bool> {
         let layout = &self.local(id.table)?.layout;
         let sql =
             format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {} = ?1)", layout.target, layout.key);
         self.connection()
             .prepare_cached(&sql)
-            .and_then(|mut look| look.query_row([id.key], |row| row.get(0)))
+            .and_then(|mut look| look.query_row([&id.key], |row| row.get(0)))
             .map_err(|cause| failed(operation, cause))
     }
 
     /// Sets what differs; says whether the row is there.
     fn update_row(
         &self,
-        id: RowId,
+        id: &RowId,
         before: &LocalRow,
         after: &Tracked,
         surrogate: Option<i64>,
@@ -233,7 +233,7 @@ impl Content<'_> {
     }
 
     /// Puts the sidecar as the write wants it; says whether the row is as wanted.
-    pub(super) fn settle_row(&self, id: RowId, tracked: &Tracked, seq: i64) -> Result<bool> {
+    pub(super) fn settle_row(&self, id: &RowId, tracked: &Tracked, seq: i64) -> Result<bool> {
         let local = self.local(id.table)?;
         let wanted = self.entry_of(id, tracked, seq)?;
         let values = match tracked.version.live.value {
@@ -259,7 +259,7 @@ impl Content<'_> {
     }
 
     /// Whoever else has that surrogate gets a provisional one.
-    fn vacate(&self, id: RowId, number: i64) -> Result<()> {
+    fn vacate(&self, id: &RowId, number: i64) -> Result<()> {
         let local = self.local(id.table)?;
         let layout = &local.layout;
         let sql = format!(
@@ -269,7 +269,7 @@ impl Content<'_> {
         let taken: bool = self
             .connection()
             .prepare_cached(&sql)
-            .and_then(|mut look| look.query_row([number, id.key], |row| row.get(0)))
+            .and_then(|mut look| look.query_row((number, &id.key), |row| row.get(0)))
             .map_err(|cause| failed("number a row of the SQLite file", cause))?;
         if !taken {
             return Ok(());
@@ -282,18 +282,18 @@ impl Content<'_> {
         }
     }
 
-    fn values<'t>(&self, id: RowId, tracked: &'t Tracked) -> Result<Vec<&'t Value>> {
+    fn values<'t>(&self, id: &RowId, tracked: &'t Tracked) -> Result<Vec<&'t Value>> {
         let count = self.local(id.table)?.layout.registers.len();
         let columns = &tracked.version.columns;
         let value = |at: usize| columns.get(at).map_or(&Value::Null, |column| &column.value);
         Ok((0..count).map(value).collect())
     }
 
-    fn entry_of(&self, id: RowId, tracked: &Tracked, seq: i64) -> Result<Entry> {
+    fn entry_of(&self, id: &RowId, tracked: &Tracked, seq: i64) -> Result<Entry> {
         let count = self.local(id.table)?.layout.registers.len();
         let Tracked { version, bases } = tracked;
         Ok(Entry {
-            key: id.key,
+            key: id.key.clone(),
             live: version.live,
             columns: (0..count).map(|at| version.stamp_of(at)).collect(),
             bases: Bases {

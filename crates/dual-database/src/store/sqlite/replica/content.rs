@@ -54,7 +54,7 @@ impl<'c> Content<'c> {
     }
 
     /// The row in words, for errors.
-    pub(super) fn name_of(&self, id: RowId) -> String {
+    pub(super) fn name_of(&self, id: &RowId) -> String {
         self.tables.get(id.table).map_or_else(
             || format!("row {}", id.key),
             |local| {

@@ -7,7 +7,8 @@ use super::open::{hinder_nobody, refuse_taken_away, track};
 use super::{Content, LocalRow};
 use crate::Result;
 use crate::protocol::reconcile::Loose;
-use crate::schema::RowId;
+use crate::schema::{Key, RowId};
+use crate::store::sqlite::key::least;
 
 const OPERATION: &str = "look for rows that came past the triggers";
 
@@ -35,7 +36,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn loose(&self, table: usize, after: i64, upto: i64) -> Result<Loose> {
+    pub fn loose(&self, table: usize, after: Option<&Key>, upto: Option<&Key>) -> Result<Loose> {
         loose(self.connection(), &self.local(table)?.layout, after, upto)
     }
 
@@ -43,7 +44,12 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn key_after(&self, table: usize, after: i64, count: usize) -> Result<Option<i64>> {
+    pub fn key_after(
+        &self,
+        table: usize,
+        after: Option<&Key>,
+        count: usize,
+    ) -> Result<Option<Key>> {
         let local = self.local(table)?;
         let (sidecar, target, key) =
             (&local.layout.sidecar, &local.layout.target, &local.layout.key);
@@ -55,7 +61,7 @@ impl Content<'_> {
         );
         self.connection()
             .prepare_cached(&sql)
-            .and_then(|mut look| look.query_row([after, offset], |row| row.get(0)))
+            .and_then(|mut look| look.query_row((least(after), offset), |row| row.get(0)))
             .map_err(|cause| failed(OPERATION, cause))
     }
 
@@ -96,13 +102,13 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn captured(&self, id: RowId) -> Result<Option<LocalRow>> {
+    pub fn captured(&self, id: &RowId) -> Result<Option<LocalRow>> {
         let found = self.row(id)?;
         let is_known = found.as_ref().is_none_or(|row| !row.is_loose);
         if is_known {
             return Ok(found);
         }
-        mend(self.connection(), &self.local(id.table)?.layout, Some(id.key))?;
+        mend(self.connection(), &self.local(id.table)?.layout, Some(&id.key))?;
         self.row(id)
     }
 }

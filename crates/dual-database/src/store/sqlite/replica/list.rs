@@ -8,15 +8,15 @@ use super::super::{failed, from_sqlite, to_sqlite};
 use super::Content;
 use crate::Result;
 use crate::protocol::{After, Filter};
-use crate::schema::{Column, Role, Table, quoted};
-use crate::store::sqlite::REGISTER_DATE;
+use crate::schema::{Column, Key, Role, Table, quoted};
+use crate::store::sqlite::{REGISTER_DATE, stored};
 use crate::value::Value;
 
 /// A living row. A value that its column's type cannot hold reads as NULL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRow {
     /// Its key.
-    pub key: i64,
+    pub key: Key,
     /// Its number; negative while provisional.
     pub surrogate: Option<i64>,
     /// The data columns in their order.
@@ -72,10 +72,10 @@ fn rows(
     statement.filter(filter);
     if let Some(after) = after {
         let order = match after.order.is_null() {
-            true => unreadable_order(connection, &statement, after.key)?,
+            true => unreadable_order(connection, &statement, &after.key)?,
             false => Some(to_sqlite(&after.order)),
         };
-        statement.go_on(after.key, order);
+        statement.go_on(&after.key, order);
     }
     let column = |column: &Column| carried(&format!("u.{}", quoted(&column.name)), column.kind);
     let columns: Vec<String> = table.columns().iter().map(column).collect();
@@ -95,14 +95,14 @@ fn rows(
     let mut found = prepared.query(params_from_iter(&statement.values))?;
     let mut listed = Vec::new();
     while let Some(row) = found.next()? {
-        let mut record = ListedRow { key: 0, surrogate: None, values: Vec::new() };
+        let mut record = ListedRow { key: Key::from(0), surrogate: None, values: Vec::new() };
         for (at, column) in table.columns().iter().enumerate() {
             let value = from_sqlite(column.kind, row.get_ref(at)?).unwrap_or(Value::Null);
             match (column.role, value) {
-                (Role::Key, Value::Int(number)) => record.key = number,
+                (Role::Key, value) => record.key = Key::of(&[value]).unwrap_or(record.key),
                 (Role::Surrogate, Value::Int(number)) => record.surrogate = Some(number),
                 (Role::Data, value) => record.values.push(value),
-                (Role::Key | Role::Surrogate, _) => {}
+                (Role::Surrogate, _) => {}
             }
         }
         listed.push(record);
@@ -115,7 +115,7 @@ fn rows(
 fn unreadable_order(
     connection: &Connection,
     statement: &Statement<'_>,
-    key: i64,
+    key: &Key,
 ) -> rusqlite::Result<Option<Stored>> {
     let Some((order, column)) = statement.order.as_ref().zip(statement.table.column(REGISTER_DATE))
     else {
@@ -187,8 +187,8 @@ impl<'t> Statement<'t> {
     }
 
     /// Only what comes after the row of that key, which is ordered by `value`.
-    fn go_on(&mut self, key: i64, value: Option<Stored>) {
-        let key = self.bind(Stored::Integer(key));
+    fn go_on(&mut self, key: &Key, value: Option<Stored>) {
+        let key = self.bind(stored(key));
         let own = self.key.clone();
         let condition = match (self.order.clone(), value) {
             (None, _) => format!("{own} < {key}"),
@@ -231,7 +231,7 @@ mod tests {
         connection
     }
 
-    fn keys(filter: &Filter, after: Option<&After>, limit: u64) -> Vec<i64> {
+    fn keys(filter: &Filter, after: Option<&After>, limit: u64) -> Vec<Key> {
         let rows = rows(&file(), &users(), filter, after, limit).unwrap();
         rows.into_iter().map(|row| row.key).collect()
     }
@@ -245,8 +245,8 @@ mod tests {
                 let page =
                     rows(&file(), &users(), &Filter::default(), after.as_ref(), size).unwrap();
                 let Some(last) = page.last() else { break };
-                after = Some(After { order: last.values[6].clone(), key: last.key });
-                seen.extend(page.iter().map(|row| row.key));
+                after = Some(After { order: last.values[6].clone(), key: last.key.clone() });
+                seen.extend(page.iter().map(|row| row.key.clone()));
             }
             assert_eq!(seen, [4, 3, 1, 5, 2], "pages of {size}");
         }
@@ -261,7 +261,7 @@ mod tests {
         while let Some(row) =
             rows(&file, &users(), &Filter::default(), after.as_ref(), 1).unwrap().pop()
         {
-            after = Some(After { order: row.values[6].clone(), key: row.key });
+            after = Some(After { order: row.values[6].clone(), key: row.key.clone() });
             seen.push(row.key);
         }
         assert_eq!(seen, [7, 6, 4, 3, 1, 5, 2]);

@@ -49,7 +49,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn release(&self, id: RowId, refused_by: Side) -> Result<()> {
+    pub fn release(&self, id: &RowId, refused_by: Side) -> Result<()> {
         let sql = "DELETE FROM dual_quarantine WHERE name = ?1 AND key = ?2 AND refused_by = ?3";
         let name = self.local(id.table)?.table.name();
         if self.execute(OPERATION, sql, &[&name, &id.key, &side(refused_by)])? > 0 {
@@ -150,7 +150,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn aside(&self, id: RowId) -> Result<Vec<Quarantined>> {
+    pub fn aside(&self, id: &RowId) -> Result<Vec<Quarantined>> {
         let name = self.local(id.table)?.table.name();
         self.set_aside_rows("WHERE name = ?1 AND key = ?2", &[&name, &id.key])
     }

@@ -8,8 +8,9 @@ use super::super::{failed, from_sqlite};
 use super::{Content, LocalRow, LocalTable, Pending};
 use crate::Result;
 use crate::merge::{Bases, Register, Tracked, Version};
-use crate::schema::RowId;
+use crate::schema::{Key, RowId};
 use crate::stamp::{Stamp, Writer};
+use crate::store::sqlite::stored;
 use crate::value::{PORTION, Value};
 
 const OPERATION: &str = "read rows of the SQLite file";
@@ -23,11 +24,11 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn row(&self, id: RowId) -> Result<Option<LocalRow>> {
+    pub fn row(&self, id: &RowId) -> Result<Option<LocalRow>> {
         let wrap = |cause| failed(OPERATION, cause);
         let local = self.local(id.table)?;
         let mut look = self.connection().prepare_cached(&local.statements.row).map_err(wrap)?;
-        let mut found = look.query([id.key]).map_err(wrap)?;
+        let mut found = look.query([&id.key]).map_err(wrap)?;
         let Some(row) = found.next().map_err(wrap)? else { return Ok(None) };
         decode(local, row, true).map(|(_, row)| Some(row))
     }
@@ -41,15 +42,15 @@ impl Content<'_> {
     pub fn range(
         &self,
         table: usize,
-        after: Option<i64>,
-        upto: Option<i64>,
+        after: Option<&Key>,
+        upto: Option<&Key>,
         limit: usize,
-    ) -> Result<(Rows, Option<i64>)> {
+    ) -> Result<(Rows, Option<Key>)> {
         let mut which = Vec::new();
         let mut values = vec![Stored::Integer(i64::try_from(limit).unwrap_or(i64::MAX))];
         for (bound, comparison) in [(after, ">"), (upto, "<=")] {
             if let Some(bound) = bound {
-                values.push(Stored::Integer(bound));
+                values.push(stored(bound));
                 which.push(format!("s.key {comparison} ?{}", values.len()));
             }
         }
@@ -60,7 +61,7 @@ impl Content<'_> {
         let which = format!("{which} ORDER BY s.key LIMIT ?1");
         let rows = self.select_some(table, &which, &values, PORTION)?;
         let is_full = rows.len() >= limit || bytes(&rows) >= PORTION;
-        let end = rows.last().map(|(id, _)| id.key).filter(|_| is_full);
+        let end = rows.last().map(|(id, _)| id.key.clone()).filter(|_| is_full);
         Ok((rows, end))
     }
 
@@ -127,7 +128,7 @@ impl Content<'_> {
                           WHERE name = ?1 AND refused_by = 'postgres' AND retry <= ?2)";
             rows.extend(self.select(table, which, &[name, Stored::Integer(due)])?);
         }
-        rows.sort_by_key(|(id, row)| (row.seq, *id));
+        rows.sort_by(|(one, a), (other, b)| (a.seq, one).cmp(&(b.seq, other)));
         Ok(Pending { rows, upto: super::super::capture::state(self.connection())?.seq })
     }
 
@@ -183,7 +184,7 @@ fn waiting(local: &LocalTable) -> String {
 
 /// The row of [`super::statements::Statements::select`]. `as_it_stands`: of a row that was loaded past
 /// the triggers the table is believed, not the sidecar that has it as dead.
-fn decode(local: &LocalTable, row: &Row<'_>, as_it_stands: bool) -> Result<(i64, LocalRow)> {
+fn decode(local: &LocalTable, row: &Row<'_>, as_it_stands: bool) -> Result<(Key, LocalRow)> {
     let wrap = |cause| failed(OPERATION, cause);
     let number = |at: usize| row.get::<_, Option<i64>>(at).map_err(wrap);
     let stamped = |at| number(at)?.map(|raw| stamp(raw, OPERATION)).transpose();
@@ -195,7 +196,8 @@ fn decode(local: &LocalTable, row: &Row<'_>, as_it_stands: bool) -> Result<(i64,
     let mut columns = Vec::with_capacity(count);
     let data = 5 + 2 * count;
     let is_there = !row.get_ref(data).map_err(wrap)?.data_type().eq(&rusqlite::types::Type::Null);
-    let (key, seq, is_unknown) = (integer(0)?, integer(3)?.max(0), integer(3)? < 0);
+    let key = row.get(0).map_err(wrap)?;
+    let (seq, is_unknown) = (integer(3)?.max(0), integer(3)? < 0);
     // The sidecar has it as a row of which nothing is known, or the row was taken away since.
     let is_noted = live.value && live.stamp == Stamp::ZERO;
     let loaded = is_there && (is_noted || !live.value);

@@ -8,7 +8,7 @@ use super::super::failed;
 use super::place::Place;
 use super::{Content, LocalRow, Taken};
 use crate::merge::{Absorbed, Bases, Conflict, Defaults, RegisterId, Tracked, merge as merged};
-use crate::schema::RowId;
+use crate::schema::{Key, RowId};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "merge a salvaged SQLite file";
@@ -126,7 +126,7 @@ fn forget(theirs: &Content<'_>, settled: &[RowId]) -> rusqlite::Result<()> {
     for id in settled {
         if let Some(local) = theirs.tables().get(id.table) {
             let sql = format!("DELETE FROM {} WHERE key = ?1", local.layout.sidecar);
-            transaction.prepare_cached(&sql)?.execute([id.key])?;
+            transaction.prepare_cached(&sql)?.execute([&id.key])?;
         }
     }
     transaction.commit()
@@ -155,8 +155,8 @@ fn rows(
         report.found += keys.len() as u64;
         for key in keys {
             let id = RowId { table, key };
-            let outcome = match theirs.row(id) {
-                Ok(Some(row)) => take_over(ours, id, &row, pushed)?,
+            let outcome = match theirs.row(&id) {
+                Ok(Some(row)) => take_over(ours, &id, &row, pushed)?,
                 Ok(None) => Outcome::Known,
                 Err(_) => Outcome::Unreadable,
             };
@@ -176,7 +176,7 @@ fn rows(
 
 /// The keys that are wanted, from both ends up to where they can be read; and whether that is
 /// all of them.
-fn keys(source: &Connection, sidecar: &str, which: &str) -> (Vec<i64>, bool) {
+fn keys(source: &Connection, sidecar: &str, which: &str) -> (Vec<Key>, bool) {
     let mut keys = Vec::new();
     for order in ["ASC", "DESC"] {
         let sql = format!("SELECT key FROM {sidecar} WHERE {which} ORDER BY key {order}");
@@ -197,7 +197,7 @@ fn keys(source: &Connection, sidecar: &str, which: &str) -> (Vec<i64>, bool) {
     (keys, false)
 }
 
-fn take_over(ours: &Content<'_>, id: RowId, theirs: &LocalRow, pushed: i64) -> Result<Outcome> {
+fn take_over(ours: &Content<'_>, id: &RowId, theirs: &LocalRow, pushed: i64) -> Result<Outcome> {
     if theirs.unreadable.is_some() {
         // What cannot be carried to PostgreSQL cannot be carried here either.
         return Ok(Outcome::Unreadable);

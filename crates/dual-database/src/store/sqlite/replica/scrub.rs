@@ -3,16 +3,17 @@
 use super::super::failed;
 use super::Content;
 use crate::Result;
+use crate::schema::Key;
 
 const OPERATION: &str = "read the state of the SQLite file";
 
 /// Where the background verification of the file stands, and what the last full pass has found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scrub {
     /// The table that is looked at.
     pub table: usize,
     /// The key after which the next part begins.
-    pub after: Option<i64>,
+    pub after: Option<Key>,
     /// Parts that this pass has looked at.
     pub parts: i64,
     /// Rows that it has found to differ.
@@ -37,7 +38,7 @@ impl Scrub {
     pub fn after(
         self,
         table: usize,
-        upto: Option<i64>,
+        upto: Option<Key>,
         tables: usize,
         different: u64,
         now_ms: i64,

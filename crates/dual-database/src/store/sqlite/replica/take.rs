@@ -22,7 +22,7 @@ impl Content<'_> {
     /// Those of [`super::super::failed`] that are not about the row.
     pub fn take(
         &self,
-        id: RowId,
+        id: &RowId,
         before: Option<&LocalRow>,
         incoming: Option<&Version>,
         absorbed: &Absorbed,
@@ -49,7 +49,7 @@ impl Content<'_> {
 
     fn take_row(
         &self,
-        id: RowId,
+        id: &RowId,
         before: Option<&LocalRow>,
         absorbed: &Absorbed,
         surrogate: Option<i64>,
@@ -74,10 +74,10 @@ impl Content<'_> {
 
     /// Does it with a row of the table; if that refuses it, nothing of it was done, and the row is in
     /// quarantine.
-    pub(super) fn attempt(&self, id: RowId, work: impl FnOnce() -> Result<()>) -> Result<Taken> {
+    pub(super) fn attempt(&self, id: &RowId, work: impl FnOnce() -> Result<()>) -> Result<Taken> {
         let operation = "write a row of the SQLite file";
         self.execute(operation, "SAVEPOINT dual_attempt", &[])?;
-        match self.local(id.table)?.endless.attempt(operation, id.key, work) {
+        match self.local(id.table)?.endless.attempt(operation, &id.key, work) {
             Ok(()) => {
                 self.execute(operation, "RELEASE dual_attempt", &[])?;
                 Ok(Taken::Done)
@@ -93,10 +93,10 @@ impl Content<'_> {
     }
 
     /// The file's table does not take the row: it is set aside.
-    fn refuse(&self, id: RowId, error: &Error) -> Result<()> {
+    fn refuse(&self, id: &RowId, error: &Error) -> Result<()> {
         let now = crate::clock::now().as_millisecond();
         self.set_aside(&Quarantined {
-            id,
+            id: id.clone(),
             refused_by: Side::Sqlite,
             code: code_of(error).map_or_else(String::new, |code| code.to_string()),
             reason: error.message().to_owned(),
@@ -106,13 +106,13 @@ impl Content<'_> {
     }
 
     /// Whether the row is to be pushed as it is.
-    fn waits(&self, id: RowId, seq: i64) -> Result<bool> {
+    fn waits(&self, id: &RowId, seq: i64) -> Result<bool> {
         let sql = "SELECT ?3 > pushed OR EXISTS (SELECT 1 FROM dual_quarantine \
                    WHERE name = ?1 AND key = ?2 AND refused_by = 'postgres') FROM dual_node";
         let name = self.local(id.table)?.table.name();
         self.connection()
             .prepare_cached(sql)
-            .and_then(|mut look| look.query_row((name, id.key, seq), |row| row.get(0)))
+            .and_then(|mut look| look.query_row((name, &id.key, seq), |row| row.get(0)))
             .map_err(|cause| super::super::failed("read what is pending", cause))
     }
 }
@@ -120,7 +120,7 @@ impl Content<'_> {
 /// An entry for the conflict log, its images from the versions that the merge has seen, the one
 /// that stands first.
 pub(super) fn entry(
-    id: RowId,
+    id: &RowId,
     conflict: Conflict,
     images: &[&Version],
     noted_ms: i64,
@@ -130,7 +130,7 @@ pub(super) fn entry(
         image(version, conflict, conflict.loser).filter(|image| Some(image) != winning.as_ref())
     });
     ConflictEntry {
-        id,
+        id: id.clone(),
         conflict,
         winning: winning.flatten(),
         losing: losing.flatten(),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, ffi};
 
 use super::super::failure::cause_of;
+use crate::schema::Key;
 use crate::{Error, Kind};
 
 /// The steps between two looks, and as many looks as one row gets: a trigger that reads a million
@@ -59,7 +60,7 @@ pub(super) fn limited<T>(
 
 /// Rows of a table that were to be written and did not come to an end.
 #[derive(Debug, Default)]
-pub(super) struct Endless(Mutex<BTreeMap<i64, Instant>>);
+pub(super) struct Endless(Mutex<BTreeMap<Key, Instant>>);
 
 impl Endless {
     /// Writes a row, unless that is known to be in vain.
@@ -69,7 +70,7 @@ impl Endless {
     pub(super) fn attempt(
         &self,
         operation: &'static str,
-        key: i64,
+        key: &Key,
         write: impl FnOnce() -> crate::Result<()>,
     ) -> crate::Result<()> {
         let refuses = {
@@ -82,12 +83,12 @@ impl Endless {
         }
         write().inspect_err(|error| {
             if is_endless(error) {
-                self.rows().insert(key, Instant::now());
+                self.rows().insert(key.clone(), Instant::now());
             }
         })
     }
 
-    fn rows(&self) -> MutexGuard<'_, BTreeMap<i64, Instant>> {
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<Key, Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

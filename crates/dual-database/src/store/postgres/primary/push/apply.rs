@@ -12,7 +12,7 @@ use super::unique::{Unique, units};
 use super::{Job, LOCKED, OPERATION, is_locked};
 use crate::Result;
 use crate::merge::{Conflict, Register, RegisterId};
-use crate::schema::RowId;
+use crate::schema::{Key, RowId};
 use crate::stamp::{Writer, captured};
 use crate::store::postgres::capture::{Settled, settle};
 use crate::store::postgres::primary::conflicts::Noted;
@@ -156,7 +156,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         let (dying, others): (Vec<usize>, Vec<usize>) =
             which.iter().copied().partition(|at| job(at).is_some_and(Job::dies));
         let mut order: Vec<usize> = others;
-        order.sort_by_key(|at| job(at).map(|job| job.id));
+        order.sort_by_key(|at| job(at).map(|job| job.id.clone()));
         if backwards {
             order.reverse();
         }
@@ -272,17 +272,18 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                 continue;
             }
             let leaves = self.server.leaves_locked;
-            let (found, held) = self.primary.locked_rows(table, &[job.id.key], leaves).await?;
+            let (found, held) =
+                self.primary.locked_rows(table, std::slice::from_ref(&job.id.key), leaves).await?;
             if !held.is_empty() {
                 failed.insert(*at, locked());
                 continue;
             }
             job.existing = found.into_iter().next();
             let existing = job.existing.as_ref();
-            match decide(job.id, job.pushed, existing, self.server, &remote.defaults) {
+            match decide(&job.id, job.pushed, existing, self.server, &remote.defaults) {
                 Verdict::Gone => {
                     (job.version, job.noted) = (None, Vec::new());
-                    self.applied.gone.push(job.id);
+                    self.applied.gone.push(job.id.clone());
                 }
                 Verdict::Stands(version, noted) => {
                     if version.is_some() {
@@ -320,8 +321,8 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                     .filter(|(_, job)| job.is_born() && !written.contains_key(&job.id.key))
                     .map(|(at, _)| *at)
                     .collect();
-                let lives: BTreeMap<i64, bool> =
-                    settled.iter().map(|one| (one.after.key, one.after.live)).collect();
+                let lives: BTreeMap<Key, bool> =
+                    settled.iter().map(|one| (one.after.key.clone(), one.after.live)).collect();
                 // An update that was not done says nothing about what anybody made of the row.
                 let is_kept = |job: &&Job<'_>| {
                     lives.get(&job.id.key) != Some(&job.lives())
@@ -335,8 +336,8 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                     self.take_back().await?;
                     return Ok(Attempt::Refused(suppressed()));
                 }
-                let born = jobs.iter().filter(|job| job.is_born()).map(|job| job.id);
-                let told = born.filter_map(|id| Some((id, written.remove(&id.key)??)));
+                let born = jobs.iter().filter(|job| job.is_born()).map(|job| job.id.clone());
+                let told = born.filter_map(|id| Some((id.clone(), written.remove(&id.key)??)));
                 self.applied.surrogates.extend(told);
                 session.batch(OPERATION, "RELEASE SAVEPOINT dual_push").await?;
                 Ok(Attempt::Done)
@@ -362,7 +363,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         table: &RemoteTable,
         jobs: &[&Job<'_>],
         parked: &[Parked],
-    ) -> Result<(BTreeMap<i64, Option<i64>>, Vec<Settled>)> {
+    ) -> Result<(BTreeMap<Key, Option<i64>>, Vec<Settled>)> {
         let session = self.primary.session;
         let statements = statements(table, jobs, parked);
         let parameters: Vec<_> = statements.iter().map(|one| one.parameters()).collect();
@@ -380,7 +381,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         let begin = session.batch(OPERATION, &begin);
         let ours = session.batch(OPERATION, OURS);
         let ((), (answers, ((), settled))) = both(begin, both(work, both(ours, settling))).await?;
-        let mut written: BTreeMap<i64, Option<i64>> = BTreeMap::new();
+        let mut written: BTreeMap<Key, Option<i64>> = BTreeMap::new();
         for row in answers.iter().flatten() {
             written.insert(column(row, 0, OPERATION)?, column(row, 1, OPERATION)?);
         }
@@ -439,7 +440,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         let lost = std::mem::replace(register, Register { stamp, value: Value::Null });
         let register = RegisterId::Column(column_to_clear);
         job.noted.push(Noted {
-            id: job.id,
+            id: job.id.clone(),
             conflict: Conflict { register, winner: stamp, loser: lost.stamp },
             winning: None,
             losing: text(&lost.value),

@@ -39,7 +39,7 @@ pub(super) enum Verdict {
 
 /// Decides about a row, given what the server has.
 pub(super) fn decide(
-    id: RowId,
+    id: &RowId,
     row: &Tracked,
     existing: Option<&RemoteRow>,
     server: ServerView,
@@ -77,7 +77,7 @@ pub(super) fn decide(
     }
 }
 
-fn decide_unknown(id: RowId, row: &Tracked, server: ServerView, defaults: &Defaults) -> Verdict {
+fn decide_unknown(id: &RowId, row: &Tracked, server: ServerView, defaults: &Defaults) -> Verdict {
     match (unknown(row, server.horizon), server.comparison) {
         // In a comparison: purged since it was planned, it has to be made again.
         (Unknown::Delete, _) => Verdict::Gone,
@@ -107,7 +107,7 @@ fn whole(version: Version, defaults: &Defaults) -> Version {
 
 /// The conflict with its images: the value that stands in the merged row, and the one among the
 /// two sides that carries the losing stamp and is not it.
-fn noted(id: RowId, conflict: Conflict, merged: &Version, sides: [&Version; 2]) -> Noted {
+fn noted(id: &RowId, conflict: Conflict, merged: &Version, sides: [&Version; 2]) -> Noted {
     let image = |version: &Version| match conflict.register {
         RegisterId::Live => version.live.value.then(|| "1".to_owned()),
         RegisterId::Column(_) if !version.live.value => None,
@@ -123,7 +123,7 @@ fn noted(id: RowId, conflict: Conflict, merged: &Version, sides: [&Version; 2]) 
     let losers = || sides.iter().filter(|side| stamp(side) == conflict.loser);
     let losing = losers().map(|side| image(side)).find(|text| *text != winning);
     Noted {
-        id,
+        id: id.clone(),
         conflict,
         losing: losing.unwrap_or_else(|| losers().find_map(|side| image(side))),
         winning,

@@ -35,7 +35,7 @@ use super::row::{BY_KEY, column};
 use super::{Header, Primary, PushEnd, Pushed, RemoteRow};
 use crate::merge::{Tracked, Version};
 use crate::protocol::Epoch;
-use crate::schema::RowId;
+use crate::schema::{Key, RowId};
 use crate::store::postgres::capture::mend;
 use crate::store::postgres::{Parameter, both, sqlstate};
 use crate::{Error, Result};
@@ -199,12 +199,14 @@ impl Primary<'_> {
                 Some(None) => rows.push(row),
                 Some(Some(column)) => {
                     let reason = format!("column {column} holds what its type cannot hold");
-                    pushed.refused.push((*id, "unreadable".into(), reason));
+                    pushed.refused.push((id.clone(), "unreadable".into(), reason));
                 }
-                None => pushed.refused.push((*id, "unreadable".into(), "no such table".into())),
+                None => {
+                    pushed.refused.push((id.clone(), "unreadable".into(), "no such table".into()))
+                }
             }
         }
-        rows.sort_unstable_by_key(|(id, _)| *id);
+        rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let mut jobs = Vec::with_capacity(rows.len());
         for part in rows.chunk_by(|(one, _), (other, _)| one.table == other.table) {
             for chunk in part.chunks(CHUNK) {
@@ -225,7 +227,7 @@ impl Primary<'_> {
                     let (code, reason) = (refusal.code.clone(), refusal.reason.clone());
                     pushed.refused.push((job.id, code, reason));
                 }
-                None if passed_over.contains(&job.id) => pushed.refused.push(locked(job.id)),
+                None if passed_over.contains(&job.id) => pushed.refused.push(locked(&job.id)),
                 None => noted.extend(job.noted),
             }
         }
@@ -274,18 +276,18 @@ impl Primary<'_> {
     ) -> Result<()> {
         let Some(table) = rows.first().map(|(id, _)| id.table) else { return Ok(()) };
         let Some(remote) = self.tables.get(table) else { return Ok(()) };
-        let keys: Vec<i64> = rows.iter().map(|(id, _)| id.key).collect();
+        let keys: Vec<Key> = rows.iter().map(|(id, _)| id.key.clone()).collect();
         let (found, held) = self.locked_rows(table, &keys, server.leaves_locked).await?;
         let mut found = found.into_iter().peekable();
         for (id, tracked) in rows.iter().copied() {
             while found.next_if(|row| row.id < *id).is_some() {}
             let existing = found.next_if(|row| row.id == *id);
             if held.contains(id) {
-                pushed.refused.push(locked(*id));
+                pushed.refused.push(locked(id));
                 continue;
             }
             let job = Job {
-                id: *id,
+                id: id.clone(),
                 pushed: tracked,
                 number: None,
                 existing: None,
@@ -293,8 +295,8 @@ impl Primary<'_> {
                 beats: false,
                 noted: Vec::new(),
             };
-            match decide(*id, tracked, existing.as_ref(), server, &remote.defaults) {
-                Verdict::Gone => pushed.gone.push(*id),
+            match decide(id, tracked, existing.as_ref(), server, &remote.defaults) {
+                Verdict::Gone => pushed.gone.push(id.clone()),
                 Verdict::Stands(None, noted) if noted.is_empty() => {}
                 Verdict::Stands(version, noted) => {
                     jobs.push(Job { existing, version, noted, ..job });
@@ -308,9 +310,9 @@ impl Primary<'_> {
     /// Rows that stand as they are, and of which the file lacks something, are new again. Says
     /// which could not be marked, because somebody else is changing them.
     async fn tell_again(&self, jobs: &[Job<'_>]) -> Result<BTreeSet<RowId>> {
-        let beat = jobs.iter().filter(|job| job.beats).map(|job| job.id);
+        let beat = jobs.iter().filter(|job| job.beats).map(|job| job.id.clone());
         let mut left: BTreeSet<RowId> = beat.collect();
-        let all: Vec<RowId> = left.iter().copied().collect();
+        let all: Vec<RowId> = left.iter().cloned().collect();
         for part in all.chunk_by(|one, other| one.table == other.table) {
             let Some(table) = part.first().and_then(|id| self.tables.get(id.table)) else {
                 continue;
@@ -322,10 +324,10 @@ impl Primary<'_> {
                 sidecar = table.layout.sidecar
             );
             for chunk in part.chunks(CHUNK) {
-                let keys: Vec<i64> = chunk.iter().map(|id| id.key).collect();
+                let keys: Vec<Key> = chunk.iter().map(|id| id.key.clone()).collect();
                 let parameters: [Parameter<'_>; 1] = [(&keys, Type::INT8_ARRAY)];
                 let told = self.session.query(OPERATION, &sql, &parameters).await?;
-                let told: BTreeSet<i64> =
+                let told: BTreeSet<Key> =
                     told.iter().map(|row| column(row, 0, OPERATION)).collect::<Result<_>>()?;
                 chunk.iter().filter(|id| told.contains(&id.key)).for_each(|id| {
                     left.remove(id);
@@ -341,7 +343,7 @@ impl Primary<'_> {
     async fn locked_rows(
         &self,
         at: usize,
-        keys: &[i64],
+        keys: &[Key],
         leaves_locked: bool,
     ) -> Result<(Vec<RemoteRow>, BTreeSet<RowId>)> {
         let Some(table) = self.tables.get(at) else { return Ok(Default::default()) };
@@ -360,18 +362,18 @@ impl Primary<'_> {
             self.rows(at, table, &read, &parameters, OPERATION),
         )
         .await?;
-        let ours: BTreeSet<i64> =
+        let ours: BTreeSet<Key> =
             ours.iter().map(|row| column(row, 0, OPERATION)).collect::<Result<_>>()?;
-        let known: BTreeSet<i64> = rows.iter().map(|row| row.id.key).collect();
-        let loose = rows.iter().filter(|row| row.is_loose).map(|row| row.id.key);
-        let loose: Vec<i64> = loose.chain(ours.difference(&known).copied()).collect();
+        let known: BTreeSet<Key> = rows.iter().map(|row| row.id.key.clone()).collect();
+        let loose = rows.iter().filter(|row| row.is_loose).map(|row| row.id.key.clone());
+        let loose: Vec<Key> = loose.chain(ours.difference(&known).cloned()).collect();
         if !loose.is_empty() {
             mend(self.session, &table.layout, &loose).await?;
             rows = self.rows(at, table, &read, &parameters, OPERATION).await?;
         }
         // A row that has come between the two statements is looked at the next time, too.
         let held = |row: &&RemoteRow| row.surrogate.is_some() && !ours.contains(&row.id.key);
-        let held = rows.iter().filter(|row| leaves_locked && held(row)).map(|row| row.id);
+        let held = rows.iter().filter(|row| leaves_locked && held(row)).map(|row| row.id.clone());
         let held = held.collect();
         Ok((rows, held))
     }
@@ -383,6 +385,6 @@ fn is_locked(error: &Error) -> bool {
 }
 
 /// A row that is refused because another session has it locked.
-fn locked(id: RowId) -> (RowId, String, String) {
-    (id, LOCKED.to_owned(), HELD.to_owned())
+fn locked(id: &RowId) -> (RowId, String, String) {
+    (id.clone(), LOCKED.to_owned(), HELD.to_owned())
 }

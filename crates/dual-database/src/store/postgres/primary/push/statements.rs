@@ -8,7 +8,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::Job;
 use super::decide::text;
 use super::unique::Unique;
-use crate::schema::{Dialect, LogicalType};
+use crate::schema::{Dialect, Key, LogicalType};
 use crate::store::postgres::capture::{EQUALS, Mark};
 use crate::store::postgres::primary::RemoteTable;
 
@@ -53,7 +53,8 @@ pub(super) fn statements(
 ) -> Vec<Statement> {
     let mut statements = Vec::new();
     let (target, key) = (&table.layout.target, &table.layout.key);
-    let deleted: Vec<i64> = jobs.iter().filter(|job| job.dies()).map(|job| job.id.key).collect();
+    let deleted: Vec<Key> =
+        jobs.iter().filter(|job| job.dies()).map(|job| job.id.key.clone()).collect();
     for keys in deleted.chunks(CHUNK) {
         let sql = format!("DELETE FROM {target} WHERE {key} {EQUALS} ANY ($1)");
         statements.push(Statement::new(sql).with(keys.to_vec(), Type::INT8_ARRAY));
@@ -151,13 +152,13 @@ fn update(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statemen
 pub(super) struct Parked {
     column: usize,
     nullable: bool,
-    keys: Vec<i64>,
+    keys: Vec<Key>,
 }
 
 /// Puts unique values out of the way: NULL where that is allowed, else something that nobody
 /// else has, counted from `first`. None of it stays: the rows get other values before the
 /// savepoint ends.
-fn park(table: &RemoteTable, parked: &Parked, first: usize, keys: &[i64]) -> Option<Statement> {
+fn park(table: &RemoteTable, parked: &Parked, first: usize, keys: &[Key]) -> Option<Statement> {
     let register = table.layout.registers.get(parked.column)?;
     let (target, key, name) = (&table.layout.target, &table.layout.key, &register.column);
     let plus = "OPERATOR(pg_catalog.+)";
@@ -215,7 +216,7 @@ fn together(arrays: impl IntoIterator<Item = String>) -> String {
 }
 
 fn filled(statement: Statement, columns: &[usize], jobs: &[&Job<'_>]) -> Statement {
-    let keys: Vec<i64> = jobs.iter().map(|job| job.id.key).collect();
+    let keys: Vec<Key> = jobs.iter().map(|job| job.id.key.clone()).collect();
     columns.iter().fold(statement.with(keys, Type::INT8_ARRAY), |statement, column| {
         let value = |job: &&Job<'_>| text(&job.after()?.columns.get(*column)?.value);
         let values: Vec<Option<String>> = jobs.iter().map(value).collect();
@@ -226,7 +227,7 @@ fn filled(statement: Statement, columns: &[usize], jobs: &[&Job<'_>]) -> Stateme
 /// Which columns are to be parked, and in which rows: those of a unit of several rows that give
 /// a unique value up.
 pub(super) fn parked(jobs: &[&Job<'_>], uniques: &[Unique]) -> Vec<Parked> {
-    let mut parked: BTreeMap<usize, (bool, Vec<i64>)> = BTreeMap::new();
+    let mut parked: BTreeMap<usize, (bool, Vec<Key>)> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.stays()) {
         let changed = job.changed();
         for unique in uniques {
@@ -236,7 +237,7 @@ pub(super) fn parked(jobs: &[&Job<'_>], uniques: &[Unique]) -> Vec<Parked> {
             if let Some((at, nullable)) = columns.first() {
                 let (_, keys) = parked.entry(*at).or_insert_with(|| (*nullable, Vec::new()));
                 if keys.last() != Some(&job.id.key) {
-                    keys.push(job.id.key);
+                    keys.push(job.id.key.clone());
                 }
             }
         }
@@ -261,7 +262,7 @@ pub(super) fn marks(table: &RemoteTable, jobs: &[&Job<'_>]) -> Vec<Mark> {
             })
             .map(|(_, (register, at))| (*at, register.stamp, register.value.clone()));
         Some(Mark {
-            key: job.id.key,
+            key: job.id.key.clone(),
             life: (life || job.is_born()).then_some((after.live.value, after.live.stamp)),
             columns: columns.collect(),
         })
