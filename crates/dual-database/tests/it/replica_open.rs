@@ -89,7 +89,7 @@ fn a_file_of_somebody_else_is_refused() {
     let paths = [&theirs, &secret, &fresh].map(|path| path.to_str().unwrap()).join(":");
     let mut child = Command::new(std::env::current_exe().unwrap());
     child
-        .args(["--exact", "replica_file::as_somebody_else", "--ignored"])
+        .args(["--exact", "replica_open::as_somebody_else", "--ignored"])
         .env("DUAL_TEST_PATHS", paths)
         .current_dir("/");
     // Rights do not hold root back.
