@@ -40,7 +40,7 @@ pub struct Quarantined {
 
 /// The register's name in the conflict log: `live`, or the column's.
 #[must_use]
-pub fn register_name(table: &Table, register: RegisterId) -> &'static str {
+pub(crate) fn register_name(table: &Table, register: RegisterId) -> &'static str {
     match register {
         RegisterId::Live => "(row)",
         RegisterId::Column(at) => table.data_columns().nth(at).map_or("?", |(_, c)| c.name),
