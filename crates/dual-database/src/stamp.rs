@@ -19,11 +19,11 @@
 use std::fmt;
 
 /// 2020-01-01T00:00:00Z in milliseconds since 1970.
-pub const EPOCH_UNIX_MS: i64 = 1_577_836_800_000;
+pub(crate) const EPOCH_UNIX_MS: i64 = 1_577_836_800_000;
 
 /// How far a stamp may lie ahead of PostgreSQL's clock before the file that made it has to
 /// make it anew, in milliseconds.
-pub const FUTURE_TOLERANCE_MS: i64 = 60_000;
+pub(crate) const FUTURE_TOLERANCE_MS: i64 = 60_000;
 
 const WRITER_BITS: u32 = 14;
 const COUNTER_BITS: u32 = 8;
@@ -65,7 +65,7 @@ impl Stamp {
     /// A row that was already in PostgreSQL when it was adopted: wins among the adopted.
     pub const ADOPTED_POSTGRES: Stamp = Stamp(2);
     /// A row that was already in the SQLite file, where a person has said that the file is right.
-    pub const ADOPTED_PREFERRED: Stamp = Stamp(3);
+    pub(crate) const ADOPTED_PREFERRED: Stamp = Stamp(3);
     /// The end of the order, in the year 2089.
     pub const MAX: Stamp = Stamp(i64::MAX);
 
@@ -117,7 +117,7 @@ impl Stamp {
 
     /// The bound above which this stamp, and nothing older, counts as unseen; of no use as a stamp.
     #[must_use]
-    pub fn just_below(self) -> Stamp {
+    pub(crate) fn just_below(self) -> Stamp {
         Stamp((self.0 - 1).max(0))
     }
 
@@ -142,7 +142,7 @@ impl Stamp {
 
     /// Whether it is that of what was there before anybody looked.
     #[must_use]
-    pub fn is_adopted(self) -> bool {
+    pub(crate) fn is_adopted(self) -> bool {
         (Stamp::ADOPTED_SQLITE..=Stamp::ADOPTED_PREFERRED).contains(&self)
     }
 
@@ -162,7 +162,7 @@ impl Stamp {
     /// triggers made it from what a change replaced, because that lay ahead of the clock: they have
     /// no memory of their own. What they read from the clock comes only once.
     #[must_use]
-    pub fn is_given_once(self) -> bool {
+    pub(crate) fn is_given_once(self) -> bool {
         self.writer() != Writer::POSTGRES || self.counter() == 0
     }
 
@@ -243,7 +243,7 @@ impl<C: Clock> StampClock<C> {
     /// clock, answered just now. What was measured before stands as long as it agrees with the
     /// answer, which may be late by all that time: a slow one would set the clock back, below
     /// what others write.
-    pub fn measure(&mut self, sent_unix_ms: i64, primary_unix_ms: i64) {
+    pub(crate) fn measure(&mut self, sent_unix_ms: i64, primary_unix_ms: i64) {
         let least = primary_unix_ms.saturating_sub(self.clock.unix_ms());
         let most = primary_unix_ms.saturating_sub(sent_unix_ms).max(least);
         self.offset_ms = self.offset_ms.clamp(least, most);

@@ -90,7 +90,7 @@ impl Follow {
     /// Whether PostgreSQL may lack what it had when it was followed: until both sides have been
     /// compared the file knows better, and "not found" there is no answer.
     #[must_use]
-    pub fn doubts_primary(&self) -> bool {
+    pub(crate) fn doubts_primary(&self) -> bool {
         match self {
             Follow::Following { .. } => false,
             Follow::Reconciling { cause, followed, .. } | Follow::Held { cause, followed, .. } => {
@@ -103,7 +103,7 @@ impl Follow {
     /// of another one that could have had more. The token does not count: another process of the
     /// file may have rotated it.
     #[must_use]
-    pub fn trusts(&self, seen: &Epoch) -> bool {
+    pub(crate) fn trusts(&self, seen: &Epoch) -> bool {
         match self {
             Follow::Following { epoch, .. } => seen.is_server_of(epoch),
             Follow::Reconciling { .. } | Follow::Held { .. } => !self.doubts_primary(),

@@ -40,7 +40,7 @@ pub struct Quarantined {
 
 /// The register's name in the conflict log: `live`, or the column's.
 #[must_use]
-pub fn register_name(table: &Table, register: RegisterId) -> &str {
+pub(crate) fn register_name(table: &Table, register: RegisterId) -> &str {
     match register {
         RegisterId::Live => "(row)",
         RegisterId::Column(at) => {

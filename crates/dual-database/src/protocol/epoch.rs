@@ -103,14 +103,14 @@ impl Break {
     /// Whether PostgreSQL may lack what it once had, or have what nobody saw: until both have been
     /// compared the file knows better.
     #[must_use]
-    pub fn suspects_primary(self) -> bool {
+    pub(crate) fn suspects_primary(self) -> bool {
         !self.primary_is_intact() && self != Break::LocalGap
     }
 
     /// What counts of two that came one after the other: whatever suspects more, and the earlier if
     /// both do.
     #[must_use]
-    pub fn graver(self, next: Break) -> Break {
+    pub(crate) fn graver(self, next: Break) -> Break {
         let rank = |cause: Break| (cause.suspects_primary(), !cause.primary_is_intact());
         match rank(self).cmp(&rank(next)) {
             std::cmp::Ordering::Less => next,

@@ -21,7 +21,7 @@ pub struct Pace {
 
 impl Pace {
     /// The longest wait after failures, in milliseconds.
-    pub const MAX_BACKOFF_MS: u64 = 5_000;
+    pub(crate) const MAX_BACKOFF_MS: u64 = 5_000;
 
     /// Rounds every `poll_ms` milliseconds while all is quiet.
     #[must_use]
@@ -68,7 +68,7 @@ pub struct Lease {
 
 impl Lease {
     /// How long a process that has stopped keeps the others out, in milliseconds.
-    pub const LENGTH_MS: i64 = 3_000;
+    pub(crate) const LENGTH_MS: i64 = 3_000;
 
     /// The lease that `process` holds from `now_unix_ms` on; `None` while another holds it.
     /// An end further ahead than any lease is long was made by a clock that has since been

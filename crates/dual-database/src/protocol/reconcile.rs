@@ -197,7 +197,7 @@ impl Says {
 /// Whether nobody is known to have set the register: it says nothing, and has the stamp of what an
 /// insert leaves out (zero, which a purge lifts to its horizon), or of what was there before.
 #[must_use]
-pub fn is_unset(stamp: Stamp, says: Says, horizon: Stamp) -> bool {
+pub(crate) fn is_unset(stamp: Stamp, says: Says, horizon: Stamp) -> bool {
     says != Says::Something && (stamp <= horizon || stamp.is_adopted() || stamp == Stamp::ZERO)
 }
 
@@ -205,7 +205,7 @@ pub fn is_unset(stamp: Stamp, says: Says, horizon: Stamp) -> bool {
 /// is no higher: what is known beats what nobody has set, however late that was left out. Of two that
 /// are known PostgreSQL's stands, unless a person has said that the file's does.
 #[must_use]
-pub fn outlasts(ours: (Stamp, Says), theirs: (Stamp, Says), horizon: Stamp) -> bool {
+pub(crate) fn outlasts(ours: (Stamp, Says), theirs: (Stamp, Says), horizon: Stamp) -> bool {
     let is_preferred = ours.0 == Stamp::ADOPTED_PREFERRED && ours.1 == Says::Something;
     let stands = match is_unset(theirs.0, theirs.1, horizon) {
         true => ours.1 > theirs.1,

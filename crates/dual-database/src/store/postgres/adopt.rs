@@ -190,7 +190,7 @@ pub fn plan(table: &Table, catalog: &Catalog) -> Plan {
 
 /// Compares the declaration with what there is.
 #[must_use]
-pub fn plan_table(table: &Table, catalog: &Catalog) -> Plan {
+pub(crate) fn plan_table(table: &Table, catalog: &Catalog) -> Plan {
     let mut plan = Plan::default();
     match &catalog.table {
         None => create(&mut plan, table, &catalog.rights),

@@ -158,7 +158,7 @@ impl FoundTable {
 
     /// The unique index on exactly this column.
     #[must_use]
-    pub fn unique_on(&self, column: &str) -> Option<&UniqueIndex> {
+    pub(crate) fn unique_on(&self, column: &str) -> Option<&UniqueIndex> {
         self.unique_indexes.iter().find(|index| index.columns == [column])
     }
 }
@@ -191,7 +191,11 @@ impl Catalog {
     ///
     /// # Errors
     /// As [`Session::query`].
-    pub async fn read_of(session: &Session, table: &Table, oid: Option<u32>) -> Result<Catalog> {
+    pub(crate) async fn read_of(
+        session: &Session,
+        table: &Table,
+        oid: Option<u32>,
+    ) -> Result<Catalog> {
         let (_, schema) = Catalog::led(session, table).await?;
         Catalog::read_in(session, table, oid, schema).await
     }

@@ -27,7 +27,7 @@ mod session;
 mod tls;
 mod url;
 
-pub use adopt::{Obstacle, ObstacleKind, Plan, plan, plan_table};
+pub use adopt::{Obstacle, ObstacleKind, Plan, plan};
 pub use catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights, Sequence, UniqueIndex};
 pub use confirmed::is_confirmed;
 pub use copy::{CopyIn, CopyOut};
@@ -36,6 +36,7 @@ use failure::is_unsupported;
 pub use failure::{ServerError, is_retryable, sqlstate};
 pub use mask::{Masked, mask};
 pub use schema_name::SchemaName;
-pub use session::{Access, Call, Limits, OURS, Parameter, Session, USERS};
+pub(crate) use session::{Access, Parameter};
+pub use session::{Call, Limits, OURS, Session, USERS};
 use session::{both, every, switched};
-pub use url::{RootCertificates, Settings, SslMode};
+pub use url::Settings;

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 
 /// Which versions of TLS may be spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsVersions {
+pub(crate) enum TlsVersions {
     #[default]
     Both,
     /// 1.2 and no newer one.
@@ -23,7 +23,7 @@ pub enum TlsVersions {
 
 /// What proves who we are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate {
+pub(crate) struct ClientCertificate {
     pub certificate: PathBuf,
     pub key: PathBuf,
 }

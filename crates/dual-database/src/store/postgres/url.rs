@@ -26,7 +26,7 @@ const SHAPE: &str = "write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE";
 
 /// How much TLS is demanded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SslMode {
+pub(crate) enum SslMode {
     /// No TLS.
     Disable,
     /// TLS if the server has it; its certificate is not looked at.
@@ -42,7 +42,7 @@ pub enum SslMode {
 
 /// Which authorities are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum RootCertificates {
+pub(crate) enum RootCertificates {
     /// Those of the operating system.
     #[default]
     System,
@@ -146,7 +146,7 @@ impl Settings {
     /// How much TLS is demanded, after libpq's rule that `require` with a file of
     /// authorities checks the certificate.
     #[must_use]
-    pub fn ssl_mode(&self) -> SslMode {
+    pub(crate) fn ssl_mode(&self) -> SslMode {
         match (self.ssl_mode, &self.roots) {
             (SslMode::Require, RootCertificates::File(_)) => SslMode::VerifyCa,
             (mode, _) => mode,

@@ -3,7 +3,7 @@
 use crate::schema::{quoted_body, quoted_text};
 
 /// The version of everything in the schema of ours.
-pub const FORMAT: i32 = 5;
+pub(crate) const FORMAT: i32 = 5;
 
 /// A statement that is run if a condition holds, as one.
 pub(in crate::store::postgres) fn guarded(condition: &str, statement: &str) -> String {

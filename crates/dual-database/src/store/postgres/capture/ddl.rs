@@ -115,7 +115,7 @@ impl Layout {
     /// gone; a trigger that is missing, disabled or other changes the first text, and one that was
     /// disabled for a while: `xmin` tells who has changed it last.
     #[must_use]
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         let columns = |table: &str| {
             format!(
                 "(SELECT string_agg(attname || ' ' || atttypid || ' ' || atttypmod, ',' \
@@ -141,8 +141,9 @@ impl Layout {
 }
 
 /// For the transaction of a poll: a sidecar that was never analysed would be read whole.
-pub const POLL_SETTINGS: &str = "SET LOCAL enable_seqscan = off";
+pub(crate) const POLL_SETTINGS: &str = "SET LOCAL enable_seqscan = off";
 
 /// Asks for the sidecar's rows as they are before this transaction changes them. Tied to the
 /// transaction's id, so that a setting left behind in a pooled session means nothing.
-pub const KEEP_BEFORE: &str = "SELECT set_config('dual.before', txid_current() || ':', true)";
+pub(crate) const KEEP_BEFORE: &str =
+    "SELECT set_config('dual.before', txid_current() || ':', true)";

@@ -156,7 +156,7 @@ pub async fn mend(session: &Session, layout: &Layout, keys: &[Key]) -> Result<Lo
 ///
 /// # Errors
 /// As for [`mend`].
-pub async fn mend_all(session: &Session, layout: &Layout) -> Result<Loose> {
+pub(crate) async fn mend_all(session: &Session, layout: &Layout) -> Result<Loose> {
     session.batch("note what came past the triggers", &layout.locked()).await?;
     mend_in(session, layout, None).await
 }

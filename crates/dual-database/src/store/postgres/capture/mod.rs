@@ -23,9 +23,7 @@ mod triggers;
 mod write;
 
 pub use crate::protocol::Drift;
-pub use common::FORMAT;
 pub(super) use common::guarded;
-pub use ddl::{KEEP_BEFORE, POLL_SETTINGS};
 pub(super) use grants::{
     On, Right, USERS_SEQUENCE, USERS_TABLE, given_back, is_named_as_ours, noted_runtime, of_ours,
     of_users,
@@ -33,9 +31,10 @@ pub(super) use grants::{
 pub(crate) use imports::may_record_imports;
 pub use imports::{has_record_of_imports, make_record_of_imports};
 pub(crate) use install::has;
+pub(crate) use install::mend_all;
 pub use install::{
-    Entry, Settled, Uninstalled, changed_since, drift, install, keep_before, loose, mend, mend_all,
-    settle, uninstall,
+    Entry, Settled, Uninstalled, changed_since, drift, install, keep_before, loose, mend, settle,
+    uninstall,
 };
 pub(super) use install::{entry_of, is_renewable, permitted, place, renew};
 pub(super) use layout::EQUALS;

@@ -92,7 +92,7 @@ impl Layout {
     /// What drops the functions of an earlier installation, and with them the triggers that
     /// call them: that needs no ownership of the table, which `DROP TRIGGER` would.
     #[must_use]
-    pub fn drop_functions(&self) -> Vec<String> {
+    pub(crate) fn drop_functions(&self) -> Vec<String> {
         let drop = |function| format!("DROP FUNCTION IF EXISTS {function} CASCADE");
         self.signatures().into_iter().map(drop).collect()
     }

@@ -54,7 +54,7 @@ impl Primary<'_> {
     ///
     /// # Errors
     /// As for [`Primary::range_digest`].
-    pub async fn column_digests(
+    pub(crate) async fn column_digests(
         &self,
         table: usize,
         after: Option<&Key>,
@@ -86,7 +86,7 @@ impl Primary<'_> {
     ///
     /// # Errors
     /// As for [`Primary::range_digest`].
-    pub async fn key_after(
+    pub(crate) async fn key_after(
         &self,
         table: usize,
         after: Option<&Key>,

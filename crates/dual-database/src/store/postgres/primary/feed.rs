@@ -35,7 +35,7 @@ impl Primary<'_> {
     ///
     /// # Errors
     /// As for [`Primary::poll`].
-    pub async fn poll_at_most(
+    pub(crate) async fn poll_at_most(
         &self,
         cursor: &Snapshot,
         also: &[RowId],

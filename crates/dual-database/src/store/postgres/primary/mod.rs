@@ -42,7 +42,7 @@ pub use pool::{Pool, Pooled};
 pub use prepare::{Found, Prepared, prepare};
 pub(crate) use prepare::{Planned, may_run, plan_known};
 pub use purge::PurgeMark;
-pub use push::LOCKED;
+pub(crate) use push::LOCKED;
 pub(crate) use script::{grant, known_role, script};
 pub(crate) use trial::{Trial, try_out};
 
@@ -87,7 +87,7 @@ impl Header {
     /// The purge horizon, if its time has come. One that lies in the future is somebody's hand, and by it
     /// every tombstone would go: those, too, that alone know of a delete which the server may yet lose.
     #[must_use]
-    pub fn passed_horizon(&self) -> Option<Stamp> {
+    pub(crate) fn passed_horizon(&self) -> Option<Stamp> {
         Some(self.horizon).filter(|horizon| !horizon.is_ahead_of(self.now_ms))
     }
 }

@@ -13,7 +13,7 @@ impl Primary<'_> {
     ///
     /// # Errors
     /// As for [`crate::store::postgres::Session::query`].
-    pub async fn count_unseen(&self, cursor: &Snapshot) -> Result<u64> {
+    pub(crate) async fn count_unseen(&self, cursor: &Snapshot) -> Result<u64> {
         let operation = "count PostgreSQL's changes";
         let number = |txid: u64| i64::try_from(txid).unwrap_or(i64::MAX);
         let xmax = number(cursor.xmax());

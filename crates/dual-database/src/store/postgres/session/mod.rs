@@ -20,7 +20,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
-pub use transact::{Access, Call};
+pub(crate) use transact::Access;
+pub use transact::Call;
 use transact::{DURABLE, SNAPSHOT};
 
 use super::connect::{Connected, connect};
@@ -32,7 +33,7 @@ use crate::{Error, Result};
 
 /// A parameter of a statement with its type. Giving the type saves a round trip and a named
 /// prepared statement, which would not survive a pooler.
-pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// The life of a session, kept in an atomic so that copies can share it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -132,7 +133,7 @@ impl Session {
 
     /// Its name.
     #[must_use]
-    pub fn schema_name(&self) -> &str {
+    pub(crate) fn schema_name(&self) -> &str {
         self.schema.name()
     }
 

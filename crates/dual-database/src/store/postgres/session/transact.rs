@@ -18,7 +18,7 @@ pub struct Call<'a> {
 
 /// What a [`Session::transact`] is allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Nothing changes: a lost answer is no more than that.
     Read,
     /// It may have been committed though its answer was lost.
@@ -87,7 +87,7 @@ impl Session {
     /// As for [`Session::query`] and [`Session::commit`]. An answer that was lost after a
     /// [`Access::Write`] was sent is [`crate::Kind::OutcomeUnknown`]; unavailable means that
     /// nothing reached the server.
-    pub async fn transact(
+    pub(crate) async fn transact(
         &self,
         operation: &'static str,
         access: Access,

@@ -5,13 +5,13 @@ use super::triggers::trigger_names;
 use crate::stamp::Stamp;
 
 /// The version of everything whose name begins with `dual_`.
-pub const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 1;
 
 /// What every file has, whatever its tables: each statement can be repeated.
 ///
 /// `seq` counts the changes; `moment` is the stamp that a trigger is just giving; `horizon` is
 /// what is below every stamp that was purged.
-pub const COMMON: [&str; 2] = [
+pub(crate) const COMMON: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS dual_state (\n  \
        one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
        format INTEGER NOT NULL,\n  \

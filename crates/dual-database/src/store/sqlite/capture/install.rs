@@ -141,7 +141,7 @@ pub fn lacks(connection: &Connection, layout: &Layout) -> Result<bool> {
 ///
 /// # Errors
 /// Those of [`failed`].
-pub fn tracked_columns<'t>(
+pub(crate) fn tracked_columns<'t>(
     connection: &Connection,
     table: &'t Table,
     layout: &Layout,

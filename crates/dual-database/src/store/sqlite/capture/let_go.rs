@@ -14,7 +14,7 @@ use crate::store::sqlite::failed;
 ///
 /// # Errors
 /// Those of [`failed`].
-pub fn let_go(connection: &Connection, layout: &Layout) -> Result<bool> {
+pub(crate) fn let_go(connection: &Connection, layout: &Layout) -> Result<bool> {
     let wrap = |cause| failed("look whether capture hinders anybody", cause);
     let Some(writes) = writes(connection, layout).map_err(wrap)? else { return Ok(false) };
     let is_hindered = || writes.iter().any(|sql| connection.prepare(sql).is_err());

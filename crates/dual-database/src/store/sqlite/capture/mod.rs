@@ -16,12 +16,12 @@ mod triggers;
 mod unmeet;
 
 pub use crate::protocol::Drift;
-pub use ddl::FORMAT;
-pub use install::{drift, install, lacks, loose, mend, tracked_columns, uninstall};
+pub(crate) use install::tracked_columns;
+pub use install::{drift, install, lacks, loose, mend, uninstall};
 pub use layout::{Layout, Unique};
-pub use let_go::let_go;
+pub(crate) use let_go::let_go;
 pub use sidecar::{
     Entry, State, changed_above, entry, prefer, put, renumber, settle, settle_adopted, state,
 };
 pub(super) use sidecar::{damaged, stamp};
-pub use unmeet::unmeet;
+pub(crate) use unmeet::unmeet;

@@ -15,7 +15,7 @@ use crate::store::sqlite::failed;
 ///
 /// # Errors
 /// Those of [`failed`].
-pub fn unmeet(connection: &Connection, layout: &Layout) -> Result<()> {
+pub(crate) fn unmeet(connection: &Connection, layout: &Layout) -> Result<()> {
     let wrap = |cause| failed("forget what the SQLite file has met", cause);
     mend(connection, layout, None)?;
     connection.execute_batch(&layout.unmeet()).map_err(wrap)?;

@@ -27,7 +27,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`] that are not about the row.
-    pub fn try_change(&self, id: &RowId, change: &Change, stamp: Stamp) -> Result<Taken> {
+    pub(crate) fn try_change(&self, id: &RowId, change: &Change, stamp: Stamp) -> Result<Taken> {
         self.attempt(id, || self.change_row(id, change, stamp))
     }
 

@@ -19,7 +19,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn log_conflicts(&self, entries: &[ConflictEntry]) -> Result<()> {
+    pub(crate) fn log_conflicts(&self, entries: &[ConflictEntry]) -> Result<()> {
         // What was there before anybody looked has the same stamp in every file, each time it joins.
         let sql = format!(
             "INSERT INTO dual_conflict \

@@ -32,7 +32,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn note_failing(
+    pub(crate) fn note_failing(
         &self,
         step: &str,
         store: Store,
@@ -57,7 +57,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn fails_no_more(&self, apart: &str, is_apart: bool) -> Result<()> {
+    pub(crate) fn fails_no_more(&self, apart: &str, is_apart: bool) -> Result<()> {
         let sql = "DELETE FROM dual_failing WHERE (step = ?1) = ?2";
         self.execute(OPERATION, sql, &[&apart, &is_apart]).map(|_| ())
     }

@@ -44,7 +44,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn key_after(
+    pub(crate) fn key_after(
         &self,
         table: usize,
         after: Option<&Key>,
@@ -89,7 +89,7 @@ impl Content<'_> {
     /// # Errors
     /// About the schema if a table, or a column of it, was taken away, unless that may be made; those of
     /// [`failed`].
-    pub fn reinstall(&self) -> Result<usize> {
+    pub(crate) fn reinstall(&self) -> Result<usize> {
         let mut drifted = 0;
         for local in self.tables() {
             drifted += usize::from(track(self.connection(), local)?);

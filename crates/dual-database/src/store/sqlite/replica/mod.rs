@@ -64,7 +64,7 @@ pub(crate) use place::LOCK;
 pub use scrub::Scrub;
 pub(crate) use turn::PUSH;
 pub use turn::PushTurn;
-pub use watch::is_endless;
+pub(crate) use watch::is_endless;
 
 /// How a file is opened.
 #[derive(Clone, Debug)]

@@ -161,7 +161,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn tidied_ms(&self) -> Result<Option<i64>> {
+    pub(crate) fn tidied_ms(&self) -> Result<Option<i64>> {
         let wrap = |cause| failed(OPERATION, cause);
         let sql = "SELECT tidied FROM dual_node";
         let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
@@ -172,7 +172,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn set_tidied_ms(&self, now_ms: i64) -> Result<()> {
+    pub(crate) fn set_tidied_ms(&self, now_ms: i64) -> Result<()> {
         let operation = "write the state of the SQLite file";
         self.execute(operation, "UPDATE dual_node SET tidied = ?1", &[&now_ms]).map(|_| ())
     }
@@ -182,7 +182,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn inspected(&self) -> Result<Option<i64>> {
+    pub(crate) fn inspected(&self) -> Result<Option<i64>> {
         let wrap = |cause| failed(OPERATION, cause);
         let sql = "SELECT inspected FROM dual_node";
         let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
@@ -193,7 +193,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn set_inspected(&self, version: i64) -> Result<()> {
+    pub(crate) fn set_inspected(&self, version: i64) -> Result<()> {
         let operation = "write the state of the SQLite file";
         self.execute(operation, "UPDATE dual_node SET inspected = ?1", &[&version]).map(|_| ())
     }
@@ -213,7 +213,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn unmeet(&self) -> Result<()> {
+    pub(crate) fn unmeet(&self) -> Result<()> {
         let operation = "forget what the SQLite file has met";
         for local in self.tables() {
             unmeet(self.connection(), &local.layout)?;

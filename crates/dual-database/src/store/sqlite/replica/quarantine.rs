@@ -63,7 +63,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn retry_all(&self) -> Result<()> {
+    pub(crate) fn retry_all(&self) -> Result<()> {
         let sql = "UPDATE dual_quarantine SET retry = 0 \
                    WHERE name = ?1 AND refused_by = ?2 AND retry > 0";
         for local in self.tables() {
@@ -78,7 +78,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn due_here(&self, now_ms: i64) -> Result<Vec<RowId>> {
+    pub(crate) fn due_here(&self, now_ms: i64) -> Result<Vec<RowId>> {
         let wrap = |cause| failed(OPERATION, cause);
         let sql = "SELECT key FROM dual_quarantine \
                    WHERE name = ?1 AND refused_by = ?2 AND retry <= ?3";
@@ -118,7 +118,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn keyless(&self) -> Result<Vec<(usize, Option<i64>)>> {
+    pub(crate) fn keyless(&self) -> Result<Vec<(usize, Option<i64>)>> {
         let wrap = |cause| failed(OPERATION, cause);
         let mut found = Vec::new();
         for (at, local) in self.tables().iter().enumerate() {

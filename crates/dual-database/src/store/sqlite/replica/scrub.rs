@@ -29,7 +29,7 @@ pub struct Scrub {
 impl Scrub {
     /// Whether no pass is under way.
     #[must_use]
-    pub fn is_at_start(&self) -> bool {
+    pub(crate) fn is_at_start(&self) -> bool {
         self.table == 0 && self.after.is_none()
     }
 
@@ -85,7 +85,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn set_scrub(&self, state: &Scrub) -> Result<()> {
+    pub(crate) fn set_scrub(&self, state: &Scrub) -> Result<()> {
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         self.execute(
             "write the state of the SQLite file",

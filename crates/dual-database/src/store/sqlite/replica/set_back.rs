@@ -47,7 +47,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn note_ahead(&self, stamp: Stamp) -> Result<()> {
+    pub(crate) fn note_ahead(&self, stamp: Stamp) -> Result<()> {
         let sql = "UPDATE dual_node SET ahead = max(coalesce(ahead, 0), ?1)";
         self.execute(OPERATION, sql, &[&stamp.raw()]).map(|_| ())
     }
@@ -56,7 +56,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn met_ahead(&self) -> Result<Option<Stamp>> {
+    pub(crate) fn met_ahead(&self) -> Result<Option<Stamp>> {
         let raw: Option<i64> = self
             .connection()
             .prepare_cached("SELECT ahead FROM dual_node")
@@ -69,7 +69,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn lacks_any(&self, all: &[SetBack]) -> Result<bool> {
+    pub(crate) fn lacks_any(&self, all: &[SetBack]) -> Result<bool> {
         for one in all {
             if !self.has_met(one)? {
                 return Ok(true);

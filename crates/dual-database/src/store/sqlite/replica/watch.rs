@@ -109,6 +109,6 @@ fn is_interrupt(error: &Error) -> bool {
 /// Whether a row was refused because its write does not come to an end: if that was found just
 /// now, the transaction was taken back, and can be made again without the row.
 #[must_use]
-pub fn is_endless(error: &Error) -> bool {
+pub(crate) fn is_endless(error: &Error) -> bool {
     error.is_invalid_data() && is_interrupt(error)
 }

@@ -43,7 +43,7 @@ use crate::{Error, Result};
 const OPERATION: &str = "push to PostgreSQL";
 
 /// The SQLSTATE of a row that is left out because another session has it locked.
-pub const LOCKED: &str = "55P03";
+pub(crate) const LOCKED: &str = "55P03";
 
 /// Why, for people.
 const HELD: &str = "locked by another session";
@@ -149,7 +149,7 @@ impl Primary<'_> {
     ///
     /// # Errors
     /// As for [`Primary::push`].
-    pub async fn push_numbered(
+    pub(crate) async fn push_numbered(
         &self,
         batch: &[(RowId, Tracked)],
         comparison: Option<bool>,
