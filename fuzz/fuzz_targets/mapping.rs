@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use arbitrary::Unstructured;
 use dual_database::Kind;
-use dual_import::meaning::Mapping;
+use dual_import::mapping::Mapping;
 use dual_database::schema::{Table, users};
 use libfuzzer_sys::fuzz_target;
 

@@ -2,7 +2,7 @@
 
 use arbitrary::{Result, Unstructured};
 use dual_database::Kind;
-use dual_import::meaning::{Mapping, Outcome, Reader};
+use dual_import::mapping::{Mapping, RowOutcome, Reader};
 use dual_import::source::{Cell, SourceRow};
 use dual_database::schema::{LogicalType, Table};
 use dual_database::value::{Value, parse_timestamp_text, timestamp_text};
@@ -92,7 +92,7 @@ pub fn read(mapping: &Mapping, table: &Table, rows: &[SourceRow]) {
     let (mut records, mut set_aside) = (0_u64, 0_u64);
     for row in rows {
         match reader.read(row) {
-            Ok(Outcome::Record { record, notes, .. }) => {
+            Ok(RowOutcome::Record { record, notes, .. }) => {
                 records += 1;
                 assert_eq!(record.row, row.number);
                 assert_eq!(record.values.len(), table.columns().len());
@@ -105,7 +105,7 @@ pub fn read(mapping: &Mapping, table: &Table, rows: &[SourceRow]) {
                 assert!(matches!(key, Some(Value::Int(_))), "no key: {key:?}");
                 assert!(notes.iter().all(|note| note.row == row.number));
             }
-            Ok(Outcome::Rejected(problems)) => {
+            Ok(RowOutcome::Rejected(problems)) => {
                 set_aside += 1;
                 assert!(!problems.is_empty());
             }

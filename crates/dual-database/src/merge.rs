@@ -45,7 +45,7 @@ pub struct Register<T> {
 /// A row with its sidecar, as one store has it.
 ///
 /// Where `live` is false the row is not in the table and nothing of it is kept but the stamp of
-/// its death: every column reads as its declared default, set by the delete
+/// its delete: every column reads as its declared default, set by the delete
 /// ([`Version::stored`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
@@ -66,7 +66,7 @@ impl Version {
         Version { live, columns: vec![unknown; columns] }
     }
 
-    /// Whether it is one of those. (A birth has a stamp, that of an adopted row too.)
+    /// Whether it is one of those. (An insert has a stamp, that of an adopted row too.)
     #[must_use]
     pub fn is_absent(&self) -> bool {
         self.live.value && self.live.stamp == Stamp::ZERO
@@ -96,7 +96,7 @@ impl Version {
         self.columns.get(column).map_or(Stamp::ZERO, |register| register.stamp)
     }
 
-    /// What a store keeps of it. Of a dead row only the death: a delete sets every column to its
+    /// What a store keeps of it. Of a dead row only the delete: a delete sets every column to its
     /// default, and takes with it even a column that was set later by somebody who had not seen
     /// it. (Kept, that column's stamp would sit in the tombstone without a value and beat what
     /// the next insert sets.)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::schema::users;
-use crate::store::postgres::capture::{self, Ours, Standing};
+use crate::store::postgres::capture::{self, Ours, SchemaStanding};
 use crate::store::postgres::{Limits, Session, Settings};
 use crate::store::sqlite::capture::{Layout, uninstall as from_connection};
 use crate::store::sqlite::replica::{LOCK, PUSH};
@@ -68,7 +68,7 @@ pub async fn refusal(server: &Settings, limits: &Limits) -> Option<Error> {
 
 async fn may_begin(session: &Session) -> Result<()> {
     let tables = [users()];
-    let standing = Standing::read(session, &[]).await?;
+    let standing = SchemaStanding::read(session, &[]).await?;
     standing.is_ours(session, FROM_SERVER)?;
     let ours = Ours::read(session, &tables).await?;
     if ours.is_none() {

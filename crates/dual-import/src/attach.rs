@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dual_database::error::Result;
-use dual_database::init::{Standing, Stores, exchange, standing, tracked_elsewhere};
+use dual_database::init::{FileStanding, Stores, exchange, standing, tracked_elsewhere};
 use dual_database::schema::Making;
 use dual_database::store::postgres::primary::Pool;
-use dual_database::store::sqlite::capture::settle_adopted;
+use dual_database::store::sqlite::capture::agree_on_adopted;
 use dual_database::store::sqlite::failed;
 use dual_database::store::sqlite::replica::{
     Content, Durability, Replica, Settings as ReplicaSettings,
@@ -36,7 +36,7 @@ impl Import {
     /// and merged with the rest when it comes back.
     pub(super) async fn settle(&self, target: &Target) {
         let stores = self.stores(target);
-        if standing(&stores.sqlite) == Standing::Waiting
+        if standing(&stores.sqlite) == FileStanding::Waiting
             && let Err(error) = self.exchanged(Step::ImportSettle, exchange(&stores, BEFORE)).await
         {
             tracing::info!(error = error.chain(), "what is pending could not be exchanged first");
@@ -53,7 +53,7 @@ impl Import {
         let unchanged = |outcome: &StoreOutcome| matches!(outcome, StoreOutcome::Unchanged(_));
         if unchanged(&report.postgres)
             && unchanged(&report.sqlite)
-            && standing(&stores.sqlite) == Standing::Settled
+            && standing(&stores.sqlite) == FileStanding::Settled
         {
             return;
         }
@@ -87,7 +87,7 @@ impl Import {
         target: &Target,
         observer: &dyn Observer,
     ) -> Result<()> {
-        if standing(&self.stores(target).sqlite) == Standing::Stranger {
+        if standing(&self.stores(target).sqlite) == FileStanding::Stranger {
             return Err(tracked_elsewhere(other));
         }
         observer.event(Event::Warning(&format!(
@@ -123,7 +123,7 @@ impl Import {
 /// same: they are not compared as what the file had for itself, which would give all of them to
 /// PostgreSQL once more.
 async fn first(stores: &Stores, report: &Report) -> Result<Option<usize>> {
-    let is_stranger = standing(&stores.sqlite) == Standing::Stranger;
+    let is_stranger = standing(&stores.sqlite) == FileStanding::Stranger;
     let all_new = match (&report.postgres, &report.sqlite) {
         (StoreOutcome::Done(_) | StoreOutcome::Unchanged(_), StoreOutcome::Done(plan)) => {
             is_stranger && plan.updated == 0 && plan.unchanged == 0
@@ -140,7 +140,7 @@ async fn first(stores: &Stores, report: &Report) -> Result<Option<usize>> {
                 .query_row(&count, [], |row| row.get(0))
                 .map_err(|cause| failed("count the rows", cause))?;
             if u64::try_from(rows).ok() == Some(loaded) {
-                settle_adopted(content.connection(), &local.layout)?;
+                agree_on_adopted(content.connection(), &local.layout)?;
             }
             Ok(())
         };

@@ -2,14 +2,14 @@
 //! understood and staged on disk, then it is compared with what the stores have and written,
 //! one transaction a store.
 //!
-//! The rooms: [`source`] (cells as they are) → [`meaning`] (cells into records, by a mapping)
+//! The rooms: [`source`] (cells as they are) → [`mapping`] (cells into records, by a mapping)
 //! → staging → load → [`Report`]; then both stores are made one database.
 
 #![forbid(unsafe_code)]
 
 mod attach;
 mod load;
-pub mod meaning;
+pub mod mapping;
 mod rejects;
 mod report;
 pub mod source;
@@ -19,7 +19,7 @@ mod write;
 pub use load::StorePlan;
 pub use rejects::RejectsFile;
 pub use report::{Plan, Report, SetAside, SetAsideLine, StoreOutcome};
-pub use staging::{Counts, Fate};
+pub use staging::{Counts, ProblemStatus};
 pub use write::{Target, WriteOptions};
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ use dual_database::schema::Table;
 use dual_database::store::sqlite::{File, remove_if_empty};
 use dual_database::sync::StepHook;
 
-use meaning::{Contents, Mapping, Reader};
+use mapping::{Contents, Mapping, Reader};
 use source::{Page, Source};
 use staging::Staging;
 

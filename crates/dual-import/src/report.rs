@@ -4,8 +4,8 @@ use dual_database::error::Error;
 use serde::Serialize;
 
 use super::load::StorePlan;
-use super::meaning::Problem;
-use super::staging::{Counts, Fate};
+use super::mapping::Problem;
+use super::staging::{Counts, ProblemStatus};
 
 /// What both stores are about to get; told before anything is written.
 #[derive(Clone, Debug, Default)]
@@ -96,7 +96,7 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetAside {
     /// What became of the row.
-    pub fate: Fate,
+    pub fate: ProblemStatus,
     /// Where and why.
     pub problem: Problem,
 }
@@ -111,9 +111,9 @@ pub struct SetAsideLine<'a> {
     pub cell: Option<&'a str>,
     /// The table's column.
     pub column: Option<&'a str>,
-    /// [`Fate::word`].
+    /// [`ProblemStatus::word`].
     pub outcome: &'static str,
-    /// [`Code::as_str`](super::meaning::Code::as_str).
+    /// [`Code::as_str`](super::mapping::Code::as_str).
     pub code: &'static str,
     /// One sentence.
     pub reason: &'a str,

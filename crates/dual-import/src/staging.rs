@@ -20,11 +20,11 @@ use super::load::Refusal;
 pub(super) use record::{bit, is_known, known_of, masks, stored_value};
 use record::{staged_record, write_staged};
 
-use super::meaning::{self, Code, Mapping, Problem};
+use super::mapping::{self, Code, Mapping, Problem};
 
 /// What became of a problem's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum ProblemStatus {
     /// The row went into neither store.
     Rejected,
     /// The row was kept; only this cell counts as not known.
@@ -33,22 +33,22 @@ pub enum Fate {
     Merged,
 }
 
-impl Fate {
+impl ProblemStatus {
     /// The stable word of reports.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Fate::Rejected => "rejected",
-            Fate::Reported => "reported",
-            Fate::Merged => "merged",
+            ProblemStatus::Rejected => "rejected",
+            ProblemStatus::Reported => "reported",
+            ProblemStatus::Merged => "merged",
         }
     }
 
-    fn from_word(word: &str) -> Fate {
+    fn from_word(word: &str) -> ProblemStatus {
         match word {
-            "rejected" => Fate::Rejected,
-            "merged" => Fate::Merged,
-            _ => Fate::Reported,
+            "rejected" => ProblemStatus::Rejected,
+            "merged" => ProblemStatus::Merged,
+            _ => ProblemStatus::Reported,
         }
     }
 }
@@ -96,7 +96,7 @@ impl Staging {
     /// Stages one page of rows; duplicates are merged as the mapping says.
     pub(super) async fn add(
         &self,
-        page: Vec<meaning::Outcome>,
+        page: Vec<mapping::RowOutcome>,
         mapping: Arc<Mapping>,
     ) -> Result<()> {
         let operation = "stage the rows";
@@ -225,7 +225,11 @@ impl Staging {
     }
 
     /// Problems in the order of the sheet, from the `offset`-th on, `limit` at the most.
-    pub(super) async fn problems(&self, offset: u64, limit: u64) -> Result<Vec<(Fate, Problem)>> {
+    pub(super) async fn problems(
+        &self,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<(ProblemStatus, Problem)>> {
         let operation = "read the problems";
         self.owner
             .call(operation, move |connection| {
@@ -334,36 +338,37 @@ fn stage_row(
     table: &Table,
     statements: &Statements,
     mapping: &Mapping,
-    outcome: meaning::Outcome,
+    outcome: mapping::RowOutcome,
 ) -> Result<()> {
     let operation = "stage the rows";
     let wrap = |cause| failed(operation, cause);
     let (mut record, notes) = match outcome {
-        meaning::Outcome::Blank | meaning::Outcome::Header => return Ok(()),
-        meaning::Outcome::Rejected(problems) => {
+        mapping::RowOutcome::Blank | mapping::RowOutcome::Header => return Ok(()),
+        mapping::RowOutcome::Rejected(problems) => {
             for problem in &problems {
-                insert_problem(connection, Fate::Rejected, problem).map_err(wrap)?;
+                insert_problem(connection, ProblemStatus::Rejected, problem).map_err(wrap)?;
             }
             return Ok(());
         }
-        meaning::Outcome::Record { record, notes, .. } => (record, notes),
+        mapping::RowOutcome::Record { record, notes, .. } => (record, notes),
     };
     for problem in &notes {
-        insert_problem(connection, Fate::Reported, problem).map_err(wrap)?;
+        insert_problem(connection, ProblemStatus::Reported, problem).map_err(wrap)?;
     }
     let Some(Some(Value::Int(key))) = record.values.get(table.key_position()).cloned() else {
         return Err(Error::new(Kind::Internal, operation, "a record without a key"));
     };
     if let Some(mut merged) = staged_record(connection, table, statements, key).map_err(wrap)? {
-        let merge = meaning::merge(mapping, &mut merged, record);
-        insert_problem(connection, Fate::Merged, &merge_note(&merge, table, key)).map_err(wrap)?;
+        let merge = mapping::merge(mapping, &mut merged, record);
+        insert_problem(connection, ProblemStatus::Merged, &merge_note(&merge, table, key))
+            .map_err(wrap)?;
         record = merged;
     }
     write_staged(connection, table, statements, mapping, key, &record).map_err(wrap)
 }
 
 /// Every merge is in the report, with the columns in which the two rows differed.
-fn merge_note(merge: &meaning::Merge, table: &Table, key: i64) -> Problem {
+fn merge_note(merge: &mapping::Merge, table: &Table, key: i64) -> Problem {
     let decided: Vec<String> = merge
         .columns
         .iter()
@@ -389,7 +394,11 @@ fn merge_note(merge: &meaning::Merge, table: &Table, key: i64) -> Problem {
     }
 }
 
-fn insert_problem(connection: &Connection, fate: Fate, problem: &Problem) -> rusqlite::Result<()> {
+fn insert_problem(
+    connection: &Connection,
+    fate: ProblemStatus,
+    problem: &Problem,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO problem (row, cell, \"column\", code, sentence, raw, displayed, outcome) \
@@ -408,7 +417,7 @@ fn insert_problem(connection: &Connection, fate: Fate, problem: &Problem) -> rus
     Ok(())
 }
 
-fn problem_of(row: &Row<'_>) -> rusqlite::Result<(Fate, Problem)> {
+fn problem_of(row: &Row<'_>) -> rusqlite::Result<(ProblemStatus, Problem)> {
     let outcome: String = row.get(0)?;
     let number: i64 = row.get(1)?;
     let code: String = row.get(4)?;
@@ -421,5 +430,5 @@ fn problem_of(row: &Row<'_>) -> rusqlite::Result<(Fate, Problem)> {
         raw: row.get(6)?,
         displayed: row.get(7)?,
     };
-    Ok((Fate::from_word(&outcome), problem))
+    Ok((ProblemStatus::from_word(&outcome), problem))
 }

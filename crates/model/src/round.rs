@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use dual_database::protocol::reconcile::purgeable;
 use dual_database::protocol::{
-    Break, Event, Follow, Lease, Outcome, Poll as Verdict, Token, Tokens, judge_poll,
+    Break, Event, Follow, Lease, Outcome, PollVerdict as Verdict, Token, Tokens, judge_poll,
 };
 use dual_database::stamp::Writer;
 

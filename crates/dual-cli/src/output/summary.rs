@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dual_import::{Fate, Import, Report, SetAside, StoreOutcome};
+use dual_import::{Import, ProblemStatus, Report, SetAside, StoreOutcome};
 
 /// How many rows and cells set aside are listed; the file of rejects has all.
 pub const LISTED: u64 = 20;
@@ -40,10 +40,10 @@ pub fn summary(
     let _ =
         writeln!(text, "{:<20}{:>12}{:>12}", "state", report.postgres.word(), report.sqlite.word());
     if let Some(aside) = aside {
-        list(&mut text, "rejected rows", Fate::Rejected, counts.rejected, aside);
+        list(&mut text, "rejected rows", ProblemStatus::Rejected, counts.rejected, aside);
         let left_out = "cells left out of rows that were kept";
-        list(&mut text, left_out, Fate::Reported, counts.reported, aside);
-        list(&mut text, "merged rows", Fate::Merged, counts.merged, aside);
+        list(&mut text, left_out, ProblemStatus::Reported, counts.reported, aside);
+        list(&mut text, "merged rows", ProblemStatus::Merged, counts.merged, aside);
     }
     if let Some(run) = &report.completed_run {
         let _ = writeln!(
@@ -73,15 +73,15 @@ pub fn summary(
 /// Why rows were rejected, where that stopped the import: on stderr.
 pub fn reasons(aside: &[SetAside]) {
     let mut text = String::new();
-    let rejected = aside.iter().filter(|one| one.fate == Fate::Rejected).count();
+    let rejected = aside.iter().filter(|one| one.fate == ProblemStatus::Rejected).count();
     let all = u64::try_from(rejected).unwrap_or(u64::MAX);
-    list(&mut text, "rejected rows, the first ones", Fate::Rejected, all, aside);
+    list(&mut text, "rejected rows, the first ones", ProblemStatus::Rejected, all, aside);
     if !text.is_empty() {
         super::message(text.trim());
     }
 }
 
-fn list(text: &mut String, title: &str, fate: Fate, all: u64, aside: &[SetAside]) {
+fn list(text: &mut String, title: &str, fate: ProblemStatus, all: u64, aside: &[SetAside]) {
     if all == 0 {
         return;
     }

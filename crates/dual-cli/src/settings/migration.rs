@@ -4,7 +4,7 @@ use std::time::Duration;
 use dual_database::schema::users;
 use dual_database::store::postgres::Limits;
 use dual_database::{Error, Kind, Result};
-use dual_import::meaning::Mapping;
+use dual_import::mapping::Mapping;
 use dual_import::source::{
     CsvSource, Endpoint, ServiceAccount, SheetSource, SheetsClient, SheetsOptions, Source,
 };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
 use dual_cli::arguments::{Dual, DualMigrate};
-use dual_import::meaning::Code;
+use dual_import::mapping::Code;
 use serde_json::{Value, json};
 
 use crate::core_scene::Pair;
@@ -222,7 +222,7 @@ fn every_field_of_the_json_document_is_in_the_reference() {
 
 #[test]
 fn every_key_of_a_mapping_is_documented_and_the_example_runs() {
-    let form = include_str!("../../../dual-import/src/meaning/mapping/file.rs");
+    let form = include_str!("../../../dual-import/src/mapping/declaration/file.rs");
     let keys = form
         .lines()
         .filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": ")?.0.into())

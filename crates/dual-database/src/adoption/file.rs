@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result, Store};
 use crate::schema::{Table, quoted};
 use crate::store::sqlite::capture::{Drift, Layout, drift, lacks};
 use crate::store::sqlite::replica::{Settings, lacking, refuse_taken_away};
-use crate::store::sqlite::{Adoption, File, Found, define_functions, failed};
+use crate::store::sqlite::{Adoption, File, FoundRelation, define_functions, failed};
 
 /// The file, if there is one.
 ///
@@ -48,15 +48,16 @@ impl LocalFile {
         self.0.as_ref().map(|one| one.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn look(&self, table: &Table) -> Result<(SidePlan, Found)> {
+    pub(super) fn look(&self, table: &Table) -> Result<(SidePlan, FoundRelation)> {
         let (found, drift) = match self.connection().as_deref() {
-            None => (Found::Nothing, Drift::Absent),
-            Some(connection) => {
-                (Found::read(connection, "main", table)?, drift(connection, &Layout::new(table))?)
-            }
+            None => (FoundRelation::Nothing, Drift::Absent),
+            Some(connection) => (
+                FoundRelation::read(connection, "main", table)?,
+                drift(connection, &Layout::new(table))?,
+            ),
         };
         let mut side = SidePlan {
-            exists: !matches!(found, Found::Nothing),
+            exists: !matches!(found, FoundRelation::Nothing),
             captured: drift == Drift::None,
             ..SidePlan::default()
         };
@@ -151,7 +152,7 @@ pub(crate) fn joined(settings: &Settings) -> Result<()> {
 
 /// How far a file is part of the database, as far as it knows itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum FileStanding {
     /// It has not met PostgreSQL, or cannot be looked at.
     Stranger,
     /// It is a node, and something waits to be exchanged.
@@ -162,12 +163,12 @@ pub enum Standing {
 
 /// Looks at the file and changes nothing.
 #[must_use]
-pub fn standing(settings: &Settings) -> Standing {
-    let look = || -> Option<Standing> {
+pub fn standing(settings: &Settings) -> FileStanding {
+    let look = || -> Option<FileStanding> {
         let file = LocalFile::open(settings).ok()?;
         let connection = file.connection()?;
         if !has_node(&connection).ok()? {
-            return Some(Standing::Stranger);
+            return Some(FileStanding::Stranger);
         }
         let follows = "SELECT json_type(follow, '$.state.following') IS NOT NULL FROM dual_node";
         let mut settled: bool = connection.query_row(follows, [], |row| row.get(0)).ok()?;
@@ -178,7 +179,7 @@ pub fn standing(settings: &Settings) -> Standing {
             );
             settled &= !connection.query_row(&sql, [], |row| row.get::<_, bool>(0)).ok()?;
         }
-        Some(if settled { Standing::Settled } else { Standing::Waiting })
+        Some(if settled { FileStanding::Settled } else { FileStanding::Waiting })
     };
-    look().unwrap_or(Standing::Stranger)
+    look().unwrap_or(FileStanding::Stranger)
 }

@@ -16,8 +16,8 @@ mod plan;
 mod rows;
 
 pub use columns::ColumnCounts;
+pub use file::{FileStanding, standing};
 pub(crate) use file::{LocalFile, joined};
-pub use file::{Standing, standing};
 pub use plan::{Bond, Plan, SidePlan, TablePlan};
 pub use rows::RowCounts;
 
@@ -28,7 +28,7 @@ use crate::schema::Table;
 use crate::store::postgres::capture::{Drift, Layout};
 use crate::store::postgres::primary::{Planned, Trial, may_run, plan_known, try_out};
 use crate::store::postgres::{self, Limits, Session, Settings, capture};
-use crate::store::sqlite::Found;
+use crate::store::sqlite::FoundRelation;
 use crate::store::sqlite::replica::Settings as ReplicaSettings;
 
 const OPERATION: &str = "plan the first start";
@@ -92,9 +92,9 @@ async fn look(
     session: &Session,
     stores: &Stores,
     joining: Joining,
-) -> Result<(Plan, Vec<postgres::Plan>)> {
+) -> Result<(Plan, Vec<postgres::SchemaPlan>)> {
     session.begin_snapshot(OPERATION).await?;
-    let standing = capture::Standing::read(session, &stores.sqlite.tables).await?;
+    let standing = capture::SchemaStanding::read(session, &stores.sqlite.tables).await?;
     standing.trusted(session)?;
     standing.kept_nowhere_else(session, &stores.sqlite.tables).await?;
     may_run(session, &stores.sqlite.tables, &standing).await?;
@@ -109,10 +109,10 @@ async fn look(
         let (sqlite, found) = file.look(table)?;
         let catalog = remote.catalog;
         let rows = if postgres.obstacles.is_empty() && sqlite.obstacles.is_empty() {
-            let remote = rows::Remote::new(session, table, &catalog);
-            let local = rows::Local::new(&file, table, &found);
+            let remote = rows::RemoteRows::new(session, table, &catalog);
+            let local = rows::LocalRows::new(&file, table, &found);
             let columns = match (&found, &catalog.table) {
-                (Found::Table { columns, .. }, Some(there)) => {
+                (FoundRelation::Table { columns, .. }, Some(there)) => {
                     let (here, there) = ((&file, columns.as_slice()), (session, there));
                     Some(Columns::new(here, there, table, (bond, joining.prefer)).await?)
                 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::schema::{Column, Dialect, Key, LogicalType, Role, Table, literal, quoted};
 use crate::store::postgres::primary::digest_of;
 use crate::store::postgres::{Catalog, FoundTable, Parameter, Session};
-use crate::store::sqlite::{Adoption, Found, FoundColumn, carried, failed, from_sqlite};
+use crate::store::sqlite::{Adoption, FoundColumn, FoundRelation, carried, failed, from_sqlite};
 use crate::value::canonical_bytes;
 use crate::value::row_digest;
 
@@ -43,14 +43,14 @@ pub struct RowCounts {
 type Page = Vec<(Key, [u8; 32])>;
 
 /// PostgreSQL's rows.
-pub(super) struct Remote<'a> {
+pub(super) struct RemoteRows<'a> {
     session: &'a Session,
     /// `None` if there is no such table, or nothing in it.
     sql: Option<String>,
 }
 
-impl<'a> Remote<'a> {
-    pub(super) fn new(session: &'a Session, table: &Table, catalog: &Catalog) -> Remote<'a> {
+impl<'a> RemoteRows<'a> {
+    pub(super) fn new(session: &'a Session, table: &Table, catalog: &Catalog) -> RemoteRows<'a> {
         // Without a key there is no row.
         let keyed = |found: &&FoundTable| found.column(&table.key().name).is_some();
         let sql = catalog.table.as_ref().filter(keyed).map(|found| {
@@ -63,7 +63,7 @@ impl<'a> Remote<'a> {
                 found.qualified()
             )
         });
-        Remote { session, sql }
+        RemoteRows { session, sql }
     }
 
     async fn page(&self, after: Option<&Key>) -> Result<Page> {
@@ -80,17 +80,17 @@ impl<'a> Remote<'a> {
 }
 
 /// The file's rows.
-pub(super) struct Local<'a> {
+pub(super) struct LocalRows<'a> {
     file: &'a LocalFile,
     kinds: Vec<LogicalType>,
     sql: Option<String>,
 }
 
-impl<'a> Local<'a> {
-    pub(super) fn new(file: &'a LocalFile, table: &Table, found: &Found) -> Local<'a> {
+impl<'a> LocalRows<'a> {
+    pub(super) fn new(file: &'a LocalFile, table: &Table, found: &FoundRelation) -> LocalRows<'a> {
         let kinds = compared(table).map(|column| column.kind).collect();
         let sql = match found {
-            Found::Table { columns, .. } => {
+            FoundRelation::Table { columns, .. } => {
                 let key = quoted(&table.key().name);
                 let reads: Vec<String> =
                     compared(table).map(|column| local_reads(column, columns)).collect();
@@ -102,9 +102,9 @@ impl<'a> Local<'a> {
                     quoted(table.name())
                 ))
             }
-            Found::Nothing | Found::NotATable => None,
+            FoundRelation::Nothing | FoundRelation::NotATable => None,
         };
-        Local { file, kinds, sql }
+        LocalRows { file, kinds, sql }
     }
 
     fn page(&self, after: Option<&Key>) -> Result<Page> {
@@ -177,8 +177,8 @@ fn unexpected() -> Error {
 /// Walks both sides once. Of rows that differ `columns` looks at the columns, if both sides have a
 /// table.
 pub(super) async fn compare(
-    remote: &Remote<'_>,
-    local: &Local<'_>,
+    remote: &RemoteRows<'_>,
+    local: &LocalRows<'_>,
     mut columns: Option<Columns<'_>>,
 ) -> Result<RowCounts> {
     let mut counts = RowCounts::default();

@@ -1,14 +1,14 @@
 //! The file's part of a write: alone, or after PostgreSQL has answered.
 
 use super::core::propose;
-use super::plan::{Plan, conflict, named, refusal};
+use super::plan::{WritePlan, conflict, named, refusal};
 use super::record::Record;
 use crate::merge::{Change, Tracked, Version, has_what_was_read};
 use crate::protocol::Quarantined;
 use crate::protocol::{Break, Follow};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
-use crate::store::postgres::primary::{LOCKED, Written};
+use crate::store::postgres::primary::{LOCKED, WriteAnswer};
 use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Taken};
 use crate::sync::Shared;
 use crate::{Error, Kind, Result, Store};
@@ -83,45 +83,45 @@ pub(super) fn waits(content: &Content<'_>, ids: &[RowId]) -> Result<bool> {
 
 /// Where a row is of which one side has not taken what the other one has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum HeldBy {
     /// Nothing is set aside of it, or both sides have it, each in its way.
-    Anywhere,
+    Both,
     /// In the file alone: PostgreSQL refuses it.
-    Here,
+    FileAlone,
     /// In PostgreSQL alone: the file cannot hold it, or PostgreSQL does not let it go.
-    There,
+    PostgresAlone,
 }
 
-impl Place {
+impl HeldBy {
     /// Of which the file has `row`, and that is in quarantine as `aside` says. What somebody has
     /// locked at PostgreSQL is merely pending.
-    pub fn of(row: Option<&LocalRow>, aside: &[Quarantined]) -> Place {
+    pub fn of(row: Option<&LocalRow>, aside: &[Quarantined]) -> HeldBy {
         let living = row.map(|row| &row.tracked).filter(|row| row.version.lives());
         let refused = |entry: &Quarantined| entry.code != LOCKED;
         match living {
-            None if aside.iter().any(refused) => Place::There,
+            None if aside.iter().any(refused) => HeldBy::PostgresAlone,
             Some(row) if row.bases.live.is_some() => {
                 let refuses = |e: &Quarantined| e.refused_by == Store::Postgres && refused(e);
-                if aside.iter().any(refuses) { Place::Here } else { Place::Anywhere }
+                if aside.iter().any(refuses) { HeldBy::FileAlone } else { HeldBy::Both }
             }
-            _ => Place::Anywhere,
+            _ => HeldBy::Both,
         }
     }
 
-    fn read(content: &Content<'_>, id: &RowId) -> Result<Place> {
-        Ok(Place::of(content.row(id)?.as_ref(), &content.aside(id)?))
+    fn read(content: &Content<'_>, id: &RowId) -> Result<HeldBy> {
+        Ok(HeldBy::of(content.row(id)?.as_ref(), &content.aside(id)?))
     }
 }
 
 /// Whether the row is in the file alone.
 pub(super) fn is_here(content: &Content<'_>, id: &RowId) -> Result<bool> {
-    Ok(Place::read(content, id)? == Place::Here)
+    Ok(HeldBy::read(content, id)? == HeldBy::FileAlone)
 }
 
 /// Whether the file has what PostgreSQL has of the row, whatever is pending besides.
 fn holds(content: &Content<'_>, id: &RowId) -> Result<bool> {
     let refused = content.aside(id)?.iter().any(|entry| entry.refused_by == Store::Sqlite);
-    Ok(!refused && Place::read(content, id)? != Place::There)
+    Ok(!refused && HeldBy::read(content, id)? != HeldBy::PostgresAlone)
 }
 
 /// The same of several, once the feed has passed the transaction that wrote them.
@@ -130,14 +130,14 @@ pub(super) fn holds_all(content: &Content<'_>, ids: &[RowId]) -> Result<bool> {
 }
 
 /// Looks at the rows that a plan is about.
-pub(super) fn look(content: &Content<'_>, plan: &Plan) -> Result<Precheck> {
+pub(super) fn look(content: &Content<'_>, plan: &WritePlan) -> Result<Precheck> {
     let mut look = Precheck::default();
     for (id, intent) in &plan.intents {
         let Some(row) = content.row(id)? else { continue };
         if row.tracked.bases.any() {
             let aside = content.aside(id)?;
             look.locked |= aside.iter().any(|entry| entry.code == LOCKED);
-            look.is_here |= Place::of(Some(&row), &aside) == Place::Here;
+            look.is_here |= HeldBy::of(Some(&row), &aside) == HeldBy::FileAlone;
         }
         if let Some(change) = intent.for_row(row.tracked.version.lives()) {
             look.above = look.above.max(row.tracked.replaces(&change));
@@ -153,7 +153,11 @@ pub(super) fn look(content: &Content<'_>, plan: &Plan) -> Result<Precheck> {
 pub(super) type Rows = Vec<Option<Record>>;
 
 /// The whole plan goes to the file alone, pending, under a stamp that is made here.
-pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Result<(Rows, Sent)> {
+pub(super) fn alone(
+    content: &Content<'_>,
+    plan: &WritePlan,
+    shared: &Shared,
+) -> Result<(Rows, Sent)> {
     let name = |id: &RowId| named(&shared.tables, id);
     for (id, read) in &plan.reads {
         let row = content.row(id)?.filter(|row| row.tracked.version.lives());
@@ -166,7 +170,7 @@ pub(super) fn alone(content: &Content<'_>, plan: &Plan, shared: &Shared) -> Resu
     for (id, intent) in &plan.intents {
         let row = content.row(id)?;
         let alive = row.as_ref().is_some_and(|row| row.tracked.version.lives());
-        if !alive && Place::of(row.as_ref(), &content.aside(id)?) == Place::There {
+        if !alive && HeldBy::of(row.as_ref(), &content.aside(id)?) == HeldBy::PostgresAlone {
             return Err(elsewhere(plan.operation, &name(id)));
         }
         let Some(change) = intent.for_row(alive) else {
@@ -279,7 +283,7 @@ pub(super) enum Direct {
 /// Takes PostgreSQL's answer into the file, all of its rows or none.
 pub(super) fn direct(
     content: &Content<'_>,
-    answer: &Written,
+    answer: &WriteAnswer,
     durability: Durability,
 ) -> Result<Direct> {
     let node = content.node()?;
@@ -327,7 +331,7 @@ pub(super) fn direct(
 }
 
 /// Whether nothing of the answer is set aside.
-fn stands(content: &Content<'_>, answer: &Written) -> Result<Direct> {
+fn stands(content: &Content<'_>, answer: &WriteAnswer) -> Result<Direct> {
     let ids: Vec<RowId> = answer.rows.iter().map(|written| written.row.id.clone()).collect();
     Ok(if holds_all(content, &ids)? { Direct::Stands } else { Direct::Refused })
 }

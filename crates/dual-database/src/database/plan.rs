@@ -31,7 +31,7 @@ impl Intent {
 
 /// Everything that one call does, in one transaction.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(super) struct WritePlan {
     /// The call, as a verb phrase.
     pub operation: &'static str,
     /// One intent for each row.
@@ -40,7 +40,7 @@ pub(super) struct Plan {
     pub reads: Vec<(RowId, Option<Version>)>,
 }
 
-impl Plan {
+impl WritePlan {
     /// The rows that it changes.
     pub fn ids(&self) -> Vec<RowId> {
         self.intents.iter().map(|(id, _)| id.clone()).collect()

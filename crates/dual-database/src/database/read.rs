@@ -16,7 +16,7 @@ use crate::{Error, Kind, Result, Store};
 
 use super::Found;
 use super::core::{Core, Deadline, neither};
-use super::local::{Place, behind, elsewhere, incomplete, knows, knows_all, record};
+use super::local::{HeldBy, behind, elsewhere, incomplete, knows, knows_all, record};
 use super::options::Prefer;
 use super::plan::named;
 use super::record::Record;
@@ -39,7 +39,7 @@ struct LocalAnswer {
     row: Option<LocalRow>,
     /// If it says that there is none, there is none.
     knows: bool,
-    place: Place,
+    place: HeldBy,
     /// PostgreSQL may have lost it.
     doubted: bool,
     exchanged_ms: Option<i64>,
@@ -54,7 +54,7 @@ impl LocalAnswer {
 
     /// Why it cannot say whether there is such a row, nor can PostgreSQL.
     fn unknown(&self, operation: &'static str, row: &str, primary: Error) -> Error {
-        let why = if self.place == Place::There { elsewhere } else { incomplete };
+        let why = if self.place == HeldBy::PostgresAlone { elsewhere } else { incomplete };
         why(operation, row).with_source(primary)
     }
 
@@ -75,9 +75,9 @@ impl Core {
         let question = move |content: &Content<'_>| {
             let node = content.node()?;
             let (row, aside) = (content.row(&wanted)?, content.aside(&wanted)?);
-            let place = Place::of(row.as_ref(), &aside);
+            let place = HeldBy::of(row.as_ref(), &aside);
             Ok(LocalAnswer {
-                knows: place != Place::There && knows(content, row.as_ref())?,
+                knows: place != HeldBy::PostgresAlone && knows(content, row.as_ref())?,
                 place,
                 doubted: node.follow.doubts_primary(),
                 exchanged_ms: exchanged_ms(&node, &aside),
@@ -233,7 +233,7 @@ impl Core {
         match self.shared.health.state(Store::Sqlite) {
             StoreState::Up => {
                 let within = deadline.remaining() / 2;
-                self.tell(self.ask_file_within(operation, within, question).await)
+                self.note_failure(self.ask_file_within(operation, within, question).await)
             }
             // What it fails with is known.
             StoreState::Down { .. } | StoreState::NeedsInit { .. } => {
@@ -252,12 +252,12 @@ impl Core {
         operation: &'static str,
         question: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.tell(self.ask_file_within(operation, self.timeout, question).await)
+        self.note_failure(self.ask_file_within(operation, self.timeout, question).await)
     }
 
     /// Lets the breaker know of a failure of the file. Of one that is not open it knows better
     /// why.
-    fn tell<T>(&self, answer: Result<T>) -> Result<T> {
+    fn note_failure<T>(&self, answer: Result<T>) -> Result<T> {
         answer.inspect_err(|error| {
             if self.shared.replica().is_some() && !super::core::is_verdict(error) {
                 self.shared.health.failed(Store::Sqlite, error);
@@ -286,7 +286,7 @@ impl Core {
     ) -> Result<T> {
         let replica = self.replica(operation)?;
         match tokio::time::timeout(within, replica.read_long(operation, question)).await {
-            Ok(answer) => self.tell(answer),
+            Ok(answer) => self.note_failure(answer),
             Err(_) => {
                 let message = "the SQLite file has not given all of it in time";
                 Err(Error::new(Kind::Unavailable(Store::Sqlite), operation, message)

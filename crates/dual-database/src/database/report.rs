@@ -21,7 +21,7 @@ use crate::{Error, Kind, Result, Store};
 const LOOKED_AT: u64 = 1_000;
 
 /// What the file tells of itself.
-struct Local {
+struct LocalReport {
     node: Node,
     pending: u64,
     quarantined: u64,
@@ -33,7 +33,7 @@ struct Local {
     ahead: Option<Stamp>,
 }
 
-impl Local {
+impl LocalReport {
     /// What fails now: that a side was away is past if no program has met it again since.
     fn failing(&self, now_ms: i64) -> Vec<Failing> {
         let is_driven = self.node.lease.is_some_and(|lease| lease.until_unix_ms > now_ms);
@@ -42,7 +42,7 @@ impl Local {
 }
 
 /// What PostgreSQL tells.
-struct Remote {
+struct RemoteReport {
     unseen: Option<u64>,
     conflicts: u64,
 }
@@ -66,7 +66,7 @@ impl Core {
         let asked = self
             .ask_file(operation, |content| {
                 content.whole()?;
-                Ok(Local {
+                Ok(LocalReport {
                     node: content.node()?,
                     pending: content.pending_count()?,
                     quarantined: content.quarantined()?,
@@ -142,7 +142,11 @@ impl Core {
         }
     }
 
-    async fn remote_status(&self, operation: &'static str, node: Option<&Node>) -> Result<Remote> {
+    async fn remote_status(
+        &self,
+        operation: &'static str,
+        node: Option<&Node>,
+    ) -> Result<RemoteReport> {
         // Who opened it only to look has just met PostgreSQL.
         if !self.shared.adopt && self.shared.state(Store::Postgres) != StoreState::Up {
             return Err(self.away(operation, Store::Postgres));
@@ -165,7 +169,7 @@ impl Core {
                 }
                 _ => None,
             };
-            Ok(Remote { unseen, conflicts: primary.unreviewed_count().await? })
+            Ok(RemoteReport { unseen, conflicts: primary.unreviewed_count().await? })
         })
         .await
     }

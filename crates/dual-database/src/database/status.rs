@@ -76,7 +76,7 @@ pub struct Conflict {
     pub table: Arc<str>,
     /// The row's key.
     pub key: Key,
-    /// The column; `(row)` for a birth or a delete.
+    /// The column; `(row)` for an insert or a delete.
     pub column: Arc<str>,
     /// Canonical text of the value that stands.
     pub winning: Option<String>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, Stream};
 
 use super::core::Core;
-use super::plan::{Intent, Plan, key_of, new_row};
+use super::plan::{Intent, WritePlan, key_of, new_row};
 use super::read::Page;
 use super::record::{Checked, Patch, Record, refused};
 use super::{Found, Written};
@@ -96,7 +96,7 @@ impl<'d> TableCalls<'d> {
     /// # Errors
     /// As for [`super::DualDatabase::delete_user`].
     pub async fn delete(&self, key: impl Into<Key>) -> Result<Written<()>> {
-        let plan = Plan {
+        let plan = WritePlan {
             operation: "delete a row",
             intents: vec![(self.id(key), Intent::Change(Change::Delete))],
             reads: Vec::new(),
@@ -110,7 +110,7 @@ impl<'d> TableCalls<'d> {
         id: &RowId,
         intent: Intent,
     ) -> Result<Written<Record>> {
-        let plan = Plan { operation, intents: vec![(id.clone(), intent)], reads: Vec::new() };
+        let plan = WritePlan { operation, intents: vec![(id.clone(), intent)], reads: Vec::new() };
         self.core.write(plan).await?.try_map(|rows| {
             rows.into_iter().next().flatten().ok_or_else(|| {
                 Error::new(Kind::Internal, operation, "the written row was not answered")

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::core::{Core, Deadline};
-use super::local::{Place, behind, elsewhere, incomplete, is_here, knows, record};
-use super::plan::{Intent, Plan, already_exists, named, not_found};
+use super::local::{HeldBy, behind, elsewhere, incomplete, is_here, knows, record};
+use super::plan::{Intent, WritePlan, already_exists, named, not_found};
 use super::record::{Patch, Record};
 use super::table::{wish_to_add, wish_to_update};
 use super::user::{User, UserPatch};
@@ -39,11 +39,11 @@ pub struct Transaction {
     read_from: ReadFrom,
     deadline: Deadline,
     file: uuid::Uuid,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<TransactionState>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TransactionState {
     reads: BTreeMap<RowId, Option<Version>>,
     /// What the transaction sees of the rows that it has met, and does to them.
     rows: BTreeMap<RowId, Seen>,
@@ -125,15 +125,15 @@ impl Core {
         Transaction { core: Arc::clone(self), read_from, deadline, file, state }
     }
 
-    async fn commit(&self, state: State) -> Result<Written<()>> {
-        let State { reads, rows, .. } = state;
+    async fn commit(&self, state: TransactionState) -> Result<Written<()>> {
+        let TransactionState { reads, rows, .. } = state;
         let intent = |(id, seen): (RowId, Seen)| Some((id, Intent::Change(seen.change?)));
         let intents: Vec<_> = rows.into_iter().filter_map(intent).collect();
         if intents.is_empty() {
             return Ok(Written::InBoth(()));
         }
         let reads = reads.into_iter().collect();
-        let plan = Plan { operation: OPERATION, intents, reads };
+        let plan = WritePlan { operation: OPERATION, intents, reads };
         Ok(self.write(plan).await?.map(|_| ()))
     }
 }
@@ -260,12 +260,12 @@ impl Transaction {
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TransactionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state, unless the work has ended.
-    fn going_on(&self) -> Result<MutexGuard<'_, State>> {
+    fn going_on(&self) -> Result<MutexGuard<'_, TransactionState>> {
         let state = self.state();
         match state.ended {
             true => Err(Error::new(Kind::Interrupted, OPERATION, "the transaction has ended")),
@@ -274,8 +274,11 @@ impl Transaction {
     }
 
     /// Ends it: what has been put together.
-    fn end(&self) -> State {
-        std::mem::replace(&mut *self.state(), State { ended: true, ..State::default() })
+    fn end(&self) -> TransactionState {
+        std::mem::replace(
+            &mut *self.state(),
+            TransactionState { ended: true, ..TransactionState::default() },
+        )
     }
 
     fn id(&self, table: &str, key: impl Into<Key>) -> Result<RowId> {
@@ -317,12 +320,12 @@ impl Transaction {
                 let wanted = id.clone();
                 let look = move |content: &Content<'_>| {
                     let row = content.row(&wanted)?;
-                    let place = Place::of(row.as_ref(), &content.aside(&wanted)?);
+                    let place = HeldBy::of(row.as_ref(), &content.aside(&wanted)?);
                     let knows = knows(content, row.as_ref())?;
                     Ok((row, place, knows))
                 };
                 let (row, place, knows) = self.core.ask_file(operation, look).await?;
-                if place == Place::There {
+                if place == HeldBy::PostgresAlone {
                     return Err(elsewhere(operation, &named(&self.core.shared.tables, id)));
                 }
                 if !knows {

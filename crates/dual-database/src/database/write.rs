@@ -26,13 +26,13 @@ use super::Written;
 use super::core::{Core, Deadline, is_verdict, neither};
 use super::local::{self, Direct, Precheck, Rows, Sent};
 use super::options::WriteMode;
-use super::plan::{Intent, Plan, already_exists, conflict, named, not_found};
+use super::plan::{Intent, WritePlan, already_exists, conflict, named, not_found};
 use super::record::Record;
 use super::row_locks::RowLock;
 use crate::merge::Change;
 use crate::schema::RowId;
 use crate::stamp::Stamp;
-use crate::store::postgres::primary::{Refused, RemoteRow, Written as Answer};
+use crate::store::postgres::primary::{Refused, RemoteRow, WriteAnswer as Answer};
 use crate::store::postgres::sqlstate;
 use crate::store::sqlite::replica::{Content, Durability, is_busy};
 use crate::sync::{Step, hooked};
@@ -70,7 +70,7 @@ impl Core {
     ///
     /// # Errors
     /// As for [`super::DualDatabase::add_user`] and [`super::DualDatabase::update_user`].
-    pub async fn write(&self, plan: Plan) -> Result<Written<Rows>> {
+    pub async fn write(&self, plan: WritePlan) -> Result<Written<Rows>> {
         let deadline = self.deadline();
         let plan = Arc::new(plan);
         match self.mode {
@@ -80,7 +80,7 @@ impl Core {
         }
     }
 
-    async fn write_both(&self, plan: &Arc<Plan>, deadline: Deadline) -> Result<Written<Rows>> {
+    async fn write_both(&self, plan: &Arc<WritePlan>, deadline: Deadline) -> Result<Written<Rows>> {
         let _turn = match self.turn(plan, deadline).await {
             Ok(turn) => turn,
             Err(cause) => return self.alone(plan, cause).await,
@@ -103,7 +103,7 @@ impl Core {
     /// Nothing is begun unless PostgreSQL can be reached; what is in one store only is an error.
     async fn write_both_or_fail(
         &self,
-        plan: &Arc<Plan>,
+        plan: &Arc<WritePlan>,
         deadline: Deadline,
     ) -> Result<Written<Rows>> {
         let hint = "nothing was written: both stores are required";
@@ -135,7 +135,11 @@ impl Core {
         }
     }
 
-    async fn write_locally(&self, plan: &Arc<Plan>, deadline: Deadline) -> Result<Written<Rows>> {
+    async fn write_locally(
+        &self,
+        plan: &Arc<WritePlan>,
+        deadline: Deadline,
+    ) -> Result<Written<Rows>> {
         let cause = match self.try_alone(plan).await {
             Ok(rows) => return Ok(in_file(rows)),
             Err(error) if is_verdict(&error) => return Err(error),
@@ -159,7 +163,7 @@ impl Core {
     ///
     /// # Errors
     /// Unavailable if other calls of this process changed them for the whole time-out.
-    async fn turn(&self, plan: &Plan, deadline: Deadline) -> Result<RowLock<'_>> {
+    async fn turn(&self, plan: &WritePlan, deadline: Deadline) -> Result<RowLock<'_>> {
         deadline.bound(self.row_locks.take(plan.ids().into_iter())).await.ok_or_else(|| {
             let message = "other calls of this process changed the row for the whole time-out";
             Error::new(Kind::Unavailable(Store::Postgres), plan.operation, message)
@@ -167,7 +171,7 @@ impl Core {
     }
 
     /// What the file knows; nothing if it cannot be read.
-    async fn look(&self, plan: &Arc<Plan>, deadline: Deadline) -> Precheck {
+    async fn look(&self, plan: &Arc<WritePlan>, deadline: Deadline) -> Precheck {
         let look = || {
             let looked = Arc::clone(plan);
             let look = move |content: &Content<'_>| local::look(content, &looked);
@@ -178,7 +182,12 @@ impl Core {
 
     /// # Errors
     /// The verdict on the call; nothing was done then.
-    async fn at_primary(&self, plan: &Plan, look: Precheck, deadline: Deadline) -> Result<Attempt> {
+    async fn at_primary(
+        &self,
+        plan: &WritePlan,
+        look: Precheck,
+        deadline: Deadline,
+    ) -> Result<Attempt> {
         if let Err(cause) = self.ready(plan.operation) {
             return Ok(Attempt::Away(cause));
         }
@@ -248,7 +257,7 @@ impl Core {
     /// PostgreSQL has it: the file's part.
     async fn finish_in_file(
         &self,
-        plan: &Arc<Plan>,
+        plan: &Arc<WritePlan>,
         answer: Answer,
         sent: Sent,
         deadline: Deadline,
@@ -304,7 +313,7 @@ impl Core {
 
     /// Lets the feed bring what the file lacks; says whether it has brought that transaction
     /// within the time that is left, and the file has taken it.
-    async fn feed_brings(&self, plan: &Plan, txid: u64, deadline: Deadline) -> bool {
+    async fn feed_brings(&self, plan: &WritePlan, txid: u64, deadline: Deadline) -> bool {
         if deadline.has_passed() || self.exchange(deadline.remaining()).await.is_err() {
             return false;
         }
@@ -318,7 +327,11 @@ impl Core {
 
     /// PostgreSQL refuses a row that the plan is about, and only the file has it: it is done
     /// there. If that was what stood in the way, PostgreSQL takes the row now.
-    async fn beside_refusal(&self, plan: &Arc<Plan>, deadline: Deadline) -> Result<Written<Rows>> {
+    async fn beside_refusal(
+        &self,
+        plan: &Arc<WritePlan>,
+        deadline: Deadline,
+    ) -> Result<Written<Rows>> {
         let rows = self.try_alone(plan).await?;
         let arrives = async {
             self.ready(plan.operation)?;
@@ -339,7 +352,7 @@ impl Core {
     }
 
     /// PostgreSQL is away: the file alone, pending.
-    async fn alone(&self, plan: &Arc<Plan>, cause: Error) -> Result<Written<Rows>> {
+    async fn alone(&self, plan: &Arc<WritePlan>, cause: Error) -> Result<Written<Rows>> {
         match self.try_alone(plan).await {
             Ok(rows) => Ok(in_file(rows)),
             Err(error) if is_verdict(&error) => Err(error),
@@ -351,7 +364,7 @@ impl Core {
     /// gets it before what is pending.
     async fn alone_or_beside(
         &self,
-        plan: &Arc<Plan>,
+        plan: &Arc<WritePlan>,
         cause: Error,
         look: Precheck,
         deadline: Deadline,
@@ -372,7 +385,7 @@ impl Core {
         }
     }
 
-    async fn try_alone(&self, plan: &Arc<Plan>) -> Result<Rows> {
+    async fn try_alone(&self, plan: &Arc<WritePlan>) -> Result<Rows> {
         let (shared, planned) = (Arc::clone(&self.shared), Arc::clone(plan));
         // The file can be lost after the commit: made again, it would find itself in the way.
         let made: Arc<Mutex<Option<Sent>>> = Arc::default();
@@ -396,7 +409,7 @@ impl Core {
     /// The answer was lost: the same changes under the same stamp.
     async fn alone_after_loss(
         &self,
-        plan: &Arc<Plan>,
+        plan: &Arc<WritePlan>,
         sent: Sent,
         cause: Error,
     ) -> Result<Written<Rows>> {
@@ -478,7 +491,7 @@ fn most_tries(error: &Error) -> usize {
     }
 }
 
-fn first_guess(plan: &Plan, alive: bool) -> Vec<(RowId, Change)> {
+fn first_guess(plan: &WritePlan, alive: bool) -> Vec<(RowId, Change)> {
     let change = |intent: &Intent| match intent {
         Intent::Change(change) => change.clone(),
         Intent::Upsert { update, .. } if alive => Change::Update(update.clone()),
@@ -487,7 +500,7 @@ fn first_guess(plan: &Plan, alive: bool) -> Vec<(RowId, Change)> {
     plan.intents.iter().map(|(id, intent)| (id.clone(), change(intent))).collect()
 }
 
-fn is_upsert(plan: &Plan) -> bool {
+fn is_upsert(plan: &WritePlan) -> bool {
     plan.intents.iter().any(|(_, intent)| matches!(intent, Intent::Upsert { .. }))
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::adoption::{
-    Bond, ColumnCounts, Joining, Plan, RowCounts, SidePlan, Standing, Stores, TablePlan, plan,
+    Bond, ColumnCounts, FileStanding, Joining, Plan, RowCounts, SidePlan, Stores, TablePlan, plan,
     standing, tracked_elsewhere,
 };
 
@@ -44,7 +44,7 @@ pub async fn apply_for(
     let session = Session::open(&stores.postgres, &stores.limits).await?;
     session.begin_snapshot("look for the role that is to run it").await?;
     known_role(&session, runtime).await?;
-    capture::Standing::read(&session, &[]).await?.owns(&session, "give the rights to run")?;
+    capture::SchemaStanding::read(&session, &[]).await?.owns(&session, "give the rights to run")?;
     drop(session);
     let joined = apply(stores, joining, within).await?;
     let session = Session::open(&stores.postgres, &stores.limits).await?;

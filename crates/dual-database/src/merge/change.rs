@@ -55,7 +55,7 @@ impl Change {
     /// The highest stamp that the change replaces in a store that has `existing`: what it is
     /// stamped with has to lie above it.
     ///
-    /// An update counts the row's birth too: it must not slip under the life that it changes.
+    /// An update counts the row's insert too: it must not slip under the life that it changes.
     #[must_use]
     pub fn replaces(&self, existing: Option<&Version>) -> Stamp {
         let Some(existing) = existing else { return Stamp::ZERO };
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(judge(at(4), Stamp::ZERO), Admission::Stale { above: at(5) });
         assert_eq!(judge(at(6), at(7)), Admission::Stale { above: at(7) });
         assert_eq!(judge(at(61_000), Stamp::ZERO), Admission::Ahead);
-        // The birth counts even for a column that it left unstamped.
+        // The insert counts even for a column that it left unstamped.
         let status = Change::Update(vec![(1, Value::Null)]);
         assert_eq!(
             admit(Some(&row), &status, at(4), Stamp::ZERO, NOW),

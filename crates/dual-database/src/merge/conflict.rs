@@ -31,7 +31,7 @@ pub struct Conflict {
 /// A conflict is
 /// - a pending register that finds a stamp above its base, not its own, with another value
 ///   (the same stamp with another value too: two files have used one number);
-/// - a pending column of a row whose death the file had not seen: the delete beats it;
+/// - a pending column of a row whose delete the file had not seen: the delete beats it;
 /// - under a pending delete, a column that was set without the file having seen it.
 ///
 /// A stamp *below* the base is none: PostgreSQL has lost something and gets it back. Neither is a
@@ -69,7 +69,7 @@ pub fn conflicts(pending: &Version, bases: &Bases, found: &Version) -> Vec<Confl
                     });
                 }
             }
-            // A death sets every column: in a row that lives again it can still beat what was
+            // A delete sets every column: in a row that lives again it can still beat what was
             // set before it.
             (true, false) => {
                 let voided = merged.columns.get(position).is_some_and(|c| c.value != own.value);

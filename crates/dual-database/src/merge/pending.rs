@@ -83,7 +83,7 @@ impl Tracked {
     ///
     /// What a pending delete has met on the other side counts though the tombstone does not show
     /// it: as long as the delete has not arrived, PostgreSQL still has that stamp, and a new
-    /// birth below it would lose to the life that the delete has ended.
+    /// insert below it would lose to the life that the delete has ended.
     #[must_use]
     pub fn replaces(&self, change: &Change) -> Stamp {
         let own = change.replaces(Some(&self.version));
@@ -196,7 +196,7 @@ impl Tracked {
             }
         }
         // The own stamp coming back means that PostgreSQL has it, whatever became of the push. A
-        // birth or death that has not arrived keeps its columns, those too in which the life that
+        // insert or delete that has not arrived keeps its columns, those too in which the life that
         // it ends is the higher: they remember what it has met.
         let unarrived = bases.live.is_some() && version.live.stamp > incoming.live.stamp;
         bases.settle(&existing.version, incoming, |ours, theirs| !unarrived && theirs >= ours);
@@ -244,7 +244,7 @@ impl Tracked {
             if !is_set(position) {
                 *base = existing.bases.column(position);
             } else if unarrived {
-                // Set in the life that the pending birth ends: see `absorb`.
+                // Set in the life that the pending insert ends: see `absorb`.
                 *base = Some(after.stamp_of(position));
             }
         }

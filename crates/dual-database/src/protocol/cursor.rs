@@ -189,7 +189,7 @@ impl Default for Follow {
 
 /// What a poll means for the file that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Poll {
+pub enum PollVerdict {
     /// Apply it and move the cursor.
     Apply,
     /// Drop it and compare in full.
@@ -214,17 +214,17 @@ pub fn judge_poll(
     seen: &Epoch,
     polled: &Snapshot,
     purged: Option<u64>,
-) -> Poll {
+) -> PollVerdict {
     if let Some(cause) = seen.break_from(followed, tokens) {
         // The token is all that differs: whatever that looks like, a copy or a loss.
         let is_rotated = before != tokens && seen.token.is_some() && seen.is_server_of(followed);
-        if is_rotated { Poll::Overtaken } else { Poll::Broken(cause) }
+        if is_rotated { PollVerdict::Overtaken } else { PollVerdict::Broken(cause) }
     } else if !polled.follows(cursor) {
-        Poll::Broken(Break::OtherPrimary)
+        PollVerdict::Broken(Break::OtherPrimary)
     } else if purged.is_some_and(|txid| !cursor.has_passed(txid)) {
-        Poll::Broken(Break::Purged)
+        PollVerdict::Broken(Break::Purged)
     } else {
-        Poll::Apply
+        PollVerdict::Apply
     }
 }
 
@@ -351,8 +351,8 @@ mod tests {
             let poll = at("12:12:");
             judge_poll(&epoch(1), &at("10:12:10"), [before, &second], seen, &poll, None)
         };
-        assert_eq!(judge(&first, &epoch(1)), Poll::Overtaken);
-        assert_eq!(judge(&second, &epoch(1)), Poll::Broken(Break::OtherFile));
+        assert_eq!(judge(&first, &epoch(1)), PollVerdict::Overtaken);
+        assert_eq!(judge(&second, &epoch(1)), PollVerdict::Broken(Break::OtherFile));
         let ranked = Token::after(None, 7);
         let third = Tokens::default().propose(None, Token::after(Some(ranked), 8));
         let third = third.confirm(Token::after(Some(ranked), 8));
@@ -361,11 +361,11 @@ mod tests {
         let judge_ranked = |before: &Tokens| {
             judge_poll(&epoch(1), &at("10:12:10"), [before, &third], &seen, &poll, None)
         };
-        assert_eq!(judge_ranked(&first), Poll::Overtaken);
-        assert_eq!(judge_ranked(&third), Poll::Broken(Break::OtherPrimary));
+        assert_eq!(judge_ranked(&first), PollVerdict::Overtaken);
+        assert_eq!(judge_ranked(&third), PollVerdict::Broken(Break::OtherPrimary));
         // A server that was emptied, or is another one, is not excused by it.
         for seen in [Epoch { token: None, ..epoch(1) }, epoch(2)] {
-            assert_eq!(judge(&first, &seen), Poll::Broken(Break::OtherPrimary));
+            assert_eq!(judge(&first, &seen), PollVerdict::Broken(Break::OtherPrimary));
         }
     }
 
@@ -376,9 +376,9 @@ mod tests {
             let tokens = [&tokens, &tokens];
             judge_poll(&epoch(1), &at(cursor), tokens, &epoch(1), &at("20:20:"), purged)
         };
-        assert_eq!(judge("10:12:10", Some(9)), Poll::Apply);
-        assert_eq!(judge("10:12:10", Some(10)), Poll::Broken(Break::Purged));
-        assert_eq!(judge("10:12:10", None), Poll::Apply);
-        assert_eq!(judge("21:21:", None), Poll::Broken(Break::OtherPrimary));
+        assert_eq!(judge("10:12:10", Some(9)), PollVerdict::Apply);
+        assert_eq!(judge("10:12:10", Some(10)), PollVerdict::Broken(Break::Purged));
+        assert_eq!(judge("10:12:10", None), PollVerdict::Apply);
+        assert_eq!(judge("21:21:", None), PollVerdict::Broken(Break::OtherPrimary));
     }
 }

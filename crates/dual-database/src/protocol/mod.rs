@@ -18,7 +18,7 @@ mod set_back;
 mod snapshot;
 
 pub use addition::Addition;
-pub use cursor::{Event, Follow, ImpossibleHistory, Poll, judge_poll};
+pub use cursor::{Event, Follow, ImpossibleHistory, PollVerdict, judge_poll};
 pub use drift::Drift;
 pub(crate) use entry::register_name;
 pub use entry::{ConflictEntry, Quarantined};

@@ -9,7 +9,7 @@ use crate::value::Value;
 /// What becomes of a row of the file that PostgreSQL does not know, not even as a tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// PostgreSQL gets it: it was born here and never arrived, or PostgreSQL has lost it.
+    /// PostgreSQL gets it: it was inserted here and never arrived, or PostgreSQL has lost it.
     Give,
     /// The same, but its tombstone may have been purged: it rises above the horizon, and that
     /// is logged ([`risen`]).
@@ -20,8 +20,8 @@ pub enum Unknown {
 
 /// Decides about a row that PostgreSQL does not know, from its purge horizon.
 ///
-/// What counts is the row's birth, not its highest stamp: PostgreSQL once had the row if the
-/// birth is not pending, and a later update that the delete did not see must not bring it back.
+/// What counts is the row's insert, not its highest stamp: PostgreSQL once had the row if the
+/// insert is not pending, and a later update that the delete did not see must not bring it back.
 #[must_use]
 pub fn unknown(row: &Tracked, horizon: Stamp) -> Unknown {
     let below = row.version.live.stamp < horizon;
@@ -43,7 +43,7 @@ pub fn given(row: &Version, horizon: Stamp) -> Version {
     version
 }
 
-/// A birth below the purge horizon that PostgreSQL does not know, as PostgreSQL takes it: with
+/// An insert below the purge horizon that PostgreSQL does not know, as PostgreSQL takes it: with
 /// one stamp above the horizon for everything that was set, because tombstones of that key which other files still have
 /// lie below it and would delete it again without a word. It may itself be one of the deleted
 /// (pushed once, the answer lost): the entry for the conflict log names it as winner and loser. None
@@ -52,16 +52,20 @@ pub fn given(row: &Version, horizon: Stamp) -> Version {
 /// The stamp is PostgreSQL's, made by its clock with its number: with the number of the process
 /// that pushes it could be one that this process gives to a write of its own.
 #[must_use]
-pub fn risen(birth: &Version, horizon: Stamp, primary_unix_ms: i64) -> (Version, Option<Conflict>) {
-    let stamp = captured(primary_unix_ms, horizon.max(birth.highest()), Writer::POSTGRES);
-    let mut version = birth.clone();
+pub fn risen(
+    inserted: &Version,
+    horizon: Stamp,
+    primary_unix_ms: i64,
+) -> (Version, Option<Conflict>) {
+    let stamp = captured(primary_unix_ms, horizon.max(inserted.highest()), Writer::POSTGRES);
+    let mut version = inserted.clone();
     version.live.stamp = stamp;
     for column in &mut version.columns {
         // What nobody has set says no more than before.
         column.stamp = if column.stamp == Stamp::ZERO { horizon } else { stamp };
     }
     let logged = Conflict { register: RegisterId::Live, winner: stamp, loser: stamp };
-    (version, Some(logged).filter(|_| !birth.live.stamp.is_adopted()))
+    (version, Some(logged).filter(|_| !inserted.live.stamp.is_adopted()))
 }
 
 /// Whether a tombstone may be purged: everything that it knows lies below the horizon.
@@ -319,10 +323,10 @@ mod tests {
         let known = Tracked::settled(row(true, 10, 90));
         assert_eq!(unknown(&known, at(50)), Unknown::Delete);
         assert_eq!(unknown(&known, at(10)), Unknown::Give);
-        let born_here =
+        let inserted_locally =
             Tracked { bases: Bases { live: Some(Stamp::ZERO), columns: Vec::new() }, ..known };
-        assert_eq!(unknown(&born_here, at(50)), Unknown::GiveAndLog);
-        assert_eq!(unknown(&born_here, at(5)), Unknown::Give);
+        assert_eq!(unknown(&inserted_locally, at(50)), Unknown::GiveAndLog);
+        assert_eq!(unknown(&inserted_locally, at(5)), Unknown::Give);
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Table {
     }
 
     /// The positions, among the data columns, of those in which a new row gets the time of its
-    /// birth if nothing is said about them.
+    /// insert if nothing is said about them.
     pub fn moments(&self) -> impl Iterator<Item = usize> {
         let is_moment = |column: &Column| self.moments.contains(&column.name);
         self.data_columns()

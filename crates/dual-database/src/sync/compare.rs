@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
-use super::gaps::tell;
-use super::plan::{Counters, Plan, Terms, plan};
+use super::gaps::report_gaps;
+use super::plan::{Counters, RangePlan, RangeTerms, plan};
 use super::pull::take_in;
 use super::push::acknowledged;
 use super::quarantine::QuarantineSet;
@@ -55,15 +55,15 @@ pub(super) struct Comparison {
     after: Option<Key>,
     there: Vec<RemoteRow>,
     /// The key with which PostgreSQL's part ends; `None`: with its table.
-    there_end: Option<Key>,
-    plan: Plan,
+    remote_end: Option<Key>,
+    plan: RangePlan,
     pushed: Pushed,
 }
 
 impl Rounds {
     /// Notes on both sides what came past the triggers, and reads who the server is.
     pub(super) async fn compare(&mut self) -> Result<Flow> {
-        if !self.loose_here().await?.is_none() {
+        if !self.loose_local().await?.is_none() {
             self.note_gaps().await?;
         }
         let (node, is_empty, generation) = self
@@ -82,7 +82,7 @@ impl Rounds {
         let link = self.take_link("begin a comparison")?;
         let primary = self.primary(&link);
         primary.forget_future_ids().await?;
-        tell("PostgreSQL", primary.mend().await?);
+        report_gaps("PostgreSQL", primary.mend().await?);
         let sent_ms = now_ms();
         let header = primary.header().await?;
         self.shared.clock().measure(sent_ms, header.now_ms);
@@ -95,11 +95,11 @@ impl Rounds {
         // After the header: what was set back since is another epoch.
         let set_back = primary.set_backs().await?;
         self.put_link(link);
-        self.set_back_here(set_back).await?;
+        self.set_back_locally(set_back).await?;
         info!(?cause, "comparing both sides");
         let unasked = matches!(cause, Break::FirstContact | Break::Rebuilt | Break::Backlog);
         let asks = !approved && !unasked && !is_empty;
-        Flow::to(RoundState::ReadThere(Box::new(Comparison {
+        Flow::to(RoundState::ReadRemote(Box::new(Comparison {
             state: node.follow,
             cause,
             epoch: header.epoch,
@@ -113,14 +113,14 @@ impl Rounds {
             table: 0,
             after: None,
             there: Vec::new(),
-            there_end: None,
-            plan: Plan::default(),
+            remote_end: None,
+            plan: RangePlan::default(),
             pushed: Pushed::default(),
         })))
     }
 
     /// Reads a range of PostgreSQL's rows.
-    pub(super) async fn read_there(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
+    pub(super) async fn read_remote(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
         let link = self.take_link("compare: read PostgreSQL")?;
         let range =
             self.primary(&link).range(comparison.table, comparison.after.as_ref(), RANGE).await?;
@@ -136,12 +136,12 @@ impl Rounds {
         comparison.horizon = header.horizon;
         comparison.passed_horizon = header.passed_horizon();
         comparison.there = range.rows;
-        comparison.there_end = range.end;
-        Flow::to(RoundState::ReadHere(comparison))
+        comparison.remote_end = range.end;
+        Flow::to(RoundState::ReadLocal(comparison))
     }
 
     /// Reads the same range of the file's rows, and plans.
-    pub(super) async fn read_here(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
+    pub(super) async fn read_local(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
         let (mut comparison, end) = self
             .read("compare: read SQLite", move |content| {
                 let mut comparison = comparison;
@@ -155,7 +155,7 @@ impl Rounds {
         } else if !comparison.plan.uncaptured.is_empty() {
             Flow::to(RoundState::Uncaptured(comparison))
         } else if comparison.plan.give.rows.is_empty() {
-            Flow::to(RoundState::Settle(comparison))
+            Flow::to(RoundState::ApplyRange(comparison))
         } else {
             Flow::to(RoundState::Give(comparison))
         }
@@ -164,12 +164,12 @@ impl Rounds {
     /// The range after this one, which ends with the key `end`, or with its table.
     fn next_range(&self, mut comparison: Box<Comparison>, end: Option<Key>) -> Result<Flow> {
         comparison.there = Vec::new();
-        comparison.plan = Plan::default();
+        comparison.plan = RangePlan::default();
         comparison.pushed = Pushed::default();
         comparison.table += usize::from(end.is_none());
         comparison.after = end;
         if comparison.table < self.shared.tables.len() {
-            return Flow::to(RoundState::ReadThere(comparison));
+            return Flow::to(RoundState::ReadRemote(comparison));
         }
         if !comparison.counts {
             return Flow::to(RoundState::Finish(comparison));
@@ -179,7 +179,7 @@ impl Rounds {
         }
         comparison.counts = false;
         comparison.table = 0;
-        Flow::to(RoundState::ReadThere(comparison))
+        Flow::to(RoundState::ReadRemote(comparison))
     }
 
     /// Where the stamps do not tell what stands, it is written here, under a stamp of its own, and then
@@ -190,13 +190,13 @@ impl Rounds {
         let work = move |content: &Content<'_>, comparison: &Comparison| {
             for (id, at, found) in &comparison.plan.uncaptured {
                 if let Some(there) = comparison.there.get(*at) {
-                    settle_uncaptured(content, &shared, id, &there.version, found)?;
+                    write_uncaptured(content, &shared, id, &there.version, found)?;
                 }
             }
             Ok(())
         };
-        match self.settled(operation, Durability::Full, comparison, work).await? {
-            Some(comparison) => Flow::to(RoundState::ReadHere(comparison)),
+        match self.in_comparison(operation, Durability::Full, comparison, work).await? {
+            Some(comparison) => Flow::to(RoundState::ReadLocal(comparison)),
             None => Flow::more(),
         }
     }
@@ -222,14 +222,17 @@ impl Rounds {
             }
             PushEnd::Done(pushed) => {
                 comparison.pushed = pushed;
-                Flow::to(RoundState::Settle(comparison))
+                Flow::to(RoundState::ApplyRange(comparison))
             }
         }
     }
 
     /// The file's part of the range, in one transaction.
-    pub(super) async fn settle(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
-        match self.settled("compare: settle", Durability::Normal, comparison, settle).await? {
+    pub(super) async fn apply_range(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
+        match self
+            .in_comparison("compare: settle", Durability::Normal, comparison, apply_range)
+            .await?
+        {
             Some(comparison) => {
                 let end = comparison.plan.end.clone();
                 self.next_range(comparison, end)
@@ -243,7 +246,7 @@ impl Rounds {
 
     /// A transaction of a comparison on the file; `None` if the file does not stand any more where it
     /// stood as that began.
-    async fn settled(
+    async fn in_comparison(
         &self,
         operation: &'static str,
         durability: Durability,
@@ -283,8 +286,8 @@ impl Rounds {
             })
             .await?;
         if finished {
-            let Counters { rows_here, rows_there, given, taken, .. } = counters;
-            info!(?cause, rows_here, rows_there, given, taken, "both sides have been compared");
+            let Counters { rows_local, rows_remote, given, taken, .. } = counters;
+            info!(?cause, rows_local, rows_remote, given, taken, "both sides have been compared");
         } else {
             // The connection stays: to meet the server again would set another token, and make
             // the end of the other process's comparison impossible as it made this one's.
@@ -331,9 +334,9 @@ impl Comparison {
     /// Reads the file's part of the range and plans it; says with which key the range ends, if
     /// not with its table. Of the two sides the one with more rows decides how far it goes.
     fn look(&mut self, content: &Content<'_>) -> Result<Option<Key>> {
-        let (mut here, here_end) =
-            content.range(self.table, self.after.as_ref(), self.there_end.as_ref(), RANGE)?;
-        let end = [self.there_end.clone(), here_end].into_iter().flatten().min();
+        let (mut here, local_end) =
+            content.range(self.table, self.after.as_ref(), self.remote_end.as_ref(), RANGE)?;
+        let end = [self.remote_end.clone(), local_end].into_iter().flatten().min();
         if let Some(end) = &end {
             self.there.retain(|row| row.id.key <= *end);
             here.retain(|(id, _)| id.key <= *end);
@@ -345,7 +348,7 @@ impl Comparison {
         let is_pending = |id: &RowId, row: &_| push::is_pending(row, id, &node, &quarantine);
         let intact = self.cause.primary_is_intact();
         let Some(local) = content.tables().get(self.table) else { return Ok(None) };
-        let terms = Terms {
+        let terms = RangeTerms {
             intact,
             here: self.cause == Break::LocalGap,
             defaults: &local.defaults,
@@ -368,7 +371,7 @@ impl Comparison {
 
 /// Writes what stands of these columns of a row, as a change that is made here now; or the row is set
 /// aside, if the file's table refuses it.
-fn settle_uncaptured(
+fn write_uncaptured(
     content: &Content<'_>,
     shared: &Shared,
     id: &RowId,
@@ -407,7 +410,7 @@ fn settle_uncaptured(
     }
 }
 
-fn settle(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
+fn apply_range(content: &Content<'_>, comparison: &Comparison) -> Result<()> {
     let Comparison { plan, pushed, there, cause, horizon, .. } = comparison;
     let intact = cause.primary_is_intact();
     let given = plan.give.rows.iter().map(|(id, _)| id.clone());

@@ -70,15 +70,15 @@ fn is_away(error: &Error) -> bool {
 /// Whether something may be noted in the file as failing: of the rounds, and of the background
 /// verification, which does not keep a round from its end.
 #[derive(Debug)]
-pub(super) struct Noted {
+pub(super) struct FailureNotes {
     round: bool,
     scrub: bool,
 }
 
-impl Default for Noted {
+impl Default for FailureNotes {
     /// What an earlier process has left is not known.
-    fn default() -> Noted {
-        Noted { round: true, scrub: true }
+    fn default() -> FailureNotes {
+        FailureNotes { round: true, scrub: true }
     }
 }
 

@@ -40,7 +40,7 @@ impl Rounds {
             return Err(error);
         }
         let loose = match asked || noted != Some(version) {
-            true => self.loose_here().await?,
+            true => self.loose_local().await?,
             false => Loose::default(),
         };
         let (version, drifted) = self
@@ -48,7 +48,7 @@ impl Rounds {
                 let drifted = content.reinstall()?;
                 let mended = if loose.is_none() { loose } else { content.mend()? };
                 if drifted > 0 || mended.removed > 0 {
-                    break_here(content)?;
+                    break_locally(content)?;
                 }
                 // What somebody has changed may be what refused the rows that wait.
                 if noted != Some(version) {
@@ -65,7 +65,7 @@ impl Rounds {
                 "capture in the file was not as installed: both sides will be compared"
             );
         }
-        tell("the file", loose);
+        report_gaps("the file", loose);
         self.inspected = Some(version);
         self.shared.health.joined(Store::Sqlite);
         Flow::to(if asked { RoundState::Gaps } else { RoundState::PushRead })
@@ -76,13 +76,13 @@ impl Rounds {
         let link = self.take_link("look for gaps")?;
         let found = self.primary(&link).mend().await;
         self.put_link(link);
-        tell("PostgreSQL", found?);
+        report_gaps("PostgreSQL", found?);
         self.shared.looks.store(false, Ordering::Release);
         Flow::to(RoundState::PushRead)
     }
 
     /// Counts the rows of the file that came past its triggers, part by part.
-    pub(super) async fn loose_here(&self) -> Result<Loose> {
+    pub(super) async fn loose_local(&self) -> Result<Loose> {
         let mut found = Loose::default();
         for table in 0..self.shared.tables.len() {
             let mut after: Option<Key> = None;
@@ -110,23 +110,23 @@ impl Rounds {
             .write_many("note gaps", Durability::Full, |content| {
                 let noted = content.mend()?;
                 if noted.removed > 0 {
-                    break_here(content)?;
+                    break_locally(content)?;
                 }
                 Ok(noted)
             })
             .await?;
-        tell("the file", noted);
+        report_gaps("the file", noted);
         Ok(())
     }
 }
 
-fn break_here(content: &Content<'_>) -> Result<()> {
+fn break_locally(content: &Content<'_>) -> Result<()> {
     let mut node = content.node()?;
     node.follow = follow(&node.follow, Event::Broken(Break::LocalGap))?;
     content.set_node(&node)
 }
 
-pub(super) fn tell(place: &str, found: Loose) {
+pub(super) fn report_gaps(place: &str, found: Loose) {
     let Loose { loaded, removed } = found;
     if !found.is_none() {
         warn!(

@@ -37,7 +37,7 @@ impl Link {
     }
 
     /// No transaction is open.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.is_open() && !self.session.in_transaction()
     }
 

@@ -31,7 +31,7 @@ pub(super) fn entry(
     }
 }
 
-/// Every register of a living row, or its death, with its stamp.
+/// Every register of a living row, or its delete, with its stamp.
 pub(super) fn registers(version: &Version) -> Vec<(RegisterId, crate::stamp::Stamp)> {
     let live = (RegisterId::Live, version.live.stamp);
     let columns = version.columns.iter().enumerate().filter(|_| version.live.value);

@@ -13,7 +13,7 @@ use crate::store::sqlite::replica::LocalRow;
 
 /// What is to be done with a range.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct RangePlan {
     /// For PostgreSQL.
     pub(super) give: Batch,
     /// For the file: positions in PostgreSQL's part of the range.
@@ -27,7 +27,7 @@ pub(super) struct Plan {
     pub(super) end: Option<Key>,
 }
 
-impl Plan {
+impl RangePlan {
     /// Both sides are equal there.
     pub(super) fn is_empty(&self) -> bool {
         self.uncaptured.is_empty()
@@ -41,37 +41,37 @@ impl Plan {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     /// Rows that live.
-    pub(super) rows_here: usize,
-    pub(super) rows_there: usize,
+    pub(super) rows_local: usize,
+    pub(super) rows_remote: usize,
     /// Living rows that would be deleted or overwritten.
-    pub(super) lost_here: usize,
-    pub(super) lost_there: usize,
+    pub(super) lost_local: usize,
+    pub(super) lost_remote: usize,
     pub(super) given: usize,
     pub(super) taken: usize,
 }
 
 impl Counters {
     pub(super) fn add(&mut self, other: Counters) {
-        self.rows_here += other.rows_here;
-        self.rows_there += other.rows_there;
-        self.lost_here += other.lost_here;
-        self.lost_there += other.lost_there;
+        self.rows_local += other.rows_local;
+        self.rows_remote += other.rows_remote;
+        self.lost_local += other.lost_local;
+        self.lost_remote += other.lost_remote;
     }
 
     /// Whether it may happen unasked.
     pub(super) fn is_allowed(&self, guard: Guard) -> bool {
-        guard.allows(self.lost_here, self.rows_here)
-            && guard.allows(self.lost_there, self.rows_there)
+        guard.allows(self.lost_local, self.rows_local)
+            && guard.allows(self.lost_remote, self.rows_remote)
     }
 
     pub(super) fn losses(&self) -> usize {
-        self.lost_here.max(self.lost_there)
+        self.lost_local.max(self.lost_remote)
     }
 }
 
 /// Under which a range is planned.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms<'d> {
+pub(super) struct RangeTerms<'d> {
     /// PostgreSQL has lost nothing.
     pub(super) intact: bool,
     /// Only the file's triggers were missing.
@@ -95,15 +95,15 @@ pub(super) struct Terms<'d> {
 pub(super) fn plan(
     here: Vec<(RowId, LocalRow)>,
     there: &[RemoteRow],
-    terms: Terms<'_>,
+    terms: RangeTerms<'_>,
     is_pending: impl Fn(&RowId, &LocalRow) -> bool,
     is_refused: impl Fn(&RowId) -> bool,
-) -> (Plan, Counters) {
-    let Terms { intact, here: gap_here, defaults, horizon, seq } = terms;
-    let mut plan = Plan::default();
+) -> (RangePlan, Counters) {
+    let RangeTerms { intact, here: gap_is_local, defaults, horizon, seq } = terms;
+    let mut plan = RangePlan::default();
     let mut counters = Counters {
-        rows_here: here.iter().filter(|(_, row)| row.tracked.version.lives()).count(),
-        rows_there: there.iter().filter(|row| row.version.lives()).count(),
+        rows_local: here.iter().filter(|(_, row)| row.tracked.version.lives()).count(),
+        rows_remote: there.iter().filter(|row| row.version.lives()).count(),
         ..Counters::default()
     };
     let mut give = Vec::new();
@@ -118,7 +118,7 @@ pub(super) fn plan(
                 // Nobody knows anything of it.
                 _ if own.version.is_absent() => plan.drop.push(id),
                 Unknown::Delete => {
-                    counters.lost_here += usize::from(own.version.live.value);
+                    counters.lost_local += usize::from(own.version.live.value);
                     plan.drop.push(id);
                 }
                 Unknown::Give | Unknown::GiveAndLog => give.push((id, row)),
@@ -128,14 +128,14 @@ pub(super) fn plan(
         let carried = row.unreadable.is_none() && remote.unreadable.is_none();
         let mut found = Vec::new();
         if carried && !intact && !is_refused(&id) {
-            found.extend(uncaptured(own, &remote.version, gap_here, defaults));
+            found.extend(uncaptured(own, &remote.version, gap_is_local, defaults));
             found.extend(adopted(own, &remote.version, horizon, defaults));
         }
         let loses_on = |side| found.iter().any(|one| one.loses && one.stands != side);
-        counters.lost_here += usize::from(loses_on(Store::Sqlite));
-        let lost_there = loses_on(Store::Postgres);
+        counters.lost_local += usize::from(loses_on(Store::Sqlite));
+        let lost_remote = loses_on(Store::Postgres);
         let kept = unexplained(own, &remote.version);
-        counters.lost_there += usize::from(lost_there || loses(&remote.version, &kept));
+        counters.lost_remote += usize::from(lost_remote || loses(&remote.version, &kept));
         let agrees = own.version == remote.version && row.surrogate == remote.surrogate;
         if !agrees || own.bases.any() || remote.unreadable.is_some() || is_refused(&id) {
             plan.take.push(at);

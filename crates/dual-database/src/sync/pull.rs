@@ -11,10 +11,10 @@ use super::rounds::{Flow, RoundState, Rounds, follow, now_ms};
 use crate::Result;
 use crate::merge::Tracked;
 use crate::protocol::{
-    Break, Event, Follow, Poll as Verdict, SetBack, Snapshot, Tokens, judge_poll,
+    Break, Event, Follow, PollVerdict as Verdict, SetBack, Snapshot, Tokens, judge_poll,
 };
 use crate::stamp::{Stamp, Writer};
-use crate::store::postgres::primary::{Poll, PurgeMark, RemoteRow};
+use crate::store::postgres::primary::{Poll, PurgePosition, RemoteRow};
 use crate::store::sqlite::replica::{Content, Durability, Side, Taken};
 
 /// For how long a round looks for tombstones before it goes on with what is new.
@@ -160,7 +160,7 @@ impl Rounds {
     }
 
     /// The purge that goes on, or is due.
-    async fn due_purge(&mut self) -> Result<Option<(Stamp, PurgeMark)>> {
+    async fn due_purge(&mut self) -> Result<Option<(Stamp, PurgePosition)>> {
         // Whatever becomes of it, it is not begun twice.
         if let Some(purging) = self.purging.take() {
             return Ok(Some(purging));
@@ -181,7 +181,7 @@ impl Rounds {
         self.forget_conflicts(now_ms).await?;
         let now = self.shared.clock().unix_ms();
         let horizon = now.saturating_sub(milliseconds(self.shared.retention.keep));
-        Ok(Some((Stamp::at(horizon, Writer::POSTGRES), PurgeMark::default())))
+        Ok(Some((Stamp::at(horizon, Writer::POSTGRES), PurgePosition::default())))
     }
 
     async fn forget_conflicts(&mut self, now_ms: i64) -> Result<()> {

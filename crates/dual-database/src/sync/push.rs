@@ -115,7 +115,7 @@ impl Rounds {
                 RoundState::Acknowledge(Box::new((batch, Pushed::default())))
             }
             false => RoundState::Push(Box::new(batch)),
-            true if unsent => RoundState::Tell,
+            true if unsent => RoundState::Forward,
             true => RoundState::Poll,
         })
     }
@@ -219,11 +219,11 @@ impl Rounds {
             );
             return Flow::more();
         }
-        Flow::to(if unsent { RoundState::Tell } else { RoundState::Poll })
+        Flow::to(if unsent { RoundState::Forward } else { RoundState::Poll })
     }
 
     /// Adds the file's own conflicts to PostgreSQL's log, where every node's are read.
-    pub(super) async fn tell(&mut self) -> Result<Flow> {
+    pub(super) async fn forward_conflicts(&mut self) -> Result<Flow> {
         let (unsent, generation) = self
             .read("read the conflict log", |content| {
                 Ok((content.unsent_conflicts()?, content.generation()))
@@ -237,12 +237,16 @@ impl Rounds {
         self.primary(&link).add_conflicts(&entries).await?;
         self.put_link(link);
         info!(conflicts = numbers.len(), "conflicts were logged");
-        Flow::to(RoundState::Told { numbers, generation })
+        Flow::to(RoundState::NoteForwarded { numbers, generation })
     }
 
     /// Notes that it has them. In a file that is at the path since, the numbers are those of other
     /// entries.
-    pub(super) async fn told(&mut self, numbers: Vec<i64>, generation: u64) -> Result<Flow> {
+    pub(super) async fn note_forwarded(
+        &mut self,
+        numbers: Vec<i64>,
+        generation: u64,
+    ) -> Result<Flow> {
         self.write("note told conflicts", Durability::Normal, move |content| {
             if content.generation() != generation {
                 return Ok(());

@@ -13,7 +13,7 @@ use std::time::Instant;
 use tracing::info;
 
 use super::compare::RANGE;
-use super::gaps::tell;
+use super::gaps::report_gaps;
 use super::quarantine::QuarantineSet;
 use super::rounds::{Advance, Flow, Rounds, follow, now_ms};
 use super::{Preference, Shared, log};
@@ -55,7 +55,7 @@ impl Rounds {
             content.set_node(&node)
         })
         .await?;
-        let settled = self.settle_all(prefer).await;
+        let settled = self.resolve_all(prefer).await;
         let event = if settled.is_ok() { Event::Approved } else { Event::Reconsidered };
         let end = self
             .write("let the cursor go", Durability::Full, move |content| {
@@ -74,16 +74,16 @@ impl Rounds {
         Ok(())
     }
 
-    async fn settle_all(&mut self, prefer: Preference) -> Result<()> {
+    async fn resolve_all(&mut self, prefer: Preference) -> Result<()> {
         self.claim_all().await?;
         // What is compared are the tables: what came past the triggers counts like anything else.
-        if !self.loose_here().await?.is_none() {
+        if !self.loose_local().await?.is_none() {
             self.note_gaps().await?;
         }
         let link = self.take_link("repair: look for gaps")?;
         let noted = self.primary(&link).mend().await;
         self.put_link(link);
-        tell("PostgreSQL", noted?);
+        report_gaps("PostgreSQL", noted?);
         if prefer == Preference::Newest {
             return Ok(());
         }
@@ -96,7 +96,7 @@ impl Rounds {
                 let shared = self.shared.clone();
                 after = self
                     .write_many("repair: settle", Durability::Normal, move |content| {
-                        settle(content, &shared, &range, (table, after.as_ref()), prefer)
+                        resolve_range(content, &shared, &range, (table, after.as_ref()), prefer)
                     })
                     .await?;
                 if after.is_none() {
@@ -170,7 +170,7 @@ fn let_go() -> Error {
 }
 
 /// One range of both sides; says with which key it ends, if not with the table.
-fn settle(
+fn resolve_range(
     content: &Content<'_>,
     shared: &Shared,
     range: &Range,
@@ -182,8 +182,8 @@ fn settle(
     node.lease = nobodys_lease();
     content.set_node(&node)?;
     let mut there: Vec<&RemoteRow> = range.rows.iter().collect();
-    let (mut here, here_end) = content.range(table, after, range.end.as_ref(), RANGE)?;
-    let end = [range.end.clone(), here_end].into_iter().flatten().min();
+    let (mut here, local_end) = content.range(table, after, range.end.as_ref(), RANGE)?;
+    let end = [range.end.clone(), local_end].into_iter().flatten().min();
     if let Some(end) = &end {
         there.retain(|row| row.id.key <= *end);
         here.retain(|(id, _)| id.key <= *end);
@@ -227,7 +227,7 @@ fn take_as_is(
         let lives = |version: &Version| version.lives();
         let remote = remote.filter(|remote| lives(&remote.version));
         let is_part = local.tracked.bases.live.is_none() && lives(&local.tracked.version);
-        // A birth, a death and a row that is nowhere else stay as a whole.
+        // An insert, a delete and a row that is nowhere else stay as a whole.
         if !is_part || local.unreadable.is_some() || remote.is_none() {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::compare::Comparison;
-use super::failure::{Noted, is_locked};
+use super::failure::{FailureNotes, is_locked};
 use super::link::Link;
 use super::push::Batch;
 use super::quarantine::AGAIN;
@@ -19,7 +19,7 @@ use super::step::{Fault, Step, injected};
 use super::{Exchange, Shared};
 use crate::protocol::{Event, Follow, Outcome, Token, Tokens};
 use crate::stamp::{Stamp, Writer};
-use crate::store::postgres::primary::{Header, Poll, Primary, PurgeMark, Pushed};
+use crate::store::postgres::primary::{Header, Poll, Primary, PurgePosition, Pushed};
 use crate::store::sqlite::replica::{Content, Durability, PushTurn, Replica, is_endless};
 use crate::{Error, Kind, Result, Store};
 
@@ -39,18 +39,18 @@ pub(super) enum RoundState {
     Claim(Vec<Writer>),
     Renumber { claimed: Vec<Writer>, replaced: Vec<(Writer, Writer)> },
     Compare,
-    ReadThere(Box<Comparison>),
-    ReadHere(Box<Comparison>),
+    ReadRemote(Box<Comparison>),
+    ReadLocal(Box<Comparison>),
     Give(Box<Comparison>),
-    Settle(Box<Comparison>),
+    ApplyRange(Box<Comparison>),
     Uncaptured(Box<Comparison>),
     Finish(Box<Comparison>),
     Hold(Box<Comparison>),
     Push(Box<Batch>),
     Restamp { primary_ms: i64 },
     Acknowledge(Box<(Batch, Pushed)>),
-    Tell,
-    Told { numbers: Vec<i64>, generation: u64 },
+    Forward,
+    NoteForwarded { numbers: Vec<i64>, generation: u64 },
     Poll,
     Apply(Box<(Poll, Follow)>),
     Scrub,
@@ -69,18 +69,18 @@ impl RoundState {
             RoundState::Claim(_) => Step::Claim,
             RoundState::Renumber { .. } => Step::Renumber,
             RoundState::Compare => Step::Compare,
-            RoundState::ReadThere(_) => Step::ReadThere,
-            RoundState::ReadHere(_) => Step::ReadHere,
+            RoundState::ReadRemote(_) => Step::ReadRemote,
+            RoundState::ReadLocal(_) => Step::ReadLocal,
             RoundState::Give(_) => Step::Give,
-            RoundState::Settle(_) => Step::Settle,
+            RoundState::ApplyRange(_) => Step::ApplyRange,
             RoundState::Uncaptured(_) => Step::Uncaptured,
             RoundState::Finish(_) => Step::Finish,
             RoundState::Hold(_) => Step::Hold,
             RoundState::Push(_) => Step::Push,
             RoundState::Restamp { .. } => Step::Restamp,
             RoundState::Acknowledge(_) => Step::Acknowledge,
-            RoundState::Tell => Step::Tell,
-            RoundState::Told { .. } => Step::Told,
+            RoundState::Forward => Step::Forward,
+            RoundState::NoteForwarded { .. } => Step::NoteForwarded,
             RoundState::Poll => Step::Poll,
             RoundState::Apply(_) => Step::Apply,
             RoundState::Scrub => Step::Scrub,
@@ -163,7 +163,7 @@ pub(super) struct Rounds {
     /// When this process last began to look for tombstones to purge.
     pub(super) purged: Option<Instant>,
     /// Where it goes on, and with which horizon.
-    pub(super) purging: Option<(Stamp, PurgeMark)>,
+    pub(super) purging: Option<(Stamp, PurgePosition)>,
     /// Held from the look at what is pending to the note that it has arrived.
     pub(super) turn: Option<PushTurn>,
     /// The last wait for it was in vain.
@@ -173,7 +173,7 @@ pub(super) struct Rounds {
     /// The file is the one that was read: it was not lost and brought back since.
     generation: u64,
     /// Whether something is noted in the file as failing.
-    pub(super) noted: Noted,
+    pub(super) noted: FailureNotes,
 }
 
 impl Rounds {
@@ -202,7 +202,7 @@ impl Rounds {
             turn_missed: false,
             scrubber: Scrubber::default(),
             generation: 0,
-            noted: Noted::default(),
+            noted: FailureNotes::default(),
         }
     }
 
@@ -316,18 +316,20 @@ impl Rounds {
             RoundState::Claim(numbers) => self.claim(numbers).await,
             RoundState::Renumber { claimed, replaced } => self.renumber(claimed, replaced).await,
             RoundState::Compare => self.compare().await,
-            RoundState::ReadThere(comparison) => self.read_there(comparison).await,
-            RoundState::ReadHere(comparison) => self.read_here(comparison).await,
+            RoundState::ReadRemote(comparison) => self.read_remote(comparison).await,
+            RoundState::ReadLocal(comparison) => self.read_local(comparison).await,
             RoundState::Give(comparison) => self.give(comparison).await,
-            RoundState::Settle(comparison) => self.settle(comparison).await,
+            RoundState::ApplyRange(comparison) => self.apply_range(comparison).await,
             RoundState::Uncaptured(comparison) => self.uncaptured(comparison).await,
             RoundState::Finish(comparison) => self.finish(*comparison).await,
             RoundState::Hold(comparison) => self.hold(*comparison).await,
             RoundState::Push(batch) => self.push(*batch).await,
             RoundState::Restamp { primary_ms } => self.restamp(primary_ms).await,
             RoundState::Acknowledge(done) => self.acknowledge(done.0, done.1).await,
-            RoundState::Tell => self.tell().await,
-            RoundState::Told { numbers, generation } => self.told(numbers, generation).await,
+            RoundState::Forward => self.forward_conflicts().await,
+            RoundState::NoteForwarded { numbers, generation } => {
+                self.note_forwarded(numbers, generation).await
+            }
             RoundState::Poll => self.poll().await,
             RoundState::Apply(polled) => self.apply(polled.0, polled.1).await,
             RoundState::Scrub => self.scrub().await,
@@ -346,7 +348,7 @@ impl Rounds {
 
     /// Puts it back; not with a transaction that could not be ended, whose locks would stay.
     pub(super) fn put_link(&mut self, link: Link) {
-        self.link = Some(link).filter(Link::is_settled);
+        self.link = Some(link).filter(Link::is_idle);
     }
 
     pub(super) fn drop_link(&mut self) {

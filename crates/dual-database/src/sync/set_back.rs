@@ -47,7 +47,7 @@ impl Rounds {
 
     /// Sets back in the file what was set back at PostgreSQL and is not known here yet, before both are
     /// compared.
-    pub(super) async fn set_back_here(&self, all: Vec<SetBack>) -> Result<()> {
+    pub(super) async fn set_back_locally(&self, all: Vec<SetBack>) -> Result<()> {
         let asked = all.clone();
         let operation = "set back stamps of the future here";
         if !self.read(operation, move |content| content.lacks_any(&asked)).await? {

@@ -61,15 +61,15 @@ steps! {
         /// Reads who the server is: the cursor after the comparison.
         Compare on Postgres as "begin a comparison",
         /// Reads a range of keys.
-        ReadThere on Postgres as "compare: read PostgreSQL",
+        ReadRemote on Postgres as "compare: read PostgreSQL",
         /// Reads the same range and plans what is to be done.
-        ReadHere on Sqlite as "compare: read SQLite",
+        ReadLocal on Sqlite as "compare: read SQLite",
         /// Decides which of two values under one stamp stands.
         Uncaptured on Sqlite as "compare: settle what nobody captured",
         /// Gives what PostgreSQL lacks.
         Give on Postgres as "compare: give",
         /// Acknowledges that and takes what the file lacks.
-        Settle on Sqlite as "compare: settle",
+        ApplyRange on Sqlite as "compare: settle",
         /// The cursor follows from here on.
         Finish on Sqlite as "finish a comparison",
         /// The comparison waits for a person.
@@ -81,9 +81,9 @@ steps! {
         /// Notes what PostgreSQL has, and what it refuses.
         Acknowledge on Sqlite as "acknowledge",
         /// Adds the file's conflicts to PostgreSQL's log.
-        Tell on Postgres as "tell conflicts",
+        Forward on Postgres as "tell conflicts",
         /// Notes that it has them.
-        Told on Sqlite as "note told conflicts",
+        NoteForwarded on Sqlite as "note told conflicts",
         /// Reads what is new.
         Poll on Postgres as "poll",
         /// Takes it in.

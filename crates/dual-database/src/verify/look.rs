@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::part::{Digests, Kept, Rows, SetAside};
+use super::part::{Digests, OneSided, PartRows, SetAside};
 use super::{NAMED, TableDifference};
 use crate::Store;
 use crate::schema::Key;
@@ -21,7 +21,7 @@ pub(crate) struct Looks {
     last: BTreeMap<Key, Difference>,
     /// What stood in the last two.
     stands: BTreeMap<Key, Difference>,
-    /// Rows of the file whose key is none: nothing can be exchanged about them.
+    /// PartRows of the file whose key is none: nothing can be exchanged about them.
     nameless: u64,
     looks: usize,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Looks {
 impl Looks {
     /// Takes a look; everything that the one before has seen was exchanged meanwhile. Says
     /// whether it was the last: every difference stands or is gone.
-    pub(crate) fn look(&mut self, there: &Rows, here: &Rows, set_aside: &SetAside) -> bool {
+    pub(crate) fn look(&mut self, there: &PartRows, here: &PartRows, set_aside: &SetAside) -> bool {
         let mut differences = BTreeMap::<Key, Difference>::new();
         for (key, digest) in &there.digests {
             differences.entry(key.clone()).or_default().0 = Some(digest.clone());
@@ -39,7 +39,7 @@ impl Looks {
         }
         // What the other side refuses differs rightly, but not if who has it has it no more.
         let excused = |key: &Key, (there, here): &Difference| {
-            let kept = |by, lives| set_aside.contains(&Kept { key: key.clone(), by, lives });
+            let kept = |by, lives| set_aside.contains(&OneSided { key: key.clone(), by, lives });
             kept(Store::Postgres, there.is_some()) || kept(Store::Sqlite, here.is_some())
         };
         differences.retain(|key, found| found.0 != found.1 && !excused(key, found));
@@ -84,8 +84,8 @@ fn stands(before: &Difference, now: &Difference) -> bool {
 mod tests {
     use super::*;
 
-    fn rows(rows: &[(i64, u8)]) -> Rows {
-        Rows {
+    fn rows(rows: &[(i64, u8)]) -> PartRows {
+        PartRows {
             digests: rows
                 .iter()
                 .map(|(key, byte)| ((*key).into(), vec![[0; 32], [*byte; 32]]))
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_column_that_differs_for_good_counts_though_another_is_written_all_the_time() {
         let mut looks = Looks::default();
-        let row = |lasting: u8, written: u8| Rows {
+        let row = |lasting: u8, written: u8| PartRows {
             digests: vec![(1.into(), vec![[lasting; 32], [written; 32]])],
             nameless: 0,
         };
@@ -134,8 +134,8 @@ mod tests {
         assert_eq!(counted(&looks), (1, 0, 0, vec![1.into()]));
     }
 
-    fn kept(key: i64, by: Store, lives: bool) -> Kept {
-        Kept { key: key.into(), by, lives }
+    fn kept(key: i64, by: Store, lives: bool) -> OneSided {
+        OneSided { key: key.into(), by, lives }
     }
 
     #[test]

@@ -17,11 +17,11 @@ const OPERATION: &str = "compare a part of a table in the SQLite file";
 pub(crate) type Digests = Vec<[u8; 32]>;
 
 /// What of a part is in quarantine.
-pub(crate) type SetAside = BTreeSet<Kept>;
+pub(crate) type SetAside = BTreeSet<OneSided>;
 
 /// A row, or its delete, that the other side refuses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Kept {
+pub(crate) struct OneSided {
     pub key: Key,
     /// Who has it.
     pub by: Store,
@@ -29,7 +29,7 @@ pub(crate) struct Kept {
     pub lives: bool,
 }
 
-/// Rows with keys above `after` and up to `upto` (`None`: to the end).
+/// PartRows with keys above `after` and up to `upto` (`None`: to the end).
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub table: usize,
@@ -47,14 +47,14 @@ impl Part {
 
 /// The rows of a part, on one side.
 #[derive(Debug, Default)]
-pub(crate) struct Rows {
+pub(crate) struct PartRows {
     /// By key.
     pub digests: Vec<(Key, Digests)>,
-    /// Rows whose key is no whole number.
+    /// PartRows whose key is no whole number.
     pub nameless: u64,
 }
 
-impl Rows {
+impl PartRows {
     pub(super) fn count(&self) -> u64 {
         u64::try_from(self.digests.len()).unwrap_or(u64::MAX).saturating_add(self.nameless)
     }
@@ -92,7 +92,7 @@ impl Sides<'_> {
     }
 
     /// PostgreSQL's rows and the file's.
-    pub(crate) async fn rows(&self, part: &Part) -> Result<(Rows, Rows)> {
+    pub(crate) async fn rows(&self, part: &Part) -> Result<(PartRows, PartRows)> {
         let part = part.clone();
         let digests = self
             .primary
@@ -100,7 +100,7 @@ impl Sides<'_> {
             .await?;
         let here = self
             .file(move |content| {
-                let mut rows = Rows::default();
+                let mut rows = PartRows::default();
                 let digest = |text: &Option<Vec<u8>>| row_digest([text.as_deref()]);
                 each(content, &part, |key, texts| match key {
                     Some(key) => rows.digests.push((key, texts.iter().map(digest).collect())),
@@ -109,7 +109,7 @@ impl Sides<'_> {
                 Ok(rows)
             })
             .await?;
-        Ok((Rows { digests, nameless: 0 }, here))
+        Ok((PartRows { digests, nameless: 0 }, here))
     }
 
     /// How many keys of the table are in quarantine.
@@ -120,7 +120,7 @@ impl Sides<'_> {
     }
 
     /// What of the part is in quarantine, when PostgreSQL has these rows of it.
-    pub(crate) async fn set_aside(&self, part: &Part, there: &Rows) -> Result<SetAside> {
+    pub(crate) async fn set_aside(&self, part: &Part, there: &PartRows) -> Result<SetAside> {
         let wanted = part.clone();
         let mut set_aside = self
             .file(move |content| {
@@ -133,7 +133,7 @@ impl Sides<'_> {
                         }
                         Store::Sqlite => true,
                     };
-                    found.insert(Kept {
+                    found.insert(OneSided {
                         key: one.id.key.clone(),
                         by: one.refused_by.other(),
                         lives,
@@ -143,14 +143,14 @@ impl Sides<'_> {
             })
             .await?;
         let known: BTreeSet<Key> = there.digests.iter().map(|(key, _)| key.clone()).collect();
-        let is_missing = |kept: &Kept| kept.by == Store::Postgres && !known.contains(&kept.key);
-        let missing: Vec<Kept> =
+        let is_missing = |kept: &OneSided| kept.by == Store::Postgres && !known.contains(&kept.key);
+        let missing: Vec<OneSided> =
             set_aside.iter().filter(|kept| is_missing(kept)).cloned().collect();
         for kept in missing {
             // Few: the file has a trigger of its own that keeps rows from being deleted.
             let row = self.primary.row(&RowId::new(part.table, &kept.key)).await?;
             if row.is_some_and(|row| !row.version.live.value) {
-                set_aside.insert(Kept { lives: false, ..kept });
+                set_aside.insert(OneSided { lives: false, ..kept });
             }
         }
         Ok(set_aside)

@@ -3,7 +3,7 @@
 use dual_database::merge::Admission;
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::postgres::capture::{
-    Drift, Mark, Settled, changed_since, drift, keep_before, refusal, settle,
+    Drift, RowStamps, Settled, changed_since, drift, keep_before, refusal, settle,
 };
 use dual_database::store::postgres::{Limits, Session, Settings};
 use dual_database::value::Value;
@@ -53,7 +53,7 @@ async fn after_a_purge_silence_is_the_horizon_and_below_it_nothing_is_taken() {
         .unwrap();
 
     let old = Stamp::at(scene.clock() - 20_000, Writer::new(7).unwrap());
-    let mark = Mark { key: 5.into(), life: Some((true, old)), columns: Vec::new() };
+    let mark = RowStamps { key: 5.into(), life: Some((true, old)), columns: Vec::new() };
     let session = &scene.session;
     session.begin("write").await.unwrap();
     keep_before(session).await.unwrap();
@@ -132,7 +132,7 @@ async fn own_stamps(server: &'static Server) {
     let (session, table) = (&scene.session, &scene.table);
     let seven = Writer::new(7).unwrap();
     let text = |text: &str| Value::Text(text.into());
-    let write = async |sql: &str, mark: Mark, proposal: Option<Stamp>| {
+    let write = async |sql: &str, mark: RowStamps, proposal: Option<Stamp>| {
         session.begin("write").await.unwrap();
         keep_before(session).await.unwrap();
         session.batch("write", sql).await.unwrap();
@@ -153,7 +153,7 @@ async fn own_stamps(server: &'static Server) {
         let values = [Value::Null, text(note), Value::Bool(false), Value::Null];
         values.into_iter().enumerate().map(|(at, value)| (at + 2, born, value)).collect::<Vec<_>>()
     };
-    let mark = Mark { key: 1.into(), life: Some((true, born)), columns: all("hello") };
+    let mark = RowStamps { key: 1.into(), life: Some((true, born)), columns: all("hello") };
     let insert = "INSERT INTO public.visits (visit_id, note) VALUES (1, 'hello')";
     let settled = write(insert, mark.clone(), Some(born)).await.unwrap();
     assert_eq!(settled.len(), 1);
@@ -163,7 +163,7 @@ async fn own_stamps(server: &'static Server) {
 
     // A later update of one column; the previous stamps come back.
     let later = born.next(seven);
-    let set = |note: &str, stamp| Mark {
+    let set = |note: &str, stamp| RowStamps {
         key: 1.into(),
         life: None,
         columns: vec![(3, stamp, text(note))],
@@ -209,7 +209,8 @@ async fn own_stamps(server: &'static Server) {
 
     // A death; a tombstone of a row that was never here; a birth over both.
     let died = Stamp::at(scene.clock() + 5_000, seven);
-    let dead = |key: i64| Mark { key: key.into(), life: Some((false, died)), columns: Vec::new() };
+    let dead =
+        |key: i64| RowStamps { key: key.into(), life: Some((false, died)), columns: Vec::new() };
     let settled = write("DELETE FROM public.visits", dead(1), Some(died)).await.unwrap();
     assert!(settled[0].before.as_ref().unwrap().live && !settled[0].after.live);
     assert_eq!(settled[0].after.columns, [died; 4]);
@@ -219,7 +220,7 @@ async fn own_stamps(server: &'static Server) {
     let stale = Some(Admission::Stale { above: died });
     assert_eq!(refusal(&error.unwrap_err()), stale, "born before that death");
     let again = died.next(seven);
-    let mut mark = Mark { key: 1.into(), life: Some((true, again)), columns: all("hello") };
+    let mut mark = RowStamps { key: 1.into(), life: Some((true, again)), columns: all("hello") };
     mark.columns.iter_mut().for_each(|column| column.1 = again);
     let settled = write(insert, mark, Some(again)).await.unwrap();
     assert_eq!(settled[0].after.columns, [again; 4], "nothing is inherited");
@@ -227,7 +228,7 @@ async fn own_stamps(server: &'static Server) {
     // Several rows at once; a row that is not marked is captured.
     scene.database.execute("INSERT INTO visits (visit_id) VALUES (11), (12), (13)").unwrap();
     let three = Stamp::at(scene.clock() + 3_000, Writer::new(3).unwrap());
-    let marks = [11, 12].map(|key| Mark {
+    let marks = [11, 12].map(|key| RowStamps {
         key: key.into(),
         life: None,
         columns: vec![(4, three, Value::Bool(true)), (2, three, Value::Int(5))],

@@ -4,7 +4,8 @@ use dual_database::merge::{Bases, Register};
 use dual_database::schema::{Table, users};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::sqlite::capture::{
-    Drift, Entry, Layout, changed_above, drift, entry, install, renumber, settle, state, uninstall,
+    Drift, Entry, Layout, changed_above, drift, entry, install, renumber, state, uninstall,
+    write_sidecar,
 };
 use dual_database::value::Value;
 use dual_database::{Kind, Store};
@@ -261,7 +262,7 @@ fn a_write_of_ours_is_settled_as_far_as_it_is_as_wanted() {
     let [a, b] = ["a", "b"].map(|note| Value::Text(note.into()));
     own.execute_batch("BEGIN IMMEDIATE; INSERT INTO visits (visit_id, note) VALUES (1, 'a')")
         .unwrap();
-    assert!(settle(own, table, layout, &wanted, &[&nothing, &a, &open, &nothing]).unwrap());
+    assert!(write_sidecar(own, table, layout, &wanted, &[&nothing, &a, &open, &nothing]).unwrap());
     own.execute_batch("COMMIT").unwrap();
     assert_eq!(entry(own, layout, &1.into()).unwrap().unwrap(), wanted);
 
@@ -274,7 +275,7 @@ fn a_write_of_ours_is_settled_as_far_as_it_is_as_wanted() {
     let mut later = wanted.clone();
     later.columns[1] = born.next(Writer::POSTGRES);
     own.execute_batch("UPDATE visits SET note = 'b'").unwrap();
-    assert!(!settle(own, table, layout, &later, &[&nothing, &b, &open, &nothing]).unwrap());
+    assert!(!write_sidecar(own, table, layout, &later, &[&nothing, &b, &open, &nothing]).unwrap());
     let found = entry(own, layout, &1.into()).unwrap().unwrap();
     assert_eq!(found.columns[1], later.columns[1].next(Writer::new(77).unwrap()));
     assert_eq!(found.bases.column(1), Some(later.columns[1]));
@@ -288,9 +289,9 @@ fn a_write_of_ours_is_settled_as_far_as_it_is_as_wanted() {
         columns: vec![born; 4],
         ..wanted.clone()
     };
-    assert!(settle(own, table, layout, &dead(9), &[]).unwrap());
+    assert!(write_sidecar(own, table, layout, &dead(9), &[]).unwrap());
     assert!(!entry(own, layout, &9.into()).unwrap().unwrap().live.value);
-    assert!(!settle(own, table, layout, &dead(1), &[]).unwrap());
+    assert!(!write_sidecar(own, table, layout, &dead(1), &[]).unwrap());
     assert_eq!(entry(own, layout, &1.into()).unwrap().unwrap(), found);
 }
 

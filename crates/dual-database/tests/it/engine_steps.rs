@@ -56,8 +56,8 @@ async fn run(step: Step, fault: Fault) {
         Step::Restamp,
         Step::Renumber,
         Step::Hold,
-        Step::Tell,
-        Step::Told,
+        Step::Forward,
+        Step::NoteForwarded,
         Step::Uncaptured,
         Step::Scrub,
     ];
@@ -112,11 +112,11 @@ async fn a_clock_far_ahead_is_corrected_before_its_writes_are_pushed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_that_a_pull_has_met_reaches_the_log_of_all() {
     for (step, fault) in [
-        (Step::Tell, Fault::None),
-        (Step::Tell, Fault::Refused),
-        (Step::Tell, Fault::Lost),
-        (Step::Told, Fault::Refused),
-        (Step::Told, Fault::Lost),
+        (Step::Forward, Fault::None),
+        (Step::Forward, Fault::Refused),
+        (Step::Forward, Fault::Lost),
+        (Step::NoteForwarded, Fault::Refused),
+        (Step::NoteForwarded, Fault::Lost),
     ] {
         let scene = Scene::on(shared().unwrap());
         let hook = Once::new(step, fault);

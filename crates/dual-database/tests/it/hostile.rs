@@ -10,7 +10,7 @@ use dual_database::store::sqlite::File;
 use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
 use dual_database::uninstall::uninstall;
 use dual_database::{DualDatabase, init};
-use dual_import::meaning::Mapping;
+use dual_import::mapping::Mapping;
 use dual_import::source::{CsvSource, Source};
 use dual_import::{Import, Silent, StoreOutcome, Target, WriteOptions};
 use futures_util::StreamExt;

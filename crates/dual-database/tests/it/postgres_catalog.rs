@@ -1,9 +1,9 @@
 use dual_database::schema::{Table, users};
-use dual_database::store::postgres::{Catalog, Limits, Plan, Session, Settings, plan};
+use dual_database::store::postgres::{Catalog, Limits, SchemaPlan, Session, Settings, plan};
 use dual_database::{Kind, Store};
 use throwaway_postgres::{Database, Server, Version, shared, shared_with};
 
-async fn planned(url: &str, table: &Table) -> (Session, Plan) {
+async fn planned(url: &str, table: &Table) -> (Session, SchemaPlan) {
     let session = Session::open(&Settings::parse(url).unwrap(), &Limits::default()).await.unwrap();
     session.begin_snapshot("look").await.unwrap();
     let catalog = Catalog::read(&session, table).await.unwrap();
@@ -13,7 +13,7 @@ async fn planned(url: &str, table: &Table) -> (Session, Plan) {
 }
 
 /// The plan as text: what the user would be shown.
-fn shown(plan: &Plan) -> String {
+fn shown(plan: &SchemaPlan) -> String {
     let mut text = format!("target {}\n", plan.target);
     for step in &plan.steps {
         text.push_str(&format!("step: {}\n    {}\n", step.what, step.sql));

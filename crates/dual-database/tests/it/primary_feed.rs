@@ -8,7 +8,7 @@ use dual_database::schema::{Key, RowId, users};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::postgres::Limits;
 use dual_database::store::postgres::capture::Drift;
-use dual_database::store::postgres::primary::{Poll, Primary, PurgeMark};
+use dual_database::store::postgres::primary::{Poll, Primary, PurgePosition};
 use dual_database::value::{RangeHasher, Value};
 use proptest::prelude::*;
 use throwaway_postgres::{Server, Version, shared, shared_with};
@@ -352,7 +352,7 @@ async fn purged(primary: &Primary<'_>, horizon: Stamp, count: u64) {
 
 /// One purge from the beginning to the end, a range at a time.
 async fn purge(primary: &Primary<'_>, horizon: Stamp) -> u64 {
-    let (mut gone, mut mark) = (0, Some(PurgeMark::default()));
+    let (mut gone, mut mark) = (0, Some(PurgePosition::default()));
     while let Some(from) = mark {
         let part = primary.purge(horizon, from, Duration::ZERO).await.unwrap();
         (gone, mark) = (gone + part.0, part.1);
@@ -372,7 +372,8 @@ async fn a_purge_of_any_size_goes_range_by_range() {
          INSERT INTO dual.side_users (key, live, stamp, txid) VALUES (1, false, 5, 0)",
     );
     let horizon = Stamp::from_raw(6).unwrap();
-    let (first, mark) = primary.purge(horizon, PurgeMark::default(), Duration::ZERO).await.unwrap();
+    let (first, mark) =
+        primary.purge(horizon, PurgePosition::default(), Duration::ZERO).await.unwrap();
     assert!(first == 1 && mark.is_some(), "the first table has nothing more: {first}");
     let (second, mark) = primary.purge(horizon, mark.unwrap(), Duration::ZERO).await.unwrap();
     assert!((33_000..=33_400).contains(&second) && mark.is_some(), "{second}");

@@ -7,7 +7,7 @@ use dual_database::merge::{Change, Defaults, Version, misses_none, written};
 use dual_database::protocol::Token;
 use dual_database::schema::{RowId, users};
 use dual_database::stamp::{Stamp, Writer};
-use dual_database::store::postgres::primary::{Pool, Primary, Refused, Written};
+use dual_database::store::postgres::primary::{Pool, Primary, Refused, WriteAnswer};
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::value::Value;
 use dual_database::{Kind, Result, Store};
@@ -48,7 +48,7 @@ async fn one(
     key: i64,
     change: Change,
     stamp: Stamp,
-) -> Result<Result<Written, Refused>> {
+) -> Result<Result<WriteAnswer, Refused>> {
     primary.write(&[(user(key), change)], stamp, &[]).await
 }
 
@@ -151,7 +151,7 @@ async fn several_tables_and_rows_are_one_transaction() {
     assert!(reused.is_ok() && !session.in_transaction());
 
     // What was read has to stand still, over all tables.
-    let read = |rows: &Written, at: usize| {
+    let read = |rows: &WriteAnswer, at: usize| {
         (rows.rows[at].row.id.clone(), Some(rows.rows[at].row.version.clone()))
     };
     let reads = [read(&done, 3), read(&done, 2), (user(77), None)];

@@ -6,12 +6,12 @@ use std::time::Duration;
 use dual_database::database::{Builder, RepairPreference, UserFilter, UserPatch, Written};
 use dual_database::schema::{Dialect, Making, users};
 use dual_database::stamp::Stamp;
-use dual_database::store::postgres::primary::{Pool, PurgeMark};
+use dual_database::store::postgres::primary::{Pool, PurgePosition};
 use dual_database::store::postgres::{Limits, SchemaName, Settings};
 use dual_database::store::sqlite::File;
 use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
 use dual_database::{DualDatabase, Result, init};
-use dual_import::meaning::Mapping;
+use dual_import::mapping::Mapping;
 use dual_import::source::{CsvSource, Source};
 use dual_import::{Import, Report, Silent, StoreOutcome, Target, WriteOptions};
 use tempfile::TempDir;
@@ -208,7 +208,7 @@ impl Roles {
         // A transaction that is older than the tombstones keeps them, another test's, too.
         let purged = async {
             loop {
-                let purge = primary.purge(horizon, PurgeMark::default(), PATIENCE);
+                let purge = primary.purge(horizon, PurgePosition::default(), PATIENCE);
                 let (gone, rest) = purge.await.unwrap();
                 assert!(rest.is_none());
                 if gone > 0 {

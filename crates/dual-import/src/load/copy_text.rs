@@ -3,7 +3,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use dual_database::error::Result;
 use dual_database::schema::{Table, quoted};
-use dual_database::store::sqlite::{Adoption, Found, SCHEMA, failed, from_sqlite};
+use dual_database::store::sqlite::{Adoption, FoundRelation, SCHEMA, failed, from_sqlite};
 use dual_database::value::Value;
 use dual_database::value::canonical_bytes;
 use rusqlite::types::ValueRef;
@@ -28,20 +28,21 @@ pub(super) fn read_staged(
     let key = quoted(&table.key().name);
     // The store's columns, as they will read once its table is adopted, come behind the staged
     // ones: SQLite adopts after PostgreSQL has been sent its rows.
-    let statement = match complete.then(|| Found::read(connection, SCHEMA, table)).transpose()? {
-        Some(Found::Table { columns, .. }) => {
-            let reads: String = table
-                .data_columns()
-                .map(|(_, column)| format!(", {}", Adoption::reads_as(column, &columns)))
-                .collect();
-            format!(
-                "SELECT s.*, u.{key}{reads} FROM staged AS s LEFT JOIN store.{} AS u \
+    let statement =
+        match complete.then(|| FoundRelation::read(connection, SCHEMA, table)).transpose()? {
+            Some(FoundRelation::Table { columns, .. }) => {
+                let reads: String = table
+                    .data_columns()
+                    .map(|(_, column)| format!(", {}", Adoption::reads_as(column, &columns)))
+                    .collect();
+                format!(
+                    "SELECT s.*, u.{key}{reads} FROM staged AS s LEFT JOIN store.{} AS u \
                  ON u.{key} = s.{key} ORDER BY s.{key}",
-                quoted(table.name())
-            )
-        }
-        _ => format!("SELECT s.*, NULL FROM staged AS s ORDER BY s.{key}"),
-    };
+                    quoted(table.name())
+                )
+            }
+            _ => format!("SELECT s.*, NULL FROM staged AS s ORDER BY s.{key}"),
+        };
     let numbers = 2 + masks(table).len();
     let staged_width = numbers + table.data_columns().count();
     let mut statement = connection.prepare(&statement).map_err(wrap)?;

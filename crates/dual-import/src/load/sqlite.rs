@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dual_database::error::{Error, Kind, Result, Store};
 use dual_database::schema::{Dialect, Table, quoted};
 use dual_database::store::sqlite::{
-    Adoption, File, Found, OLD_REGISTER_DATE, REGISTER_DATE, SCHEMA, attach, failed, make,
+    Adoption, File, FoundRelation, OLD_REGISTER_DATE, REGISTER_DATE, SCHEMA, attach, failed, make,
     rewrite_timestamps,
 };
 use dual_database::value::Value;
@@ -92,12 +92,12 @@ impl<'a> SqliteLoad<'a> {
             .call(operation, move |connection| {
                 let wrap = |cause| failed(operation, cause);
                 let key = quoted(&table.key().name);
-                let known = match Found::read(connection, SCHEMA, &table)? {
-                    Found::Table { .. } => format!(
+                let known = match FoundRelation::read(connection, SCHEMA, &table)? {
+                    FoundRelation::Table { .. } => format!(
                         "AND NOT EXISTS (SELECT 1 FROM store.{} AS u WHERE u.{key} = i.{key})",
                         quoted(table.name())
                     ),
-                    Found::Nothing | Found::NotATable => String::new(),
+                    FoundRelation::Nothing | FoundRelation::NotATable => String::new(),
                 };
                 connection
                     .prepare(&format!(
@@ -267,8 +267,10 @@ fn write_range(
     let within = format!(" AND s.row BETWEEN {} AND {}", range.0, range.1);
     let update = sql::update(Dialect::Sqlite, table, &name, "staged") + &within;
     let updated = connection.execute(&update, []).map_err(wrap)?;
-    let mirrors: &[_] = match Found::read(connection, SCHEMA, table)? {
-        Found::Table { columns, .. } if columns.iter().any(|c| c.name == OLD_REGISTER_DATE) => {
+    let mirrors: &[_] = match FoundRelation::read(connection, SCHEMA, table)? {
+        FoundRelation::Table { columns, .. }
+            if columns.iter().any(|c| c.name == OLD_REGISTER_DATE) =>
+        {
             &[(REGISTER_DATE, OLD_REGISTER_DATE)]
         }
         _ => &[],
@@ -313,10 +315,10 @@ fn names(table: &Table) -> (String, String, String) {
 fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Compared> {
     let operation = "compare with SQLite";
     let wrap = |cause| failed(operation, cause);
-    let mut found = Found::read(connection, SCHEMA, table)?;
+    let mut found = FoundRelation::read(connection, SCHEMA, table)?;
     let name = names(table).2;
     let mut plan = StorePlan::default();
-    if recreate && matches!(found, Found::Table { .. }) {
+    if recreate && matches!(found, FoundRelation::Table { .. }) {
         if let Some(names) = referring_tables(connection, table, None)? {
             // PostgreSQL refuses this too; SQLite would first delete the rows, and with
             // `ON DELETE CASCADE` theirs as well.
@@ -328,7 +330,7 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
         }
         connection.execute_batch(&format!("DROP TABLE {name}")).map_err(wrap)?;
         plan.schema.push(format!("drop table {}", table.name()));
-        found = Found::Nothing;
+        found = FoundRelation::Nothing;
     }
     for step in Adoption::plan(SCHEMA, table, &found)?.steps {
         connection.execute_batch(&step.sql).map_err(wrap)?;

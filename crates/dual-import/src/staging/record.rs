@@ -7,7 +7,7 @@ use rusqlite::types::{Value as Stored, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::Statements;
-use crate::meaning::{Mapping, Record};
+use crate::mapping::{Mapping, SheetRecord};
 
 /// So many columns share a mask: what fits into a whole number of either store, its sign left
 /// alone.
@@ -36,7 +36,7 @@ pub(super) fn write_staged(
     statements: &Statements,
     mapping: &Mapping,
     key: i64,
-    record: &Record,
+    record: &SheetRecord,
 ) -> rusqlite::Result<()> {
     let mut known = vec![0_i64; masks(table).len()];
     for (position, _) in table.data_columns() {
@@ -65,7 +65,7 @@ pub(super) fn staged_record(
     table: &Table,
     statements: &Statements,
     key: i64,
-) -> rusqlite::Result<Option<Record>> {
+) -> rusqlite::Result<Option<SheetRecord>> {
     connection
         .prepare_cached(&statements.select)?
         .query_row([key], |row| staged_of(row, table))
@@ -73,7 +73,7 @@ pub(super) fn staged_record(
 }
 
 /// A row of `SELECT * FROM staged` as a record again.
-fn staged_of(row: &Row<'_>, table: &Table) -> rusqlite::Result<Record> {
+fn staged_of(row: &Row<'_>, table: &Table) -> rusqlite::Result<SheetRecord> {
     let known = known_of(row, table)?;
     let first = 2 + known.len();
     let mut values = vec![None; table.columns().len()];
@@ -88,7 +88,7 @@ fn staged_of(row: &Row<'_>, table: &Table) -> rusqlite::Result<Record> {
         }
     }
     let number: i64 = row.get(1)?;
-    Ok(Record { row: u64::try_from(number).unwrap_or(0), values })
+    Ok(SheetRecord { row: u64::try_from(number).unwrap_or(0), values })
 }
 
 /// The masks of a row of `SELECT * FROM staged`.

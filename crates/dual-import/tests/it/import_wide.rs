@@ -6,7 +6,7 @@ use std::time::Duration;
 use dual_database::schema::{Column, LogicalType, Role, Table};
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::store::sqlite::File;
-use dual_import::meaning::Mapping;
+use dual_import::mapping::Mapping;
 use dual_import::source::{CsvSource, Source};
 use dual_import::{Import, Report, Silent, StoreOutcome, Target, WriteOptions};
 use tempfile::TempDir;

@@ -52,7 +52,7 @@ pub struct Obstacle {
 
 /// What is to be done before rows can be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct SchemaPlan {
     /// The table's name, existing or to be made.
     pub target: QualifiedName,
     /// Whether the table is to be made.
@@ -75,7 +75,7 @@ pub struct Plan {
     pub wider: Vec<Arc<str>>,
 }
 
-impl Plan {
+impl SchemaPlan {
     /// Nothing is to be done and nothing is in the way.
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -172,7 +172,7 @@ impl Plan {
 /// Compares the declaration with what there is, for an import, which needs temporary tables
 /// besides.
 #[must_use]
-pub fn plan(table: &Table, catalog: &Catalog) -> Plan {
+pub fn plan(table: &Table, catalog: &Catalog) -> SchemaPlan {
     let mut plan = plan_table(table, catalog);
     let rights = &catalog.rights;
     if !rights.temporary {
@@ -190,8 +190,8 @@ pub fn plan(table: &Table, catalog: &Catalog) -> Plan {
 
 /// Compares the declaration with what there is.
 #[must_use]
-pub(crate) fn plan_table(table: &Table, catalog: &Catalog) -> Plan {
-    let mut plan = Plan::default();
+pub(crate) fn plan_table(table: &Table, catalog: &Catalog) -> SchemaPlan {
+    let mut plan = SchemaPlan::default();
     match &catalog.table {
         None => create(&mut plan, table, &catalog.rights),
         Some(found) => {
@@ -203,7 +203,7 @@ pub(crate) fn plan_table(table: &Table, catalog: &Catalog) -> Plan {
     plan
 }
 
-fn create(plan: &mut Plan, table: &Table, rights: &Rights) {
+fn create(plan: &mut SchemaPlan, table: &Table, rights: &Rights) {
     plan.creates = true;
     let open = |schema: &str| {
         Some(format!("GRANT USAGE ON SCHEMA {} TO {}", quoted(schema), quoted(&rights.user)))
@@ -248,7 +248,7 @@ fn create(plan: &mut Plan, table: &Table, rights: &Rights) {
     }
 }
 
-fn adopt(plan: &mut Plan, table: &Table, found: &FoundTable, user: &str) {
+fn adopt(plan: &mut SchemaPlan, table: &Table, found: &FoundTable, user: &str) {
     let is = match found.kind {
         RelationKind::Table => None,
         RelationKind::View => Some("a view"),
@@ -289,7 +289,7 @@ fn adopt(plan: &mut Plan, table: &Table, found: &FoundTable, user: &str) {
     surrogate_sequence(plan, table, found);
 }
 
-fn missing_column(plan: &mut Plan, column: &Column, found: &FoundTable) {
+fn missing_column(plan: &mut SchemaPlan, column: &Column, found: &FoundTable) {
     let name = quoted(&column.name);
     if column.role == Role::Key && !found.empty {
         plan.shape(Some(&column.name), format!("its rows have no {name}, the key"), None);
@@ -304,7 +304,7 @@ fn missing_column(plan: &mut Plan, column: &Column, found: &FoundTable) {
     plan.step(format!("add the column {name}"), sql, Some(done));
 }
 
-fn present_column(plan: &mut Plan, column: &Column, there: &FoundColumn) {
+fn present_column(plan: &mut SchemaPlan, column: &Column, there: &FoundColumn) {
     let name = quoted(&column.name);
     if there.generated || (there.identity_always && column.role != Role::Surrogate) {
         let clause = if there.generated { "DROP EXPRESSION" } else { "DROP IDENTITY" };
@@ -372,7 +372,7 @@ fn retype(target: &QualifiedName, column: &Column, there: &FoundColumn) -> Strin
     sql
 }
 
-fn unique_key(plan: &mut Plan, table: &Table, found: &FoundTable) {
+fn unique_key(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) {
     let key = &table.key().name;
     let name = quoted(key);
     if found.null_keys > 0 {
@@ -406,7 +406,7 @@ fn unique_key(plan: &mut Plan, table: &Table, found: &FoundTable) {
     }
 }
 
-fn surrogate_sequence(plan: &mut Plan, table: &Table, found: &FoundTable) {
+fn surrogate_sequence(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) {
     let surrogate = &table.surrogate().name;
     let name = quoted(surrogate);
     // One that is added numbers the rows that are there, and goes on behind them.
@@ -456,7 +456,7 @@ fn surrogate_sequence(plan: &mut Plan, table: &Table, found: &FoundTable) {
 }
 
 /// Whether this user may do the steps, and write rows afterwards.
-fn may_change(plan: &mut Plan, found: &FoundTable, rights: &Rights) {
+fn may_change(plan: &mut SchemaPlan, found: &FoundTable, rights: &Rights) {
     let user = quoted(&rights.user);
     if !found.missing_rights.is_empty() {
         let missing = found.missing_rights.join(", ");

@@ -116,7 +116,7 @@ async fn connect_host(
         config.host_path(host).ssl_mode(config::SslMode::Disable);
         let wanted = settings.peer.as_deref();
         let tried = attempt(&config, None, wanted, &mut peer, limit).await;
-        return tried.map_err(|error| secret.tell(error));
+        return tried.map_err(|error| secret.explain(error));
     }
     config.host(host);
     let addresses = match address {
@@ -150,7 +150,7 @@ async fn connect_host(
                 failure.get_or_insert(error);
             }
             // Another address of the same server will not say otherwise.
-            Err(error) => return Err(secret.tell(error)),
+            Err(error) => return Err(secret.explain(error)),
         }
     }
     Err(failure.unwrap_or_else(|| peer.lost(OPERATION, "the host has no address")))
@@ -190,7 +190,7 @@ async fn attempt(
             },
             Some(tls) => match establish(config, MakeHandshake(tls.clone()), peer).await {
                 // `prefer` is content with less, as libpq is.
-                Err(Refusal::Tls(_)) if preferred => {
+                Err(ConnectFailure::Tls(_)) if preferred => {
                     let mut plain = config.clone();
                     plain.ssl_mode(config::SslMode::Disable);
                     establish(&plain, NoTls, peer).await
@@ -202,8 +202,8 @@ async fn attempt(
     .await;
     let error = match outcome {
         Ok(Ok(connected)) => return Ok(connected),
-        Ok(Err(Refusal::Tls(error) | Refusal::Other(error))) => error,
-        Ok(Err(Refusal::NotUnderstood(error))) => match foreign_answer(config).await {
+        Ok(Err(ConnectFailure::Tls(error) | ConnectFailure::Other(error))) => error,
+        Ok(Err(ConnectFailure::NotUnderstood(error))) => match foreign_answer(config).await {
             Some(answer) => not_postgres(peer, &answer),
             None => error,
         },
@@ -217,14 +217,14 @@ async fn attempt(
     Err(error)
 }
 
-enum Refusal {
+enum ConnectFailure {
     Tls(Error),
     /// The peer may be anything.
     NotUnderstood(Error),
     Other(Error),
 }
 
-async fn establish<T>(config: &Config, tls: T, peer: &mut Peer) -> Result<Connected, Refusal>
+async fn establish<T>(config: &Config, tls: T, peer: &mut Peer) -> Result<Connected, ConnectFailure>
 where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
@@ -238,19 +238,19 @@ async fn establish_with(
     config: &Config,
     wanted: &str,
     peer: &mut Peer,
-) -> Result<Connected, Refusal> {
+) -> Result<Connected, ConnectFailure> {
     let (Some(config::Host::Unix(folder)), Some(port)) =
         (config.get_hosts().first(), config.get_ports().first())
     else {
         let message = "there is no socket to connect to";
-        return Err(Refusal::Other(Error::new(Kind::Internal, OPERATION, message)));
+        return Err(ConnectFailure::Other(Error::new(Kind::Internal, OPERATION, message)));
     };
     let path = folder.join(format!(".s.PGSQL.{port}"));
     let stream = UnixStream::connect(path).await.map_err(|cause| {
         let lost = peer.lost(OPERATION, &describe_io(&cause));
-        Refusal::Other(lost.with_hint("is PostgreSQL running there? check host and port"))
+        ConnectFailure::Other(lost.with_hint("is PostgreSQL running there? check host and port"))
     })?;
-    check_peer(&stream, wanted).map_err(Refusal::Other)?;
+    check_peer(&stream, wanted).map_err(ConnectFailure::Other)?;
     let dialled = config.connect_raw(stream, NoTls).await.map_err(|error| refusal(peer, &error))?;
     serve(dialled, peer).await
 }
@@ -258,7 +258,7 @@ async fn establish_with(
 async fn serve<S, T>(
     (client, mut connection): (Client, Connection<S, T>),
     peer: &Peer,
-) -> Result<Connected, Refusal>
+) -> Result<Connected, ConnectFailure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -286,36 +286,36 @@ where
     let (peer, version, takes_any_bytes, path) = (peer.clone(), 0, false, String::new());
     let connected =
         Connected { client, task, closing, notified, peer, version, takes_any_bytes, path };
-    inspect(connected).await.map_err(Refusal::Other)
+    inspect(connected).await.map_err(ConnectFailure::Other)
 }
 
-fn refusal(peer: &Peer, error: &tokio_postgres::Error) -> Refusal {
+fn refusal(peer: &Peer, error: &tokio_postgres::Error) -> ConnectFailure {
     let text = error.to_string();
     let cause = std::error::Error::source(error);
     if text.starts_with("error performing TLS handshake") {
         let reason = cause.map(ToString::to_string).unwrap_or_default();
-        return Refusal::Tls(tls_failure(peer, &reason, cause));
+        return ConnectFailure::Tls(tls_failure(peer, &reason, cause));
     }
     let mapped = peer.failure(OPERATION, error, None);
     if let Some(said) = error.as_db_error() {
-        return Refusal::Other(refused(mapped, &peer.address, said));
+        return ConnectFailure::Other(refused(mapped, &peer.address, said));
     }
     if text.starts_with("authentication") {
-        return Refusal::Other(mapped);
+        return ConnectFailure::Other(mapped);
     }
     if cause.is_some_and(|cause| cause.to_string() == "password missing") {
         let message =
             format!("{}: the server asks for a password, and there is none", peer.address);
-        return Refusal::Other(Error::new(Kind::AccessDenied, OPERATION, message).with_hint(
+        return ConnectFailure::Other(Error::new(Kind::AccessDenied, OPERATION, message).with_hint(
             "put it into a password file (~/.pgpass) or PGPASSWORD, or behind the user in the URL",
         ));
     }
     if text.starts_with("error connecting") {
-        return Refusal::Other(
+        return ConnectFailure::Other(
             mapped.with_hint("is PostgreSQL running there? check host and port"),
         );
     }
-    Refusal::NotUnderstood(
+    ConnectFailure::NotUnderstood(
         peer.lost(
             OPERATION,
             &cause

@@ -20,7 +20,7 @@ pub(super) enum Origin {
 
 impl Origin {
     /// Says in an error where the value stands, unless it is the URL.
-    pub(super) fn tell(&self, error: Error) -> Error {
+    pub(super) fn locate(&self, error: Error) -> Error {
         if *self == Origin::Text { error } else { error.about(self) }
     }
 }

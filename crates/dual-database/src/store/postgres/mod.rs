@@ -3,7 +3,7 @@
 //! - [`Settings`]: what a connection URL says, checked, with its password masked;
 //! - [`Session`]: one connection on which no wait is endless;
 //! - [`Catalog`]: what the server has of a declared table, and what we may do with it;
-//! - [`Plan`]: what is missing and what is in the way, as SQL.
+//! - [`SchemaPlan`]: what is missing and what is in the way, as SQL.
 
 mod adopt;
 pub mod capture;
@@ -27,7 +27,7 @@ mod session;
 mod tls;
 mod url;
 
-pub use adopt::{Obstacle, ObstacleKind, Plan, plan};
+pub use adopt::{Obstacle, ObstacleKind, SchemaPlan, plan};
 pub use catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights, Sequence, UniqueIndex};
 pub use confirmed::is_confirmed;
 pub use copy::{CopyIn, CopyOut};

@@ -151,10 +151,10 @@ pub(super) fn settings(parts: Parts) -> Result<Settings> {
             None => {
                 return Err(parts
                     .instead
-                    .unwrap_or_else(|| part.origin.tell(unknown_name(&part.name))));
+                    .unwrap_or_else(|| part.origin.locate(unknown_name(&part.name))));
             }
         };
-        read.map_err(|error| part.origin.tell(error))?;
+        read.map_err(|error| part.origin.locate(error))?;
     }
     draft.finish()
 }

@@ -30,12 +30,12 @@ impl Secret {
             let user = settings.user().or(system.as_deref()).unwrap_or_default();
             let database = settings.database().unwrap_or(user);
             match look_up(path, host, port, database, user) {
-                Found::Password(password) => {
+                PasswordEntry::Password(password) => {
                     secret.password = Some(password);
                     secret.file = Some(path.clone());
                 }
-                Found::Nothing => {}
-                Found::Unused(why) => {
+                PasswordEntry::Nothing => {}
+                PasswordEntry::Unused(why) => {
                     static TOLD: Once = Once::new();
                     TOLD.call_once(|| tracing::warn!("{why}"));
                     secret.unused = Some(why);
@@ -46,7 +46,7 @@ impl Secret {
     }
 
     /// Says with an error about the password where that came from, or why there is none.
-    pub(super) fn tell(&self, error: Error) -> Error {
+    pub(super) fn explain(&self, error: Error) -> Error {
         if error.kind() != Kind::AccessDenied {
             return error;
         }
@@ -61,7 +61,7 @@ impl Secret {
 
 /// What the file says about a connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum PasswordEntry {
     Password(Vec<u8>),
     Nothing,
     /// It was not read, and why.
@@ -70,30 +70,40 @@ pub(super) enum Found {
 
 /// The password of the first line that fits. The file is read anew for each connection, so that a
 /// password can be changed while the program runs.
-pub(super) fn look_up(path: &Path, host: &str, port: u16, database: &str, user: &str) -> Found {
+pub(super) fn look_up(
+    path: &Path,
+    host: &str,
+    port: u16,
+    database: &str,
+    user: &str,
+) -> PasswordEntry {
     let shown = path.display();
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => {
-            return Found::Unused(format!("the password file {shown} is not a plain file"));
+            return PasswordEntry::Unused(format!("the password file {shown} is not a plain file"));
         }
         Ok(found) if found.mode() & 0o077 != 0 => {
-            return Found::Unused(format!(
+            return PasswordEntry::Unused(format!(
                 "the password file {shown} is not used, because others than its owner can use it: \
                  chmod 600 {shown}"
             ));
         }
         Ok(_) => {}
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Found::Nothing,
-        Err(cause) => return Found::Unused(format!("the password file {shown}: {cause}")),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            return PasswordEntry::Nothing;
+        }
+        Err(cause) => return PasswordEntry::Unused(format!("the password file {shown}: {cause}")),
     }
     match std::fs::read(path) {
         Ok(text) => {
             let port = port.to_string();
             let wanted = [host, &port, database, user].map(str::as_bytes);
             let mut lines = text.split(|byte| *byte == b'\n');
-            lines.find_map(|line| password(line, wanted)).map_or(Found::Nothing, Found::Password)
+            lines
+                .find_map(|line| password(line, wanted))
+                .map_or(PasswordEntry::Nothing, PasswordEntry::Password)
         }
-        Err(cause) => Found::Unused(format!("the password file {shown}: {cause}")),
+        Err(cause) => PasswordEntry::Unused(format!("the password file {shown}: {cause}")),
     }
 }
 

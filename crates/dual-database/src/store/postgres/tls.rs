@@ -92,7 +92,7 @@ fn verifier(
         RootCertificates::File(_) => trusted,
         RootCertificates::System => Vec::new(),
     };
-    Ok(Arc::new(Verified { chain, pinned, check_name }))
+    Ok(Arc::new(CertificateCheck { chain, pinned, check_name }))
 }
 
 fn from_system() -> Result<Vec<CertificateDer<'static>>> {
@@ -150,7 +150,7 @@ impl ServerCertVerifier for Unverified {
 
 /// `verify-ca` and `verify-full`.
 #[derive(Debug)]
-struct Verified {
+struct CertificateCheck {
     chain: Arc<WebPkiServerVerifier>,
     /// The certificates of `sslrootcert`: a server may show one of these itself. The usual
     /// self-signed certificate is marked as an authority, which the chain's rules do not
@@ -159,7 +159,7 @@ struct Verified {
     check_name: bool,
 }
 
-impl ServerCertVerifier for Verified {
+impl ServerCertVerifier for CertificateCheck {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,

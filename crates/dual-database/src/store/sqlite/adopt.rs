@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::catalog::{Affinity, Found, FoundColumn};
+use super::catalog::{Affinity, FoundColumn, FoundRelation};
 use super::failed;
 use crate::error::{Error, Kind, Result, Store};
 use crate::protocol::Addition;
@@ -40,17 +40,19 @@ impl Adoption {
     /// # Errors
     /// [`Kind::Schema`] if the table cannot become the declared one by additions, with every
     /// obstacle in one message.
-    pub fn plan(schema: &str, table: &Table, found: &Found) -> Result<Adoption> {
+    pub fn plan(schema: &str, table: &Table, found: &FoundRelation) -> Result<Adoption> {
         let name = quoted(table.name());
         match found {
-            Found::Nothing => Ok(Adoption {
+            FoundRelation::Nothing => Ok(Adoption {
                 steps: vec![Addition::new(
                     format!("create table {}", table.name()),
                     table.create_statement(Dialect::Sqlite, &format!("{schema}.{name}")),
                 )],
             }),
-            Found::NotATable => Err(refused(table, &["it is a view or a virtual table".into()])),
-            Found::Table { columns, key_is_unique, bad_keys } => {
+            FoundRelation::NotATable => {
+                Err(refused(table, &["it is a view or a virtual table".into()]))
+            }
+            FoundRelation::Table { columns, key_is_unique, bad_keys } => {
                 let obstacles = obstacles(table, columns, *key_is_unique, *bad_keys);
                 if obstacles.is_empty() {
                     Ok(Adoption { steps: additions(schema, table, columns, *key_is_unique) })

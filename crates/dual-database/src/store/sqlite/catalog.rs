@@ -64,7 +64,7 @@ pub struct FoundColumn {
 
 /// What stands under the table's name.
 #[derive(Clone, Debug)]
-pub enum Found {
+pub enum FoundRelation {
     /// Nothing.
     Nothing,
     /// A view or a virtual table, which cannot be kept.
@@ -80,13 +80,13 @@ pub enum Found {
     },
 }
 
-impl Found {
+impl FoundRelation {
     /// Reads the catalog of that schema of the connection: `main`, or the name under which the
     /// file is attached.
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn read(connection: &Connection, schema: &str, table: &Table) -> Result<Found> {
+    pub fn read(connection: &Connection, schema: &str, table: &Table) -> Result<FoundRelation> {
         let operation = "read the SQLite schema";
         let wrap = |cause| failed(operation, cause);
         let kind: Option<(String, String)> = connection
@@ -101,11 +101,11 @@ impl Found {
             .optional()
             .map_err(wrap)?;
         match kind {
-            None => return Ok(Found::Nothing),
+            None => return Ok(FoundRelation::Nothing),
             Some((kind, sql))
                 if kind == "view" || sql.to_ascii_uppercase().starts_with("CREATE VIRTUAL") =>
             {
-                return Ok(Found::NotATable);
+                return Ok(FoundRelation::NotATable);
             }
             Some(_) => {}
         }
@@ -125,7 +125,7 @@ impl Found {
                 bad_keys = connection.query_row(&sql, [], |row| row.get(0)).map_err(wrap)?;
             }
         }
-        Ok(Found::Table { columns, key_is_unique, bad_keys })
+        Ok(FoundRelation::Table { columns, key_is_unique, bad_keys })
     }
 }
 

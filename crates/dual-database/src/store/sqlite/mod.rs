@@ -26,7 +26,7 @@ pub mod replica;
 mod thread;
 
 pub use adopt::{Adoption, OLD_REGISTER_DATE, REGISTER_DATE, rewrite_timestamps};
-pub use catalog::{Affinity, Found, FoundColumn};
+pub use catalog::{Affinity, FoundColumn, FoundRelation};
 pub(crate) use codec::carried;
 pub use codec::{Undecodable, from_sqlite, to_sqlite};
 pub use failure::failed;

@@ -8,7 +8,7 @@ use dual_database::schema::users;
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::store::sqlite::File;
 use dual_database::sync::StepHook;
-use dual_import::meaning::Mapping;
+use dual_import::mapping::Mapping;
 use dual_import::source::{CsvSource, Source};
 use dual_import::{Import, Report, Silent, StoreOutcome, Target, WriteOptions};
 

@@ -70,7 +70,7 @@ impl Stage {
             Step::Restamp => Stage::Ahead,
             Step::Renumber => Stage::Numbered,
             Step::Hold => Stage::Held,
-            Step::Tell | Step::Told => Stage::Met,
+            Step::Forward | Step::NoteForwarded => Stage::Met,
             Step::Uncaptured => Stage::Uncaptured,
             Step::Scrub => Stage::Quiet,
             step if Step::IMPORT.contains(&step) => Stage::Import,

@@ -4,14 +4,14 @@ use dual_database::error::{Error, Kind, Result};
 use dual_database::schema::{Dialect, Table, quoted, quoted_text};
 use dual_database::store::postgres::capture::make_record_of_imports;
 use dual_database::store::postgres::primary::{Importable, importable};
-use dual_database::store::postgres::{Catalog, Plan, Session, plan};
+use dual_database::store::postgres::{Catalog, SchemaPlan, Session, plan};
 
 use crate::write::WriteOptions;
 
 /// What was found, and what is to be done. Looking takes no lock that others notice.
 pub(super) struct Survey {
     catalog: Catalog,
-    plan: Plan,
+    plan: SchemaPlan,
     /// The old table, to be dropped.
     old: Option<String>,
     shadowed: Option<String>,

@@ -60,7 +60,7 @@ impl Layout {
 
     /// What notes in the sidecar what came past the triggers, for all rows or for those with the
     /// keys `$1`: first those that were taken away, which is not to say that somebody has deleted
-    /// them; then those that were put where the sidecar has none, as births; then those that it does
+    /// them; then those that were put where the sidecar has none, as inserts; then those that it does
     /// not know, which were there before. Each is one statement and says how many there were.
     #[must_use]
     pub fn mend(&self, of_keys: bool) -> [String; 3] {

@@ -4,7 +4,7 @@
 use super::common::{import_run, make_schema, trust};
 use super::grants::of_import;
 use super::install::has;
-use super::standing::{Standing, permit};
+use super::standing::{SchemaStanding, permit};
 use crate::Result;
 use crate::store::postgres::Session;
 
@@ -22,7 +22,7 @@ pub async fn has_record_of_imports(session: &Session) -> Result<bool> {
 ///
 /// # Errors
 /// Access denied, with the statements that give what is lacking; else as for [`Session::query`].
-pub(crate) async fn may_record_imports(session: &Session, standing: &Standing) -> Result<()> {
+pub(crate) async fn may_record_imports(session: &Session, standing: &SchemaStanding) -> Result<()> {
     match standing.installs {
         true => Ok(()),
         false => permit(session, &of_import(session.schema())).await,

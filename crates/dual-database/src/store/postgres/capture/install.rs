@@ -8,8 +8,8 @@ use super::ddl::{KEEP_BEFORE, POLL_SETTINGS};
 use super::grants::given_back;
 use super::layout::Layout;
 use super::ours::Ours;
-use super::settle::Mark;
-use super::standing::Standing;
+use super::row_stamps::RowStamps;
+use super::standing::SchemaStanding;
 use super::statements::{Needs, Statement, schema_locked};
 use crate::protocol::reconcile::Loose;
 use crate::protocol::{Drift, Snapshot};
@@ -28,7 +28,7 @@ pub struct Entry {
     pub key: Key,
     /// Whether the row lives.
     pub live: bool,
-    /// The stamp of its birth or death.
+    /// The stamp of its insert or delete.
     pub stamp: Stamp,
     /// The stamps of the data columns in their declared order.
     pub columns: Vec<Stamp>,
@@ -239,7 +239,7 @@ pub struct Uninstalled {
 pub async fn uninstall(session: &Session, tables: &[Table]) -> Result<Uninstalled> {
     let operation = "uninstall capture from PostgreSQL";
     session.batch(operation, &schema_locked()).await?;
-    let standing = Standing::read(session, &[]).await?;
+    let standing = SchemaStanding::read(session, &[]).await?;
     standing.owns(session, operation)?;
     standing.is_ours(session, operation)?;
     let ours = Ours::read(session, tables).await?;
@@ -278,7 +278,7 @@ pub async fn settle(
     session: &Session,
     table: &Table,
     layout: &Layout,
-    marks: &[Mark],
+    marks: &[RowStamps],
     proposal: Option<Stamp>,
 ) -> Result<Vec<Settled>> {
     let operation = "set the stamps of a write";

@@ -148,7 +148,7 @@ impl Layout {
         format!("(0::bigint{})", texts.map(bytes).collect::<String>())
     }
 
-    /// The marks ([`super::Mark`]) in `json`, an expression, as rows `m`.
+    /// The marks ([`super::RowStamps`]) in `json`, an expression, as rows `m`.
     pub(super) fn marks(&self, json: &str) -> String {
         let columns =
             self.each(", ", |r| format!("{} bigint, {} {}", r.stamp, r.value, r.carried()));
@@ -229,12 +229,12 @@ impl Register {
     }
 
     /// The value that the mark `m` gives it.
-    pub fn marked(&self) -> String {
+    pub fn stamped_value(&self) -> String {
         format!("m.{}", self.value)
     }
 
     /// The column of the row has the value that the mark `m` gives it.
-    pub fn is_marked(&self, row: &str) -> String {
+    pub fn is_as_stamped(&self, row: &str) -> String {
         let (name, value, collation) = (&self.column, &self.value, self.collation());
         format!("{row}.{name} IS NOT DISTINCT FROM m.{value}{collation}")
     }

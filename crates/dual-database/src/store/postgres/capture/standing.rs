@@ -14,7 +14,7 @@ const OPERATION: &str = "look at the rights in PostgreSQL";
 
 /// What there is of the schema of ours, and whose it is. Read from the catalog, which anybody may read.
 #[derive(Clone, Debug)]
-pub(crate) struct Standing {
+pub(crate) struct SchemaStanding {
     /// Its owner, as it stands in SQL; `None` without the schema.
     owner: Option<String>,
     /// There is an installation in it.
@@ -68,13 +68,13 @@ pub(super) const ANOTHER: &str = "name a schema of ours alone: --pg-schema, or p
 const NAMED: &str = "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class AS c \
      JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = $1";
 
-impl Standing {
+impl SchemaStanding {
     /// Looks at the schema, and whether its owner can be trusted with these tables; in the session's
     /// transaction. Nothing in the schema is read.
     ///
     /// # Errors
     /// As for [`Session::query`].
-    pub(crate) async fn read(session: &Session, tables: &[Table]) -> Result<Standing> {
+    pub(crate) async fn read(session: &Session, tables: &[Table]) -> Result<SchemaStanding> {
         let mut led = Vec::with_capacity(tables.len());
         for table in tables {
             led.extend(Catalog::led(session, table).await?.0);
@@ -84,7 +84,7 @@ impl Standing {
         let sql = STANDING.replace("{trusted}", &is_trusted("n.nspowner", "$2"));
         let rows = session.query(OPERATION, &sql, &parameters).await?;
         let row = rows.first().ok_or_else(|| unexpected(OPERATION))?;
-        Ok(Standing {
+        Ok(SchemaStanding {
             owner: column(row, 0, OPERATION)?,
             is_installed: column(row, 1, OPERATION)?,
             installs: column(row, 2, OPERATION)?,
@@ -180,7 +180,7 @@ impl Standing {
     /// functions, and the triggers of its tables.
     ///
     /// # Errors
-    /// As for [`Standing::is_ours`]; access denied if its owner has nothing to do with the table.
+    /// As for [`SchemaStanding::is_ours`]; access denied if its owner has nothing to do with the table.
     pub(crate) fn trusted(&self, session: &Session) -> Result<()> {
         self.is_ours(session, OPERATION)?;
         if self.is_trusted {

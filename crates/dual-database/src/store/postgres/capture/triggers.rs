@@ -69,7 +69,7 @@ impl Layout {
             self.trigger_function("rekeyed", None, &self.rekey_body()),
             self.trigger_function("deleted", Some("dual_old"), &self.delete_body()),
             self.trigger_function("truncated", None, &self.truncate_body()),
-            self.settle_function(),
+            self.stamp_function(),
             self.write_function(),
             self.put_function(),
             self.get_function(),
@@ -286,7 +286,7 @@ impl Layout {
     /// still have what was purged. What it says nothing about stays at the horizon. One over a
     /// sidecar row, a tombstone above all, stamps everything. Of two captures of one
     /// transaction that come in the wrong order the table itself is asked.
-    fn birth(&self, key: &str, row: &str, from: &str) -> String {
+    fn captured_insert(&self, key: &str, row: &str, from: &str) -> String {
         let (sidecar, there) = (&self.sidecar, self.there("excluded.key"));
         let hidden = self.hidden(key, from);
         format!(
@@ -307,8 +307,8 @@ impl Layout {
         )
     }
 
-    /// Of a dead row only its death is kept.
-    fn death(&self, key: &str, from: &str) -> String {
+    /// Of a dead row only its delete is kept.
+    fn captured_delete(&self, key: &str, from: &str) -> String {
         let (sidecar, there) = (&self.sidecar, self.there("excluded.key"));
         let hidden = self.hidden(key, from);
         format!(
@@ -330,7 +330,7 @@ impl Layout {
 
     fn insert_body(&self) -> String {
         let key = format!("n.{}", self.key);
-        let birth = self.birth(
+        let captured_insert = self.captured_insert(
             &key,
             "n",
             &format!(
@@ -338,14 +338,16 @@ impl Layout {
                 self.dual
             ),
         );
-        format!("{}{birth}", self.keep_before(&key, "FROM dual_new AS n"))
+        format!("{}{captured_insert}", self.keep_before(&key, "FROM dual_new AS n"))
     }
 
     fn delete_body(&self) -> String {
         let key = format!("o.{}", self.key);
-        let death =
-            self.death(&key, &format!(" FROM dual_old AS o WHERE {key} IS DISTINCT FROM mine"));
-        format!("{}{death}", self.keep_before(&key, "FROM dual_old AS o"))
+        let captured_delete = self.captured_delete(
+            &key,
+            &format!(" FROM dual_old AS o WHERE {key} IS DISTINCT FROM mine"),
+        );
+        format!("{}{captured_delete}", self.keep_before(&key, "FROM dual_old AS o"))
     }
 
     fn rekey_body(&self) -> String {
@@ -354,13 +356,13 @@ impl Layout {
             "{}{}{}{}",
             self.keep_before(&old, ""),
             self.keep_before(&new, ""),
-            self.death(&old, ""),
-            self.birth(&new, "NEW", &format!(" FROM {}.installation AS i", self.dual)),
+            self.captured_delete(&old, ""),
+            self.captured_insert(&new, "NEW", &format!(" FROM {}.installation AS i", self.dual)),
         )
     }
 
     /// Each column that is set gets the moment, or what lies above its own stamp and the row's
-    /// birth. A row that has no sidecar row was there before the triggers: it is adopted as it
+    /// insert. A row that has no sidecar row was there before the triggers: it is adopted as it
     /// is.
     fn update_body(&self) -> String {
         let (sidecar, key, surrogate) = (&self.sidecar, &self.key, &self.surrogate);

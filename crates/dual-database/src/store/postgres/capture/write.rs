@@ -7,7 +7,7 @@ use crate::store::postgres::switched;
 
 impl Layout {
     /// The function that does the changes of one table, given as marks
-    /// ([`super::Mark`]; `alive` true: insert, false: delete, null: update), after it has looked
+    /// ([`super::RowStamps`]; `alive` true: insert, false: delete, null: update), after it has looked
     /// whether the rows of `reads` are as they were. It returns for each change the sidecar row
     /// before and after, the surrogate, and the values as text.
     ///
@@ -86,9 +86,9 @@ END
                 "{} = CASE WHEN m.{} IS NOT NULL THEN {} ELSE u.{0} END",
                 r.column,
                 r.stamp,
-                r.marked(),
+                r.stamped_value(),
             )),
-            inserted = self.each(",\n        ", Register::marked),
+            inserted = self.each(",\n        ", Register::stamped_value),
             undone_delete = self.undone("NOT m.alive", "missing", MISSING),
             undone_update = self.undone("m.alive IS NULL", "missing", MISSING),
             undone_insert = self.undone("m.alive", "exists", EXISTS),

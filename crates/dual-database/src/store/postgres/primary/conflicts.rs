@@ -19,7 +19,7 @@ const CHUNK: usize = 1_000;
 
 /// A conflict with its images, as the log takes it.
 #[derive(Clone, Debug)]
-pub(super) struct Noted {
+pub(super) struct LoggedConflict {
     pub id: RowId,
     pub conflict: Conflict,
     pub winning: Option<String>,
@@ -137,9 +137,9 @@ impl Primary<'_> {
     /// As for [`crate::store::postgres::Session::commit`].
     pub async fn add_conflicts(&self, entries: &[ConflictEntry]) -> Result<()> {
         let operation = "send conflicts to PostgreSQL";
-        let noted: Vec<Noted> = entries
+        let noted: Vec<LoggedConflict> = entries
             .iter()
-            .map(|entry| Noted {
+            .map(|entry| LoggedConflict {
                 id: entry.id.clone(),
                 conflict: entry.conflict,
                 winning: entry.winning.clone(),
@@ -156,7 +156,11 @@ impl Primary<'_> {
     }
 
     /// Writes entries in the session's transaction.
-    pub(super) async fn note(&self, noted: &[Noted], operation: &'static str) -> Result<()> {
+    pub(super) async fn note(
+        &self,
+        noted: &[LoggedConflict],
+        operation: &'static str,
+    ) -> Result<()> {
         let sql = format!(
             "INSERT INTO {}.conflict \
              (table_name, key, register, winner, loser, winning, losing, noted, reviewed) \
@@ -170,7 +174,7 @@ impl Primary<'_> {
         );
         for chunk in noted.chunks(CHUNK) {
             let known = chunk.iter().filter_map(|one| Some((self.tables.get(one.id.table)?, one)));
-            let known: Vec<(&RemoteTable, &Noted)> = known.collect();
+            let known: Vec<(&RemoteTable, &LoggedConflict)> = known.collect();
             let relations: Vec<&str> = known.iter().map(|(table, _)| table.layout.name()).collect();
             let keys: Vec<Key> = known.iter().map(|(_, one)| one.id.key.clone()).collect();
             let registers: Vec<&str> = known

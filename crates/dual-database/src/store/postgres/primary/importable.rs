@@ -4,7 +4,8 @@ use super::prepare::{Planned, plan_known};
 use crate::Result;
 use crate::schema::Table;
 use crate::store::postgres::capture::{
-    Layout, Standing, has_record_of_imports, may_record_imports, not_kept_elsewhere, ours_alone,
+    Layout, SchemaStanding, has_record_of_imports, may_record_imports, not_kept_elsewhere,
+    ours_alone,
 };
 use crate::store::postgres::{Catalog, Session};
 
@@ -25,7 +26,7 @@ pub struct Importable {
 /// is not ours alone, or an installation in another one keeps the table; else as for [`Session::query`].
 pub async fn importable(session: &Session, table: &Table) -> Result<Importable> {
     let tables = std::slice::from_ref(table);
-    let standing = Standing::read(session, tables).await?;
+    let standing = SchemaStanding::read(session, tables).await?;
     standing.trusted(session)?;
     standing.kept_nowhere_else(session, tables).await?;
     standing.check(session)?;

@@ -39,9 +39,9 @@ pub(crate) use digest::digest_of;
 pub use importable::{Importable, importable};
 pub use listener::Listener;
 pub use pool::{Pool, Pooled};
-pub use prepare::{Found, Prepared, prepare};
 pub(crate) use prepare::{Planned, may_run, plan_known};
-pub use purge::PurgeMark;
+pub use prepare::{Prepared, PreparedTable, prepare};
+pub use purge::PurgePosition;
 pub(crate) use push::LOCKED;
 pub(crate) use script::{grant, known_role, script};
 pub(crate) use trial::{Trial, try_out};
@@ -175,7 +175,7 @@ pub struct WrittenRow {
 
 /// What a library's write did.
 #[derive(Clone, Debug)]
-pub struct Written {
+pub struct WriteAnswer {
     /// The changed rows in the order of the changes.
     pub rows: Vec<WrittenRow>,
     /// The transaction.

@@ -34,11 +34,11 @@ struct Shared {
     /// What is made on the server where something is missing.
     making: Making,
     permits: Arc<Semaphore>,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PoolState {
     /// The one unused longest first.
     idle: VecDeque<Idle>,
     tables: Option<Arc<[RemoteTable]>>,
@@ -159,7 +159,7 @@ impl Pool {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,10 +8,10 @@ use crate::merge::Defaults;
 use crate::schema::{Column, Making, Role, Table};
 use crate::store::postgres::adopt::plan_table;
 use crate::store::postgres::capture::{
-    Drift, Layout, Standing, drift, install, is_renewable, not_kept_elsewhere, of_ours, ours_alone,
-    permit, renew, schema_locked,
+    Drift, Layout, SchemaStanding, drift, install, is_renewable, not_kept_elsewhere, of_ours,
+    ours_alone, permit, renew, schema_locked,
 };
-use crate::store::postgres::{Catalog, Plan, Session, is_confirmed};
+use crate::store::postgres::{Catalog, SchemaPlan, Session, is_confirmed};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "prepare PostgreSQL";
@@ -22,12 +22,12 @@ pub struct Prepared {
     /// The tables in their order.
     pub tables: Arc<[RemoteTable]>,
     /// What was found and done, for each table.
-    pub found: Vec<Found>,
+    pub found: Vec<PreparedTable>,
 }
 
 /// What was found of a table, and what was done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct PreparedTable {
     /// How its capture was found.
     pub drift: Drift,
     /// What was changed, as phrases.
@@ -93,9 +93,9 @@ pub(super) fn not_joined() -> Error {
 }
 
 struct Survey {
-    plan: Plan,
+    plan: SchemaPlan,
     layout: Layout,
-    found: Found,
+    found: PreparedTable,
     /// This role may install: else it may only run what is there.
     installs: bool,
 }
@@ -114,7 +114,7 @@ async fn look(session: &Session, tables: &[Table], making: Making) -> Result<Vec
 }
 
 async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<Vec<Survey>> {
-    let standing = Standing::read(session, tables).await?;
+    let standing = SchemaStanding::read(session, tables).await?;
     standing.trusted(session)?;
     standing.kept_nowhere_else(session, tables).await?;
     standing.check(session)?;
@@ -138,7 +138,7 @@ async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<V
         if drift == Drift::Absent {
             ours_alone(session, table, catalog.rights.schema.as_deref()).await?;
         }
-        let found = Found { drift, steps: Vec::new(), adopted: 0, shadowed };
+        let found = PreparedTable { drift, steps: Vec::new(), adopted: 0, shadowed };
         surveys.push(Survey { plan, layout, found, installs: standing.installs });
     }
     Ok(surveys)
@@ -146,14 +146,14 @@ async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<V
 
 /// What is to be done for a table, and what there is of it.
 pub(crate) struct Planned {
-    pub plan: Plan,
+    pub plan: SchemaPlan,
     pub catalog: Catalog,
     /// Another table of that name, to which the search path leads instead.
     pub shadowed: Option<String>,
 }
 
 /// What is to be done for a table, given what was known of it: the one that was tracked is meant,
-/// wherever the search path leads ([`Found::shadowed`]). Unless a person has asked for it, what
+/// wherever the search path leads ([`PreparedTable::shadowed`]). Unless a person has asked for it, what
 /// somebody has taken away is in the way.
 ///
 /// # Errors
@@ -216,7 +216,7 @@ pub(crate) async fn plan_known(
 pub(crate) async fn may_run(
     session: &Session,
     tables: &[Table],
-    standing: &Standing,
+    standing: &SchemaStanding,
 ) -> Result<()> {
     if standing.installs || !standing.is_installed {
         return Ok(());
@@ -251,7 +251,7 @@ async fn make(session: &Session, tables: &[Table], making: Making) -> Result<Pre
 }
 
 fn finished(tables: &[Table], surveys: Vec<Survey>) -> Prepared {
-    let (found, remote): (Vec<Found>, Vec<RemoteTable>) = tables
+    let (found, remote): (Vec<PreparedTable>, Vec<RemoteTable>) = tables
         .iter()
         .zip(surveys)
         .map(|(table, survey)| {

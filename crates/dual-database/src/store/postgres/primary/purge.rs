@@ -19,7 +19,7 @@ const RANGE: i64 = 50_000;
 
 /// Where a purge goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PurgeMark {
+pub struct PurgePosition {
     table: usize,
     after: Option<Key>,
 }
@@ -76,17 +76,17 @@ impl Primary<'_> {
     pub async fn purge(
         &self,
         horizon: Stamp,
-        from: PurgeMark,
+        from: PurgePosition,
         within: Duration,
-    ) -> Result<(u64, Option<PurgeMark>)> {
+    ) -> Result<(u64, Option<PurgePosition>)> {
         let begun = Instant::now();
         let (mut purged, mut mark) = (0, from);
         while let Some(table) = self.tables.get(mark.table) {
             let (gone, after) = self.purge_part(table, horizon, mark.after.as_ref()).await?;
             purged += gone;
             mark = match after {
-                Some(_) => PurgeMark { after, ..mark },
-                None => PurgeMark { table: mark.table + 1, after: None },
+                Some(_) => PurgePosition { after, ..mark },
+                None => PurgePosition { table: mark.table + 1, after: None },
             };
             if begun.elapsed() >= within && mark.table < self.tables.len() {
                 return Ok((purged, Some(mark)));

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use super::epoch::HEADER_TEXTS;
 use super::read::text_of;
 use super::row::{Text, column, unexpected};
-use super::{Header, Primary, Refused, Written};
+use super::{Header, Primary, Refused, WriteAnswer};
 use crate::merge::Change;
 use crate::schema::RowId;
 use crate::stamp::Stamp;
@@ -25,7 +25,7 @@ impl Primary<'_> {
         id: &RowId,
         change: &Change,
         proposal: Stamp,
-    ) -> Result<Result<Written, Refused>> {
+    ) -> Result<Result<WriteAnswer, Refused>> {
         let remote = self.table(id.table)?;
         let (alive, marked, values) = arguments(change, remote.defaults.len())?;
         let sql = format!(
@@ -57,7 +57,7 @@ impl Primary<'_> {
         let surrogate = text(2).map(str::parse).transpose().map_err(|_| unexpected(OPERATION))?;
         let after = text(1).ok_or_else(|| unexpected(OPERATION))?;
         let row = self.written(id.table, text(0), after, surrogate, values)?;
-        Ok(Ok(Written { txid: row.row.txid, rows: vec![row], epoch: header.epoch }))
+        Ok(Ok(WriteAnswer { txid: row.row.txid, rows: vec![row], epoch: header.epoch }))
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Parts {
     pub key: Key,
     /// Whether the sidecar says that it lives.
     pub live: bool,
-    /// The stamp of its birth or death.
+    /// The stamp of its insert or delete.
     pub stamp: i64,
     /// The transaction that changed it last.
     pub txid: i64,

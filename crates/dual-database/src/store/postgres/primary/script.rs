@@ -7,8 +7,8 @@ use super::prepare::{Planned, plan_known};
 use super::row::{column, unexpected};
 use crate::schema::{Table, quoted, quoted_body, quoted_text};
 use crate::store::postgres::capture::{
-    Layout, On, Right, Standing, USERS_SEQUENCE, given_back, not_kept_elsewhere, noted_runtime,
-    of_ours, of_users, ours_alone,
+    Layout, On, Right, SchemaStanding, USERS_SEQUENCE, given_back, not_kept_elsewhere,
+    noted_runtime, of_ours, of_users, ours_alone,
 };
 use crate::store::postgres::{OURS, Parameter, Session};
 use crate::{Error, Kind, Result};
@@ -50,7 +50,7 @@ pub(crate) async fn script(
         Some(role) => Some(known_role(session, role).await?),
         None => Some(session.user().to_owned()).filter(|_| !owns_all),
     };
-    let standing = Standing::read(session, tables).await?;
+    let standing = SchemaStanding::read(session, tables).await?;
     standing.trusted(session)?;
     standing.kept_nowhere_else(session, tables).await?;
     let (mut statements, mut planned) = (Vec::new(), Vec::new());

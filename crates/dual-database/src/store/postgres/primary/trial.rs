@@ -6,9 +6,9 @@ use tokio_postgres::types::Type;
 use super::row::{column, unexpected};
 use crate::schema::Table;
 use crate::store::postgres::capture::{
-    Drift, Layout, Standing, drift, is_renewable, permitted, place,
+    Drift, Layout, SchemaStanding, drift, is_renewable, permitted, place,
 };
-use crate::store::postgres::{Parameter, Plan, Session, is_confirmed};
+use crate::store::postgres::{Parameter, SchemaPlan, Session, is_confirmed};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "try what is to be done in PostgreSQL";
@@ -32,7 +32,7 @@ pub(crate) enum Trial {
 ///
 /// # Errors
 /// As for [`Session::rollback`], and those of a connection that is lost.
-pub(crate) async fn try_out(session: &Session, table: &Table, plan: &Plan) -> Result<Trial> {
+pub(crate) async fn try_out(session: &Session, table: &Table, plan: &SchemaPlan) -> Result<Trial> {
     let layout = Layout::new(table, &plan.target).within(session);
     session.begin(OPERATION).await?;
     let lacking = lacking(session, table, &layout).await?;
@@ -57,7 +57,7 @@ pub(crate) async fn try_out(session: &Session, table: &Table, plan: &Plan) -> Re
 /// The rights that are missing, all at once: whoever may grant them is asked once.
 async fn lacking(session: &Session, table: &Table, layout: &Layout) -> Result<Vec<Error>> {
     let mut lacking = Vec::new();
-    let standing = Standing::read(session, std::slice::from_ref(table)).await?;
+    let standing = SchemaStanding::read(session, std::slice::from_ref(table)).await?;
     match standing.check(session) {
         Err(error) => lacking.push(error),
         Ok(()) if !standing.installs => {
@@ -82,12 +82,12 @@ async fn lacking(session: &Session, table: &Table, layout: &Layout) -> Result<Ve
     Ok(lacking)
 }
 
-async fn go(session: &Session, layout: &Layout, plan: &Plan) -> Result<()> {
+async fn go(session: &Session, layout: &Layout, plan: &SchemaPlan) -> Result<()> {
     session.batch(OPERATION, SHORT).await?;
     for step in plan.steps.iter().filter(|step| !step.sets_sequence()) {
         session.batch(OPERATION, &step.statement()).await?;
     }
-    if Standing::read(session, &[]).await?.installs {
+    if SchemaStanding::read(session, &[]).await?.installs {
         place(session, layout).await?;
     }
     is_confirmed(session, OPERATION).await

@@ -7,11 +7,11 @@ use tokio_postgres::types::Type;
 
 use super::epoch::header;
 use super::row::{Parts, Text, column, unexpected};
-use super::{Header, Primary, Refused, RemoteTable, Written, WrittenRow};
+use super::{Header, Primary, Refused, RemoteTable, WriteAnswer, WrittenRow};
 use crate::merge::{Admission, Change, Register, Version};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
-use crate::store::postgres::capture::{Entry, Mark, entry_of, refusal};
+use crate::store::postgres::capture::{Entry, RowStamps, entry_of, refusal};
 use crate::store::postgres::{Access, Call, Parameter, is_unsupported, sqlstate};
 use crate::value::Value;
 use crate::{Error, Kind, Result};
@@ -22,7 +22,7 @@ const OPERATION: &str = "write to PostgreSQL";
 const ATTEMPTS: usize = 3;
 
 /// One call of a table's function.
-struct Step {
+struct TableCall {
     table: usize,
     sql: String,
     changes: String,
@@ -46,7 +46,7 @@ impl Primary<'_> {
         changes: &[(RowId, Change)],
         proposal: Stamp,
         reads: &[(RowId, Option<Version>)],
-    ) -> Result<Result<Written, Refused>> {
+    ) -> Result<Result<WriteAnswer, Refused>> {
         match (changes, reads) {
             ([(id, change)], []) => self.put(id, change, proposal).await,
             _ => self.write_several(changes, proposal, reads).await,
@@ -58,7 +58,7 @@ impl Primary<'_> {
         changes: &[(RowId, Change)],
         proposal: Stamp,
         reads: &[(RowId, Option<Version>)],
-    ) -> Result<Result<Written, Refused>> {
+    ) -> Result<Result<WriteAnswer, Refused>> {
         let steps = self.steps(changes, proposal, reads)?;
         let (file, relations, proposal) = (self.file.to_string(), self.relations(), proposal.raw());
         let parameters: Vec<[Parameter<'_>; 3]> = steps
@@ -102,7 +102,7 @@ impl Primary<'_> {
             changes.iter().map(|(id, _)| written.remove(id)).collect();
         let rows = rows.ok_or_else(|| unexpected(OPERATION))?;
         let txid = rows.first().map_or(0, |row| row.row.txid);
-        Ok(Ok(Written { rows, txid, epoch: header.epoch }))
+        Ok(Ok(WriteAnswer { rows, txid, epoch: header.epoch }))
     }
 
     /// Sends the calls as one transaction, again if the server ended it for the sake of another.
@@ -137,7 +137,7 @@ impl Primary<'_> {
         changes: &[(RowId, Change)],
         proposal: Stamp,
         reads: &[(RowId, Option<Version>)],
-    ) -> Result<Vec<Step>> {
+    ) -> Result<Vec<TableCall>> {
         let mut once = BTreeSet::new();
         if let Some((twice, _)) = changes.iter().find(|(id, _)| !once.insert(id.clone())) {
             let error = Error::new(Kind::InvalidData, OPERATION, "the row is changed twice");
@@ -180,7 +180,7 @@ impl Primary<'_> {
         table: usize,
         marks: Vec<serde_json::Value>,
         checks: Vec<serde_json::Value>,
-    ) -> Result<Step> {
+    ) -> Result<TableCall> {
         let sql = format!(
             "SELECT row_before::text, row_after::text, row_surrogate, row_values \
              FROM {}($1::text::jsonb, $2, $3::text::jsonb)",
@@ -188,7 +188,7 @@ impl Primary<'_> {
         );
         let [changes, reads] =
             [marks, checks].map(|list| serde_json::Value::Array(list).to_string());
-        Ok(Step { table, sql, changes, reads })
+        Ok(TableCall { table, sql, changes, reads })
     }
 
     /// The stamps that a row that was read has to have still; null if it was not there.
@@ -222,7 +222,7 @@ impl Primary<'_> {
             }
             Change::Delete => (Some((false, stamp)), Vec::new()),
         };
-        Ok(Mark { key: id.key.clone(), life, columns }.json(table))
+        Ok(RowStamps { key: id.key.clone(), life, columns }.json(table))
     }
 
     /// A row of the answer: its sidecar row before and after, and its values, none of a row that

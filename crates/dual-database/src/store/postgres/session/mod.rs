@@ -38,7 +38,7 @@ pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 /// The life of a session, kept in an atomic so that copies can share it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum State {
+enum SessionState {
     Idle,
     InTransaction,
     /// A statement failed, was given up by its caller, or runs: COMMIT would not do what it
@@ -84,7 +84,7 @@ impl Session {
         let connected = Box::pin(connect(settings, limits)).await?;
         let Connected { client, task, closing, notified, peer, version, takes_any_bytes, path } =
             connected;
-        let (limits, state) = (*limits, AtomicU8::new(State::Idle as u8));
+        let (limits, state) = (*limits, AtomicU8::new(SessionState::Idle as u8));
         Ok(Session {
             client,
             task,
@@ -157,13 +157,13 @@ impl Session {
     /// Whether nothing more can be done with it.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.state() == State::Dead || self.client.is_closed()
+        self.state() == SessionState::Dead || self.client.is_closed()
     }
 
     /// Whether a transaction is open.
     #[must_use]
     pub fn in_transaction(&self) -> bool {
-        matches!(self.state(), State::InTransaction | State::Doubtful)
+        matches!(self.state(), SessionState::InTransaction | SessionState::Doubtful)
     }
 
     /// Runs statements without parameters, separated by `;`. Outside of a transaction they are read
@@ -243,10 +243,10 @@ impl Session {
         if self.in_transaction() {
             return misuse(operation, "a transaction is open already");
         }
-        self.set(State::Doubtful);
+        self.set(SessionState::Doubtful);
         let sql = self.opening(begin);
         self.run(operation, self.client.batch_execute(&sql)).await.map_err(standby)?;
-        self.set(State::InTransaction);
+        self.set(SessionState::InTransaction);
         Ok(())
     }
 
@@ -285,14 +285,14 @@ impl Session {
     /// error means that it was not: refused by the server, or never sent.
     pub async fn commit(&self, operation: &'static str) -> Result<()> {
         match self.state() {
-            State::InTransaction if !self.client.is_closed() => {}
-            State::InTransaction | State::Dead => return Err(self.gone(operation)),
-            State::Idle => return misuse(operation, "no transaction is open"),
-            State::Doubtful => {
+            SessionState::InTransaction if !self.client.is_closed() => {}
+            SessionState::InTransaction | SessionState::Dead => return Err(self.gone(operation)),
+            SessionState::Idle => return misuse(operation, "no transaction is open"),
+            SessionState::Doubtful => {
                 return misuse(operation, "a statement of the transaction did not succeed");
             }
         }
-        self.set(State::Doubtful);
+        self.set(SessionState::Doubtful);
         let limit = self.limits.commit();
         let (client, path) = (&self.client, self.client.batch_execute(USERS));
         // If the first is refused, COMMIT rolls back.
@@ -300,7 +300,7 @@ impl Session {
         let answer = tokio::time::timeout(limit, work).await;
         match answer.map(|(pathed, committed)| pathed.and(committed)) {
             Ok(Ok(())) => {
-                self.set(State::Idle);
+                self.set(SessionState::Idle);
                 Ok(())
             }
             Ok(Err(error)) => {
@@ -310,7 +310,7 @@ impl Session {
                     return Err(commit_unknown(operation, failure));
                 }
                 // A refused COMMIT has ended the transaction.
-                self.set(State::Idle);
+                self.set(SessionState::Idle);
                 Err(failure)
             }
             Err(_) => {
@@ -325,11 +325,11 @@ impl Session {
     /// # Errors
     /// Unavailable if the connection is lost; then the server rolls back by itself.
     pub async fn rollback(&self, operation: &'static str) -> Result<()> {
-        if self.state() == State::Idle {
+        if self.state() == SessionState::Idle {
             return Ok(());
         }
         self.run(operation, self.client.batch_execute("ROLLBACK")).await?;
-        self.set(State::Idle);
+        self.set(SessionState::Idle);
         Ok(())
     }
 
@@ -342,18 +342,18 @@ impl Session {
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T> {
         let before = self.state();
-        if before == State::Dead {
+        if before == SessionState::Dead {
             return Err(self.gone(operation));
         }
-        if before == State::InTransaction {
-            self.set(State::Doubtful);
+        if before == SessionState::InTransaction {
+            self.set(SessionState::Doubtful);
         }
-        let mut running = Running { session: self, is_alone: before == State::Idle };
+        let mut running = Running { session: self, is_alone: before == SessionState::Idle };
         let answer = self.wait(operation, work).await;
         running.is_alone = false;
         let answer = answer?;
-        if before == State::InTransaction {
-            self.set(State::InTransaction);
+        if before == SessionState::InTransaction {
+            self.set(SessionState::InTransaction);
         }
         Ok(answer)
     }
@@ -390,35 +390,35 @@ impl Session {
 
     /// A copy begins: until it is finished the transaction is in doubt.
     pub(super) fn doubt(&self) -> bool {
-        let open = self.state() == State::InTransaction;
+        let open = self.state() == SessionState::InTransaction;
         if open {
-            self.set(State::Doubtful);
+            self.set(SessionState::Doubtful);
         }
         open
     }
 
     /// What was in doubt has succeeded.
     pub(super) fn trust(&self) {
-        if self.state() == State::Doubtful {
-            self.set(State::InTransaction);
+        if self.state() == SessionState::Doubtful {
+            self.set(SessionState::InTransaction);
         }
     }
 
     fn kill(&self) {
-        self.set(State::Dead);
+        self.set(SessionState::Dead);
         self.task.abort();
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> SessionState {
         match self.state.load(Ordering::Acquire) {
-            0 => State::Idle,
-            1 => State::InTransaction,
-            2 => State::Doubtful,
-            _ => State::Dead,
+            0 => SessionState::Idle,
+            1 => SessionState::InTransaction,
+            2 => SessionState::Doubtful,
+            _ => SessionState::Dead,
         }
     }
 
-    fn set(&self, state: State) {
+    fn set(&self, state: SessionState) {
         self.state.store(state as u8, Ordering::Release);
     }
 }

@@ -3,7 +3,7 @@
 use futures_util::future::{join_all, join4};
 use tokio_postgres::Row;
 
-use super::{Parameter, Session, State, USERS};
+use super::{Parameter, Session, SessionState, USERS};
 use crate::Result;
 use crate::store::postgres::failure::{commit_unknown, leaves_commit_open, misuse, standby};
 
@@ -99,7 +99,7 @@ impl Session {
         if self.is_closed() {
             return Err(self.gone(operation));
         }
-        self.set(State::Doubtful);
+        self.set(SessionState::Doubtful);
         let opening = self.opening(match access {
             Access::Read => READING,
             Access::Write | Access::Repeat => DURABLE,
@@ -135,7 +135,7 @@ impl Session {
         let answers = answers.and_then(|rows: Vec<_>| pathed.map(|()| rows));
         match (answers, committed) {
             (Ok(rows), Ok(())) => {
-                self.set(State::Idle);
+                self.set(SessionState::Idle);
                 Ok(rows)
             }
             // Nothing was done, whatever was answered to the rest.
@@ -145,7 +145,7 @@ impl Session {
                 if self.client.is_closed() {
                     self.kill()
                 } else {
-                    self.set(State::Idle)
+                    self.set(SessionState::Idle)
                 }
                 Err(failure)
             }

@@ -119,7 +119,7 @@ impl Layout {
     }
 
     /// The highest stamp in a sidecar row, what is pending in it remembering: a pending delete has
-    /// one stamp, but PostgreSQL still has those that it has met, and a birth has to lie above
+    /// one stamp, but PostgreSQL still has those that it has met, and an insert has to lie above
     /// them. SQLite's `max` of several is NULL if one is.
     pub(super) fn highest(&self) -> String {
         format!(

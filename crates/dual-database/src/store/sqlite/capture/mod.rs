@@ -21,7 +21,8 @@ pub use install::{drift, install, lacks, loose, mend, uninstall};
 pub use layout::{Layout, Unique};
 pub(crate) use let_go::let_go;
 pub use sidecar::{
-    Entry, State, changed_above, entry, prefer, put, renumber, settle, settle_adopted, state,
+    Entry, State, agree_on_adopted, changed_above, entry, prefer, put, renumber, state,
+    write_sidecar,
 };
 pub(super) use sidecar::{damaged, stamp};
 pub(crate) use unmeet::unmeet;

@@ -33,7 +33,7 @@ pub struct State {
     pub writer: Writer,
     /// The position of the last change.
     pub seq: i64,
-    /// The purge horizon: the stamp of what a birth says nothing about.
+    /// The purge horizon: the stamp of what an insert says nothing about.
     pub horizon: Stamp,
 }
 
@@ -68,7 +68,7 @@ pub fn renumber(connection: &Connection, writer: Writer) -> Result<()> {
 ///
 /// # Errors
 /// Those of [`failed`].
-pub fn settle_adopted(connection: &Connection, layout: &Layout) -> Result<usize> {
+pub fn agree_on_adopted(connection: &Connection, layout: &Layout) -> Result<usize> {
     let sql = format!(
         "UPDATE {} SET stamp = {}, seq = 0, live_base = NULL, {} WHERE stamp = {} AND live = 1",
         layout.sidecar,
@@ -129,7 +129,7 @@ pub fn changed_above(connection: &Connection, layout: &Layout, seq: i64) -> Resu
 ///
 /// # Errors
 /// Those of [`failed`].
-pub fn settle(
+pub fn write_sidecar(
     connection: &Connection,
     table: &Table,
     layout: &Layout,

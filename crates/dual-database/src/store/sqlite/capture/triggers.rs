@@ -14,7 +14,7 @@ pub(super) fn trigger_names(table: &str) -> Vec<String> {
 /// The statements of [`Layout::mend`], in the order in which they are run.
 pub(super) struct Mend {
     pub removed: String,
-    /// Before births: their stamp.
+    /// Before inserts: their stamp.
     pub moment: String,
     pub born: String,
     pub unknown: String,
@@ -38,12 +38,12 @@ impl Layout {
             self.each("\n    OR ", |r| r.differs()),
             self.surrogate
         );
-        let birth = self.birth(&new);
-        let death = self.death(&old);
+        let captured_insert = self.captured_insert(&new);
+        let captured_delete = self.captured_delete(&old);
         let looking = format!("EXISTS (SELECT 1 FROM {})", self.look);
         let triggers = [
             format!("BEFORE INSERT ON {target} BEGIN\n{}END", self.victims(unique, &[&new])),
-            format!("AFTER INSERT ON {target} WHEN {} BEGIN\n{birth}END", number("new")),
+            format!("AFTER INSERT ON {target} WHEN {} BEGIN\n{captured_insert}END", number("new")),
             format!("BEFORE UPDATE ON {target} BEGIN\n{}END", self.victims(unique, &[&new, &old])),
             format!(
                 "AFTER UPDATE ON {target} WHEN {} AND {new} IS {old} AND ({changed}) BEGIN\n{}END",
@@ -51,7 +51,7 @@ impl Layout {
                 self.update()
             ),
             format!("AFTER UPDATE ON {target} WHEN {new} IS NOT {old} BEGIN\n{}END", self.rekey()),
-            format!("AFTER DELETE ON {target} WHEN {} BEGIN\n{death}END", number("old")),
+            format!("AFTER DELETE ON {target} WHEN {} BEGIN\n{captured_delete}END", number("old")),
             format!("AFTER INSERT ON {target} WHEN {looking} BEGIN\n{}END", self.sweep()),
             format!("AFTER UPDATE ON {target} WHEN {looking} BEGIN\n{}END", self.sweep()),
         ];
@@ -119,7 +119,7 @@ impl Layout {
         format!("  {};\n", moment(&replaced))
     }
 
-    fn birth(&self, key: &str) -> String {
+    fn captured_insert(&self, key: &str) -> String {
         let there = self.there(key);
         let silent =
             self.each(",\n    ", |r| format!("CASE WHEN {} THEN horizon END", r.silent("new")));
@@ -131,7 +131,7 @@ impl Layout {
         )
     }
 
-    fn death(&self, key: &str) -> String {
+    fn captured_delete(&self, key: &str) -> String {
         let gone = format!("NOT {}", self.there(key));
         let nulls = self.each(", ", |_| "NULL".into());
         format!(
@@ -142,10 +142,10 @@ impl Layout {
         )
     }
 
-    /// Death of the old key and birth of the new one, as far as they are whole numbers.
+    /// Delete of the old key and insert of the new one, as far as they are whole numbers.
     fn rekey(&self) -> String {
         let (old, new) = (format!("old.{}", self.key), format!("new.{}", self.key));
-        format!("{}{}", self.death(&old), self.birth(&new))
+        format!("{}{}", self.captured_delete(&old), self.captured_insert(&new))
     }
 
     /// What has changed gets one stamp. A row without a sidecar row was there before the
@@ -181,7 +181,7 @@ impl Layout {
     /// What notes in the sidecar what came past the triggers, of all rows or of the one with the key
     /// `?1`. Rows that were taken away: that is not to say that somebody has deleted them, so nothing
     /// is known of them any more, and nothing of them is pending. Rows that were put where the sidecar
-    /// has none: births. Rows that it does not know: they were there before.
+    /// has none: inserts. Rows that it does not know: they were there before.
     pub(super) fn mend(&self, of_key: bool) -> Mend {
         let there = self.there(&format!("{}.key", self.sidecar));
         let this = if of_key { "key = ?1 AND " } else { "" };

@@ -40,7 +40,7 @@ impl Layout {
         let there =
             format!(" FROM {} AS u WHERE u.{} = {}.key", self.target, self.key, self.sidecar);
         let stamps = self.each(",\n  ", |r| {
-            // A purge of theirs has lifted what a birth says nothing about.
+            // A purge of theirs has lifted what an insert says nothing about.
             let unset = format!(
                 "EXISTS (SELECT 1{there} AND {}) AND (live_base IS NULL OR coalesce({}, stamp) <= \
                  (SELECT horizon FROM dual_state))",

@@ -2,7 +2,7 @@
 
 use rusqlite::{ToSql, ffi};
 
-use super::super::capture::{Entry, entry, put, settle, state};
+use super::super::capture::{Entry, entry, put, state, write_sidecar};
 use super::super::failed;
 use super::watch::limited;
 use super::{Content, LocalRow, Taken};
@@ -48,7 +48,7 @@ impl Content<'_> {
             None => None,
         };
         self.write_row(id, before.as_ref(), &tracked, surrogate)?;
-        self.settle_row(id, &tracked, self.next_seq()?).map(|_| ())
+        self.write_sidecar_row(id, &tracked, self.next_seq()?).map(|_| ())
     }
 
     /// Writes bases and stamps of a row whose values stay as they are (acknowledge, restamp,
@@ -233,14 +233,19 @@ impl Content<'_> {
     }
 
     /// Puts the sidecar as the write wants it; says whether the row is as wanted.
-    pub(super) fn settle_row(&self, id: &RowId, tracked: &Tracked, seq: i64) -> Result<bool> {
+    pub(super) fn write_sidecar_row(
+        &self,
+        id: &RowId,
+        tracked: &Tracked,
+        seq: i64,
+    ) -> Result<bool> {
         let local = self.local(id.table)?;
         let wanted = self.entry_of(id, tracked, seq)?;
         let values = match tracked.version.live.value {
             true => self.values(id, tracked)?,
             false => Vec::new(),
         };
-        settle(self.connection(), &local.table, &local.layout, &wanted, &values)
+        write_sidecar(self.connection(), &local.table, &local.layout, &wanted, &values)
     }
 
     /// Marks a change: the next position.

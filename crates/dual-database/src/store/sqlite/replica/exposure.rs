@@ -3,13 +3,13 @@
 use std::fs::File as Plain;
 use std::io::{Read as _, Seek as _, Write as _};
 
-use super::place::{LOCK, Place};
+use super::place::{LOCK, SharedFile};
 use crate::private;
 
-impl Place {
+impl SharedFile {
     /// Tells it, unless it was told; with which permissions, stands in the lock file, which has no
     /// other content.
-    pub(super) fn tell_exposure(&self) {
+    pub(super) fn warn_exposure(&self) {
         let now = private::exposed(self.path()).unwrap_or_default();
         match self.open_beside(LOCK).and_then(|mut lock| replace(&mut lock, &now)) {
             Ok(told) if told == now || now.is_empty() => {}

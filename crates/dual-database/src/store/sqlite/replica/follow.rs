@@ -9,14 +9,14 @@ use crate::{Error, Kind, Result, Store};
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct KeptCursor {
     version: u32,
-    state: State,
+    state: KeptState,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum State {
+enum KeptState {
     Following { epoch: KeptEpoch, snapshot: String },
     Reconciling { cause: Cause, approved: bool, followed: Option<KeptEpoch> },
     Held { cause: Cause, losses: usize, followed: Option<KeptEpoch> },
@@ -55,20 +55,20 @@ enum Cause {
 pub(super) fn write(follow: &Follow) -> Result<String> {
     let state = match follow {
         Follow::Following { epoch, snapshot } => {
-            State::Following { epoch: kept_epoch(epoch), snapshot: snapshot.to_string() }
+            KeptState::Following { epoch: kept_epoch(epoch), snapshot: snapshot.to_string() }
         }
-        Follow::Reconciling { cause, approved, followed } => State::Reconciling {
+        Follow::Reconciling { cause, approved, followed } => KeptState::Reconciling {
             cause: kept(*cause),
             approved: *approved,
             followed: followed.as_ref().map(kept_epoch),
         },
-        Follow::Held { cause, losses, followed } => State::Held {
+        Follow::Held { cause, losses, followed } => KeptState::Held {
             cause: kept(*cause),
             losses: *losses,
             followed: followed.as_ref().map(kept_epoch),
         },
     };
-    serde_json::to_string(&Kept { version: VERSION, state }).map_err(|cause| {
+    serde_json::to_string(&KeptCursor { version: VERSION, state }).map_err(|cause| {
         Error::new(Kind::Internal, "keep the cursor", "the cursor is no JSON").with_source(cause)
     })
 }
@@ -78,21 +78,22 @@ pub(super) fn write(follow: &Follow) -> Result<String> {
 /// # Errors
 /// About the schema if it is none, or one of a newer version.
 pub(super) fn read(text: &str) -> Result<Follow> {
-    let kept: Kept = serde_json::from_str(text).map_err(|cause| unreadable().with_source(cause))?;
+    let kept: KeptCursor =
+        serde_json::from_str(text).map_err(|cause| unreadable().with_source(cause))?;
     if kept.version != VERSION {
         return Err(unreadable());
     }
     Ok(match kept.state {
-        State::Following { epoch, snapshot } => Follow::Following {
+        KeptState::Following { epoch, snapshot } => Follow::Following {
             epoch: read_epoch(epoch)?,
             snapshot: snapshot.parse().map_err(|cause| unreadable().with_source(cause))?,
         },
-        State::Reconciling { cause, approved, followed } => Follow::Reconciling {
+        KeptState::Reconciling { cause, approved, followed } => Follow::Reconciling {
             cause: broken(cause),
             approved,
             followed: followed.map(read_epoch).transpose()?,
         },
-        State::Held { cause, losses, followed } => Follow::Held {
+        KeptState::Held { cause, losses, followed } => Follow::Held {
             cause: broken(cause),
             losses,
             followed: followed.map(read_epoch).transpose()?,

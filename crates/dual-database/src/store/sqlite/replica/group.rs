@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::super::failed;
 use super::open_file::OpenFile;
-use super::place::{FileStatus, Place, moved};
+use super::place::{FileStatus, SharedFile, moved};
 use super::reader::panicked;
 use super::{Content, Durability, is_endless, open};
 use crate::{Error, Kind, Result, Store};
@@ -136,7 +136,7 @@ impl Committer {
     ///
     /// # Errors
     /// See [`super::Replica::open`].
-    pub(super) async fn start(place: Arc<Place>) -> Result<Committer> {
+    pub(super) async fn start(place: Arc<SharedFile>) -> Result<Committer> {
         let operation = "open the SQLite file";
         let stop = Arc::new(Stop::default());
         let (jobs, inbox) = mpsc::channel();
@@ -234,7 +234,7 @@ impl std::fmt::Debug for Stop {
 
 /// What runs on the thread.
 struct Thread {
-    place: Arc<Place>,
+    place: Arc<SharedFile>,
     open_file: OpenFile,
     stop: Arc<Stop>,
     /// How the connection of that generation syncs now.

@@ -43,7 +43,7 @@ use uuid::Uuid;
 pub use content::Content;
 
 use self::group::{Committer, Terms};
-use self::place::Place;
+use self::place::SharedFile;
 use self::reader::Reader;
 use self::references::References;
 use self::statements::Statements;
@@ -207,7 +207,7 @@ pub struct Damage {
 /// Dropping it interrupts what is running, rolls back what is not committed and closes the file.
 #[derive(Debug)]
 pub struct Replica {
-    place: Arc<Place>,
+    place: Arc<SharedFile>,
     /// The reading ones go first: the last connection to close writes the log back into the file,
     /// which a reading one may not.
     reader: Reader,
@@ -227,7 +227,7 @@ impl Replica {
     /// unavailable (locked); configuration
     /// also for a network file system.
     pub async fn open(settings: Settings) -> Result<Replica> {
-        let place = Arc::new(Place::new(settings));
+        let place = Arc::new(SharedFile::new(settings));
         let committer = Committer::start(Arc::clone(&place)).await?;
         let reader = Reader::start(Arc::clone(&place))?;
         let lister = Reader::start(Arc::clone(&place))?;
@@ -332,7 +332,7 @@ impl Replica {
         let work = match reader.call(operation, work).await {
             reader::Answer::Done(Err(error)) if open::is_damage(&error) => {
                 self.committer.damaged(generation);
-                self.settle(operation).await?;
+                self.look_at_file(operation).await?;
                 return Err(Error::new(
                     Kind::Unavailable(Side::Sqlite),
                     operation,
@@ -344,7 +344,7 @@ impl Replica {
             reader::Answer::Moved(work) => work,
         };
         // The writing thread brings the file back, or says why it cannot.
-        self.settle(operation).await?;
+        self.look_at_file(operation).await?;
         match reader.call(operation, work).await {
             reader::Answer::Done(result) => result,
             reader::Answer::Moved(_) => Err(place::moved(operation)),
@@ -352,7 +352,7 @@ impl Replica {
     }
 
     /// Waits until the writing thread has looked at the file.
-    async fn settle(&self, operation: &'static str) -> Result<()> {
+    async fn look_at_file(&self, operation: &'static str) -> Result<()> {
         self.write(operation, Durability::Normal, |_| Ok(())).await
     }
 

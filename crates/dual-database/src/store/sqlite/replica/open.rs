@@ -7,9 +7,10 @@ use tracing::debug;
 use super::super::capture::{Drift, Layout, drift, install, lacks, let_go, tracked_columns};
 use super::super::failure::cause_of;
 use super::super::{
-    Adoption, File, Found, define_functions, failed, make, remove_if_empty, rewrite_timestamps,
+    Adoption, File, FoundRelation, define_functions, failed, make, remove_if_empty,
+    rewrite_timestamps,
 };
-use super::place::{COMPANIONS, Identity, Place, SMALLEST};
+use super::place::{COMPANIONS, Identity, SMALLEST, SharedFile};
 use super::{Content, LocalTable, node, number, watch};
 use crate::protocol::{Break, Event, Follow};
 use crate::schema::{Making, Table, quoted};
@@ -32,7 +33,7 @@ pub(super) struct Opened {
 ///
 /// # Errors
 /// See [`super::Replica::open`].
-pub(super) fn connect(place: &Place, installation: Option<u128>) -> Result<Opened> {
+pub(super) fn connect(place: &SharedFile, installation: Option<u128>) -> Result<Opened> {
     let file = File::look(place.path())?;
     refuse_network(place)?;
     let length = std::fs::metadata(place.path()).map_or(0, |found| found.len());
@@ -58,7 +59,7 @@ pub(super) fn connect(place: &Place, installation: Option<u128>) -> Result<Opene
 ///
 /// # Errors
 /// Those of [`failed`].
-pub(super) fn reader(place: &Place) -> Result<Connection> {
+pub(super) fn reader(place: &SharedFile) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(place.path(), flags)
         .map_err(|cause| failed(OPERATION, cause).about(place.path().display()))?;
@@ -77,7 +78,7 @@ pub(crate) fn is_damage(error: &Error) -> bool {
     })
 }
 
-fn prepare(place: &Place, connection: &Connection) -> Result<()> {
+fn prepare(place: &SharedFile, connection: &Connection) -> Result<()> {
     let set_up = || {
         connection.busy_timeout(place.busy())?;
         connection.set_prepared_statement_cache_capacity(256);
@@ -91,7 +92,7 @@ fn prepare(place: &Place, connection: &Connection) -> Result<()> {
     define_functions(connection, place.extensions())
 }
 
-fn attempt(place: &Place, file: &File, installation: Option<u128>) -> Result<Connection> {
+fn attempt(place: &SharedFile, file: &File, installation: Option<u128>) -> Result<Connection> {
     let shown = file.path.display();
     let wrap = |cause| failed(OPERATION, cause).about(&shown);
     if !file.existed {
@@ -128,7 +129,7 @@ fn attempt(place: &Place, file: &File, installation: Option<u128>) -> Result<Con
 }
 
 /// What was begun is taken back, and what would hinder every writer taken away.
-fn give_way(connection: &Connection, place: &Place) -> Result<()> {
+fn give_way(connection: &Connection, place: &SharedFile) -> Result<()> {
     let wrap = |cause| failed(OPERATION, cause);
     connection.execute_batch("ROLLBACK; BEGIN IMMEDIATE").map_err(wrap)?;
     hinder_nobody(connection, place.tables())?;
@@ -136,7 +137,7 @@ fn give_way(connection: &Connection, place: &Place) -> Result<()> {
 }
 
 /// A write-ahead log or a journal without its file would be played into the new one.
-fn put_away_companions(place: &Place) -> Result<()> {
+fn put_away_companions(place: &SharedFile) -> Result<()> {
     for companion in COMPANIONS {
         let stale = place.beside(companion);
         if stale.exists() {
@@ -149,7 +150,7 @@ fn put_away_companions(place: &Place) -> Result<()> {
 }
 
 /// Everything that the file needs, in the transaction that is open.
-fn set_up(place: &Place, connection: &Connection, installation: Option<u128>) -> Result<()> {
+fn set_up(place: &SharedFile, connection: &Connection, installation: Option<u128>) -> Result<()> {
     let wrap = |cause| failed(OPERATION, cause);
     let content = Content::new(connection, place.tables(), place.generation());
     let there = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'dual_node')";
@@ -199,7 +200,7 @@ pub(super) fn track(connection: &Connection, local: &LocalTable) -> Result<bool>
     if local.making != Making::Everything {
         refuse_taken_away(connection, table, layout)?;
     }
-    let plan = Adoption::plan("main", table, &Found::read(connection, "main", table)?)?;
+    let plan = Adoption::plan("main", table, &FoundRelation::read(connection, "main", table)?)?;
     if drift == Drift::None && plan.steps.is_empty() && !lacks(connection, layout)? {
         return Ok(false);
     }
@@ -261,14 +262,14 @@ pub(crate) fn refuse_taken_away(
     if drift(connection, layout)? == Drift::Absent {
         return Ok(());
     }
-    let (name, found) = (table.name(), Found::read(connection, "main", table)?);
+    let (name, found) = (table.name(), FoundRelation::read(connection, "main", table)?);
     let refuse = |what: String, advice: &str| {
         Err(Error::new(Kind::Schema(Store::Sqlite), "look at the SQLite file", what)
             .with_hint(advice))
     };
-    let Found::Table { columns, .. } = found else {
+    let FoundRelation::Table { columns, .. } = found else {
         return match found {
-            Found::Nothing => refuse(
+            FoundRelation::Nothing => refuse(
                 format!("the table {name} was dropped or renamed"),
                 "put it back under its name, or let `dual init --apply` make it anew and fill it from PostgreSQL",
             ),
@@ -310,7 +311,7 @@ fn index_surrogate(connection: &Connection, local: &LocalTable) -> Result<()> {
 
 /// Turns on write-ahead logging. Somebody who is reading just now hinders that; then the file
 /// works as it is, and the next start does it.
-fn write_ahead(place: &Place, connection: &Connection) -> rusqlite::Result<()> {
+fn write_ahead(place: &SharedFile, connection: &Connection) -> rusqlite::Result<()> {
     let begun = std::time::Instant::now();
     loop {
         let mode = connection
@@ -334,7 +335,7 @@ fn write_ahead(place: &Place, connection: &Connection) -> rusqlite::Result<()> {
 /// Locks of a network file system are not to be trusted, and the shared memory of WAL does not
 /// work across machines.
 #[cfg(target_os = "linux")]
-fn refuse_network(place: &Place) -> Result<()> {
+fn refuse_network(place: &SharedFile) -> Result<()> {
     // Many a local file system is a FUSE: that is no reason to refuse.
     const NETWORK: [(i64, &str); 8] = [
         (0x6969, "NFS"),
@@ -362,6 +363,6 @@ fn refuse_network(place: &Place) -> Result<()> {
 
 /// Other systems name them in other ways.
 #[cfg(not(target_os = "linux"))]
-fn refuse_network(_: &Place) -> Result<()> {
+fn refuse_network(_: &SharedFile) -> Result<()> {
     Ok(())
 }

@@ -10,14 +10,14 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::super::failed;
 use super::open::{self, Opened};
-use super::place::{COMPANIONS, FileStatus, Identity, Place, beside};
-use super::salvage::{self, Extent, Report};
+use super::place::{COMPANIONS, FileStatus, Identity, SharedFile, beside};
+use super::salvage::{self, Extent, SalvageReport};
 use super::{Content, Damage, LocalTable, number};
 use crate::{Error, Kind, Result, Store, private};
 
 #[derive(Debug)]
 pub(super) struct OpenFile {
-    place: Arc<Place>,
+    place: Arc<SharedFile>,
     open: Option<Opened>,
     /// The installation that the file belongs to.
     installation: Option<u128>,
@@ -32,12 +32,12 @@ impl OpenFile {
     ///
     /// # Errors
     /// See [`super::Replica::open`].
-    pub(super) fn start(place: Arc<Place>) -> Result<OpenFile> {
+    pub(super) fn start(place: Arc<SharedFile>) -> Result<OpenFile> {
         let _lock = place.was_ours().then(|| place.lock()).transpose()?;
         let mut open_file =
             OpenFile { place, open: None, installation: None, salvage: None, is_whole: false };
         match open::connect(&open_file.place, None) {
-            Ok(opened) => open_file.settle(opened),
+            Ok(opened) => open_file.use_file(opened),
             Err(error) if open::is_damage(&error) && open_file.place.was_ours() => {
                 open_file.make_anew(&error)?;
             }
@@ -49,7 +49,7 @@ impl OpenFile {
         if !open_file.place.was_ours() {
             drop(open_file.place.lock()?);
         }
-        open_file.place.tell_exposure();
+        open_file.place.warn_exposure();
         Ok(open_file)
     }
 
@@ -177,14 +177,14 @@ impl OpenFile {
     /// Opens the file at the path, and takes over what lies beside it. With the lock held.
     fn reopen(&mut self) -> Result<()> {
         let opened = open::connect(&self.place, self.installation)?;
-        self.settle(opened);
+        self.use_file(opened);
         self.salvage = None;
         self.take_damaged()?;
         self.take_salvages()
     }
 
-    fn settle(&mut self, opened: Opened) {
-        self.place.settle(opened.identity);
+    fn use_file(&mut self, opened: Opened) {
+        self.place.identify(opened.identity);
         self.open = Some(opened);
         self.remember_installation();
     }
@@ -247,7 +247,7 @@ impl OpenFile {
             self.note_damage(&Damage {
                 noted_ms: crate::clock::now().as_millisecond(),
                 taken: report.map_or(0, |report| report.taken),
-                unreadable: report.and_then(Report::lost),
+                unreadable: report.and_then(SalvageReport::lost),
                 refused: report.map_or(0, |report| report.refused),
                 aside: aside.clone(),
             })?;
@@ -362,7 +362,7 @@ fn copy(connection: &Connection, to: &Path) -> rusqlite::Result<()> {
 
 /// What belonged to the lost file under its name would be played into the next one. Only what is
 /// surely the lost one's: another program may have made the next already.
-fn remove_companions(place: &Place, lost: &Opened) {
+fn remove_companions(place: &SharedFile, lost: &Opened) {
     for (companion, identity) in COMPANIONS.iter().zip(&lost.companions) {
         let path = place.beside(companion);
         if identity.is_some()

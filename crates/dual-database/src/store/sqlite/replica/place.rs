@@ -50,7 +50,7 @@ const CORRUPT: &str = ".corrupt-";
 
 /// What the threads of an open file share.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct SharedFile {
     path: PathBuf,
     /// The path without symbolic links, as SQLite names what lies beside the file.
     real: Mutex<PathBuf>,
@@ -75,10 +75,10 @@ impl Identity {
     }
 }
 
-impl Place {
-    pub(super) fn new(settings: Settings) -> Place {
+impl SharedFile {
+    pub(super) fn new(settings: Settings) -> SharedFile {
         let path = File::literal(&settings.path);
-        Place {
+        SharedFile {
             real: Mutex::new(resolve(&path)),
             path,
             busy: settings.busy,
@@ -130,7 +130,7 @@ impl Place {
     }
 
     /// From now on this is the file.
-    pub(super) fn settle(&self, identity: Identity) {
+    pub(super) fn identify(&self, identity: Identity) {
         let mut held = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
         if held.is_some() {
             self.generation.fetch_add(1, Ordering::AcqRel);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::{Owner, failed};
-use super::place::{FileStatus, Place};
+use super::place::{FileStatus, SharedFile};
 use super::{Content, open};
 use crate::{Error, Kind, Result};
 
@@ -15,7 +15,7 @@ const LOOK: i32 = 10_000;
 #[derive(Debug)]
 pub(super) struct Reader {
     owner: Owner,
-    place: Arc<Place>,
+    place: Arc<SharedFile>,
     /// The generation of the file that is open.
     open: Arc<AtomicU64>,
 }
@@ -33,7 +33,7 @@ impl Reader {
     ///
     /// # Errors
     /// Those of opening it.
-    pub(super) fn start(place: Arc<Place>) -> Result<Reader> {
+    pub(super) fn start(place: Arc<SharedFile>) -> Result<Reader> {
         let open = Arc::new(AtomicU64::new(place.generation()));
         let at = Arc::clone(&place);
         let owner = Owner::start(move || open::reader(&at))?;

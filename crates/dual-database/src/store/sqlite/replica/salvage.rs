@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::failed;
-use super::place::Place;
+use super::place::SharedFile;
 use super::{Content, LocalRow, Taken};
 use crate::merge::{Absorbed, Bases, Conflict, Defaults, RegisterId, Tracked, merge as merged};
 use crate::schema::{Key, RowId};
@@ -15,7 +15,7 @@ const OPERATION: &str = "merge a salvaged SQLite file";
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Report {
+pub(super) struct SalvageReport {
     /// Rows that were found.
     found: u64,
     /// Rows that were taken over.
@@ -26,7 +26,7 @@ pub(super) struct Report {
     pub refused: u64,
 }
 
-impl Report {
+impl SalvageReport {
     /// As many rows as are known to be lost; `None` if none was found at all.
     pub(super) fn lost(self) -> Option<u64> {
         (self.found > 0 || self.unreadable == 0).then_some(self.unreadable)
@@ -40,7 +40,7 @@ impl Report {
 
 /// What became of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum Salvaged {
     Taken,
     /// It was there already.
     Known,
@@ -64,12 +64,12 @@ pub(super) enum Extent {
 /// # Errors
 /// About the schema if it is none of ours; else those of [`failed`].
 pub(super) fn merge(
-    place: &Place,
+    place: &SharedFile,
     into: &Connection,
     from: &Path,
     installation: Option<u128>,
     extent: Extent,
-) -> Result<Report> {
+) -> Result<SalvageReport> {
     let wrap = |cause| failed(OPERATION, cause);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(from, flags).map_err(wrap)?;
@@ -88,7 +88,7 @@ pub(super) fn merge(
     }
     let pushed = node.as_ref().map_or(0, |node| node.pushed);
     into.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE").map_err(wrap)?;
-    let mut report = Report::default();
+    let mut report = SalvageReport::default();
     let mut settled = Vec::new();
     let read = rows(&theirs, &ours, (extent, pushed), &mut report);
     let result = read.and_then(|ids| {
@@ -137,7 +137,7 @@ fn rows(
     theirs: &Content<'_>,
     ours: &Content<'_>,
     (extent, pushed): (Extent, i64),
-    report: &mut Report,
+    report: &mut SalvageReport,
 ) -> Result<Vec<RowId>> {
     let mut settled = Vec::new();
     for (table, local) in ours.tables().iter().enumerate() {
@@ -157,16 +157,16 @@ fn rows(
             let id = RowId { table, key };
             let outcome = match theirs.row(&id) {
                 Ok(Some(row)) => take_over(ours, &id, &row, pushed)?,
-                Ok(None) => Outcome::Known,
-                Err(_) => Outcome::Unreadable,
+                Ok(None) => Salvaged::Known,
+                Err(_) => Salvaged::Unreadable,
             };
             match outcome {
-                Outcome::Taken => report.taken += 1,
-                Outcome::Known => {}
-                Outcome::Unreadable => report.unreadable += 1,
-                Outcome::Refused => report.refused += 1,
+                Salvaged::Taken => report.taken += 1,
+                Salvaged::Known => {}
+                Salvaged::Unreadable => report.unreadable += 1,
+                Salvaged::Refused => report.refused += 1,
             }
-            if matches!(outcome, Outcome::Taken | Outcome::Known) {
+            if matches!(outcome, Salvaged::Taken | Salvaged::Known) {
                 settled.push(id);
             }
         }
@@ -197,28 +197,28 @@ fn keys(source: &Connection, sidecar: &str, which: &str) -> (Vec<Key>, bool) {
     (keys, false)
 }
 
-fn take_over(ours: &Content<'_>, id: &RowId, theirs: &LocalRow, pushed: i64) -> Result<Outcome> {
+fn take_over(ours: &Content<'_>, id: &RowId, theirs: &LocalRow, pushed: i64) -> Result<Salvaged> {
     if theirs.unreadable.is_some() {
         // What cannot be carried to PostgreSQL cannot be carried here either.
-        return Ok(Outcome::Unreadable);
+        return Ok(Salvaged::Unreadable);
     }
     if theirs.tracked.version.is_absent() {
         // The sidecar has it and the table has not: either that was noted as taken away, or it is the
         // table that cannot be read.
-        return Ok(if theirs.is_loose { Outcome::Unreadable } else { Outcome::Known });
+        return Ok(if theirs.is_loose { Salvaged::Unreadable } else { Salvaged::Known });
     }
     let before = ours.row(id)?;
     let defaults = &ours.local(id.table)?.defaults;
     let own = before.as_ref().map(|row| &row.tracked);
     let mut absorbed = absorb(own, &theirs.tracked, defaults);
     if !absorbed.changed {
-        return Ok(Outcome::Known);
+        return Ok(Salvaged::Known);
     }
     absorbed.other_is_behind = theirs.seq > pushed || absorbed.row.bases.any();
     let other = &theirs.tracked.version;
     Ok(match ours.take(id, before.as_ref(), Some(other), &absorbed, theirs.surrogate)? {
-        Taken::Done => Outcome::Taken,
-        Taken::Refused => Outcome::Refused,
+        Taken::Done => Salvaged::Taken,
+        Taken::Refused => Salvaged::Refused,
     })
 }
 
@@ -247,7 +247,7 @@ fn absorb(own: Option<&Tracked>, salvaged: &Tracked, defaults: &Defaults) -> Abs
     let mut conflicts = Vec::new();
     for at in 0..version.columns.len() {
         let register = RegisterId::Column(at);
-        // A dead row has the one stamp of its death.
+        // A dead row has the one stamp of its delete.
         let is_ours = match version.live.value {
             true => version.columns.get(at) == left.columns.get(at),
             false => lives_here,

@@ -64,7 +64,7 @@ impl Content<'_> {
         };
         let taken = self.attempt(id, || {
             self.write_row(id, before, &absorbed.row, surrogate)?;
-            self.settle_row(id, &absorbed.row, seq).map(|_| ())
+            self.write_sidecar_row(id, &absorbed.row, seq).map(|_| ())
         })?;
         if taken == Taken::Done {
             self.release(id, Side::Sqlite)?;

@@ -7,15 +7,15 @@ use tokio_postgres::types::Type;
 
 use super::decide::{ServerView, Verdict, decide, text};
 use super::refusal::{Refusal, locked, refusal, suppressed};
-use super::statements::{CHUNK, Parked, marks, parked, statements};
-use super::unique::{Unique, units};
+use super::statements::{CHUNK, MovedAside, marks, moved_aside, statements};
+use super::unique::{Unique, unique_groups};
 use super::{Job, LOCKED, OPERATION, is_locked};
 use crate::Result;
 use crate::merge::{Conflict, Register, RegisterId};
 use crate::schema::{Key, RowId};
 use crate::stamp::{Writer, captured};
 use crate::store::postgres::capture::{Settled, settle};
-use crate::store::postgres::primary::conflicts::Noted;
+use crate::store::postgres::primary::conflicts::LoggedConflict;
 use crate::store::postgres::primary::row::column;
 use crate::store::postgres::primary::{Primary, RemoteTable};
 use crate::store::postgres::{OURS, Parameter, USERS, both, every};
@@ -49,16 +49,16 @@ pub(super) struct Applied {
 #[derive(Clone, Debug)]
 struct Slice {
     table: usize,
-    units: Vec<Vec<usize>>,
+    unique_groups: Vec<Vec<usize>>,
 }
 
 impl Slice {
     fn jobs(&self) -> Vec<usize> {
-        self.units.iter().flatten().copied().collect()
+        self.unique_groups.iter().flatten().copied().collect()
     }
 }
 
-enum Attempt {
+enum SliceEnd {
     Done,
     /// Somebody else has inserted these rows meanwhile, or something keeps them out.
     Missed(BTreeSet<usize>),
@@ -175,18 +175,18 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
     }
 
     fn cut(&self, table: usize, which: &[usize]) -> Vec<Slice> {
-        let units = match self.uniques.get(&table) {
-            Some(uniques) => units(self.jobs, which, uniques),
+        let unique_groups = match self.uniques.get(&table) {
+            Some(uniques) => unique_groups(self.jobs, which, uniques),
             None => which.iter().map(|at| vec![*at]).collect(),
         };
         let mut slices: Vec<Slice> = Vec::new();
         let mut room = 0;
-        for unit in units {
+        for unit in unique_groups {
             let size = unit.len();
             match slices.last_mut().filter(|_| size <= room) {
-                Some(slice) => slice.units.push(unit),
+                Some(slice) => slice.unique_groups.push(unit),
                 None => {
-                    slices.push(Slice { table, units: vec![unit] });
+                    slices.push(Slice { table, unique_groups: vec![unit] });
                     room = CHUNK;
                 }
             }
@@ -201,8 +201,8 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         let mut stack: Vec<Slice> = slices.into_iter().rev().collect();
         while let Some(slice) = stack.pop() {
             match Box::pin(self.attempt(&slice)).await? {
-                Attempt::Done => {}
-                Attempt::Missed(missed) => {
+                SliceEnd::Done => {}
+                SliceEnd::Missed(missed) => {
                     let looked = self.look_again(slice.table, &missed, &mut failed).await?;
                     let rest = self.jobs_left(&slice, &failed);
                     let rest: Vec<usize> = rest
@@ -211,7 +211,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                         .collect();
                     stack.extend(self.cut(slice.table, &rest).into_iter().rev());
                 }
-                Attempt::Refused(refusal) => {
+                SliceEnd::Refused(refusal) => {
                     let fresh = refusal.code == UNIQUE_VIOLATION
                         && !self.uniques.contains_key(&slice.table);
                     let locked = refusal.code == LOCKED;
@@ -300,25 +300,25 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
     }
 
     /// One slice under a savepoint: all of it or nothing.
-    async fn attempt(&mut self, slice: &Slice) -> Result<Attempt> {
-        let Some(table) = self.primary.tables.get(slice.table) else { return Ok(Attempt::Done) };
+    async fn attempt(&mut self, slice: &Slice) -> Result<SliceEnd> {
+        let Some(table) = self.primary.tables.get(slice.table) else { return Ok(SliceEnd::Done) };
         let session = self.primary.session;
         let which = slice.jobs();
         let jobs: Vec<&Job<'_>> = which.iter().filter_map(|at| self.jobs.get(*at)).collect();
-        let parked = match self.uniques.get(&slice.table) {
+        let moved_aside = match self.uniques.get(&slice.table) {
             Some(uniques) => {
-                let together = slice.units.iter().filter(|unit| unit.len() > 1).flatten();
+                let together = slice.unique_groups.iter().filter(|unit| unit.len() > 1).flatten();
                 let together: Vec<_> = together.filter_map(|at| self.jobs.get(*at)).collect();
-                parked(&together, uniques)
+                moved_aside(&together, uniques)
             }
             None => Vec::new(),
         };
-        match self.write(table, &jobs, &parked).await {
+        match self.write(table, &jobs, &moved_aside).await {
             Ok((mut written, settled)) => {
                 let missed: BTreeSet<usize> = which
                     .iter()
                     .zip(&jobs)
-                    .filter(|(_, job)| job.is_born() && !written.contains_key(&job.id.key))
+                    .filter(|(_, job)| job.is_inserted() && !written.contains_key(&job.id.key))
                     .map(|(at, _)| *at)
                     .collect();
                 let lives: BTreeMap<Key, bool> =
@@ -330,26 +330,27 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                 };
                 if !missed.is_empty() {
                     self.take_back().await?;
-                    return Ok(Attempt::Missed(missed));
+                    return Ok(SliceEnd::Missed(missed));
                 }
                 if jobs.iter().any(is_kept) {
                     self.take_back().await?;
-                    return Ok(Attempt::Refused(suppressed()));
+                    return Ok(SliceEnd::Refused(suppressed()));
                 }
-                let born = jobs.iter().filter(|job| job.is_born()).map(|job| job.id.clone());
-                let told = born.filter_map(|id| Some((id.clone(), written.remove(&id.key)??)));
+                let inserted =
+                    jobs.iter().filter(|job| job.is_inserted()).map(|job| job.id.clone());
+                let told = inserted.filter_map(|id| Some((id.clone(), written.remove(&id.key)??)));
                 self.applied.surrogates.extend(told);
                 session.batch(OPERATION, "RELEASE SAVEPOINT dual_push").await?;
-                Ok(Attempt::Done)
+                Ok(SliceEnd::Done)
             }
             Err(error) if self.server.leaves_locked && is_locked(&error) => {
                 self.take_back().await?;
-                Ok(Attempt::Refused(locked()))
+                Ok(SliceEnd::Refused(locked()))
             }
             Err(error) => match refusal(&error) {
                 Some(refusal) => {
                     self.take_back().await?;
-                    Ok(Attempt::Refused(refusal))
+                    Ok(SliceEnd::Refused(refusal))
                 }
                 None => Err(error),
             },
@@ -362,10 +363,10 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         &self,
         table: &RemoteTable,
         jobs: &[&Job<'_>],
-        parked: &[Parked],
+        moved_aside: &[MovedAside],
     ) -> Result<(BTreeMap<Key, Option<i64>>, Vec<Settled>)> {
         let session = self.primary.session;
-        let statements = statements(table, jobs, parked);
+        let statements = statements(table, jobs, moved_aside);
         let parameters: Vec<_> = statements.iter().map(|one| one.parameters()).collect();
         let marks = marks(table, jobs);
         let work = async {
@@ -402,9 +403,10 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         let mut left = BTreeMap::new();
         for (at, mut refusal) in failed {
             let before = self.jobs.get(at).map(|job| (job.version.clone(), job.noted.clone()));
-            while refusal.code == UNIQUE_VIOLATION && self.cede_one(at, &refusal) {
+            while refusal.code == UNIQUE_VIOLATION && self.give_way(at, &refusal) {
                 let table = self.jobs.get(at).map_or(0, |job| job.id.table);
-                let mut outcome = self.pass(vec![Slice { table, units: vec![vec![at]] }]).await?;
+                let mut outcome =
+                    self.pass(vec![Slice { table, unique_groups: vec![vec![at]] }]).await?;
                 match outcome.remove(&at) {
                     Some(next) => refusal = next,
                     None => {
@@ -424,7 +426,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
     }
 
     /// Empties a column of the index that refused the row; false if there is none to empty.
-    fn cede_one(&mut self, at: usize, refusal: &Refusal) -> bool {
+    fn give_way(&mut self, at: usize, refusal: &Refusal) -> bool {
         let now_ms = self.server.now_ms;
         let Some(job) = self.jobs.get_mut(at) else { return false };
         let Some(version) = job.version.as_mut() else { return false };
@@ -439,7 +441,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         let stamp = captured(now_ms, register.stamp, Writer::POSTGRES);
         let lost = std::mem::replace(register, Register { stamp, value: Value::Null });
         let register = RegisterId::Column(column_to_clear);
-        job.noted.push(Noted {
+        job.noted.push(LoggedConflict {
             id: job.id.clone(),
             conflict: Conflict { register, winner: stamp, loser: lost.stamp },
             winning: None,
@@ -454,9 +456,9 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
 /// What was refused, in halves; a unit that fails alone, in its rows.
 fn divide(mut slice: Slice, refusal: Refusal, stack: &mut Vec<Slice>, failed: &mut Failed) {
     let table = slice.table;
-    if slice.units.len() > 1 {
-        let later = slice.units.split_off(slice.units.len() / 2);
-        stack.push(Slice { table, units: later });
+    if slice.unique_groups.len() > 1 {
+        let later = slice.unique_groups.split_off(slice.unique_groups.len() / 2);
+        stack.push(Slice { table, unique_groups: later });
         stack.push(slice);
         return;
     }
@@ -466,8 +468,9 @@ fn divide(mut slice: Slice, refusal: Refusal, stack: &mut Vec<Slice>, failed: &m
             failed.insert(*at, refusal);
         }
         several => {
-            let units = several.iter().map(|at| vec![*at]);
-            stack.extend(units.rev().map(|unit| Slice { table, units: vec![unit] }));
+            let unique_groups = several.iter().map(|at| vec![*at]);
+            stack
+                .extend(unique_groups.rev().map(|unit| Slice { table, unique_groups: vec![unit] }));
         }
     }
 }

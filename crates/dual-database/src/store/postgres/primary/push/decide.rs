@@ -8,7 +8,7 @@ use crate::protocol::reconcile::{Unknown, given, is_nobodys, risen, unknown};
 use crate::schema::{LogicalType, RowId, Table};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
-use crate::store::postgres::primary::conflicts::Noted;
+use crate::store::postgres::primary::conflicts::LoggedConflict;
 use crate::value::Value;
 use crate::value::canonical_bytes;
 
@@ -31,10 +31,10 @@ pub(super) enum Verdict {
     /// It was there once and is not: only a comparison decides.
     Gone,
     /// It stands as that version; `None`: nothing has to be written.
-    Stands(Option<Version>, Vec<Noted>),
+    Stands(Option<Version>, Vec<LoggedConflict>),
     /// It stands as it is, and the file lacks something of it: the feed has to bring it, perhaps
     /// again.
-    Beats(Vec<Noted>),
+    Beats(Vec<LoggedConflict>),
 }
 
 /// Decides about a row, given what the server has.
@@ -65,7 +65,7 @@ pub(super) fn decide(
     let noted =
         logged.iter().map(|one| noted(id, *one, &merged.version, [&row.version, found])).collect();
     let version = whole(merged.version, defaults);
-    // What a dead row has besides its death is nothing that could be behind.
+    // What a dead row has besides its delete is nothing that could be behind.
     if merged.left_is_behind && version != *found {
         return Verdict::Stands(Some(version), noted);
     }
@@ -107,7 +107,7 @@ fn whole(version: Version, defaults: &Defaults) -> Version {
 
 /// The conflict with its images: the value that stands in the merged row, and the one among the
 /// two sides that carries the losing stamp and is not it.
-fn noted(id: &RowId, conflict: Conflict, merged: &Version, sides: [&Version; 2]) -> Noted {
+fn noted(id: &RowId, conflict: Conflict, merged: &Version, sides: [&Version; 2]) -> LoggedConflict {
     let image = |version: &Version| match conflict.register {
         RegisterId::Live => version.live.value.then(|| "1".to_owned()),
         RegisterId::Column(_) if !version.live.value => None,
@@ -122,7 +122,7 @@ fn noted(id: &RowId, conflict: Conflict, merged: &Version, sides: [&Version; 2])
     let winning = image(merged);
     let losers = || sides.iter().filter(|side| stamp(side) == conflict.loser);
     let losing = losers().map(|side| image(side)).find(|text| *text != winning);
-    Noted {
+    LoggedConflict {
         id: id.clone(),
         conflict,
         losing: losing.unwrap_or_else(|| losers().find_map(|side| image(side))),

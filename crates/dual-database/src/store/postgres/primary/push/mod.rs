@@ -30,7 +30,7 @@ use tokio_postgres::types::Type;
 use self::apply::Applier;
 use self::decide::{ServerView, Verdict, decide, unreadable};
 use self::statements::CHUNK;
-use super::conflicts::Noted;
+use super::conflicts::LoggedConflict;
 use super::row::{BY_KEY, column};
 use super::{Header, Primary, PushEnd, Pushed, RemoteRow};
 use crate::merge::{Tracked, Version};
@@ -63,7 +63,7 @@ pub(super) struct Job<'b> {
     version: Option<Version>,
     /// The file lacks something of what stands.
     beats: bool,
-    noted: Vec<Noted>,
+    noted: Vec<LoggedConflict>,
 }
 
 impl Job<'_> {
@@ -84,7 +84,7 @@ impl Job<'_> {
         self.after().is_some_and(|version| version.live.value)
     }
 
-    fn is_born(&self) -> bool {
+    fn is_inserted(&self) -> bool {
         self.lives() && !self.is_there()
     }
 
@@ -213,14 +213,14 @@ impl Primary<'_> {
                 self.decide_all(chunk, server, &mut jobs, &mut pushed).await?;
             }
         }
-        for job in jobs.iter_mut().filter(|job| job.is_born()) {
+        for job in jobs.iter_mut().filter(|job| job.is_inserted()) {
             job.number = numbers.get(&job.id).copied();
         }
         let applied = Box::pin(Applier::new(self, server, &mut jobs).run()).await?;
         pushed.gone.extend(applied.gone);
         pushed.surrogates = applied.surrogates;
-        let passed_over = self.tell_again(&jobs).await?;
-        let mut noted: Vec<Noted> = Vec::new();
+        let passed_over = self.feed_again(&jobs).await?;
+        let mut noted: Vec<LoggedConflict> = Vec::new();
         for (at, job) in jobs.into_iter().enumerate() {
             match applied.refused.get(&at) {
                 Some(refusal) => {
@@ -232,7 +232,7 @@ impl Primary<'_> {
             }
         }
         self.note(&noted, OPERATION).await?;
-        let told = |one: Noted| (one.id, one.conflict, one.winning, one.losing);
+        let told = |one: LoggedConflict| (one.id, one.conflict, one.winning, one.losing);
         pushed.conflicts = noted.into_iter().map(told).collect();
         Ok(PushEnd::Done(pushed))
     }
@@ -309,7 +309,7 @@ impl Primary<'_> {
 
     /// Rows that stand as they are, and of which the file lacks something, are new again. Says
     /// which could not be marked, because somebody else is changing them.
-    async fn tell_again(&self, jobs: &[Job<'_>]) -> Result<BTreeSet<RowId>> {
+    async fn feed_again(&self, jobs: &[Job<'_>]) -> Result<BTreeSet<RowId>> {
         let beat = jobs.iter().filter(|job| job.beats).map(|job| job.id.clone());
         let mut left: BTreeSet<RowId> = beat.collect();
         let all: Vec<RowId> = left.iter().cloned().collect();

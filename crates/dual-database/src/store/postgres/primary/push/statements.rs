@@ -9,7 +9,7 @@ use super::Job;
 use super::decide::text;
 use super::unique::Unique;
 use crate::schema::{Dialect, Key, LogicalType};
-use crate::store::postgres::capture::{EQUALS, Mark};
+use crate::store::postgres::capture::{EQUALS, RowStamps};
 use crate::store::postgres::primary::RemoteTable;
 
 /// How many rows one statement takes.
@@ -49,7 +49,7 @@ impl Statement {
 pub(super) fn statements(
     table: &RemoteTable,
     jobs: &[&Job<'_>],
-    parked: &[Parked],
+    moved_aside: &[MovedAside],
 ) -> Vec<Statement> {
     let mut statements = Vec::new();
     let (target, key) = (&table.layout.target, &table.layout.key);
@@ -59,9 +59,11 @@ pub(super) fn statements(
         let sql = format!("DELETE FROM {target} WHERE {key} {EQUALS} ANY ($1)");
         statements.push(Statement::new(sql).with(keys.to_vec(), Type::INT8_ARRAY));
     }
-    for parked in parked {
-        let chunks = parked.keys.chunks(CHUNK).enumerate();
-        statements.extend(chunks.filter_map(|(at, keys)| park(table, parked, at * CHUNK, keys)));
+    for moved_aside in moved_aside {
+        let chunks = moved_aside.keys.chunks(CHUNK).enumerate();
+        statements.extend(
+            chunks.filter_map(|(at, keys)| move_aside(table, moved_aside, at * CHUNK, keys)),
+        );
     }
     let mut updated: BTreeMap<Vec<usize>, Vec<&Job<'_>>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.stays()) {
@@ -73,14 +75,14 @@ pub(super) fn statements(
     for (columns, jobs) in &updated {
         statements.extend(jobs.chunks(CHUNK).map(|jobs| update(table, columns, jobs)));
     }
-    let born = jobs.iter().copied().filter(|job| job.is_born());
-    let (numbered, born): (Vec<&Job<'_>>, Vec<&Job<'_>>) =
-        born.partition(|job| job.number.is_some());
+    let inserted = jobs.iter().copied().filter(|job| job.is_inserted());
+    let (numbered, inserted): (Vec<&Job<'_>>, Vec<&Job<'_>>) =
+        inserted.partition(|job| job.number.is_some());
     for jobs in numbered.chunks(CHUNK) {
         statements.push(insert(table, jobs, Number::Own));
         statements.push(insert(table, jobs, Number::Rest));
     }
-    statements.extend(born.chunks(CHUNK).map(|jobs| insert(table, jobs, Number::New)));
+    statements.extend(inserted.chunks(CHUNK).map(|jobs| insert(table, jobs, Number::New)));
     statements
 }
 
@@ -149,7 +151,7 @@ fn update(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statemen
 
 /// A unique column whose values are put out of the way in some rows.
 #[derive(Debug)]
-pub(super) struct Parked {
+pub(super) struct MovedAside {
     column: usize,
     nullable: bool,
     keys: Vec<Key>,
@@ -158,16 +160,21 @@ pub(super) struct Parked {
 /// Puts unique values out of the way: NULL where that is allowed, else something that nobody
 /// else has, counted from `first`. None of it stays: the rows get other values before the
 /// savepoint ends.
-fn park(table: &RemoteTable, parked: &Parked, first: usize, keys: &[Key]) -> Option<Statement> {
-    let register = table.layout.registers.get(parked.column)?;
+fn move_aside(
+    table: &RemoteTable,
+    moved_aside: &MovedAside,
+    first: usize,
+    keys: &[Key],
+) -> Option<Statement> {
+    let register = table.layout.registers.get(moved_aside.column)?;
     let (target, key, name) = (&table.layout.target, &table.layout.key, &register.column);
     let plus = "OPERATOR(pg_catalog.+)";
     let number = format!("(pg_catalog.array_position($1, {key}::bigint) {plus} {first})");
     // From the far end of the type.
-    let value = match (parked.nullable, register.kind) {
+    let value = match (moved_aside.nullable, register.kind) {
         (true, _) => "NULL".to_owned(),
         (false, LogicalType::Text) => {
-            format!("'parked ' OPERATOR(pg_catalog.||) {number}::pg_catalog.text")
+            format!("'moved_aside ' OPERATOR(pg_catalog.||) {number}::pg_catalog.text")
         }
         (false, LogicalType::Int) => format!("(-2147483648) {plus} {number}"),
         (false, LogicalType::BigInt) => format!("(-9223372036854775808) {plus} {number}"),
@@ -224,10 +231,10 @@ fn filled(statement: Statement, columns: &[usize], jobs: &[&Job<'_>]) -> Stateme
     })
 }
 
-/// Which columns are to be parked, and in which rows: those of a unit of several rows that give
+/// Which columns are to be moved_aside, and in which rows: those of a unit of several rows that give
 /// a unique value up.
-pub(super) fn parked(jobs: &[&Job<'_>], uniques: &[Unique]) -> Vec<Parked> {
-    let mut parked: BTreeMap<usize, (bool, Vec<Key>)> = BTreeMap::new();
+pub(super) fn moved_aside(jobs: &[&Job<'_>], uniques: &[Unique]) -> Vec<MovedAside> {
+    let mut moved_aside: BTreeMap<usize, (bool, Vec<Key>)> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.stays()) {
         let changed = job.changed();
         for unique in uniques {
@@ -235,19 +242,19 @@ pub(super) fn parked(jobs: &[&Job<'_>], uniques: &[Unique]) -> Vec<Parked> {
                 unique.columns.iter().filter(|(at, _)| changed.contains(at)).collect();
             columns.sort_by_key(|(_, nullable)| !nullable);
             if let Some((at, nullable)) = columns.first() {
-                let (_, keys) = parked.entry(*at).or_insert_with(|| (*nullable, Vec::new()));
+                let (_, keys) = moved_aside.entry(*at).or_insert_with(|| (*nullable, Vec::new()));
                 if keys.last() != Some(&job.id.key) {
                     keys.push(job.id.key.clone());
                 }
             }
         }
     }
-    let all = parked.into_iter();
-    all.map(|(column, (nullable, keys))| Parked { column, nullable, keys }).collect()
+    let all = moved_aside.into_iter();
+    all.map(|(column, (nullable, keys))| MovedAside { column, nullable, keys }).collect()
 }
 
 /// What the written rows are to have in the sidecar.
-pub(super) fn marks(table: &RemoteTable, jobs: &[&Job<'_>]) -> Vec<Mark> {
+pub(super) fn marks(table: &RemoteTable, jobs: &[&Job<'_>]) -> Vec<RowStamps> {
     let positions: Vec<usize> = table.table.data_columns().map(|(at, _)| at).collect();
     let mark = |job: &&Job<'_>| {
         let after = job.after()?;
@@ -257,13 +264,13 @@ pub(super) fn marks(table: &RemoteTable, jobs: &[&Job<'_>]) -> Vec<Mark> {
         let columns = columns
             .filter(|(column, (register, _))| {
                 after.live.value
-                    && (job.is_born()
+                    && (job.is_inserted()
                         || before.and_then(|row| row.columns.get(*column)) != Some(*register))
             })
             .map(|(_, (register, at))| (*at, register.stamp, register.value.clone()));
-        Some(Mark {
+        Some(RowStamps {
             key: job.id.key.clone(),
-            life: (life || job.is_born()).then_some((after.live.value, after.live.stamp)),
+            life: (life || job.is_inserted()).then_some((after.live.value, after.live.stamp)),
             columns: columns.collect(),
         })
     };

@@ -74,9 +74,13 @@ impl Unique {
     }
 }
 
-/// Puts jobs into units, in the order of their first ones: a row that takes a unique value which
+/// Puts jobs into unique_groups, in the order of their first ones: a row that takes a unique value which
 /// another one of them gives up belongs together with it.
-pub(super) fn units(jobs: &[Job<'_>], which: &[usize], uniques: &[Unique]) -> Vec<Vec<usize>> {
+pub(super) fn unique_groups(
+    jobs: &[Job<'_>],
+    which: &[usize],
+    uniques: &[Unique],
+) -> Vec<Vec<usize>> {
     let mut given: HashMap<(usize, String), usize> = HashMap::new();
     for (place, at) in which.iter().enumerate() {
         let Some(job) = jobs.get(*at) else { continue };
@@ -103,19 +107,19 @@ pub(super) fn units(jobs: &[Job<'_>], which: &[usize], uniques: &[Unique]) -> Ve
             }
         }
     }
-    let mut units: Vec<Vec<usize>> = Vec::new();
+    let mut unique_groups: Vec<Vec<usize>> = Vec::new();
     let mut unit_of: HashMap<usize, usize> = HashMap::new();
     for (place, at) in which.iter().enumerate() {
         let root = root(&mut parents, place);
         let unit = *unit_of.entry(root).or_insert_with(|| {
-            units.push(Vec::new());
-            units.len() - 1
+            unique_groups.push(Vec::new());
+            unique_groups.len() - 1
         });
-        if let Some(unit) = units.get_mut(unit) {
+        if let Some(unit) = unique_groups.get_mut(unit) {
             unit.push(*at);
         }
     }
-    units
+    unique_groups
 }
 
 /// The representative of a set, its way shortened.

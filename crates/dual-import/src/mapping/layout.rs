@@ -14,7 +14,7 @@ use dual_database::value::Value;
 
 use super::candidate::{Candidate, Slot};
 use super::cells::{self, CellKind, Content, Doubt, Fault, is_blank};
-use super::mapping::{Field, FieldKind, OnBad, normalised};
+use super::declaration::{Field, FieldKind, OnBad, normalised};
 use super::{Code, Mapping};
 use crate::source::Cell;
 

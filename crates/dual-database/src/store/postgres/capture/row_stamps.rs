@@ -12,7 +12,7 @@ use crate::value::{Value, timestamp_text};
 
 /// What a write of the library, or a merge, has set in one row and under which stamps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct RowStamps {
     /// The row's key.
     pub key: Key,
     /// Whether it lives and since when, if the write has set that.
@@ -21,7 +21,7 @@ pub struct Mark {
     pub columns: Vec<(usize, Stamp, Value)>,
 }
 
-impl Mark {
+impl RowStamps {
     /// As the functions take it.
     pub(in crate::store::postgres) fn json(&self, table: &Table) -> serde_json::Value {
         let (alive, life) = self.life.unzip();
@@ -61,11 +61,11 @@ pub fn refusal(error: &Error) -> Option<Admission> {
 }
 
 impl Layout {
-    /// The function that gives marked registers their own stamps. It trusts the table, not the
+    /// The function that gives stamped_value registers their own stamps. It trusts the table, not the
     /// mark: a register counts as set by the write only if the row has that value, so what a
     /// user's trigger has made of it is captured, above the mark. With a proposal it refuses a
     /// write that comes too late, of which then nothing stands.
-    pub(super) fn settle_function(&self) -> String {
+    pub(super) fn stamp_function(&self) -> String {
         let registers = self.each(",\n      ", |r| {
             format!(
                 "nullif(CASE WHEN u.{key} IS NULL THEN w.stamp
@@ -76,7 +76,7 @@ impl Layout {
                 key = self.key,
                 own = r.stamp,
                 next = next(&format!("m.{}", r.stamp)),
-                is = r.is_marked("u"),
+                is = r.is_as_stamped("u"),
                 silent = r.silent("u"),
             )
         });

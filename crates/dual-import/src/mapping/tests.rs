@@ -35,7 +35,7 @@ pub(super) fn mapping() -> Mapping {
 }
 
 /// Reads lines as the rows of one tab, from row 1 on.
-pub(super) fn read_by(mapping: &Mapping, lines: &[&str]) -> (Vec<Outcome>, Result<Summary>) {
+pub(super) fn read_by(mapping: &Mapping, lines: &[&str]) -> (Vec<RowOutcome>, Result<Summary>) {
     let mut reader = Reader::new(mapping);
     let outcomes = (1..)
         .zip(lines)
@@ -47,12 +47,12 @@ pub(super) fn read_by(mapping: &Mapping, lines: &[&str]) -> (Vec<Outcome>, Resul
 type Result<T> = dual_database::Result<T>;
 
 /// The outcome of the last line.
-pub(super) fn last(lines: &[&str]) -> Outcome {
+pub(super) fn last(lines: &[&str]) -> RowOutcome {
     read_by(&mapping(), lines).0.pop().unwrap()
 }
 
 /// What a record knows, as `column=value` between bars, in the table's order.
-pub(super) fn told(record: &Record) -> String {
+pub(super) fn told(record: &SheetRecord) -> String {
     let users = users();
     let told: Vec<String> = users
         .columns()
@@ -75,7 +75,7 @@ pub(super) fn told(record: &Record) -> String {
 /// The record of the last line, which must have been understood without a note.
 pub(super) fn record(lines: &[&str]) -> String {
     match last(lines) {
-        Outcome::Record { record, notes, .. } if notes.is_empty() => told(&record),
+        RowOutcome::Record { record, notes, .. } if notes.is_empty() => told(&record),
         other => panic!("{lines:?} gave {other:?}"),
     }
 }
@@ -83,7 +83,7 @@ pub(super) fn record(lines: &[&str]) -> String {
 /// The codes and cells of the problems for which the last line was set aside.
 pub(super) fn rejected(lines: &[&str]) -> Vec<(Code, Option<String>)> {
     match last(lines) {
-        Outcome::Rejected(problems) => {
+        RowOutcome::Rejected(problems) => {
             assert!(!problems.is_empty());
             problems.into_iter().map(|problem| (problem.code, problem.cell)).collect()
         }
@@ -93,7 +93,7 @@ pub(super) fn rejected(lines: &[&str]) -> Vec<(Code, Option<String>)> {
 
 pub(super) fn sentence(lines: &[&str]) -> String {
     match last(lines) {
-        Outcome::Rejected(mut problems) => problems.remove(0).sentence,
+        RowOutcome::Rejected(mut problems) => problems.remove(0).sentence,
         other => panic!("{lines:?} gave {other:?}"),
     }
 }

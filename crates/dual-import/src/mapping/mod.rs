@@ -5,7 +5,7 @@
 //! takes it only where there is one answer:
 //!
 //! ```
-//! use dual_import::meaning::{Mapping, Outcome, Reader};
+//! use dual_import::mapping::{Mapping, RowOutcome, Reader};
 //! use dual_import::source::{Cell, SourceRow};
 //! use dual_database::value::Value;
 //!
@@ -15,7 +15,7 @@
 //! let mut reader = Reader::new(&mapping);
 //! let cells = ["2025-08-07 9:00:01", "5 123 456 789", "Анна", "N/A", "issued"];
 //! let cells = cells.map(|cell| Cell::Text(cell.to_string())).to_vec();
-//! let Outcome::Record { record, layout, .. } = reader.read(&SourceRow { number: 1, cells })?
+//! let RowOutcome::Record { record, layout, .. } = reader.read(&SourceRow { number: 1, cells })?
 //! else {
 //!     unreachable!("the row fits one layout");
 //! };
@@ -32,23 +32,23 @@
 
 mod candidate;
 mod cells;
+pub mod declaration;
 mod duplicates;
 mod header;
 mod layout;
-pub mod mapping;
 mod reader;
 mod sentences;
 mod verdict;
 
+pub use declaration::Mapping;
 pub use duplicates::{Merge, MergedColumn, merge};
-pub use mapping::Mapping;
-pub use reader::{Contents, LayoutCount, Outcome, Reader, Summary};
+pub use reader::{Contents, LayoutCount, Reader, RowOutcome, Summary};
 
 use dual_database::value::Value;
 
 /// A row that was understood.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Record {
+pub struct SheetRecord {
     /// The row's number in the source; of merged duplicates the last one.
     pub row: u64,
     /// One entry a column of the table, in its order; `None`: not known, so that whatever a

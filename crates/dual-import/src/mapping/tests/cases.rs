@@ -56,7 +56,7 @@ fn c_bot_rows_under_the_export_header() {
 #[test]
 fn d_a_tab_without_a_header() {
     let (outcomes, summary) = read_by(&mapping(), &[BOT, BOT]);
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Record { .. })));
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, RowOutcome::Record { .. })));
     let summary = summary.unwrap();
     assert_eq!((summary.rows, summary.records, summary.header_row), (2, 2, None));
     assert_eq!(summary.layouts, [LayoutCount { layout: "bot of 11 columns".to_string(), rows: 2 }]);
@@ -113,7 +113,7 @@ fn k_ids_and_referrers() {
     ];
     for (row, cell) in rows.iter().zip(["J1", "J1", "G1", "L1"]) {
         match last(&[row]) {
-            Outcome::Record { record, notes, .. } => {
+            RowOutcome::Record { record, notes, .. } => {
                 assert!(!told(&record).contains("referrer_id"), "{row}");
                 assert!(told(&record).contains("status=redeemed"), "{row}");
                 assert_eq!(notes.len(), 1);
@@ -155,7 +155,7 @@ fn error_cells_and_other_damage() {
     for error in ["#REF!", "#ERROR!", "Loading..."] {
         let row = BOT.replace("+79991234567", error);
         match last(&[&row]) {
-            Outcome::Record { record, notes, .. } => {
+            RowOutcome::Record { record, notes, .. } => {
                 assert!(!told(&record).contains("phone_number"));
                 assert_eq!(notes[0].code, Code::ErrorCell);
             }
@@ -169,7 +169,7 @@ fn error_cells_and_other_damage() {
     let long = "😀".repeat(50_000);
     assert_eq!(record(&[&BOT.replace("qr_1", &long)]), BOT_READ.replace("qr_1", &long));
     match last(&[&BOT.replace("+79991234567", "#n-1227")]) {
-        Outcome::Record { notes, .. } => assert_eq!(notes[0].code, Code::BadPhone),
+        RowOutcome::Record { notes, .. } => assert_eq!(notes[0].code, Code::BadPhone),
         other => panic!("{other:?}"),
     }
 }

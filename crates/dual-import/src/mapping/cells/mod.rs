@@ -14,7 +14,7 @@ pub(super) use kind::{CellKind, Doubt, cell_kind, doubt};
 use dual_database::value::Value;
 
 use super::Code;
-use super::mapping::{Field, FieldKind, is_one_of, normalised};
+use super::declaration::{Field, FieldKind, is_one_of, normalised};
 use crate::source::Cell;
 
 /// What a cell says.

@@ -10,7 +10,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use super::file::{ColumnEntry, File, KindName, LayoutEntry, Name, OnBad, Precedence, StatusWords};
 use super::zones::{Zone, Zones};
 use super::{
-    Field, FieldKind, Heading, Layout, Mapping, Remark, StatusKind, StatusVocabulary, initial,
+    Field, FieldKind, Heading, Mapping, Remark, SheetLayout, StatusKind, StatusVocabulary, initial,
     normalised,
 };
 
@@ -382,8 +382,8 @@ fn layouts(
     entries: &[LayoutEntry],
     fields: &[Field],
     key: usize,
-) -> Result<Vec<Layout>> {
-    let mut layouts: Vec<Layout> = Vec::new();
+) -> Result<Vec<SheetLayout>> {
+    let mut layouts: Vec<SheetLayout> = Vec::new();
     if let Some(entry) = entries.get(MOST_LAYOUTS) {
         let message = format!("there are more than {MOST_LAYOUTS} layouts");
         return Err(origin.at(&entry.name, &message));
@@ -408,7 +408,7 @@ fn layouts(
             let message = "the layout has no column for the key".to_string();
             return Err(origin.at(&entry.name, &message));
         }
-        layouts.push(Layout {
+        layouts.push(SheetLayout {
             name: entry.name.get_ref().clone(),
             fields: positions,
             status: entry.status,

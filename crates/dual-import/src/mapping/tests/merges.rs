@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn rows(lines: &[&str]) -> Vec<Record> {
+fn rows(lines: &[&str]) -> Vec<SheetRecord> {
     let (outcomes, _) = read_by(&mapping(), lines);
     outcomes
         .into_iter()
         .map(|outcome| match outcome {
-            Outcome::Record { record, .. } => record,
+            RowOutcome::Record { record, .. } => record,
             other => panic!("{other:?}"),
         })
         .collect()

@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime, Time, date};
 
 use super::{Content, Fault};
-use crate::meaning::Code;
-use crate::meaning::mapping::Zones;
+use crate::mapping::Code;
+use crate::mapping::declaration::Zones;
 use crate::source::Cell;
 
 /// Day 0 of a sheet's calendar.
@@ -19,7 +19,7 @@ const SERIAL_END: f64 = 2_958_466.0;
 
 /// A date and time as written, with the zone that was written behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct WrittenDate {
     pub local: DateTime,
     /// Seconds east of UTC.
     pub offset: Option<i64>,
@@ -32,7 +32,7 @@ pub(super) fn read(cell: &Cell, zones: Option<&Zones>) -> Result<Content, Fault>
     let written = match cell {
         Cell::Text(text) => parse(text.trim())?,
         Cell::Int(_) | Cell::Float(_) => {
-            Written { local: serial(cell)?, offset: None, with_time: true }
+            WrittenDate { local: serial(cell)?, offset: None, with_time: true }
         }
         Cell::Bool(_) | Cell::Empty => return Err(bad("is not a date")),
     };
@@ -97,7 +97,7 @@ fn bad(says: &'static str) -> Fault {
 
 /// The written forms: `YYYY-MM-DD`, with `H:MM`, `H:MM:SS` or `H:MM:SS.f` behind a space or a
 /// `T`, and then perhaps `Z` or an offset; `D.M.YYYY`, with `H:MM` or `H:MM:SS`.
-pub(super) fn parse(text: &str) -> Result<Written, Fault> {
+pub(super) fn parse(text: &str) -> Result<WrittenDate, Fault> {
     let text = single_spaced(text);
     if !text.is_ascii() {
         return Err(bad(if text.chars().any(char::is_alphabetic) {
@@ -122,13 +122,13 @@ pub(super) fn parse(text: &str) -> Result<Written, Fault> {
         return Err(bad("is outside of the years 1900 to 9999"));
     }
     let Some(time) = time else {
-        return Ok(Written { local: day.at(0, 0, 0, 0), offset: None, with_time: false });
+        return Ok(WrittenDate { local: day.at(0, 0, 0, 0), offset: None, with_time: false });
     };
     if !iso && text.contains(['T', 't']) {
         return Err(bad(FORMS));
     }
     let (local, offset) = clock(day, time, iso)?;
-    Ok(Written { local, offset, with_time: true })
+    Ok(WrittenDate { local, offset, with_time: true })
 }
 
 /// The text with one space wherever it has white space, no-break spaces included.

@@ -1,8 +1,8 @@
 //! Whole numbers and the words for yes and no.
 
 use super::{Fault, id, text};
-use crate::meaning::Code;
-use crate::meaning::mapping::normalised;
+use crate::mapping::Code;
+use crate::mapping::declaration::normalised;
 use crate::source::Cell;
 
 /// Beyond it a double skips integers.

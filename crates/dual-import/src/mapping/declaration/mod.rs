@@ -41,7 +41,7 @@ const BUILT_IN: &str = include_str!("bot.toml");
 #[derive(Debug, Clone)]
 pub struct Mapping {
     pub(super) fields: Vec<Field>,
-    pub(super) layouts: Vec<Layout>,
+    pub(super) layouts: Vec<SheetLayout>,
     pub(super) headings: HashMap<String, Heading>,
     /// The initials of the headings of the key.
     pub(super) key_initials: Vec<char>,
@@ -108,7 +108,7 @@ pub(super) struct Heading {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Layout {
+pub(super) struct SheetLayout {
     pub name: String,
     pub fields: Vec<Option<usize>>,
     pub status: Option<StatusWords>,

@@ -8,13 +8,13 @@ use super::candidate::Candidate;
 use super::cells::{self, Content, is_blank};
 use super::layout::{self, Evidence, Memo, Reading, View};
 use super::verdict::{Verdict, decide, decide_strict};
-use super::{Code, Mapping, Problem, Record, header, sentences};
+use super::{Code, Mapping, Problem, SheetRecord, header, sentences};
 use crate::source::{Cell, SourceRow};
 
 /// What became of a row.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum RowOutcome {
     /// There is nothing in it.
     Blank,
     /// It is the header, or the header once more.
@@ -22,7 +22,7 @@ pub enum Outcome {
     /// It was understood.
     Record {
         /// What it says.
-        record: Record,
+        record: SheetRecord,
         /// The layout it was written in: a name from the mapping, or `header in row 1`.
         layout: String,
         /// Cells that were left out, their values being unknown.
@@ -46,7 +46,7 @@ pub enum Contents {
 /// How many rows were read in a layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayoutCount {
-    /// The layout's name, as in [`Outcome::Record`].
+    /// The layout's name, as in [`RowOutcome::Record`].
     pub layout: String,
     /// The rows.
     pub rows: u64,
@@ -140,9 +140,9 @@ impl<'m> Reader<'m> {
     ///
     /// # Errors
     /// [`Kind::InvalidData`] where the row is a header with two headings for one column.
-    pub fn read(&mut self, row: &SourceRow) -> Result<Outcome> {
+    pub fn read(&mut self, row: &SourceRow) -> Result<RowOutcome> {
         if row.cells.iter().all(is_blank) {
-            return Ok(Outcome::Blank);
+            return Ok(RowOutcome::Blank);
         }
         let first = self.counts.rows == 0 && self.counts.header_row.is_none();
         if first && self.counts.seen.is_empty() {
@@ -150,7 +150,7 @@ impl<'m> Reader<'m> {
         }
         if let Some(header) = header::recognise(self.mapping, row, first)? {
             self.take_header(header, row);
-            return Ok(Outcome::Header);
+            return Ok(RowOutcome::Header);
         }
         self.counts.rows = self.counts.rows.saturating_add(1);
         Ok(self.read_data(row))
@@ -180,7 +180,7 @@ impl<'m> Reader<'m> {
         self.grounds.clear();
     }
 
-    fn read_data(&mut self, row: &SourceRow) -> Outcome {
+    fn read_data(&mut self, row: &SourceRow) -> RowOutcome {
         let view = View { row: row.number, cells: &row.cells, start: self.start };
         if let Some(verdict) = self.strictly(view) {
             return self.conclude(view, verdict);
@@ -189,7 +189,11 @@ impl<'m> Reader<'m> {
             self.counts.recognised = self.counts.recognised.saturating_add(1);
             if !self.mapping.repair_shift {
                 let sentence = sentences::shifted(by);
-                return Outcome::Rejected(vec![sentences::of_row(view, Code::Shifted, sentence)]);
+                return RowOutcome::Rejected(vec![sentences::of_row(
+                    view,
+                    Code::Shifted,
+                    sentence,
+                )]);
             }
             self.counts.repaired.add(view.row);
             let view = View { start: self.start.saturating_add(by), ..view };
@@ -290,14 +294,14 @@ impl<'m> Reader<'m> {
         found.then_some(by)
     }
 
-    fn conclude(&mut self, view: View<'_>, verdict: Verdict) -> Outcome {
+    fn conclude(&mut self, view: View<'_>, verdict: Verdict) -> RowOutcome {
         let row_problem =
-            |code, sentence| Outcome::Rejected(vec![sentences::of_row(view, code, sentence)]);
+            |code, sentence| RowOutcome::Rejected(vec![sentences::of_row(view, code, sentence)]);
         match verdict {
             Verdict::Taken(reading) => self.take(view, reading),
             Verdict::Refused(reading) => {
                 self.counts.recognised = self.counts.recognised.saturating_add(1);
-                Outcome::Rejected(sentences::of_cells(self.mapping, view, &reading))
+                RowOutcome::Rejected(sentences::of_cells(self.mapping, view, &reading))
             }
             Verdict::Ambiguous(one, other) => {
                 self.counts.recognised = self.counts.recognised.saturating_add(1);
@@ -312,7 +316,7 @@ impl<'m> Reader<'m> {
         }
     }
 
-    fn take(&mut self, view: View<'_>, reading: Reading) -> Outcome {
+    fn take(&mut self, view: View<'_>, reading: Reading) -> RowOutcome {
         let counts = &mut self.counts;
         counts.records = counts.records.saturating_add(1);
         counts.recognised = counts.recognised.saturating_add(1);
@@ -337,7 +341,7 @@ impl<'m> Reader<'m> {
                 None => !is_blank(cell),
                 Some(prefix) => {
                     let text = cell.raw();
-                    super::mapping::normalised(&text).starts_with(prefix.as_str())
+                    super::declaration::normalised(&text).starts_with(prefix.as_str())
                 }
             };
             if applies {
@@ -345,7 +349,11 @@ impl<'m> Reader<'m> {
             }
         }
         let notes = sentences::of_cells(self.mapping, view, &reading);
-        Outcome::Record { record: Record { row: view.row, values: reading.values }, layout, notes }
+        RowOutcome::Record {
+            record: SheetRecord { row: view.row, values: reading.values },
+            layout,
+            notes,
+        }
     }
 
     /// After the last row.

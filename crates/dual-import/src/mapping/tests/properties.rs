@@ -170,12 +170,12 @@ proptest! {
         let (mut records, mut rejected) = (0, 0);
         for (number, cells) in (1..).zip(rows) {
             match reader.read(&SourceRow { number, cells }) {
-                Ok(Outcome::Record { record, .. }) => {
+                Ok(RowOutcome::Record { record, .. }) => {
                     prop_assert!(matches!(record.values[1], Some(Value::Int(_))));
                     prop_assert!(record.values[0].is_none());
                     records += 1;
                 }
-                Ok(Outcome::Rejected(problems)) => {
+                Ok(RowOutcome::Rejected(problems)) => {
                     prop_assert!(!problems.is_empty());
                     rejected += 1;
                 }
@@ -215,7 +215,7 @@ proptest! {
                 .iter()
                 .map(|field| field.map_or("-", |field| mapping.fields[field].name.as_str()))
                 .collect();
-            let labels = layout.status != Some(mapping::StatusWords::Values);
+            let labels = layout.status != Some(declaration::StatusWords::Values);
             let mut row: Vec<Cell> =
                 names.iter().map(|name| guest.cell(name, labels, typed)).collect();
             while row.last().is_some_and(Cell::is_empty) {
@@ -224,7 +224,7 @@ proptest! {
             let mut reader = Reader::new(&mapping);
             if headed {
                 let header = SourceRow { number: 1, cells: cells(EXPORT) };
-                prop_assert_eq!(reader.read(&header).unwrap(), Outcome::Header);
+                prop_assert_eq!(reader.read(&header).unwrap(), RowOutcome::Header);
             }
             let expected: Vec<Option<Value>> = users
                 .columns()
@@ -232,7 +232,7 @@ proptest! {
                 .map(|column| names.contains(&&*column.name).then(|| guest.value(&column.name)).flatten())
                 .collect();
             match reader.read(&SourceRow { number: 2, cells: row.clone() }).unwrap() {
-                Outcome::Record { record, notes, .. } => {
+                RowOutcome::Record { record, notes, .. } => {
                     prop_assert_eq!(notes, vec![]);
                     prop_assert_eq!(record.values, expected, "{} {:?}", layout.name, row);
                 }
@@ -262,7 +262,7 @@ proptest! {
         let mut reader = Reader::new(&mapping);
         reader.read(&SourceRow { number: 1, cells: header }).unwrap();
         match reader.read(&SourceRow { number: 2, cells: row.clone() }).unwrap() {
-            Outcome::Record { record, .. } => {
+            RowOutcome::Record { record, .. } => {
                 for (column, value) in users.columns().iter().zip(&record.values) {
                     prop_assert_eq!(value, &guest.value(&column.name), "{:?}", row);
                 }
@@ -284,7 +284,7 @@ proptest! {
         let users = users();
         let mapping = mapping();
         for layout in &mapping.layouts {
-            let labels = layout.status != Some(mapping::StatusWords::Values);
+            let labels = layout.status != Some(declaration::StatusWords::Values);
             let mut row: Vec<Cell> = layout
                 .fields
                 .iter()
@@ -310,7 +310,7 @@ proptest! {
                 reader.read(&SourceRow { number: 1, cells: cells(EXPORT) }).unwrap();
             }
             let outcome = reader.read(&SourceRow { number: 2, cells: row.clone() }).unwrap();
-            if let Outcome::Record { record, layout: read_as, .. } = outcome {
+            if let RowOutcome::Record { record, layout: read_as, .. } = outcome {
                 for (column, value) in users.columns().iter().zip(&record.values) {
                     let Some(value) = value else { continue };
                     let mut known = vec![guest.value(&column.name), patch.value(&column.name)];
@@ -331,7 +331,7 @@ proptest! {
     #[test]
     fn merges_do_not_mind_the_grouping(a in any_values(), b in any_values(), c in any_values()) {
         let mapping = mapping();
-        let record = |row, values: &Vec<Option<Value>>| Record { row, values: values.clone() };
+        let record = |row, values: &Vec<Option<Value>>| SheetRecord { row, values: values.clone() };
         let (first, second, third) = (record(1, &a), record(2, &b), record(3, &c));
         let mut left = first.clone();
         merge(&mapping, &mut left, second.clone());

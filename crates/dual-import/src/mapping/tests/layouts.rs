@@ -46,9 +46,9 @@ fn headers_in_any_case_with_stray_spaces_anywhere() {
     assert_eq!(record(&["", "||", &header, row]), expected);
     let (outcomes, summary) = read_by(&mapping(), &["", &header, row, &header, row, EXPORT]);
     let kinds: Vec<bool> =
-        outcomes.iter().map(|outcome| matches!(outcome, Outcome::Header)).collect();
+        outcomes.iter().map(|outcome| matches!(outcome, RowOutcome::Header)).collect();
     assert_eq!(kinds, [false, true, false, true, false, true]);
-    assert_eq!(outcomes[0], Outcome::Blank);
+    assert_eq!(outcomes[0], RowOutcome::Blank);
     assert_eq!(summary.unwrap().header_row, Some(2));
     // Columns in another order, one of them unknown, one without a heading.
     let header = "Имя|Комментарий||ID пользователя|Статус";
@@ -106,7 +106,7 @@ fn rows_patched_by_the_bot_are_not_guessed() {
     for row in rows {
         for lines in [vec![row], vec![EXPORT, row]] {
             match last(&lines) {
-                Outcome::Rejected(problems) => {
+                RowOutcome::Rejected(problems) => {
                     let sentence = &problems[0].sentence;
                     if problems[0].code == Code::NoLayout {
                         assert!(sentence.contains("as “"), "{sentence}");
@@ -145,7 +145,7 @@ fn shifted_rows() {
             let mapping = mapping().with_repaired_shifts(true);
             let (mut outcomes, summary) = read_by(&mapping, &lines);
             match outcomes.pop().unwrap() {
-                Outcome::Record { record: repaired, .. } => {
+                RowOutcome::Record { record: repaired, .. } => {
                     assert_eq!(told(&repaired), record(&[row]));
                 }
                 other => panic!("{other:?}"),
@@ -157,7 +157,7 @@ fn shifted_rows() {
     let mapping = mapping().with_repaired_shifts(true);
     let shifted = format!("|||||||{}", row.replace("Купон погашен", "Заморожен"));
     match read_by(&mapping, &[&shifted]).0.pop().unwrap() {
-        Outcome::Rejected(problems) => assert_eq!(problems[0].cell.as_deref(), Some("O1")),
+        RowOutcome::Rejected(problems) => assert_eq!(problems[0].cell.as_deref(), Some("O1")),
         other => panic!("{other:?}"),
     }
     // A table that begins further right as a whole is not shifted.
@@ -226,11 +226,11 @@ fn tabs_without_rows_and_tabs_of_another_kind() {
     // A header whose id is missing, above rows that say what they are.
     let row = "2025-08-07 12:34:56|#n5|Анна|anna|issued";
     let (outcomes, summary) = read_by(&mapping(), &["Дата регистрации|Номер|Имя", row]);
-    assert_eq!(outcomes[0], Outcome::Header);
-    assert!(matches!(outcomes[1], Outcome::Record { .. }));
+    assert_eq!(outcomes[0], RowOutcome::Header);
+    assert!(matches!(outcomes[1], RowOutcome::Record { .. }));
     assert!(summary.unwrap().warnings[0].contains("no column for the id"));
     // A title above the header is a row like any other.
     let (outcomes, _) = read_by(&mapping(), &["Выгрузка гостей", EXPORT, row]);
-    assert!(matches!(outcomes[0], Outcome::Rejected(_)));
-    assert!(matches!(outcomes[2], Outcome::Record { .. }));
+    assert!(matches!(outcomes[0], RowOutcome::Rejected(_)));
+    assert!(matches!(outcomes[2], RowOutcome::Record { .. }));
 }

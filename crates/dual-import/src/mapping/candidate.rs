@@ -1,7 +1,7 @@
 //! The ways to read a row: the header, if there is one, and the layouts by position.
 
 use super::Mapping;
-use super::mapping::{FieldKind, StatusWords};
+use super::declaration::{FieldKind, StatusWords};
 
 /// A way to read a row: what each column means, from the first one on.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ impl Candidate {
     }
 
     pub fn by_position(mapping: &Mapping) -> Vec<Candidate> {
-        let candidate = |layout: &super::mapping::Layout| {
+        let candidate = |layout: &super::declaration::SheetLayout| {
             Candidate {
                 name: layout.name.clone(),
                 slots: layout.fields.iter().map(|&field| Slot { field, native: false }).collect(),

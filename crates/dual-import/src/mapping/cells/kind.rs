@@ -2,7 +2,7 @@
 //! a row is told where free text would accept anything.
 
 use super::{date, number, text};
-use crate::meaning::mapping::{FieldKind, StatusVocabulary, normalised};
+use crate::mapping::declaration::{FieldKind, StatusVocabulary, normalised};
 use crate::source::Cell;
 
 /// What a cell looks like.

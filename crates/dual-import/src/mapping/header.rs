@@ -5,7 +5,7 @@ use dual_database::error::{Error, Kind, Result};
 use super::Mapping;
 use super::candidate::{Candidate, Slot};
 use super::cells::is_blank;
-use super::mapping::{Heading, normalised};
+use super::declaration::{Heading, normalised};
 use crate::source::{Cell, SourceRow, column_name};
 
 /// A row of headings.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Fault;
 use super::number::exact_integer;
-use crate::meaning::Code;
+use crate::mapping::Code;
 use crate::source::Cell;
 
 /// A cell as text: numbers in digits, booleans as the sheet shows them; trimmed. `None` for

@@ -99,8 +99,10 @@ fn another_sheet_needs_no_code() {
     let mapping = Mapping::from_toml(text, "other.toml", &users()).unwrap();
     let lines = ["Когда|Клиент|source", "2025-08-07 12:00:00|#n5|нет данных", "потом|#n6|Да"];
     let (outcomes, _) = read_by(&mapping, &lines);
-    let (Outcome::Record { record: first, .. }, Outcome::Record { record: second, notes, .. }) =
-        (&outcomes[1], &outcomes[2])
+    let (
+        RowOutcome::Record { record: first, .. },
+        RowOutcome::Record { record: second, notes, .. },
+    ) = (&outcomes[1], &outcomes[2])
     else {
         panic!("{outcomes:?}");
     };

@@ -2,7 +2,7 @@
 
 use super::Fault;
 use super::number::exact_integer;
-use crate::meaning::Code;
+use crate::mapping::Code;
 use crate::source::Cell;
 
 /// An id: a whole number of at most 2^53 (a larger one has lost digits already), or a text of

@@ -2,8 +2,8 @@
 
 use dual_database::value::Value;
 
-use super::mapping::{FieldKind, Precedence};
-use super::{Mapping, Record};
+use super::declaration::{FieldKind, Precedence};
+use super::{Mapping, SheetRecord};
 
 /// What a merge did, for the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct MergedColumn {
 /// Merges `later` into `earlier`, which stand in this order in the source and have the same
 /// key. Unknown gives way to anything and NULL to any value; between two values the mapping's
 /// precedence decides. The order in which neighbours are merged does not matter.
-pub fn merge(mapping: &Mapping, earlier: &mut Record, later: Record) -> Merge {
+pub fn merge(mapping: &Mapping, earlier: &mut SheetRecord, later: SheetRecord) -> Merge {
     let mut merge = Merge { earlier: earlier.row, later: later.row, columns: Vec::new() };
     for (column, (mine, theirs)) in earlier.values.iter_mut().zip(later.values).enumerate() {
         let (Some(new), true) = (&theirs, *mine != theirs) else { continue };
