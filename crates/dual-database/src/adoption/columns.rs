@@ -11,7 +11,7 @@ use super::{Bond, LocalFile, OPERATION};
 use crate::error::{Result, Store};
 use crate::merge::Defaults;
 use crate::protocol::reconcile::{Says, outlasts};
-use crate::schema::{Dialect, Key, LogicalType, Role, Table, literal, quoted};
+use crate::schema::{Dialect, Key, KeyColumns, LogicalType, Role, Table, literal, quoted};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::digest_of;
 use crate::store::postgres::{FoundTable, Parameter, Session, capture};
@@ -198,7 +198,7 @@ async fn horizon(session: &Session, table: &Table) -> Result<Option<Stamp>> {
 /// `$2` is the purge horizon. A row of which nothing is kept has the stamps that it will be given.
 fn remote_sql(session: &Session, table: &Table, found: &FoundTable, keeps: bool) -> String {
     let layout = capture::Layout::new(table, "").within(session);
-    let key = quoted(&table.key().name);
+    let (key, own) = (KeyColumns::of(table), KeyColumns::of_sidecar(table));
     let (mut says, mut stamps, mut digests) = (Vec::new(), Vec::new(), Vec::new());
     let data = table.columns().iter().filter(|column| column.role == Role::Data);
     for (column, stamp) in data.zip(layout.stamps()) {
@@ -220,18 +220,22 @@ fn remote_sql(session: &Session, table: &Table, found: &FoundTable, keeps: bool)
     }
     let sidecar = match keeps {
         true => format!(
-            " LEFT JOIN {} AS s ON s.key = u.{key} AND s.live AND s.stamp <> 0",
-            layout.sidecar()
+            " LEFT JOIN {} AS s ON {} AND s.live AND s.stamp <> 0",
+            layout.sidecar(),
+            own.same("s", "=", &key, "u")
         ),
         false => String::new(),
     };
     format!(
-        "SELECT u.{key}::bigint, ARRAY[{}]::int[], ARRAY[{}]::bigint[], {} \
-         FROM {} AS u{sidecar} WHERE u.{key} = ANY ($1) ORDER BY u.{key}",
+        "SELECT {}, ARRAY[{}]::int[], ARRAY[{}]::bigint[], {} \
+         FROM {} AS u{sidecar} WHERE {} ORDER BY {}",
+        key.given("u"),
         says.join(", "),
         stamps.join(", "),
         digests.join(" || "),
-        found.qualified()
+        found.qualified(),
+        key.among("u", "=", 1),
+        key.list("u"),
     )
 }
 
@@ -271,17 +275,20 @@ fn local_sql(file: &LocalFile, table: &Table, found: &[FoundColumn]) -> Result<S
             }
         })
         .collect();
-    let key = quoted(&table.key().name);
+    let (key, own) = (KeyColumns::of(table), KeyColumns::of_sidecar(table));
     let sidecar = match keeps {
         true => format!(
-            " LEFT JOIN {} AS s ON s.key = u.{key} AND s.live = 1 AND s.stamp <> 0",
-            layout.sidecar()
+            " LEFT JOIN {} AS s ON {} AND s.live = 1 AND s.stamp <> 0",
+            layout.sidecar(),
+            own.same("s", "=", &key, "u")
         ),
         false => String::new(),
     };
     Ok(format!(
-        "SELECT {} FROM {} AS u{sidecar} WHERE u.{key} = ?1 AND typeof(u.{key}) = 'integer'",
+        "SELECT {} FROM {} AS u{sidecar} WHERE {} AND {}",
         reads.join(", "),
-        quoted(table.name())
+        quoted(table.name()),
+        key.is("u", "=", Dialect::Sqlite, 1),
+        key.is_whole("u"),
     ))
 }

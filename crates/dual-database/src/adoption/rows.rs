@@ -8,7 +8,7 @@ use tokio_postgres::types::{FromSqlOwned, Type};
 use super::columns::{ColumnCounts, Columns};
 use super::{LocalFile, OPERATION};
 use crate::error::{Error, Kind, Result};
-use crate::schema::{Column, Dialect, Key, LogicalType, Role, Table, literal, quoted};
+use crate::schema::{Column, Dialect, Key, KeyColumns, LogicalType, Role, Table, literal, quoted};
 use crate::store::postgres::primary::digest_of;
 use crate::store::postgres::{Catalog, FoundTable, Parameter, Session};
 use crate::store::sqlite::{Adoption, FoundColumn, FoundRelation, carried, failed, from_sqlite};
@@ -55,12 +55,14 @@ impl<'a> RemoteRows<'a> {
         let keyed = |found: &&FoundTable| found.column(&table.key().name).is_some();
         let sql = catalog.table.as_ref().filter(keyed).map(|found| {
             let columns = compared(table).map(|column| (column.kind, remote_reads(column, found)));
-            let key = quoted(&table.key().name);
+            let key = KeyColumns::of(table);
             format!(
-                "SELECT u.{key}::bigint, {} FROM {} AS u WHERE $1 IS NULL OR u.{key} > $1 \
-                 ORDER BY u.{key} LIMIT $2",
+                "SELECT {}, {} FROM {} AS u WHERE $1 IS NULL OR {} ORDER BY {} LIMIT $2",
+                key.given("u"),
                 digest_of(columns, session.takes_any_bytes()),
-                found.qualified()
+                found.qualified(),
+                key.above("u", Dialect::Postgres, 1),
+                key.list("u"),
             )
         });
         RemoteRows { session, sql }
@@ -91,15 +93,17 @@ impl<'a> LocalRows<'a> {
         let kinds = compared(table).map(|column| column.kind).collect();
         let sql = match found {
             FoundRelation::Table { columns, .. } => {
-                let key = quoted(&table.key().name);
+                let key = KeyColumns::of(table);
                 let reads: Vec<String> =
                     compared(table).map(|column| local_reads(column, columns)).collect();
                 Some(format!(
-                    "SELECT u.{key}, {} FROM {} AS u \
-                     WHERE (?1 IS NULL OR u.{key} > ?1) AND typeof(u.{key}) = 'integer' \
-                     ORDER BY u.{key} LIMIT ?2",
+                    "SELECT {list}, {} FROM {} AS u WHERE (?1 IS NULL OR {}) AND {} \
+                     ORDER BY {list} LIMIT ?2",
                     reads.join(", "),
-                    quoted(table.name())
+                    quoted(table.name()),
+                    key.above("u", Dialect::Sqlite, 1),
+                    key.is_whole("u"),
+                    list = key.list("u"),
                 ))
             }
             FoundRelation::Nothing | FoundRelation::NotATable => None,

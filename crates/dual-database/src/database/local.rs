@@ -306,7 +306,7 @@ pub(super) fn direct(
             // The feed sets it aside.
             return Ok(Direct::Misses);
         }
-        let before = content.captured(&id)?;
+        let before = content.captured(id)?;
         let absorbed = Tracked::absorb_direct(
             before.as_ref().map(|row| &row.tracked),
             written.previous.as_ref(),
@@ -325,7 +325,7 @@ pub(super) fn direct(
     for (id, before, absorbed, row) in taken {
         let there = Some(&row.version);
         // One that it refuses is set aside.
-        let _: Taken = content.take(&id, before.as_ref(), there, &absorbed, row.surrogate)?;
+        let _: Taken = content.take(id, before.as_ref(), there, &absorbed, row.surrogate)?;
     }
     stands(content, answer)
 }

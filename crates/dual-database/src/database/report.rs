@@ -288,17 +288,17 @@ impl Core {
         let now_ms = crate::clock::now().as_millisecond();
         let nameless = keyless.into_iter().map(|(table, surrogate)| {
             let table = self.table(table);
-            let surrogate = surrogate.map_or("?".to_owned(), |number| number.to_string());
+            let number = surrogate.map_or("?".to_owned(), |number| number.to_string());
+            let which = match table.surrogate() {
+                Some(column) => format!("the row whose {} is {number}", quoted(&column.name)),
+                None => "a row".to_owned(),
+            };
             QuarantinedRow {
                 table: table.shared_name(),
                 key: None,
                 refused_by: Store::Postgres,
                 code: "unreadable".to_owned(),
-                reason: format!(
-                    "{} is no whole number in the row whose {} is {surrogate}",
-                    quoted(&table.key().name),
-                    quoted(&table.surrogate().name),
-                ),
+                reason: format!("{} is no whole number in {which}", quoted(&table.key().name),),
                 since_ms: now_ms,
             }
         });

@@ -50,6 +50,16 @@ pub fn quoted_body(body: &str) -> String {
 }
 
 impl LogicalType {
+    /// The type in which its values go to PostgreSQL and come back: what is declared in 32 bits may
+    /// be kept in 64 there, and an assignment narrows it.
+    #[must_use]
+    pub fn carried(self) -> LogicalType {
+        match self {
+            LogicalType::Int => LogicalType::BigInt,
+            kind => kind,
+        }
+    }
+
     /// The type's name in that side's DDL.
     #[must_use]
     pub fn sql(self, dialect: Dialect) -> &'static str {

@@ -9,6 +9,7 @@
 
 mod ddl;
 mod key;
+mod key_columns;
 mod name;
 mod users;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub use ddl::{Dialect, literal, quoted, quoted_body, quoted_text};
 pub use key::{Key, RowId};
+pub use key_columns::KeyColumns;
 pub use name::QualifiedName;
 pub use users::users;
 
@@ -80,7 +82,7 @@ pub struct Table {
     name: Arc<str>,
     columns: Vec<Column>,
     key: usize,
-    surrogate: usize,
+    surrogate: Option<usize>,
     moments: Vec<Arc<str>>,
     words: Vec<(Arc<str>, Vec<Arc<str>>)>,
 }
@@ -89,7 +91,7 @@ impl Table {
     /// A table of these columns, in this order.
     ///
     /// # Errors
-    /// [`Kind::Configuration`] if it has not exactly one key and one surrogate, both whole
+    /// [`Kind::Configuration`] if it has not exactly one key, or more than one surrogate, both whole
     /// numbers, if it has no other column, or two of one name.
     pub fn declare(name: impl Into<Arc<str>>, columns: Vec<Column>) -> Result<Table> {
         let name = name.into();
@@ -100,16 +102,19 @@ impl Table {
         let only = |role: Role, what: &str| {
             let mut found = columns.iter().enumerate().filter(|(_, column)| column.role == role);
             match (found.next(), found.next()) {
+                (None, _) => Ok(None),
                 (Some((at, Column { kind: LogicalType::Int | LogicalType::BigInt, .. })), None) => {
-                    Ok(at)
+                    Ok(Some(at))
                 }
-                _ => Err(wrong(format!("it needs one {what}, a whole number"))),
+                _ => Err(wrong(format!("it takes one {what}, a whole number"))),
             }
         };
         if !columns.iter().any(|column| column.role == Role::Data) {
             return Err(wrong("it has nothing but numbers of rows".into()));
         }
-        let (key, surrogate) = (only(Role::Key, "key")?, only(Role::Surrogate, "surrogate")?);
+        let surrogate = only(Role::Surrogate, "surrogate")?;
+        let key = only(Role::Key, "key")?
+            .ok_or_else(|| wrong("it needs one key, a whole number".into()))?;
         for (position, column) in columns.iter().enumerate() {
             if columns.iter().take(position).any(|before| before.name == column.name) {
                 return Err(wrong(format!("column {} is declared twice", column.name)));
@@ -160,10 +165,10 @@ impl Table {
         self.key
     }
 
-    /// The column that PostgreSQL numbers.
+    /// The column that PostgreSQL numbers, if the table has one.
     #[must_use]
-    pub fn surrogate(&self) -> &Column {
-        &self.columns[self.surrogate]
+    pub fn surrogate(&self) -> Option<&Column> {
+        self.columns.get(self.surrogate?)
     }
 
     /// The columns that a caller may set besides the key, with their positions.

@@ -27,7 +27,7 @@ pub fn users() -> Table {
             data("ai_concept", Text).with_default("evgenich"),
         ],
         key: 1,
-        surrogate: 0,
+        surrogate: Some(0),
         moments: vec!["register_date".into(), "last_activity".into()],
         words: vec![("status".into(), words.map(Into::into).into())],
     }

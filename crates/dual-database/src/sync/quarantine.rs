@@ -52,7 +52,7 @@ impl QuarantineSet {
     }
 
     fn entry(&self, id: &RowId, refused_by: Side) -> Option<&Quarantined> {
-        self.known.get(&id)?.iter().find(|entry| entry.refused_by == refused_by)
+        self.known.get(id)?.iter().find(|entry| entry.refused_by == refused_by)
     }
 
     /// Sets the row aside; again, with a longer pause: as long as it has been there, within

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind, Result, Store};
-use crate::schema::{Column, Key, RowId, quoted};
+use crate::schema::{Column, Dialect, Key, KeyColumns, RowId, quoted};
 use crate::store::postgres::primary::Primary;
 use crate::store::sqlite::replica::{Content, LocalTable, Replica};
 use crate::store::sqlite::{carried, failed, from_sqlite, stored};
@@ -177,12 +177,14 @@ fn key_after(
 ) -> Result<Option<Key>> {
     let wrap = |cause| failed(OPERATION, cause);
     let table = &local(content, table)?.table;
-    let key = quoted(&table.key().name);
+    let key = KeyColumns::of(table);
     // Behind the numbers there can be texts; the last part has them.
     let sql = format!(
-        "SELECT {key} FROM {} WHERE (?1 IS NULL OR {key} > ?1) AND typeof({key}) = 'integer' \
-         ORDER BY {key} LIMIT 1 OFFSET ?2",
-        quoted(table.name())
+        "SELECT {list} FROM {} WHERE (?1 IS NULL OR {}) AND {} ORDER BY {list} LIMIT 1 OFFSET ?2",
+        quoted(table.name()),
+        key.above("", Dialect::Sqlite, 1),
+        key.is_whole(""),
+        list = key.list(""),
     );
     let mut look = content.connection().prepare_cached(&sql).map_err(wrap)?;
     let mut rows = look.query((after, count.saturating_sub(1).max(0))).map_err(wrap)?;
@@ -200,20 +202,23 @@ fn each(
 ) -> Result<()> {
     let wrap = |cause| failed(OPERATION, cause);
     let table = &local(content, part.table)?.table;
-    let (name, key) = (quoted(table.name()), quoted(&table.key().name));
+    let (name, key) = (quoted(table.name()), KeyColumns::of(table));
     let column = |column: &Column| carried(&quoted(&column.name), column.kind);
     let columns: Vec<String> = table.columns().iter().map(column).collect();
     let mut bounds = Vec::new();
     let mut values = Vec::new();
-    for (bound, comparison) in [(&part.after, ">"), (&part.upto, "<=")] {
-        if let Some(bound) = bound {
-            values.push(stored(bound));
-            bounds.push(format!("{key} {comparison} ?{}", values.len()));
-        }
+    if let Some(after) = &part.after {
+        values.push(stored(after));
+        bounds.push(key.above("", Dialect::Sqlite, values.len()));
+    }
+    if let Some(upto) = &part.upto {
+        values.push(stored(upto));
+        bounds.push(key.upto("", Dialect::Sqlite, values.len()));
     }
     let bounds =
         if bounds.is_empty() { String::new() } else { format!("WHERE {}", bounds.join(" AND ")) };
-    let sql = format!("SELECT {} FROM {name} {bounds} ORDER BY {key}", columns.join(", "));
+    let sql =
+        format!("SELECT {} FROM {name} {bounds} ORDER BY {}", columns.join(", "), key.list(""));
     let mut statement = content.connection().prepare_cached(&sql).map_err(wrap)?;
     let mut found = statement.query(rusqlite::params_from_iter(values)).map_err(wrap)?;
     let mut texts: Vec<Option<Vec<u8>>> = Vec::with_capacity(columns.len());

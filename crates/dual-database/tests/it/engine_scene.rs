@@ -131,7 +131,12 @@ pub struct Node {
 
 impl Node {
     pub async fn open(url: &str, path: &Path, set: impl FnOnce(&mut Shared)) -> Node {
-        Node::build(url, path, set, Synchroniser::on_demand).await
+        Node::build(url, path, tables(), set, Synchroniser::on_demand).await
+    }
+
+    /// With other tables, without a task.
+    pub async fn keeping(url: &str, path: &Path, tables: Arc<[Table]>) -> Node {
+        Node::build(url, path, tables, |_| {}, Synchroniser::on_demand).await
     }
 
     /// With its task, which polls often.
@@ -140,19 +145,20 @@ impl Node {
     }
 
     pub async fn start_with(url: &str, path: &Path, set: impl FnOnce(&mut Shared)) -> Node {
-        Node::build(url, path, set, Synchroniser::start).await
+        Node::build(url, path, tables(), set, Synchroniser::start).await
     }
 
     async fn build(
         url: &str,
         path: &Path,
+        tables: Arc<[Table]>,
         set: impl FnOnce(&mut Shared),
         begin: fn(Arc<Shared>) -> Synchroniser,
     ) -> Node {
         let sqlite = ReplicaSettings {
             path: path.to_owned(),
             busy: Duration::from_secs(5),
-            tables: tables(),
+            tables,
             making: Making::default(),
             extensions: Vec::new(),
         };

@@ -14,6 +14,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dual_database::error::{Error, Kind, Result, Store};
+use dual_database::schema::{Column, Table};
+
+/// The column that PostgreSQL numbers; a mapping is for no table without one.
+fn number(table: &Table) -> &Column {
+    table.surrogate().unwrap_or_else(|| table.key())
+}
 
 /// What a store is about to get, or got.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

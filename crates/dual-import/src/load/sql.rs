@@ -105,7 +105,7 @@ pub(super) fn insert_sqlite(
     mirrors: &[(&str, &str)],
     within: &str,
 ) -> String {
-    let (key, id) = (quoted(&table.key().name), quoted(&table.surrogate().name));
+    let (key, id) = (quoted(&table.key().name), quoted(&super::number(table).name));
     let value = |position: usize, column: &Column| {
         let name = quoted(&column.name);
         format!(
@@ -135,7 +135,7 @@ pub(super) fn insert_sqlite(
 /// Inserts the rows that PostgreSQL lacks, with the ids issued for them; `within` is a further
 /// condition.
 pub(super) fn insert_postgres(table: &Table, store: &str, within: &str) -> String {
-    let (key, id) = (quoted(&table.key().name), quoted(&table.surrogate().name));
+    let (key, id) = (quoted(&table.key().name), quoted(&super::number(table).name));
     format!(
         "INSERT INTO {store} ({id}, {key}, {})\nOVERRIDING SYSTEM VALUE\n\
          SELECT i.id, s.{key}, {}\nFROM pg_temp.dual_staged AS s\n\

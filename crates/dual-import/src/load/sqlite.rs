@@ -308,7 +308,7 @@ fn find_refusals(connection: &Connection, table: &Table) -> Result<Vec<Refusal>>
 /// The key, the surrogate and the store's table, quoted.
 fn names(table: &Table) -> (String, String, String) {
     let key = quoted(&table.key().name);
-    let id = quoted(&table.surrogate().name);
+    let id = quoted(&super::number(table).name);
     (key, id, format!("store.{}", quoted(table.name())))
 }
 
@@ -383,19 +383,20 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
         )
         .map_err(wrap)?;
     if renumbered > 0 {
-        if let Some(names) = referring_tables(connection, table, Some(&table.surrogate().name))? {
+        if let Some(names) = referring_tables(connection, table, Some(&super::number(table).name))?
+        {
             return Err(refused_by_keys(
                 operation,
                 format!(
                     "{renumbered} rows need PostgreSQL's {}, but foreign keys refer to it: {names}",
-                    table.surrogate().name
+                    super::number(table).name
                 ),
                 "nothing was changed; let those tables refer to the key instead, or drop them",
             ));
         }
         plan.schema.push(format!(
             "take over PostgreSQL's {} in {renumbered} rows",
-            table.surrogate().name
+            super::number(table).name
         ));
     }
     Ok(Compared { plan, mark, renumbered: u64::try_from(renumbered).unwrap_or(0) })

@@ -407,7 +407,7 @@ fn unique_key(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) {
 }
 
 fn surrogate_sequence(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) {
-    let surrogate = &table.surrogate().name;
+    let Some(surrogate) = table.surrogate().map(|column| &column.name) else { return };
     let name = quoted(surrogate);
     // One that is added numbers the rows that are there, and goes on behind them.
     let Some(there) = found.column(surrogate) else { return };

@@ -343,7 +343,9 @@ async fn read_table(session: &Session, table: &Table, row: &Row) -> Result<Found
         let (name, primary, columns) = (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
         found.unique_indexes.push(UniqueIndex { name, columns, primary });
     }
-    found.sequence = sequence(session, found.oid, &table.surrogate().name).await?;
+    if let Some(surrogate) = table.surrogate() {
+        found.sequence = sequence(session, found.oid, &surrogate.name).await?;
+    }
     if found.kind == RelationKind::Table && !found.missing_rights.iter().any(|r| r == "SELECT") {
         count(session, table, &mut found).await?;
     }
@@ -404,8 +406,8 @@ async fn count(session: &Session, table: &Table, found: &mut FoundTable) -> Resu
     };
     let sql = format!("SELECT NOT EXISTS (SELECT FROM {from})");
     found.empty = get(&one(session, &sql, &[]).await?, 0)?;
-    let surrogate = &table.surrogate().name;
-    if found.column(surrogate).is_some_and(whole) {
+    let surrogate = table.surrogate().map(|column| &column.name);
+    if let Some(surrogate) = surrogate.filter(|name| found.column(name).is_some_and(whole)) {
         let column = quoted(surrogate);
         let sql = format!("SELECT max({column})::bigint FROM {from}");
         found.max_surrogate = get(&one(session, &sql, &[]).await?, 0)?;

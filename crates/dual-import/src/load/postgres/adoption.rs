@@ -104,7 +104,7 @@ impl Survey {
             None => format!(
                 "pg_get_serial_sequence({}, {})",
                 quoted_text(&target),
-                quoted_text(&table.surrogate().name)
+                quoted_text(&crate::load::number(table).name)
             ),
         };
         Ok(Adopted { store: target, sequence, schema: done })

@@ -202,7 +202,8 @@ impl PostgresLoad {
     /// staged rows back, because SQLite's rows carry the same ones.
     pub(crate) async fn issue(&self, staging: &Staging) -> Result<()> {
         let operation = "issue the ids";
-        let (key, id) = (quoted(&self.table.key().name), quoted(&self.table.surrogate().name));
+        let (key, id) =
+            (quoted(&self.table.key().name), quoted(&crate::load::number(&self.table).name));
         self.session
             .batch(
                 operation,

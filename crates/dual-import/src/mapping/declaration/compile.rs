@@ -55,6 +55,10 @@ impl Origin<'_> {
 pub(super) fn compile(text: &str, origin: &str, table: &Table) -> Result<Mapping> {
     let origin = Origin { name: origin, text };
     let file: File = toml::from_str(text).map_err(|error| syntax(&origin, &error))?;
+    if table.surrogate().is_none() {
+        let message = format!("the table {} has no column that PostgreSQL numbers", table.name());
+        return Err(origin.error(None, &message));
+    }
     let mut fields = columns(&origin, &file.columns, table)?;
     fields.extend(ignored(&origin, &file.ignored, table, &fields)?);
     let key = fields

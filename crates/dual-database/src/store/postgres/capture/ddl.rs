@@ -1,7 +1,7 @@
 //! The sidecar that stands beside a table of the user's, and what fills and reads it. Pure text.
 
 use super::layout::{Layout, next};
-use crate::schema::quoted_text;
+use crate::schema::{KeyColumns, quoted_text};
 
 /// The stamp of a row that the sidecar does not know, as an expression over `dual.installation` as
 /// `i`: that of rows that were there before, above the purge horizon, below which files may still
@@ -51,10 +51,11 @@ impl Layout {
             "SELECT count(*) FILTER (WHERE s.key IS NULL), \
              count(*) FILTER (WHERE s.live AND s.stamp <> 0 AND u.{key} IS NULL), \
              count(*) FILTER (WHERE (NOT s.live OR s.stamp = 0) AND u.{key} IS NOT NULL) \
-             FROM {target} AS u FULL JOIN {sidecar} AS s ON s.key = u.{key}",
+             FROM {target} AS u FULL JOIN {sidecar} AS s ON {tells_of}",
             sidecar = self.sidecar,
             target = self.target,
-            key = self.key,
+            key = self.key.list(""),
+            tells_of = self.tells_of("u"),
         )
     }
 
@@ -64,13 +65,15 @@ impl Layout {
     /// not know, which were there before. Each is one statement and says how many there were.
     #[must_use]
     pub fn mend(&self, of_keys: bool) -> [String; 3] {
-        let Layout { dual, sidecar, target, key, .. } = self;
-        let these = |key: String| match of_keys {
-            true => format!("{key} = ANY ($1) AND "),
+        let Layout { dual, sidecar, target, .. } = self;
+        let key = self.key.list("");
+        let these = |key: &KeyColumns, row| match of_keys {
+            true => format!("{} AND ", key.among(row, "=", 1)),
             false => String::new(),
         };
-        let (known, found) = (these("s.key".into()), these(format!("u.{key}")));
-        let there = format!("EXISTS (SELECT FROM {target} AS u WHERE u.{key} = s.key)");
+        let (known, found) = (these(&self.own_key, "s"), these(&self.key, "u"));
+        let there = format!("EXISTS (SELECT FROM {target} AS u WHERE {})", self.is_of("s"));
+        let tells_of = self.tells_of("u");
         let nulls = self.each(", ", |r| format!("{} = NULL", r.stamp));
         [
             format!(
@@ -89,7 +92,7 @@ impl Layout {
                  SELECT u.{key}, true, {adopted}, txid_current(),\n  {}\n\
                  FROM {target} AS u, {dual}.installation AS i\n\
                  WHERE {found}u.{key} IS NOT NULL \
-                 AND NOT EXISTS (SELECT FROM {sidecar} AS s WHERE s.key = u.{key})\n\
+                 AND NOT EXISTS (SELECT FROM {sidecar} AS s WHERE {tells_of})\n\
                  ON CONFLICT (key) DO NOTHING",
                 self.each(", ", |r| r.stamp.clone()),
                 self.each(",\n  ", |r| format!("CASE WHEN {} THEN i.horizon END", r.silent("u"))),

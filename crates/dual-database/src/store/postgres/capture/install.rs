@@ -146,8 +146,12 @@ pub async fn mend(session: &Session, layout: &Layout, keys: &[Key]) -> Result<Lo
     // Of a row that is not there the sidecar row is all that can be locked. Who is inserting it just
     // now is waited for in a statement of its own, so that the next ones see what he has left.
     let operation = "note what came past the triggers";
-    let lock =
-        format!("SELECT FROM {} WHERE key = ANY ($1) ORDER BY key FOR UPDATE", layout.sidecar);
+    let lock = format!(
+        "SELECT FROM {} WHERE {} ORDER BY {} FOR UPDATE",
+        layout.sidecar,
+        layout.own_key.among("", "=", 1),
+        layout.own_key.list(""),
+    );
     session.query(operation, &lock, &[(&keys, Type::INT8_ARRAY)]).await?;
     mend_in(session, layout, Some(keys)).await
 }

@@ -3,7 +3,9 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted, quoted_text};
+use crate::schema::{
+    Column, Dialect, KeyColumns, LogicalType, Role, Table, literal, quoted, quoted_text,
+};
 use crate::store::postgres::{SchemaName, Session};
 use crate::value::LONGEST;
 
@@ -47,8 +49,10 @@ pub struct Layout {
     pub(in crate::store::postgres) target: String,
     pub(in crate::store::postgres) sidecar: String,
     name: Arc<str>,
-    pub(in crate::store::postgres) key: String,
-    pub(in crate::store::postgres) surrogate: String,
+    pub(in crate::store::postgres) key: KeyColumns,
+    /// The key's columns in the sidecar, and wherever else rows of ours are told apart.
+    pub(in crate::store::postgres) own_key: KeyColumns,
+    pub(in crate::store::postgres) surrogate: Option<String>,
     pub(in crate::store::postgres) registers: Vec<Register>,
     /// Texts may be bytes of any kind ([`Session::takes_any_bytes`]).
     pub(in crate::store::postgres) any_bytes: bool,
@@ -74,8 +78,9 @@ impl Layout {
             dual,
             target: target.to_string(),
             name: table.shared_name(),
-            key: quoted(&table.key().name),
-            surrogate: quoted(&table.surrogate().name),
+            key: KeyColumns::of(table),
+            own_key: KeyColumns::of_sidecar(table),
+            surrogate: table.surrogate().map(|column| quoted(&column.name)),
             registers: data.map(register).collect(),
             any_bytes: false,
         }
@@ -116,6 +121,25 @@ impl Layout {
         piece: impl Fn(&Register) -> String,
     ) -> String {
         self.registers.iter().map(piece).collect::<Vec<_>>().join(separator)
+    }
+
+    /// The surrogate of the row, an expression: NULL where the table has none.
+    pub(in crate::store::postgres) fn number(&self, row: &str) -> String {
+        match &self.surrogate {
+            Some(column) if row.is_empty() => column.clone(),
+            Some(column) => format!("{row}.{column}"),
+            None => "NULL::bigint".to_owned(),
+        }
+    }
+
+    /// The row `u` of the table is that of the sidecar's row.
+    pub(in crate::store::postgres) fn is_of(&self, sidecar_row: &str) -> String {
+        self.key.same("u", "=", &self.own_key, sidecar_row)
+    }
+
+    /// The same, said the other way about.
+    pub(in crate::store::postgres) fn tells_of(&self, row: &str) -> String {
+        self.own_key.same("s", "=", &self.key, row)
     }
 
     /// The row's values as texts, the elements of an array, and in the end the position of the first one
@@ -242,11 +266,7 @@ impl Register {
     /// The type in which its values are carried. What is declared in 32 bits may be kept in 64;
     /// an assignment narrows it.
     pub(super) fn carried(&self) -> &'static str {
-        match self.kind {
-            LogicalType::Int => LogicalType::BigInt,
-            kind => kind,
-        }
-        .sql(Dialect::Postgres)
+        self.kind.carried().sql(Dialect::Postgres)
     }
 }
 

@@ -73,7 +73,7 @@ impl Layout {
         WHEN NOT ({is}) THEN greatest(coalesce(s.{own}, s.stamp), {next})
         WHEN w.fresh AND {silent} THEN coalesce(s.{own}, s.stamp)
         ELSE m.{own} END, w.stamp)",
-                key = self.key,
+                key = self.key.list(""),
                 own = r.stamp,
                 next = next(&format!("m.{}", r.stamp)),
                 is = r.is_as_stamped("u"),
@@ -118,9 +118,9 @@ BEGIN
         FROM {marks} OFFSET 0) AS m
       CROSS JOIN LATERAL jsonb_to_record(CASE WHEN proposal IS NOT NULL THEN m.before END)
         AS b (stamp bigint, {found})
-      LEFT JOIN {target} AS u ON u.{key} = m.key
-    WHERE s.key = m.key
-    RETURNING m.before, to_jsonb(s), u.{surrogate}, CASE WHEN u.{key} IS NOT NULL THEN ARRAY[{values}] END,
+      LEFT JOIN {target} AS u ON {is_of}
+    WHERE {known}
+    RETURNING m.before, to_jsonb(s), {surrogate}, CASE WHEN u.{key} IS NOT NULL THEN ARRAY[{values}] END,
       greatest(b.stamp, {replaced})
   LOOP
     above := greatest(above, replaced);
@@ -148,8 +148,10 @@ END
             marks = self.marks("marks"),
             sidecar = self.sidecar,
             target = self.target,
-            key = self.key,
-            surrogate = self.surrogate,
+            key = self.key.list(""),
+            is_of = self.is_of("m"),
+            known = self.own_key.same("s", "=", &self.own_key, "m"),
+            surrogate = self.number("u"),
             stamps = self.each(", ", |r| r.stamp.clone()),
             found = self.each(", ", |r| format!("{} bigint", r.stamp)),
             values = self.texts("u"),

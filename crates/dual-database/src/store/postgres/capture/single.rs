@@ -28,7 +28,7 @@ impl Layout {
     /// before. It waits for a lock no longer than `dual_patience`, a number of
     /// milliseconds, and refuses to read where a policy hides rows, as every transaction of ours does.
     pub(super) fn get_function(&self) -> String {
-        let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
+        let (target, sidecar, key) = (&self.target, &self.sidecar, self.key.list(""));
         let adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw();
         let head = format!(
             "CREATE FUNCTION {}(dual_key bigint, dual_patience text)
@@ -44,7 +44,7 @@ BEGIN
   dual_set := set_config('lock_timeout', dual_patience, true) || set_config('row_security', 'off', true);
   RETURN (SELECT ARRAY[coalesce(s.live, true)::text, coalesce(s.stamp, {adopted})::text,
       coalesce(s.txid, 0)::text,
-      (u.{key} IS NOT NULL)::text, u.{surrogate}::text,
+      (u.{key} IS NOT NULL)::text, {surrogate}::text,
       {stamps},
       {values}]
     FROM (SELECT dual_key AS key) AS k LEFT JOIN {sidecar} AS s ON s.key = k.key
@@ -52,7 +52,7 @@ BEGIN
     WHERE s.key IS NOT NULL OR u.{key} IS NOT NULL);
 END
 ",
-            surrogate = self.surrogate,
+            surrogate = self.number("u"),
             stamps =
                 self.each(", ", |r| format!("coalesce(s.{}, s.stamp, {adopted})::text", r.stamp)),
             values = self.texts("u"),
@@ -70,7 +70,7 @@ END
     /// is looked at once the data row is ours, which nobody passes. The three statements that write
     /// the data row are read under the user's path, and say everything by its full name.
     pub(super) fn put_function(&self) -> String {
-        let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
+        let (target, sidecar, key) = (&self.target, &self.sidecar, self.key.list(""));
         let registers = self.each(", ", |r| r.stamp.clone());
         let [theirs, ours] = switched("dual_set");
         let head = format!(
@@ -109,14 +109,14 @@ BEGIN
       INSERT INTO {target} AS u ({key}, {columns})
       VALUES (dual_key, {given})
       ON CONFLICT ({key}) DO NOTHING
-      RETURNING u.{surrogate}::pg_catalog.text, ARRAY[{values}], ARRAY[{born}]
+      RETURNING {surrogate}::pg_catalog.text, ARRAY[{values}], ARRAY[{born}]
       INTO dual_surrogate, dual_left, dual_stamps;
     ELSIF NOT dual_alive THEN
       DELETE FROM {target} AS u WHERE u.{key} {EQUALS} dual_key;
     ELSE
       UPDATE {target} AS u SET {updated}
       WHERE u.{key} {EQUALS} dual_key
-      RETURNING u.{surrogate}::pg_catalog.text, ARRAY[{values}], ARRAY[{changed}]
+      RETURNING {surrogate}::pg_catalog.text, ARRAY[{values}], ARRAY[{changed}]
       INTO dual_surrogate, dual_left, dual_stamps;
     END IF;
     {ours}
@@ -180,7 +180,7 @@ END
             oid = quoted_text(target),
             name = quoted_text(self.name()),
             mine = quoted_text(&format!(":{}:", self.label())),
-            surrogate = self.surrogate,
+            surrogate = self.number("u"),
             columns = self.each(", ", |r| r.column.clone()),
             values = self.texts("u"),
             marks = self.numbered(",\n      ", |at, r| format!(

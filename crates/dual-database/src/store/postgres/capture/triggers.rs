@@ -125,7 +125,7 @@ impl Layout {
 
     /// When the trigger fires, and whether for each row.
     fn event(&self, what: &str) -> String {
-        let (target, key) = (&self.target, &self.key);
+        let (target, key) = (&self.target, self.key.list(""));
         match what {
             "inserted" => format!(
                 "AFTER INSERT ON {target} REFERENCING NEW TABLE AS dual_new FOR EACH STATEMENT"
@@ -249,7 +249,7 @@ impl Layout {
     /// captured together with it, as if it were the same statement.) Anybody can say that `put` is
     /// writing: it counts only of a role that may call it, which could give its rows any stamps.
     fn mine(&self, rows: &str) -> String {
-        let (prefix, key) = (quoted_text(&format!(":{}:", self.label())), &self.key);
+        let (prefix, key) = (quoted_text(&format!(":{}:", self.label())), self.key.list(""));
         let put = quoted_text(&format!("{}({PUT})", self.function("put")));
         format!(
             "  kept := own || {prefix};
@@ -325,11 +325,15 @@ impl Layout {
 
     /// The key if the table has that row. An `EXISTS` could be planned as a hash of the table.
     fn there(&self, key: &str) -> String {
-        format!("(SELECT u.{0} FROM {1} AS u WHERE u.{0} = {key} LIMIT 1)", self.key, self.target)
+        format!(
+            "(SELECT {0} FROM {1} AS u WHERE {0} = {key} LIMIT 1)",
+            self.key.list("u"),
+            self.target
+        )
     }
 
     fn insert_body(&self) -> String {
-        let key = format!("n.{}", self.key);
+        let key = self.key.list("n");
         let captured_insert = self.captured_insert(
             &key,
             "n",
@@ -342,7 +346,7 @@ impl Layout {
     }
 
     fn delete_body(&self) -> String {
-        let key = format!("o.{}", self.key);
+        let key = self.key.list("o");
         let captured_delete = self.captured_delete(
             &key,
             &format!(" FROM dual_old AS o WHERE {key} IS DISTINCT FROM mine"),
@@ -351,7 +355,7 @@ impl Layout {
     }
 
     fn rekey_body(&self) -> String {
-        let (old, new) = (format!("OLD.{}", self.key), format!("NEW.{}", self.key));
+        let (old, new) = (self.key.list("OLD"), self.key.list("NEW"));
         format!(
             "{}{}{}{}",
             self.keep_before(&old, ""),
@@ -365,16 +369,19 @@ impl Layout {
     /// insert. A row that has no sidecar row was there before the triggers: it is adopted as it
     /// is.
     fn update_body(&self) -> String {
-        let (sidecar, key, surrogate) = (&self.sidecar, &self.key, &self.surrogate);
-        let before = self.keep_before(&format!("n.{key}"), "FROM dual_new AS n");
+        let (sidecar, key) = (&self.sidecar, self.key.list("n"));
+        let renumbered = self.surrogate.as_ref().map_or(String::new(), |column| {
+            format!("o.{column} IS DISTINCT FROM n.{column}\n    OR ")
+        });
+        let same = self.key.same("n", "=", &self.key, "o");
+        let before = self.keep_before(&key, "FROM dual_new AS n");
         format!(
             "{before}  INSERT INTO {sidecar} AS s (key, live, stamp, {stamps}, txid)
-  SELECT n.{key}, true, {adopted},
+  SELECT {key}, true, {adopted},
     {set},
     own
-  FROM dual_old AS o JOIN dual_new AS n ON n.{key} = o.{key}
-  WHERE n.{key} IS DISTINCT FROM mine AND (o.{surrogate} IS DISTINCT FROM n.{surrogate}
-    OR {differs})
+  FROM dual_old AS o JOIN dual_new AS n ON {same}
+  WHERE {key} IS DISTINCT FROM mine AND ({renumbered}{differs})
   ON CONFLICT (key) DO UPDATE SET txid = own,
     {raised}
   WHERE s.live;

@@ -17,7 +17,8 @@ impl Layout {
     /// It has the caller's rights. The statements that write rows are read under the user's search path,
     /// on which the user's triggers may rely, and say everything by its full name.
     pub(super) fn write_function(&self) -> String {
-        let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
+        let (target, sidecar, key) = (&self.target, &self.sidecar, self.key.list(""));
+        let is_as_stamped = self.key.same("u", EQUALS, &self.own_key, "m");
         let columns = self.each(", ", |r| r.column.clone());
         let [theirs, _] = switched("dual_set");
         let head = format!(
@@ -55,14 +56,14 @@ BEGIN
   IF dual_changes @> '[{{\"alive\": false}}]' THEN
     {theirs}
     WITH done AS (DELETE FROM {target} AS u USING {marks}
-      WHERE NOT m.alive AND u.{key} {EQUALS} m.key
+      WHERE NOT m.alive AND {is_as_stamped}
       RETURNING u.{key})
     {undone_delete}
   END IF;
   IF dual_changes @> '[{{\"alive\": null}}]' THEN
     {theirs}
     WITH done AS (UPDATE {target} AS u SET {updated}
-      FROM {marks} WHERE m.alive IS NULL AND u.{key} {EQUALS} m.key
+      FROM {marks} WHERE m.alive IS NULL AND {is_as_stamped}
       RETURNING u.{key})
     {undone_update}
   END IF;
@@ -125,7 +126,7 @@ END
     END IF;",
             left_out = self.left_out("dual_wrong"),
             ours = switched("dual_set")[1],
-            key = self.key,
+            key = self.key.list(""),
             target = self.target,
         )
     }

@@ -4,7 +4,7 @@ use tokio_postgres::types::Type;
 
 use super::row::{BY_KEY, column, unexpected};
 use super::{Primary, RemoteTable};
-use crate::schema::{Column, Key, LogicalType, quoted};
+use crate::schema::{Column, Dialect, Key, LogicalType, quoted};
 use crate::store::postgres::capture::is_utf8;
 use crate::store::postgres::{Parameter, both};
 use crate::value::{LONGEST, RangeDigest};
@@ -65,9 +65,11 @@ impl Primary<'_> {
         };
         let (target, key) = (&remote.layout.target, &remote.layout.key);
         let sql = format!(
-            "SELECT u.{key}::bigint, {} FROM {target} AS u \
-             WHERE ($1 IS NULL OR u.{key} > $1) AND ($2 IS NULL OR u.{key} <= $2) ORDER BY u.{key}",
-            remote.column_digests()
+            "SELECT {}, {} FROM {target} AS u WHERE {} ORDER BY {}",
+            key.given("u"),
+            remote.column_digests(),
+            key.between("u", Dialect::Postgres, 1),
+            key.list("u"),
         );
         let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&upto, Type::INT8)];
         self.session.begin(OPERATION).await?;
@@ -97,8 +99,10 @@ impl Primary<'_> {
         };
         let (target, key) = (&remote.layout.target, &remote.layout.key);
         let sql = format!(
-            "SELECT u.{key}::bigint FROM {target} AS u WHERE $1 IS NULL OR u.{key} > $1 \
-             ORDER BY u.{key} OFFSET $2 LIMIT 1"
+            "SELECT {} FROM {target} AS u WHERE $1 IS NULL OR {} ORDER BY {} OFFSET $2 LIMIT 1",
+            key.given("u"),
+            key.above("u", Dialect::Postgres, 1),
+            key.list("u"),
         );
         let before = count.saturating_sub(1).max(0);
         let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&before, Type::INT8)];
@@ -129,10 +133,11 @@ impl RemoteTable {
     fn digest(&self) -> String {
         let (target, key) = (&self.layout.target, &self.layout.key);
         format!(
-            "SELECT count(*), sha256(coalesce(string_agg({row}, ''::bytea ORDER BY u.{key}), \
-             ''::bytea)) FROM {target} AS u \
-             WHERE ($1 IS NULL OR u.{key} > $1) AND ($2 IS NULL OR u.{key} <= $2)",
+            "SELECT count(*), sha256(coalesce(string_agg({row}, ''::bytea ORDER BY {order}), \
+             ''::bytea)) FROM {target} AS u WHERE {between}",
             row = self.row_digest(),
+            order = key.list("u"),
+            between = key.between("u", Dialect::Postgres, 1),
         )
     }
 }

@@ -88,7 +88,7 @@ impl Primary<'_> {
         let mut parameters: Vec<Parameter<'_>> =
             vec![(&xmax, Type::INT8), (&open, Type::INT8_ARRAY)];
         if !keys.is_empty() {
-            sql.push_str(" OR s.key = ANY ($3)");
+            sql.push_str(&format!(" OR {}", table.layout.own_key.among("s", "=", 3)));
             parameters.push((&keys, Type::INT8_ARRAY));
         }
         self.rows(at, table, &sql, &parameters, OPERATION).await

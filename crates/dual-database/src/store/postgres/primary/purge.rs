@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 use super::row::{column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::Result;
-use crate::schema::Key;
+use crate::schema::{Dialect, Key};
 use crate::stamp::Stamp;
 use crate::store::postgres::Parameter;
 
@@ -108,9 +108,11 @@ impl Primary<'_> {
         let condition =
             "NOT live AND stamp < $1 AND txid < txid_snapshot_xmin(txid_current_snapshot())";
         let sql = format!(
-            "SELECT max(key), count(*), array_agg(key) FILTER (WHERE {condition}) FROM \
-             (SELECT key, live, stamp, txid FROM {sidecar} WHERE $2::bigint IS NULL OR key > $2 \
-              ORDER BY key LIMIT {RANGE}) AS s"
+            "SELECT max({key}), count(*), array_agg({key}) FILTER (WHERE {condition}) FROM \
+             (SELECT {key}, live, stamp, txid FROM {sidecar} WHERE $2::bigint IS NULL OR {above} \
+              ORDER BY {key} LIMIT {RANGE}) AS s",
+            key = table.layout.own_key.list(""),
+            above = table.layout.own_key.above("", Dialect::Postgres, 2),
         );
         let parameters: [Parameter<'_>; 2] = [(&horizon, Type::INT8), (&after, Type::INT8)];
         let rows = self.session.ask(operation, &sql, &parameters).await?;
@@ -121,26 +123,28 @@ impl Primary<'_> {
         let after = last.filter(|_| count >= RANGE);
         let mut gone = 0;
         for keys in keys.unwrap_or_default().chunks(CHUNK) {
-            gone += self.purge_keys(sidecar, condition, horizon, keys.to_vec()).await?;
+            gone += self.purge_keys(table, condition, horizon, keys.to_vec()).await?;
         }
         Ok((gone, after))
     }
 
     async fn purge_keys(
         &self,
-        sidecar: &str,
+        table: &RemoteTable,
         condition: &str,
         horizon: i64,
         keys: Vec<Key>,
     ) -> Result<u64> {
         let operation = "purge tombstones in PostgreSQL";
         let sql = format!(
-            "WITH gone AS (DELETE FROM {sidecar} WHERE key = ANY ($2) AND {condition} \
+            "WITH gone AS (DELETE FROM {sidecar} WHERE {among} AND {condition} \
                RETURNING txid), \
              noted AS (UPDATE {dual}.installation SET horizon = greatest(horizon, $1), \
                purged = greatest(purged, (SELECT max(txid) FROM gone)) \
                WHERE EXISTS (SELECT FROM gone)) \
              SELECT count(*) FROM gone",
+            sidecar = table.layout.sidecar,
+            among = table.layout.own_key.among("", "=", 2),
             dual = self.session.schema(),
         );
         let parameters: [Parameter<'_>; 2] = [(&horizon, Type::INT8), (&keys, Type::INT8_ARRAY)];

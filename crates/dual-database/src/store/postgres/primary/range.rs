@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use super::feed::locked;
 use super::row::{BY_KEY, COLUMNS, column};
 use super::{Primary, Range, RemoteRow};
-use crate::schema::Key;
+use crate::schema::{Dialect, Key};
 use crate::store::postgres::{Parameter, both};
 use crate::value::PORTION;
 use crate::{Error, Kind, Result};
@@ -28,14 +28,21 @@ impl Primary<'_> {
             locked(std::slice::from_ref(remote))
         );
         // How far it goes is found without reading the texts.
-        let above = if after.is_some() { "s.key > $2" } else { "true" };
+        let key = &remote.layout.own_key;
+        let above = match after {
+            Some(_) => key.above("s", Dialect::Postgres, 2),
+            None => "true".to_owned(),
+        };
         let (bytes, joined) = (remote.layout.bytes("u"), remote.joined());
         let sql = format!(
-            "SELECT {}, p.upto {joined} JOIN (SELECT s.key, {bytes} AS own, \
-               (sum({bytes}) OVER (ORDER BY s.key ROWS UNBOUNDED PRECEDING))::bigint AS upto \
-               {joined} WHERE {above} ORDER BY s.key LIMIT $1) AS p ON p.key = s.key \
-             WHERE p.upto - p.own < {PORTION} ORDER BY p.key",
+            "SELECT {}, p.upto {joined} JOIN (SELECT {own}, {bytes} AS own, \
+               (sum({bytes}) OVER (ORDER BY {own} ROWS UNBOUNDED PRECEDING))::bigint AS upto \
+               {joined} WHERE {above} ORDER BY {own} LIMIT $1) AS p ON {same} \
+             WHERE p.upto - p.own < {PORTION} ORDER BY {end}",
             remote.select_list(),
+            own = key.list("s"),
+            same = key.same("p", "=", key, "s"),
+            end = key.list("p"),
         );
         let most = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut parameters: Vec<Parameter<'_>> = vec![(&most, Type::INT8)];

@@ -57,13 +57,14 @@ impl Primary<'_> {
         let (target, sidecar, key) =
             (&remote.layout.target, &remote.layout.sidecar, &remote.layout.key);
         let newest = newest.map(|column| format!("u.{} DESC NULLS LAST, ", quoted(&column.name)));
-        let order = format!("ORDER BY {}u.{key} DESC", newest.unwrap_or_default());
+        let order = format!("ORDER BY {}{}", newest.unwrap_or_default(), key.order("u", " DESC"));
         // The sidecar is joined to the page, not to the table.
         question.sql = format!(
             "SELECT {} FROM (SELECT * FROM {target} AS u WHERE {} {order} LIMIT {limit}) AS u \
-             LEFT JOIN {sidecar} AS s ON s.key = u.{key} {order}",
+             LEFT JOIN {sidecar} AS s ON {} {order}",
             remote.select_list(),
             conditions.join(" AND "),
+            remote.layout.tells_of("u"),
         );
         let rows = self.ask(&question).await?;
         rows.iter().map(|row| remote.decode(table, row, OPERATION)).collect()
@@ -106,11 +107,8 @@ impl Question {
     fn parameter(&mut self, text: String, kind: LogicalType) -> String {
         self.values.push(text);
         // A number that does not fit the column is not there, which is no error.
-        let kind = match kind {
-            LogicalType::Int => LogicalType::BigInt,
-            kind => kind,
-        };
-        format!("${}::text::{}", self.values.len(), kind.sql(Dialect::Postgres))
+        let kind = kind.carried().sql(Dialect::Postgres);
+        format!("${}::text::{kind}", self.values.len())
     }
 
     /// The filter's conditions, at least one.
@@ -155,7 +153,7 @@ impl Question {
     /// What comes after that row in the order of a list.
     fn beyond(&mut self, remote: &RemoteTable, newest: Option<&Column>, after: &After) -> String {
         let below = self.parameter(after.key.to_string(), LogicalType::BigInt);
-        let below = format!("u.{} < {below}", remote.layout.key);
+        let below = format!("{} < {below}", remote.layout.key.list("u"));
         let Some(newest) = newest else { return below };
         let name = quoted(&newest.name);
         match text_of(&after.order) {

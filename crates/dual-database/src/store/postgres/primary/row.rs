@@ -60,20 +60,23 @@ impl RemoteTable {
         let layout = &self.layout;
         let adopted = Stamp::ADOPTED_POSTGRES.raw();
         format!(
-            "coalesce(s.key, u.{key}::bigint), coalesce(s.live, true), \
+            "coalesce({own}, {given}), coalesce(s.live, true), \
              coalesce(s.stamp, {adopted}), coalesce(s.txid, 0), ARRAY[{stamps}], \
-             u.{key} IS NOT NULL, u.{surrogate}::bigint, ARRAY[{values}]",
+             {key} IS NOT NULL, {surrogate}::bigint, ARRAY[{values}]",
             stamps = layout.each(", ", |r| format!("coalesce(s.{}, s.stamp, {adopted})", r.stamp)),
-            key = layout.key,
-            surrogate = layout.surrogate,
+            own = layout.own_key.list("s"),
+            given = layout.key.given("u"),
+            key = layout.key.list("u"),
+            surrogate = layout.number("u"),
             values = layout.texts("u"),
         )
     }
 
     /// The sidecar with the rows that it tells of.
     pub(super) fn joined(&self) -> String {
-        let (sidecar, target, key) = (&self.layout.sidecar, &self.layout.target, &self.layout.key);
-        format!("FROM {sidecar} AS s LEFT JOIN {target} AS u ON u.{key} = s.key")
+        let (sidecar, target, is_of) =
+            (&self.layout.sidecar, &self.layout.target, self.layout.is_of("s"));
+        format!("FROM {sidecar} AS s LEFT JOIN {target} AS u ON {is_of}")
     }
 
     /// Reads what [`RemoteTable::select_list`] gave, the first columns of a row.

@@ -165,12 +165,8 @@ async fn grants(
                 statements.push(sql);
             }
         }
-        if sequence.is_none() {
-            statements.push(of_its_sequence(
-                &plan.target.to_string(),
-                &table.surrogate().name,
-                &to,
-            ));
+        if let (None, Some(surrogate)) = (sequence, table.surrogate()) {
+            statements.push(of_its_sequence(&plan.target.to_string(), &surrogate.name, &to));
         }
     }
     Ok(statements)

@@ -2,6 +2,7 @@
 
 use super::layout::Layout;
 use super::triggers::trigger_names;
+use crate::schema::{Dialect, KeyColumns};
 use crate::stamp::Stamp;
 
 /// The version of everything whose name begins with `dual_`.
@@ -90,16 +91,21 @@ impl Layout {
     /// stamp of rows that were there before; what a row says nothing about is nobody's.
     #[must_use]
     pub fn adopt(&self, of_key: bool) -> String {
-        let this = if of_key { format!("u.{} = ?1 AND ", self.key) } else { String::new() };
+        let this = match of_key {
+            true => format!("{} AND ", self.key.is("u", "=", Dialect::Sqlite, 1)),
+            false => String::new(),
+        };
         let silent = self.each(", ", |r| format!("CASE WHEN {} THEN 0 END", r.silent("u")));
         format!(
             "INSERT INTO {sidecar} (key, live, stamp, seq, live_base, {bases}, {stamps})\n\
-             SELECT u.{key}, 1, {adopted}, (SELECT seq FROM dual_state), 0, {zeros}, {silent}\n\
-             FROM {target} AS u WHERE {this}typeof(u.{key}) = 'integer'\n  \
-               AND NOT EXISTS (SELECT 1 FROM {sidecar} AS s WHERE s.key = u.{key})",
+             SELECT {key}, 1, {adopted}, (SELECT seq FROM dual_state), 0, {zeros}, {silent}\n\
+             FROM {target} AS u WHERE {this}{keyed}\n  \
+               AND NOT EXISTS (SELECT 1 FROM {sidecar} AS s WHERE {tells_of})",
             sidecar = self.sidecar,
             target = self.target,
-            key = self.key,
+            key = self.key.list("u"),
+            keyed = self.is_keyed("u"),
+            tells_of = self.tells_of("u"),
             adopted = Stamp::ADOPTED_SQLITE.raw(),
             bases = self.each(", ", |r| r.base.clone()),
             stamps = self.each(", ", |r| r.stamp.clone()),
@@ -112,20 +118,25 @@ impl Layout {
     #[must_use]
     pub fn loose(&self) -> String {
         let there = self.there("s.key");
-        let within = |key: &str| format!("{key} > ?1 AND {key} <= ?2");
+        let within = |key: &KeyColumns, row| {
+            let (above, upto) =
+                (key.above(row, Dialect::Sqlite, 1), key.upto(row, Dialect::Sqlite, 2));
+            format!("{above} AND {upto}")
+        };
         format!(
-            "SELECT (SELECT count(*) FROM {target} AS u WHERE {} AND typeof(u.{key}) = 'integer' \
-             AND NOT EXISTS (SELECT 1 FROM {sidecar} AS s WHERE s.key = u.{key})), \
+            "SELECT (SELECT count(*) FROM {target} AS u WHERE {} AND {keyed} \
+             AND NOT EXISTS (SELECT 1 FROM {sidecar} AS s WHERE {tells_of})), \
              (SELECT count(*) FROM {sidecar} AS s WHERE {} AND s.live = 1 AND s.stamp <> 0 \
              AND NOT {there}), \
              (SELECT count(*) FROM {sidecar} AS s WHERE {} AND (s.live = 0 OR s.stamp = 0) \
              AND {there})",
-            within(&format!("u.{}", self.key)),
-            within("s.key"),
-            within("s.key"),
+            within(&self.key, "u"),
+            within(&self.own_key, "s"),
+            within(&self.own_key, "s"),
             target = self.target,
             sidecar = self.sidecar,
-            key = self.key,
+            keyed = self.is_keyed("u"),
+            tells_of = self.tells_of("u"),
         )
     }
 
@@ -136,7 +147,7 @@ impl Layout {
 
     /// The index of the rows whose key is no whole number: hardly ever has it any.
     pub(in crate::store::sqlite) fn keyless_index(&self) -> String {
-        let (index, key) = (format!("dual_{}_keyless", self.name), &self.key);
+        let (index, key) = (format!("dual_{}_keyless", self.name), self.key.list(""));
         let index = crate::schema::quoted(&index);
         format!(
             "CREATE INDEX IF NOT EXISTS {index} ON {} ({key}) WHERE {}",
@@ -147,7 +158,7 @@ impl Layout {
 
     /// What is so of a row whose key is no whole number.
     pub(in crate::store::sqlite) fn keyless(&self) -> String {
-        format!("typeof({}) <> 'integer'", self.key)
+        format!("typeof({}) <> 'integer'", self.key.list(""))
     }
 
     pub(super) fn drop_triggers(&self) -> Vec<String> {

@@ -267,7 +267,8 @@ fn unique_indexes(connection: &Connection, layout: &Layout) -> Result<Vec<Unique
         };
         found.push(Unique { columns });
     }
-    let key = |column: &str| crate::schema::quoted(column).eq_ignore_ascii_case(&layout.key);
+    let key =
+        |column: &str| crate::schema::quoted(column).eq_ignore_ascii_case(&layout.key.list(""));
     found.retain(|unique| !unique.columns.iter().any(|(column, _)| key(column)));
     found.dedup();
     Ok(found)

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted};
+use crate::schema::{Column, Dialect, KeyColumns, LogicalType, Role, Table, literal, quoted};
 use crate::store::sqlite::codec::carried;
 
 /// A unique index other than the key's: a row that conflicts in it is the victim of `REPLACE`.
@@ -30,8 +30,10 @@ pub struct Layout {
     pub(in crate::store::sqlite) target: String,
     pub(in crate::store::sqlite) sidecar: String,
     pub(super) look: String,
-    pub(in crate::store::sqlite) key: String,
-    pub(in crate::store::sqlite) surrogate: String,
+    pub(in crate::store::sqlite) key: KeyColumns,
+    /// The key's columns in the sidecar, and wherever else rows of ours are told apart.
+    pub(in crate::store::sqlite) own_key: KeyColumns,
+    pub(in crate::store::sqlite) surrogate: Option<String>,
     pub(in crate::store::sqlite) registers: Vec<Register>,
     pub(super) statements: Statements,
 }
@@ -53,10 +55,10 @@ impl Statements {
         let sidecar = &layout.sidecar;
         Statements {
             values: format!(
-                "SELECT {} FROM {} WHERE {} = ?1",
+                "SELECT {} FROM {} WHERE {}",
                 layout.each(", ", |r| carried(&r.column, r.kind)),
                 layout.target,
-                layout.key
+                layout.key.is("", "=", Dialect::Sqlite, 1)
             ),
             entries: format!(
                 "SELECT key, live, stamp, seq, live_base, {} FROM {sidecar}",
@@ -89,8 +91,9 @@ impl Layout {
             target: quoted(table.name()),
             sidecar: quoted(&format!("dual_side_{}", table.name())),
             look: quoted(&format!("dual_look_{}", table.name())),
-            key: quoted(&table.key().name),
-            surrogate: quoted(&table.surrogate().name),
+            key: KeyColumns::of(table),
+            own_key: KeyColumns::of_sidecar(table),
+            surrogate: table.surrogate().map(|column| quoted(&column.name)),
             registers: data.map(register).collect(),
             statements: Statements::default(),
         };
@@ -131,9 +134,24 @@ impl Layout {
         )
     }
 
+    /// The row `u` of the table is that of the sidecar's row.
+    pub(in crate::store::sqlite) fn is_of(&self, sidecar_row: &str) -> String {
+        self.key.same("u", "=", &self.own_key, sidecar_row)
+    }
+
+    /// The same, said the other way about.
+    pub(in crate::store::sqlite) fn tells_of(&self, row: &str) -> String {
+        self.own_key.same("s", "=", &self.key, row)
+    }
+
+    /// The key of the row is one that can go over.
+    pub(in crate::store::sqlite) fn is_keyed(&self, row: &str) -> String {
+        self.key.is_whole(row)
+    }
+
     /// The row exists.
     pub(super) fn there(&self, key: &str) -> String {
-        format!("EXISTS (SELECT 1 FROM {0} AS u WHERE u.{1} = {key})", self.target, self.key)
+        format!("EXISTS (SELECT 1 FROM {} AS u WHERE {} = {key})", self.target, self.key.list("u"))
     }
 }
 

@@ -30,14 +30,13 @@ impl Layout {
     /// them.
     #[must_use]
     pub fn triggers(&self, unique: &[Unique]) -> Vec<String> {
-        let (target, key) = (&self.target, &self.key);
-        let number = |row: &str| format!("typeof({row}.{key}) = 'integer'");
-        let (new, old) = (format!("new.{key}"), format!("old.{key}"));
-        let changed = format!(
-            "{}\n    OR new.{1} IS NOT old.{1}",
-            self.each("\n    OR ", |r| r.differs()),
-            self.surrogate
-        );
+        let target = &self.target;
+        let number = |row: &str| self.is_keyed(row);
+        let (new, old) = (self.key.list("new"), self.key.list("old"));
+        let mut changed = self.each("\n    OR ", |r| r.differs());
+        if let Some(surrogate) = &self.surrogate {
+            changed.push_str(&format!("\n    OR new.{surrogate} IS NOT old.{surrogate}"));
+        }
         let captured_insert = self.captured_insert(&new);
         let captured_delete = self.captured_delete(&old);
         let looking = format!("EXISTS (SELECT 1 FROM {})", self.look);
@@ -66,18 +65,17 @@ impl Layout {
     /// Whether the statement replaces is not known here, so nothing more is concluded. An
     /// automatic rowid is -1 here, which is at worst a row that lives on.
     fn victims(&self, unique: &[Unique], others: &[&String]) -> String {
-        let (target, look, key) = (&self.target, &self.look, &self.key);
-        let not: String =
-            others.iter().map(|other| format!(" AND u.{key} IS NOT {other}")).collect();
+        let (target, look, key) = (&self.target, &self.look, self.key.list("u"));
+        let not: String = others.iter().map(|other| format!(" AND {key} IS NOT {other}")).collect();
         let statements = unique.iter().map(|index| {
             let same = index.columns.iter().map(|(column, collation)| {
                 let column = crate::schema::quoted(column);
                 format!("u.{column} = new.{column} COLLATE {collation} AND ")
             });
             format!(
-                "  INSERT INTO {look} (key) SELECT u.{key} FROM {target} AS u\n  \
-                   WHERE {}typeof(u.{key}) = 'integer'{not}\n    \
-                   AND NOT EXISTS (SELECT 1 FROM {look} WHERE key = u.{key});\n",
+                "  INSERT INTO {look} (key) SELECT {key} FROM {target} AS u\n  \
+                   WHERE {}typeof({key}) = 'integer'{not}\n    \
+                   AND NOT EXISTS (SELECT 1 FROM {look} WHERE key = {key});\n",
                 same.collect::<String>(),
             )
         });
@@ -144,14 +142,14 @@ impl Layout {
 
     /// Delete of the old key and insert of the new one, as far as they are whole numbers.
     fn rekey(&self) -> String {
-        let (old, new) = (format!("old.{}", self.key), format!("new.{}", self.key));
+        let (old, new) = (self.key.list("old"), self.key.list("new"));
         format!("{}{}", self.captured_delete(&old), self.captured_insert(&new))
     }
 
     /// What has changed gets one stamp. A row without a sidecar row was there before the
     /// triggers: it is adopted as it is.
     fn update(&self) -> String {
-        let key = format!("new.{}", self.key);
+        let key = self.key.list("new");
         let replaced = self.each(",\n      ", |r| {
             format!(
                 "CASE WHEN {} THEN max(coalesce({}, stamp), coalesce({}, 0)) ELSE 0 END",

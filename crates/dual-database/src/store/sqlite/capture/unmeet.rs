@@ -37,8 +37,7 @@ impl Layout {
     /// Rows of which nothing is pending go, to be taken in anew.
     fn unmeet(&self) -> String {
         let adopted = Stamp::ADOPTED_SQLITE.raw();
-        let there =
-            format!(" FROM {} AS u WHERE u.{} = {}.key", self.target, self.key, self.sidecar);
+        let there = format!(" FROM {} AS u WHERE {}", self.target, self.is_of(&self.sidecar));
         let stamps = self.each(",\n  ", |r| {
             // A purge of theirs has lifted what an insert says nothing about.
             let unset = format!(

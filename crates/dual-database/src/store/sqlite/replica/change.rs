@@ -7,7 +7,7 @@ use super::super::failed;
 use super::watch::limited;
 use super::{Content, LocalRow, Taken};
 use crate::merge::{Bases, Change, Tracked};
-use crate::schema::RowId;
+use crate::schema::{Dialect, RowId};
 use crate::stamp::Stamp;
 use crate::value::Value;
 use crate::{Error, Kind, Result};
@@ -44,7 +44,7 @@ impl Content<'_> {
         let tracked = Tracked::changed(seen, change, stamp, unseen, &local.defaults);
         let surrogate = match before.as_ref().and_then(|row| row.surrogate) {
             Some(surrogate) => Some(surrogate),
-            None if tracked.version.live.value => Some(self.provisional(id.table)?),
+            None if tracked.version.live.value => self.provisional(id.table)?,
             None => None,
         };
         self.write_row(id, before.as_ref(), &tracked, surrogate)?;
@@ -76,7 +76,11 @@ impl Content<'_> {
         if gone == Taken::Refused {
             return Ok(gone);
         }
-        let sql = format!("DELETE FROM {} WHERE key = ?1", local.layout.sidecar);
+        let sql = format!(
+            "DELETE FROM {} WHERE {}",
+            local.layout.sidecar,
+            local.layout.own_key.is("", "=", Dialect::Sqlite, 1)
+        );
         self.execute(operation, &sql, &[&id.key])?;
         let sql = "DELETE FROM dual_quarantine WHERE name = ?1 AND key = ?2";
         self.execute(operation, sql, &[&local.table.name(), &id.key])?;
@@ -148,7 +152,11 @@ impl Content<'_> {
         {
             return Ok(());
         }
-        let mut values: Vec<&dyn ToSql> = vec![&surrogate, &id.key];
+        let mut values: Vec<&dyn ToSql> = Vec::new();
+        if local.statements.numbering.is_some() {
+            values.push(&surrogate);
+        }
+        values.push(&id.key);
         values.extend(self.values(id, after)?.into_iter().map(|value| value as &dyn ToSql));
         let inserted = self
             .connection()
@@ -170,8 +178,11 @@ impl Content<'_> {
     /// Whether the table has the row.
     fn is_there(&self, operation: &'static str, id: &RowId) -> Result<bool> {
         let layout = &self.local(id.table)?.layout;
-        let sql =
-            format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {} = ?1)", layout.target, layout.key);
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM {} WHERE {})",
+            layout.target,
+            layout.key.is("", "=", Dialect::Sqlite, 1)
+        );
         self.connection()
             .prepare_cached(&sql)
             .and_then(|mut look| look.query_row([&id.key], |row| row.get(0)))
@@ -194,8 +205,11 @@ impl Content<'_> {
             values.push(value);
             sets.push(format!("{column} = ?{}", values.len()));
         };
-        if surrogate.is_some() && surrogate != before.surrogate {
-            set(&layout.surrogate, &surrogate);
+        if let Some(column) = &layout.surrogate
+            && surrogate.is_some()
+            && surrogate != before.surrogate
+        {
+            set(column, &surrogate);
         }
         let pairs = layout.registers.iter().zip(&after.version.columns).enumerate();
         for (at, (register, new)) in pairs {
@@ -211,10 +225,10 @@ impl Content<'_> {
             return Ok(true);
         }
         let sql = format!(
-            "UPDATE OR ABORT {} SET {} WHERE {} = ?1",
+            "UPDATE OR ABORT {} SET {} WHERE {}",
             layout.target,
             sets.join(", "),
-            layout.key
+            layout.key.is("", "=", Dialect::Sqlite, 1)
         );
         let updated = self
             .connection()
@@ -255,33 +269,31 @@ impl Content<'_> {
         Ok(state(self.connection())?.seq)
     }
 
-    /// A surrogate that PostgreSQL has not issued.
-    pub(super) fn provisional(&self, table: usize) -> Result<i64> {
+    /// A surrogate that PostgreSQL has not issued, for a table that has one.
+    pub(super) fn provisional(&self, table: usize) -> Result<Option<i64>> {
+        let Some(numbering) = &self.local(table)?.statements.numbering else { return Ok(None) };
         self.connection()
-            .prepare_cached(&self.local(table)?.statements.provisional)
+            .prepare_cached(&numbering.provisional)
             .and_then(|mut look| look.query_row([], |row| row.get(0)))
+            .map(Some)
             .map_err(|cause| failed("number a row of the SQLite file", cause))
     }
 
     /// Whoever else has that surrogate gets a provisional one.
     fn vacate(&self, id: &RowId, number: i64) -> Result<()> {
         let local = self.local(id.table)?;
-        let layout = &local.layout;
-        let sql = format!(
-            "SELECT EXISTS (SELECT 1 FROM {} WHERE {} = ?1 AND {} IS NOT ?2)",
-            layout.target, layout.surrogate, layout.key
-        );
+        let Some(numbering) = &local.statements.numbering else { return Ok(()) };
         let taken: bool = self
             .connection()
-            .prepare_cached(&sql)
+            .prepare_cached(&numbering.taken)
             .and_then(|mut look| look.query_row((number, &id.key), |row| row.get(0)))
             .map_err(|cause| failed("number a row of the SQLite file", cause))?;
         if !taken {
             return Ok(());
         }
-        let other = self.provisional(id.table)?;
+        let Some(other) = self.provisional(id.table)? else { return Ok(()) };
         let operation = "number a row of the SQLite file";
-        match self.execute(operation, &local.statements.vacate, &[&number, &id.key, &other])? {
+        match self.execute(operation, &numbering.vacate, &[&number, &id.key, &other])? {
             0 => Err(left_out(operation)),
             _ => self.move_references(id.table, number, other),
         }

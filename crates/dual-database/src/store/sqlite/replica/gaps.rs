@@ -7,7 +7,7 @@ use super::open::{hinder_nobody, refuse_taken_away, track};
 use super::{Content, LocalRow};
 use crate::Result;
 use crate::protocol::reconcile::Loose;
-use crate::schema::{Key, RowId};
+use crate::schema::{Dialect, Key, KeyColumns, RowId};
 use crate::store::sqlite::key::least;
 
 const OPERATION: &str = "look for rows that came past the triggers";
@@ -51,13 +51,19 @@ impl Content<'_> {
         count: usize,
     ) -> Result<Option<Key>> {
         let local = self.local(table)?;
-        let (sidecar, target, key) =
-            (&local.layout.sidecar, &local.layout.target, &local.layout.key);
+        let (layout, sidecar, target) =
+            (&local.layout, &local.layout.sidecar, &local.layout.target);
+        let first = |key: &KeyColumns, from: &str, keyed: &str| {
+            let (list, above) = (key.list(""), key.above("", Dialect::Sqlite, 1));
+            format!(
+                "SELECT {list} FROM {from} WHERE {above}{keyed} ORDER BY {list} LIMIT 1 OFFSET ?2"
+            )
+        };
         let offset = i64::try_from(count).unwrap_or(i64::MAX).saturating_sub(1);
         let sql = format!(
-            "SELECT min(a) FROM (SELECT (SELECT key FROM {sidecar} WHERE key > ?1 ORDER BY key \
-             LIMIT 1 OFFSET ?2) AS a UNION ALL SELECT (SELECT {key} FROM {target} WHERE {key} > ?1 \
-             AND typeof({key}) = 'integer' ORDER BY {key} LIMIT 1 OFFSET ?2))"
+            "SELECT min(a) FROM (SELECT ({}) AS a UNION ALL SELECT ({}))",
+            first(&layout.own_key, sidecar, ""),
+            first(&layout.key, target, &format!(" AND {}", layout.is_keyed(""))),
         );
         self.connection()
             .prepare_cached(&sql)

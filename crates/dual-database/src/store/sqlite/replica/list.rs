@@ -8,7 +8,7 @@ use super::super::{failed, from_sqlite, to_sqlite};
 use super::Content;
 use crate::Result;
 use crate::protocol::{After, Filter};
-use crate::schema::{Column, Key, Role, Table, quoted};
+use crate::schema::{Column, Dialect, Key, KeyColumns, Role, Table, quoted};
 use crate::store::sqlite::{REGISTER_DATE, stored};
 use crate::value::Value;
 
@@ -85,11 +85,11 @@ fn rows(
     };
     let limit = statement.bind(Stored::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
     let sql = format!(
-        "SELECT {} FROM {} AS u{} ORDER BY {order}{} DESC LIMIT {limit}",
+        "SELECT {} FROM {} AS u{} ORDER BY {order}{} LIMIT {limit}",
         columns.join(", "),
         quoted(table.name()),
         statement.condition(),
-        statement.key,
+        statement.key.order("u", " DESC"),
     );
     let mut prepared = connection.prepare_cached(&sql)?;
     let mut found = prepared.query(params_from_iter(&statement.values))?;
@@ -122,7 +122,10 @@ fn unreadable_order(
         return Ok(None);
     };
     let table = quoted(statement.table.name());
-    let sql = format!("SELECT {order} FROM {table} AS u WHERE {} = ?1", statement.key);
+    let sql = format!(
+        "SELECT {order} FROM {table} AS u WHERE {}",
+        statement.key.is("u", "=", Dialect::Sqlite, 1)
+    );
     let mut prepared = connection.prepare_cached(&sql)?;
     let mut found = prepared.query([key])?;
     let Some(row) = found.next()? else { return Ok(None) };
@@ -139,7 +142,7 @@ fn unreadable_order(
 /// Conditions with their values; names come from the declaration only.
 struct Statement<'t> {
     table: &'t Table,
-    key: String,
+    key: KeyColumns,
     /// The expression by which rows are ordered before their keys.
     order: Option<String>,
     conditions: Vec<String>,
@@ -148,9 +151,9 @@ struct Statement<'t> {
 
 impl<'t> Statement<'t> {
     fn new(table: &'t Table) -> Statement<'t> {
-        let key = format!("u.{}", quoted(&table.key().name));
+        let key = KeyColumns::of(table);
         // A row whose key is none is not a row of the logical table.
-        let conditions = vec![format!("typeof({key}) = 'integer'")];
+        let conditions = vec![key.is_whole("u")];
         let order = table.column(REGISTER_DATE).map(|column| format!("u.{}", quoted(&column.name)));
         Statement { table, key, order, conditions, values: Vec::new() }
     }
@@ -188,16 +191,14 @@ impl<'t> Statement<'t> {
 
     /// Only what comes after the row of that key, which is ordered by `value`.
     fn go_on(&mut self, key: &Key, value: Option<Stored>) {
-        let key = self.bind(stored(key));
-        let own = self.key.clone();
+        self.values.push(stored(key));
+        let below = self.key.below("u", Dialect::Sqlite, self.values.len());
         let condition = match (self.order.clone(), value) {
-            (None, _) => format!("{own} < {key}"),
-            (Some(order), None) => format!("({order} IS NULL AND {own} < {key})"),
+            (None, _) => below,
+            (Some(order), None) => format!("({order} IS NULL AND {below})"),
             (Some(order), Some(value)) => {
                 let value = self.bind(value);
-                format!(
-                    "({order} IS NULL OR {order} < {value} OR ({order} = {value} AND {own} < {key}))"
-                )
+                format!("({order} IS NULL OR {order} < {value} OR ({order} = {value} AND {below}))")
             }
         };
         self.conditions.push(condition);

@@ -292,7 +292,8 @@ pub(crate) fn refuse_taken_away(
 /// A surrogate that was added later has no index; who has a number is asked for every new row.
 fn index_surrogate(connection: &Connection, local: &LocalTable) -> Result<()> {
     let wrap = |cause| failed(OPERATION, cause);
-    let (name, id) = (local.table.name(), &local.table.surrogate().name);
+    let Some(id) = local.table.surrogate().map(|column| &column.name) else { return Ok(()) };
+    let name = local.table.name();
     let is_primary: bool = connection
         .query_row(
             "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE pk = 1 \

@@ -6,7 +6,7 @@ use super::super::failed;
 use super::{Content, Side};
 use crate::Result;
 use crate::protocol::Quarantined;
-use crate::schema::{RowId, quoted};
+use crate::schema::RowId;
 
 const OPERATION: &str = "use the quarantine of the SQLite file";
 
@@ -118,14 +118,13 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub(crate) fn keyless(&self) -> Result<Vec<(usize, Option<i64>)>> {
+    pub fn keyless(&self) -> Result<Vec<(usize, Option<i64>)>> {
         let wrap = |cause| failed(OPERATION, cause);
         let mut found = Vec::new();
         for (at, local) in self.tables().iter().enumerate() {
-            let table = &local.table;
             let sql = format!(
                 "SELECT {} FROM {} WHERE {}",
-                quoted(&table.surrogate().name),
+                local.layout.surrogate.as_deref().unwrap_or("NULL"),
                 local.layout.target,
                 local.layout.keyless(),
             );

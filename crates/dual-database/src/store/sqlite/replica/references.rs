@@ -47,7 +47,8 @@ impl Content<'_> {
              WHERE m.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE \
                AND (f.\"to\" = ?2 COLLATE NOCASE OR f.\"to\" IS NULL AND ?2 COLLATE NOCASE IN \
                  (SELECT name FROM pragma_table_info(?1) WHERE pk = f.seq + 1))";
-        let names = (local.table.name(), &local.table.surrogate().name);
+        let Some(surrogate) = local.table.surrogate() else { return Ok(Vec::new()) };
+        let names = (local.table.name(), &surrogate.name);
         let mut look = self.connection().prepare(sql).map_err(wrap)?;
         let statements = look
             .query_map(names, |row| {

@@ -8,7 +8,7 @@ use super::super::{failed, from_sqlite};
 use super::{Content, LocalRow, LocalTable, Pending};
 use crate::Result;
 use crate::merge::{Bases, Register, Tracked, Version};
-use crate::schema::{Key, RowId};
+use crate::schema::{Dialect, Key, RowId};
 use crate::stamp::{Stamp, Writer};
 use crate::store::sqlite::stored;
 use crate::value::{PORTION, Value};
@@ -48,17 +48,20 @@ impl Content<'_> {
     ) -> Result<(Rows, Option<Key>)> {
         let mut which = Vec::new();
         let mut values = vec![Stored::Integer(i64::try_from(limit).unwrap_or(i64::MAX))];
-        for (bound, comparison) in [(after, ">"), (upto, "<=")] {
-            if let Some(bound) = bound {
-                values.push(stored(bound));
-                which.push(format!("s.key {comparison} ?{}", values.len()));
-            }
+        let key = &self.local(table)?.layout.own_key;
+        if let Some(after) = after {
+            values.push(stored(after));
+            which.push(key.above("s", Dialect::Sqlite, values.len()));
+        }
+        if let Some(upto) = upto {
+            values.push(stored(upto));
+            which.push(key.upto("s", Dialect::Sqlite, values.len()));
         }
         let which = match which.is_empty() {
             true => String::new(),
             false => format!("WHERE {}", which.join(" AND ")),
         };
-        let which = format!("{which} ORDER BY s.key LIMIT ?1");
+        let which = format!("{which} ORDER BY {} LIMIT ?1", key.list("s"));
         let rows = self.select_some(table, &which, &values, PORTION)?;
         let is_full = rows.len() >= limit || bytes(&rows) >= PORTION;
         let end = rows.last().map(|(id, _)| id.key.clone()).filter(|_| is_full);
@@ -100,8 +103,10 @@ impl Content<'_> {
             let (layout, rest) = (&local.layout, waiting(local));
             let sql = format!(
                 "SELECT count(*) > {most} OR coalesce(sum(bytes), 0) > {PORTION} FROM (SELECT \
-                 (SELECT {} FROM {} AS u WHERE u.{} = s.key) AS bytes {rest} LIMIT {most} + 1)",
-                local.statements.bytes, layout.target, layout.key
+                 (SELECT {} FROM {} AS u WHERE {}) AS bytes {rest} LIMIT {most} + 1)",
+                local.statements.bytes,
+                layout.target,
+                layout.is_of("s")
             );
             if self.how_many(&sql, local)? > 0 {
                 return Ok(true);

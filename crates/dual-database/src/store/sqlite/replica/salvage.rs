@@ -8,7 +8,7 @@ use super::super::failed;
 use super::place::SharedFile;
 use super::{Content, LocalRow, Taken};
 use crate::merge::{Absorbed, Bases, Conflict, Defaults, RegisterId, Tracked, merge as merged};
-use crate::schema::{Key, RowId};
+use crate::schema::{Dialect, Key, RowId};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "merge a salvaged SQLite file";
@@ -125,7 +125,11 @@ fn forget(theirs: &Content<'_>, settled: &[RowId]) -> rusqlite::Result<()> {
     let transaction = theirs.connection().unchecked_transaction()?;
     for id in settled {
         if let Some(local) = theirs.tables().get(id.table) {
-            let sql = format!("DELETE FROM {} WHERE key = ?1", local.layout.sidecar);
+            let sql = format!(
+                "DELETE FROM {} WHERE {}",
+                local.layout.sidecar,
+                local.layout.own_key.is("", "=", Dialect::Sqlite, 1)
+            );
             transaction.prepare_cached(&sql)?.execute([&id.key])?;
         }
     }

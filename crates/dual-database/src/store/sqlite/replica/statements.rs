@@ -2,7 +2,7 @@
 
 use super::super::capture::Layout;
 use super::super::codec::{bytes, carried};
-use crate::schema::{Table, quoted};
+use crate::schema::{Dialect, Table, quoted};
 use crate::stamp::Stamp;
 
 #[derive(Debug)]
@@ -19,16 +19,43 @@ pub(super) struct Statements {
     pub insert: String,
     /// By the key.
     pub delete: String,
+    /// For a table with a surrogate.
+    pub numbering: Option<Numbering>,
+}
+
+/// What numbers rows.
+#[derive(Debug)]
+pub(super) struct Numbering {
     /// A surrogate below all that are there.
     pub provisional: String,
+    /// Whether anybody has the surrogate `?1` and not the key `?2`.
+    pub taken: String,
     /// Gives whoever has the surrogate `?1` and not the key `?2` that other one, `?3`.
     pub vacate: String,
+}
+
+impl Numbering {
+    fn new(layout: &Layout, id: &str) -> Numbering {
+        let target = &layout.target;
+        let another =
+            format!("{id} = ?1 AND NOT ({})", layout.key.is("", "IS", Dialect::Sqlite, 2));
+        Numbering {
+            provisional: format!("SELECT min(0, coalesce(min({id}), 0)) - 1 FROM {target}"),
+            taken: format!("SELECT EXISTS (SELECT 1 FROM {target} WHERE {another})"),
+            vacate: format!("UPDATE OR ABORT {target} SET {id} = ?3 WHERE {another}"),
+        }
+    }
 }
 
 impl Statements {
     pub(super) fn new(table: &Table, layout: &Layout) -> Statements {
         let (target, sidecar) = (&layout.target, &layout.sidecar);
-        let (key, id) = (&layout.key, &layout.surrogate);
+        let key = layout.key.list("");
+        let number = match &layout.surrogate {
+            Some(id) => format!("u.{id}"),
+            None => "NULL".to_owned(),
+        };
+        let there = layout.key.list("u");
         let stamps =
             layout.each(", ", |r| format!("coalesce(s.{0}, s.stamp), s.{1}", r.stamp, r.base));
         let columns = layout.each(", ", |r| carried(&format!("u.{}", r.column), r.kind));
@@ -40,18 +67,24 @@ impl Statements {
                 r.stamp, r.base,
             )
         });
-        let names: Vec<String> = table.data_columns().map(|(_, c)| quoted(&c.name)).collect();
+        let names = table.data_columns().map(|(_, c)| quoted(&c.name));
+        let written: Vec<String> =
+            layout.surrogate.iter().cloned().chain([key]).chain(names).collect();
         Statements {
             select: format!(
-                "SELECT s.key, s.live, s.stamp, s.seq, s.live_base, {stamps}, u.{key}, u.{id}, {columns} \
-                 FROM {sidecar} AS s LEFT JOIN {target} AS u ON u.{key} = s.key"
+                "SELECT s.key, s.live, s.stamp, s.seq, s.live_base, {stamps}, {there}, {number}, {columns} \
+                 FROM {sidecar} AS s LEFT JOIN {target} AS u ON {}",
+                layout.is_of("s"),
             ),
             row: format!(
                 "SELECT k.key, coalesce(s.live, 1), coalesce(s.stamp, {adopted}), coalesce(s.seq, -1), \
-                 CASE WHEN s.key IS NULL THEN 0 ELSE s.live_base END, {unknown}, u.{key}, u.{id}, \
-                 {columns} FROM (SELECT ?1 AS key) AS k LEFT JOIN {sidecar} AS s ON s.key = k.key \
-                 LEFT JOIN {target} AS u ON u.{key} = k.key AND typeof(u.{key}) = 'integer' \
-                 WHERE s.key IS NOT NULL OR u.{key} IS NOT NULL"
+                 CASE WHEN s.key IS NULL THEN 0 ELSE s.live_base END, {unknown}, {there}, {number}, \
+                 {columns} FROM (SELECT ?1 AS key) AS k LEFT JOIN {sidecar} AS s ON {} \
+                 LEFT JOIN {target} AS u ON {} AND {} \
+                 WHERE s.key IS NOT NULL OR {there} IS NOT NULL",
+                layout.own_key.same("s", "=", &layout.own_key, "k"),
+                layout.is_of("k"),
+                layout.is_keyed("u"),
             ),
             bytes: format!(
                 "(0 + {})",
@@ -59,15 +92,15 @@ impl Statements {
             ),
             // The conflict clauses that the table declares for itself do not count here.
             insert: format!(
-                "INSERT OR ABORT INTO {target} ({id}, {key}, {}) VALUES ({})",
-                names.join(", "),
-                vec!["?"; names.len() + 2].join(", "),
+                "INSERT OR ABORT INTO {target} ({}) VALUES ({})",
+                written.join(", "),
+                vec!["?"; written.len()].join(", "),
             ),
-            delete: format!("DELETE FROM {target} WHERE {key} = ?1"),
-            provisional: format!("SELECT min(0, coalesce(min({id}), 0)) - 1 FROM {target}"),
-            vacate: format!(
-                "UPDATE OR ABORT {target} SET {id} = ?3 WHERE {id} = ?1 AND {key} IS NOT ?2"
+            delete: format!(
+                "DELETE FROM {target} WHERE {}",
+                layout.key.is("", "=", Dialect::Sqlite, 1)
             ),
+            numbering: layout.surrogate.as_ref().map(|id| Numbering::new(layout, id)),
         }
     }
 }

@@ -59,7 +59,7 @@ impl Content<'_> {
             seq = self.next_seq()?;
         }
         let surrogate = match surrogate {
-            None if absorbed.row.version.live.value => Some(self.provisional(id.table)?),
+            None if absorbed.row.version.live.value => self.provisional(id.table)?,
             other => other,
         };
         let taken = self.attempt(id, || {

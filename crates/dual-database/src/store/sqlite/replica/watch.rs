@@ -76,7 +76,7 @@ impl Endless {
         let refuses = {
             let mut rows = self.rows();
             rows.retain(|_, since| since.elapsed() < PAUSE);
-            rows.len() >= ROWS || rows.contains_key(&key)
+            rows.len() >= ROWS || rows.contains_key(key)
         };
         if refuses {
             return Err(endless(operation));

@@ -116,7 +116,9 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                  FROM (SELECT pg_get_serial_sequence($1, $2) AS name) AS s \
                  WHERE has_sequence_privilege(s.name, 'UPDATE')";
             let target = table.layout.target.as_str();
-            let surrogate: &str = &table.table.surrogate().name;
+            let Some(surrogate) = table.table.surrogate().map(|column| &*column.name) else {
+                continue;
+            };
             let parameters: [Parameter<'_>; 3] =
                 [(&target, Type::TEXT), (&surrogate, Type::TEXT), (&highest, Type::INT8)];
             if self.primary.session.query(OPERATION, sql, &parameters).await?.is_empty() {

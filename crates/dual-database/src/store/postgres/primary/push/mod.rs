@@ -77,7 +77,7 @@ impl Job<'_> {
 
     /// Whether the table has the row.
     fn is_there(&self) -> bool {
-        self.existing.as_ref().is_some_and(|row| row.surrogate.is_some())
+        self.existing.as_ref().is_some_and(|row| row.version.lives())
     }
 
     fn lives(&self) -> bool {
@@ -318,10 +318,12 @@ impl Primary<'_> {
                 continue;
             };
             let sql = format!(
-                "UPDATE {sidecar} SET txid = txid_current() WHERE key IN (SELECT key \
-                 FROM {sidecar} WHERE key = ANY ($1) ORDER BY key FOR UPDATE SKIP LOCKED) \
-                 RETURNING key",
-                sidecar = table.layout.sidecar
+                "UPDATE {sidecar} SET txid = txid_current() WHERE ({key}) IN (SELECT {key} \
+                 FROM {sidecar} WHERE {among} ORDER BY {key} FOR UPDATE SKIP LOCKED) \
+                 RETURNING {key}",
+                sidecar = table.layout.sidecar,
+                key = table.layout.own_key.list(""),
+                among = table.layout.own_key.among("", "=", 1),
             );
             for chunk in part.chunks(CHUNK) {
                 let keys: Vec<Key> = chunk.iter().map(|id| id.key.clone()).collect();
@@ -348,13 +350,16 @@ impl Primary<'_> {
     ) -> Result<(Vec<RemoteRow>, BTreeSet<RowId>)> {
         let Some(table) = self.tables.get(at) else { return Ok(Default::default()) };
         let lock = format!(
-            "SELECT u.{key}::bigint FROM {target} AS u WHERE u.{key} = ANY ($1) \
-             ORDER BY u.{key} FOR UPDATE{skip}",
+            "SELECT {given} FROM {target} AS u WHERE {among} ORDER BY {key} FOR UPDATE{skip}",
             target = table.layout.target,
-            key = table.layout.key,
+            given = table.layout.key.given("u"),
+            among = table.layout.key.among("u", "=", 1),
+            key = table.layout.key.list("u"),
             skip = if leaves_locked { " SKIP LOCKED" } else { "" },
         );
-        let read = format!("{} WHERE s.key = ANY ($1) ORDER BY s.key", table.select());
+        let own = &table.layout.own_key;
+        let (among, order) = (own.among("s", "=", 1), own.list("s"));
+        let read = format!("{} WHERE {among} ORDER BY {order}", table.select());
         let keys = keys.to_vec();
         let parameters = [(&keys as &(dyn tokio_postgres::types::ToSql + Sync), Type::INT8_ARRAY)];
         let (ours, mut rows) = both(
@@ -372,7 +377,7 @@ impl Primary<'_> {
             rows = self.rows(at, table, &read, &parameters, OPERATION).await?;
         }
         // A row that has come between the two statements is looked at the next time, too.
-        let held = |row: &&RemoteRow| row.surrogate.is_some() && !ours.contains(&row.id.key);
+        let held = |row: &&RemoteRow| row.version.lives() && !ours.contains(&row.id.key);
         let held = rows.iter().filter(|row| leaves_locked && held(row)).map(|row| row.id.clone());
         let held = held.collect();
         Ok((rows, held))

@@ -56,7 +56,7 @@ pub(super) fn statements(
     let deleted: Vec<Key> =
         jobs.iter().filter(|job| job.dies()).map(|job| job.id.key.clone()).collect();
     for keys in deleted.chunks(CHUNK) {
-        let sql = format!("DELETE FROM {target} WHERE {key} {EQUALS} ANY ($1)");
+        let sql = format!("DELETE FROM {target} WHERE {}", key.among("", EQUALS, 1));
         statements.push(Statement::new(sql).with(keys.to_vec(), Type::INT8_ARRAY));
     }
     for moved_aside in moved_aside {
@@ -99,34 +99,42 @@ enum Number {
 
 fn insert(table: &RemoteTable, jobs: &[&Job<'_>], number: Number) -> Statement {
     let layout = &table.layout;
-    let (target, key, surrogate) = (&layout.target, &layout.key, &layout.surrogate);
+    let (target, key, surrogate) = (&layout.target, &layout.key, layout.number(""));
     let all: Vec<usize> = (0..layout.registers.len()).collect();
     let (names, values) = (assigned(table, &all, |name, _| name), assigned(table, &all, |_, v| v));
-    let mut rows = arrays(all.len());
+    let k = key.renamed(["k"]);
+    let mut rows = arrays(table, all.len());
     let (mut into, mut from, mut only) = (String::new(), String::new(), String::new());
     match number {
         Number::New => {}
         Number::Own => {
             into = format!("{surrogate}, ");
             from = "n.number, ".to_owned();
-            let numbers =
-                together(["$1::bigint[]".to_owned(), format!("${}::bigint[]", all.len() + 2)]);
-            rows = format!("{rows} JOIN {numbers} AS n (k, number) ON n.k {EQUALS} v.k");
+            let numbers = together(key.arrays(1).chain([format!("${}::bigint[]", all.len() + 2)]));
+            rows = format!(
+                "{rows} JOIN {numbers} AS n (k, number) ON {}",
+                k.same("n", EQUALS, &k, "v")
+            );
             only = format!(
                 " WHERE NOT EXISTS (SELECT FROM {target} AS u \
                  WHERE u.{surrogate} {EQUALS} n.number)"
             );
         }
         Number::Rest => {
-            only =
-                format!(" WHERE NOT EXISTS (SELECT FROM {target} AS u WHERE u.{key} {EQUALS} v.k)");
+            only = format!(
+                " WHERE NOT EXISTS (SELECT FROM {target} AS u WHERE {})",
+                key.same("u", EQUALS, &k, "v")
+            );
         }
     }
     let overriding = if number == Number::Own { " OVERRIDING SYSTEM VALUE" } else { "" };
     let sql = format!(
-        "INSERT INTO {target} ({into}{key}, {names}){overriding} SELECT {from}v.k, {values} \
-         FROM {rows}{only} \
-         ON CONFLICT ({key}) DO NOTHING RETURNING {key}::bigint, {surrogate}::bigint",
+        "INSERT INTO {target} ({into}{names}){overriding} SELECT {from}{values} FROM {rows}{only} \
+         ON CONFLICT ({key}) DO NOTHING RETURNING {given}, {surrogate}::bigint",
+        names = [key.list(""), names].join(", "),
+        values = [k.list("v"), values].join(", "),
+        key = key.list(""),
+        given = key.given(""),
     );
     let statement = filled(Statement::new(sql), &all, jobs);
     if number != Number::Own {
@@ -137,14 +145,16 @@ fn insert(table: &RemoteTable, jobs: &[&Job<'_>], number: Number) -> Statement {
 }
 
 fn update(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statement {
+    let key = &table.layout.key;
     let sql = format!(
-        "UPDATE {target} AS u SET {set} FROM {rows} WHERE u.{key} {EQUALS} v.k \
-         RETURNING u.{key}::bigint, u.{surrogate}::bigint",
+        "UPDATE {target} AS u SET {set} FROM {rows} WHERE {same} \
+         RETURNING {given}, {surrogate}::bigint",
         target = table.layout.target,
         set = assigned(table, columns, |name, value| format!("{name} = {value}")),
-        key = table.layout.key,
-        surrogate = table.layout.surrogate,
-        rows = arrays(columns.len()),
+        same = key.same("u", EQUALS, &key.renamed(["k"]), "v"),
+        given = key.given("u"),
+        surrogate = table.layout.number("u"),
+        rows = arrays(table, columns.len()),
     );
     filled(Statement::new(sql), columns, jobs)
 }
@@ -169,7 +179,7 @@ fn move_aside(
     let register = table.layout.registers.get(moved_aside.column)?;
     let (target, key, name) = (&table.layout.target, &table.layout.key, &register.column);
     let plus = "OPERATOR(pg_catalog.+)";
-    let number = format!("(pg_catalog.array_position($1, {key}::bigint) {plus} {first})");
+    let number = format!("(pg_catalog.array_position($1, {}) {plus} {first})", key.given(""));
     // From the far end of the type.
     let value = match (moved_aside.nullable, register.kind) {
         (true, _) => "NULL".to_owned(),
@@ -184,7 +194,7 @@ fn move_aside(
         }
         (false, LogicalType::Bool) => return None,
     };
-    let sql = format!("UPDATE {target} SET {name} = {value} WHERE {key} {EQUALS} ANY ($1)");
+    let sql = format!("UPDATE {target} SET {name} = {value} WHERE {}", key.among("", EQUALS, 1));
     Some(Statement::new(sql).with(keys.to_vec(), Type::INT8_ARRAY))
 }
 
@@ -197,19 +207,14 @@ fn assigned(
 ) -> String {
     let pieces = columns.iter().enumerate().filter_map(|(place, column)| {
         let register = table.layout.registers.get(*column)?;
-        // The server may keep in 64 bits what is declared in 32.
-        let kind = match register.kind {
-            LogicalType::Int => LogicalType::BigInt,
-            kind => kind,
-        };
-        let value = format!("v.c{place}::{}", kind.sql(Dialect::Postgres));
+        let value = format!("v.c{place}::{}", register.kind.carried().sql(Dialect::Postgres));
         Some(piece(register.column.clone(), value))
     });
     pieces.collect::<Vec<_>>().join(", ")
 }
 
-fn arrays(columns: usize) -> String {
-    let keys = std::iter::once("$1::bigint[]".to_owned());
+fn arrays(table: &RemoteTable, columns: usize) -> String {
+    let keys = table.layout.key.arrays(1);
     let arrays =
         together(keys.chain((0..columns).map(|at| format!("${}::pg_catalog.text[]", at + 2))));
     let names: Vec<String> = (0..columns).map(|at| format!(", c{at}")).collect();
