@@ -1,7 +1,7 @@
 //! Values to SQLite's storage classes and back.
 
-use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
+use rusqlite::{Row, ToSql};
 
 use crate::schema::LogicalType;
 use crate::value::{LONGEST, Value, parse_timestamp_text, timestamp_text};
@@ -10,6 +10,12 @@ use crate::value::{LONGEST, Value, parse_timestamp_text, timestamp_text};
 /// bytes, broken UTF-8, a date that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undecodable;
+
+/// A text of a catalog, or of ours, as far as it can be read. In a damaged file it may be no UTF-8: then
+/// it is another text than it was, and no failure after half of the work.
+pub(crate) fn readable(row: &Row<'_>, at: usize) -> rusqlite::Result<String> {
+    Ok(String::from_utf8_lossy(row.get_ref(at)?.as_bytes()?).into_owned())
+}
 
 /// The value as SQLite stores it.
 #[must_use]

@@ -10,8 +10,8 @@ use crate::protocol::Drift;
 use crate::protocol::reconcile::Loose;
 use crate::schema::{Column, Key, Role, Table};
 use crate::stamp::Writer;
-use crate::store::sqlite::failed;
 use crate::store::sqlite::key::{least, most};
+use crate::store::sqlite::{failed, readable};
 use crate::{Error, Kind, Result, Store};
 
 /// Puts capture beside the table, or brings it up to date, and notes what came past triggers that
@@ -110,7 +110,7 @@ pub fn drift(connection: &Connection, layout: &Layout) -> Result<Drift> {
         .query_row(
             "SELECT triggers, columns FROM dual_tracked WHERE name = ?1",
             [&layout.name],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((readable(row, 0)?, readable(row, 1)?)),
         )
         .optional()
         .map_err(|cause| failed(operation, cause))?;
@@ -182,7 +182,7 @@ pub fn uninstall(connection: &Connection, layouts: &[Layout]) -> Result<()> {
 fn called(connection: &Connection, name: &str) -> rusqlite::Result<Vec<(String, String)>> {
     connection
         .prepare_cached("SELECT type, name FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE")?
-        .query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([name], |row| Ok((readable(row, 0)?, readable(row, 1)?)))?
         .collect()
 }
 
@@ -227,7 +227,7 @@ fn check_format(connection: &Connection, operation: &'static str) -> Result<bool
 
 fn columns(connection: &Connection, quoted: &str) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare(&format!("PRAGMA table_info({quoted})"))?;
-    statement.query_map([], |row| row.get(1))?.collect()
+    statement.query_map([], |row| readable(row, 1))?.collect()
 }
 
 /// The unique indexes besides the key's, an integer primary key among them. One that contains
@@ -239,7 +239,8 @@ fn unique_indexes(connection: &Connection, layout: &Layout) -> Result<Vec<Unique
     let primary: Vec<(String, String)> = connection
         .prepare("SELECT name, type FROM pragma_table_info(?1) WHERE pk > 0")
         .and_then(|mut look| {
-            look.query_map([&layout.name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            look.query_map([&layout.name], |row| Ok((readable(row, 0)?, readable(row, 1)?)))?
+                .collect()
         })
         .map_err(wrap)?;
     if let [(name, kind)] = &primary[..]
@@ -249,7 +250,7 @@ fn unique_indexes(connection: &Connection, layout: &Layout) -> Result<Vec<Unique
     }
     let names: Vec<String> = connection
         .prepare("SELECT name FROM pragma_index_list(?1) WHERE \"unique\" ORDER BY name")
-        .and_then(|mut look| look.query_map([&layout.name], |row| row.get(0))?.collect())
+        .and_then(|mut look| look.query_map([&layout.name], |row| readable(row, 0))?.collect())
         .map_err(wrap)?;
     for name in names {
         let columns: Vec<(Option<String>, String)> = connection
@@ -286,8 +287,7 @@ fn fingerprint(connection: &Connection, layout: &Layout) -> Result<(String, Stri
                 "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?1 \
                  AND tbl_name = ?2 COLLATE NOCASE",
                 [name.as_str(), &layout.name],
-                // Damaged text is no text of ours.
-                |row| Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned()),
+                |row| readable(row, 0),
             )
             .optional()
             .map_err(wrap)?;
@@ -305,7 +305,7 @@ fn fingerprint(connection: &Connection, layout: &Layout) -> Result<(String, Stri
         let mut rows = look.query([]).map_err(wrap)?;
         while let Some(row) = rows.next().map_err(wrap)? {
             let (name, kind): (String, String) =
-                (row.get(1).map_err(wrap)?, row.get(2).map_err(wrap)?);
+                (readable(row, 1).map_err(wrap)?, readable(row, 2).map_err(wrap)?);
             text.push_str(&format!("{name} {kind}\n"));
         }
     }
