@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dual_database::DualDatabase;
-use dual_database::database::{Prefer, UserPatch, WriteMode};
+use dual_database::database::{Prefer, WriteMode};
 use dual_database::schema::{Dialect, users};
+use dual_database::users::UserPatch;
 use rusqlite::params;
 use throwaway_postgres::Server;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

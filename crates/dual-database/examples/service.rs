@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use dual_database::database::{UserPatch, Written};
+use dual_database::database::Written;
+use dual_database::users::UserPatch;
 use dual_database::{DualDatabase, Error};
 
 #[tokio::main]

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use dual_database::DualDatabase;
-use dual_database::database::UserPatch;
+use dual_database::users::UserPatch;
 
 #[tokio::main]
 async fn main() -> dual_database::Result<()> {

@@ -3,7 +3,8 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use dual_database::database::{UserFilter, UserPatch, Written};
+//! use dual_database::database::Written;
+//! use dual_database::users::{UserFilter, UserPatch};
 //! use dual_database::{DualDatabase, Store};
 //! use futures_util::StreamExt;
 //!
@@ -58,7 +59,8 @@
 //! The rooms, in the order in which data passes; a lower room never imports an upper one (a test reads
 //! all imports):
 //!
-//! - [`database`]: [`DualDatabase`], the calls;
+//! - [`users`]: the calls on the users of the documented system, as types;
+//! - [`database`]: [`DualDatabase`], the calls on any table;
 //! - [`init`]: making one database of what is there;
 //! - [`sync`]: the synchroniser;
 //! - `adoption`: what there is on both sides, and what would make one database of it;
@@ -99,6 +101,8 @@ pub mod store;
 pub mod sync;
 #[forbid(unsafe_code)]
 pub mod uninstall;
+#[forbid(unsafe_code)]
+pub mod users;
 #[forbid(unsafe_code)]
 pub mod value;
 #[forbid(unsafe_code)]

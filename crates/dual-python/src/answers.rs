@@ -2,10 +2,11 @@
 //! them.
 
 use dual_database::database::{
-    Conflict, Damage, Found, QuarantinedRow, SideStatus, Status, User, Verification, Written,
+    Conflict, Damage, Found, QuarantinedRow, SideStatus, Status, Verification, Written,
 };
 use dual_database::health::StoreState;
 use dual_database::sync::Exchange;
+use dual_database::users::User;
 use dual_database::{Result, Store};
 use pyo3::prelude::*;
 use pyo3::types::PyList;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dual_database::database::{Builder, Prefer, RepairPreference, User, WriteMode};
+use dual_database::database::{Builder, Prefer, RepairPreference, WriteMode};
 use dual_database::store::postgres::Environment;
+use dual_database::users::User;
 use dual_database::{DualDatabase, Result};
 use futures_util::stream::{Stream, StreamExt as _};
 use pyo3::prelude::*;

@@ -8,7 +8,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dual_database::database::{User, UserPatch, Written};
+use dual_database::database::Written;
+use dual_database::users::{User, UserPatch};
 use dual_database::{DualDatabase, Error, Kind, Result, database};
 use pyo3::prelude::*;
 use tokio::sync::{mpsc, oneshot};

@@ -5,8 +5,8 @@
 
 use std::sync::LazyLock;
 
-use dual_database::database::{User, UserFilter, UserPatch};
 use dual_database::schema::{LogicalType, Table, users};
+use dual_database::users::{User, UserFilter, UserPatch};
 use dual_database::value::Value;
 use dual_database::{Error, Result};
 use jiff::civil::Date;

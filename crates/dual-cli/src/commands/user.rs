@@ -2,7 +2,8 @@
 
 use std::io::Read as _;
 
-use dual_database::database::{UserFilter, UserPatch, Written};
+use dual_database::database::Written;
+use dual_database::users::{UserFilter, UserPatch};
 use dual_database::{Error, Kind, Result, Store};
 use futures_util::StreamExt as _;
 

@@ -1,4 +1,5 @@
-use dual_database::database::{Found, User};
+use dual_database::database::Found;
+use dual_database::users::User;
 use dual_database::{Error, Result};
 
 use super::data;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use dual_database::database::{Found, QuarantinedRow, User, Written};
+use dual_database::database::{Found, QuarantinedRow, Written};
 use dual_database::schema::{self, Column};
+use dual_database::users::User;
 use dual_database::{DualDatabase, Store};
 use serde::{Serialize, Serializer};
 use serde_json::Value;

@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! use dual_database::blocking::DualDatabase;
-//! use dual_database::database::UserPatch;
+//! use dual_database::users::UserPatch;
 //!
 //! # fn main() -> dual_database::Result<()> {
 //! let db = DualDatabase::open(
@@ -18,17 +18,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::StreamExt;
 use tokio::runtime::{Handle, Runtime};
 
-use super::{
-    Builder, Conflict, Found, QuarantinedRow, RepairPreference, Status, User, UserFilter,
-    UserPatch, Verification, Written,
-};
+use super::{Builder, Conflict, QuarantinedRow, RepairPreference, Status, Verification, Written};
 use crate::sync::Exchange;
 use crate::{Error, Kind, Result};
 
-/// PostgreSQL and a SQLite file as one database of users, with a small runtime of its own on
+/// PostgreSQL and a SQLite file as one database, with a small runtime of its own on
 /// which everything goes on between the calls. Cheap to clone.
 ///
 /// Every call fails with an error about the configuration inside an async runtime, whose thread
@@ -36,12 +32,12 @@ use crate::{Error, Kind, Result};
 #[derive(Clone, Debug)]
 pub struct DualDatabase {
     // Before the runtime, so that what it runs ends first.
-    inner: super::DualDatabase,
-    runtime: Arc<Runtime>,
+    pub(crate) inner: super::DualDatabase,
+    pub(crate) runtime: Arc<Runtime>,
 }
 
 /// One blocking call for each async one.
-macro_rules! calls {
+macro_rules! calls_that_wait {
     ($($(#[$about:meta])* $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
         $(
             $(#[$about])*
@@ -49,11 +45,13 @@ macro_rules! calls {
             /// # Errors
             #[doc = concat!("As for [`crate::DualDatabase::", stringify!($name), "`].")]
             pub fn $name(&self, $($argument: $kind),*) -> Result<$answer> {
-                wait(&self.runtime, self.inner.$name($($argument),*))?
+                $crate::database::blocking::wait(&self.runtime, self.inner.$name($($argument),*))?
             }
         )*
     };
 }
+
+pub(crate) use calls_that_wait;
 
 impl DualDatabase {
     /// Opens it.
@@ -74,23 +72,7 @@ impl DualDatabase {
         Ok(DualDatabase { inner, runtime: Arc::new(runtime) })
     }
 
-    calls! {
-        /// Adds a user.
-        add_user(user: &UserPatch) -> Written<User>;
-        /// Adds a user, or sets these columns of the one that is there.
-        upsert_user(user: &UserPatch) -> Written<User>;
-        /// The user with that `user_id`.
-        get_user(user_id: i64) -> Found<Option<User>>;
-        /// Sets these columns.
-        update_user(user_id: i64, changes: &UserPatch) -> Written<User>;
-        /// Deletes a user.
-        delete_user(user_id: i64) -> Written<()>;
-        /// The newest users first.
-        get_all_users(limit: Option<u64>) -> Found<Vec<User>>;
-        /// Those that fit the filter, the newest first.
-        find_users(filter: &UserFilter, limit: Option<u64>) -> Found<Vec<User>>;
-        /// How many there are.
-        count_users(filter: &UserFilter) -> Found<u64>;
+    calls_that_wait! {
         /// How both stores stand.
         status() -> Status;
         /// Compares both stores, row by row.
@@ -129,16 +111,6 @@ impl DualDatabase {
         )?
     }
 
-    /// Those that fit the filter, the newest first, in constant memory.
-    pub fn users(&self, filter: &UserFilter) -> impl Iterator<Item = Result<User>> + use<> {
-        let mut stream = Box::pin(self.inner.users(filter));
-        let runtime = Arc::clone(&self.runtime);
-        std::iter::from_fn(move || match wait(&runtime, stream.next()) {
-            Ok(next) => next,
-            Err(error) => Some(Err(error)),
-        })
-    }
-
     /// Ends it: pushes what is pending, at most for `within`.
     ///
     /// # Errors
@@ -151,51 +123,17 @@ impl DualDatabase {
 /// A [`super::Transaction`] whose steps wait.
 #[derive(Debug)]
 pub struct Transaction<'t> {
-    inner: super::Transaction,
-    handle: &'t Handle,
-}
-
-impl Transaction<'_> {
-    /// The user as this transaction sees it.
-    ///
-    /// # Errors
-    /// As for [`super::Transaction::get_user`].
-    pub fn get_user(&self, user_id: i64) -> Result<Option<User>> {
-        step(self.handle, self.inner.get_user(user_id))
-    }
-
-    /// Adds a user.
-    ///
-    /// # Errors
-    /// As for [`super::Transaction::add_user`].
-    pub fn add_user(&self, user: &UserPatch) -> Result<()> {
-        self.inner.add_user(user)
-    }
-
-    /// Sets these columns; gives the user as it is then.
-    ///
-    /// # Errors
-    /// As for [`super::Transaction::update_user`].
-    pub fn update_user(&self, user_id: i64, changes: &UserPatch) -> Result<User> {
-        step(self.handle, self.inner.update_user(user_id, changes))
-    }
-
-    /// Deletes a user.
-    ///
-    /// # Errors
-    /// As for [`super::Transaction::delete_user`].
-    pub fn delete_user(&self, user_id: i64) -> Result<()> {
-        step(self.handle, self.inner.delete_user(user_id))
-    }
+    pub(crate) inner: super::Transaction,
+    pub(crate) handle: &'t Handle,
 }
 
 /// Waits for a step on the thread that waits for the whole; another one does the work.
-fn step<T>(handle: &Handle, work: impl Future<Output = T>) -> T {
+pub(crate) fn step<T>(handle: &Handle, work: impl Future<Output = T>) -> T {
     tokio::task::block_in_place(|| handle.block_on(work))
 }
 
 /// Waits for it, unless that would block a runtime.
-fn wait<T>(runtime: &Runtime, work: impl Future<Output = T>) -> Result<T> {
+pub(crate) fn wait<T>(runtime: &Runtime, work: impl Future<Output = T>) -> Result<T> {
     if Handle::try_current().is_ok() {
         let message = "a blocking call inside an async runtime";
         return Err(Error::new(Kind::Configuration, "wait for a call", message)

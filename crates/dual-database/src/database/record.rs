@@ -92,13 +92,13 @@ impl Patch {
     /// PostgreSQL numbers, a key that is null, a value of another type, text with NUL or that is
     /// none of the column's [words](Table::words), a number or a date out of range.
     pub fn set(&mut self, table: &Table, column: &str, value: Value) -> Result<()> {
-        let position = position(table, column)?;
+        let position = column_of(table, column)?;
         self.columns.insert(position, checked(table, position, value)?);
         Ok(())
     }
 
     /// Sets a column by its position; [`Patch::checked`] has the last word on it.
-    pub(super) fn put(&mut self, position: usize, value: Value) {
+    pub(crate) fn put(&mut self, position: usize, value: Value) {
         self.columns.insert(position, value);
     }
 
@@ -121,7 +121,7 @@ impl Patch {
     ///
     /// # Errors
     /// As for [`Patch::set`].
-    pub(super) fn checked(&self, table: &Table) -> Result<Checked> {
+    pub(crate) fn checked(&self, table: &Table) -> Result<Checked> {
         let mut key = None;
         let mut columns = Vec::new();
         for (position, value) in &self.columns {
@@ -137,7 +137,7 @@ impl Patch {
 
 /// What a caller wants to set, checked.
 #[derive(Clone, Debug)]
-pub(super) struct Checked {
+pub(crate) struct Checked {
     /// The key, if it was named.
     pub key: Option<Key>,
     /// Data columns by their position among the data columns, in order.
@@ -148,7 +148,7 @@ pub(super) struct Checked {
 ///
 /// # Errors
 /// Invalid data with the nearest name as a hint.
-pub(super) fn position(table: &Table, name: &str) -> Result<usize> {
+pub(crate) fn column_of(table: &Table, name: &str) -> Result<usize> {
     table.position(name).ok_or_else(|| {
         // A caller's name may be anything, a secret pasted by mistake included.
         let shown: String = name.chars().take(40).filter(|c| !c.is_control()).collect();
@@ -191,7 +191,7 @@ pub(super) fn checked(table: &Table, position: usize, value: Value) -> Result<Va
 ///
 /// # Errors
 /// Invalid data for a value of another type.
-pub(super) fn comparable(table: &Table, position: usize, value: Value) -> Result<Value> {
+pub(crate) fn comparable(table: &Table, position: usize, value: Value) -> Result<Value> {
     let column = &table.columns()[position];
     typed(column, value).map_err(|why| refused(table, &column.name, &why))
 }
@@ -246,7 +246,7 @@ fn name(value: &Value) -> &'static str {
 }
 
 /// Invalid data in that column.
-pub(super) fn refused(table: &Table, column: &str, why: &str) -> Error {
+pub(crate) fn refused(table: &Table, column: &str, why: &str) -> Error {
     Error::new(Kind::InvalidData, OPERATION, format!("{}.{column}: {why}", table.name()))
 }
 

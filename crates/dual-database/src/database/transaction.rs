@@ -11,7 +11,6 @@ use super::local::{HeldBy, behind, elsewhere, incomplete, is_here, knows, record
 use super::plan::{Intent, WritePlan, already_exists, named, not_found};
 use super::record::{Patch, Record};
 use super::table::{wish_to_add, wish_to_update};
-use super::user::{User, UserPatch};
 use super::write::remote_record;
 use super::{WriteMode, Written};
 use crate::merge::{Change, Version};
@@ -139,43 +138,10 @@ impl Core {
 }
 
 impl Transaction {
-    /// The user as this transaction sees it.
-    ///
-    /// # Errors
-    /// Unavailable if no store answers; let it pass, and the transaction is made again where
-    /// it can be.
-    pub async fn get_user(&self, user_id: i64) -> Result<Option<User>> {
-        Ok(self.get("users", user_id).await?.map(User::from_record))
-    }
-
-    /// Adds a user.
-    ///
-    /// # Errors
-    /// Invalid data; already exists, here or at the commit.
-    pub fn add_user(&self, user: &UserPatch) -> Result<()> {
-        self.add("users", &user.patch)
-    }
-
-    /// Sets these columns; gives the user as it is then.
-    ///
-    /// # Errors
-    /// Invalid data; not found; as for [`Transaction::get_user`].
-    pub async fn update_user(&self, user_id: i64, changes: &UserPatch) -> Result<User> {
-        Ok(User::from_record(self.update("users", user_id, &changes.patch).await?))
-    }
-
-    /// Deletes a user.
-    ///
-    /// # Errors
-    /// Not found; as for [`Transaction::get_user`].
-    pub async fn delete_user(&self, user_id: i64) -> Result<()> {
-        self.delete("users", user_id).await
-    }
-
     /// The row of that table as this transaction sees it.
     ///
     /// # Errors
-    /// Configuration for a table that is not declared; as for [`Transaction::get_user`].
+    /// Configuration for a table that is not declared; as for [`Transaction::get`].
     pub async fn get(&self, table: &str, key: impl Into<Key>) -> Result<Option<Record>> {
         let id = self.id(table, key)?;
         self.seen(&id).await
@@ -184,7 +150,7 @@ impl Transaction {
     /// Adds a row to that table.
     ///
     /// # Errors
-    /// Configuration for a table that is not declared; as for [`Transaction::add_user`].
+    /// Configuration for a table that is not declared; as for [`Transaction::add`].
     pub fn add(&self, table: &str, row: &Patch) -> Result<()> {
         let at = self.core.position(table)?;
         let (id, intent) = wish_to_add(self.core.table(at), at, row)?;
@@ -207,7 +173,7 @@ impl Transaction {
     /// Sets these columns of a row of that table; gives the row as it is then.
     ///
     /// # Errors
-    /// Configuration for a table that is not declared; as for [`Transaction::update_user`].
+    /// Configuration for a table that is not declared; as for [`Transaction::update`].
     pub async fn update(
         &self,
         table: &str,
@@ -244,7 +210,7 @@ impl Transaction {
     /// Deletes a row of that table.
     ///
     /// # Errors
-    /// Configuration for a table that is not declared; as for [`Transaction::delete_user`].
+    /// Configuration for a table that is not declared; as for [`Transaction::delete`].
     pub async fn delete(&self, table: &str, key: impl Into<Key>) -> Result<()> {
         let id = self.id(table, key)?;
         self.seen(&id).await?;

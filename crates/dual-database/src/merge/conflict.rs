@@ -100,7 +100,7 @@ pub fn conflicts(pending: &Version, bases: &Bases, found: &Version) -> Vec<Confl
 /// transactions: nothing tells whether the writer of a higher stamp had seen the lower one, so
 /// every register that is overwritten is logged. Two are not: one that nobody has ever set, and
 /// one of which the winner's side remembers (`bases`, what is pending in it) that just this
-/// setting was replaced, as far as its stamp tells ([`Stamp::is_given_once`]).
+/// setting was replaced, as far as its stamp tells (`Stamp::is_given_once`).
 #[must_use]
 pub fn overwritten(loser: &Version, winner: &Version, bases: &Bases) -> Vec<Conflict> {
     let mut conflicts = Vec::new();

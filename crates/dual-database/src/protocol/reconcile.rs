@@ -231,7 +231,7 @@ pub fn is_nobodys(one: &Conflict, row: &Tracked, found: &Version, defaults: &Def
 }
 
 /// The columns of a living row that was in the file before it met PostgreSQL, whose stamps would let
-/// the wrong value stand ([`outlasts`]).
+/// the wrong value stand (`outlasts`).
 #[must_use]
 pub fn adopted(
     own: &Tracked,

@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dual_database::database::UserPatch;
 use dual_database::store::sqlite::replica::{Content, Durability};
 use dual_database::sync::{Fault, Step, StepHook};
+use dual_database::users::UserPatch;
 use dual_database::{Kind, Store};
 use throwaway_postgres::shared;
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use dual_database::database::{Prefer, UserFilter, UserPatch, WriteMode};
+use dual_database::database::{Prefer, WriteMode};
+use dual_database::users::{UserFilter, UserPatch};
 use dual_database::{DualDatabase, Kind, Store};
 use futures_util::StreamExt;
 
@@ -110,7 +111,7 @@ async fn lists_counts_filters_and_streams_agree_on_both_sides() {
     for (db, source) in [(&db, Store::Postgres), (&local, Store::Sqlite)] {
         let found = db.get_all_users(None).await.unwrap();
         assert_eq!(found.source, source);
-        let keys = |users: Vec<dual_database::database::User>| {
+        let keys = |users: Vec<dual_database::users::User>| {
             users.into_iter().map(|user| user.user_id).collect::<Vec<_>>()
         };
         assert_eq!(keys(found.value), newest);

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use dual_database::database::{Prefer, UserFilter, UserPatch, WriteMode};
+use dual_database::database::{Prefer, WriteMode};
 use dual_database::health::StoreState;
+use dual_database::users::{UserFilter, UserPatch};
 use dual_database::{DualDatabase, Kind, Store};
 
 use super::api_scene::{Scene, TIMEOUT, Wire, both, eventually, name_of, named, only};

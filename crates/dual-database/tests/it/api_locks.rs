@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use dual_database::Store;
-use dual_database::database::UserPatch;
 use dual_database::store::postgres::{Limits, Session, Settings};
+use dual_database::users::UserPatch;
 
 use super::api_scene::{Scene, TIMEOUT, both, eventually, named, only};
 

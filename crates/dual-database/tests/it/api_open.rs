@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dual_database::database::{UserFilter, UserPatch};
+use dual_database::users::{UserFilter, UserPatch};
 use dual_database::{DualDatabase, Kind, Store};
 
 use super::api_scene::{Scene, both, eventually, named, only};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use dual_database::database::{Builder, Prefer, User, UserFilter, UserPatch, WriteMode};
+use dual_database::database::{Builder, Prefer, WriteMode};
+use dual_database::users::{User, UserFilter, UserPatch};
 use dual_database::{DualDatabase, Error, Kind, Store};
 use futures_util::TryStreamExt;
 

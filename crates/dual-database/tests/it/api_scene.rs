@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dual_database::database::{Builder, User, UserPatch, Written};
+use dual_database::database::{Builder, Written};
+use dual_database::users::{User, UserPatch};
 use dual_database::{DualDatabase, Store};
 use tempfile::TempDir;
 use throwaway_postgres::{Database, Server};

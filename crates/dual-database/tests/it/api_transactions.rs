@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use dual_database::database::{Transaction, UserFilter, UserPatch, WriteMode};
+use dual_database::database::{Transaction, WriteMode};
+use dual_database::users::{UserFilter, UserPatch};
 use dual_database::{DualDatabase, Kind, Result, Store};
 
 use super::api_scene::{Scene, Wire, both, eventually, named, only};

@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use dual_database::database::{UserFilter, UserPatch};
 use dual_database::init::{Joining, Stores, plan};
 use dual_database::schema::users;
 use dual_database::store::postgres::Settings as Address;
 use dual_database::store::sqlite::replica::{Durability, Replica};
+use dual_database::users::{UserFilter, UserPatch};
 use dual_database::value::Value;
 use dual_database::{DualDatabase, Kind};
 use proptest::prelude::*;

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use dual_database::database::{RepairPreference, UserFilter, UserPatch, Written};
+use dual_database::database::{RepairPreference, Written};
 use dual_database::schema::{Making, users};
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::store::sqlite::File;
 use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
 use dual_database::uninstall::uninstall;
+use dual_database::users::{UserFilter, UserPatch};
 use dual_database::{DualDatabase, init};
 use dual_import::mapping::Mapping;
 use dual_import::source::{CsvSource, Source};

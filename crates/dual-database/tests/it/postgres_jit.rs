@@ -8,7 +8,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use dual_database::DualDatabase;
-use dual_database::database::{RepairPreference, UserFilter, UserPatch};
+use dual_database::database::RepairPreference;
+use dual_database::users::{UserFilter, UserPatch};
 use throwaway_postgres::Server;
 
 use super::api_scene::{Scene, named};

@@ -71,7 +71,7 @@ async fn what_is_pending_is_what_has_changed_since_it_was_pushed() {
             for (id, row) in &pending.rows {
                 let mut tracked = row.tracked.clone();
                 tracked.acknowledge(&row.tracked.version);
-                content.set_tracked(&id, &tracked)?;
+                content.set_tracked(id, &tracked)?;
             }
             let mut node = content.node()?;
             node.pushed = upto;

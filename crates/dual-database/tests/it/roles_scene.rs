@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use dual_database::database::{Builder, RepairPreference, UserFilter, UserPatch, Written};
+use dual_database::database::{Builder, RepairPreference, Written};
 use dual_database::schema::{Dialect, Making, users};
 use dual_database::stamp::Stamp;
 use dual_database::store::postgres::primary::{Pool, PurgePosition};
 use dual_database::store::postgres::{Limits, SchemaName, Settings};
 use dual_database::store::sqlite::File;
 use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
+use dual_database::users::{UserFilter, UserPatch};
 use dual_database::{DualDatabase, Result, init};
 use dual_import::mapping::Mapping;
 use dual_import::source::{CsvSource, Source};

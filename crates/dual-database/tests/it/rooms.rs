@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// From the lowest. Rooms of one line do not import each other.
-const FLOORS: [&[&str]; 13] = [
+const FLOORS: [&[&str]; 14] = [
     &["error", "phase", "private"],
     &["stamp"],
     &["clock"],
@@ -17,6 +17,7 @@ const FLOORS: [&[&str]; 13] = [
     &["sync"],
     &["init"],
     &["database"],
+    &["users"],
 ];
 
 /// Every file of the library below the folder.

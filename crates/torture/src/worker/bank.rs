@@ -1,6 +1,6 @@
 //! A bank of the worker's own: transfers between accounts, whose sum never changes.
 
-use dual_database::database::UserPatch;
+use dual_database::users::UserPatch;
 use dual_database::{DualDatabase, Error, Kind};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -29,7 +29,7 @@ pub(super) async fn work(shop: &Shop, db: &DualDatabase) {
             else {
                 return Err(missing());
             };
-            let holds = |user: dual_database::database::User| user.referrer_id.unwrap_or(0);
+            let holds = |user: dual_database::users::User| user.referrer_id.unwrap_or(0);
             let less = UserPatch::new().referrer_id(holds(giver) - amount);
             let more = UserPatch::new().referrer_id(holds(taker) + amount);
             tx.update_user(from, &less).await?;

@@ -1,7 +1,7 @@
 //! Rows that everybody writes. Each value is written once, so that what stands names its writer.
 
 use dual_database::DualDatabase;
-use dual_database::database::UserPatch;
+use dual_database::users::UserPatch;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dual_database::database::UserPatch;
+use dual_database::users::UserPatch;
 use dual_database::{DualDatabase, Store};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

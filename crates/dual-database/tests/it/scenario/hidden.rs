@@ -1,8 +1,9 @@
 //! Row-level security that is switched on while a process runs: rows that are hidden are not gone.
 
 use dual_database::DualDatabase;
-use dual_database::database::{Status, UserFilter, UserPatch, WriteMode};
+use dual_database::database::{Status, WriteMode};
 use dual_database::health::StoreState;
+use dual_database::users::{UserFilter, UserPatch};
 use dual_database::{Kind, Store};
 
 use super::scene::{Place, is_in_both, named, open_with, psql, until};

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use dual_database::Store;
-use dual_database::database::{UserFilter, Written};
+use dual_database::database::Written;
+use dual_database::users::UserFilter;
 use throwaway_postgres::StopMode;
 
 use super::gate::Gate;

@@ -1,8 +1,9 @@
 //! Older backups come back on either side.
 
 use dual_database::Store;
-use dual_database::database::{RepairPreference, UserFilter, Written};
+use dual_database::database::{RepairPreference, Written};
 use dual_database::health::StoreState;
+use dual_database::users::UserFilter;
 
 use super::scene::{LIMIT, Place, is_in_both, named, setting, until};
 

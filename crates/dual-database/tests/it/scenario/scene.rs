@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dual_database::DualDatabase;
-use dual_database::database::{Builder, UserPatch, Written};
+use dual_database::database::{Builder, Written};
+use dual_database::users::UserPatch;
 use throwaway_postgres::{Database, Server};
 
 /// Generous: it bounds a failure, not a success.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use dual_database::Store;
-use dual_database::database::{Prefer, UserFilter};
+use dual_database::database::Prefer;
+use dual_database::users::UserFilter;
 
 use super::scene::{LIMIT, Place, Scene, is_in_both, named, python, setting, sqlite_rows, until};
 

@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use dual_database::database::{Status, UserPatch};
+use dual_database::database::Status;
 use dual_database::health::StoreState;
+use dual_database::users::UserPatch;
 
 use super::scene::{LIMIT, Scene, is_in_both, named, setting, until};
 

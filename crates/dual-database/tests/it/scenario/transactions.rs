@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use dual_database::database::{UserPatch, WriteMode};
+use dual_database::database::WriteMode;
+use dual_database::users::UserPatch;
 use dual_database::{DualDatabase, Store};
 
 use super::scene::{LIMIT, Place, is_in_both, named, setting, until};
@@ -130,7 +131,7 @@ async fn no_half_of_a_transfer_is_ever_seen() {
         let moved = db
             .transaction(async |tx| {
                 let (one, three) = (tx.get_user(1).await?.unwrap(), tx.get_user(3).await?.unwrap());
-                let set = |n: i64| dual_database::database::UserPatch::new().set("referrer_id", n);
+                let set = |n: i64| dual_database::users::UserPatch::new().set("referrer_id", n);
                 tx.update_user(1, &set(one.referrer_id.unwrap() - 1)?).await?;
                 tx.update_user(3, &set(three.referrer_id.unwrap() + 1)?).await?;
                 Ok(())

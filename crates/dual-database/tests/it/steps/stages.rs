@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dual_database::DualDatabase;
-use dual_database::database::{Builder, RepairPreference, Transaction, UserPatch};
+use dual_database::database::{Builder, RepairPreference, Transaction};
 use dual_database::schema::{Dialect, users};
 use dual_database::sync::{Step, StepHook};
+use dual_database::users::UserPatch;
 
 use super::strike::{Blow, Ledger, Strike};
 use super::{LIMIT, Place, Stage, import};

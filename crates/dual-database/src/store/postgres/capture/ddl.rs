@@ -102,7 +102,7 @@ impl Layout {
     }
 
     /// The sidecar rows that are new since a snapshot: `$1` its xmax, `$2` its transactions in
-    /// progress. Only under [`POLL_SETTINGS`] is it surely an index scan.
+    /// progress. Only under `POLL_SETTINGS` is it surely an index scan.
     #[must_use]
     pub fn changed_since(&self) -> String {
         format!(

@@ -10,7 +10,7 @@ const OPERATION: &str = "look for rows that came past the triggers";
 
 impl Primary<'_> {
     /// Looks through all tables for rows about which table and sidecar do not agree, in one pass each,
-    /// and notes them ([`capture::mend_all`]). Nobody is kept from writing unless there are any.
+    /// and notes them (`capture::mend_all`). Nobody is kept from writing unless there are any.
     /// Returns how many there were.
     ///
     /// # Errors

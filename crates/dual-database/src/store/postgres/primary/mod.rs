@@ -139,7 +139,7 @@ pub struct Range {
 pub struct Pushed {
     /// Rows that were there once and are not: their tombstones may have been purged.
     pub gone: Vec<RowId>,
-    /// Rows that were refused: SQLSTATE (or `unreadable`; [`LOCKED`]: another session has the row)
+    /// Rows that were refused: SQLSTATE (or `unreadable`; `LOCKED`: another session has the row)
     /// and reason, without values.
     pub refused: Vec<(RowId, String, String)>,
     /// Conflicts with the winning and the losing value as canonical text; they are in

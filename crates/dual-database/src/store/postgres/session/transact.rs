@@ -7,7 +7,7 @@ use super::{Parameter, Session, SessionState, USERS};
 use crate::Result;
 use crate::store::postgres::failure::{commit_unknown, leaves_commit_open, misuse, standby};
 
-/// One statement of [`Session::transact`].
+/// One statement of `Session::transact`.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
     /// The statement.

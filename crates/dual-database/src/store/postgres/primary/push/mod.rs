@@ -129,7 +129,7 @@ impl Primary<'_> {
     /// lacks nothing is not touched, unless the file lacks something of it: then the feed brings
     /// it again (not in a comparison). Constraints are checked at once, deferred ones too.
     ///
-    /// A row that another session has locked is refused with [`LOCKED`], after a moment.
+    /// A row that another session has locked is refused with `LOCKED`, after a moment.
     ///
     /// # Errors
     /// As for [`crate::store::postgres::Session::commit`]. One that

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use jiff::civil::DateTime;
 use serde::ser::{Serialize, Serializer};
 
-use super::record::{self, Patch, Record};
 use crate::Result;
+use crate::database::{Patch, Record, column_of, comparable, refused};
 use crate::protocol::Filter;
 use crate::schema::{LogicalType, Table, users};
 use crate::value::Value;
@@ -131,7 +131,7 @@ fn timestamp(value: Value) -> Option<DateTime> {
 /// Columns to be set. A column that is not named stays as it is, or gets its default.
 ///
 /// ```
-/// use dual_database::database::UserPatch;
+/// use dual_database::users::UserPatch;
 ///
 /// let by_type = UserPatch::new().user_id(5_123_456_789).first_name("Anna").phone_number(None);
 /// let by_name = UserPatch::new()
@@ -262,8 +262,8 @@ impl UserFilter {
     /// # Errors
     /// As for [`UserPatch::set`].
     pub fn equals(mut self, column: &str, value: impl Into<Value>) -> Result<UserFilter> {
-        let position = record::position(&USERS, column)?;
-        let value = record::comparable(&USERS, position, value.into())?;
+        let position = column_of(&USERS, column)?;
+        let value = comparable(&USERS, position, value.into())?;
         self.inner.equals.push((position, value));
         Ok(self)
     }
@@ -273,11 +273,11 @@ impl UserFilter {
     /// # Errors
     /// As for [`UserPatch::set`]; invalid data for a column that is no text.
     pub fn contains(mut self, column: &str, text: &str) -> Result<UserFilter> {
-        let position = record::position(&USERS, column)?;
+        let position = column_of(&USERS, column)?;
         if USERS.columns()[position].kind != LogicalType::Text {
-            return Err(record::refused(&USERS, column, "it is no text to look into"));
+            return Err(refused(&USERS, column, "it is no text to look into"));
         }
-        record::comparable(&USERS, position, text.into())?;
+        comparable(&USERS, position, text.into())?;
         self.inner.contains.push((position, text.into()));
         Ok(self)
     }
@@ -287,10 +287,10 @@ impl UserFilter {
     /// # Errors
     /// As for [`UserPatch::set`]; invalid data for a column that is no timestamp, and for null.
     pub fn since(mut self, column: &str, instant: impl Into<Value>) -> Result<UserFilter> {
-        let position = record::position(&USERS, column)?;
-        let value = record::comparable(&USERS, position, instant.into())?;
+        let position = column_of(&USERS, column)?;
+        let value = comparable(&USERS, position, instant.into())?;
         if !matches!(value, Value::Timestamp(_)) {
-            return Err(record::refused(&USERS, column, "a timestamp is wanted on both sides"));
+            return Err(refused(&USERS, column, "a timestamp is wanted on both sides"));
         }
         self.inner.since.push((position, value));
         Ok(self)
