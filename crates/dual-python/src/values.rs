@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use dual_database::schema::{LogicalType, Table, users};
+use dual_database::schema::{LogicalType, Table, Unfit, users};
 use dual_database::users::{User, UserFilter, UserPatch};
 use dual_database::value::Value;
 use dual_database::{Error, Result};
@@ -129,14 +129,7 @@ fn set<T>(name: &str, given: &Value, set: impl FnOnce() -> Result<T>) -> PyResul
 
 fn refused(name: &str, given: &Value, error: &Error) -> PyErr {
     let fits = USERS.column(name).is_none_or(|column| {
-        matches!(
-            (column.kind, given),
-            (LogicalType::Bool, Value::Bool(_))
-                | (LogicalType::Int | LogicalType::BigInt, Value::Int(_))
-                | (LogicalType::Text, Value::Text(_))
-                | (LogicalType::Timestamp, Value::Text(_) | Value::Timestamp(_))
-                | (_, Value::Null)
-        )
+        !matches!(column.kind.accept(given.clone()), Err(Unfit::OtherType { .. }))
     });
     if !fits && error.is_invalid_data() {
         return failure::wrong_type(&error.chain(), error.hint());

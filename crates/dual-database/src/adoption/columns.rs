@@ -203,10 +203,10 @@ fn remote_sql(session: &Session, table: &Table, found: &FoundTable, keeps: bool)
     let data = table.columns().iter().filter(|column| column.role == Role::Data);
     for (column, stamp) in data.zip(layout.stamps()) {
         let reads = remote_reads(column, found);
-        let collation = if column.kind == LogicalType::Text { " COLLATE \"C\"" } else { "" };
         let default = column.default.as_ref().map_or(String::new(), |value| {
             let value = literal(value, Dialect::Postgres);
-            format!("WHEN {reads} = {value}{collation} THEN 1 ")
+            let is = column.kind.description().equals(Dialect::Postgres, &reads, &value);
+            format!("WHEN {is} THEN 1 ")
         });
         let say = format!("CASE WHEN {reads} IS NULL THEN 0 {default}ELSE 2 END");
         let adopted =

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::schema::{Column, Dialect, Key, KeyColumns, LogicalType, Role, Table, literal, quoted};
 use crate::store::postgres::primary::digest_of;
 use crate::store::postgres::{Catalog, FoundTable, Parameter, Session};
-use crate::store::sqlite::{Adoption, FoundColumn, FoundRelation, carried, failed, from_sqlite};
+use crate::store::sqlite::{Adoption, FoundColumn, FoundRelation, failed, from_sqlite};
 use crate::value::canonical_bytes;
 use crate::value::row_digest;
 
@@ -153,12 +153,12 @@ pub(super) fn remote_reads(column: &Column, found: &FoundTable) -> String {
 /// The same of the file's. Dates of other programs are brought into the canonical form.
 pub(super) fn local_reads(column: &Column, found: &[FoundColumn]) -> String {
     let reads = Adoption::reads_as(column, found);
-    match column.kind {
-        LogicalType::Timestamp => format!(
-            "CASE typeof({reads}) WHEN 'text' \
-             THEN coalesce(dual_timestamp({reads}), {reads}) ELSE {reads} END"
+    let description = column.kind.description();
+    match description.tidied(&reads) {
+        Some(tidied) => format!(
+            "CASE typeof({reads}) WHEN 'text' THEN coalesce({tidied}, {reads}) ELSE {reads} END"
         ),
-        kind => carried(&reads, kind),
+        None => description.stored(&reads),
     }
 }
 

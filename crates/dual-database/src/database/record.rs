@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::json;
-use crate::schema::{Column, Key, LogicalType, Role, Table};
-use crate::value::{LONGEST, Value, parse_timestamp_text, timestamp_text};
+use crate::schema::{Column, Key, Role, Table, Unfit};
+use crate::value::{LONGEST, Value, timestamp_text};
 use crate::{Error, Kind, Result};
 
 /// What is being done while a caller's columns are checked.
@@ -171,7 +171,7 @@ pub(super) fn checked(table: &Table, position: usize, value: Value) -> Result<Va
         (Role::Key, Value::Null) => return Err(refused(table, &column.name, "it cannot be null")),
         _ => {}
     }
-    let value = typed(column, value).map_err(|why| refused(table, &column.name, &why))?;
+    let value = typed(table, column, value)?;
     if value.bytes() > LONGEST {
         let why = format!("it is longer than {} MB", LONGEST >> 20);
         return Err(refused(table, &column.name, &why).with_hint("shorten it"));
@@ -193,56 +193,12 @@ pub(super) fn checked(table: &Table, position: usize, value: Value) -> Result<Va
 /// Invalid data for a value of another type.
 pub(crate) fn comparable(table: &Table, position: usize, value: Value) -> Result<Value> {
     let column = &table.columns()[position];
-    typed(column, value).map_err(|why| refused(table, &column.name, &why))
+    typed(table, column, value)
 }
 
-fn typed(column: &Column, value: Value) -> Result<Value, String> {
-    match (column.kind, value) {
-        (_, Value::Null) => Ok(Value::Null),
-        (LogicalType::Bool, Value::Bool(flag)) => Ok(Value::Bool(flag)),
-        (LogicalType::Int, Value::Int(number)) => match i32::try_from(number) {
-            Ok(_) => Ok(Value::Int(number)),
-            Err(_) => Err("a whole number of 32 bits is wanted, this one is out of range".into()),
-        },
-        (LogicalType::BigInt, Value::Int(number)) => Ok(Value::Int(number)),
-        (LogicalType::Text, Value::Text(text)) if text.contains('\0') => {
-            Err("it contains a NUL character, which PostgreSQL cannot keep".into())
-        }
-        (LogicalType::Text, Value::Text(text)) => Ok(Value::Text(text)),
-        // Through the text form, which cuts to microseconds and knows the years.
-        (LogicalType::Timestamp, Value::Timestamp(instant)) => {
-            parse_timestamp_text(&timestamp_text(instant))
-                .map(Value::Timestamp)
-                .ok_or_else(|| "the year is not one of 1 to 9999".into())
-        }
-        (LogicalType::Timestamp, Value::Text(text)) => {
-            parse_timestamp_text(&text).map(Value::Timestamp).ok_or_else(|| {
-                "a timestamp is wanted: YYYY-MM-DD, or YYYY-MM-DD HH:MM:SS with an optional \
-                 fraction and zone"
-                    .into()
-            })
-        }
-        (wanted, given) => Err(format!("{} is wanted, not {}", wanted_name(wanted), name(&given))),
-    }
-}
-
-fn wanted_name(kind: LogicalType) -> &'static str {
-    match kind {
-        LogicalType::Bool => "true or false",
-        LogicalType::Int | LogicalType::BigInt => "a whole number",
-        LogicalType::Text => "text",
-        LogicalType::Timestamp => "a timestamp as text",
-    }
-}
-
-fn name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Int(_) => "a number",
-        Value::Text(_) => "text",
-        Value::Timestamp(_) => "a timestamp",
-    }
+fn typed(table: &Table, column: &Column, value: Value) -> Result<Value> {
+    let unfit = |why: Unfit| refused(table, &column.name, &why.to_string());
+    column.kind.accept(value).map_err(unfit)
 }
 
 /// Invalid data in that column.

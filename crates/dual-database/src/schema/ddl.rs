@@ -1,6 +1,6 @@
 //! The DDL of both sides, generated from the declaration.
 
-use super::{Column, LogicalType, Role, Table};
+use super::{Column, Role, Table};
 use crate::value::Value;
 
 /// Which side's SQL.
@@ -47,32 +47,6 @@ pub fn quoted_body(body: &str) -> String {
         tag.insert(tag.len() - 1, '_');
     }
     format!("{tag}{body}{tag}")
-}
-
-impl LogicalType {
-    /// The type in which its values go to PostgreSQL and come back: what is declared in 32 bits may
-    /// be kept in 64 there, and an assignment narrows it.
-    #[must_use]
-    pub fn carried(self) -> LogicalType {
-        match self {
-            LogicalType::Int => LogicalType::BigInt,
-            kind => kind,
-        }
-    }
-
-    /// The type's name in that side's DDL.
-    #[must_use]
-    pub fn sql(self, dialect: Dialect) -> &'static str {
-        match (dialect, self) {
-            (Dialect::Postgres, LogicalType::Bool) => "boolean",
-            (Dialect::Postgres, LogicalType::Int) => "integer",
-            (Dialect::Postgres, LogicalType::BigInt) => "bigint",
-            (Dialect::Postgres, LogicalType::Text) => "character varying",
-            (Dialect::Postgres, LogicalType::Timestamp) => "timestamp without time zone",
-            (Dialect::Sqlite, LogicalType::Text | LogicalType::Timestamp) => "TEXT",
-            (Dialect::Sqlite, _) => "INTEGER",
-        }
-    }
 }
 
 impl Column {

@@ -155,7 +155,7 @@ impl KeyColumns {
     /// The type in which PostgreSQL gives and takes it.
     fn kind(&self, at: usize) -> &'static str {
         let kind = self.columns.get(at).map_or(LogicalType::BigInt, |(_, kind)| *kind);
-        kind.carried().sql(Dialect::Postgres)
+        kind.description().carried()
     }
 }
 

@@ -7,18 +7,23 @@
 //! assert!(users.column("phone_number").is_some());
 //! ```
 
+mod affinity;
 mod ddl;
 mod key;
 mod key_columns;
 mod name;
+mod types;
 mod users;
 
 use std::sync::Arc;
 
+pub use affinity::Affinity;
 pub use ddl::{Dialect, literal, quoted, quoted_body, quoted_text};
 pub use key::{Key, RowId};
 pub use key_columns::KeyColumns;
 pub use name::QualifiedName;
+pub(crate) use types::EQUALS;
+pub use types::{LogicalType, Unfit, is_utf8};
 pub use users::users;
 
 /// What may be made in a store where something is missing.
@@ -35,7 +40,6 @@ pub enum Making {
 }
 
 use crate::error::{Error, Kind, Result};
-pub use crate::value::LogicalType;
 use crate::value::Value;
 
 /// The part that a column plays in its table.

@@ -3,12 +3,10 @@
 mod canonical;
 mod digest;
 mod from;
-mod kind;
 mod timestamp;
 
 pub use canonical::canonical_bytes;
 pub use digest::{RangeDigest, RangeHasher, row_digest};
-pub use kind::LogicalType;
 pub use timestamp::{parse_timestamp_text, timestamp_text};
 
 use jiff::civil::DateTime;
@@ -52,29 +50,5 @@ impl Value {
             Value::Text(text) => text.len(),
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Timestamp(_) => 0,
         }
-    }
-}
-
-/// Reads what PostgreSQL prints for a column of that type (`column::text`, DateStyle ISO).
-/// `None` if the value cannot be kept on the other side: `infinity`, years before 1 or after
-/// 9999.
-///
-/// ```
-/// use dual_database::value::{LogicalType, Value, parse_postgres_text};
-/// assert_eq!(parse_postgres_text(LogicalType::Bool, "true"), Some(Value::Bool(true)));
-/// assert_eq!(parse_postgres_text(LogicalType::Timestamp, "infinity"), None);
-/// ```
-#[must_use]
-pub fn parse_postgres_text(kind: LogicalType, text: &str) -> Option<Value> {
-    match kind {
-        LogicalType::Bool => match text {
-            "true" | "t" => Some(Value::Bool(true)),
-            "false" | "f" => Some(Value::Bool(false)),
-            _ => None,
-        },
-        LogicalType::Int => text.parse::<i32>().ok().map(|number| Value::Int(number.into())),
-        LogicalType::BigInt => text.parse().ok().map(Value::Int),
-        LogicalType::Text => Some(Value::Text(text.into())),
-        LogicalType::Timestamp => parse_timestamp_text(text).map(Value::Timestamp),
     }
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Result, Store};
 use crate::schema::{Column, Dialect, Key, KeyColumns, RowId, quoted};
 use crate::store::postgres::primary::Primary;
 use crate::store::sqlite::replica::{Content, LocalTable, Replica};
-use crate::store::sqlite::{carried, failed, from_sqlite, stored};
+use crate::store::sqlite::{failed, from_sqlite, stored};
 use crate::value::canonical_bytes;
 use crate::value::{RangeDigest, RangeHasher, row_digest};
 use rusqlite::types::ValueRef;
@@ -203,7 +203,7 @@ fn each(
     let wrap = |cause| failed(OPERATION, cause);
     let table = &local(content, part.table)?.table;
     let (name, key) = (quoted(table.name()), KeyColumns::of(table));
-    let column = |column: &Column| carried(&quoted(&column.name), column.kind);
+    let column = |column: &Column| column.kind.description().stored(&quoted(&column.name));
     let columns: Vec<String> = table.columns().iter().map(column).collect();
     let mut bounds = Vec::new();
     let mut values = Vec::new();

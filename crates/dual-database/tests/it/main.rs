@@ -29,6 +29,7 @@ mod engine_quarantine;
 mod engine_scene;
 mod engine_steps;
 mod engine_two_processes;
+mod engine_types;
 mod engine_unnumbered;
 mod foreign_bytes;
 mod foreign_state;

@@ -2,9 +2,10 @@
 
 use dual_database::Kind;
 use dual_database::protocol::{After, Filter};
+use dual_database::schema::LogicalType;
 use dual_database::schema::{RowId, users};
 use dual_database::store::postgres::primary::{Primary, RemoteRow};
-use dual_database::value::{LogicalType, Value, parse_postgres_text};
+use dual_database::value::Value;
 use throwaway_postgres::shared;
 
 use crate::primary_scene::{FILE, Scene, tables, text};
@@ -16,7 +17,7 @@ fn at(name: &str) -> usize {
 }
 
 fn timestamp(text: &str) -> Value {
-    parse_postgres_text(LogicalType::Timestamp, text).unwrap()
+    LogicalType::Timestamp.parse(text).unwrap()
 }
 
 fn keys(rows: &[RemoteRow]) -> Vec<i64> {

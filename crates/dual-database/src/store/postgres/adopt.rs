@@ -7,9 +7,7 @@ use std::sync::Arc;
 use super::capture::{USERS_SEQUENCE, guarded};
 use super::catalog::{Catalog, FoundColumn, FoundTable, RelationKind, Rights};
 use crate::protocol::Addition;
-use crate::schema::{
-    Column, Dialect, LogicalType, QualifiedName, Role, Table, quoted, quoted_text,
-};
+use crate::schema::{Column, Dialect, QualifiedName, Role, Table, quoted, quoted_text};
 use crate::{Error, Kind, Store};
 
 impl Addition {
@@ -316,16 +314,8 @@ fn present_column(plan: &mut SchemaPlan, column: &Column, there: &FoundColumn) {
         );
     }
     let base = there.base_type.as_str();
-    let fits = match column.kind {
-        LogicalType::Bool => base == "boolean",
-        LogicalType::Int => matches!(base, "integer" | "bigint"),
-        LogicalType::BigInt => base == "bigint",
-        LogicalType::Text => matches!(base, "character varying" | "text"),
-        LogicalType::Timestamp => {
-            base == "timestamp without time zone"
-                && there.precision.is_none_or(|digits| digits >= 6)
-        }
-    };
+    let description = column.kind.description();
+    let fits = description.fits_postgres(base, there.precision);
     if !fits {
         let wanted = column.kind.sql(Dialect::Postgres);
         let what = format!("{name} is {}, {wanted} is needed", there.full_type);
@@ -338,7 +328,7 @@ fn present_column(plan: &mut SchemaPlan, column: &Column, there: &FoundColumn) {
     if there.not_null && column.role == Role::Data {
         plan.required.push(Arc::clone(&column.name));
     }
-    if column.kind == LogicalType::Int && base == "bigint" {
+    if description.is_wider(base) {
         plan.wider.push(Arc::clone(&column.name));
     }
 }
@@ -348,17 +338,7 @@ fn present_column(plan: &mut SchemaPlan, column: &Column, there: &FoundColumn) {
 fn retype(target: &QualifiedName, column: &Column, there: &FoundColumn) -> String {
     let name = quoted(&column.name);
     let wanted = column.kind.sql(Dialect::Postgres);
-    let base = there.base_type.as_str();
-    let number = matches!(base, "smallint" | "integer" | "bigint" | "numeric");
-    let using = match column.kind {
-        LogicalType::Bool if number => format!("{name} <> 0"),
-        LogicalType::Timestamp if base == "timestamp with time zone" => {
-            format!("{name} AT TIME ZONE 'UTC'")
-        }
-        // It pads with blanks, which a cast keeps.
-        LogicalType::Text if base == "character" => format!("rtrim({name})"),
-        _ => format!("{name}::{wanted}"),
-    };
+    let using = column.kind.description().converted(&name, &there.base_type);
     let mut sql = format!("ALTER TABLE {target} ");
     let default = column.default.as_ref().filter(|_| there.default.is_some());
     if default.is_some() {

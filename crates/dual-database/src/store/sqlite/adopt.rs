@@ -2,11 +2,11 @@
 
 use rusqlite::Connection;
 
-use super::catalog::{Affinity, FoundColumn, FoundRelation};
+use super::catalog::{FoundColumn, FoundRelation};
 use super::failed;
 use crate::error::{Error, Kind, Result, Store};
 use crate::protocol::Addition;
-use crate::schema::{Column, Dialect, LogicalType, Role, Table, literal, quoted};
+use crate::schema::{Affinity, Column, Dialect, Role, Table, literal, quoted};
 
 /// What has to be added before the file can hold the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,14 +79,15 @@ pub fn rewrite_timestamps(
     let wrap = |cause| failed(operation, cause);
     let mut done = Vec::new();
     let name = quoted(table.name());
-    for column in table.columns().iter().filter(|c| c.kind == LogicalType::Timestamp) {
+    for column in table.columns() {
         let column_name = quoted(&column.name);
+        let Some(tidied) = column.kind.description().tidied(&column_name) else { continue };
         let rows = connection
             .execute(
                 &format!(
-                    "UPDATE {schema}.{name} SET {column_name} = dual_timestamp({column_name}) \
+                    "UPDATE {schema}.{name} SET {column_name} = {tidied} \
                      WHERE typeof({column_name}) = 'text' \
-                       AND dual_timestamp({column_name}) <> {column_name}"
+                       AND {tidied} <> {column_name}"
                 ),
                 [],
             )
@@ -134,7 +135,9 @@ fn obstacles(
             Some(found) if found.generated => {
                 obstacles.push(format!("column {} is computed", column.name));
             }
-            Some(found) if !keeps(column.kind, Affinity::of(&found.declared)) => {
+            Some(found)
+                if !column.kind.description().fits_sqlite(Affinity::of(&found.declared)) =>
+            {
                 obstacles.push(format!(
                     "column {} is declared {}, which changes values of type {}",
                     column.name,
@@ -159,20 +162,6 @@ fn obstacles(
         ));
     }
     obstacles
-}
-
-/// Whether a column of that affinity keeps values of the type as they are.
-fn keeps(kind: LogicalType, affinity: Affinity) -> bool {
-    match kind {
-        LogicalType::Bool | LogicalType::Int | LogicalType::BigInt => {
-            matches!(affinity, Affinity::Integer | Affinity::Numeric | Affinity::Blob)
-        }
-        LogicalType::Text => matches!(affinity, Affinity::Text | Affinity::Blob),
-        // `DATETIME` is numeric by the rules, but our text never looks like a number.
-        LogicalType::Timestamp => {
-            matches!(affinity, Affinity::Text | Affinity::Blob | Affinity::Numeric)
-        }
-    }
 }
 
 fn additions(

@@ -26,9 +26,9 @@ pub mod replica;
 mod thread;
 
 pub use adopt::{Adoption, OLD_REGISTER_DATE, REGISTER_DATE, rewrite_timestamps};
-pub use catalog::{Affinity, FoundColumn, FoundRelation};
+pub use catalog::{FoundColumn, FoundRelation};
+pub(crate) use codec::readable;
 pub use codec::{Undecodable, from_sqlite, to_sqlite};
-pub(crate) use codec::{carried, readable};
 pub use failure::failed;
 pub(crate) use failure::kind_of;
 pub use file::{File, SCHEMA, attach, make, remove_if_empty};

@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dual_database::error::{Error, Kind, Result, Store};
-use dual_database::schema::{Dialect, LogicalType, Table, quoted, quoted_text};
-use dual_database::store::postgres::capture::is_utf8;
+use dual_database::schema::{Dialect, Table, is_utf8, quoted, quoted_text};
 use dual_database::store::postgres::{Limits, Session, Settings, is_confirmed};
 use dual_database::store::sqlite::failed;
 use dual_database::value::Value;
@@ -272,9 +271,7 @@ impl PostgresLoad {
                 for (index, (_, column)) in self.table.data_columns().enumerate() {
                     let text: Option<&str> =
                         row.try_get(index + 1).map_err(|_| unexpected(operation))?;
-                    let value = text.map_or(Some(Value::Null), |text| {
-                        dual_database::value::parse_postgres_text(column.kind, text)
-                    });
+                    let value = text.map_or(Some(Value::Null), |text| column.kind.parse(text));
                     values.push(value.ok_or_else(|| {
                         unheld(operation, &self.table, number, &column.name)
                             .with_hint("dates must lie in the years 1 to 9999; correct that row")
@@ -294,8 +291,7 @@ impl PostgresLoad {
             return Ok(());
         }
         let key = quoted(&self.table.key().name);
-        let texts =
-            self.table.data_columns().filter(|(_, column)| column.kind == LogicalType::Text);
+        let texts = self.table.data_columns().filter(|(_, column)| column.kind.is_text());
         let bad: String = texts
             .map(|(position, column)| {
                 let name = quoted(&column.name);

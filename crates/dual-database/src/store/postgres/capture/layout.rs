@@ -7,23 +7,6 @@ use crate::schema::{
     Column, Dialect, KeyColumns, LogicalType, Role, Table, literal, quoted, quoted_text,
 };
 use crate::store::postgres::{SchemaName, Session};
-use crate::value::LONGEST;
-
-/// The regular expression of well-formed UTF-8 (Unicode, table 3-7), for a database whose characters are
-/// bytes. A function that tries `convert_from` would cost a subtransaction for each value.
-const UTF8: &str = concat!(
-    r"E'^(?:[\\u0001-\\u007f]|[\\u00c2-\\u00df][\\u0080-\\u00bf]",
-    r"|\\u00e0[\\u00a0-\\u00bf][\\u0080-\\u00bf]",
-    r"|[\\u00e1-\\u00ec\\u00ee\\u00ef][\\u0080-\\u00bf]{2}",
-    r"|\\u00ed[\\u0080-\\u009f][\\u0080-\\u00bf]",
-    r"|\\u00f0[\\u0090-\\u00bf][\\u0080-\\u00bf]{2}",
-    r"|[\\u00f1-\\u00f3][\\u0080-\\u00bf]{3}",
-    r"|\\u00f4[\\u0080-\\u008f][\\u0080-\\u00bf]{2})*$'",
-);
-
-/// `=` and `>`, of the server's own. What is said by full names means the same under any search path.
-pub(in crate::store::postgres) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
-const ABOVE: &str = "OPERATOR(pg_catalog.>)";
 
 /// A column that has a stamp of its own in the sidecar.
 #[derive(Clone, Debug)]
@@ -143,19 +126,15 @@ impl Layout {
     }
 
     /// The row's values as texts, the elements of an array, and in the end the position of the first one
-    /// that is too long to be carried, or is no text at all; in its place there is NULL.
+    /// that cannot be carried; in its place there is NULL.
     pub(in crate::store::postgres) fn texts(&self, row: &str) -> String {
-        let texts = self.each(", ", |r| r.text(row, self.any_bytes));
-        let bad = self.registers.iter().enumerate().filter(|(_, r)| r.kind == LogicalType::Text);
-        let bad: String = bad
-            .map(|(at, r)| {
-                let long = format!(" WHEN {} {ABOVE} {LONGEST} THEN '{at}'", r.length(row));
-                match self.any_bytes {
-                    true => format!("{long} WHEN NOT {} THEN '{at}'", is_utf8(&r.read(row))),
-                    false => long,
-                }
-            })
-            .collect();
+        let any_bytes = self.any_bytes;
+        let texts = self.each(", ", |r| r.kind.description().printed(&r.read(row), any_bytes));
+        let bad = self.registers.iter().enumerate().flat_map(|(at, r)| {
+            let reasons = r.kind.description().uncarried(&r.read(row), any_bytes);
+            reasons.into_iter().map(move |reason| format!(" WHEN {reason} THEN '{at}'"))
+        });
+        let bad: String = bad.collect();
         match bad.is_empty() {
             true => format!("{texts}, NULL"),
             false => format!("{texts}, CASE{bad} END"),
@@ -164,18 +143,16 @@ impl Layout {
 
     /// How many bytes the texts of the row take that are carried, an expression.
     pub(in crate::store::postgres) fn bytes(&self, row: &str) -> String {
-        let texts = self.registers.iter().filter(|r| r.kind == LogicalType::Text);
-        let bytes = |r: &Register| {
-            let length = r.length(row);
-            format!(" + CASE WHEN {length} <= {LONGEST} THEN {length} ELSE 0 END")
-        };
-        format!("(0::bigint{})", texts.map(bytes).collect::<String>())
+        let bytes = |r: &Register| r.kind.description().bytes(Dialect::Postgres, &r.read(row));
+        let bytes = self.registers.iter().filter_map(bytes).map(|bytes| format!(" + {bytes}"));
+        format!("(0::bigint{})", bytes.collect::<String>())
     }
 
     /// The marks ([`super::RowStamps`]) in `json`, an expression, as rows `m`.
     pub(super) fn marks(&self, json: &str) -> String {
-        let columns =
-            self.each(", ", |r| format!("{} bigint, {} {}", r.stamp, r.value, r.carried()));
+        let columns = self.each(", ", |r| {
+            format!("{} bigint, {} {}", r.stamp, r.value, r.kind.description().carried())
+        });
         format!(
             "pg_catalog.jsonb_to_recordset({json}) AS m (key bigint, alive boolean, life bigint, {columns})"
         )
@@ -202,54 +179,25 @@ impl Layout {
 }
 
 impl Register {
-    /// The values of the column in two rows differ. A nondeterministic collation would call
-    /// `Anna` and `anna` equal.
+    /// The values of the column in two rows differ.
     pub fn differs(&self, left: &str, right: &str) -> String {
-        let (name, collation) = (&self.column, self.collation());
-        format!("{left}.{name} IS DISTINCT FROM {right}.{name}{collation}")
+        self.kind.description().differs(Dialect::Postgres, &self.read(left), &self.read(right))
     }
 
     /// The row says nothing about the column: NULL, or the declared default.
     pub fn silent(&self, row: &str) -> String {
-        let name = format!("{row}.{}", self.column);
+        let column = self.read(row);
         match &self.default {
             Some(default) => {
-                format!("({name} IS NULL OR {name} {EQUALS} {default}{})", self.collation())
+                let is = self.kind.description().equals(Dialect::Postgres, &column, default);
+                format!("({column} IS NULL OR {is})")
             }
-            None => format!("{name} IS NULL"),
-        }
-    }
-
-    /// The value as text, NULL if it is too long to be carried. To learn that does not take reading
-    /// it; to learn whether bytes of any kind are UTF-8 does.
-    fn text(&self, row: &str, any_bytes: bool) -> String {
-        let column = self.read(row);
-        match (self.kind, any_bytes) {
-            (LogicalType::Text, true) => format!(
-                "CASE WHEN {} {ABOVE} {LONGEST} THEN NULL WHEN {} THEN {column}::pg_catalog.text END",
-                self.length(row),
-                is_utf8(&column)
-            ),
-            (LogicalType::Text, false) => {
-                let length = self.length(row);
-                format!(
-                    "CASE WHEN NOT {length} {ABOVE} {LONGEST} THEN {column}::pg_catalog.text END"
-                )
-            }
-            _ => format!("{column}::pg_catalog.text"),
+            None => format!("{column} IS NULL"),
         }
     }
 
     fn read(&self, row: &str) -> String {
         format!("{row}.{}", self.column)
-    }
-
-    fn length(&self, row: &str) -> String {
-        format!("pg_catalog.octet_length({}::pg_catalog.text)", self.read(row))
-    }
-
-    pub(super) fn collation(&self) -> &'static str {
-        if self.kind == LogicalType::Text { " COLLATE pg_catalog.\"C\"" } else { "" }
     }
 
     /// The value that the mark `m` gives it.
@@ -259,21 +207,8 @@ impl Register {
 
     /// The column of the row has the value that the mark `m` gives it.
     pub fn is_as_stamped(&self, row: &str) -> String {
-        let (name, value, collation) = (&self.column, &self.value, self.collation());
-        format!("{row}.{name} IS NOT DISTINCT FROM m.{value}{collation}")
+        self.kind.description().same(&self.read(row), &self.stamped_value())
     }
-
-    /// The type in which its values are carried. What is declared in 32 bits may be kept in 64;
-    /// an assignment narrows it.
-    pub(super) fn carried(&self) -> &'static str {
-        self.kind.carried().sql(Dialect::Postgres)
-    }
-}
-
-/// Whether the value, an expression, is well-formed UTF-8, in a database whose characters are bytes.
-#[must_use]
-pub fn is_utf8(value: &str) -> String {
-    format!("({value}::pg_catalog.text COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.~) {UTF8})")
 }
 
 /// The qualified name of the table's sidecar in that schema.

@@ -37,9 +37,7 @@ pub use install::{
     uninstall,
 };
 pub(super) use install::{entry_of, is_renewable, permitted, place, renew};
-pub(super) use layout::EQUALS;
 pub use layout::Layout;
-pub use layout::is_utf8;
 pub(crate) use ours::{Ours, ours_alone};
 pub use row_stamps::{RowStamps, refusal};
 pub(crate) use standing::{SchemaStanding, not_kept_elsewhere, permit};

@@ -2,9 +2,9 @@
 //! return arrays of text, because what a statement costs before it does anything grows with the
 //! number of its columns, and one without a FROM is the cheapest there is.
 
-use super::layout::{EQUALS, Layout, Register, next};
+use super::layout::{Layout, Register, next};
 use super::triggers::{TRIGGERS, notifies};
-use crate::schema::{quoted_body, quoted_text};
+use crate::schema::{Dialect, EQUALS, quoted_body, quoted_text};
 use crate::store::postgres::switched;
 
 /// The code of an insert of a row that is there.
@@ -233,13 +233,14 @@ END
 impl Register {
     /// The value that `put` is given for the register of that position.
     fn given(&self, at: usize) -> String {
-        format!("dual_values[{at}]::{}", self.carried())
+        format!("dual_values[{at}]::{}", self.kind.description().carried())
     }
 
     /// The row has that value.
     fn is_given(&self, at: usize) -> String {
-        let (name, value, collation) = (&self.column, self.given(at), self.collation());
-        let both_null = format!("u.{name} IS NULL AND {value} IS NULL");
-        format!("coalesce(u.{name} {EQUALS} ({value}){collation}, {both_null})")
+        let (column, value) = (format!("u.{}", self.column), self.given(at));
+        let equals =
+            self.kind.description().equals(Dialect::Postgres, &column, &format!("({value})"));
+        format!("coalesce({equals}, {column} IS NULL AND {value} IS NULL)")
     }
 }

@@ -1,8 +1,8 @@
 //! The function by which the library writes several rows: one call for a table, nothing dynamic.
 
-use super::layout::{EQUALS, Layout, Register};
+use super::layout::{Layout, Register};
 use super::single::{ABSENT, EXISTS, LEFT_OUT, MISSING};
-use crate::schema::{quoted_body, quoted_text};
+use crate::schema::{EQUALS, quoted_body, quoted_text};
 use crate::store::postgres::switched;
 
 impl Layout {

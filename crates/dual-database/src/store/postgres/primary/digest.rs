@@ -5,9 +5,8 @@ use tokio_postgres::types::Type;
 use super::row::{BY_KEY, column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::schema::{Column, Dialect, Key, LogicalType, quoted};
-use crate::store::postgres::capture::is_utf8;
 use crate::store::postgres::{Parameter, both};
-use crate::value::{LONGEST, RangeDigest};
+use crate::value::RangeDigest;
 use crate::{Error, Kind, Result};
 
 const OPERATION: &str = "compare a part of a table in PostgreSQL";
@@ -148,39 +147,10 @@ pub(crate) fn digest_of(
     columns: impl IntoIterator<Item = (LogicalType, String)>,
     any_bytes: bool,
 ) -> String {
-    let pieces: Vec<String> =
-        columns.into_iter().map(|(kind, text)| piece(&canonical(kind, &text, any_bytes))).collect();
+    let canonical =
+        |(kind, text): (LogicalType, String)| kind.description().canonical(&text, any_bytes);
+    let pieces: Vec<String> = columns.into_iter().map(|column| piece(&canonical(column))).collect();
     format!("sha256(convert_to({}, 'UTF8'))", pieces.join(" || "))
-}
-
-/// The canonical text of a column, as [`crate::value::canonical_bytes`] gives it; `?` and
-/// whatever the server prints for what cannot be carried, of a long text how long it is, of bytes that
-/// are no text their digits.
-fn canonical(kind: LogicalType, column: &str, any_bytes: bool) -> String {
-    match kind {
-        LogicalType::Bool => format!("CASE WHEN {column} THEN '1' WHEN NOT {column} THEN '0' END"),
-        LogicalType::Int | LogicalType::BigInt => format!("{column}::text"),
-        // A longer one would be held several times, and a statement takes no more than 1 GB.
-        LogicalType::Text => {
-            let bytes = match any_bytes {
-                true => format!(
-                    " WHEN NOT {} THEN '?' || encode(convert_to({column}::text, 'SQL_ASCII'), 'hex')",
-                    is_utf8(column)
-                ),
-                false => String::new(),
-            };
-            format!(
-                "CASE WHEN octet_length({column}::text) > {LONGEST} \
-                 THEN '?' || octet_length({column}::text){bytes} ELSE {column}::text END"
-            )
-        }
-        LogicalType::Timestamp => format!(
-            "CASE WHEN {column} >= '0001-01-01' AND {column} < '10000-01-01' \
-             THEN to_char({column}, 'YYYY-MM-DD HH24:MI:SS') || \
-             CASE WHEN to_char({column}, 'US') <> '000000' THEN '.' || to_char({column}, 'US') \
-             ELSE '' END ELSE '?' || {column}::text END"
-        ),
-    }
 }
 
 /// A field: its length in bytes and its text, or that there is none.

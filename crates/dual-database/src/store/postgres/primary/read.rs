@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 use super::row::{Text, column, unexpected};
 use super::{Primary, RemoteRow, RemoteTable};
 use crate::protocol::{After, Filter};
-use crate::schema::{Column, Dialect, LogicalType, RowId, quoted};
+use crate::schema::{Column, LogicalType, RowId, quoted};
 use crate::store::postgres::Parameter;
 use crate::value::{Value, timestamp_text};
 use crate::{Error, Kind, Result};
@@ -107,8 +107,7 @@ impl Question {
     fn parameter(&mut self, text: String, kind: LogicalType) -> String {
         self.values.push(text);
         // A number that does not fit the column is not there, which is no error.
-        let kind = kind.carried().sql(Dialect::Postgres);
-        format!("${}::text::{kind}", self.values.len())
+        format!("${}::text::{}", self.values.len(), kind.description().carried())
     }
 
     /// The filter's conditions, at least one.
@@ -121,14 +120,7 @@ impl Question {
                 None => format!("u.{name} IS NULL"),
                 Some(text) => {
                     let parameter = self.parameter(text, column.kind);
-                    match column.kind {
-                        // The first can use an index, the second is by code points whatever the
-                        // column's collation.
-                        LogicalType::Text => format!(
-                            "u.{name} = {parameter} AND u.{name} = ({parameter}) COLLATE \"C\""
-                        ),
-                        _ => format!("u.{name} = {parameter}"),
-                    }
+                    column.kind.description().is(&format!("u.{name}"), &parameter)
                 }
             });
         }

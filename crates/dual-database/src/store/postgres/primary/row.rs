@@ -7,7 +7,7 @@ use super::{RemoteRow, RemoteTable};
 use crate::merge::{Register, Version};
 use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
-use crate::value::{LogicalType, Value, parse_postgres_text};
+use crate::value::Value;
 use crate::{Error, Kind, Result, Store};
 
 /// The settings under which a statement of this room can only go by key: a plan is made for
@@ -171,11 +171,9 @@ impl RemoteTable {
         let mut columns = Vec::with_capacity(parts.values.len());
         let read = self.layout.registers.iter().zip(parts.stamps).zip(parts.values).enumerate();
         for (position, ((register, raw), text)) in read {
-            let value = match (register.kind, text) {
-                (_, None) => Value::Null,
-                // As it is: it may be long.
-                (LogicalType::Text, Some(text)) => Value::Text(text),
-                (kind, Some(text)) => parse_postgres_text(kind, &text).unwrap_or_else(|| {
+            let value = match text {
+                None => Value::Null,
+                Some(text) => register.kind.parse(text).unwrap_or_else(|| {
                     unreadable.get_or_insert(position);
                     Value::Null
                 }),

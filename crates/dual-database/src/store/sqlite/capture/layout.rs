@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use crate::schema::{Column, Dialect, KeyColumns, LogicalType, Role, Table, literal, quoted};
-use crate::store::sqlite::codec::carried;
 
 /// A unique index other than the key's: a row that conflicts in it is the victim of `REPLACE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +55,7 @@ impl Statements {
         Statements {
             values: format!(
                 "SELECT {} FROM {} WHERE {}",
-                layout.each(", ", |r| carried(&r.column, r.kind)),
+                layout.each(", ", |r| r.kind.description().stored(&r.column)),
                 layout.target,
                 layout.key.is("", "=", Dialect::Sqlite, 1)
             ),
@@ -160,14 +159,18 @@ impl Register {
     pub fn silent(&self, row: &str) -> String {
         let name = format!("{row}.{}", self.column);
         match &self.default {
-            Some(default) => format!("({name} IS NULL OR {name} = {default} COLLATE BINARY)"),
+            Some(default) => {
+                let is = self.kind.description().equals(Dialect::Sqlite, &name, default);
+                format!("({name} IS NULL OR {is})")
+            }
             None => format!("{name} IS NULL"),
         }
     }
 
-    /// The update has changed the column. A `NOCASE` column would call `Anna` and `anna` equal.
+    /// The update has changed the column.
     pub fn differs(&self) -> String {
-        format!("new.{0} IS NOT old.{0} COLLATE BINARY", self.column)
+        let of = |row: &str| format!("{row}.{}", self.column);
+        self.kind.description().differs(Dialect::Sqlite, &of("new"), &of("old"))
     }
 }
 

@@ -3,7 +3,6 @@
 use rusqlite::types::{Value as Stored, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
-use super::super::codec::carried;
 use super::super::{failed, from_sqlite, to_sqlite};
 use super::Content;
 use crate::Result;
@@ -77,7 +76,8 @@ fn rows(
         };
         statement.go_on(&after.key, order);
     }
-    let column = |column: &Column| carried(&format!("u.{}", quoted(&column.name)), column.kind);
+    let column =
+        |column: &Column| column.kind.description().stored(&format!("u.{}", quoted(&column.name)));
     let columns: Vec<String> = table.columns().iter().map(column).collect();
     let order = match &statement.order {
         Some(order) => format!("{order} DESC NULLS LAST, "),

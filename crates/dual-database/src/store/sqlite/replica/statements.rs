@@ -1,7 +1,6 @@
 //! The statements on a table that do not depend on the row. Pure text.
 
 use super::super::capture::Layout;
-use super::super::codec::{bytes, carried};
 use crate::schema::{Dialect, Table, quoted};
 use crate::stamp::Stamp;
 
@@ -58,7 +57,8 @@ impl Statements {
         let there = layout.key.list("u");
         let stamps =
             layout.each(", ", |r| format!("coalesce(s.{0}, s.stamp), s.{1}", r.stamp, r.base));
-        let columns = layout.each(", ", |r| carried(&format!("u.{}", r.column), r.kind));
+        let columns =
+            layout.each(", ", |r| r.kind.description().stored(&format!("u.{}", r.column)));
         let adopted = Stamp::ADOPTED_SQLITE.raw();
         let unknown = layout.each(", ", |r| {
             let silent = format!("CASE WHEN s.key IS NULL AND {} THEN 0 END", r.silent("u"));
@@ -88,7 +88,11 @@ impl Statements {
             ),
             bytes: format!(
                 "(0 + {})",
-                layout.each(" + ", |r| bytes(&format!("u.{}", r.column), r.kind))
+                layout.each(" + ", |r| {
+                    let column = format!("u.{}", r.column);
+                    let bytes = r.kind.description().bytes(Dialect::Sqlite, &column);
+                    bytes.unwrap_or_else(|| "0".to_owned())
+                })
             ),
             // The conflict clauses that the table declares for itself do not count here.
             insert: format!(

@@ -139,18 +139,11 @@ pub(super) fn text(value: &Value) -> Option<String> {
 
 /// The first column whose value its type cannot hold: the row cannot be given.
 pub(super) fn unreadable<'t>(table: &'t Table, version: &Version) -> Option<&'t str> {
-    let fits = |kind: LogicalType, value: &Value| match (kind, value) {
-        (_, Value::Null)
-        | (LogicalType::Bool, Value::Bool(_))
-        | (LogicalType::BigInt, Value::Int(_)) => true,
-        (LogicalType::Int, Value::Int(number)) => i32::try_from(*number).is_ok(),
-        (LogicalType::Text, Value::Text(text)) => !text.contains('\0'),
-        (LogicalType::Timestamp, Value::Timestamp(instant)) => (1..=9999).contains(&instant.year()),
-        _ => false,
-    };
+    let holds =
+        |kind: LogicalType, value: &Value| value.is_null() || kind.description().holds(value);
     table
         .data_columns()
         .zip(&version.columns)
-        .find(|((_, column), register)| !fits(column.kind, &register.value))
+        .find(|((_, column), register)| !holds(column.kind, &register.value))
         .map(|((_, column), _)| &*column.name)
 }

@@ -8,8 +8,8 @@ use tokio_postgres::types::{ToSql, Type};
 use super::Job;
 use super::decide::text;
 use super::unique::Unique;
-use crate::schema::{Dialect, Key, LogicalType};
-use crate::store::postgres::capture::{EQUALS, RowStamps};
+use crate::schema::{EQUALS, Key};
+use crate::store::postgres::capture::RowStamps;
 use crate::store::postgres::primary::RemoteTable;
 
 /// How many rows one statement takes.
@@ -178,21 +178,13 @@ fn move_aside(
 ) -> Option<Statement> {
     let register = table.layout.registers.get(moved_aside.column)?;
     let (target, key, name) = (&table.layout.target, &table.layout.key, &register.column);
-    let plus = "OPERATOR(pg_catalog.+)";
-    let number = format!("(pg_catalog.array_position($1, {}) {plus} {first})", key.given(""));
-    // From the far end of the type.
-    let value = match (moved_aside.nullable, register.kind) {
-        (true, _) => "NULL".to_owned(),
-        (false, LogicalType::Text) => {
-            format!("'moved_aside ' OPERATOR(pg_catalog.||) {number}::pg_catalog.text")
-        }
-        (false, LogicalType::Int) => format!("(-2147483648) {plus} {number}"),
-        (false, LogicalType::BigInt) => format!("(-9223372036854775808) {plus} {number}"),
-        (false, LogicalType::Timestamp) => {
-            let step = "OPERATOR(pg_catalog.*) interval '1 microsecond'";
-            format!("timestamp '0001-01-01' {plus} ({number} {step})")
-        }
-        (false, LogicalType::Bool) => return None,
+    let number = format!(
+        "(pg_catalog.array_position($1, {}) OPERATOR(pg_catalog.+) {first})",
+        key.given("")
+    );
+    let value = match moved_aside.nullable {
+        true => "NULL".to_owned(),
+        false => register.kind.description().aside(&number)?,
     };
     let sql = format!("UPDATE {target} SET {name} = {value} WHERE {}", key.among("", EQUALS, 1));
     Some(Statement::new(sql).with(keys.to_vec(), Type::INT8_ARRAY))
@@ -207,7 +199,7 @@ fn assigned(
 ) -> String {
     let pieces = columns.iter().enumerate().filter_map(|(place, column)| {
         let register = table.layout.registers.get(*column)?;
-        let value = format!("v.c{place}::{}", register.kind.carried().sql(Dialect::Postgres));
+        let value = format!("v.c{place}::{}", register.kind.description().carried());
         Some(piece(register.column.clone(), value))
     });
     pieces.collect::<Vec<_>>().join(", ")

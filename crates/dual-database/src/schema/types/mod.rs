@@ -1,0 +1,247 @@
+//! The logical types, what each of them is on both sides in a file of its own. A new one is a file, a
+//! line in [`LogicalType`], and its values in the round-trip test. How a [`Value`] prints is in
+//! [`crate::value`] and takes no type.
+
+mod bigint;
+mod boolean;
+mod int;
+mod text;
+mod timestamp;
+
+use std::borrow::Cow;
+use std::fmt;
+
+pub use text::is_utf8;
+
+use super::{Affinity, Dialect};
+use crate::value::Value;
+
+/// `=`, of the server's own. What is said by full names means the same under any search path.
+pub(crate) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
+
+/// A logical type: how it is kept on each side is in `docs/design.md`, "Types".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LogicalType {
+    /// PostgreSQL `boolean`, SQLite `INTEGER` 0 or 1.
+    Bool,
+    /// 32 bits: PostgreSQL `integer`, SQLite `INTEGER`.
+    Int,
+    /// 64 bits: PostgreSQL `bigint`, SQLite `INTEGER`.
+    BigInt,
+    /// PostgreSQL `character varying`, SQLite `TEXT`.
+    Text,
+    /// Without a zone, always UTC, microseconds: PostgreSQL `timestamp`, SQLite `TEXT`
+    /// `YYYY-MM-DD HH:MM:SS[.ffffff]`, years 1 to 9999.
+    Timestamp,
+}
+
+impl LogicalType {
+    pub(crate) fn description(self) -> &'static dyn Description {
+        match self {
+            LogicalType::Bool => &boolean::Bool,
+            LogicalType::Int => &int::Int,
+            LogicalType::BigInt => &bigint::BigInt,
+            LogicalType::Text => &text::Text,
+            LogicalType::Timestamp => &timestamp::Timestamp,
+        }
+    }
+
+    /// The type's name in that side's DDL.
+    #[must_use]
+    pub fn sql(self, dialect: Dialect) -> &'static str {
+        self.description().sql(dialect)
+    }
+
+    /// A caller's value as a column of the type keeps it.
+    ///
+    /// ```
+    /// use dual_database::schema::LogicalType;
+    /// assert_eq!(LogicalType::Int.accept(7.into()), Ok(7.into()));
+    /// let unfit = LogicalType::Int.accept("7".into()).unwrap_err();
+    /// assert_eq!(unfit.to_string(), "a whole number is wanted, not text");
+    /// ```
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn accept(self, value: Value) -> Result<Value, Unfit> {
+        if value.is_null() { Ok(value) } else { self.description().accept(value) }
+    }
+
+    /// Reads what PostgreSQL prints for a column of the type (`column::text`, DateStyle ISO).
+    /// `None` if the value cannot be kept on the other side: `infinity`, years before 1 or after
+    /// 9999.
+    ///
+    /// ```
+    /// use dual_database::schema::LogicalType;
+    /// assert_eq!(LogicalType::Bool.parse("true"), Some(true.into()));
+    /// assert_eq!(LogicalType::Timestamp.parse("infinity"), None);
+    /// ```
+    pub fn parse<'t>(self, text: impl Into<Cow<'t, str>>) -> Option<Value> {
+        self.description().parse(text.into())
+    }
+
+    /// Whether its values are texts of any length, and, in a database that takes any bytes, any bytes.
+    #[must_use]
+    pub fn is_text(self) -> bool {
+        self.description().is_text()
+    }
+}
+
+/// Why a value is none for a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It is of another type.
+    OtherType {
+        /// What the column takes.
+        wanted: &'static str,
+        /// What it was given.
+        given: &'static str,
+    },
+    /// It is of the type, but not one that both sides can keep.
+    Value(&'static str),
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfit::OtherType { wanted, given } => write!(f, "{wanted} is wanted, not {given}"),
+            Unfit::Value(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What a type is on both sides. Values are never NULL here, and columns are expressions.
+pub(crate) trait Description: Sync {
+    /// Its name in that side's DDL.
+    fn sql(&self, dialect: Dialect) -> &'static str;
+
+    /// The type in which its values go to PostgreSQL and come back.
+    fn carried(&self) -> &'static str {
+        self.sql(Dialect::Postgres)
+    }
+
+    /// As [`LogicalType::is_text`].
+    fn is_text(&self) -> bool {
+        false
+    }
+
+    /// What a caller is told that it takes.
+    fn wanted(&self) -> &'static str;
+
+    /// As [`LogicalType::accept`].
+    fn accept(&self, value: Value) -> Result<Value, Unfit>;
+
+    /// The value is of another type.
+    fn other(&self, given: &Value) -> Unfit {
+        let given = match given {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Int(_) => "a number",
+            Value::Text(_) => "text",
+            Value::Timestamp(_) => "a timestamp",
+        };
+        Unfit::OtherType { wanted: self.wanted(), given }
+    }
+
+    /// Whether both sides can hold the value in a column of the type.
+    fn holds(&self, value: &Value) -> bool;
+
+    /// As [`LogicalType::parse`].
+    fn parse(&self, text: Cow<'_, str>) -> Option<Value>;
+
+    /// What a file has as an integer. SQLite keeps any value in any column, so it may be none.
+    fn decode_integer(&self, _: i64) -> Option<Value> {
+        None
+    }
+
+    /// What a file has as text.
+    fn decode_text(&self, _: &str) -> Option<Value> {
+        None
+    }
+
+    /// The collation in which PostgreSQL compares its values as [`crate::value::canonical_bytes`] are
+    /// compared. A nondeterministic one would call `Anna` and `anna` equal.
+    fn collation(&self) -> &'static str {
+        ""
+    }
+
+    /// The values are equal, neither being NULL.
+    fn equals(&self, dialect: Dialect, left: &str, right: &str) -> String {
+        match dialect {
+            Dialect::Postgres => format!("{left} {EQUALS} {right}{}", self.collation()),
+            Dialect::Sqlite => format!("{left} = {right} COLLATE BINARY"),
+        }
+    }
+
+    /// PostgreSQL's values are equal, or both are NULL.
+    fn same(&self, left: &str, right: &str) -> String {
+        format!("{left} IS NOT DISTINCT FROM {right}{}", self.collation())
+    }
+
+    /// The values differ, or one is NULL. In SQLite a `NOCASE` column would call `Anna` and `anna` equal.
+    fn differs(&self, dialect: Dialect, left: &str, right: &str) -> String {
+        match dialect {
+            Dialect::Postgres => format!("{left} IS DISTINCT FROM {right}{}", self.collation()),
+            Dialect::Sqlite => format!("{left} IS NOT {right} COLLATE BINARY"),
+        }
+    }
+
+    /// PostgreSQL's column has the value that is looked for.
+    fn is(&self, column: &str, value: &str) -> String {
+        format!("{column} = {value}")
+    }
+
+    /// PostgreSQL's column as the text that [`Description::parse`] reads, NULL if that cannot be
+    /// carried; `any_bytes` if the database takes bytes that are no text.
+    fn printed(&self, column: &str, _any_bytes: bool) -> String {
+        format!("{column}::pg_catalog.text")
+    }
+
+    /// What makes a value of PostgreSQL's one that cannot be carried, any of these.
+    fn uncarried(&self, _column: &str, _any_bytes: bool) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// How many bytes of the column are carried, if that can be many.
+    fn bytes(&self, _dialect: Dialect, _column: &str) -> Option<String> {
+        None
+    }
+
+    /// PostgreSQL's column as [`crate::value::canonical_bytes`] gives it; `?` and whatever the server
+    /// prints for what cannot be carried, of a long text how long it is, of bytes that are no text
+    /// their digits.
+    fn canonical(&self, column: &str, any_bytes: bool) -> String;
+
+    /// The file's column as our own statements read it: instead of what cannot be carried they give
+    /// something that is none of the type.
+    fn stored(&self, column: &str) -> String {
+        column.to_owned()
+    }
+
+    /// The file's column, which has a text, in the canonical form, if other programs have others; NULL
+    /// if that text is none of the type.
+    fn tidied(&self, _column: &str) -> Option<String> {
+        None
+    }
+
+    /// Something that no other row has in PostgreSQL's column, for that number from one on: from the
+    /// far end of the type.
+    fn aside(&self, number: &str) -> Option<String>;
+
+    /// Whether a column of PostgreSQL's with that base type, and precision of a timestamp, will do.
+    fn fits_postgres(&self, base: &str, precision: Option<u32>) -> bool;
+
+    /// Whether a column of that base type takes more values than both sides can hold.
+    fn is_wider(&self, _base: &str) -> bool {
+        false
+    }
+
+    /// A column of that base type as one of this type.
+    fn converted(&self, column: &str, _base: &str) -> String {
+        format!("{column}::{}", self.sql(Dialect::Postgres))
+    }
+
+    /// Whether a file's column of that affinity keeps the values as they are.
+    fn fits_sqlite(&self, affinity: Affinity) -> bool;
+}

@@ -1,0 +1,82 @@
+use std::borrow::Cow;
+
+use super::{Description, Unfit};
+use crate::schema::{Affinity, Dialect};
+use crate::value::{Value, parse_timestamp_text, timestamp_text};
+
+pub(super) struct Timestamp;
+
+impl Description for Timestamp {
+    fn sql(&self, dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::Postgres => "timestamp without time zone",
+            Dialect::Sqlite => "TEXT",
+        }
+    }
+
+    fn wanted(&self) -> &'static str {
+        "a timestamp as text"
+    }
+
+    /// Through the text form, which cuts to microseconds and knows the years.
+    fn accept(&self, value: Value) -> Result<Value, Unfit> {
+        let (text, why) = match value {
+            Value::Timestamp(instant) => {
+                (timestamp_text(instant), "the year is not one of 1 to 9999")
+            }
+            Value::Text(text) => (
+                text,
+                "a timestamp is wanted: YYYY-MM-DD, or YYYY-MM-DD HH:MM:SS with an optional \
+                 fraction and zone",
+            ),
+            other => return Err(self.other(&other)),
+        };
+        parse_timestamp_text(&text).map(Value::Timestamp).ok_or(Unfit::Value(why))
+    }
+
+    fn holds(&self, value: &Value) -> bool {
+        matches!(value, Value::Timestamp(instant) if (1..=9999).contains(&instant.year()))
+    }
+
+    fn parse(&self, text: Cow<'_, str>) -> Option<Value> {
+        self.decode_text(&text)
+    }
+
+    fn decode_text(&self, text: &str) -> Option<Value> {
+        parse_timestamp_text(text).map(Value::Timestamp)
+    }
+
+    fn canonical(&self, column: &str, _: bool) -> String {
+        format!(
+            "CASE WHEN {column} >= '0001-01-01' AND {column} < '10000-01-01' \
+             THEN to_char({column}, 'YYYY-MM-DD HH24:MI:SS') || \
+             CASE WHEN to_char({column}, 'US') <> '000000' THEN '.' || to_char({column}, 'US') \
+             ELSE '' END ELSE '?' || {column}::text END"
+        )
+    }
+
+    fn tidied(&self, column: &str) -> Option<String> {
+        Some(format!("dual_timestamp({column})"))
+    }
+
+    fn aside(&self, number: &str) -> Option<String> {
+        let step = "OPERATOR(pg_catalog.*) interval '1 microsecond'";
+        Some(format!("timestamp '0001-01-01' OPERATOR(pg_catalog.+) ({number} {step})"))
+    }
+
+    fn fits_postgres(&self, base: &str, precision: Option<u32>) -> bool {
+        base == "timestamp without time zone" && precision.is_none_or(|digits| digits >= 6)
+    }
+
+    fn converted(&self, column: &str, base: &str) -> String {
+        match base {
+            "timestamp with time zone" => format!("{column} AT TIME ZONE 'UTC'"),
+            _ => format!("{column}::{}", self.sql(Dialect::Postgres)),
+        }
+    }
+
+    /// `DATETIME` is numeric by the rules, but our text never looks like a number.
+    fn fits_sqlite(&self, affinity: Affinity) -> bool {
+        matches!(affinity, Affinity::Text | Affinity::Blob | Affinity::Numeric)
+    }
+}
