@@ -13,7 +13,6 @@ use super::{Found, Written};
 use crate::merge::Change;
 use crate::protocol::{After, Filter};
 use crate::schema::{Key, RowId, Table};
-use crate::store::sqlite::REGISTER_DATE;
 use crate::value::Value;
 use crate::{Error, Kind, Result, Store};
 
@@ -200,7 +199,8 @@ impl Pages {
 
 /// Where a list goes on after that row.
 fn place(table: &Table, last: &Record) -> After {
-    let order = table.position(REGISTER_DATE).map(|position| last.value(table, position));
+    let newest = table.newest_by().and_then(|column| table.position(&column.name));
+    let order = newest.map(|position| last.value(table, position));
     After { order: order.unwrap_or(Value::Null), key: last.key.clone() }
 }
 

@@ -65,12 +65,15 @@ pub struct Column {
     pub role: Role,
     /// The constant that a new row gets where nothing is known; also its DDL default.
     pub default: Option<Value>,
+    /// What a file of before calls a column from which this one is filled where it is missing. The old
+    /// one stays, and new rows of an import get it, too: the old program goes on reading it.
+    pub formerly: Option<Arc<str>>,
 }
 
 impl Column {
     /// A column without a default.
     pub fn new(name: impl Into<Arc<str>>, kind: LogicalType, role: Role) -> Column {
-        Column { name: name.into(), kind, role, default: None }
+        Column { name: name.into(), kind, role, default: None, formerly: None }
     }
 
     /// The same with a default.
@@ -89,6 +92,7 @@ pub struct Table {
     surrogate: Option<usize>,
     moments: Vec<Arc<str>>,
     words: Vec<(Arc<str>, Vec<Arc<str>>)>,
+    newest_by: Option<Arc<str>>,
 }
 
 impl Table {
@@ -124,7 +128,8 @@ impl Table {
                 return Err(wrong(format!("column {} is declared twice", column.name)));
             }
         }
-        Ok(Table { name, columns, key, surrogate, moments: Vec::new(), words: Vec::new() })
+        let (moments, words, newest_by) = (Vec::new(), Vec::new(), None);
+        Ok(Table { name, columns, key, surrogate, moments, words, newest_by })
     }
 
     /// The name, the same on both sides.
@@ -149,6 +154,13 @@ impl Table {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| *column.name == *name)
+    }
+
+    /// The column by which a list has the newest rows first, those without a value last, before it goes by
+    /// the key; `None`: by the key alone.
+    #[must_use]
+    pub fn newest_by(&self) -> Option<&Column> {
+        self.column(self.newest_by.as_deref()?)
     }
 
     /// The position of the column of that name in [`Table::columns`].

@@ -17,7 +17,8 @@ pub fn users() -> Table {
             data("phone_number", Text),
             data("real_name", Text),
             data("birth_date", Text),
-            data("register_date", Timestamp),
+            // The bot's own name of it.
+            Column { formerly: Some("signup_date".into()), ..data("register_date", Timestamp) },
             data("last_activity", Timestamp),
             data("redeem_date", Timestamp),
             data("source", Text),
@@ -30,5 +31,6 @@ pub fn users() -> Table {
         surrogate: Some(0),
         moments: vec!["register_date".into(), "last_activity".into()],
         words: vec![("status".into(), words.map(Into::into).into())],
+        newest_by: Some("register_date".into()),
     }
 }

@@ -3,6 +3,8 @@
 //! On PostgreSQL they say everything by its full name: those that write are read under the user's
 //! search path.
 
+use std::sync::Arc;
+
 use dual_database::schema::{Column, Dialect, Table, quoted};
 
 use crate::staging::{bit, masks};
@@ -102,7 +104,7 @@ pub(super) fn data_columns(table: &Table, prefix: &str) -> String {
 pub(super) fn insert_sqlite(
     table: &Table,
     store: &str,
-    mirrors: &[(&str, &str)],
+    mirrors: &[(Arc<str>, Arc<str>)],
     within: &str,
 ) -> String {
     let (key, id) = (quoted(&table.key().name), quoted(&super::number(table).name));
@@ -117,7 +119,7 @@ pub(super) fn insert_sqlite(
     let mut values: Vec<String> =
         table.data_columns().map(|(position, column)| value(position, column)).collect();
     for (from, to) in mirrors {
-        if let Some((position, column)) = table.data_columns().find(|(_, c)| *c.name == **from) {
+        if let Some((position, column)) = table.data_columns().find(|(_, c)| c.name == *from) {
             columns.push(quoted(to));
             values.push(value(position, column));
         }

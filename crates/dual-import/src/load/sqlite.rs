@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use dual_database::error::{Error, Kind, Result, Store};
-use dual_database::schema::{Dialect, Table, quoted};
+use dual_database::schema::{Column, Dialect, Table, quoted};
 use dual_database::store::sqlite::{
-    Adoption, File, FoundRelation, OLD_REGISTER_DATE, REGISTER_DATE, SCHEMA, attach, failed, make,
-    rewrite_timestamps,
+    Adoption, File, FoundRelation, SCHEMA, attach, failed, make, rewrite_timestamps,
 };
 use dual_database::value::Value;
 use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
@@ -267,15 +266,16 @@ fn write_range(
     let within = format!(" AND s.row BETWEEN {} AND {}", range.0, range.1);
     let update = sql::update(Dialect::Sqlite, table, &name, "staged") + &within;
     let updated = connection.execute(&update, []).map_err(wrap)?;
-    let mirrors: &[_] = match FoundRelation::read(connection, SCHEMA, table)? {
-        FoundRelation::Table { columns, .. }
-            if columns.iter().any(|c| c.name == OLD_REGISTER_DATE) =>
-        {
-            &[(REGISTER_DATE, OLD_REGISTER_DATE)]
-        }
-        _ => &[],
+    let found = match FoundRelation::read(connection, SCHEMA, table)? {
+        FoundRelation::Table { columns, .. } => columns,
+        _ => Vec::new(),
     };
-    let insert = sql::insert_sqlite(table, &name, mirrors, &within);
+    let former = |column: &'_ Column| {
+        let old = column.formerly.clone()?;
+        found.iter().any(|there| there.name == *old).then(|| (column.name.clone(), old))
+    };
+    let mirrors: Vec<_> = table.columns().iter().filter_map(former).collect();
+    let insert = sql::insert_sqlite(table, &name, &mirrors, &within);
     let inserted = connection.execute(&insert, []).map_err(wrap)?;
     Ok((updated, inserted))
 }

@@ -15,12 +15,6 @@ pub struct Adoption {
     pub steps: Vec<Addition>,
 }
 
-/// The column of registrations.
-pub const REGISTER_DATE: &str = "register_date";
-/// The bot's own schema has this column where the declared one has [`REGISTER_DATE`]; the bot
-/// goes on reading it.
-pub const OLD_REGISTER_DATE: &str = "signup_date";
-
 impl Adoption {
     /// The SQL by which a row `u` of the found table reads in `column` once it is adopted: the
     /// column itself, or what an added column starts with.
@@ -28,8 +22,8 @@ impl Adoption {
     pub fn reads_as(column: &Column, columns: &[FoundColumn]) -> String {
         if find(columns, &column.name).is_some() {
             format!("u.{}", quoted(&column.name))
-        } else if *column.name == *REGISTER_DATE && find(columns, OLD_REGISTER_DATE).is_some() {
-            format!("dual_timestamp(u.{})", quoted(OLD_REGISTER_DATE))
+        } else if let Some(old) = former(column, columns) {
+            read_from(column, &format!("u.{}", quoted(&old.name))).0
         } else {
             column.default.as_ref().map_or("NULL".into(), |value| literal(value, Dialect::Sqlite))
         }
@@ -115,6 +109,19 @@ fn refused(table: &Table, obstacles: &[String]) -> Error {
     )
 }
 
+/// The file's column of a former name.
+fn former<'a>(column: &Column, columns: &'a [FoundColumn]) -> Option<&'a FoundColumn> {
+    find(columns, column.formerly.as_deref()?)
+}
+
+/// The value that the column gets from its former one, and where that has any.
+fn read_from(column: &Column, former: &str) -> (String, String) {
+    match column.kind.description().tidied(former) {
+        Some(tidied) => (tidied, format!("typeof({former}) = 'text'")),
+        None => (former.to_owned(), format!("{former} IS NOT NULL")),
+    }
+}
+
 fn find<'a>(columns: &'a [FoundColumn], name: &str) -> Option<&'a FoundColumn> {
     columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
 }
@@ -186,14 +193,13 @@ fn additions(
             )
         })
         .collect();
-    if let Some(register_date) = table.column(REGISTER_DATE).filter(missing)
-        && find(columns, OLD_REGISTER_DATE).is_some()
-    {
+    let renewed = table.columns().iter().filter(missing);
+    for (column, old) in renewed.filter_map(|column| Some((column, former(column, columns)?))) {
         // The old column stays as it is, for the old program and for what is no date in it.
-        let (new, old) = (quoted(&register_date.name), quoted(OLD_REGISTER_DATE));
+        let (value, condition) = read_from(column, &quoted(&old.name));
         steps.push(Addition::new(
-            format!("fill {}.register_date from {OLD_REGISTER_DATE}", table.name()),
-            format!("UPDATE {name} SET {new} = dual_timestamp({old}) WHERE typeof({old}) = 'text'"),
+            format!("fill {}.{} from {}", table.name(), column.name, old.name),
+            format!("UPDATE {name} SET {} = {value} WHERE {condition}", quoted(&column.name)),
         ));
     }
     if !key_is_unique {

@@ -25,7 +25,7 @@ pub mod replica;
 #[forbid(unsafe_code)]
 mod thread;
 
-pub use adopt::{Adoption, OLD_REGISTER_DATE, REGISTER_DATE, rewrite_timestamps};
+pub use adopt::{Adoption, rewrite_timestamps};
 pub use catalog::{FoundColumn, FoundRelation};
 pub(crate) use codec::readable;
 pub use codec::{Undecodable, from_sqlite, to_sqlite};

@@ -14,9 +14,6 @@ use crate::{Error, Kind, Result};
 
 const OPERATION: &str = "read from PostgreSQL";
 
-/// The column whose newest come first.
-const NEWEST: &str = "register_date";
-
 impl Primary<'_> {
     /// The row, dead ones included; one round trip.
     ///
@@ -34,8 +31,7 @@ impl Primary<'_> {
         texts.map(|texts| remote.decode_texts(id, &texts, OPERATION)).transpose()
     }
 
-    /// Living rows, newest first (`register_date DESC NULLS LAST, key DESC`; without such a
-    /// column by key descending).
+    /// Living rows, the newest first ([`crate::schema::Table::newest_by`], then the key, both descending).
     ///
     /// # Errors
     /// Invalid data for a filter that does not fit its column; else as for
@@ -48,7 +44,7 @@ impl Primary<'_> {
         limit: u64,
     ) -> Result<Vec<RemoteRow>> {
         let remote = self.table(table)?;
-        let newest = remote.table.column(NEWEST);
+        let newest = remote.table.newest_by();
         let mut question = Question::default();
         let mut conditions = question.conditions(remote, filter)?;
         conditions.extend(after.map(|after| question.beyond(remote, newest, after)));

@@ -8,7 +8,7 @@ use super::Content;
 use crate::Result;
 use crate::protocol::{After, Filter};
 use crate::schema::{Column, Dialect, Key, KeyColumns, Role, Table, quoted};
-use crate::store::sqlite::{REGISTER_DATE, stored};
+use crate::store::sqlite::stored;
 use crate::value::Value;
 
 /// A living row. A value that its column's type cannot hold reads as NULL.
@@ -117,8 +117,7 @@ fn unreadable_order(
     statement: &Statement<'_>,
     key: &Key,
 ) -> rusqlite::Result<Option<Stored>> {
-    let Some((order, column)) = statement.order.as_ref().zip(statement.table.column(REGISTER_DATE))
-    else {
+    let Some((order, column)) = statement.order.as_ref().zip(statement.table.newest_by()) else {
         return Ok(None);
     };
     let table = quoted(statement.table.name());
@@ -154,7 +153,7 @@ impl<'t> Statement<'t> {
         let key = KeyColumns::of(table);
         // A row whose key is none is not a row of the logical table.
         let conditions = vec![key.is_whole("u")];
-        let order = table.column(REGISTER_DATE).map(|column| format!("u.{}", quoted(&column.name)));
+        let order = table.newest_by().map(|column| format!("u.{}", quoted(&column.name)));
         Statement { table, key, order, conditions, values: Vec::new() }
     }
 
