@@ -166,7 +166,7 @@ impl Stamp {
         self.writer() != Writer::POSTGRES || self.counter() == 0
     }
 
-    /// Whether it lies more than `FUTURE_TOLERANCE_MS` ahead of a clock that shows `now`.
+    /// Whether it lies more than a minute ahead of a clock that shows `now`.
     #[must_use]
     pub fn is_ahead_of(self, now_unix_ms: i64) -> bool {
         self.unix_ms() > now_unix_ms.saturating_add(FUTURE_TOLERANCE_MS)

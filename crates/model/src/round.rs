@@ -7,7 +7,7 @@ use dual_database::protocol::reconcile::purgeable;
 use dual_database::protocol::{
     Break, Event, Follow, Lease, Outcome, PollVerdict as Verdict, Token, Tokens, judge_poll,
 };
-use dual_database::stamp::Writer;
+use dual_database::stamp::{Stamp, Writer};
 
 use crate::file::Content;
 use crate::history::Fault;
@@ -16,7 +16,7 @@ use crate::process::{Batch, Round};
 use crate::rules::Key;
 use crate::trap::Trap;
 use crate::truth::registers;
-use crate::world::World;
+use crate::world::{RETENTION_MS, World};
 
 /// How a step ended.
 pub enum Step {
@@ -427,10 +427,10 @@ impl World {
             self.taint(*key, met);
             logged |= met;
         }
-        // One from the future is somebody's hand, and the file's own may be.
-        let is_passed =
-            !poll.horizon.is_ahead_of(poll.now) || self.traps.has(Trap::HorizonBelieved);
-        let horizon = if is_passed { poll.horizon } else { content.horizon };
+        // One from the future is somebody's hand, or what was set back, and the file's own may be.
+        let oldest = Stamp::at(poll.now - RETENTION_MS, Writer::POSTGRES);
+        let is_believed = self.traps.has(Trap::HorizonBelieved);
+        let horizon = if is_believed { poll.horizon } else { poll.horizon.min(oldest) };
         content.horizon = content.horizon.max(horizon);
         content
             .rows

@@ -18,7 +18,7 @@ use crate::truth::Truth;
 
 pub const FILES: usize = PROCESSES / 2;
 const START_MS: i64 = 1_700_000_000_000;
-const RETENTION_MS: i64 = 300;
+pub const RETENTION_MS: i64 = 300;
 
 pub struct World {
     pub traps: Traps,

@@ -11,6 +11,7 @@
 //! | refuses the row, which is in the file alone | takes it, and PostgreSQL if it fits now | in both, or in the file |
 //! | answer lost | takes it under the same stamp, pending | in the file |
 //! | answer lost | cannot tell, or is away | outcome unknown |
+//! | has answered, but is not the server that the file follows since; its stamps lie in the future | has something else pending there | outcome unknown |
 //! | away | away | unavailable, with both causes |
 //!
 //! PostgreSQL counts as away while it is *behind*: something is pending for it. A push is waited for,

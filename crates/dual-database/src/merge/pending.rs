@@ -99,9 +99,9 @@ impl Tracked {
         }
     }
 
-    /// Whether a change that was sent to PostgreSQL as `proposal` is not to be made here under that stamp: what it
-    /// would replace is no older. A `proposal` of the future, by the clock that shows `now_unix_ms`, is
-    /// above everything: then whatever is pending here may be the later.
+    /// Whether a change that was sent to PostgreSQL as `proposal` is not to be made here under that
+    /// stamp: what it would replace is no older. A `proposal` of the future, by the clock that shows
+    /// `now_unix_ms`, is above everything: then whatever is pending here may be the later.
     #[must_use]
     pub fn supersedes(&self, change: &Change, proposal: Stamp, now_unix_ms: i64) -> bool {
         let is_pending = || match change {
@@ -195,7 +195,7 @@ impl Tracked {
                 *base = base.map(|base| base.min(incoming.stamp_of(position)));
             }
         }
-        // The own stamp coming back means that PostgreSQL has it, whatever became of the push. A
+        // The own stamp coming back means that PostgreSQL has it, whatever became of the push. An
         // insert or delete that has not arrived keeps its columns, those too in which the life that
         // it ends is the higher: they remember what it has met.
         let unarrived = bases.live.is_some() && version.live.stamp > incoming.live.stamp;

@@ -93,8 +93,14 @@ impl Table {
     /// `CREATE TABLE`, under the given qualified and quoted name.
     #[must_use]
     pub fn create_statement(&self, dialect: Dialect, qualified: &str) -> String {
-        let columns: Vec<String> =
-            self.columns.iter().map(|column| column.definition(dialect)).collect();
+        let definition = |column: &Column| match (column.role, dialect) {
+            // Without another primary key it is that: replication tells rows apart by it.
+            (Role::Key, Dialect::Postgres) if self.surrogate.is_none() => {
+                format!("{} {} PRIMARY KEY", quoted(&column.name), column.kind.sql(dialect))
+            }
+            _ => column.definition(dialect),
+        };
+        let columns: Vec<String> = self.columns.iter().map(definition).collect();
         format!("CREATE TABLE {qualified} (\n    {}\n)", columns.join(",\n    "))
     }
 }

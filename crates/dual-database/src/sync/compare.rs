@@ -41,8 +41,8 @@ pub(super) struct Comparison {
     /// From where the file follows afterwards.
     snapshot: Snapshot,
     horizon: Stamp,
-    /// The horizon up to which the file forgets tombstones.
-    passed_horizon: Option<Stamp>,
+    /// Up to where the file forgets tombstones.
+    forgotten: Stamp,
     /// The file's position as it began: what was pending up to here has been given at the end.
     upto: i64,
     /// The generation of the file that it began with.
@@ -103,7 +103,7 @@ impl Rounds {
             state: node.follow,
             cause,
             epoch: header.epoch,
-            passed_horizon: header.passed_horizon(),
+            forgotten: self.shared.retention.forgotten(&header),
             snapshot: header.snapshot,
             horizon: header.horizon,
             upto: node.seq,
@@ -134,7 +134,7 @@ impl Rounds {
         }
         comparison.epoch = header.epoch;
         comparison.horizon = header.horizon;
-        comparison.passed_horizon = header.passed_horizon();
+        comparison.forgotten = self.shared.retention.forgotten(&header);
         comparison.there = range.rows;
         comparison.remote_end = range.end;
         Flow::to(RoundState::ReadLocal(comparison))
@@ -279,9 +279,7 @@ impl Rounds {
                 node.pushed = node.pushed.max(comparison.upto);
                 node.held_from = None;
                 content.set_node(&node)?;
-                if let Some(horizon) = comparison.passed_horizon {
-                    content.purge(horizon)?;
-                }
+                content.purge(comparison.forgotten)?;
                 Ok(true)
             })
             .await?;

@@ -45,8 +45,8 @@ use crate::clock::{FOREVER, Wall};
 use crate::health::{Health, StoreState};
 use crate::phase::timed;
 use crate::schema::Table;
-use crate::stamp::{StampClock, Writer};
-use crate::store::postgres::primary::{Pool, Prepared};
+use crate::stamp::{Stamp, StampClock, Writer};
+use crate::store::postgres::primary::{Header, Pool, Prepared};
 use crate::store::postgres::{Limits, Settings};
 use crate::store::sqlite::replica::{Replica, Settings as ReplicaSettings};
 use crate::{Error, Kind, Result, Store};
@@ -71,6 +71,17 @@ pub struct Retention {
     pub conflicts: Duration,
     /// The pause between two purges.
     pub every: Duration,
+}
+
+impl Retention {
+    /// Up to where a file forgets tombstones: no further than PostgreSQL has, and none that is younger than
+    /// what is kept. PostgreSQL's horizon can be somebody's hand, or what was set back from the future: by
+    /// it those, too, would go that alone know of a delete which the server may yet lose.
+    pub(crate) fn forgotten(&self, header: &Header) -> Stamp {
+        let keep = i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX);
+        let oldest = header.now_ms.saturating_sub(keep);
+        header.horizon.min(Stamp::at(oldest, Writer::POSTGRES))
+    }
 }
 
 impl Default for Retention {

@@ -69,6 +69,7 @@ impl Rounds {
         let mut durability = if may_meet { Durability::Full } else { Durability::Normal };
         let applied = loop {
             let (poll, state) = (poll.clone(), state.clone());
+            let forgotten = self.shared.retention.forgotten(&poll.header);
             let applied = self
                 .write_many("apply", durability, move |content| {
                     if schema_version(content).map(Some)? != inspected {
@@ -78,7 +79,7 @@ impl Rounds {
                     {
                         return Ok(Applied::MayMeet);
                     }
-                    apply(content, &poll, &state, &tokens)
+                    apply(content, &poll, &state, &tokens, forgotten)
                 })
                 .await?;
             match applied {
@@ -214,8 +215,14 @@ fn meets(content: &Content<'_>) -> Result<bool> {
     Ok(content.is_pending()? || content.quarantined()? > 0)
 }
 
-/// `tokens` are those that the file had before the poll.
-fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) -> Result<Applied> {
+/// `tokens` are those that the file had before the poll; tombstones are forgotten up to `forgotten`.
+fn apply(
+    content: &Content<'_>,
+    poll: &Poll,
+    state: &Follow,
+    tokens: &Tokens,
+    forgotten: Stamp,
+) -> Result<Applied> {
     let node = content.node()?;
     let Follow::Following { epoch, snapshot } = state else { return Ok(Applied::Overtaken) };
     if node.follow != *state {
@@ -256,9 +263,7 @@ fn apply(content: &Content<'_>, poll: &Poll, state: &Follow, tokens: &Tokens) ->
     node.follow = follow(&node.follow, event)?;
     node.exchanged_ms = Some(now_ms());
     content.set_node(&node)?;
-    if let Some(horizon) = header.passed_horizon() {
-        content.purge(horizon)?;
-    }
+    content.purge(forgotten)?;
     Ok(Applied::Done { pending: content.is_pending()? })
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Looks {
     last: BTreeMap<Key, Difference>,
     /// What stood in the last two.
     stands: BTreeMap<Key, Difference>,
-    /// PartRows of the file whose key is none: nothing can be exchanged about them.
+    /// Rows of the file whose key is none: nothing can be exchanged about them.
     nameless: u64,
     looks: usize,
 }

@@ -9,7 +9,7 @@
 //! everything that the first had seen was exchanged. One that changes from look to look is being
 //! written, not forgotten.
 //!
-//! PartRows in quarantine are no difference that anybody could mend by an exchange: they are left out and
+//! Rows in quarantine are no difference that anybody could mend by an exchange: they are left out and
 //! counted, and both sides are not called equal while there are any. A value that cannot be carried equals nothing.
 
 mod look;
@@ -42,15 +42,15 @@ pub struct TableDifference {
     pub rows_postgres: u64,
     /// Living rows in the file.
     pub rows_sqlite: u64,
-    /// PartRows on both sides that differ.
+    /// Rows on both sides that differ.
     pub different: u64,
-    /// PartRows that only PostgreSQL has.
+    /// Rows that only PostgreSQL has.
     pub only_postgres: u64,
-    /// PartRows that only the file has.
+    /// Rows that only the file has.
     pub only_sqlite: u64,
-    /// PartRows that were left out because one side refuses them.
+    /// Rows that were left out because one side refuses them.
     pub quarantined: u64,
-    /// PartRows of PostgreSQL whose stamps lie in the future by its clock, or are none: until
+    /// Rows of PostgreSQL whose stamps lie in the future by its clock, or are none: until
     /// `repair_stamps` sets them back they win over what is written later by whoever has not seen them.
     pub ahead_postgres: u64,
     /// The same of the file, by PostgreSQL's clock.

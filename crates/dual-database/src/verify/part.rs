@@ -29,7 +29,7 @@ pub(crate) struct OneSided {
     pub lives: bool,
 }
 
-/// PartRows with keys above `after` and up to `upto` (`None`: to the end).
+/// Rows with keys above `after` and up to `upto` (`None`: to the end).
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub table: usize,
@@ -50,7 +50,7 @@ impl Part {
 pub(crate) struct PartRows {
     /// By key.
     pub digests: Vec<(Key, Digests)>,
-    /// PartRows whose key is no whole number.
+    /// Rows whose key is no whole number.
     pub nameless: u64,
 }
 

@@ -214,6 +214,9 @@ async fn by_a_purge_horizon_of_the_future_nothing_is_forgotten() {
     here.sync().await;
     assert_eq!(tombstones(), 1, "by what PostgreSQL says");
     assert!(here.one::<Option<i64>>("SELECT ahead FROM dual_node").is_some());
+    assert!(repair(&here).await);
+    assert!(scene.one("SELECT horizon FROM dual.installation").parse::<i64>().unwrap() < far);
+    assert_eq!(tombstones(), 1, "by what it was set back to");
     scene.sql("UPDATE dual.installation SET horizon = 0");
     here.script(&format!("UPDATE dual_state SET horizon = {far}"));
     scene.sql("UPDATE accounts SET balance = 20 WHERE owner = 2");
@@ -231,16 +234,20 @@ async fn the_file_sets_back_as_the_model_does() {
     let sound = stamp::Stamp::at(now, stamp::Writer::MAX).raw();
     let (mut key, mut rows) = (0, String::new());
     let places = [None, Some(0), Some(sound), Some(far)];
-    for stamp in [1, sound, far + 9] {
+    let lives = [true, false];
+    for (stamp, lives) in [1, sound, far + 9].into_iter().flat_map(|at| lives.map(|l| (at, l))) {
         for base in places {
-            for (own, own_base) in places.into_iter().flat_map(|own| places.map(|base| (own, base)))
-            {
+            // A tombstone is one stamp.
+            let owns = if lives { places.as_slice() } else { &[None] };
+            for (own, own_base) in owns.iter().flat_map(|own| places.map(|base| (*own, base))) {
                 key += 1;
                 let text = |number: Option<i64>| number.map_or("NULL".into(), |n| n.to_string());
+                let delete = format!("DELETE FROM accounts WHERE owner = {key};");
                 rows += &format!(
-                    "INSERT INTO accounts (owner, balance) VALUES ({key}, 1); \
+                    "INSERT INTO accounts (owner, balance) VALUES ({key}, 1); {} \
                      UPDATE dual_side_accounts SET stamp = {stamp}, live_base = {}, s_balance = {}, \
                      b_balance = {}, s_note = NULL, b_note = NULL WHERE key = {key};",
+                    if lives { "" } else { &delete },
                     text(base),
                     text(own),
                     text(own_base),

@@ -118,7 +118,8 @@ impl Description for Text {
     }
 
     fn aside(&self, number: &str) -> Option<String> {
-        Some(format!("'moved_aside ' OPERATOR(pg_catalog.||) {number}::pg_catalog.text"))
+        // Short: the column may be, too.
+        Some(format!("'parked ' OPERATOR(pg_catalog.||) {number}::pg_catalog.text"))
     }
 
     fn fits_postgres(&self, base: &str, _: Option<u32>) -> bool {

@@ -22,7 +22,7 @@ pub(crate) fn stored(key: &Key) -> Stored {
     key.values().next().as_ref().map_or(Stored::Null, to_sqlite)
 }
 
-/// The key above which a range begins; `None`: with the table.
+/// The key above which a range begins; `None`: with the table (but for the least key that there is).
 pub(super) fn least(after: Option<&Key>) -> Stored {
     after.map_or(Stored::Integer(i64::MIN), stored)
 }

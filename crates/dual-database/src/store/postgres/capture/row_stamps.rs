@@ -61,7 +61,7 @@ pub fn refusal(error: &Error) -> Option<Admission> {
 }
 
 impl Layout {
-    /// The function that gives stamped_value registers their own stamps. It trusts the table, not the
+    /// The function that gives marked registers their own stamps. It trusts the table, not the
     /// mark: a register counts as set by the write only if the row has that value, so what a
     /// user's trigger has made of it is captured, above the mark. With a proposal it refuses a
     /// write that comes too late, of which then nothing stands.

@@ -83,15 +83,6 @@ pub struct Header {
     pub purged: Option<u64>,
 }
 
-impl Header {
-    /// The purge horizon, if its time has come. One that lies in the future is somebody's hand, and by it
-    /// every tombstone would go: those, too, that alone know of a delete which the server may yet lose.
-    #[must_use]
-    pub(crate) fn passed_horizon(&self) -> Option<Stamp> {
-        Some(self.horizon).filter(|horizon| !horizon.is_ahead_of(self.now_ms))
-    }
-}
-
 /// A row of the server with its sidecar.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoteRow {

@@ -88,7 +88,8 @@ impl Content<'_> {
     }
 
     /// Takes over PostgreSQL's purge horizon, and forgets the tombstones wholly below it in which nothing
-    /// is pending. (The file's own may be somebody's hand.) Says how many. Nothing is looked at again until the horizon rises.
+    /// is pending. (The file's own may be somebody's hand.) Says how many. Nothing is looked at again until
+    /// the horizon rises.
     ///
     /// # Errors
     /// Those of [`failed`].

@@ -94,7 +94,8 @@ impl Content<'_> {
             let sql = "UPDATE dual_state SET horizon = ?2 \
                        WHERE typeof(horizon) <> 'integer' OR horizon NOT BETWEEN 0 AND ?1";
             self.execute(OPERATION, sql, &[&one.limit.raw(), &one.stamp.raw()])?;
-            self.execute(OPERATION, "UPDATE dual_node SET ahead = NULL", &[])?;
+            let sql = "UPDATE dual_node SET ahead = NULL, purged = min(purged, ?1)";
+            self.execute(OPERATION, sql, &[&one.limit.raw()])?;
             let sql = "INSERT INTO dual_set_back (id) VALUES (?1)";
             self.execute(OPERATION, sql, &[&Uuid::from_u128(one.id).to_string()])?;
         }
@@ -117,8 +118,10 @@ impl Content<'_> {
         let set = |(at, (stamp, base)): (usize, (String, &str))| {
             let is = Condition::of(&stamp, base);
             let name = if at == 0 { "stamp".to_owned() } else { own_name(layout, at) };
+            // A tombstone is one stamp.
+            let dead = if at == 0 { "" } else { "WHEN live = 0 THEN NULL " };
             format!(
-                "{name} = CASE WHEN {base} IS NULL AND {} THEN ?2 \
+                "{name} = CASE {dead}WHEN {base} IS NULL AND {} THEN ?2 \
                  WHEN {base} IS NOT NULL AND ({} OR {}) THEN ?3 | (CAST({stamp} AS INTEGER) & {}) \
                  ELSE {stamp} END, \
                  {base} = CASE WHEN {base} IS NOT NULL AND {} THEN ?4 ELSE {base} END",
@@ -148,9 +151,11 @@ impl Content<'_> {
 }
 
 /// The stamps of a sidecar row with their bases, that of the row first. A column without a stamp of its
-/// own has that one.
+/// own has that one; in a tombstone, which is one stamp, it has none to look at.
 fn registers(layout: &Layout) -> impl Iterator<Item = (String, &str)> {
-    let own = layout.stamps().map(|(stamp, base)| (format!("coalesce({stamp}, stamp)"), base));
+    let own = layout.stamps().map(|(stamp, base)| {
+        (format!("coalesce({stamp}, CASE live WHEN 0 THEN 0 ELSE stamp END)"), base)
+    });
     std::iter::once(("stamp".to_owned(), "live_base")).chain(own)
 }
 

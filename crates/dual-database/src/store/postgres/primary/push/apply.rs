@@ -359,8 +359,8 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         }
     }
 
-    /// Sends everything at once, what writes rows under the user's search path; returns the surrogates of what was inserted or updated, by key,
-    /// and what stands in the sidecar.
+    /// Sends everything at once, what writes rows under the user's search path; returns the surrogates of
+    /// what was inserted or updated, by key, and what stands in the sidecar.
     async fn write(
         &self,
         table: &RemoteTable,

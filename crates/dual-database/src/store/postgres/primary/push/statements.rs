@@ -228,7 +228,7 @@ fn filled(statement: Statement, columns: &[usize], jobs: &[&Job<'_>]) -> Stateme
     })
 }
 
-/// Which columns are to be moved_aside, and in which rows: those of a unit of several rows that give
+/// Which columns are to be moved aside, and in which rows: those of a unit of several rows that give
 /// a unique value up.
 pub(super) fn moved_aside(jobs: &[&Job<'_>], uniques: &[Unique]) -> Vec<MovedAside> {
     let mut moved_aside: BTreeMap<usize, (bool, Vec<Key>)> = BTreeMap::new();

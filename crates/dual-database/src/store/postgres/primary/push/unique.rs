@@ -74,7 +74,7 @@ impl Unique {
     }
 }
 
-/// Puts jobs into unique_groups, in the order of their first ones: a row that takes a unique value which
+/// Puts jobs into groups, in the order of their first ones: a row that takes a unique value which
 /// another one of them gives up belongs together with it.
 pub(super) fn unique_groups(
     jobs: &[Job<'_>],
