@@ -402,10 +402,12 @@ fn surrogate_sequence(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) 
                 (_, None) => false,
             };
             if behind {
+                // Looked at again: others may have taken numbers since, and would get them once more.
                 let sql = format!(
-                    "SELECT setval({}, (SELECT max({name}) FROM {}))",
-                    quoted_text(&sequence.name),
-                    plan.target
+                    "SELECT setval({sequence}, n.highest) FROM (SELECT max({name}) AS highest FROM {}) AS n \
+                     WHERE n.highest > coalesce(pg_sequence_last_value({sequence}::regclass), 0)",
+                    plan.target,
+                    sequence = quoted_text(&sequence.name),
                 );
                 plan.step(format!("let the numbers of {name} go on behind the highest"), sql, None);
             }

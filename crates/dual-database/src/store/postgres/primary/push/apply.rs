@@ -111,8 +111,10 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
             let of = |job: &&Job<'_>| job.id.table == at;
             let highest = self.jobs.iter().filter(of).filter_map(|job| job.number).max();
             let Some(highest) = highest else { continue };
-            let sql = "SELECT setval(s.name::regclass, \
-                   greatest($3, coalesce(pg_sequence_last_value(s.name::regclass), 0))) \
+            // Not to where it is: somebody may take a number between the look and the setting, and the
+            // next would get the same.
+            let sql = "SELECT CASE WHEN coalesce(pg_sequence_last_value(s.name::regclass), 0) < $3 \
+                   THEN setval(s.name::regclass, $3) END \
                  FROM (SELECT pg_get_serial_sequence($1, $2) AS name) AS s \
                  WHERE has_sequence_privilege(s.name, 'UPDATE')";
             let target = table.layout.target.as_str();
