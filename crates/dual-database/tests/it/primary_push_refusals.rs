@@ -214,3 +214,28 @@ async fn unique_values_are_exchanged_and_who_finds_his_taken_cedes_it() {
     // Ids come from the sequence, so that the next client finds a free one.
     scene.sql("INSERT INTO guests (guest, name, badge) VALUES (7000, 'innocent', 7000)");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn required_values_of_a_short_column_are_exchanged() {
+    let scene = Scene::on(shared().unwrap(), strict()).await;
+    let session = scene.session().await;
+    let primary = session.primary(FILE).unwrap();
+    let file = File::of(&primary, 7).await;
+    scene.sql(
+        "ALTER TABLE guests ALTER name TYPE varchar(8), ALTER name SET NOT NULL, \
+         ADD CONSTRAINT guests_name UNIQUE (name)",
+    );
+    let guests = [(1, "anna"), (2, "boris")]
+        .map(|(key, name)| (id(key), file.guest(Some(name), None, key, 1)));
+    push(&primary, &guests).await;
+    let rows: BTreeMap<i64, Tracked> =
+        state(&primary, 0).await.iter().map(|(key, row)| (*key, settled(row))).collect();
+    let name = |key: i64, name: &str| (id(key), file.set(&rows[&key], 0, text(name), 10));
+    let batch = [name(1, "boris"), name(2, "anna")];
+    let pushed = push(&primary, &batch).await;
+    assert_eq!((refused(&pushed), pushed.conflicts.len()), (vec![], 0));
+    let now = state(&primary, 0).await;
+    for (id, tracked) in &batch {
+        assert_eq!(now[&id.key.number().unwrap()].version, tracked.version, "{id:?}");
+    }
+}
