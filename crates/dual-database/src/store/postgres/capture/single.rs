@@ -157,7 +157,7 @@ BEGIN
       RETURNING to_json(s)::text INTO dual_after;
     ELSE
       INSERT INTO {sidecar} AS s (key, live, stamp, txid, {registers})
-      VALUES (dual_key, true, {adopted}, dual_own, {stamped_value})
+      VALUES (dual_key, true, {adopted}, dual_own, {updated_stamps})
       ON CONFLICT (key) DO UPDATE SET txid = dual_own,
         {kept}
       RETURNING to_json(s)::text INTO dual_after;
@@ -212,7 +212,7 @@ END
             )),
             excluded = self.each(", ", |r| format!("{0} = excluded.{0}", r.stamp)),
             null = self.each(", ", |r| format!("{} = NULL", r.stamp)),
-            stamped_value = self.numbered(", ", |at, _| format!(
+            updated_stamps = self.numbered(", ", |at, _| format!(
                 "CASE WHEN dual_marked[{at}] THEN dual_stamps[{at}] END"
             )),
             kept = self.numbered(",\n        ", |at, r| format!(

@@ -18,7 +18,7 @@ impl Layout {
     /// on which the user's triggers may rely, and say everything by its full name.
     pub(super) fn write_function(&self) -> String {
         let (target, sidecar, key) = (&self.target, &self.sidecar, self.key.list(""));
-        let is_as_stamped = self.key.same("u", EQUALS, &self.own_key, "m");
+        let is_its_row = self.key.same("u", EQUALS, &self.own_key, "m");
         let columns = self.each(", ", |r| r.column.clone());
         let [theirs, _] = switched("dual_set");
         let head = format!(
@@ -56,14 +56,14 @@ BEGIN
   IF dual_changes @> '[{{\"alive\": false}}]' THEN
     {theirs}
     WITH done AS (DELETE FROM {target} AS u USING {marks}
-      WHERE NOT m.alive AND {is_as_stamped}
+      WHERE NOT m.alive AND {is_its_row}
       RETURNING u.{key})
     {undone_delete}
   END IF;
   IF dual_changes @> '[{{\"alive\": null}}]' THEN
     {theirs}
     WITH done AS (UPDATE {target} AS u SET {updated}
-      FROM {marks} WHERE m.alive IS NULL AND {is_as_stamped}
+      FROM {marks} WHERE m.alive IS NULL AND {is_its_row}
       RETURNING u.{key})
     {undone_update}
   END IF;
