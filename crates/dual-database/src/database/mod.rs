@@ -18,6 +18,7 @@ mod table;
 mod transaction;
 mod verify;
 mod write;
+mod write_file;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
