@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::schema::users;
 use crate::store::postgres::capture::{self, Ours, SchemaStanding};
 use crate::store::postgres::{Limits, Session, Settings};
-use crate::store::sqlite::capture::{Layout, uninstall as from_connection};
+use crate::store::sqlite::capture::uninstall as from_connection;
 use crate::store::sqlite::replica::{LOCK, PUSH};
 use crate::store::sqlite::{File, failed};
 use crate::{Error, Kind, Result};
@@ -67,9 +66,9 @@ pub async fn refusal(server: &Settings, limits: &Limits) -> Option<Error> {
 }
 
 async fn may_begin(session: &Session) -> Result<()> {
-    let tables = [users()];
     let standing = SchemaStanding::read(session, &[]).await?;
     standing.is_ours(session, FROM_SERVER)?;
+    let tables = capture::kept_tables(session).await?;
     let ours = Ours::read(session, &tables).await?;
     if ours.is_none() {
         return standing.kept_nowhere_else(session, &tables).await;
@@ -81,7 +80,7 @@ async fn may_begin(session: &Session) -> Result<()> {
 async fn from_server(server: &Settings, limits: &Limits) -> Result<capture::Uninstalled> {
     let session = Session::open(server, limits).await?;
     session.begin(FROM_SERVER).await?;
-    let done = capture::uninstall(&session, &[users()]).await?;
+    let done = capture::uninstall(&session).await?;
     session.commit(FROM_SERVER).await?;
     Ok(done)
 }
@@ -97,7 +96,7 @@ fn from_file(path: &Path, busy: Duration) -> Result<()> {
     connection.busy_timeout(busy).map_err(wrap)?;
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(wrap)?;
-    from_connection(&transaction, &[Layout::new(&users())])?;
+    from_connection(&transaction)?;
     transaction.commit().map_err(wrap)?;
     drop(connection);
     for suffix in [LOCK, PUSH] {

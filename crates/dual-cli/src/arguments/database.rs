@@ -19,6 +19,22 @@ pub struct Init {
     #[arg(long, value_name = "ROLE", requires = "does")]
     pub runtime: Option<String>,
 
+    /// Keep the tables, too, that only PostgreSQL has; else those of the file are kept
+    #[arg(long, conflicts_with = "tables")]
+    pub all: bool,
+
+    /// Keep these tables, besides those that are joined already
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub tables: Vec<String>,
+
+    /// Keep none of these
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub except: Vec<String>,
+
+    /// The schema of PostgreSQL's in which the tables stand [default: the first of the search path]
+    #[arg(long, value_name = "NAME")]
+    pub schema: Option<String>,
+
     /// Whose value stands where both sides have one and nothing tells which is the newer
     #[arg(long, value_enum, value_name = "SIDE", default_value_t = Side::Postgres)]
     pub prefer: Side,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use dual_database::init::{Joining, Stores as Both, apply, apply_for, plan, sql};
-use dual_database::schema::{Making, users};
+use std::sync::Arc;
+
+use dual_database::init::{Choice, Joining, Stores as Both, apply, apply_for, choose, plan, sql};
+use dual_database::schema::Making;
 use dual_database::store::postgres::Limits;
 use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
 use dual_database::{Error, Kind, Result};
@@ -28,13 +30,13 @@ const BUSY: Duration = Duration::from_secs(10);
 /// Those of reaching both sides; with `--apply` what stands in the way of joining, after which
 /// nothing was changed.
 pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
-    let both = Both {
+    let mut both = Both {
         postgres: stores.postgres.clone(),
         limits: Limits { statement: STATEMENT, ..Limits::default() },
         sqlite: ReplicaSettings {
             path: stores.sqlite.path.clone(),
             busy: BUSY,
-            tables: vec![users()].into(),
+            tables: Arc::default(),
             making: Making::Everything,
             extensions: stores.sqlite.extensions.clone(),
         },
@@ -44,7 +46,14 @@ pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
         copy: !arguments.no_copy,
         rejoin: arguments.rejoin,
     };
+    let choice = Choice {
+        all: arguments.all,
+        tables: arguments.tables,
+        except: arguments.except,
+        schema: arguments.schema,
+    };
     let work = async {
+        let survey = choose(&mut both, &choice).await?;
         let runtime = arguments.runtime.as_deref();
         if arguments.sql {
             let sql = sql(&both, runtime).await?;
@@ -53,12 +62,13 @@ pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
         }
         let report = if arguments.apply {
             message("joining both sides …");
-            InitReport::from(match runtime {
+            let joined = match runtime {
                 Some(role) => apply_for(&both, joining, role, FIRST_EXCHANGE).await?,
                 None => apply(&both, joining, FIRST_EXCHANGE).await?,
-            })
+            };
+            InitReport::joined(survey, joined)
         } else {
-            InitReport::from(plan(&both, joining).await?)
+            InitReport::planned(survey, plan(&both, joining).await?)
         };
         output::data(&if json { report.document() } else { report.text() });
         Ok(report.exit())

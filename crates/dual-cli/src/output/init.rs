@@ -1,9 +1,13 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use dual_database::Store;
-use dual_database::init::{Bond, ColumnCounts, Joined, Plan, RowCounts, SidePlan, TablePlan};
+use dual_database::init::{
+    Bond, Chosen, ChosenColumn, ColumnCounts, Joined, Plan, RowCounts, SidePlan, Skipped, Survey,
+    TablePlan,
+};
 use dual_database::sync::Exchange;
 use serde::Serialize;
 
@@ -13,22 +17,10 @@ use crate::exit::Exit;
 
 /// The plan of `dual init`, and what became of it.
 pub struct InitReport {
+    survey: Survey,
     plan: Plan,
     copy: Option<PathBuf>,
     exchange: Option<Exchange>,
-}
-
-impl From<Plan> for InitReport {
-    fn from(plan: Plan) -> InitReport {
-        InitReport { plan, copy: None, exchange: None }
-    }
-}
-
-impl From<Joined> for InitReport {
-    fn from(joined: Joined) -> InitReport {
-        let Joined { plan, copy, exchange } = joined;
-        InitReport { plan, copy, exchange: Some(exchange) }
-    }
 }
 
 #[derive(Serialize)]
@@ -77,9 +69,29 @@ struct ColumnBody {
 #[derive(Serialize)]
 struct TableBody<'a> {
     table: Arc<str>,
+    state: &'static str,
+    key: Vec<Arc<str>>,
+    columns: Vec<TypeBody<'a>>,
     postgres: SideBody<'a>,
     sqlite: SideBody<'a>,
     rows: Option<RowsBody>,
+    different_columns: BTreeMap<Arc<str>, u64>,
+}
+
+#[derive(Serialize)]
+struct TypeBody<'a> {
+    name: &'a str,
+    r#type: Option<&'a str>,
+    postgres: Option<&'a str>,
+    sqlite: Option<&'a str>,
+    remark: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct SkippedBody<'a> {
+    table: &'a str,
+    reason: &'a str,
+    hint: &'a str,
 }
 
 #[derive(Serialize)]
@@ -92,6 +104,7 @@ struct InitBody<'a> {
     prefer: &'static str,
     copy: Option<String>,
     tables: Vec<TableBody<'a>>,
+    skipped: Vec<SkippedBody<'a>>,
     pending: Option<u64>,
     quarantined: Option<u64>,
     held_losses: Option<usize>,
@@ -99,6 +112,23 @@ struct InitBody<'a> {
 }
 
 impl InitReport {
+    /// What would be done.
+    #[must_use]
+    pub fn planned(survey: Survey, plan: Plan) -> InitReport {
+        InitReport { survey, plan, copy: None, exchange: None }
+    }
+
+    /// What was done.
+    #[must_use]
+    pub fn joined(survey: Survey, joined: Joined) -> InitReport {
+        let Joined { plan, copy, exchange } = joined;
+        InitReport { survey, plan, copy, exchange: Some(exchange) }
+    }
+
+    fn tables(&self) -> impl Iterator<Item = (&Chosen, &TablePlan)> {
+        self.survey.chosen.iter().zip(&self.plan.tables)
+    }
+
     /// The exit code. A plan that additions cannot fulfil is a check that found something.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -144,7 +174,8 @@ impl InitReport {
             rejoins_with: self.rejoins_with(),
             prefer: store_word(self.plan.prefer),
             copy: self.copy.as_ref().map(|path| path.display().to_string()),
-            tables: self.plan.tables.iter().map(TableBody::new).collect(),
+            tables: self.tables().map(|(chosen, plan)| self.table(chosen, plan)).collect(),
+            skipped: self.survey.skipped.iter().map(SkippedBody::new).collect(),
             pending: self.exchange().map(|exchange| exchange.pending),
             quarantined: self.exchange().map(|exchange| exchange.quarantined),
             held_losses: self.exchange().and_then(|exchange| exchange.held),
@@ -156,12 +187,19 @@ impl InitReport {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
-        for table in &self.plan.tables {
+        for (chosen, table) in self.tables() {
             let _ = writeln!(text, "table {}", table.table);
+            columns(&mut text, &chosen.columns);
             side(&mut text, "PostgreSQL", &table.postgres);
             side(&mut text, "SQLite", &table.sqlite);
             if let Some(rows) = &table.rows {
                 counts(&mut text, rows, &self.plan);
+            }
+        }
+        for Skipped { table, reason, hint } in &self.survey.skipped {
+            let _ = writeln!(text, "left out: {table}: {reason}");
+            if !hint.is_empty() {
+                let _ = writeln!(text, "    hint: {hint}");
             }
         }
         if let Some(pending) = self.rejoins_with() {
@@ -191,6 +229,17 @@ impl InitReport {
             (None, _) => &again,
         });
         text
+    }
+}
+
+/// Only what is not to be expected: columns that are not carried, and types that were judged by values.
+fn columns(text: &mut String, columns: &[ChosenColumn]) {
+    for column in columns {
+        let Some(remark) = &column.remark else { continue };
+        let _ = match column.kind {
+            Some(kind) => writeln!(text, "  {}: {kind}, {remark}", column.name),
+            None => writeln!(text, "  {} is not carried: {remark}", column.name),
+        };
     }
 }
 
@@ -254,10 +303,25 @@ fn counts(text: &mut String, rows: &RowCounts, plan: &Plan) {
     }
 }
 
-impl TableBody<'_> {
-    fn new(plan: &TablePlan) -> TableBody<'_> {
+impl InitReport {
+    fn table<'a>(&self, chosen: &'a Chosen, plan: &'a TablePlan) -> TableBody<'a> {
+        let sides = [&plan.postgres, &plan.sqlite];
+        let is_done = sides.iter().all(|side| side.captured && side.steps.is_empty());
         TableBody {
             table: Arc::clone(&plan.table),
+            state: match sides.iter().any(|side| !side.obstacles.is_empty()) {
+                true => "refused",
+                false if is_done || self.exchange.is_some() => "joined",
+                false => "ready",
+            },
+            key: vec![Arc::clone(&chosen.table.key().name)],
+            columns: chosen.columns.iter().map(TypeBody::new).collect(),
+            different_columns: plan
+                .rows
+                .iter()
+                .flat_map(|rows| &rows.columns)
+                .map(|counts| (Arc::clone(&counts.column), counts.different))
+                .collect(),
             postgres: SideBody::new(&plan.postgres),
             sqlite: SideBody::new(&plan.sqlite),
             rows: plan.rows.as_ref().map(|rows| RowsBody {
@@ -270,6 +334,24 @@ impl TableBody<'_> {
                 columns: rows.columns.iter().map(ColumnBody::new).collect(),
             }),
         }
+    }
+}
+
+impl TypeBody<'_> {
+    fn new(column: &ChosenColumn) -> TypeBody<'_> {
+        TypeBody {
+            name: &column.name,
+            r#type: column.kind,
+            postgres: column.postgres.as_deref(),
+            sqlite: column.sqlite.as_deref(),
+            remark: column.remark.as_deref(),
+        }
+    }
+}
+
+impl SkippedBody<'_> {
+    fn new(skipped: &Skipped) -> SkippedBody<'_> {
+        SkippedBody { table: &skipped.table, reason: &skipped.reason, hint: &skipped.hint }
     }
 }
 

@@ -18,6 +18,7 @@ mod core_roles;
 mod core_scene;
 mod core_settings;
 mod core_sync;
+mod core_tables;
 mod core_uninstall;
 mod core_user;
 mod core_verbose;

@@ -14,17 +14,22 @@ mod columns;
 mod file;
 mod plan;
 mod rows;
+mod survey;
 
 pub use columns::ColumnCounts;
 pub use file::{FileStanding, standing};
 pub(crate) use file::{LocalFile, joined};
 pub use plan::{Bond, Plan, SidePlan, TablePlan};
 pub use rows::RowCounts;
+pub use survey::{Choice, Chosen, ChosenColumn, Skipped, Survey};
 
 use self::columns::Columns;
 use crate::error::{Error, Kind, Result, Store};
 use crate::private;
-use crate::schema::Table;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::schema::{self, Table, users};
 use crate::store::postgres::capture::{Drift, Layout};
 use crate::store::postgres::primary::{Planned, Trial, may_run, plan_known, try_out};
 use crate::store::postgres::{self, Limits, Session, Settings, capture};
@@ -128,6 +133,72 @@ async fn look(
     session.rollback(OPERATION).await?;
     let exposed = private::exposed(&stores.sqlite.path);
     Ok((Plan { tables, bond, prefer: joining.prefer, exposed }, planned))
+}
+
+/// The tables that are kept together: what the file knows of it, or else PostgreSQL, if it is there; before
+/// anything was joined the users of the documented system. PostgreSQL is waited for `within` that time.
+///
+/// # Errors
+/// Configuration if a declaration cannot be read. What cannot be asked is for whoever opens it to tell.
+pub(crate) async fn declared(stores: &Stores, within: Duration) -> Result<Arc<[Table]>> {
+    let local = LocalFile::open(&stores.sqlite).and_then(|file| file.declarations());
+    let mut kept = local.unwrap_or_default();
+    if kept.is_empty() {
+        let remote = async {
+            let session = Session::open(&stores.postgres, &stores.limits).await?;
+            session.begin_snapshot(OPERATION).await?;
+            capture::kept(&session).await
+        };
+        let asked = tokio::time::timeout(within, remote).await;
+        kept = asked.ok().and_then(Result::ok).unwrap_or_default();
+    }
+    let tables = schema::declared(kept)?;
+    Ok(if tables.is_empty() { vec![users()] } else { tables }.into())
+}
+
+/// Which tables are to be kept, of those that both sides have: what only a table that nobody has named has
+/// in its way leaves it out, and the others go on. The stores keep these from then on.
+///
+/// # Errors
+/// Those of [`survey::survey`].
+pub async fn choose(stores: &mut Stores, choice: &Choice) -> Result<Survey> {
+    let mut survey = survey::survey(stores, choice).await?;
+    if survey.chosen.iter().any(|chosen| !chosen.required) {
+        let session = Session::open(&stores.postgres, &stores.limits).await?;
+        session.begin_snapshot(OPERATION).await?;
+        let file = LocalFile::open(&stores.sqlite)?;
+        let mut kept = Vec::new();
+        for chosen in std::mem::take(&mut survey.chosen) {
+            match obstacle(&session, &file, &chosen).await? {
+                None => kept.push(chosen),
+                Some(skipped) => survey.skipped.push(skipped),
+            }
+        }
+        survey.chosen = kept;
+        session.rollback(OPERATION).await?;
+    }
+    stores.sqlite.tables = survey.tables();
+    Ok(survey)
+}
+
+/// What is in the way of a table that need not be kept.
+async fn obstacle(
+    session: &Session,
+    file: &LocalFile,
+    chosen: &survey::Chosen,
+) -> Result<Option<Skipped>> {
+    if chosen.required {
+        return Ok(None);
+    }
+    let (there, _) = remote(session, &chosen.table, Bond::Joined).await?;
+    let (here, _) = file.look(&chosen.table)?;
+    let sides = [(Store::Postgres, there), (Store::Sqlite, here)];
+    Ok(sides.into_iter().find_map(|(store, side)| {
+        let reason = side.obstacles.first()?;
+        let table = chosen.table.shared_name();
+        let hint = side.hint.unwrap_or_else(|| "mend that, and run it again".to_owned());
+        Some(Skipped { table, reason: format!("{store}: {reason}"), hint })
+    }))
 }
 
 /// Why a person should see the plan before the file, in which there are tables already, is

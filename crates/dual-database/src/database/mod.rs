@@ -60,6 +60,13 @@ impl DualDatabase {
         Ok(TableCalls::new(&self.core, self.core.position(name)?))
     }
 
+    /// Whether tables were joined, or have got columns, since it was opened. It exchanges nothing then, and
+    /// reads and writes what it knows; opened again, it keeps all.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.core.shared.outdated.load(Ordering::Acquire)
+    }
+
     /// Several rows at once, all of it on both sides or nothing. `work` reads and says what is
     /// to be done; nothing is written before it returns. If somebody else has changed what it
     /// read meanwhile, or PostgreSQL goes away, it is run again, so it must not do anything

@@ -12,7 +12,7 @@ use super::core::{Core, Deadline};
 use super::options::Builder;
 use super::row_locks::RowLocks;
 use crate::health::StoreState;
-use crate::schema::{Making, Table, users};
+use crate::schema::{Making, Table};
 use crate::store::postgres::primary::Pool;
 use crate::store::postgres::{Limits, SchemaName, Session, Settings};
 use crate::store::sqlite::File;
@@ -49,7 +49,8 @@ impl Builder {
     /// merely away is no error.
     pub async fn open(self) -> Result<DualDatabase> {
         let checked = self.checked()?;
-        let tables: Arc<[Table]> = Arc::from(vec![users()]);
+        let deadline = Deadline::after(self.timeout);
+        let tables = self.declared(&checked, deadline).await?;
         let is_new = !File::look(&checked.path)?.existed;
         let making = if self.adopt { Making::Additions } else { Making::Nothing };
         let sqlite = ReplicaSettings {
@@ -68,7 +69,6 @@ impl Builder {
         shared.looks = AtomicBool::new(self.background);
         let (settings, declared) = (shared.postgres.clone(), Arc::clone(&shared.tables));
         shared.pool = Pool::new(settings, self.limits(), declared, SESSIONS).making(making);
-        let deadline = Deadline::after(self.timeout);
         if is_new || !self.adopt {
             self.meet(&shared, deadline).await?;
         }
@@ -109,6 +109,20 @@ impl Builder {
             tracing::debug!(error = error.chain(), "the first exchange has not come to its end");
         }
         Ok(database)
+    }
+
+    /// Which tables are kept together.
+    async fn declared(&self, checked: &Checked, deadline: Deadline) -> Result<Arc<[Table]>> {
+        let sqlite = ReplicaSettings {
+            path: checked.path.clone(),
+            busy: self.busy,
+            tables: Arc::default(),
+            making: Making::Nothing,
+            extensions: self.extensions.clone(),
+        };
+        let (postgres, limits) = (checked.postgres.clone(), self.limits());
+        adoption::declared(&adoption::Stores { postgres, limits, sqlite }, deadline.remaining())
+            .await
     }
 
     /// Meets PostgreSQL before a file is made: an address that is wrong must leave none behind.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::adoption::{
-    Bond, ColumnCounts, FileStanding, Joining, Plan, RowCounts, SidePlan, Stores, TablePlan, plan,
-    standing, tracked_elsewhere,
+    Bond, Choice, Chosen, ChosenColumn, ColumnCounts, FileStanding, Joining, Plan, RowCounts,
+    SidePlan, Skipped, Stores, Survey, TablePlan, choose, plan, standing, tracked_elsewhere,
 };
 
 use crate::adoption::LocalFile;

@@ -9,9 +9,11 @@
 
 mod affinity;
 mod ddl;
+mod declaration;
 mod key;
 mod key_columns;
 mod name;
+mod relation;
 mod types;
 mod users;
 
@@ -19,9 +21,11 @@ use std::sync::Arc;
 
 pub use affinity::Affinity;
 pub use ddl::{Dialect, literal, quoted, quoted_body, quoted_text};
+pub(crate) use declaration::{Kept, declared};
 pub use key::{Key, RowId};
 pub use key_columns::KeyColumns;
 pub use name::QualifiedName;
+pub use relation::{Relation, RelationColumn, RelationKey, RelationSort, constant};
 pub(crate) use types::EQUALS;
 pub use types::{LogicalType, Unfit, is_utf8};
 pub use users::users;
@@ -39,11 +43,14 @@ pub enum Making {
     Everything,
 }
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Kind, Result};
 use crate::value::Value;
 
 /// The part that a column plays in its table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Role {
     /// Handed out by PostgreSQL's sequence; never written by a caller.
@@ -51,14 +58,17 @@ pub enum Role {
     /// The key by which rows are told apart on both sides; unique, never NULL.
     Key,
     /// Anything else.
+    #[default]
     Data,
 }
 
 /// A column of a [`Table`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     /// The name, the same on both sides.
     pub name: Arc<str>,
+    /// How what is ours calls the column, for good: the name, or a number where that may be long or change.
+    pub label: Arc<str>,
     /// The logical type.
     pub kind: LogicalType,
     /// The part that it plays.
@@ -73,7 +83,14 @@ pub struct Column {
 impl Column {
     /// A column without a default.
     pub fn new(name: impl Into<Arc<str>>, kind: LogicalType, role: Role) -> Column {
-        Column { name: name.into(), kind, role, default: None, formerly: None }
+        let name = name.into();
+        Column { label: Arc::clone(&name), name, kind, role, default: None, formerly: None }
+    }
+
+    /// The same under another label.
+    #[must_use]
+    pub fn labelled(self, label: impl Into<Arc<str>>) -> Column {
+        Column { label: label.into(), ..self }
     }
 
     /// The same with a default.
@@ -84,9 +101,11 @@ impl Column {
 }
 
 /// A table that is kept on both sides.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     name: Arc<str>,
+    label: Arc<str>,
+    schema: Option<Arc<str>>,
     columns: Vec<Column>,
     key: usize,
     surrogate: Option<usize>,
@@ -129,7 +148,43 @@ impl Table {
             }
         }
         let (moments, words, newest_by) = (Vec::new(), Vec::new(), None);
-        Ok(Table { name, columns, key, surrogate, moments, words, newest_by })
+        let (label, schema) = (Arc::clone(&name), None);
+        Ok(Table { name, label, schema, columns, key, surrogate, moments, words, newest_by })
+    }
+
+    /// The same under another label.
+    #[must_use]
+    pub fn labelled(self, label: impl Into<Arc<str>>) -> Table {
+        Table { label: label.into(), ..self }
+    }
+
+    /// The same in that schema of PostgreSQL's; without one it stands where the search path leads.
+    #[must_use]
+    pub fn within(self, schema: Option<Arc<str>>) -> Table {
+        Table { schema, ..self }
+    }
+
+    /// The same with other columns besides, which are neither key nor surrogate.
+    ///
+    /// # Errors
+    /// Configuration if one of them is, or has the name of another.
+    pub fn with_columns(self, besides: Vec<Column>) -> Result<Table> {
+        let columns = self.columns.iter().cloned().chain(besides).collect();
+        let Table { name, columns, key, surrogate, .. } =
+            Table::declare(Arc::clone(&self.name), columns)?;
+        Ok(Table { name, columns, key, surrogate, ..self })
+    }
+
+    /// How what is ours calls the table, for good: the name, or a number where that may be long or change.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The name as PostgreSQL is asked for it: in the schema that is declared, or wherever the search path leads.
+    #[must_use]
+    pub fn remote_name(&self) -> QualifiedName {
+        QualifiedName { schema: self.schema.clone(), name: Arc::clone(&self.name) }
     }
 
     /// The name, the same on both sides.

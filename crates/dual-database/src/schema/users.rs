@@ -8,6 +8,8 @@ pub fn users() -> Table {
     let words = ["registered", "issued", "redeemed", "redeemed_and_left"];
     Table {
         name: "users".into(),
+        label: "users".into(),
+        schema: None,
         columns: vec![
             Column::new("id", Int, Role::Surrogate),
             Column::new("user_id", BigInt, Role::Key),

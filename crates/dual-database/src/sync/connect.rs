@@ -26,6 +26,11 @@ impl Rounds {
         let header = self.primary(&link).header().await?;
         self.shared.clock().measure(sent_ms, header.now_ms);
         self.shadowed.clone_from(&link.shadowed);
+        if !link.besides.is_empty() {
+            let besides = link.besides.clone();
+            let work = move |content: &Content<'_>| content.learn(&besides);
+            self.write("note which tables PostgreSQL keeps", Durability::Full, work).await?;
+        }
         self.put_link(link);
         Flow::to(RoundState::Propose(Box::new(header)))
     }

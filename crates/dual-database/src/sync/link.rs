@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::Shared;
 use crate::Result;
+use crate::schema::Table;
 use crate::store::postgres::primary::{Primary, RemoteTable};
 use crate::store::postgres::{Limits, Session};
 
@@ -18,6 +19,8 @@ pub(super) struct Link {
     tables: Arc<[RemoteTable]>,
     /// Another table to which the search path leads instead of the tracked one.
     pub(super) shadowed: Option<String>,
+    /// What the server keeps besides.
+    pub(super) besides: Vec<Table>,
 }
 
 impl Link {
@@ -33,7 +36,7 @@ impl Link {
             }
         }
         let shadowed = prepared.found.iter().find_map(|found| found.shadowed.clone());
-        Ok(Link { session, tables: prepared.tables, shadowed })
+        Ok(Link { session, tables: prepared.tables, shadowed, besides: prepared.besides })
     }
 
     /// No transaction is open.

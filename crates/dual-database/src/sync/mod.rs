@@ -132,6 +132,8 @@ pub struct Shared {
     /// The next round looks for rows that came past the triggers: at the start, when somebody asks for
     /// an exchange, when a call has met one.
     pub looks: AtomicBool,
+    /// Tables were joined since, or have got columns: this process exchanges nothing any more.
+    pub outdated: AtomicBool,
     /// For tests: what happens to each step.
     pub hook: Option<Arc<dyn StepHook>>,
 }
@@ -161,6 +163,7 @@ impl Shared {
             doorbell: None,
             scrub_every: Some(SCRUB),
             looks: AtomicBool::new(true),
+            outdated: AtomicBool::new(false),
             hook: None,
         }
     }

@@ -1,6 +1,7 @@
 //! From the file to PostgreSQL: what is pending, in one transaction there, then what became of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
@@ -14,7 +15,7 @@ use crate::protocol::{Break, Epoch, Event, Follow};
 use crate::schema::RowId;
 use crate::stamp::Writer;
 use crate::store::postgres::primary::{LOCKED, PushEnd, Pushed};
-use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Pending, Side};
+use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Pending, Side, outdated};
 
 /// Rows on their way to PostgreSQL.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +60,8 @@ impl Batch {
 
 /// The file before a push.
 struct BeforePush {
+    /// A table of which it keeps more than this process does.
+    besides: Option<String>,
     node: Node,
     /// `None`: too much for one transaction.
     pending: Option<Pending>,
@@ -78,7 +81,11 @@ impl Rounds {
             self.wait_for_turn().await?;
             look = self.look().await?;
         }
-        let BeforePush { node, pending, numbers, unsent, generation } = look;
+        let BeforePush { besides, node, pending, numbers, unsent, generation } = look;
+        if let Some(table) = besides {
+            self.shared.outdated.store(true, Ordering::Release);
+            return Err(outdated(&table));
+        }
         if node.file != self.file {
             // Another process has given the file another identity, or it is another file.
             self.drop_link();
@@ -124,6 +131,7 @@ impl Rounds {
         self.begun += 1;
         let at_once = self.shared.at_once;
         self.read("read what is pending", move |content| {
+            let besides = content.kept_besides()?;
             let node = content.node()?;
             let pending = match node.follow {
                 Follow::Following { .. } if content.exceeds(at_once)? => None,
@@ -132,7 +140,7 @@ impl Rounds {
             };
             let unsent = !content.unsent_conflicts()?.is_empty();
             let (numbers, generation) = (content.numbers()?, content.generation());
-            Ok(BeforePush { node, pending, numbers, unsent, generation })
+            Ok(BeforePush { besides, node, pending, numbers, unsent, generation })
         })
         .await
     }

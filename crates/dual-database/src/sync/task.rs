@@ -319,6 +319,12 @@ impl Core {
             return;
         }
         turn.lease_at = Instant::now() + LEASE;
+        if self.shared.outdated.load(Ordering::Acquire) {
+            if std::mem::take(&mut turn.leads) {
+                self.step_down().await;
+            }
+            return;
+        }
         let Some(replica) = self.shared.replica() else { return };
         let number = replica.process_number().number();
         let now_ms = now_ms();

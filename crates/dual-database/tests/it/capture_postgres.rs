@@ -218,7 +218,7 @@ async fn installing_adopts_repairs_notices_and_leaves_nothing() {
     assert_eq!(drift(session, layout).await.unwrap_err().kind(), error.kind());
 
     session.begin("uninstall").await.unwrap();
-    uninstall(session, &[]).await.unwrap();
+    uninstall(session).await.unwrap();
     session.commit("uninstall").await.unwrap();
     assert_eq!(look().await, Drift::Absent);
     run("INSERT INTO visits (visit_id) VALUES (9)");
@@ -264,7 +264,7 @@ async fn the_rights_that_are_needed_are_enough_and_are_named() {
     let count = database.execute("SELECT count(*) FROM dual.side_visits").unwrap();
     assert_eq!(count[0][0].as_deref(), Some("1"));
     session.begin("uninstall").await.unwrap();
-    uninstall(&session, &[]).await.unwrap();
+    uninstall(&session).await.unwrap();
     session.commit("uninstall").await.unwrap();
     drop(session);
     database.execute("INSERT INTO visits (visit_id) VALUES (2)").unwrap();

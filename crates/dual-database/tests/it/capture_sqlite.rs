@@ -333,7 +333,7 @@ fn installing_repairs_notices_and_leaves_nothing() {
     own.execute_batch("UPDATE dual_state SET format = 99").unwrap();
     assert!(install(own, layout, writer).unwrap_err().message().contains("format 99"));
     assert!(drift(own, layout).is_err());
-    uninstall(own, std::slice::from_ref(layout)).unwrap();
+    uninstall(own).unwrap();
     assert_eq!(look(), Drift::Absent);
     let mut names = own.prepare("SELECT name FROM sqlite_master ORDER BY name").unwrap();
     let left: Vec<String> =

@@ -326,7 +326,7 @@ async fn uninstalling_leaves_the_tables_as_they_are() {
     scene.sql("INSERT INTO users (user_id, first_name) VALUES (1, 'a')");
     let session = scene.session().await;
     session.begin("uninstall").await.unwrap();
-    uninstall(&session, &tables()).await.unwrap();
+    uninstall(&session).await.unwrap();
     session.commit("uninstall").await.unwrap();
     let left = "SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'dual') \
          + (SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal) \

@@ -11,6 +11,7 @@ mod timestamp;
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 pub use text::is_utf8;
 
 use super::{Affinity, Dialect};
@@ -20,7 +21,8 @@ use crate::value::Value;
 pub(crate) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
 
 /// A logical type: how it is kept on each side is in `docs/design.md`, "Types".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum LogicalType {
     /// PostgreSQL `boolean`, SQLite `INTEGER` 0 or 1.
@@ -45,6 +47,18 @@ impl LogicalType {
             LogicalType::Text => &text::Text,
             LogicalType::Timestamp => &timestamp::Timestamp,
         }
+    }
+
+    /// The type of a column of PostgreSQL's with that base type, and precision of a timestamp, if any
+    /// keeps all of its values.
+    #[must_use]
+    pub fn of_postgres(base: &str, precision: Option<u32>) -> Option<LogicalType> {
+        use LogicalType::{BigInt, Bool, Int, Text, Timestamp};
+        let fits = |kind: &LogicalType| {
+            let description = kind.description();
+            description.fits_postgres(base, precision) && !description.is_wider(base)
+        };
+        [Bool, Int, BigInt, Text, Timestamp].into_iter().find(fits)
     }
 
     /// The type's name in that side's DDL.

@@ -182,8 +182,10 @@ impl Catalog {
         session: &Session,
         table: &Table,
     ) -> Result<(Option<u32>, Option<String>)> {
-        let row = one(session, LED, &[(&quoted(table.name()), Type::TEXT)]).await?;
-        Ok((get(&row, 0)?, get(&row, 1)?))
+        let row = one(session, LED, &[(&table.remote_name().to_string(), Type::TEXT)]).await?;
+        let declared = table.remote_name().schema.map(|schema| schema.to_string());
+        let first: Option<String> = get(&row, 1)?;
+        Ok((get(&row, 0)?, declared.or(first)))
     }
 
     /// The same of the table with that object id, wherever the search path leads; `None`: there is
@@ -335,14 +337,8 @@ async fn read_table(session: &Session, table: &Table, row: &Row) -> Result<Found
         rules: get(row, 8)?,
         ..FoundTable::default()
     };
-    let oid: &[Parameter<'_>] = &[(&found.oid, Type::OID)];
-    for row in session.query(OPERATION, COLUMNS, oid).await? {
-        found.columns.push(column(&row)?);
-    }
-    for row in session.query(OPERATION, UNIQUE_INDEXES, oid).await? {
-        let (name, primary, columns) = (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
-        found.unique_indexes.push(UniqueIndex { name, columns, primary });
-    }
+    found.columns = columns_of(session, found.oid).await?;
+    found.unique_indexes = unique_of(session, found.oid).await?;
     if let Some(surrogate) = table.surrogate() {
         found.sequence = sequence(session, found.oid, &surrogate.name).await?;
     }
@@ -350,6 +346,27 @@ async fn read_table(session: &Session, table: &Table, row: &Row) -> Result<Found
         count(session, table, &mut found).await?;
     }
     Ok(found)
+}
+
+/// The columns of the relation with that object id, in their order.
+///
+/// # Errors
+/// As [`Session::query`].
+pub(super) async fn columns_of(session: &Session, oid: u32) -> Result<Vec<FoundColumn>> {
+    let rows = session.query(OPERATION, COLUMNS, &[(&oid, Type::OID)]).await?;
+    rows.iter().map(column).collect()
+}
+
+/// Its unique indexes that `ON CONFLICT` can use, the primary key's first.
+///
+/// # Errors
+/// As [`Session::query`].
+pub(super) async fn unique_of(session: &Session, oid: u32) -> Result<Vec<UniqueIndex>> {
+    let rows = session.query(OPERATION, UNIQUE_INDEXES, &[(&oid, Type::OID)]).await?;
+    let index = |row: &Row| {
+        Ok(UniqueIndex { name: get(row, 0)?, primary: get(row, 1)?, columns: get(row, 2)? })
+    };
+    rows.iter().map(index).collect()
 }
 
 fn column(row: &Row) -> Result<FoundColumn> {

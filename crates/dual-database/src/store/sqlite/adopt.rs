@@ -6,7 +6,7 @@ use super::catalog::{FoundColumn, FoundRelation};
 use super::failed;
 use crate::error::{Error, Kind, Result, Store};
 use crate::protocol::Addition;
-use crate::schema::{Affinity, Column, Dialect, Role, Table, literal, quoted};
+use crate::schema::{Column, Dialect, Role, Table, literal, quoted};
 
 /// What has to be added before the file can hold the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,9 +142,7 @@ fn obstacles(
             Some(found) if found.generated => {
                 obstacles.push(format!("column {} is computed", column.name));
             }
-            Some(found)
-                if !column.kind.description().fits_sqlite(Affinity::of(&found.declared)) =>
-            {
+            Some(found) if !column.kind.fits_declared(&found.declared) => {
                 obstacles.push(format!(
                     "column {} is declared {}, which changes values of type {}",
                     column.name,

@@ -21,6 +21,8 @@ mod functions;
 #[forbid(unsafe_code)]
 mod key;
 #[forbid(unsafe_code)]
+mod relations;
+#[forbid(unsafe_code)]
 pub mod replica;
 #[forbid(unsafe_code)]
 mod thread;
@@ -34,4 +36,5 @@ pub(crate) use failure::kind_of;
 pub use file::{File, SCHEMA, attach, make, remove_if_empty};
 pub(crate) use functions::define_functions;
 pub(crate) use key::stored;
+pub(crate) use relations::relations;
 pub use thread::Owner;

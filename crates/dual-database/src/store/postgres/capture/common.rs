@@ -3,7 +3,7 @@
 use crate::schema::{quoted_body, quoted_text};
 
 /// The version of everything in the schema of ours.
-pub(crate) const FORMAT: i32 = 5;
+pub(crate) const FORMAT: i32 = 6;
 
 /// A statement that is run if a condition holds, as one.
 pub(in crate::store::postgres) fn guarded(condition: &str, statement: &str) -> String {
@@ -96,7 +96,7 @@ END
 ///
 /// `token` is UNLOGGED so that crash recovery, promotion and a restore empty it.
 /// It is keyed by the file; the nil uuid has the server's own. `missed` names the tables of which a
-/// change could not be captured. `node` and the cursors in it are for people to look at. What was there
+/// change could not be captured; `tracked` keeps how each is declared, for every node. `node` and the cursors in it are for people to look at. What was there
 /// before anybody looked has the same stamps (up to 3) in every file that joins: in the log it is told
 /// apart by its value. `runtime` names the roles that run what is installed,
 /// which is the installer's to say. `set_back` keeps for good what a person has decided about stamps of the future
@@ -116,8 +116,10 @@ pub(super) fn common(dual: &str) -> Vec<String> {
            target oid NOT NULL,\n  \
            triggers text NOT NULL,\n  \
            columns text NOT NULL,\n  \
-           relation text\n)",
+           relation text,\n  \
+           declaration text\n)",
         "ALTER TABLE {dual}.tracked ADD COLUMN IF NOT EXISTS relation text",
+        "ALTER TABLE {dual}.tracked ADD COLUMN IF NOT EXISTS declaration text",
         "CREATE TABLE IF NOT EXISTS {dual}.missed (\n  \
            name text NOT NULL,\n  \
            reason text NOT NULL,\n  \

@@ -29,7 +29,7 @@ impl Layout {
             ),
             format!(
                 "CREATE INDEX IF NOT EXISTS {} ON {sidecar} (txid)",
-                crate::schema::quoted(&format!("side_{}_txid", self.name())),
+                crate::schema::quoted(&format!("side_{}_txid", self.label())),
             ),
         ];
         // The default is for the rows that are there: a new row is written by those who know.

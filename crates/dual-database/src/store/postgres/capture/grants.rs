@@ -131,11 +131,11 @@ pub(in crate::store::postgres) fn of_ours<'l>(
     let header = format!("{dual}.header(uuid, text[])");
     rights.push(Right::new(On::Function, "header", header, "EXECUTE"));
     for layout in layouts {
-        let side = format!("side_{}", layout.name());
+        let side = format!("side_{}", layout.label());
         let privileges = "SELECT, INSERT, UPDATE, DELETE";
         rights.push(Right::new(On::Table, &side, layout.sidecar.clone(), privileges));
         rights.extend(layout.called().map(|(what, signature)| {
-            Right::new(On::Function, &format!("{}_{what}", layout.name()), signature, "EXECUTE")
+            Right::new(On::Function, &format!("{}_{what}", layout.label()), signature, "EXECUTE")
         }));
     }
     rights

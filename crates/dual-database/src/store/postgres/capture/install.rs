@@ -5,6 +5,7 @@ use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
 
 use super::common::FORMAT;
 use super::ddl::{KEEP_BEFORE, POLL_SETTINGS};
+use super::declared::kept;
 use super::grants::given_back;
 use super::layout::Layout;
 use super::ours::Ours;
@@ -13,7 +14,7 @@ use super::standing::SchemaStanding;
 use super::statements::{Needs, Statement, schema_locked};
 use crate::protocol::reconcile::Loose;
 use crate::protocol::{Drift, Snapshot};
-use crate::schema::{Key, Table};
+use crate::schema::{Key, Table, declared, users};
 use crate::stamp::Stamp;
 use crate::store::postgres::{Parameter, Session};
 use crate::{Error, Kind, Result, Store};
@@ -103,12 +104,15 @@ pub(in crate::store::postgres) async fn is_renewable(
     if format(session).await? != Some(FORMAT) {
         return Ok(false);
     }
-    let (Some((installed, _)), Some(now)) =
+    let (Some(tracked), Some(now)) =
         (tracked(session, layout).await?, fingerprint(session, layout).await?)
     else {
         return Ok(false);
     };
-    Ok(now.target == installed.target && now.triggers == installed.triggers)
+    let installed = &tracked.installed;
+    Ok(now.target == installed.target
+        && now.triggers == installed.triggers
+        && !tracked.lacks(layout))
 }
 
 async fn note(session: &Session, [seen, tracked]: [&str; 2]) -> Result<()> {
@@ -192,15 +196,19 @@ pub async fn drift(session: &Session, layout: &Layout) -> Result<Drift> {
         Some(found) if found < FORMAT => return Ok(Drift::Absent),
         Some(_) => {}
     }
-    let Some((installed, has_missed)) = tracked(session, layout).await? else {
+    let Some(tracked) = tracked(session, layout).await? else {
         return Ok(Drift::Absent);
     };
-    if has_missed {
+    let installed = &tracked.installed;
+    if tracked.has_missed {
         return Ok(Drift::Triggers);
     }
     Ok(match fingerprint(session, layout).await? {
         None => Drift::Triggers,
-        Some(now) if now == installed => Drift::None,
+        Some(now) if now == *installed => match tracked.lacks(layout) {
+            true => Drift::Columns,
+            false => Drift::None,
+        },
         Some(now) if now.target == installed.target && now.triggers == installed.triggers => {
             Drift::Columns
         }
@@ -208,21 +216,54 @@ pub async fn drift(session: &Session, layout: &Layout) -> Result<Drift> {
     })
 }
 
-/// What was noted when capture was installed, and whether it has missed something since.
-async fn tracked(session: &Session, layout: &Layout) -> Result<Option<(Fingerprint, bool)>> {
+/// What was noted when capture was installed.
+struct Tracked {
+    installed: Fingerprint,
+    /// It has missed something since.
+    has_missed: bool,
+    declaration: Option<String>,
+}
+
+impl Tracked {
+    /// Columns are declared that were not when it was installed.
+    fn lacks(&self, layout: &Layout) -> bool {
+        let kept = self.declaration.as_deref().map(Table::from_declaration);
+        !kept.is_some_and(|kept| kept.is_ok_and(|kept| kept.covers(&layout.declared)))
+            && self.declaration.as_deref().is_none_or(|text| layout.declared.covers_kept(text))
+    }
+}
+
+async fn tracked(session: &Session, layout: &Layout) -> Result<Option<Tracked>> {
     let operation = "compare capture on PostgreSQL";
     if !(has(session, "tracked").await? && has(session, "missed").await?) {
         return Ok(None);
     }
     let sql = format!(
         "SELECT target, triggers, columns, \
-         EXISTS (SELECT FROM {dual}.missed AS m WHERE m.name = k.name) \
+         EXISTS (SELECT FROM {dual}.missed AS m WHERE m.name = k.name), \
+         to_jsonb(k) ->> 'declaration' \
          FROM {dual}.tracked AS k WHERE k.name = $1",
         dual = layout.dual
     );
     let rows = session.query(operation, &sql, &[(&layout.name(), Type::TEXT)]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some((Fingerprint::read(row, operation)?, column(row, 3, operation)?)))
+    Ok(Some(Tracked {
+        installed: Fingerprint::read(row, operation)?,
+        has_missed: column(row, 3, operation)?,
+        declaration: column(row, 4, operation)?,
+    }))
+}
+
+/// The tables that are kept, and the users of the documented system, of whom nothing else may be left to tell.
+///
+/// # Errors
+/// As for [`Session::query`].
+pub(crate) async fn kept_tables(session: &Session) -> Result<Vec<Table>> {
+    let mut tables = declared(kept(session).await?).unwrap_or_default();
+    if tables.iter().all(|table| table.label() != users().label()) {
+        tables.push(users());
+    }
+    Ok(tables)
 }
 
 /// What an uninstallation has found and left.
@@ -240,13 +281,13 @@ pub struct Uninstalled {
 /// # Errors
 /// Configuration if what is in the schema is not ours, or something of others depends on ours; access
 /// denied if this role does not own it; else as for [`Session::batch`].
-pub async fn uninstall(session: &Session, tables: &[Table]) -> Result<Uninstalled> {
+pub async fn uninstall(session: &Session) -> Result<Uninstalled> {
     let operation = "uninstall capture from PostgreSQL";
     session.batch(operation, &schema_locked()).await?;
     let standing = SchemaStanding::read(session, &[]).await?;
     standing.owns(session, operation)?;
     standing.is_ours(session, operation)?;
-    let ours = Ours::read(session, tables).await?;
+    let ours = Ours::read(session, &kept_tables(session).await?).await?;
     ours.unused(operation)?;
     // `DROP TRIGGER` would take the owner of the table. Nothing but our triggers depends on them.
     if !ours.functions.is_empty() {
@@ -394,7 +435,7 @@ pub(in crate::store::postgres) fn entry_of(layout: &Layout, text: &str) -> Optio
     let json: serde_json::Value = serde_json::from_str(text).ok()?;
     let stamp = Stamp::from_raw(json.get("stamp")?.as_i64()?)?;
     let columns = layout.registers.iter().map(|register| {
-        match json.get(format!("s_{}", register.name))?.as_i64() {
+        match json.get(format!("s_{}", register.label))?.as_i64() {
             Some(own) => Stamp::from_raw(own),
             None => Some(stamp),
         }

@@ -13,6 +13,8 @@ use crate::store::postgres::{SchemaName, Session};
 pub(in crate::store::postgres) struct Register {
     /// The column's name, as declared.
     pub name: Arc<str>,
+    /// How what is ours calls it.
+    pub label: Arc<str>,
     /// The column, quoted.
     pub column: String,
     /// The sidecar's column for its stamp, quoted.
@@ -32,6 +34,8 @@ pub struct Layout {
     pub(in crate::store::postgres) target: String,
     pub(in crate::store::postgres) sidecar: String,
     name: Arc<str>,
+    label: Arc<str>,
+    pub(super) declared: Table,
     pub(in crate::store::postgres) key: KeyColumns,
     /// The key's columns in the sidecar, and wherever else rows of ours are told apart.
     pub(in crate::store::postgres) own_key: KeyColumns,
@@ -48,19 +52,22 @@ impl Layout {
     pub fn new(table: &Table, target: impl Display) -> Layout {
         let register = |column: &Column| Register {
             name: Arc::clone(&column.name),
+            label: Arc::clone(&column.label),
             column: quoted(&column.name),
-            stamp: quoted(&format!("s_{}", column.name)),
-            value: quoted(&format!("v_{}", column.name)),
+            stamp: quoted(&format!("s_{}", column.label)),
+            value: quoted(&format!("v_{}", column.label)),
             kind: column.kind,
             default: column.default.as_ref().map(|value| literal(value, Dialect::Postgres)),
         };
         let data = table.columns().iter().filter(|column| column.role == Role::Data);
         let dual = SchemaName::default().sql().to_owned();
         Layout {
-            sidecar: sidecar(&dual, table.name()),
+            sidecar: sidecar(&dual, table.label()),
             dual,
             target: target.to_string(),
             name: table.shared_name(),
+            label: table.label().into(),
+            declared: table.clone(),
             key: KeyColumns::of(table),
             own_key: KeyColumns::of_sidecar(table),
             surrogate: table.surrogate().map(|column| quoted(&column.name)),
@@ -73,12 +80,17 @@ impl Layout {
     #[must_use]
     pub fn within(self, session: &Session) -> Layout {
         let (any_bytes, dual) = (session.takes_any_bytes(), session.schema().to_owned());
-        Layout { any_bytes, sidecar: sidecar(&dual, &self.name), dual, ..self }
+        Layout { any_bytes, sidecar: sidecar(&dual, &self.label), dual, ..self }
     }
 
     /// The table's name, as declared.
     pub(in crate::store::postgres) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How what is ours calls the table.
+    pub(in crate::store::postgres) fn label(&self) -> &str {
+        &self.label
     }
 
     /// The sidecar's qualified and quoted name.
@@ -94,7 +106,7 @@ impl Layout {
 
     /// The qualified name of one of the table's functions in the schema of ours.
     pub(in crate::store::postgres) fn function(&self, what: &str) -> String {
-        format!("{}.{}", self.dual, quoted(&format!("{}_{what}", self.name)))
+        format!("{}.{}", self.dual, quoted(&format!("{}_{what}", self.label)))
     }
 
     /// One piece of text for each register, joined.
@@ -160,12 +172,12 @@ impl Layout {
 
     /// How `dual.before` calls the row with that key, an expression.
     pub(super) fn kept(&self, key: &str) -> String {
-        format!("{} || {key}", quoted_text(&format!("{} ", self.label())))
+        format!("{} || {key}", quoted_text(&format!("{} ", self.setting())))
     }
 
     /// How settings of a transaction call the table: it may write to one of the same name that another
     /// installation keeps.
-    pub(super) fn label(&self) -> String {
+    pub(super) fn setting(&self) -> String {
         match self.dual == SchemaName::default().sql() {
             true => self.name().to_owned(),
             false => format!("{}.{}", self.dual, self.name),
@@ -212,8 +224,8 @@ impl Register {
 }
 
 /// The qualified name of the table's sidecar in that schema.
-fn sidecar(dual: &str, table: &str) -> String {
-    format!("{dual}.{}", quoted(&format!("side_{table}")))
+fn sidecar(dual: &str, label: &str) -> String {
+    format!("{dual}.{}", quoted(&format!("side_{label}")))
 }
 
 /// `stamp::Stamp::next` for the writer 0, as an expression.

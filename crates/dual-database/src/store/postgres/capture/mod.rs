@@ -10,6 +10,7 @@
 
 mod common;
 mod ddl;
+mod declared;
 mod grants;
 mod imports;
 mod install;
@@ -24,19 +25,19 @@ mod write;
 
 pub use crate::protocol::Drift;
 pub(super) use common::guarded;
+pub(crate) use declared::kept;
 pub(super) use grants::{
     On, Right, USERS_SEQUENCE, USERS_TABLE, given_back, is_named_as_ours, noted_runtime, of_ours,
     of_users,
 };
 pub(crate) use imports::may_record_imports;
 pub use imports::{has_record_of_imports, make_record_of_imports};
-pub(crate) use install::has;
-pub(crate) use install::mend_all;
 pub use install::{
     Entry, Settled, Uninstalled, changed_since, drift, install, keep_before, loose, mend, settle,
     uninstall,
 };
 pub(super) use install::{entry_of, is_renewable, permitted, place, renew};
+pub(crate) use install::{has, kept_tables, mend_all};
 pub use layout::Layout;
 pub(crate) use ours::{Ours, ours_alone};
 pub use row_stamps::{RowStamps, refusal};

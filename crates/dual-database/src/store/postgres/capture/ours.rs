@@ -85,7 +85,7 @@ impl Ours {
     /// # Errors
     /// As for [`Session::query`].
     pub(crate) async fn read(session: &Session, tables: &[Table]) -> Result<Ours> {
-        let names: Vec<&str> = tables.iter().map(Table::name).collect();
+        let names: Vec<&str> = tables.iter().map(Table::label).collect();
         let parameters: [Parameter<'_>; 2] =
             [(&session.schema_name(), Type::TEXT), (&names, Type::TEXT_ARRAY)];
         let mut ours = Ours::default();

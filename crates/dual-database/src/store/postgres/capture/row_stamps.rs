@@ -32,7 +32,7 @@ impl RowStamps {
         ]);
         for (position, stamp, value) in &self.columns {
             let Some(column) = table.columns().get(*position) else { continue };
-            mark.insert(format!("s_{}", column.name), json!(stamp.raw()));
+            mark.insert(format!("s_{}", column.label), json!(stamp.raw()));
             let value = match value {
                 Value::Null => continue,
                 Value::Bool(flag) => json!(flag),
@@ -40,7 +40,7 @@ impl RowStamps {
                 Value::Text(text) => json!(text),
                 Value::Timestamp(instant) => json!(timestamp_text(*instant)),
             };
-            mark.insert(format!("v_{}", column.name), value);
+            mark.insert(format!("v_{}", column.label), value);
         }
         serde_json::Value::Object(mark)
     }

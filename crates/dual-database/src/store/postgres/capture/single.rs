@@ -179,7 +179,7 @@ END
             adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
             oid = quoted_text(target),
             name = quoted_text(self.name()),
-            mine = quoted_text(&format!(":{}:", self.label())),
+            mine = quoted_text(&format!(":{}:", self.setting())),
             surrogate = self.number("u"),
             columns = self.each(", ", |r| r.column.clone()),
             values = self.texts("u"),

@@ -98,13 +98,14 @@ impl Layout {
         [
             format!("DELETE FROM {dual}.missed WHERE name = {name}"),
             format!(
-                "INSERT INTO {dual}.tracked (name, target, triggers, columns, relation) \
-                 SELECT {name}, f.target, f.triggers, f.columns, {} \
+                "INSERT INTO {dual}.tracked (name, target, triggers, columns, relation, declaration) \
+                 SELECT {name}, f.target, f.triggers, f.columns, {}, {} \
                  FROM ({}) AS f (target, triggers, columns) \
                  ON CONFLICT (name) DO UPDATE SET target = excluded.target, \
                  triggers = excluded.triggers, columns = excluded.columns, \
-                 relation = excluded.relation",
+                 relation = excluded.relation, declaration = excluded.declaration",
                 quoted_text(&self.target),
+                quoted_text(&self.declared.declaration()),
                 self.fingerprint(),
             ),
         ]

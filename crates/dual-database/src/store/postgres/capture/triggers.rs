@@ -249,7 +249,7 @@ impl Layout {
     /// captured together with it, as if it were the same statement.) Anybody can say that `put` is
     /// writing: it counts only of a role that may call it, which could give its rows any stamps.
     fn mine(&self, rows: &str) -> String {
-        let (prefix, key) = (quoted_text(&format!(":{}:", self.label())), self.key.list(""));
+        let (prefix, key) = (quoted_text(&format!(":{}:", self.setting())), self.key.list(""));
         let put = quoted_text(&format!("{}({PUT})", self.function("put")));
         format!(
             "  kept := own || {prefix};

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::RemoteTable;
 use super::identity::{Identity, Known};
 use crate::merge::Defaults;
-use crate::schema::{Column, Making, Role, Table};
+use crate::schema::{Column, Making, Role, Table, declared};
 use crate::store::postgres::adopt::plan_table;
 use crate::store::postgres::capture::{
-    Drift, Layout, SchemaStanding, drift, install, is_renewable, not_kept_elsewhere, of_ours,
+    Drift, Layout, SchemaStanding, drift, install, is_renewable, kept, not_kept_elsewhere, of_ours,
     ours_alone, permit, renew, schema_locked,
 };
 use crate::store::postgres::{Catalog, SchemaPlan, Session, is_confirmed};
@@ -23,6 +23,8 @@ pub struct Prepared {
     pub tables: Arc<[RemoteTable]>,
     /// What was found and done, for each table.
     pub found: Vec<PreparedTable>,
+    /// What the server keeps besides, as it is declared.
+    pub besides: Vec<Table>,
 }
 
 /// What was found of a table, and what was done about it.
@@ -60,7 +62,9 @@ impl Prepared {
 /// Nothing was changed then, but a sequence may stand higher.
 pub async fn prepare(session: &Session, tables: &[Table], making: Making) -> Result<Prepared> {
     let outcome = match look(session, tables, making).await {
-        Ok(surveys) if surveys.iter().all(Survey::is_done) => Ok(finished(tables, surveys)),
+        Ok(surveys) if surveys.iter().all(Survey::is_done) => {
+            finished(session, tables, surveys).await
+        }
         Ok(_) if making == Making::Nothing => Err(not_joined()),
         Ok(_) => make(session, tables, making).await,
         Err(error) => Err(error),
@@ -82,7 +86,10 @@ pub(super) async fn complete(
     making: Making,
 ) -> Result<Option<Prepared>> {
     let surveys = look(session, tables, making).await?;
-    Ok(surveys.iter().all(Survey::is_done).then(|| finished(tables, surveys)))
+    match surveys.iter().all(Survey::is_done) {
+        true => finished(session, tables, surveys).await.map(Some),
+        false => Ok(None),
+    }
 }
 
 /// Something is missing, and is not to be made.
@@ -188,7 +195,7 @@ pub(crate) async fn plan_known(
         Identity::Untracked | Identity::There { .. } => {
             let gone = |column: &&Column| {
                 let tracked = match column.role {
-                    Role::Data => known.columns.iter().any(|name| **name == *column.name),
+                    Role::Data => known.columns.iter().any(|label| **label == *column.label),
                     Role::Key | Role::Surrogate => !known.columns.is_empty(),
                 };
                 let found = catalog.table.as_ref().and_then(|table| table.column(&column.name));
@@ -247,10 +254,14 @@ async fn make(session: &Session, tables: &[Table], making: Making) -> Result<Pre
         }
     }
     session.commit(OPERATION).await?;
-    Ok(finished(tables, surveys))
+    finished(session, tables, surveys).await
 }
 
-fn finished(tables: &[Table], surveys: Vec<Survey>) -> Prepared {
+async fn finished(session: &Session, tables: &[Table], surveys: Vec<Survey>) -> Result<Prepared> {
+    session.begin_snapshot(OPERATION).await?;
+    let mut besides = declared(kept(session).await?)?;
+    session.rollback(OPERATION).await?;
+    besides.retain(|kept| !tables.iter().any(|table| table.covers(kept)));
     let (found, remote): (Vec<PreparedTable>, Vec<RemoteTable>) = tables
         .iter()
         .zip(surveys)
@@ -260,5 +271,5 @@ fn finished(tables: &[Table], surveys: Vec<Survey>) -> Prepared {
             (survey.found, table)
         })
         .unzip();
-    Prepared { tables: remote.into(), found }
+    Ok(Prepared { tables: remote.into(), found, besides })
 }

@@ -6,12 +6,12 @@ use crate::schema::{Dialect, KeyColumns};
 use crate::stamp::Stamp;
 
 /// The version of everything whose name begins with `dual_`.
-pub(crate) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
 
 /// What every file has, whatever its tables: each statement can be repeated.
 ///
 /// `seq` counts the changes; `moment` is the stamp that a trigger is just giving; `horizon` is
-/// what is below every stamp that was purged.
+/// what is below every stamp that was purged. `dual_tracked` keeps how each table is declared.
 pub(crate) const COMMON: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS dual_state (\n  \
        one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
@@ -23,7 +23,8 @@ pub(crate) const COMMON: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS dual_tracked (\n  \
        name TEXT PRIMARY KEY,\n  \
        triggers TEXT NOT NULL,\n  \
-       columns TEXT NOT NULL\n)",
+       columns TEXT NOT NULL,\n  \
+       declaration TEXT\n)",
 ];
 
 /// What is not of one table but of the file: that of the node and of an import too.
@@ -41,14 +42,14 @@ pub(super) const OF_THE_FILE: [&str; 11] = [
     "dual_import_run",
 ];
 
-/// What stands beside the table of that name: the kind of each thing, and its name.
-pub(super) fn made_beside(table: &str) -> Vec<(&'static str, String)> {
+/// What stands beside the table of that label: the kind of each thing, and its name.
+pub(super) fn made_beside(label: &str) -> Vec<(&'static str, String)> {
     // Triggers first: they stand on the user's table.
-    let mut made: Vec<_> = trigger_names(table).into_iter().map(|name| ("trigger", name)).collect();
-    made.push(("table", format!("dual_side_{table}")));
-    made.push(("table", format!("dual_look_{table}")));
-    made.push(("index", format!("dual_{table}_surrogate")));
-    made.push(("index", format!("dual_{table}_keyless")));
+    let mut made: Vec<_> = trigger_names(label).into_iter().map(|name| ("trigger", name)).collect();
+    made.push(("table", format!("dual_side_{label}")));
+    made.push(("table", format!("dual_look_{label}")));
+    made.push(("index", format!("dual_{label}_surrogate")));
+    made.push(("index", format!("dual_{label}_keyless")));
     made
 }
 
@@ -60,7 +61,7 @@ impl Layout {
     #[must_use]
     pub fn sidecar_ddl(&self) -> Vec<String> {
         let (sidecar, look) = (&self.sidecar, &self.look);
-        let index = crate::schema::quoted(&format!("dual_side_{}_seq", self.name));
+        let index = crate::schema::quoted(&format!("dual_side_{}_seq", self.label));
         vec![
             format!(
                 "CREATE TABLE IF NOT EXISTS {sidecar} (\n  key INTEGER PRIMARY KEY,\n  \
@@ -142,12 +143,12 @@ impl Layout {
 
     /// The index over a surrogate that the table does not index itself.
     pub(in crate::store::sqlite) fn surrogate_index(&self) -> String {
-        crate::schema::quoted(&format!("dual_{}_surrogate", self.name))
+        crate::schema::quoted(&format!("dual_{}_surrogate", self.label))
     }
 
     /// The index of the rows whose key is no whole number: hardly ever has it any.
     pub(in crate::store::sqlite) fn keyless_index(&self) -> String {
-        let (index, key) = (format!("dual_{}_keyless", self.name), self.key.list(""));
+        let (index, key) = (format!("dual_{}_keyless", self.label), self.key.list(""));
         let index = crate::schema::quoted(&index);
         format!(
             "CREATE INDEX IF NOT EXISTS {index} ON {} ({key}) WHERE {}",

@@ -8,7 +8,7 @@ use super::ddl::{COMMON, FORMAT, OF_THE_FILE, made_beside};
 use super::layout::{Layout, Unique};
 use crate::protocol::Drift;
 use crate::protocol::reconcile::Loose;
-use crate::schema::{Column, Key, Role, Table};
+use crate::schema::{Column, Key, Role, Table, users};
 use crate::stamp::Writer;
 use crate::store::sqlite::key::{least, most};
 use crate::store::sqlite::{failed, readable};
@@ -45,8 +45,9 @@ pub fn install(connection: &Connection, layout: &Layout, writer: Writer) -> Resu
     let (triggers, columns) = fingerprint(connection, layout)?;
     connection
         .execute(
-            "INSERT OR REPLACE INTO dual_tracked (name, triggers, columns) VALUES (?1, ?2, ?3)",
-            (&layout.name, triggers, columns),
+            "INSERT OR REPLACE INTO dual_tracked (name, triggers, columns, declaration) \
+             VALUES (?1, ?2, ?3, ?4)",
+            (&layout.name, triggers, columns, &layout.declaration),
         )
         .map_err(wrap)?;
     Ok(adopted)
@@ -114,7 +115,10 @@ pub fn drift(connection: &Connection, layout: &Layout) -> Result<Drift> {
         )
         .optional()
         .map_err(|cause| failed(operation, cause))?;
-    let Some(installed) = installed else { return Ok(Drift::Absent) };
+    // Without triggers it is only known that it is to be installed.
+    let Some(installed) = installed.filter(|(triggers, _)| !triggers.is_empty()) else {
+        return Ok(Drift::Absent);
+    };
     let now = fingerprint(connection, layout)?;
     Ok(if now.0 != installed.0 {
         Drift::Triggers
@@ -149,22 +153,22 @@ pub(crate) fn tracked_columns<'t>(
     let known = columns(connection, &layout.sidecar)
         .map_err(|cause| failed("compare capture on SQLite", cause))?;
     let is_known = |column: &&Column| match column.role {
-        Role::Data => known.iter().any(|name| *name == format!("s_{}", column.name)),
+        Role::Data => known.iter().any(|name| *name == format!("s_{}", column.label)),
         Role::Key | Role::Surrogate => true,
     };
     Ok(table.columns().iter().filter(is_known).map(|column| &*column.name).collect())
 }
 
-/// Takes everything of these tables, of those that were ever installed, and of the file, away.
+/// Takes everything of the tables that were ever installed, and of the file, away; that of the users of the
+/// documented system in any case, of which nothing else may be left to tell.
 /// What stays is the user's, whatever it is called.
 ///
 /// # Errors
 /// Those of [`failed`].
-pub fn uninstall(connection: &Connection, layouts: &[Layout]) -> Result<()> {
+pub fn uninstall(connection: &Connection) -> Result<()> {
     let wrap = |cause| failed("uninstall capture from SQLite", cause);
-    let mut made: Vec<(&str, String)> =
-        layouts.iter().flat_map(|layout| made_beside(&layout.name)).collect();
-    made.extend(installed(connection).map_err(wrap)?.iter().flat_map(|name| made_beside(name)));
+    let mut made = made_beside(users().label());
+    made.extend(installed(connection).map_err(wrap)?.iter().flat_map(|label| made_beside(label)));
     made.extend(OF_THE_FILE.map(|name| ("table", name.to_owned())));
     for (kind, name) in made {
         for (is, name) in called(connection, &name).map_err(wrap)? {
@@ -186,14 +190,21 @@ fn called(connection: &Connection, name: &str) -> rusqlite::Result<Vec<(String, 
         .collect()
 }
 
-/// The names of the tables that capture was installed for, by the list and by what stands there: the
-/// list is a table like any other, and may be gone.
+/// The labels of the tables that capture was installed for, by the list and by what stands there: the
+/// list is a table like any other, and may be gone, or say anything.
 fn installed(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let listed = "SELECT 1 FROM pragma_table_info('dual_tracked') WHERE name = 'name'";
-    let list = match connection.prepare(listed)?.exists([])? {
-        true => " UNION SELECT CAST(name AS TEXT) FROM dual_tracked WHERE name IS NOT NULL",
-        false => "",
+    let listed = |column| -> rusqlite::Result<bool> {
+        let sql = "SELECT 1 FROM pragma_table_info('dual_tracked') WHERE name = ?1";
+        connection.prepare(sql)?.exists([column])
     };
+    let mut list = String::new();
+    if listed("name")? {
+        list += " UNION SELECT CAST(name AS TEXT) FROM dual_tracked WHERE name IS NOT NULL";
+    }
+    if listed("declaration")? {
+        list += " UNION SELECT CAST(json_extract(declaration, '$.label') AS TEXT) FROM dual_tracked \
+                 WHERE json_valid(declaration) AND json_type(declaration, '$.label') = 'text'";
+    }
     let sql = format!(
         "SELECT substr(name, 11) FROM sqlite_master \
          WHERE type IN ('table', 'view') AND substr(name, 1, 10) = 'dual_side_'{list}"
@@ -204,7 +215,7 @@ fn installed(connection: &Connection) -> rusqlite::Result<Vec<String>> {
 }
 
 /// Whether there is an installation, of a format that is known.
-fn check_format(connection: &Connection, operation: &'static str) -> Result<bool> {
+pub(super) fn check_format(connection: &Connection, operation: &'static str) -> Result<bool> {
     let wrap = |cause| failed(operation, cause);
     let there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'dual_state'";
     if !connection.prepare(there).and_then(|mut look| look.exists([])).map_err(wrap)? {

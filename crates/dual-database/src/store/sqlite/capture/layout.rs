@@ -26,6 +26,8 @@ pub(in crate::store::sqlite) struct Register {
 #[derive(Clone, Debug)]
 pub struct Layout {
     pub(super) name: Arc<str>,
+    pub(super) label: Arc<str>,
+    pub(super) declaration: String,
     pub(in crate::store::sqlite) target: String,
     pub(in crate::store::sqlite) sidecar: String,
     pub(super) look: String,
@@ -79,17 +81,19 @@ impl Layout {
     pub fn new(table: &Table) -> Layout {
         let register = |column: &Column| Register {
             column: quoted(&column.name),
-            stamp: quoted(&format!("s_{}", column.name)),
-            base: quoted(&format!("b_{}", column.name)),
+            stamp: quoted(&format!("s_{}", column.label)),
+            base: quoted(&format!("b_{}", column.label)),
             kind: column.kind,
             default: column.default.as_ref().map(|value| literal(value, Dialect::Sqlite)),
         };
         let data = table.columns().iter().filter(|column| column.role == Role::Data);
         let mut layout = Layout {
             name: table.shared_name(),
+            label: table.label().into(),
+            declaration: table.declaration(),
             target: quoted(table.name()),
-            sidecar: quoted(&format!("dual_side_{}", table.name())),
-            look: quoted(&format!("dual_look_{}", table.name())),
+            sidecar: quoted(&format!("dual_side_{}", table.label())),
+            look: quoted(&format!("dual_look_{}", table.label())),
             key: KeyColumns::of(table),
             own_key: KeyColumns::of_sidecar(table),
             surrogate: table.surrogate().map(|column| quoted(&column.name)),

@@ -8,6 +8,7 @@
 //! ```
 
 mod ddl;
+mod declared;
 mod install;
 mod layout;
 mod let_go;
@@ -16,6 +17,7 @@ mod triggers;
 mod unmeet;
 
 pub use crate::protocol::Drift;
+pub(crate) use declared::{kept, learn, upgrade};
 pub(crate) use install::tracked_columns;
 pub use install::{drift, install, lacks, loose, mend, uninstall};
 pub use layout::{Layout, Unique};

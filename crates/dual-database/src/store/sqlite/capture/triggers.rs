@@ -23,7 +23,7 @@ pub(super) struct Mend {
 impl Layout {
     /// The triggers' names, unquoted.
     pub(super) fn trigger_names(&self) -> Vec<String> {
-        trigger_names(&self.name)
+        trigger_names(&self.label)
     }
 
     /// The triggers. `unique` are the table's unique indexes besides the key's, `rowid` among

@@ -9,6 +9,7 @@ mod change;
 mod conflict;
 mod content;
 mod damage;
+mod declared;
 mod exposure;
 mod failing;
 mod follow;
@@ -55,6 +56,7 @@ use crate::schema::{Making, RowId, Table};
 use crate::stamp::{Stamp, Writer};
 use crate::{Error, Kind, Result};
 
+pub(crate) use declared::outdated;
 pub use failing::Failing;
 pub use lacking::Paused;
 pub(crate) use lacking::lacking;

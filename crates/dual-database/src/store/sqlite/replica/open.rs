@@ -4,12 +4,15 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::debug;
 
-use super::super::capture::{Drift, Layout, drift, install, lacks, let_go, tracked_columns};
+use super::super::capture::{
+    Drift, Layout, drift, install, lacks, let_go, tracked_columns, upgrade,
+};
 use super::super::failure::cause_of;
 use super::super::{
     Adoption, File, FoundRelation, define_functions, failed, make, remove_if_empty,
     rewrite_timestamps,
 };
+use super::declared::not_less;
 use super::place::{COMPANIONS, Identity, SMALLEST, SharedFile};
 use super::{Content, LocalTable, node, number, watch};
 use crate::protocol::{Break, Event, Follow};
@@ -166,6 +169,7 @@ fn set_up(place: &SharedFile, connection: &Connection, installation: Option<u128
             .with_hint("put the own file back, or choose another --sqlite-db-path"));
         }
     }
+    upgrade(connection)?;
     let mut mended = false;
     for local in place.tables() {
         mended |= track(connection, local)?;
@@ -196,6 +200,7 @@ fn set_up(place: &SharedFile, connection: &Connection, installation: Option<u128
 pub(super) fn track(connection: &Connection, local: &LocalTable) -> Result<bool> {
     let wrap = |cause| failed(OPERATION, cause);
     let (table, layout) = (&local.table, &local.layout);
+    not_less(connection, table)?;
     let drift = drift(connection, layout)?;
     if local.making != Making::Everything {
         refuse_taken_away(connection, table, layout)?;

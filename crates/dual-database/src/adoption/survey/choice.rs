@@ -1,0 +1,107 @@
+//! What a person has chosen.
+
+use std::sync::Arc;
+
+use super::{OPERATION, Survey};
+use crate::error::{Error, Kind, Result};
+
+/// Which tables a person wants kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Those that only PostgreSQL has, too.
+    pub all: bool,
+    /// These alone, besides those that are joined.
+    pub tables: Vec<String>,
+    /// None of these.
+    pub except: Vec<String>,
+    /// The schema of PostgreSQL's in which they stand; else the first of the search path.
+    pub schema: Option<String>,
+}
+
+/// What is to be made of a table.
+pub(super) enum Wanted {
+    Yes {
+        required: bool,
+    },
+    /// Why not, and what it takes: if it can be kept at all.
+    Unless(&'static str, String),
+    /// Why not, and what it takes.
+    No(&'static str, String),
+}
+
+/// Tables in which tools of others keep how far they are: each database has its own.
+const OF_TOOLS: [&str; 7] = [
+    "alembic_version",
+    "django_migrations",
+    "schema_migrations",
+    "flyway_schema_history",
+    "databasechangelog",
+    "databasechangeloglock",
+    "_sqlx_migrations",
+];
+
+impl Choice {
+    /// Nothing was chosen.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.all && self.tables.is_empty()
+    }
+
+    /// Whether the table of that name is to be kept.
+    pub(super) fn wants(&self, name: &Arc<str>, is_joined: bool, is_local: bool) -> Wanted {
+        let has = |list: &[String]| list.iter().any(|one| **one == **name);
+        let no = |reason, hint: &str| Wanted::No(reason, hint.to_owned());
+        if is_joined {
+            return Wanted::Yes { required: true };
+        }
+        if has(&self.except) {
+            return no("it was left out by --except", "leave it out of --except");
+        }
+        if !self.tables.is_empty() {
+            return match has(&self.tables) {
+                true => Wanted::Yes { required: true },
+                false => no("it is not among the tables that were named", "name it in --tables"),
+            };
+        }
+        if OF_TOOLS.contains(&&**name) {
+            let reason = "it is a migration tool's own: each side keeps how far it is";
+            return Wanted::No(reason, format!("`--tables {name}` takes it all the same"));
+        }
+        if !(is_local || self.all) {
+            let reason = "only PostgreSQL has it";
+            return Wanted::Unless(reason, format!("`--all` takes it, or `--tables {name}`"));
+        }
+        Wanted::Yes { required: false }
+    }
+
+    /// Whether everything that was named is there.
+    ///
+    /// # Errors
+    /// Configuration, with the nearest name.
+    pub(super) fn check(&self, names: &[Arc<str>]) -> Result<()> {
+        let is_there = |named: &&String| names.iter().any(|name| **name == ***named);
+        let Some(missing) = self.tables.iter().chain(&self.except).find(|named| !is_there(named))
+        else {
+            return Ok(());
+        };
+        let message = format!("no table {missing} is on either side");
+        let known = names.iter().map(|name| &**name);
+        Err(Error::new(Kind::Configuration, OPERATION, message).suggesting(missing, known))
+    }
+
+    /// Whether what was named can be kept, and something at all.
+    ///
+    /// # Errors
+    /// Configuration, with the first reason why not.
+    pub(super) fn are_all_kept(&self, survey: &Survey) -> Result<()> {
+        let named = |table: &str| self.tables.iter().any(|one| one == table);
+        let refused = survey.skipped.iter().find(|skipped| named(&skipped.table));
+        let only = survey.skipped.first().filter(|_| survey.chosen.is_empty());
+        match refused.or(only) {
+            Some(skipped) => {
+                let message = format!("{} cannot be kept: {}", skipped.table, skipped.reason);
+                Err(Error::new(Kind::Configuration, OPERATION, message).with_hint(&skipped.hint))
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! From what both sides have of a table to its declaration, or to the reason why there is none. Pure.
+
+use std::sync::Arc;
+
+use super::ChosenColumn;
+use crate::schema::{
+    Column, Dialect, LogicalType, Relation, RelationColumn, RelationKey, RelationSort, Role, Table,
+    users,
+};
+
+/// So many columns are tried and documented.
+const WIDEST: usize = 120;
+
+/// Why a table is not kept, and what would make it fit.
+type Reason = (String, String);
+
+/// A table's name, and what each side has of it.
+pub(super) struct Sides<'s> {
+    pub name: &'s Arc<str>,
+    pub remote: Option<&'s Relation>,
+    pub local: Option<&'s Relation>,
+}
+
+/// A column of either side.
+struct Pair<'s> {
+    name: &'s Arc<str>,
+    remote: Option<&'s RelationColumn>,
+    local: Option<&'s RelationColumn>,
+}
+
+impl Sides<'_> {
+    /// The columns in PostgreSQL's order, behind them those that only the file has.
+    fn pairs(&self) -> Vec<Pair<'_>> {
+        let (remote, local) = (self.remote, self.local);
+        let mut pairs = Vec::new();
+        for column in remote.iter().flat_map(|relation| &relation.columns) {
+            let local = local.and_then(|relation| relation.column(&column.name));
+            pairs.push(Pair { name: &column.name, remote: Some(column), local });
+        }
+        for column in local.iter().flat_map(|relation| &relation.columns) {
+            if remote.and_then(|relation| relation.column(&column.name)).is_none() {
+                pairs.push(Pair { name: &column.name, remote: None, local: Some(column) });
+            }
+        }
+        pairs
+    }
+
+    /// What makes it no table that can be kept, whatever its columns.
+    fn is_a_table(&self) -> Result<(), Reason> {
+        let refuse = |what: &str, hint: &str| Err((what.to_owned(), hint.to_owned()));
+        let here = self.local.map(|relation| relation.sort);
+        let there = self.remote.map(|relation| relation.sort);
+        let base = "join the table that its rows are in";
+        match (there, here) {
+            (Some(RelationSort::View), _) => return refuse("it is a view in PostgreSQL", base),
+            (_, Some(RelationSort::View)) => return refuse("it is a view in SQLite", base),
+            (Some(RelationSort::Foreign), _) => return refuse("it is a foreign table", base),
+            (_, Some(RelationSort::Foreign)) => return refuse("it is a virtual table", base),
+            (Some(RelationSort::Part), _) => {
+                return refuse("it is a part of another table", "join that one");
+            }
+            _ => {}
+        }
+        let begins = |prefix: &str| {
+            self.name.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
+        };
+        for (prefix, whose) in [("sqlite_", "SQLite's own"), ("dual_", "ours")] {
+            if begins(prefix) {
+                let reason = format!("names that begin with {prefix} are {whose} in the file");
+                return Err((reason, "give it another name".into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Pair<'_> {
+    /// The type for both sides, or why the column is not carried.
+    fn kind(&self) -> Result<LogicalType, String> {
+        let generated = |column: Option<&RelationColumn>| column.is_some_and(|c| c.generated);
+        if generated(self.remote) || generated(self.local) {
+            return Err("it is computed: each side does that by itself".into());
+        }
+        let first = self.remote.or(self.local);
+        let kind = first.and_then(|column| column.kind);
+        let declared = first.map_or("", |column| column.declared.as_str());
+        let kind = kind.ok_or_else(|| match self.remote {
+            Some(_) => format!("its type {declared} is none that is carried"),
+            None => "its values are of no one type that is carried".to_owned(),
+        })?;
+        if let Some(local) = self.local
+            && !kind.fits_declared(&local.declared)
+        {
+            return Err(format!(
+                "it is declared {} in SQLite, which changes values of {declared}",
+                local.declared
+            ));
+        }
+        Ok(kind)
+    }
+
+    fn column(&self, kind: LogicalType, role: Role) -> Column {
+        let defaults = [self.remote, self.local].map(|column| column.map(|c| c.default.clone()));
+        let default = match defaults {
+            [Some(there), Some(here)] => there.filter(|value| here.as_ref() == Some(value)),
+            [one, other] => one.or(other).flatten(),
+        };
+        let default = default.filter(|_| role == Role::Data);
+        Column { default, ..Column::new(Arc::clone(self.name), kind, role) }
+    }
+}
+
+/// The declaration of the table; `known` is the one in force, to which new columns are added. A new one
+/// gets `number` as its label.
+pub(super) fn table(
+    sides: &Sides<'_>,
+    known: Option<&Table>,
+    schema: Option<&str>,
+    number: u32,
+) -> Result<Table, Reason> {
+    if let Some(known) = known {
+        return widened(known.clone(), sides);
+    }
+    sides.is_a_table()?;
+    let built_in = users();
+    let keyed = |relation: &Relation| relation.column(&built_in.key().name).is_some();
+    if **sides.name == *built_in.name()
+        && sides.remote.is_none_or(keyed)
+        && sides.local.is_none_or(keyed)
+    {
+        return widened(built_in.within(schema.map(Arc::from)), sides);
+    }
+    let pairs = sides.pairs();
+    if pairs.len() > WIDEST {
+        let reason = format!("it has {} columns, more than {WIDEST}", pairs.len());
+        return Err((reason, "split it in two tables of one key".into()));
+    }
+    let key = key(sides)?;
+    let mut columns = Vec::with_capacity(pairs.len());
+    for (at, pair) in pairs.iter().enumerate() {
+        let is_key = key.columns.iter().any(|name| name.eq_ignore_ascii_case(pair.name));
+        let role = if is_key { Role::Key } else { Role::Data };
+        match pair.kind() {
+            Ok(kind) => columns.push(pair.column(kind, role).labelled(format!("c{}", at + 1))),
+            Err(why) if is_key => {
+                let reason = format!("{}, of its key, is not carried: {why}", pair.name);
+                return Err((reason, "change the type of that column, or the key".into()));
+            }
+            Err(_) => {}
+        }
+    }
+    let table = Table::declare(Arc::clone(sides.name), columns).map_err(|error| {
+        (error.message().to_owned(), "nothing but its columns could change that".into())
+    })?;
+    Ok(table.labelled(number.to_string()).within(schema.map(Arc::from)))
+}
+
+/// The declaration with the columns that one of the sides has besides.
+fn widened(table: Table, sides: &Sides<'_>) -> Result<Table, Reason> {
+    let is_known = |pair: &&Pair<'_>| {
+        table.columns().iter().any(|column| {
+            let names = [Some(&column.name), column.formerly.as_ref()];
+            names.into_iter().flatten().any(|name| name.eq_ignore_ascii_case(pair.name))
+        })
+    };
+    let used =
+        table.columns().iter().filter_map(|column| column.label.strip_prefix('c')?.parse().ok());
+    let first = used.max().unwrap_or(table.columns().len());
+    let pairs = sides.pairs();
+    let unknown = pairs.iter().filter(|pair| !is_known(pair));
+    let carried = unknown.filter_map(|pair| Some(pair.column(pair.kind().ok()?, Role::Data)));
+    let besides: Vec<Column> = carried
+        .enumerate()
+        .map(|(at, column)| column.labelled(format!("c{}", first + at + 1)))
+        .collect();
+    if table.columns().len() + besides.len() > WIDEST {
+        let reason = format!("it has more than {WIDEST} columns");
+        return Err((reason, "take the new ones away, or split the table".into()));
+    }
+    table.with_columns(besides).map_err(|error| (error.message().to_owned(), String::new()))
+}
+
+/// The columns by which its rows are told apart.
+fn key(sides: &Sides<'_>) -> Result<RelationKey, Reason> {
+    let Some(first) = sides.remote.or(sides.local) else {
+        return Err(("it is not there".into(), String::new()));
+    };
+    let others: Vec<&RelationKey> = first.keys.iter().filter(|key| !key.primary).collect();
+    let key = match (first.keys.iter().find(|key| key.primary), others.as_slice()) {
+        (Some(primary), _) => primary,
+        (None, [only]) => only,
+        (None, []) => {
+            return Err((
+                "it has no key: nothing tells its rows apart".into(),
+                "give it a PRIMARY KEY, or UNIQUE columns that are NOT NULL".into(),
+            ));
+        }
+        (None, several) => {
+            let names = several.iter().map(|key| key.columns.join(", ")).collect::<Vec<_>>();
+            return Err((
+                format!(
+                    "it has no primary key, and several that could be it: {}",
+                    names.join("; ")
+                ),
+                "make one of them the PRIMARY KEY".into(),
+            ));
+        }
+    };
+    for (side, relation) in [("PostgreSQL", sides.remote), ("SQLite", sides.local)] {
+        let lacks =
+            |name: &&Arc<str>| relation.is_some_and(|relation| relation.column(name).is_none());
+        if let Some(missing) = key.columns.iter().find(lacks) {
+            return Err((
+                format!("{missing}, of its key, is not in {side}"),
+                "add the column there and fill it".into(),
+            ));
+        }
+    }
+    Ok(key.clone())
+}
+
+/// What both sides have of the columns, for people.
+pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
+    let pairs = sides.pairs();
+    let shown = |pair: &Pair<'_>| {
+        let known = table.column(pair.name).map(|column| column.kind);
+        let evidence = pair.local.and_then(|column| column.evidence.clone());
+        let remark = match known {
+            Some(_) => evidence.filter(|_| pair.remote.is_none()),
+            None => pair.kind().err().or_else(|| Some("it is read from under another name".into())),
+        };
+        ChosenColumn {
+            name: Arc::clone(pair.name),
+            kind: known.map(|kind| kind.sql(Dialect::Postgres)),
+            postgres: pair.remote.map(|column| column.declared.clone()),
+            sqlite: pair.local.map(|column| column.declared.clone()),
+            remark,
+        }
+    };
+    let mut shown: Vec<ChosenColumn> = pairs.iter().map(shown).collect();
+    for column in table.columns() {
+        if shown.iter().all(|one| !one.name.eq_ignore_ascii_case(&column.name)) {
+            let kind = Some(column.kind.sql(Dialect::Postgres));
+            let name = Arc::clone(&column.name);
+            shown.push(ChosenColumn { name, kind, postgres: None, sqlite: None, remark: None });
+        }
+    }
+    shown
+}

@@ -1,0 +1,161 @@
+//! Which tables are to be kept together: what both sides have, what is declared already, and what a
+//! person has chosen. Changes nothing.
+
+mod choice;
+mod derive;
+
+use std::sync::Arc;
+
+pub use choice::Choice;
+
+use self::choice::Wanted;
+use super::{LocalFile, Stores};
+use crate::error::Result;
+use crate::schema::{Relation, Table, declared, users};
+use crate::store::postgres::{Session, capture, relations};
+use crate::store::sqlite;
+
+const OPERATION: &str = "look which tables there are";
+
+/// A table that is to be kept, or is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// As it is, or would be, declared.
+    pub table: Table,
+    /// What both sides have of its columns.
+    pub columns: Vec<ChosenColumn>,
+    /// A person has named it, it is joined, or it is that of the documented system: what is in its way is in
+    /// the way of everything.
+    pub required: bool,
+}
+
+/// A column of a table that is to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChosenColumn {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it is for both sides; `None`: it is not carried.
+    pub kind: Option<&'static str>,
+    /// Its type in PostgreSQL, if it is there.
+    pub postgres: Option<String>,
+    /// Its type in the file, if it is there.
+    pub sqlite: Option<String>,
+    /// Why it is not carried, or by what its type was judged.
+    pub remark: Option<String>,
+}
+
+/// A table that is not to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its name.
+    pub table: Arc<str>,
+    /// Why.
+    pub reason: String,
+    /// What would make it fit.
+    pub hint: String,
+}
+
+/// What there is to be kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// In the order in which they are, or would be, joined.
+    pub chosen: Vec<Chosen>,
+    /// The others.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Survey {
+    /// The declarations.
+    #[must_use]
+    pub fn tables(&self) -> Arc<[Table]> {
+        self.chosen.iter().map(|chosen| chosen.table.clone()).collect()
+    }
+}
+
+/// Looks at both sides; `stores` need name no tables.
+///
+/// # Errors
+/// Those of reaching PostgreSQL and of reading the file; configuration if a table was named that neither
+/// side has, or no table could be kept.
+pub async fn survey(stores: &Stores, choice: &Choice) -> Result<Survey> {
+    let session = Session::open(&stores.postgres, &stores.limits).await?;
+    session.begin_snapshot(OPERATION).await?;
+    capture::SchemaStanding::read(&session, &[]).await?.is_ours(&session, OPERATION)?;
+    let mut known = declared(capture::kept(&session).await?)?;
+    let remote = relations(&session, choice.schema.as_deref()).await?;
+    session.rollback(OPERATION).await?;
+    let file = LocalFile::open(&stores.sqlite)?;
+    // A file that has joined more than the server knows of goes on with all of it.
+    for table in declared(file.declarations()?)? {
+        if known.iter().all(|one| one.name() != table.name()) {
+            known.push(table);
+        }
+    }
+    let here = match file.connection() {
+        Some(connection) => sqlite::relations(&connection)?,
+        None => Vec::new(),
+    };
+    chosen(&known, &remote, &here, choice)
+}
+
+/// The same of what was read.
+fn chosen(
+    declared: &[Table],
+    remote: &[Relation],
+    here: &[Relation],
+    choice: &Choice,
+) -> Result<Survey> {
+    let built_in = users();
+    let found = || here.iter().chain(remote).map(|relation| Arc::clone(&relation.name));
+    // With nothing chosen and nothing there, it is the documented system's table.
+    let is_empty = here.is_empty() && declared.is_empty() && choice.is_plain();
+    // Others refer to it.
+    let first = found().find(|name| **name == *built_in.name());
+    let first = first.or_else(|| is_empty.then(|| built_in.shared_name()));
+    let mut names: Vec<Arc<str>> = declared.iter().map(Table::shared_name).collect();
+    for name in first.into_iter().chain(found()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    choice.check(&names)?;
+    let mut survey = Survey::default();
+    let mut number =
+        declared.iter().filter_map(|table| table.label().parse::<u32>().ok()).max().unwrap_or(0);
+    for name in names {
+        let there = remote.iter().find(|relation| relation.name == name);
+        let own = here.iter().find(|relation| relation.name.eq_ignore_ascii_case(&name));
+        let known = declared.iter().find(|table| *table.name() == *name);
+        let twin = |one: &Chosen| one.table.name().eq_ignore_ascii_case(&name);
+        let skip =
+            |(reason, hint): (String, String)| Skipped { table: Arc::clone(&name), reason, hint };
+        if let Some(twin) = survey.chosen.iter().find(|one| twin(one)) {
+            if there.is_some() {
+                survey.skipped.push(skip((
+                    format!("the file cannot tell it from {}", twin.table.name()),
+                    "rename one of the two, so that they differ in more than case".into(),
+                )));
+            }
+            continue;
+        }
+        let sides = derive::Sides { name: &name, remote: there, local: own };
+        let derived = derive::table(&sides, known, choice.schema.as_deref(), number + 1);
+        let is_local = own.is_some() || *name == *built_in.name();
+        match (choice.wants(&name, known.is_some(), is_local), derived) {
+            (Wanted::Yes { required }, Ok(table)) => {
+                number += u32::from(table.label().parse() == Ok(number + 1));
+                let columns = derive::columns(&sides, &table);
+                let required = required || table.label() == built_in.label();
+                survey.chosen.push(Chosen { table, columns, required });
+            }
+            (Wanted::Unless(..) | Wanted::Yes { .. }, Err(reason)) => {
+                survey.skipped.push(skip(reason));
+            }
+            (Wanted::Unless(reason, hint) | Wanted::No(reason, hint), _) => {
+                survey.skipped.push(skip((reason.into(), hint)));
+            }
+        }
+    }
+    choice.are_all_kept(&survey)?;
+    Ok(survey)
+}

@@ -1,0 +1,182 @@
+//! A declaration as both stores keep it, so that every node has the same: JSON, which later versions
+//! read on.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Column, LogicalType, Role, Table, users};
+use crate::error::{Error, Kind, Result};
+use crate::value::canonical_bytes;
+
+/// The version of the form. A later one is not guessed at.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct TableForm {
+    version: u32,
+    name: Arc<str>,
+    label: Arc<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    schema: Option<Arc<str>>,
+    columns: Vec<ColumnForm>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    newest_by: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    moments: Vec<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    words: Vec<(Arc<str>, Vec<Arc<str>>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ColumnForm {
+    name: Arc<str>,
+    label: Arc<str>,
+    #[serde(rename = "type")]
+    kind: LogicalType,
+    #[serde(default, skip_serializing_if = "is_data")]
+    role: Role,
+    /// The canonical text of the constant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    default: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    formerly: Option<Arc<str>>,
+}
+
+fn is_data(role: &Role) -> bool {
+    *role == Role::Data
+}
+
+impl Table {
+    /// The declaration as a text that [`Table::from_declaration`] reads.
+    ///
+    /// ```
+    /// use dual_database::schema::{Table, users};
+    /// let text = users().declaration();
+    /// assert_eq!(Table::from_declaration(&text)?, users());
+    /// # Ok::<(), dual_database::Error>(())
+    /// ```
+    #[must_use]
+    pub fn declaration(&self) -> String {
+        let text = |column: &Column| {
+            let bytes = column.default.as_ref().and_then(|value| {
+                canonical_bytes(value).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            });
+            ColumnForm {
+                name: Arc::clone(&column.name),
+                label: Arc::clone(&column.label),
+                kind: column.kind,
+                role: column.role,
+                default: bytes,
+                formerly: column.formerly.clone(),
+            }
+        };
+        let form = TableForm {
+            version: VERSION,
+            name: Arc::clone(&self.name),
+            label: Arc::clone(&self.label),
+            schema: self.schema.clone(),
+            columns: self.columns.iter().map(text).collect(),
+            newest_by: self.newest_by.clone(),
+            moments: self.moments.clone(),
+            words: self.words.clone(),
+        };
+        serde_json::to_string(&form).unwrap_or_default()
+    }
+
+    /// Whether it has all columns that `other`, another declaration of the same table, has.
+    #[must_use]
+    pub fn covers(&self, other: &Table) -> bool {
+        let has = |column: &Column| self.columns.iter().any(|own| own.label == column.label);
+        self.name == other.name && other.columns.iter().all(has)
+    }
+
+    /// The same of a declaration that a store keeps; one that cannot be read has something else.
+    pub(crate) fn covers_kept(&self, text: &str) -> bool {
+        Table::from_declaration(text).is_ok_and(|kept| self.covers(&kept))
+    }
+
+    /// The table that the text declares.
+    ///
+    /// # Errors
+    /// Configuration if it is of a later version, or declares none.
+    pub fn from_declaration(text: &str) -> Result<Table> {
+        let operation = "read the declaration of a table";
+        let unreadable = |cause| {
+            Error::new(Kind::Configuration, operation, "it is none that this program knows")
+                .with_hint("a newer version of this program may have made it: use that one")
+                .with_source(cause)
+        };
+        let form: TableForm = serde_json::from_str(text).map_err(unreadable)?;
+        if form.version > VERSION {
+            let (found, name) = (form.version, &form.name);
+            let message =
+                format!("that of {name} has version {found}, this program knows {VERSION}");
+            return Err(Error::new(Kind::Configuration, operation, message)
+                .with_hint("use the newer version of this program that made it"));
+        }
+        let column = |form: ColumnForm| {
+            let boolean = |text: String| match (form.kind, text.as_str()) {
+                (LogicalType::Bool, "0") => "false".to_owned(),
+                (LogicalType::Bool, "1") => "true".to_owned(),
+                _ => text,
+            };
+            Column {
+                default: form.default.map(boolean).and_then(|text| form.kind.parse(text)),
+                name: form.name,
+                label: form.label,
+                kind: form.kind,
+                role: form.role,
+                formerly: form.formerly,
+            }
+        };
+        let columns = form.columns.into_iter().map(column).collect();
+        let table = Table::declare(form.name, columns)?;
+        let (newest_by, moments, words) = (form.newest_by, form.moments, form.words);
+        Ok(Table { label: form.label, schema: form.schema, newest_by, moments, words, ..table })
+    }
+}
+
+/// What a store keeps of the declaration of a table: its name and the text; none of a table that was joined
+/// before there were declarations.
+pub(crate) type Kept = (String, Option<String>);
+
+/// The tables that a store keeps together, in the order in which they were joined: the same in every node, and
+/// a new one is the last. Before there were declarations it could be the users alone.
+///
+/// # Errors
+/// As for [`Table::from_declaration`].
+pub(crate) fn declared(kept: Vec<Kept>) -> Result<Vec<Table>> {
+    let table = |(name, text): Kept| match text {
+        Some(text) => Some(Table::from_declaration(&text)),
+        None => Some(users()).filter(|users| name == users.name()).map(Ok),
+    };
+    let mut tables = kept.into_iter().filter_map(table).collect::<Result<Vec<Table>>>()?;
+    tables.sort_by(|one, other| {
+        let place = |table: &Table| (table.label.parse::<u32>().ok(), Arc::clone(&table.label));
+        place(one).cmp(&place(other))
+    });
+    Ok(tables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declaration_is_read_as_it_was_written() {
+        let note = Column::new("при мечание", LogicalType::Text, Role::Data)
+            .with_default("it's")
+            .labelled("17");
+        let table = users().with_columns(vec![note]).unwrap().within(Some("App".into()));
+        assert_eq!(Table::from_declaration(&table.declaration()).unwrap(), table);
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        let newer = users().declaration().replacen(":1,", ":2,", 1);
+        for text in ["", "{}", "[1]", "{\"version\":1,\"name\":\"x\",\"columns\":[]}", &newer] {
+            assert!(Table::from_declaration(text).unwrap_err().is_configuration(), "{text}");
+        }
+    }
+}

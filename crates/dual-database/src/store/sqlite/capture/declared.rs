@@ -1,0 +1,70 @@
+//! Which tables the file keeps together, and how they are declared.
+
+use rusqlite::Connection;
+
+use super::ddl::FORMAT;
+use super::install::check_format;
+use crate::Result;
+use crate::schema::{Kept, Table, users};
+use crate::store::sqlite::{failed, readable};
+
+const OPERATION: &str = "read which tables the SQLite file keeps";
+
+/// What is kept of the declaration of each table ([`crate::schema::declared`]); nothing if the file keeps
+/// none.
+///
+/// # Errors
+/// About the schema if a newer version made it; else those of [`failed`].
+pub(crate) fn kept(connection: &Connection) -> Result<Vec<Kept>> {
+    if !check_format(connection, OPERATION)? {
+        return Ok(Vec::new());
+    }
+    let sql = match has_declarations(connection)? {
+        true => "SELECT name, declaration FROM dual_tracked",
+        false => "SELECT name, NULL FROM dual_tracked",
+    };
+    let read = |row: &rusqlite::Row<'_>| {
+        let is_declared = row.get_ref(1)? != rusqlite::types::ValueRef::Null;
+        Ok((readable(row, 0)?, is_declared.then(|| readable(row, 1)).transpose()?))
+    };
+    let rows = connection.prepare(sql).and_then(|mut look| look.query_map([], read)?.collect());
+    rows.map_err(|cause| failed(OPERATION, cause))
+}
+
+/// Brings what an earlier version of this program made to the form of this one, in the caller's
+/// transaction. An earlier one refuses the file from then on.
+///
+/// # Errors
+/// About the schema if a newer version made it; else those of [`failed`].
+pub(crate) fn upgrade(connection: &Connection) -> Result<()> {
+    if !check_format(connection, OPERATION)? {
+        return Ok(());
+    }
+    let wrap = |cause| failed("bring the SQLite file to the form of this version", cause);
+    if !has_declarations(connection)? {
+        let add = "ALTER TABLE dual_tracked ADD COLUMN declaration TEXT";
+        connection.execute_batch(add).map_err(wrap)?;
+    }
+    let declare =
+        "UPDATE dual_tracked SET declaration = ?1 WHERE name = ?2 AND declaration IS NULL";
+    connection.execute(declare, (users().declaration(), users().name())).map_err(wrap)?;
+    let format = "UPDATE dual_state SET format = ?1 WHERE format < ?1";
+    connection.execute(format, [FORMAT]).map(|_| ()).map_err(wrap)
+}
+
+/// Notes that the table is to be kept; [`super::drift`] calls it absent until somebody has installed capture.
+///
+/// # Errors
+/// Those of [`failed`].
+pub(crate) fn learn(connection: &Connection, table: &Table) -> Result<()> {
+    let wrap = |cause| failed("note which tables PostgreSQL keeps", cause);
+    let sql = "INSERT INTO dual_tracked (name, triggers, columns, declaration) VALUES (?1, '', '', ?2) \
+               ON CONFLICT (name) DO UPDATE SET declaration = excluded.declaration";
+    connection.execute(sql, (table.name(), table.declaration())).map(|_| ()).map_err(wrap)
+}
+
+fn has_declarations(connection: &Connection) -> Result<bool> {
+    let sql = "SELECT 1 FROM pragma_table_info('dual_tracked') WHERE name = 'declaration'";
+    let look = connection.prepare(sql).and_then(|mut look| look.exists([]));
+    look.map_err(|cause| failed(OPERATION, cause))
+}
