@@ -187,7 +187,7 @@ fn value_of(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Value> {
 }
 
 fn kind_of(name: &str) -> Option<LogicalType> {
-    USERS.column(name).map(|column| column.kind)
+    USERS.column(name).map(|column| column.kind.clone())
 }
 
 fn of(name: &str, why: &str) -> PyErr {

@@ -236,7 +236,7 @@ impl InitReport {
 fn columns(text: &mut String, columns: &[ChosenColumn]) {
     for column in columns {
         let Some(remark) = &column.remark else { continue };
-        let _ = match column.kind {
+        let _ = match &column.kind {
             Some(kind) => writeln!(text, "  {}: {kind}, {remark}", column.name),
             None => writeln!(text, "  {} is not carried: {remark}", column.name),
         };
@@ -341,7 +341,7 @@ impl TypeBody<'_> {
     fn new(column: &ChosenColumn) -> TypeBody<'_> {
         TypeBody {
             name: &column.name,
-            r#type: column.kind,
+            r#type: column.kind.as_deref(),
             postgres: column.postgres.as_deref(),
             sqlite: column.sqlite.as_deref(),
             remark: column.remark.as_deref(),

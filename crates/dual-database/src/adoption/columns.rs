@@ -82,7 +82,7 @@ impl<'a> Columns<'a> {
             bond,
             prefer,
             defaults: Defaults::new(table.defaults()),
-            kinds: data().map(|column| column.kind).collect(),
+            kinds: data().map(|column| column.kind.clone()).collect(),
             horizon: horizon.unwrap_or_default(),
             local: local_sql(file, table, here)?,
             remote: remote_sql(session, table, there, horizon.is_some()),
@@ -131,7 +131,7 @@ impl<'a> Columns<'a> {
         let mut cells = Vec::with_capacity(self.kinds.len());
         for (at, kind) in self.kinds.iter().enumerate() {
             let stored = row.get_ref(3 * at).map_err(wrap)?;
-            let (says, digest) = match from_sqlite(*kind, stored) {
+            let (says, digest) = match from_sqlite(kind, stored) {
                 Ok(value) => {
                     let says = Says::of(&value, at, &self.defaults);
                     (says, row_digest([canonical_bytes(&value)]))
@@ -215,7 +215,7 @@ fn remote_sql(session: &Session, table: &Table, found: &FoundTable, keeps: bool)
             true => format!("coalesce(s.{stamp}, s.stamp, {adopted})"),
             false => adopted,
         });
-        digests.push(digest_of([(column.kind, reads)], session.takes_any_bytes()));
+        digests.push(digest_of([(&column.kind, reads)], session.takes_any_bytes()));
         says.push(say);
     }
     let sidecar = match keeps {

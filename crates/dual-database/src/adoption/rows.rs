@@ -54,7 +54,7 @@ impl<'a> RemoteRows<'a> {
         // Without a key there is no row.
         let keyed = |found: &&FoundTable| found.column(&table.key().name).is_some();
         let sql = catalog.table.as_ref().filter(keyed).map(|found| {
-            let columns = compared(table).map(|column| (column.kind, remote_reads(column, found)));
+            let columns = compared(table).map(|column| (&column.kind, remote_reads(column, found)));
             let key = KeyColumns::of(table);
             format!(
                 "SELECT {}, {} FROM {} AS u WHERE $1 IS NULL OR {} ORDER BY {} LIMIT $2",
@@ -90,7 +90,7 @@ pub(super) struct LocalRows<'a> {
 
 impl<'a> LocalRows<'a> {
     pub(super) fn new(file: &'a LocalFile, table: &Table, found: &FoundRelation) -> LocalRows<'a> {
-        let kinds = compared(table).map(|column| column.kind).collect();
+        let kinds = compared(table).map(|column| column.kind.clone()).collect();
         let sql = match found {
             FoundRelation::Table { columns, .. } => {
                 let key = KeyColumns::of(table);
@@ -123,7 +123,7 @@ impl<'a> LocalRows<'a> {
             let mut texts: Vec<Option<Vec<u8>>> = Vec::with_capacity(self.kinds.len());
             for (at, kind) in self.kinds.iter().enumerate() {
                 let stored = row.get_ref(at + 1).map_err(wrap)?;
-                texts.push(match from_sqlite(*kind, stored) {
+                texts.push(match from_sqlite(kind, stored) {
                     Ok(value) => canonical_bytes(&value).map(|bytes| bytes.into_owned()),
                     Err(_) => Some(unreadable(stored)),
                 });

@@ -38,7 +38,8 @@ fn scalar(value: serde_json::Value) -> Result<Value, &'static str> {
         serde_json::Value::Number(number) => number
             .as_i64()
             .map(Value::Int)
-            .ok_or("only a whole number of 64 bits can be kept, not this number"),
+            .or_else(|| number.as_f64().map(Value::Float))
+            .ok_or("only a number of 64 bits can be kept, not this number"),
         serde_json::Value::String(text) => Ok(Value::Text(text)),
         serde_json::Value::Array(_) => Err("a list cannot be kept in a column"),
         serde_json::Value::Object(_) => Err("an object cannot be kept in a column"),

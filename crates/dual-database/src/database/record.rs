@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::json;
 use crate::schema::{Column, Key, Role, Table, Unfit};
-use crate::value::{LONGEST, Value, timestamp_text};
+use crate::value::{LONGEST, Value, plain_text, widened};
 use crate::{Error, Kind, Result};
 
 /// What is being done while a caller's columns are checked.
@@ -68,10 +68,15 @@ impl Serialize for ShownRecord<'_> {
                 Value::Null => object.serialize_entry(&column.name, &None::<()>)?,
                 Value::Bool(flag) => object.serialize_entry(&column.name, &flag)?,
                 Value::Int(number) => object.serialize_entry(&column.name, &number)?,
-                Value::Text(text) => object.serialize_entry(&column.name, &text)?,
-                Value::Timestamp(instant) => {
-                    object.serialize_entry(&column.name, &timestamp_text(instant))?;
+                Value::Float(number) if number.is_finite() => {
+                    object.serialize_entry(&column.name, &number)?;
                 }
+                Value::Real(number) if number.is_finite() => {
+                    object.serialize_entry(&column.name, &widened(number))?;
+                }
+                Value::Text(text) => object.serialize_entry(&column.name, &text)?,
+                // JSON has no number for an infinity.
+                other => object.serialize_entry(&column.name, &plain_text(&other))?,
             }
         }
         object.end()
@@ -173,7 +178,9 @@ pub(super) fn checked(table: &Table, position: usize, value: Value) -> Result<Va
     }
     let value = typed(table, column, value)?;
     if value.bytes() > LONGEST {
-        let why = format!("it is longer than {} MB", LONGEST >> 20);
+        // Bytes count twice.
+        let most = if matches!(value, Value::Bytes(_)) { LONGEST / 2 } else { LONGEST };
+        let why = format!("it is longer than {} MB", most >> 20);
         return Err(refused(table, &column.name, &why).with_hint("shorten it"));
     }
     match (&value, table.words(&column.name)) {

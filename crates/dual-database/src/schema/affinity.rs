@@ -47,7 +47,7 @@ impl LogicalType {
     /// Whether a file's column that is declared so keeps values of the type as they are. A text in a
     /// `DATE` is a date of some form, which never looks like a number.
     #[must_use]
-    pub fn fits_declared(self, declared: &str) -> bool {
+    pub fn fits_declared(&self, declared: &str) -> bool {
         let upper = declared.to_ascii_uppercase();
         let is_moment = upper.contains("DATE") || upper.contains("TIME");
         self.description().fits_sqlite(Affinity::of(declared)) || self.is_text() && is_moment

@@ -1,7 +1,7 @@
 //! The DDL of both sides, generated from the declaration.
 
 use super::{Column, Role, Table};
-use crate::value::Value;
+use crate::value::{Value, plain_text};
 
 /// Which side's SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +115,30 @@ pub fn literal(value: &Value, dialect: Dialect) -> String {
             Dialect::Sqlite => i64::from(*flag).to_string(),
         },
         Value::Int(number) => number.to_string(),
+        Value::Real(_) | Value::Float(_) => number(value, dialect),
         Value::Text(text) => quoted_text(text),
         Value::Timestamp(instant) => quoted_text(&crate::value::timestamp_text(*instant)),
+        Value::Bytes(_) => {
+            let digits = plain_text(value).unwrap_or_default();
+            match dialect {
+                Dialect::Postgres => format!("E'\\{digits}'::pg_catalog.bytea"),
+                Dialect::Sqlite => format!("x'{}'", digits.trim_start_matches("\\x")),
+            }
+        }
+    }
+}
+
+/// SQLite has no name for what is beyond all numbers.
+fn number(value: &Value, dialect: Dialect) -> String {
+    let text = plain_text(value).unwrap_or_default();
+    match (dialect, &*text) {
+        (Dialect::Sqlite, "Infinity") => "9e999".to_owned(),
+        (Dialect::Sqlite, "-Infinity") => "-9e999".to_owned(),
+        (Dialect::Sqlite, _) => text.into_owned(),
+        (Dialect::Postgres, _) => match value {
+            Value::Real(_) => format!("'{text}'::pg_catalog.float4"),
+            _ => format!("'{text}'::pg_catalog.float8"),
+        },
     }
 }
 

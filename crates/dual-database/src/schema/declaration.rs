@@ -65,7 +65,7 @@ impl Table {
             ColumnForm {
                 name: Arc::clone(&column.name),
                 label: Arc::clone(&column.label),
-                kind: column.kind,
+                kind: column.kind.clone(),
                 role: column.role,
                 default: bytes,
                 formerly: column.formerly.clone(),
@@ -116,7 +116,7 @@ impl Table {
                 .with_hint("use the newer version of this program that made it"));
         }
         let column = |form: ColumnForm| {
-            let boolean = |text: String| match (form.kind, text.as_str()) {
+            let boolean = |text: String| match (&form.kind, text.as_str()) {
                 (LogicalType::Bool, "0") => "false".to_owned(),
                 (LogicalType::Bool, "1") => "true".to_owned(),
                 _ => text,

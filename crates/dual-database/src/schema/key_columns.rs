@@ -21,7 +21,7 @@ impl KeyColumns {
     #[must_use]
     pub fn of(table: &Table) -> KeyColumns {
         let key = table.key();
-        KeyColumns { columns: vec![(quoted(&key.name), key.kind)] }
+        KeyColumns { columns: vec![(quoted(&key.name), key.kind.clone())] }
     }
 
     /// Those of what stands beside it.
@@ -33,7 +33,7 @@ impl KeyColumns {
     /// The same values under other names.
     #[must_use]
     pub fn renamed<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> KeyColumns {
-        let kinds = self.columns.iter().map(|(_, kind)| *kind);
+        let kinds = self.columns.iter().map(|(_, kind)| kind.clone());
         let columns = names.into_iter().map(str::to_owned).zip(kinds).collect();
         KeyColumns { columns }
     }
@@ -153,8 +153,8 @@ impl KeyColumns {
     }
 
     /// The type in which PostgreSQL gives and takes it.
-    fn kind(&self, at: usize) -> &'static str {
-        let kind = self.columns.get(at).map_or(LogicalType::BigInt, |(_, kind)| *kind);
+    fn kind(&self, at: usize) -> &str {
+        let kind = self.columns.get(at).map_or(&LogicalType::BigInt, |(_, kind)| kind);
         kind.description().carried()
     }
 }

@@ -75,13 +75,13 @@ impl Relation {
 ///
 /// ```
 /// use dual_database::schema::{LogicalType, constant};
-/// let text = constant("'it''s'::character varying", LogicalType::Text);
+/// let text = constant("'it''s'::character varying", &LogicalType::Text);
 /// assert_eq!(text, Some("it's".into()));
-/// assert_eq!(constant("0", LogicalType::Bool), Some(false.into()));
-/// assert_eq!(constant("now()", LogicalType::Timestamp), None);
+/// assert_eq!(constant("0", &LogicalType::Bool), Some(false.into()));
+/// assert_eq!(constant("now()", &LogicalType::Timestamp), None);
 /// ```
 #[must_use]
-pub fn constant(expression: &str, kind: LogicalType) -> Option<Value> {
+pub fn constant(expression: &str, kind: &LogicalType) -> Option<Value> {
     let text = expression.trim().trim_start_matches('(').trim_end_matches(')').trim();
     let text = match text.strip_prefix('\'') {
         Some(_) => {

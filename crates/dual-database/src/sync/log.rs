@@ -1,10 +1,12 @@
 //! Entries of the conflict log.
 
+use std::borrow::Cow;
+
 use super::rounds::now_ms;
 use crate::merge::{Conflict, RegisterId, Version};
 use crate::protocol::ConflictEntry;
 use crate::schema::RowId;
-use crate::value::canonical_bytes;
+use crate::value::plain_text;
 
 /// The entry for a register that `winner` has taken from `loser`; a winner of `None` is a
 /// deletion of which nothing is left.
@@ -17,7 +19,7 @@ pub(super) fn entry(
     let text = |version: &Version| match conflict.register {
         RegisterId::Column(column) if version.live.value => {
             let value = &version.columns.get(column)?.value;
-            Some(String::from_utf8_lossy(&canonical_bytes(value)?).into_owned())
+            plain_text(value).map(Cow::into_owned)
         }
         RegisterId::Live | RegisterId::Column(_) => None,
     };

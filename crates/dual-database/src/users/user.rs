@@ -313,6 +313,7 @@ mod tests {
                 LogicalType::Timestamp => {
                     Value::Timestamp(jiff::civil::date(2025, 8, 7).at(9, 0, at as i8, 0))
                 }
+                ref other => panic!("users has no column of the type {other:?}"),
             })
             .collect();
         let record = Record { key: 7.into(), surrogate: Some(-1), values };

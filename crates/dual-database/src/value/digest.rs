@@ -39,7 +39,7 @@ pub fn row_digest<T: AsRef<[u8]>>(columns: impl IntoIterator<Item = Option<T>>) 
 /// are those of all of its columns in the order of the declaration, surrogate and key included:
 /// for NULL the one byte `-`; else the length of the canonical text in bytes, in decimal digits,
 /// `:`, and the text ([`canonical_bytes`]: `1` or `0`, decimal digits, UTF-8,
-/// `YYYY-MM-DD HH:MM:SS[.ffffff]`). What cannot be carried counts as `?` and some text: that is
+/// `YYYY-MM-DD HH:MM:SS[.ffffff]`, the bits of a floating-point number or bytes in hexadecimal digits). What cannot be carried counts as `?` and some text: that is
 /// the canonical text of no date.
 ///
 /// ```

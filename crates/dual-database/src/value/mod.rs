@@ -3,16 +3,19 @@
 mod canonical;
 mod digest;
 mod from;
+mod plain;
 mod timestamp;
 
 pub use canonical::canonical_bytes;
 pub use digest::{RangeDigest, RangeHasher, row_digest};
+pub use plain::{bytes_of_hex, plain_text, widened};
 pub use timestamp::{parse_timestamp_text, timestamp_text};
 
 use jiff::civil::DateTime;
 
 /// The longest text that is carried from one side to the other, in bytes of UTF-8: on its way a value
-/// is held in memory several times. The row of a longer one is set aside.
+/// is held in memory several times. The row of a longer one is set aside. Of bytes there can be half as
+/// many: they go over as digits.
 pub const LONGEST: usize = 16 << 20;
 
 /// So many bytes of texts are merged in one transaction; what comes last may exceed it. Measured, the
@@ -21,7 +24,7 @@ pub const LONGEST: usize = 16 << 20;
 pub const PORTION: usize = 16 << 20;
 
 /// A value of a column.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Value {
     /// No value.
@@ -30,10 +33,47 @@ pub enum Value {
     Bool(bool),
     /// An integer of up to 64 bits.
     Int(i64),
+    /// A floating-point number of 32 bits; equal if its bits are, -0 being 0. NaN has no place: SQLite
+    /// keeps NULL for it.
+    Real(f32),
+    /// The same of 64 bits.
+    Float(f64),
     /// Text without NUL characters (PostgreSQL has none).
     Text(String),
     /// A UTC date and time, years 1 to 9999, microseconds.
     Timestamp(DateTime),
+    /// Bytes of any kind.
+    Bytes(Vec<u8>),
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Value) -> bool {
+        match (self, other) {
+            (Value::Null, Value::Null) => true,
+            (Value::Bool(one), Value::Bool(other)) => one == other,
+            (Value::Int(one), Value::Int(other)) => one == other,
+            (Value::Real(one), Value::Real(other)) => bits_of_real(*one) == bits_of_real(*other),
+            (Value::Float(one), Value::Float(other)) => {
+                bits_of_float(*one) == bits_of_float(*other)
+            }
+            (Value::Text(one), Value::Text(other)) => one == other,
+            (Value::Timestamp(one), Value::Timestamp(other)) => one == other,
+            (Value::Bytes(one), Value::Bytes(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Value {}
+
+/// Those of -0 are those of 0.
+fn bits_of_real(number: f32) -> u32 {
+    (number + 0.0).to_bits()
+}
+
+/// As [`bits_of_real`].
+fn bits_of_float(number: f64) -> u64 {
+    (number + 0.0).to_bits()
 }
 
 impl Value {
@@ -43,12 +83,18 @@ impl Value {
         matches!(self, Value::Null)
     }
 
-    /// How many bytes its text takes.
+    /// How many bytes its text takes, if that can be many. Bytes go over as digits, two for each.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
             Value::Text(text) => text.len(),
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Timestamp(_) => 0,
+            Value::Bytes(bytes) => 2 * bytes.len(),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Real(_)
+            | Value::Float(_)
+            | Value::Timestamp(_) => 0,
         }
     }
 }

@@ -226,7 +226,7 @@ fn each(
         texts.clear();
         for (at, column) in table.columns().iter().enumerate() {
             let stored = read.get_ref(at).map_err(wrap)?;
-            texts.push(match from_sqlite(column.kind, stored) {
+            texts.push(match from_sqlite(&column.kind, stored) {
                 Ok(value) => canonical_bytes(&value).map(|bytes| bytes.into_owned()),
                 Err(_) => Some(uncarried(stored)),
             });

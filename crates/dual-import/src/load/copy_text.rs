@@ -5,7 +5,7 @@ use dual_database::error::Result;
 use dual_database::schema::{Table, quoted};
 use dual_database::store::sqlite::{Adoption, FoundRelation, SCHEMA, failed, from_sqlite};
 use dual_database::value::Value;
-use dual_database::value::canonical_bytes;
+use dual_database::value::plain_text;
 use rusqlite::types::ValueRef;
 use tokio::sync::mpsc;
 
@@ -63,7 +63,7 @@ pub(super) fn read_staged(
         for (index, (position, column)) in table.data_columns().enumerate() {
             let value = if in_store && !is_known(&known, position) {
                 let stored = row.get_ref(staged_width + 1 + index).map_err(wrap)?;
-                from_sqlite(column.kind, stored).unwrap_or_else(|_| {
+                from_sqlite(&column.kind, stored).unwrap_or_else(|_| {
                     // One a row is enough to refuse it, and bounds the memory.
                     if unfit.last().is_none_or(|last| last.key != number) {
                         unfit.push(Unfit { key: number, position });
@@ -71,7 +71,7 @@ pub(super) fn read_staged(
                     Value::Null
                 })
             } else {
-                stored_value(column.kind, row.get_ref(numbers + index).map_err(wrap)?)
+                stored_value(&column.kind, row.get_ref(numbers + index).map_err(wrap)?)
             };
             chunk.put_u8(b'\t');
             put_copy_text(&mut chunk, &value);
@@ -90,8 +90,8 @@ pub(super) fn read_staged(
 
 /// A value in COPY's text form (PostgreSQL manual, COPY, "Text Format").
 fn put_copy_text(line: &mut BytesMut, value: &Value) {
-    let Some(text) = canonical_bytes(value) else { return line.put_slice(b"\\N") };
-    for byte in text.iter() {
+    let Some(text) = plain_text(value) else { return line.put_slice(b"\\N") };
+    for byte in text.as_bytes() {
         match byte {
             b'\\' => line.put_slice(b"\\\\"),
             b'\n' => line.put_slice(b"\\n"),

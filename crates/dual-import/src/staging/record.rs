@@ -84,7 +84,7 @@ fn staged_of(row: &Row<'_>, table: &Table) -> rusqlite::Result<SheetRecord> {
         if is_known(&known, position)
             && let Some(slot) = values.get_mut(position)
         {
-            *slot = Some(stored_value(column.kind, row.get_ref(first + index)?));
+            *slot = Some(stored_value(&column.kind, row.get_ref(first + index)?));
         }
     }
     let number: i64 = row.get(1)?;
@@ -97,6 +97,6 @@ pub(crate) fn known_of(row: &Row<'_>, table: &Table) -> rusqlite::Result<Vec<i64
 }
 
 /// A value that we staged ourselves; it always decodes.
-pub(crate) fn stored_value(kind: LogicalType, stored: ValueRef<'_>) -> Value {
+pub(crate) fn stored_value(kind: &LogicalType, stored: ValueRef<'_>) -> Value {
     from_sqlite(kind, stored).unwrap_or(Value::Null)
 }

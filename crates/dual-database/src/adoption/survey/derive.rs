@@ -82,7 +82,7 @@ impl Pair<'_> {
             return Err("it is computed: each side does that by itself".into());
         }
         let first = self.remote.or(self.local);
-        let kind = first.and_then(|column| column.kind);
+        let kind = first.and_then(|column| column.kind.clone());
         let declared = first.map_or("", |column| column.declared.as_str());
         let kind = kind.ok_or_else(|| match self.remote {
             Some(_) => format!("its type {declared} is none that is carried"),
@@ -223,7 +223,7 @@ fn key(sides: &Sides<'_>) -> Result<RelationKey, Reason> {
 pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
     let pairs = sides.pairs();
     let shown = |pair: &Pair<'_>| {
-        let known = table.column(pair.name).map(|column| column.kind);
+        let known = table.column(pair.name).map(|column| &column.kind);
         let evidence = pair.local.and_then(|column| column.evidence.clone());
         let remark = match known {
             Some(_) => evidence.filter(|_| pair.remote.is_none()),
@@ -231,7 +231,7 @@ pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
         };
         ChosenColumn {
             name: Arc::clone(pair.name),
-            kind: known.map(|kind| kind.sql(Dialect::Postgres)),
+            kind: known.map(|kind| kind.sql(Dialect::Postgres).to_owned()),
             postgres: pair.remote.map(|column| column.declared.clone()),
             sqlite: pair.local.map(|column| column.declared.clone()),
             remark,
@@ -240,7 +240,7 @@ pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
     let mut shown: Vec<ChosenColumn> = pairs.iter().map(shown).collect();
     for column in table.columns() {
         if shown.iter().all(|one| !one.name.eq_ignore_ascii_case(&column.name)) {
-            let kind = Some(column.kind.sql(Dialect::Postgres));
+            let kind = Some(column.kind.sql(Dialect::Postgres).to_owned());
             let name = Arc::clone(&column.name);
             shown.push(ChosenColumn { name, kind, postgres: None, sqlite: None, remark: None });
         }

@@ -35,7 +35,7 @@ pub struct ChosenColumn {
     /// Its name.
     pub name: Arc<str>,
     /// What it is for both sides; `None`: it is not carried.
-    pub kind: Option<&'static str>,
+    pub kind: Option<String>,
     /// Its type in PostgreSQL, if it is there.
     pub postgres: Option<String>,
     /// Its type in the file, if it is there.

@@ -7,7 +7,7 @@ use crate::value::Value;
 pub(super) struct BigInt;
 
 impl Description for BigInt {
-    fn sql(&self, dialect: Dialect) -> &'static str {
+    fn sql(&self, dialect: Dialect) -> &str {
         match dialect {
             Dialect::Postgres => "bigint",
             Dialect::Sqlite => "INTEGER",
@@ -32,10 +32,6 @@ impl Description for BigInt {
 
     fn decode_integer(&self, number: i64) -> Option<Value> {
         Some(Value::Int(number))
-    }
-
-    fn canonical(&self, column: &str, _: bool) -> String {
-        format!("{column}::text")
     }
 
     fn aside(&self, number: &str) -> Option<String> {

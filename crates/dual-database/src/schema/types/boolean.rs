@@ -7,7 +7,7 @@ use crate::value::Value;
 pub(super) struct Bool;
 
 impl Description for Bool {
-    fn sql(&self, dialect: Dialect) -> &'static str {
+    fn sql(&self, dialect: Dialect) -> &str {
         match dialect {
             Dialect::Postgres => "boolean",
             Dialect::Sqlite => "INTEGER",

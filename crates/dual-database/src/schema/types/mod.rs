@@ -4,13 +4,26 @@
 
 mod bigint;
 mod boolean;
+mod bytes;
+mod catalog;
+mod date;
+mod float;
+mod infer;
 mod int;
+mod json;
+mod numeric;
+mod other;
 mod text;
 mod timestamp;
+mod uuid;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
+pub use catalog::FoundType;
+pub use infer::{Evidence, Inferred, inferred};
+pub use other::OtherType;
 use serde::{Deserialize, Serialize};
 pub use text::is_utf8;
 
@@ -21,49 +34,76 @@ use crate::value::Value;
 pub(crate) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
 
 /// A logical type: how it is kept on each side is in `docs/design.md`, "Types".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum LogicalType {
     /// PostgreSQL `boolean`, SQLite `INTEGER` 0 or 1.
     Bool,
+    /// 16 bits: PostgreSQL `smallint`, SQLite `INTEGER`.
+    SmallInt,
     /// 32 bits: PostgreSQL `integer`, SQLite `INTEGER`.
     Int,
     /// 64 bits: PostgreSQL `bigint`, SQLite `INTEGER`.
     BigInt,
+    /// Floating point of 32 bits: PostgreSQL `real`, SQLite `REAL`, which has the shortest decimal.
+    Real,
+    /// Floating point of 64 bits: PostgreSQL `double precision`, SQLite `REAL`.
+    Double,
+    /// PostgreSQL `numeric`, SQLite `TEXT`. The scale is the value's: 1.10 is not 1.1.
+    Numeric,
     /// PostgreSQL `character varying`, SQLite `TEXT`.
     Text,
+    /// PostgreSQL `character`, SQLite `TEXT` without the blanks at the end, which say nothing there.
+    Char,
+    /// PostgreSQL `date`, SQLite `TEXT` `YYYY-MM-DD`, years 1 to 9999.
+    Date,
+    /// PostgreSQL `time`, SQLite `TEXT` `HH:MM:SS[.ffffff]`.
+    Time,
     /// Without a zone, always UTC, microseconds: PostgreSQL `timestamp`, SQLite `TEXT`
     /// `YYYY-MM-DD HH:MM:SS[.ffffff]`, years 1 to 9999.
     Timestamp,
+    /// PostgreSQL `timestamptz`, SQLite `TEXT` `YYYY-MM-DD HH:MM:SS[.ffffff]+00:00`, years 1 to 9999.
+    TimestampTz,
+    /// PostgreSQL `bytea`, SQLite `BLOB`.
+    Bytes,
+    /// PostgreSQL `uuid`, SQLite `TEXT` in lower case.
+    Uuid,
+    /// PostgreSQL `json`, SQLite `TEXT`, as it was written.
+    Json,
+    /// PostgreSQL `jsonb`, SQLite `TEXT`, as PostgreSQL prints it.
+    Jsonb,
+    /// Any other type of PostgreSQL's, SQLite `TEXT`, as PostgreSQL prints it.
+    Other(Arc<OtherType>),
 }
 
 impl LogicalType {
-    pub(crate) fn description(self) -> &'static dyn Description {
+    pub(crate) fn description(&self) -> &dyn Description {
         match self {
             LogicalType::Bool => &boolean::Bool,
-            LogicalType::Int => &int::Int,
+            LogicalType::SmallInt => &int::SMALLINT,
+            LogicalType::Int => &int::INT,
             LogicalType::BigInt => &bigint::BigInt,
+            LogicalType::Real => &float::Real,
+            LogicalType::Double => &float::Double,
+            LogicalType::Numeric => &numeric::Numeric,
             LogicalType::Text => &text::Text,
+            LogicalType::Char => &text::Char,
+            LogicalType::Date => &date::Date,
+            LogicalType::Time => &date::Time,
             LogicalType::Timestamp => &timestamp::Timestamp,
+            LogicalType::TimestampTz => &date::TimestampTz,
+            LogicalType::Bytes => &bytes::Bytes,
+            LogicalType::Uuid => &uuid::Uuid,
+            LogicalType::Json => &json::Json,
+            LogicalType::Jsonb => &json::Jsonb,
+            LogicalType::Other(other) => &**other,
         }
-    }
-
-    /// The type of a column of PostgreSQL's with that base type, and precision of a timestamp, if any
-    /// keeps all of its values.
-    #[must_use]
-    pub fn of_postgres(base: &str, precision: Option<u32>) -> Option<LogicalType> {
-        use LogicalType::{BigInt, Bool, Int, Text, Timestamp};
-        let fits = |kind: &LogicalType| {
-            let description = kind.description();
-            description.fits_postgres(base, precision) && !description.is_wider(base)
-        };
-        [Bool, Int, BigInt, Text, Timestamp].into_iter().find(fits)
     }
 
     /// The type's name in that side's DDL.
     #[must_use]
-    pub fn sql(self, dialect: Dialect) -> &'static str {
+    pub fn sql(&self, dialect: Dialect) -> &str {
         self.description().sql(dialect)
     }
 
@@ -78,7 +118,7 @@ impl LogicalType {
     ///
     /// # Errors
     /// Why it cannot.
-    pub fn accept(self, value: Value) -> Result<Value, Unfit> {
+    pub fn accept(&self, value: Value) -> Result<Value, Unfit> {
         if value.is_null() { Ok(value) } else { self.description().accept(value) }
     }
 
@@ -91,13 +131,13 @@ impl LogicalType {
     /// assert_eq!(LogicalType::Bool.parse("true"), Some(true.into()));
     /// assert_eq!(LogicalType::Timestamp.parse("infinity"), None);
     /// ```
-    pub fn parse<'t>(self, text: impl Into<Cow<'t, str>>) -> Option<Value> {
+    pub fn parse<'t>(&self, text: impl Into<Cow<'t, str>>) -> Option<Value> {
         self.description().parse(text.into())
     }
 
     /// Whether its values are texts of any length, and, in a database that takes any bytes, any bytes.
     #[must_use]
-    pub fn is_text(self) -> bool {
+    pub fn is_text(&self) -> bool {
         self.description().is_text()
     }
 }
@@ -128,15 +168,31 @@ impl fmt::Display for Unfit {
 /// What a type is on both sides. Values are never NULL here, and columns are expressions.
 pub(crate) trait Description: Sync {
     /// Its name in that side's DDL.
-    fn sql(&self, dialect: Dialect) -> &'static str;
+    fn sql(&self, dialect: Dialect) -> &str;
 
     /// The type in which its values go to PostgreSQL and come back.
-    fn carried(&self) -> &'static str {
+    fn carried(&self) -> &str {
         self.sql(Dialect::Postgres)
+    }
+
+    /// The type in which a mark in JSON has them.
+    fn marked(&self) -> &str {
+        if self.by_text() { "pg_catalog.text" } else { self.carried() }
     }
 
     /// As [`LogicalType::is_text`].
     fn is_text(&self) -> bool {
+        false
+    }
+
+    /// Whether two values are the same if PostgreSQL prints them alike: what it calls equal is something
+    /// else, or there is no such thing.
+    fn by_text(&self) -> bool {
+        false
+    }
+
+    /// Whether what PostgreSQL prints depends on settings, besides `DateStyle`.
+    fn has_settings(&self) -> bool {
         false
     }
 
@@ -152,8 +208,10 @@ pub(crate) trait Description: Sync {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",
             Value::Int(_) => "a number",
+            Value::Real(_) | Value::Float(_) => "a floating-point number",
             Value::Text(_) => "text",
             Value::Timestamp(_) => "a timestamp",
+            Value::Bytes(_) => "bytes",
         };
         Unfit::OtherType { wanted: self.wanted(), given }
     }
@@ -169,68 +227,113 @@ pub(crate) trait Description: Sync {
         None
     }
 
+    /// What a file has as a floating-point number.
+    fn decode_real(&self, _: f64) -> Option<Value> {
+        None
+    }
+
     /// What a file has as text.
     fn decode_text(&self, _: &str) -> Option<Value> {
+        None
+    }
+
+    /// What a file has as bytes.
+    fn decode_blob(&self, _: &[u8]) -> Option<Value> {
         None
     }
 
     /// The collation in which PostgreSQL compares its values as [`crate::value::canonical_bytes`] are
     /// compared. A nondeterministic one would call `Anna` and `anna` equal.
     fn collation(&self) -> &'static str {
-        ""
+        if self.by_text() { text::BYTES } else { "" }
+    }
+
+    /// PostgreSQL's value as what is compared.
+    fn compared(&self, value: &str) -> String {
+        if self.by_text() { format!("({value})::pg_catalog.text") } else { value.to_owned() }
     }
 
     /// The values are equal, neither being NULL.
     fn equals(&self, dialect: Dialect, left: &str, right: &str) -> String {
         match dialect {
-            Dialect::Postgres => format!("{left} {EQUALS} {right}{}", self.collation()),
+            Dialect::Postgres => {
+                let (left, right) = (self.compared(left), self.compared(right));
+                format!("{left} {EQUALS} {right}{}", self.collation())
+            }
             Dialect::Sqlite => format!("{left} = {right} COLLATE BINARY"),
         }
     }
 
-    /// PostgreSQL's values are equal, or both are NULL.
-    fn same(&self, left: &str, right: &str) -> String {
-        format!("{left} IS NOT DISTINCT FROM {right}{}", self.collation())
+    /// PostgreSQL's column has the value that a mark gives it, or both are NULL.
+    fn is_marked(&self, column: &str, mark: &str) -> String {
+        format!("{} IS NOT DISTINCT FROM {mark}{}", self.compared(column), self.collation())
+    }
+
+    /// The value of the text, an expression, in PostgreSQL.
+    fn given(&self, text: &str) -> String {
+        format!("{text}::{}", self.carried())
+    }
+
+    /// PostgreSQL's column has the value of the text, neither being NULL.
+    fn is_given(&self, column: &str, text: &str) -> String {
+        match self.by_text() {
+            true => format!("{} {EQUALS} {text}{}", self.compared(column), self.collation()),
+            false => self.equals(Dialect::Postgres, column, &format!("({})", self.given(text))),
+        }
     }
 
     /// The values differ, or one is NULL. In SQLite a `NOCASE` column would call `Anna` and `anna` equal.
     fn differs(&self, dialect: Dialect, left: &str, right: &str) -> String {
         match dialect {
-            Dialect::Postgres => format!("{left} IS DISTINCT FROM {right}{}", self.collation()),
+            Dialect::Postgres => {
+                let (left, right) = (self.compared(left), self.compared(right));
+                format!("{left} IS DISTINCT FROM {right}{}", self.collation())
+            }
             Dialect::Sqlite => format!("{left} IS NOT {right} COLLATE BINARY"),
         }
     }
 
     /// PostgreSQL's column has the value that is looked for.
     fn is(&self, column: &str, value: &str) -> String {
-        format!("{column} = {value}")
+        match self.by_text() {
+            true => self.equals(Dialect::Postgres, column, value),
+            false => format!("{column} = {value}"),
+        }
     }
 
     /// PostgreSQL's column as the text that [`Description::parse`] reads, NULL if that cannot be
     /// carried; `any_bytes` if the database takes bytes that are no text.
-    fn printed(&self, column: &str, _any_bytes: bool) -> String {
-        format!("{column}::pg_catalog.text")
+    fn printed(&self, column: &str, any_bytes: bool) -> String {
+        match self.is_text() {
+            true => text::printed(column, any_bytes),
+            false => format!("{column}::pg_catalog.text"),
+        }
     }
 
     /// What makes a value of PostgreSQL's one that cannot be carried, any of these.
-    fn uncarried(&self, _column: &str, _any_bytes: bool) -> Vec<String> {
-        Vec::new()
+    fn uncarried(&self, column: &str, any_bytes: bool) -> Vec<String> {
+        if self.is_text() { text::uncarried(column, any_bytes) } else { Vec::new() }
     }
 
     /// How many bytes of the column are carried, if that can be many.
-    fn bytes(&self, _dialect: Dialect, _column: &str) -> Option<String> {
-        None
+    fn bytes(&self, dialect: Dialect, column: &str) -> Option<String> {
+        self.is_text().then(|| text::bytes(dialect, column))
     }
 
     /// PostgreSQL's column as [`crate::value::canonical_bytes`] gives it; `?` and whatever the server
     /// prints for what cannot be carried, of a long text how long it is, of bytes that are no text
     /// their digits.
-    fn canonical(&self, column: &str, any_bytes: bool) -> String;
+    fn canonical(&self, column: &str, any_bytes: bool) -> String {
+        match self.is_text() {
+            true => text::canonical(column, any_bytes),
+            false => format!("{column}::text"),
+        }
+    }
 
     /// The file's column as our own statements read it: instead of what cannot be carried they give
     /// something that is none of the type.
     fn stored(&self, column: &str) -> String {
-        column.to_owned()
+        if self.is_text() { text::stored(column) } else { column.to_owned() }
     }
 
     /// The file's column, which has a text, in the canonical form, if other programs have others; NULL

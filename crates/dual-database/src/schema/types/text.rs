@@ -19,10 +19,16 @@ const UTF8: &str = concat!(
 /// `>`, of the server's own.
 const ABOVE: &str = "OPERATOR(pg_catalog.>)";
 
+/// The collation that compares texts by their bytes.
+pub(super) const BYTES: &str = " COLLATE pg_catalog.\"C\"";
+
 pub(super) struct Text;
 
+/// Texts that are filled up with blanks, which say nothing there: they are not carried.
+pub(super) struct Char;
+
 impl Description for Text {
-    fn sql(&self, dialect: Dialect) -> &'static str {
+    fn sql(&self, dialect: Dialect) -> &str {
         match dialect {
             Dialect::Postgres => "character varying",
             Dialect::Sqlite => "TEXT",
@@ -61,60 +67,12 @@ impl Description for Text {
     }
 
     fn collation(&self) -> &'static str {
-        " COLLATE pg_catalog.\"C\""
+        BYTES
     }
 
     /// The first can use an index, the second is by code points whatever the column's collation.
     fn is(&self, column: &str, value: &str) -> String {
         format!("{column} = {value} AND {column} = ({value}) COLLATE \"C\"")
-    }
-
-    /// To learn that it is too long does not take reading it; to learn whether bytes of any kind are
-    /// UTF-8 does.
-    fn printed(&self, column: &str, any_bytes: bool) -> String {
-        let long = format!("{} {ABOVE} {LONGEST}", length(column));
-        let utf8 = is_utf8(column);
-        match any_bytes {
-            true => {
-                format!("CASE WHEN {long} THEN NULL WHEN {utf8} THEN {column}::pg_catalog.text END")
-            }
-            false => format!("CASE WHEN NOT {long} THEN {column}::pg_catalog.text END"),
-        }
-    }
-
-    fn uncarried(&self, column: &str, any_bytes: bool) -> Vec<String> {
-        let mut reasons = vec![format!("{} {ABOVE} {LONGEST}", length(column))];
-        reasons.extend(any_bytes.then(|| format!("NOT {}", is_utf8(column))));
-        reasons
-    }
-
-    fn bytes(&self, dialect: Dialect, column: &str) -> Option<String> {
-        let length = match dialect {
-            Dialect::Postgres => length(column),
-            Dialect::Sqlite => format!("octet_length({column})"),
-        };
-        Some(format!("CASE WHEN {length} <= {LONGEST} THEN {length} ELSE 0 END"))
-    }
-
-    /// A longer one would be held several times, and a statement takes no more than 1 GB.
-    fn canonical(&self, column: &str, any_bytes: bool) -> String {
-        let bytes = match any_bytes {
-            true => format!(
-                " WHEN NOT {} THEN '?' || encode(convert_to({column}::text, 'SQL_ASCII'), 'hex')",
-                is_utf8(column)
-            ),
-            false => String::new(),
-        };
-        format!(
-            "CASE WHEN octet_length({column}::text) > {LONGEST} \
-             THEN '?' || octet_length({column}::text){bytes} ELSE {column}::text END"
-        )
-    }
-
-    /// Bytes, which are none of the type, instead of one that is too long. To learn that SQLite does
-    /// not read it.
-    fn stored(&self, column: &str) -> String {
-        format!("CASE WHEN octet_length({column}) > {LONGEST} THEN x'' ELSE {column} END")
     }
 
     fn aside(&self, number: &str) -> Option<String> {
@@ -137,6 +95,115 @@ impl Description for Text {
     fn fits_sqlite(&self, affinity: Affinity) -> bool {
         matches!(affinity, Affinity::Text | Affinity::Blob)
     }
+}
+
+impl Description for Char {
+    /// Without a length, which is 1 for `character`.
+    fn sql(&self, dialect: Dialect) -> &str {
+        match dialect {
+            Dialect::Postgres => "pg_catalog.bpchar",
+            Dialect::Sqlite => "TEXT",
+        }
+    }
+
+    fn is_text(&self) -> bool {
+        true
+    }
+
+    /// The cast leaves the blanks out.
+    fn by_text(&self) -> bool {
+        true
+    }
+
+    fn wanted(&self) -> &'static str {
+        "text"
+    }
+
+    fn accept(&self, value: Value) -> Result<Value, Unfit> {
+        match Text.accept(value)? {
+            Value::Text(text) => Ok(unpadded(&text)),
+            other => Ok(other),
+        }
+    }
+
+    fn holds(&self, value: &Value) -> bool {
+        Text.holds(value)
+    }
+
+    fn parse(&self, text: Cow<'_, str>) -> Option<Value> {
+        Text.parse(text)
+    }
+
+    fn decode_text(&self, text: &str) -> Option<Value> {
+        (!text.contains('\0')).then(|| unpadded(text))
+    }
+
+    /// It may be a short one.
+    fn aside(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn fits_postgres(&self, base: &str, _: Option<u32>) -> bool {
+        base == "character"
+    }
+
+    fn fits_sqlite(&self, affinity: Affinity) -> bool {
+        Text.fits_sqlite(affinity)
+    }
+}
+
+fn unpadded(text: &str) -> Value {
+    Value::Text(text.trim_end_matches(' ').to_owned())
+}
+
+/// To learn that it is too long does not take reading it; to learn whether bytes of any kind are
+/// UTF-8 does.
+pub(super) fn printed(column: &str, any_bytes: bool) -> String {
+    let long = format!("{} {ABOVE} {LONGEST}", length(column));
+    let utf8 = is_utf8(column);
+    match any_bytes {
+        true => {
+            format!("CASE WHEN {long} THEN NULL WHEN {utf8} THEN {column}::pg_catalog.text END")
+        }
+        false => format!("CASE WHEN NOT {long} THEN {column}::pg_catalog.text END"),
+    }
+}
+
+/// As [`Description::uncarried`].
+pub(super) fn uncarried(column: &str, any_bytes: bool) -> Vec<String> {
+    let mut reasons = vec![format!("{} {ABOVE} {LONGEST}", length(column))];
+    reasons.extend(any_bytes.then(|| format!("NOT {}", is_utf8(column))));
+    reasons
+}
+
+/// As [`Description::bytes`].
+pub(super) fn bytes(dialect: Dialect, column: &str) -> String {
+    let length = match dialect {
+        Dialect::Postgres => length(column),
+        Dialect::Sqlite => format!("octet_length({column})"),
+    };
+    format!("CASE WHEN {length} <= {LONGEST} THEN {length} ELSE 0 END")
+}
+
+/// A longer one would be held several times, and a statement takes no more than 1 GB.
+pub(super) fn canonical(column: &str, any_bytes: bool) -> String {
+    let bytes = match any_bytes {
+        true => format!(
+            " WHEN NOT {} THEN '?' || encode(convert_to({column}::text, 'SQL_ASCII'), 'hex')",
+            is_utf8(column)
+        ),
+        false => String::new(),
+    };
+    format!(
+        "CASE WHEN octet_length({column}::text) > {LONGEST} \
+         THEN '?' || octet_length({column}::text){bytes} ELSE {column}::text END"
+    )
+}
+
+/// Bytes, which are none of the type, instead of one that is too long. To learn that SQLite does
+/// not read it.
+pub(super) fn stored(column: &str) -> String {
+    format!("CASE WHEN octet_length({column}) > {LONGEST} THEN x'' ELSE {column} END")
 }
 
 fn length(column: &str) -> String {

@@ -7,7 +7,7 @@ use crate::value::{Value, parse_timestamp_text, timestamp_text};
 pub(super) struct Timestamp;
 
 impl Description for Timestamp {
-    fn sql(&self, dialect: Dialect) -> &'static str {
+    fn sql(&self, dialect: Dialect) -> &str {
         match dialect {
             Dialect::Postgres => "timestamp without time zone",
             Dialect::Sqlite => "TEXT",

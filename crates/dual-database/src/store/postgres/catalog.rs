@@ -31,6 +31,8 @@ pub struct FoundColumn {
     pub name: String,
     /// Its type without length or precision, a domain's base type: "character varying".
     pub base_type: String,
+    /// The same type's schema and name.
+    pub base_name: (String, String),
     /// Its type as it is declared: "character varying(20)".
     pub full_type: String,
     /// The most characters of a `character varying(n)`.
@@ -276,10 +278,11 @@ const COLUMNS: &str = "SELECT a.attname::text, format_type(b.oid, NULL), \
      format_type(a.atttypid, a.atttypmod), \
      CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, \
      a.attnotnull OR t.typnotnull, pg_get_expr(d.adbin, d.adrelid), a.attidentity::text, \
-     a.attgenerated::text \
+     a.attgenerated::text, n.nspname::text, b.typname::text \
      FROM pg_catalog.pg_attribute a \
      JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
      JOIN pg_catalog.pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END \
+     JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace \
      LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
      WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
@@ -378,6 +381,7 @@ fn column(row: &Row) -> Result<FoundColumn> {
     let (identity, generated): (String, String) = (get(row, 6)?, get(row, 7)?);
     Ok(FoundColumn {
         name: get(row, 0)?,
+        base_name: (get(row, 8)?, get(row, 9)?),
         full_type: get(row, 2)?,
         length: length.filter(|_| base_type == "character varying"),
         precision: precision.filter(|_| base_type.starts_with("timestamp")),

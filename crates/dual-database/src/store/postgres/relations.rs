@@ -7,7 +7,8 @@ use tokio_postgres::types::Type;
 use super::catalog::{FoundColumn, columns_of, unique_of};
 use super::{Catalog, Parameter, Session};
 use crate::schema::{
-    LogicalType, Relation, RelationColumn, RelationKey, RelationSort, constant, quoted, users,
+    FoundType, LogicalType, Relation, RelationColumn, RelationKey, RelationSort, constant, quoted,
+    users,
 };
 use crate::{Error, Kind, Result};
 
@@ -73,10 +74,17 @@ pub(crate) async fn relations(session: &Session, schema: Option<&str>) -> Result
 }
 
 fn column(found: FoundColumn) -> RelationColumn {
-    let kind = LogicalType::of_postgres(&found.base_type, found.precision);
-    let constant = |kind| found.default.as_deref().and_then(|text| constant(text, kind));
+    let (schema, name) = &found.base_name;
+    let kind = FoundType { shown: &found.base_type, schema, name }.logical();
+    // One of fewer digits would cut.
+    let kind = Some(kind).filter(|kind| {
+        *kind == LogicalType::TimestampTz
+            || kind.description().fits_postgres(&found.base_type, found.precision)
+    });
+    let constant =
+        |kind: &LogicalType| found.default.as_deref().and_then(|text| constant(text, kind));
     RelationColumn {
-        default: kind.filter(|_| !found.generated).and_then(constant),
+        default: kind.as_ref().filter(|_| !found.generated).and_then(constant),
         name: found.name.into(),
         declared: found.full_type,
         kind,

@@ -4,10 +4,10 @@ use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
 use rusqlite::{Row, ToSql};
 
 use crate::schema::LogicalType;
-use crate::value::{Value, timestamp_text};
+use crate::value::{Value, timestamp_text, widened};
 
-/// A stored value that its column's logical type cannot hold: text in an integer column,
-/// bytes, broken UTF-8, a date that is none.
+/// A stored value that its column's logical type cannot hold: text in an integer column, bytes in another,
+/// broken UTF-8, a date that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undecodable;
 
@@ -24,8 +24,11 @@ pub fn to_sqlite(value: &Value) -> Stored {
         Value::Null => Stored::Null,
         Value::Bool(flag) => Stored::Integer(i64::from(*flag)),
         Value::Int(number) => Stored::Integer(*number),
+        Value::Real(number) => Stored::Real(widened(*number)),
+        Value::Float(number) => Stored::Real(*number),
         Value::Text(text) => Stored::Text(text.clone()),
         Value::Timestamp(instant) => Stored::Text(timestamp_text(*instant)),
+        Value::Bytes(bytes) => Stored::Blob(bytes.clone()),
     }
 }
 
@@ -34,6 +37,7 @@ impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match self {
             Value::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Value::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
             other => ToSqlOutput::Owned(to_sqlite(other)),
         })
     }
@@ -44,7 +48,7 @@ impl ToSql for Value {
 ///
 /// # Errors
 /// [`Undecodable`] if the stored value is none of the type.
-pub fn from_sqlite(kind: LogicalType, stored: ValueRef<'_>) -> Result<Value, Undecodable> {
+pub fn from_sqlite(kind: &LogicalType, stored: ValueRef<'_>) -> Result<Value, Undecodable> {
     let description = kind.description();
     let value = match stored {
         ValueRef::Null => Some(Value::Null),
@@ -52,7 +56,8 @@ pub fn from_sqlite(kind: LogicalType, stored: ValueRef<'_>) -> Result<Value, Und
         ValueRef::Text(bytes) => {
             std::str::from_utf8(bytes).ok().and_then(|text| description.decode_text(text))
         }
-        ValueRef::Real(_) | ValueRef::Blob(_) => None,
+        ValueRef::Real(number) => description.decode_real(number),
+        ValueRef::Blob(bytes) => description.decode_blob(bytes),
     };
     value.ok_or(Undecodable)
 }

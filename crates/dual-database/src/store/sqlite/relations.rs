@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 
 use super::{failed, readable};
 use crate::Result;
 use crate::schema::{
-    Affinity, LogicalType, Relation, RelationColumn, RelationKey, RelationSort, constant, quoted,
+    Evidence, Inferred, Relation, RelationColumn, RelationKey, RelationSort, constant, inferred,
+    quoted,
 };
 
 const OPERATION: &str = "look for tables in the SQLite file";
@@ -59,13 +61,13 @@ fn relation(connection: &Connection, name: &str, sort: &str) -> Result<Relation>
         let generated = row.get::<_, i64>(5).map_err(wrap)? > 1;
         let judged = judge(connection, name, &column, &declared).map_err(wrap)?;
         let default: Option<String> = row.get(3).map_err(wrap)?;
-        let default = default.as_deref().zip(judged.kind);
+        let default = default.as_deref().and_then(|text| constant(text, &judged.kind));
         relation.columns.push(RelationColumn {
-            default: default.and_then(|(text, kind)| constant(text, kind)),
+            default,
             name: column,
             declared,
-            kind: judged.kind,
-            evidence: judged.evidence,
+            kind: Some(judged.kind),
+            evidence: Some(judged.why),
             not_null: place > 0 || row.get(2).map_err(wrap)?,
             generated,
         });
@@ -107,11 +109,6 @@ fn unique(connection: &Connection, name: &str) -> rusqlite::Result<Vec<Vec<Arc<s
     Ok(found)
 }
 
-struct Judged {
-    kind: Option<LogicalType>,
-    evidence: Option<String>,
-}
-
 /// What a column of the file is, by its declaration and by the values that are there: SQLite keeps any
 /// value in any column.
 fn judge(
@@ -119,46 +116,23 @@ fn judge(
     table: &str,
     column: &str,
     declared: &str,
-) -> rusqlite::Result<Judged> {
-    let (table, column) = (quoted(table), quoted(column));
-    let counts: (i64, i64, i64, i64, i64) = connection.query_row(
-        &format!(
-            "SELECT count({column}), \
-             count(CASE WHEN typeof({column}) = 'integer' THEN 1 END), \
-             count(CASE WHEN typeof({column}) = 'integer' AND {column} IN (0, 1) THEN 1 END), \
-             count(CASE WHEN typeof({column}) = 'text' THEN 1 END), \
-             count(CASE WHEN typeof({column}) = 'text' AND dual_timestamp({column}) IS NOT NULL THEN 1 END) \
-             FROM {table}"
-        ),
-        [],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
-    )?;
-    let (all, integers, bits, texts, moments) = counts;
-    let upper = declared.to_ascii_uppercase();
-    let evidence =
-        |count: i64, what: &str| (all > 0).then(|| format!("{count} of {all} values are {what}"));
-    let judged = |kind, evidence| Ok(Judged { kind: Some(kind), evidence });
-    if upper.contains("BOOL") && bits == all {
-        return judged(LogicalType::Bool, evidence(bits, "0 or 1"));
-    }
-    if upper.contains("TIMESTAMP") || upper.contains("DATETIME") {
-        return match moments == all {
-            true => judged(LogicalType::Timestamp, evidence(moments, "timestamps")),
-            false => judged(LogicalType::Text, evidence(moments, "timestamps")),
-        };
-    }
-    match Affinity::of(declared) {
-        Affinity::Integer if integers == all => judged(LogicalType::BigInt, None),
-        Affinity::Text | Affinity::Blob if texts == all => judged(LogicalType::Text, None),
-        Affinity::Numeric if all > 0 && texts == all => {
-            judged(LogicalType::Text, evidence(texts, "texts"))
+) -> rusqlite::Result<Inferred> {
+    let sql = format!(
+        "SELECT {column} FROM {table} WHERE {column} IS NOT NULL",
+        column = quoted(column),
+        table = quoted(table)
+    );
+    let mut evidence = Evidence::default();
+    let mut look = connection.prepare(&sql)?;
+    let mut rows = look.query([])?;
+    while let Some(row) = rows.next()? {
+        match row.get_ref(0)? {
+            ValueRef::Null => {}
+            ValueRef::Integer(number) => evidence.integer(number),
+            ValueRef::Real(_) => evidence.real(),
+            ValueRef::Text(bytes) => evidence.text(bytes),
+            ValueRef::Blob(_) => evidence.blob(),
         }
-        Affinity::Numeric if all > 0 && integers == all => {
-            judged(LogicalType::BigInt, evidence(integers, "whole numbers"))
-        }
-        _ => Ok(Judged {
-            kind: None,
-            evidence: evidence(all - integers - texts, "neither whole numbers nor text"),
-        }),
     }
+    Ok(inferred(declared, &evidence))
 }

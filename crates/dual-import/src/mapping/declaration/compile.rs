@@ -137,7 +137,7 @@ fn columns(
             let message = format!("`{}` is numbered by the database; ignore it", column.name);
             return Err(origin.at(name, &message));
         }
-        if !fits(entry.kind, column.kind) {
+        if !fits(entry.kind, &column.kind) {
             let message = format!("`{}` cannot be filled from cells of this `kind`", column.name);
             return Err(origin.at(name, &message));
         }
@@ -147,7 +147,7 @@ fn columns(
                 format!("`{}` takes a few words only: its `kind` is `status`", column.name);
             return Err(origin.at(name, &message));
         }
-        let mut field = field(origin, name, entry, column.kind, words)?;
+        let mut field = field(origin, name, entry, &column.kind, words)?;
         field.target = Some(position);
         if column.role == Role::Key {
             if entry.on_bad.as_ref().is_some_and(|policy| *policy.get_ref() == OnBad::Report) {
@@ -172,23 +172,23 @@ fn ignored(
             let message = format!("`{}` cannot be ignored: the name is taken", name.get_ref());
             return Err(origin.at(name, &message));
         }
-        let kind = table.column(name.get_ref()).map_or(LogicalType::BigInt, |column| column.kind);
+        let kind = table.column(name.get_ref()).map_or(&LogicalType::BigInt, |column| &column.kind);
         found.push(field(origin, name, entry, kind, None)?);
     }
     Ok(found)
 }
 
-fn fits(kind: KindName, column: LogicalType) -> bool {
+fn fits(kind: KindName, column: &LogicalType) -> bool {
     match kind {
-        KindName::Id => column == LogicalType::BigInt,
+        KindName::Id => *column == LogicalType::BigInt,
         KindName::Integer => matches!(column, LogicalType::BigInt | LogicalType::Int),
-        KindName::Timestamp => column == LogicalType::Timestamp,
-        KindName::YesNo => column == LogicalType::Bool,
+        KindName::Timestamp => *column == LogicalType::Timestamp,
+        KindName::YesNo => *column == LogicalType::Bool,
         KindName::Status
         | KindName::Phone
         | KindName::Username
         | KindName::Text
-        | KindName::TextDate => column == LogicalType::Text,
+        | KindName::TextDate => *column == LogicalType::Text,
     }
 }
 
@@ -196,7 +196,7 @@ fn field(
     origin: &Origin<'_>,
     name: &Name,
     entry: &ColumnEntry,
-    column: LogicalType,
+    column: &LogicalType,
     words: Option<&[Arc<str>]>,
 ) -> Result<Field> {
     let misplaced = [
@@ -212,7 +212,7 @@ fn field(
     }
     let kind = match entry.kind {
         KindName::Id => FieldKind::Id,
-        KindName::Integer if column == LogicalType::Int => {
+        KindName::Integer if *column == LogicalType::Int => {
             FieldKind::Integer(i32::MIN.into(), i32::MAX.into())
         }
         KindName::Integer => FieldKind::Integer(i64::MIN, i64::MAX),

@@ -56,7 +56,7 @@ impl Layout {
             column: quoted(&column.name),
             stamp: quoted(&format!("s_{}", column.label)),
             value: quoted(&format!("v_{}", column.label)),
-            kind: column.kind,
+            kind: column.kind.clone(),
             default: column.default.as_ref().map(|value| literal(value, Dialect::Postgres)),
         };
         let data = table.columns().iter().filter(|column| column.role == Role::Data);
@@ -163,7 +163,7 @@ impl Layout {
     /// The marks ([`super::RowStamps`]) in `json`, an expression, as rows `m`.
     pub(super) fn marks(&self, json: &str) -> String {
         let columns = self.each(", ", |r| {
-            format!("{} bigint, {} {}", r.stamp, r.value, r.kind.description().carried())
+            format!("{} bigint, {} {}", r.stamp, r.value, r.kind.description().marked())
         });
         format!(
             "pg_catalog.jsonb_to_recordset({json}) AS m (key bigint, alive boolean, life bigint, {columns})"
@@ -214,12 +214,20 @@ impl Register {
 
     /// The value that the mark `m` gives it.
     pub fn stamped_value(&self) -> String {
-        format!("m.{}", self.value)
+        let (description, mark) = (self.kind.description(), self.mark());
+        match description.marked() == description.carried() {
+            true => mark,
+            false => description.given(&mark),
+        }
     }
 
     /// The column of the row has the value that the mark `m` gives it.
     pub fn is_as_stamped(&self, row: &str) -> String {
-        self.kind.description().same(&self.read(row), &self.stamped_value())
+        self.kind.description().is_marked(&self.read(row), &self.mark())
+    }
+
+    fn mark(&self) -> String {
+        format!("m.{}", self.value)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::merge::Admission;
 use crate::schema::{Key, Table, quoted_body};
 use crate::stamp::Stamp;
 use crate::store::postgres::sqlstate;
-use crate::value::{Value, timestamp_text};
+use crate::value::{Value, plain_text};
 
 /// What a write of the library, or a merge, has set in one row and under which stamps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +37,7 @@ impl RowStamps {
                 Value::Null => continue,
                 Value::Bool(flag) => json!(flag),
                 Value::Int(number) => json!(number),
-                Value::Text(text) => json!(text),
-                Value::Timestamp(instant) => json!(timestamp_text(*instant)),
+                other => json!(plain_text(other)),
             };
             mark.insert(format!("v_{}", column.label), value);
         }

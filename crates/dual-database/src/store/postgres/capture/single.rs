@@ -4,7 +4,7 @@
 
 use super::layout::{Layout, Register, next};
 use super::triggers::{TRIGGERS, notifies};
-use crate::schema::{Dialect, EQUALS, quoted_body, quoted_text};
+use crate::schema::{EQUALS, quoted_body, quoted_text};
 use crate::store::postgres::switched;
 
 /// The code of an insert of a row that is there.
@@ -33,8 +33,9 @@ impl Layout {
         let head = format!(
             "CREATE FUNCTION {}(dual_key bigint, dual_patience text)
 RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-{PLANS} SET datestyle = 'ISO, YMD' AS ",
+{PLANS} SET datestyle = 'ISO, YMD'{} AS ",
             self.function("get"),
+            self.settings(),
         );
         let body = format!(
             "
@@ -77,8 +78,9 @@ END
             "CREATE FUNCTION {}(dual_key bigint, dual_alive boolean, dual_marked boolean[],
   dual_values text[], dual_proposal bigint, dual_file uuid, dual_relations text[])
 RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-{PLANS} SET datestyle = 'ISO, YMD' AS ",
+{PLANS} SET datestyle = 'ISO, YMD'{} AS ",
             self.function("put"),
+            self.settings(),
         );
         let body = format!(
             "
@@ -223,6 +225,17 @@ END
         head + &quoted_body(&body)
     }
 
+    /// The settings under which every value has one print, if a column's depend on them.
+    fn settings(&self) -> &'static str {
+        match self.registers.iter().any(|register| register.kind.description().has_settings()) {
+            true => {
+                " SET timezone = 'UTC' SET intervalstyle = 'postgres' SET extra_float_digits = 3 \
+                 SET bytea_output = 'hex' SET lc_monetary = 'C'"
+            }
+            false => "",
+        }
+    }
+
     /// One piece of text for each register and its position, counted from one, joined.
     fn numbered(&self, separator: &str, piece: impl Fn(usize, &Register) -> String) -> String {
         let pieces = self.registers.iter().enumerate().map(|(at, r)| piece(at + 1, r));
@@ -233,14 +246,13 @@ END
 impl Register {
     /// The value that `put` is given for the register of that position.
     fn given(&self, at: usize) -> String {
-        format!("dual_values[{at}]::{}", self.kind.description().carried())
+        self.kind.description().given(&format!("dual_values[{at}]"))
     }
 
     /// The row has that value.
     fn is_given(&self, at: usize) -> String {
         let (column, value) = (format!("u.{}", self.column), self.given(at));
-        let equals =
-            self.kind.description().equals(Dialect::Postgres, &column, &format!("({value})"));
+        let equals = self.kind.description().is_given(&column, &format!("dual_values[{at}]"));
         format!("coalesce({equals}, {column} IS NULL AND {value} IS NULL)")
     }
 }

@@ -115,7 +115,7 @@ impl Primary<'_> {
 impl RemoteTable {
     fn row_digest(&self) -> String {
         let columns = self.table.columns().iter();
-        let columns = columns.map(|column| (column.kind, format!("u.{}", quoted(&column.name))));
+        let columns = columns.map(|column| (&column.kind, format!("u.{}", quoted(&column.name))));
         digest_of(columns, self.layout.any_bytes)
     }
 
@@ -123,7 +123,7 @@ impl RemoteTable {
     fn column_digests(&self) -> String {
         let columns = self.table.columns().iter();
         let digest = |column: &Column| {
-            let read = (column.kind, format!("u.{}", quoted(&column.name)));
+            let read = (&column.kind, format!("u.{}", quoted(&column.name)));
             digest_of([read], self.layout.any_bytes)
         };
         columns.map(digest).collect::<Vec<_>>().join(" || ")
@@ -143,12 +143,12 @@ impl RemoteTable {
 
 /// The [`crate::value::row_digest`] of these expressions, as an expression; `any_bytes` as in
 /// [`Session::takes_any_bytes`](crate::store::postgres::Session::takes_any_bytes).
-pub(crate) fn digest_of(
-    columns: impl IntoIterator<Item = (LogicalType, String)>,
+pub(crate) fn digest_of<'c>(
+    columns: impl IntoIterator<Item = (&'c LogicalType, String)>,
     any_bytes: bool,
 ) -> String {
     let canonical =
-        |(kind, text): (LogicalType, String)| kind.description().canonical(&text, any_bytes);
+        |(kind, text): (&LogicalType, String)| kind.description().canonical(&text, any_bytes);
     let pieces: Vec<String> = columns.into_iter().map(|column| piece(&canonical(column))).collect();
     format!("sha256(convert_to({}, 'UTF8'))", pieces.join(" || "))
 }

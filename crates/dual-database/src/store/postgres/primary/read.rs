@@ -1,6 +1,8 @@
 //! What the library's calls read. No text of a caller's is ever part of a statement: columns are
 //! named by the declaration, values are parameters.
 
+use std::borrow::Cow;
+
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -9,7 +11,7 @@ use super::{Primary, RemoteRow, RemoteTable};
 use crate::protocol::{After, Filter};
 use crate::schema::{Column, LogicalType, RowId, quoted};
 use crate::store::postgres::Parameter;
-use crate::value::{Value, timestamp_text};
+use crate::value::{Value, plain_text};
 use crate::{Error, Kind, Result};
 
 const OPERATION: &str = "read from PostgreSQL";
@@ -49,7 +51,7 @@ impl Primary<'_> {
         let mut conditions = question.conditions(remote, filter)?;
         conditions.extend(after.map(|after| question.beyond(remote, newest, after)));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let limit = question.parameter(limit.to_string(), LogicalType::BigInt);
+        let limit = question.parameter(limit.to_string(), &LogicalType::BigInt);
         let (target, sidecar, key) =
             (&remote.layout.target, &remote.layout.sidecar, &remote.layout.key);
         let newest = newest.map(|column| format!("u.{} DESC NULLS LAST, ", quoted(&column.name)));
@@ -100,7 +102,7 @@ struct Question {
 
 impl Question {
     /// Another parameter, as an expression.
-    fn parameter(&mut self, text: String, kind: LogicalType) -> String {
+    fn parameter(&mut self, text: String, kind: &LogicalType) -> String {
         self.values.push(text);
         // A number that does not fit the column is not there, which is no error.
         format!("${}::text::{}", self.values.len(), kind.description().carried())
@@ -115,23 +117,23 @@ impl Question {
             conditions.push(match text_of(value) {
                 None => format!("u.{name} IS NULL"),
                 Some(text) => {
-                    let parameter = self.parameter(text, column.kind);
+                    let parameter = self.parameter(text, &column.kind);
                     column.kind.description().is(&format!("u.{name}"), &parameter)
                 }
             });
         }
         for (position, part) in &filter.contains {
-            let column = of_kind(declared(remote, *position)?, LogicalType::Text)?;
-            let parameter = self.parameter(part.clone(), column.kind);
+            let column = of_kind(declared(remote, *position)?, &LogicalType::Text)?;
+            let parameter = self.parameter(part.clone(), &column.kind);
             conditions.push(format!(
                 "strpos(u.{} COLLATE \"C\", ({parameter}) COLLATE \"C\") > 0",
                 quoted(&column.name)
             ));
         }
         for (position, value) in &filter.since {
-            let column = of_kind(declared(remote, *position)?, LogicalType::Timestamp)?;
+            let column = of_kind(declared(remote, *position)?, &LogicalType::Timestamp)?;
             if let Some(text) = text_of(value) {
-                let parameter = self.parameter(text, column.kind);
+                let parameter = self.parameter(text, &column.kind);
                 conditions.push(format!("u.{} >= {parameter}", quoted(&column.name)));
             }
         }
@@ -140,14 +142,14 @@ impl Question {
 
     /// What comes after that row in the order of a list.
     fn beyond(&mut self, remote: &RemoteTable, newest: Option<&Column>, after: &After) -> String {
-        let below = self.parameter(after.key.to_string(), LogicalType::BigInt);
+        let below = self.parameter(after.key.to_string(), &LogicalType::BigInt);
         let below = format!("{} < {below}", remote.layout.key.list("u"));
         let Some(newest) = newest else { return below };
         let name = quoted(&newest.name);
         match text_of(&after.order) {
             None => format!("u.{name} IS NULL AND {below}"),
             Some(text) => {
-                let order = self.parameter(text, newest.kind);
+                let order = self.parameter(text, &newest.kind);
                 format!(
                     "(u.{name} < {order} OR u.{name} = {order} AND {below} OR u.{name} IS NULL)"
                 )
@@ -164,8 +166,8 @@ fn declared(remote: &RemoteTable, position: usize) -> Result<&Column> {
         .ok_or_else(|| Error::new(Kind::InvalidData, OPERATION, "there is no such column"))
 }
 
-fn of_kind(column: &Column, kind: LogicalType) -> Result<&Column> {
-    if column.kind == kind {
+fn of_kind<'c>(column: &'c Column, kind: &LogicalType) -> Result<&'c Column> {
+    if column.kind == *kind {
         return Ok(column);
     }
     let message = format!("{} is not of the type that this filter is for", quoted(&column.name));
@@ -177,8 +179,6 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
     Some(match value {
         Value::Null => return None,
         Value::Bool(flag) => flag.to_string(),
-        Value::Int(number) => number.to_string(),
-        Value::Text(text) => text.clone(),
-        Value::Timestamp(instant) => timestamp_text(*instant),
+        other => return plain_text(other).map(Cow::into_owned),
     })
 }

@@ -265,6 +265,7 @@ impl Session {
              SET LOCAL idle_in_transaction_session_timeout = {}; \
              SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL timezone = 'UTC'; \
              SET LOCAL standard_conforming_strings = on; SET LOCAL extra_float_digits = 3; \
+             SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL lc_monetary = 'C'; \
              SET LOCAL jit = off; SET LOCAL row_security = off",
             milliseconds(self.limits.statement),
             milliseconds(self.limits.lock),

@@ -83,7 +83,7 @@ impl Layout {
             column: quoted(&column.name),
             stamp: quoted(&format!("s_{}", column.label)),
             base: quoted(&format!("b_{}", column.label)),
-            kind: column.kind,
+            kind: column.kind.clone(),
             default: column.default.as_ref().map(|value| literal(value, Dialect::Sqlite)),
         };
         let data = table.columns().iter().filter(|column| column.role == Role::Data);

@@ -146,7 +146,7 @@ pub fn write_sidecar(
                 let pairs = table.data_columns().zip(values).enumerate();
                 let same = pairs.map(|(at, ((_, c), value))| {
                     // What the column cannot hold is read as NULL, and is left alone.
-                    let is = from_sqlite(c.kind, row.get_ref(at)?).unwrap_or(Value::Null);
+                    let is = from_sqlite(&c.kind, row.get_ref(at)?).unwrap_or(Value::Null);
                     Ok(is == **value)
                 });
                 same.collect::<rusqlite::Result<Vec<bool>>>()

@@ -97,7 +97,7 @@ fn rows(
     while let Some(row) = found.next()? {
         let mut record = ListedRow { key: Key::from(0), surrogate: None, values: Vec::new() };
         for (at, column) in table.columns().iter().enumerate() {
-            let value = from_sqlite(column.kind, row.get_ref(at)?).unwrap_or(Value::Null);
+            let value = from_sqlite(&column.kind, row.get_ref(at)?).unwrap_or(Value::Null);
             match (column.role, value) {
                 (Role::Key, value) => record.key = Key::of(&[value]).unwrap_or(record.key),
                 (Role::Surrogate, Value::Int(number)) => record.surrogate = Some(number),
@@ -129,7 +129,7 @@ fn unreadable_order(
     let mut found = prepared.query([key])?;
     let Some(row) = found.next()? else { return Ok(None) };
     let stored = row.get_ref(0)?;
-    Ok(from_sqlite(column.kind, stored).is_err().then(|| match stored {
+    Ok(from_sqlite(&column.kind, stored).is_err().then(|| match stored {
         ValueRef::Null => Stored::Null,
         ValueRef::Integer(number) => Stored::Integer(number),
         ValueRef::Real(number) => Stored::Real(number),

@@ -218,7 +218,7 @@ fn decode(local: &LocalTable, row: &Row<'_>, as_it_stands: bool) -> Result<(Key,
     let mut unreadable = None;
     for (at, (_, column)) in local.table.data_columns().enumerate() {
         let stored = row.get_ref(data + 2 + at).map_err(wrap)?;
-        let value = from_sqlite(column.kind, stored).unwrap_or_else(|_| {
+        let value = from_sqlite(&column.kind, stored).unwrap_or_else(|_| {
             unreadable.get_or_insert(at);
             Value::Null
         });

@@ -1,12 +1,14 @@
 //! Writing what a merge has decided.
 
+use std::borrow::Cow;
+
 use super::super::failure::code_of;
 use super::{Content, LocalRow, Side, Taken};
 use crate::merge::{Absorbed, Conflict, RegisterId, Version};
 use crate::protocol::{ConflictEntry, Quarantined};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
-use crate::value::canonical_bytes;
+use crate::value::plain_text;
 use crate::{Error, Result};
 
 /// When a row that SQLite refuses is tried again by itself, in milliseconds.
@@ -151,8 +153,7 @@ fn image(version: &Version, conflict: Conflict, stamp: Stamp) -> Option<Option<S
         }
         RegisterId::Column(at) => {
             let column = version.columns.get(at).filter(|column| column.stamp == stamp)?;
-            let bytes = canonical_bytes(&column.value);
-            Some(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+            Some(plain_text(&column.value).map(Cow::into_owned))
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What becomes of one pushed row: the model's `Primary::push`, without a database.
 
+use std::borrow::Cow;
+
 use crate::merge::{
     Bases, Conflict, Defaults, Register, RegisterId, Tracked, Version, conflicts, merge,
     overwritten,
@@ -9,8 +11,7 @@ use crate::schema::{LogicalType, RowId, Table};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
 use crate::store::postgres::primary::conflicts::LoggedConflict;
-use crate::value::Value;
-use crate::value::canonical_bytes;
+use crate::value::{Value, plain_text};
 
 /// What the transaction knows of the server, read under its locks.
 #[derive(Clone, Copy, Debug)]
@@ -132,18 +133,18 @@ fn noted(id: &RowId, conflict: Conflict, merged: &Version, sides: [&Version; 2])
     }
 }
 
-/// The canonical text of a value; `None` for NULL.
+/// The text of a value as logs show it and PostgreSQL reads it; `None` for NULL.
 pub(super) fn text(value: &Value) -> Option<String> {
-    canonical_bytes(value).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    plain_text(value).map(Cow::into_owned)
 }
 
 /// The first column whose value its type cannot hold: the row cannot be given.
 pub(super) fn unreadable<'t>(table: &'t Table, version: &Version) -> Option<&'t str> {
     let holds =
-        |kind: LogicalType, value: &Value| value.is_null() || kind.description().holds(value);
+        |kind: &LogicalType, value: &Value| value.is_null() || kind.description().holds(value);
     table
         .data_columns()
         .zip(&version.columns)
-        .find(|((_, column), register)| !holds(column.kind, &register.value))
+        .find(|((_, column), register)| !holds(&column.kind, &register.value))
         .map(|((_, column), _)| &*column.name)
 }
