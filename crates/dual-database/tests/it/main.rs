@@ -65,5 +65,6 @@ mod rooms;
 mod scenario;
 mod stamps_ahead;
 mod steps;
+mod types_scene;
 mod uninstall;
 mod verify;

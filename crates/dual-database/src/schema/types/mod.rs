@@ -248,9 +248,17 @@ pub(crate) trait Description: Sync {
         if self.by_text() { text::BYTES } else { "" }
     }
 
+    /// PostgreSQL's value as something whose cast to text is what the server prints of it.
+    fn read_as(&self, value: &str) -> String {
+        value.to_owned()
+    }
+
     /// PostgreSQL's value as what is compared.
     fn compared(&self, value: &str) -> String {
-        if self.by_text() { format!("({value})::pg_catalog.text") } else { value.to_owned() }
+        match self.by_text() {
+            true => format!("({})::pg_catalog.text", self.read_as(value)),
+            false => value.to_owned(),
+        }
     }
 
     /// The values are equal, neither being NULL.
@@ -305,19 +313,26 @@ pub(crate) trait Description: Sync {
     /// carried; `any_bytes` if the database takes bytes that are no text.
     fn printed(&self, column: &str, any_bytes: bool) -> String {
         match self.is_text() {
-            true => text::printed(column, any_bytes),
+            true => text::printed(&self.read_as(column), any_bytes),
             false => format!("{column}::pg_catalog.text"),
         }
     }
 
     /// What makes a value of PostgreSQL's one that cannot be carried, any of these.
     fn uncarried(&self, column: &str, any_bytes: bool) -> Vec<String> {
-        if self.is_text() { text::uncarried(column, any_bytes) } else { Vec::new() }
+        match self.is_text() {
+            true => text::uncarried(&self.read_as(column), any_bytes),
+            false => Vec::new(),
+        }
     }
 
     /// How many bytes of the column are carried, if that can be many.
     fn bytes(&self, dialect: Dialect, column: &str) -> Option<String> {
-        self.is_text().then(|| text::bytes(dialect, column))
+        let read = match dialect {
+            Dialect::Postgres => self.read_as(column),
+            Dialect::Sqlite => column.to_owned(),
+        };
+        self.is_text().then(|| text::bytes(dialect, &read))
     }
 
     /// PostgreSQL's column as [`crate::value::canonical_bytes`] gives it; `?` and whatever the server
@@ -325,7 +340,7 @@ pub(crate) trait Description: Sync {
     /// their digits.
     fn canonical(&self, column: &str, any_bytes: bool) -> String {
         match self.is_text() {
-            true => text::canonical(column, any_bytes),
+            true => text::canonical(&self.read_as(column), any_bytes),
             false => format!("{column}::text"),
         }
     }

@@ -124,6 +124,14 @@ impl Description for OtherType {
         (!text.contains('\0')).then(|| Value::Text(text.into()))
     }
 
+    /// The cast gives every address a mask.
+    fn read_as(&self, value: &str) -> String {
+        match &*self.shown {
+            "inet" => format!("pg_catalog.abbrev({value})"),
+            _ => value.to_owned(),
+        }
+    }
+
     /// In anybody's session.
     fn equals(&self, dialect: Dialect, left: &str, right: &str) -> String {
         match dialect {
