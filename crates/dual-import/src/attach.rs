@@ -10,8 +10,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dual_database::error::Result;
-use dual_database::init::{FileStanding, Stores, exchange, standing, tracked_elsewhere};
+use dual_database::error::{Error, Result};
+use dual_database::init::{FileStanding, Stores, declared, exchange, standing, tracked_elsewhere};
 use dual_database::schema::Making;
 use dual_database::store::postgres::primary::Pool;
 use dual_database::store::sqlite::capture::agree_on_adopted;
@@ -35,10 +35,14 @@ impl Import {
     /// with what each store has. If a side is away, it is compared with what the other one has,
     /// and merged with the rest when it comes back.
     pub(super) async fn settle(&self, target: &Target) {
-        let stores = self.stores(target);
-        if standing(&stores.sqlite) == FileStanding::Waiting
-            && let Err(error) = self.exchanged(Step::ImportSettle, exchange(&stores, BEFORE)).await
-        {
+        let exchanged = async {
+            let stores = self.stores(target).await?;
+            if standing(&stores.sqlite) == FileStanding::Waiting {
+                exchange(&stores, BEFORE).await?;
+            }
+            Ok(())
+        };
+        if let Err(error) = self.exchanged(Step::ImportSettle, exchanged).await {
             tracing::info!(error = error.chain(), "what is pending could not be exchanged first");
         }
     }
@@ -46,7 +50,16 @@ impl Import {
     /// Puts capture on each store that was loaded, and exchanges until nothing is pending. The
     /// rows are in place by then: what fails here is done by whoever opens the database next.
     pub(super) async fn attach(&self, target: &Target, report: &Report, observer: &dyn Observer) {
-        let stores = self.stores(target);
+        let warn = |error: Error| {
+            observer.event(Event::Warning(&format!(
+                "the rows are in place, but the databases could not be made one yet: {}",
+                error.chain()
+            )));
+        };
+        let stores = match self.stores(target).await {
+            Ok(stores) => stores,
+            Err(error) => return warn(error),
+        };
         let loaded = |outcome: &StoreOutcome| {
             !matches!(outcome, StoreOutcome::Away(_) | StoreOutcome::Planned(_))
         };
@@ -58,7 +71,10 @@ impl Import {
             return;
         }
         let done = match (loaded(&report.postgres), loaded(&report.sqlite)) {
-            (true, true) => self.exchanged(Step::ImportUnite, first(&stores, report)).await,
+            (true, true) => {
+                let name = self.staging.table.name();
+                self.exchanged(Step::ImportUnite, first(&stores, name, report)).await
+            }
             (true, false) => Box::pin(capture(&stores)).await.map(|()| None),
             (false, true) => Replica::open(stores.sqlite).await.map(|_| None),
             (false, false) => return,
@@ -69,10 +85,7 @@ impl Import {
                 "the rows are in place; the databases differ in {losses} rows besides: see \
                  `dual status`, then `dual repair`"
             ))),
-            Err(error) => observer.event(Event::Warning(&format!(
-                "the rows are in place, but the databases could not be made one yet: {}",
-                error.chain()
-            ))),
+            Err(error) => warn(error),
         }
     }
 
@@ -81,13 +94,13 @@ impl Import {
     ///
     /// # Errors
     /// Those of [`tracked_elsewhere`].
-    pub(super) fn told_of(
+    pub(super) async fn told_of(
         &self,
         other: &str,
         target: &Target,
         observer: &dyn Observer,
     ) -> Result<()> {
-        if standing(&self.stores(target).sqlite) == FileStanding::Stranger {
+        if standing(&self.stores(target).await?.sqlite) == FileStanding::Stranger {
             return Err(tracked_elsewhere(other));
         }
         observer.event(Event::Warning(&format!(
@@ -101,19 +114,25 @@ impl Import {
         hooked_once(self.hook.as_ref(), step, Box::pin(work)).await
     }
 
-    fn stores(&self, target: &Target) -> Stores {
-        let tables = Arc::from(vec![(*self.staging.table).clone()]);
-        Stores {
+    /// Both stores with all tables that they keep, and that of the import.
+    async fn stores(&self, target: &Target) -> Result<Stores> {
+        let mut stores = Stores {
             postgres: target.postgres.clone(),
             limits: target.limits,
             sqlite: ReplicaSettings {
                 path: target.sqlite.path.clone(),
                 busy: target.busy,
-                tables,
+                tables: Arc::default(),
                 making: Making::Additions,
                 extensions: target.sqlite.extensions.clone(),
             },
+        };
+        let mut tables = declared(&stores, target.limits.connect).await?.to_vec();
+        if tables.iter().all(|table| table.name() != self.staging.table.name()) {
+            tables.push((*self.staging.table).clone());
         }
+        stores.sqlite.tables = tables.into();
+        Ok(stores)
     }
 }
 
@@ -122,7 +141,7 @@ impl Import {
 /// If the file had no rows before, each of its rows came from this load, and PostgreSQL has the
 /// same: they are not compared as what the file had for itself, which would give all of them to
 /// PostgreSQL once more.
-async fn first(stores: &Stores, report: &Report) -> Result<Option<usize>> {
+async fn first(stores: &Stores, name: &str, report: &Report) -> Result<Option<usize>> {
     let is_stranger = standing(&stores.sqlite) == FileStanding::Stranger;
     let all_new = match (&report.postgres, &report.sqlite) {
         (StoreOutcome::Done(_) | StoreOutcome::Unchanged(_), StoreOutcome::Done(plan)) => {
@@ -132,8 +151,10 @@ async fn first(stores: &Stores, report: &Report) -> Result<Option<usize>> {
     };
     if let (true, StoreOutcome::Done(plan)) = (all_new, &report.sqlite) {
         let (replica, loaded) = (Replica::open(stores.sqlite.clone()).await?, plan.inserted);
+        let name = name.to_owned();
         let settle = move |content: &Content<'_>| {
-            let Some(local) = content.tables().first() else { return Ok(()) };
+            let of_name = content.tables().iter().find(|local| local.table.name() == name);
+            let Some(local) = of_name else { return Ok(()) };
             let count = format!("SELECT count(*) FROM {}", local.layout.sidecar());
             let rows: i64 = content
                 .connection()

@@ -169,7 +169,7 @@ impl Import {
                 PostgresLoad::begin(&target.postgres, &target.limits, &self.staging.table, options);
             let mut load = hooked_once(hook, Step::ImportBegin, begin).await?;
             if let Some(other) = load.shadowed() {
-                self.told_of(other, target, observer)?;
+                self.told_of(other, target, observer).await?;
             }
             self.staging.reject_too_long(load.length_limits()).await?;
             self.check_rejects(max_rejects).await?;

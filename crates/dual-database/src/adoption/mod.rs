@@ -140,7 +140,7 @@ async fn look(
 ///
 /// # Errors
 /// Configuration if a declaration cannot be read. What cannot be asked is for whoever opens it to tell.
-pub(crate) async fn declared(stores: &Stores, within: Duration) -> Result<Arc<[Table]>> {
+pub async fn declared(stores: &Stores, within: Duration) -> Result<Arc<[Table]>> {
     let local = LocalFile::open(&stores.sqlite).and_then(|file| file.declarations());
     let mut kept = local.unwrap_or_default();
     if kept.is_empty() {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 pub use crate::adoption::{
     Bond, Choice, Chosen, ChosenColumn, ColumnCounts, FileStanding, Joining, Plan, RowCounts,
-    SidePlan, Skipped, Stores, Survey, TablePlan, choose, plan, standing, tracked_elsewhere,
+    SidePlan, Skipped, Stores, Survey, TablePlan, choose, declared, plan, standing,
+    tracked_elsewhere,
 };
 
 use crate::adoption::LocalFile;

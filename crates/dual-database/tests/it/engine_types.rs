@@ -11,7 +11,7 @@ use dual_database::store::sqlite::to_sqlite;
 use dual_database::value::{RangeHasher, Value, canonical_bytes};
 use throwaway_postgres::{Server, Version, shared, shared_with};
 
-use crate::engine_scene::{Node, Scene, limits};
+use crate::engine_scene::{Node, limits};
 use crate::primary_scene::OLDEST_AND_NEWEST;
 use crate::types_scene::{scene, types};
 

@@ -121,7 +121,6 @@ pub(super) fn table(
     if let Some(known) = known {
         return widened(known.clone(), sides);
     }
-    sides.is_a_table()?;
     let built_in = users();
     let keyed = |relation: &Relation| relation.column(&built_in.key().name).is_some();
     if **sides.name == *built_in.name()
@@ -130,6 +129,7 @@ pub(super) fn table(
     {
         return widened(built_in.within(schema.map(Arc::from)), sides);
     }
+    sides.is_a_table()?;
     let pairs = sides.pairs();
     if pairs.len() > WIDEST {
         let reason = format!("it has {} columns, more than {WIDEST}", pairs.len());

@@ -107,11 +107,8 @@ fn chosen(
 ) -> Result<Survey> {
     let built_in = users();
     let found = || here.iter().chain(remote).map(|relation| Arc::clone(&relation.name));
-    // With nothing chosen and nothing there, it is the documented system's table.
-    let is_empty = here.is_empty() && declared.is_empty() && choice.is_plain();
     // Others refer to it.
     let first = found().find(|name| **name == *built_in.name());
-    let first = first.or_else(|| is_empty.then(|| built_in.shared_name()));
     let mut names: Vec<Arc<str>> = declared.iter().map(Table::shared_name).collect();
     for name in first.into_iter().chain(found()) {
         if !names.contains(&name) {
@@ -155,6 +152,15 @@ fn chosen(
                 survey.skipped.push(skip((reason.into(), hint)));
             }
         }
+    }
+    // With nothing chosen and nothing there, it is the documented system's table.
+    let has_users = |one: &Skipped| *one.table == *built_in.name();
+    if survey.chosen.is_empty() && choice.is_plain() && !survey.skipped.iter().any(has_users) {
+        let name = built_in.shared_name();
+        let sides = derive::Sides { name: &name, remote: None, local: None };
+        let table = built_in.within(choice.schema.as_deref().map(Arc::from));
+        let columns = derive::columns(&sides, &table);
+        survey.chosen.push(Chosen { table, columns, required: true });
     }
     choice.are_all_kept(&survey)?;
     Ok(survey)

@@ -126,7 +126,7 @@ impl Description for OtherType {
 
     /// The cast gives every address a mask.
     fn read_as(&self, value: &str) -> String {
-        match &*self.shown {
+        match &*self.name.shown {
             "inet" => format!("pg_catalog.abbrev({value})"),
             _ => value.to_owned(),
         }
