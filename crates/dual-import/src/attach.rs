@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dual_database::error::{Error, Result};
+use dual_database::error::Result;
 use dual_database::init::{FileStanding, Stores, declared, exchange, standing, tracked_elsewhere};
 use dual_database::schema::Making;
 use dual_database::store::postgres::primary::Pool;
@@ -36,7 +36,7 @@ impl Import {
     /// and merged with the rest when it comes back.
     pub(super) async fn settle(&self, target: &Target) {
         let exchanged = async {
-            let stores = self.stores(target).await?;
+            let stores = self.stores(target).await;
             if standing(&stores.sqlite) == FileStanding::Waiting {
                 exchange(&stores, BEFORE).await?;
             }
@@ -50,16 +50,7 @@ impl Import {
     /// Puts capture on each store that was loaded, and exchanges until nothing is pending. The
     /// rows are in place by then: what fails here is done by whoever opens the database next.
     pub(super) async fn attach(&self, target: &Target, report: &Report, observer: &dyn Observer) {
-        let warn = |error: Error| {
-            observer.event(Event::Warning(&format!(
-                "the rows are in place, but the databases could not be made one yet: {}",
-                error.chain()
-            )));
-        };
-        let stores = match self.stores(target).await {
-            Ok(stores) => stores,
-            Err(error) => return warn(error),
-        };
+        let stores = self.stores(target).await;
         let loaded = |outcome: &StoreOutcome| {
             !matches!(outcome, StoreOutcome::Away(_) | StoreOutcome::Planned(_))
         };
@@ -85,7 +76,10 @@ impl Import {
                 "the rows are in place; the databases differ in {losses} rows besides: see \
                  `dual status`, then `dual repair`"
             ))),
-            Err(error) => warn(error),
+            Err(error) => observer.event(Event::Warning(&format!(
+                "the rows are in place, but the databases could not be made one yet: {}",
+                error.chain()
+            ))),
         }
     }
 
@@ -100,7 +94,7 @@ impl Import {
         target: &Target,
         observer: &dyn Observer,
     ) -> Result<()> {
-        if standing(&self.stores(target).await?.sqlite) == FileStanding::Stranger {
+        if standing(&self.stores(target).await.sqlite) == FileStanding::Stranger {
             return Err(tracked_elsewhere(other));
         }
         observer.event(Event::Warning(&format!(
@@ -115,7 +109,7 @@ impl Import {
     }
 
     /// Both stores with all tables that they keep, and that of the import.
-    async fn stores(&self, target: &Target) -> Result<Stores> {
+    async fn stores(&self, target: &Target) -> Stores {
         let mut stores = Stores {
             postgres: target.postgres.clone(),
             limits: target.limits,
@@ -127,12 +121,12 @@ impl Import {
                 extensions: target.sqlite.extensions.clone(),
             },
         };
-        let mut tables = declared(&stores, target.limits.connect).await?.to_vec();
+        let mut tables = declared(&stores, target.limits.connect).await.to_vec();
         if tables.iter().all(|table| table.name() != self.staging.table.name()) {
             tables.push((*self.staging.table).clone());
         }
         stores.sqlite.tables = tables.into();
-        Ok(stores)
+        stores
     }
 }
 

@@ -8,8 +8,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{OPERATION, SidePlan};
 use crate::error::{Error, Kind, Result, Store};
-use crate::schema::{Kept, Table, quoted};
-use crate::store::sqlite::capture::{Drift, Layout, drift, kept, lacks};
+use crate::schema::{Table, quoted};
+use crate::store::sqlite::capture::{Drift, Layout, declared, drift, lacks};
 use crate::store::sqlite::replica::{Settings, lacking, refuse_taken_away};
 use crate::store::sqlite::{Adoption, File, FoundRelation, define_functions, failed};
 
@@ -84,9 +84,9 @@ impl LocalFile {
         Some(format!("{}: {}", error.message(), error.hint().unwrap_or_default()))
     }
 
-    /// What it keeps of the declarations of its tables; nothing if it keeps none yet.
-    pub(super) fn declarations(&self) -> Result<Vec<Kept>> {
-        self.connection().as_deref().map_or(Ok(Vec::new()), kept)
+    /// The tables that it keeps together, as they are declared; none if it keeps none yet.
+    pub(super) fn declared(&self) -> Result<Vec<Table>> {
+        self.connection().as_deref().map_or(Ok(Vec::new()), declared)
     }
 
     /// Whether it knows itself as a node.

@@ -29,7 +29,7 @@ use crate::private;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::schema::{self, Table, users};
+use crate::schema::{Table, users};
 use crate::store::postgres::capture::{Drift, Layout};
 use crate::store::postgres::primary::{Planned, Trial, may_run, plan_known, try_out};
 use crate::store::postgres::{self, Limits, Session, Settings, capture};
@@ -136,24 +136,24 @@ async fn look(
 }
 
 /// The tables that are kept together: what the file knows of it, or else PostgreSQL, if it is there; before
-/// anything was joined the users of the documented system. PostgreSQL is waited for `within` that time.
-///
-/// # Errors
-/// Configuration if a declaration cannot be read. What cannot be asked is for whoever opens it to tell.
-pub async fn declared(stores: &Stores, within: Duration) -> Result<Arc<[Table]>> {
-    let local = LocalFile::open(&stores.sqlite).and_then(|file| file.declarations());
-    let mut kept = local.unwrap_or_default();
-    if kept.is_empty() {
+/// anything was joined the users of the documented system. PostgreSQL is waited for `within` that time. What
+/// cannot be asked, or read, is for whoever opens it to tell.
+pub async fn declared(stores: &Stores, within: Duration) -> Arc<[Table]> {
+    let local = LocalFile::open(&stores.sqlite).and_then(|file| file.declared());
+    let mut tables = local.unwrap_or_default();
+    if tables.is_empty() {
         let remote = async {
             let session = Session::open(&stores.postgres, &stores.limits).await?;
             session.begin_snapshot(OPERATION).await?;
-            capture::kept(&session).await
+            capture::declared(&session).await
         };
         let asked = tokio::time::timeout(within, remote).await;
-        kept = asked.ok().and_then(Result::ok).unwrap_or_default();
+        tables = asked.ok().and_then(Result::ok).unwrap_or_default();
     }
-    let tables = schema::declared(kept)?;
-    Ok(if tables.is_empty() { vec![users()] } else { tables }.into())
+    if tables.is_empty() {
+        tables.push(users());
+    }
+    tables.into()
 }
 
 /// Which tables are to be kept, of those that both sides have: what only a table that nobody has named has

@@ -50,7 +50,7 @@ impl Builder {
     pub async fn open(self) -> Result<DualDatabase> {
         let checked = self.checked()?;
         let deadline = Deadline::after(self.timeout);
-        let tables = self.declared(&checked, deadline).await?;
+        let tables = self.declared(&checked, deadline).await;
         let is_new = !File::look(&checked.path)?.existed;
         let making = if self.adopt { Making::Additions } else { Making::Nothing };
         let sqlite = ReplicaSettings {
@@ -112,7 +112,7 @@ impl Builder {
     }
 
     /// Which tables are kept together.
-    async fn declared(&self, checked: &Checked, deadline: Deadline) -> Result<Arc<[Table]>> {
+    async fn declared(&self, checked: &Checked, deadline: Deadline) -> Arc<[Table]> {
         let sqlite = ReplicaSettings {
             path: checked.path.clone(),
             busy: self.busy,

@@ -1,13 +1,14 @@
 //! A declaration as both stores keep it, so that every node has the same: JSON, which later versions
 //! read on.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Column, LogicalType, Role, Table, users};
 use crate::error::{Error, Kind, Result};
-use crate::value::canonical_bytes;
+use crate::value::plain_text;
 
 /// The version of the form. A later one is not guessed at.
 const VERSION: u32 = 1;
@@ -36,7 +37,7 @@ struct ColumnForm {
     kind: LogicalType,
     #[serde(default, skip_serializing_if = "is_data")]
     role: Role,
-    /// The canonical text of the constant.
+    /// The constant's text, as PostgreSQL reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     default: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,15 +60,13 @@ impl Table {
     #[must_use]
     pub fn declaration(&self) -> String {
         let text = |column: &Column| {
-            let bytes = column.default.as_ref().and_then(|value| {
-                canonical_bytes(value).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            });
+            let default = column.default.as_ref().and_then(plain_text);
             ColumnForm {
                 name: Arc::clone(&column.name),
                 label: Arc::clone(&column.label),
                 kind: column.kind.clone(),
                 role: column.role,
-                default: bytes,
+                default: default.map(Cow::into_owned),
                 formerly: column.formerly.clone(),
             }
         };
@@ -91,29 +90,19 @@ impl Table {
         self.name == other.name && other.columns.iter().all(has)
     }
 
-    /// The same of a declaration that a store keeps; one that cannot be read has something else.
-    pub(crate) fn covers_kept(&self, text: &str) -> bool {
-        Table::from_declaration(text).is_ok_and(|kept| self.covers(&kept))
-    }
-
     /// The table that the text declares.
     ///
     /// # Errors
     /// Configuration if it is of a later version, or declares none.
     pub fn from_declaration(text: &str) -> Result<Table> {
-        let operation = "read the declaration of a table";
-        let unreadable = |cause| {
-            Error::new(Kind::Configuration, operation, "it is none that this program knows")
-                .with_hint("a newer version of this program may have made it: use that one")
-                .with_source(cause)
-        };
-        let form: TableForm = serde_json::from_str(text).map_err(unreadable)?;
+        let form: TableForm = serde_json::from_str(text).map_err(|cause| {
+            unreadable("it is none that this program knows".into()).with_source(cause)
+        })?;
         if form.version > VERSION {
             let (found, name) = (form.version, &form.name);
-            let message =
-                format!("that of {name} has version {found}, this program knows {VERSION}");
-            return Err(Error::new(Kind::Configuration, operation, message)
-                .with_hint("use the newer version of this program that made it"));
+            return Err(unreadable(format!(
+                "that of {name} has version {found}, this program knows {VERSION}"
+            )));
         }
         let column = |form: ColumnForm| {
             let boolean = |text: String| match (&form.kind, text.as_str()) {
@@ -137,6 +126,11 @@ impl Table {
     }
 }
 
+fn unreadable(what: String) -> Error {
+    Error::new(Kind::Configuration, "read the declaration of a table", what)
+        .with_hint("a newer version of this program may have made it: use that one")
+}
+
 /// What a store keeps of the declaration of a table: its name and the text; none of a table that was joined
 /// before there were declarations.
 pub(crate) type Kept = (String, Option<String>);
@@ -148,7 +142,10 @@ pub(crate) type Kept = (String, Option<String>);
 /// As for [`Table::from_declaration`].
 pub(crate) fn declared(kept: Vec<Kept>) -> Result<Vec<Table>> {
     let table = |(name, text): Kept| match text {
-        Some(text) => Some(Table::from_declaration(&text)),
+        Some(text) => Some(Table::from_declaration(&text).and_then(|table| match table.name() {
+            declared if declared == name => Ok(table),
+            other => Err(unreadable(format!("that of {name} is one of {other}"))),
+        })),
         None => Some(users()).filter(|users| name == users.name()).map(Ok),
     };
     let mut tables = kept.into_iter().filter_map(table).collect::<Result<Vec<Table>>>()?;

@@ -11,7 +11,7 @@ pub use choice::Choice;
 use self::choice::Wanted;
 use super::{LocalFile, Stores};
 use crate::error::Result;
-use crate::schema::{Relation, Table, declared, users};
+use crate::schema::{Relation, Table, users};
 use crate::store::postgres::{Session, capture, relations};
 use crate::store::sqlite;
 
@@ -81,12 +81,12 @@ pub async fn survey(stores: &Stores, choice: &Choice) -> Result<Survey> {
     let session = Session::open(&stores.postgres, &stores.limits).await?;
     session.begin_snapshot(OPERATION).await?;
     capture::SchemaStanding::read(&session, &[]).await?.is_ours(&session, OPERATION)?;
-    let mut known = declared(capture::kept(&session).await?)?;
+    let mut known = capture::declared(&session).await?;
     let remote = relations(&session, choice.schema.as_deref()).await?;
     session.rollback(OPERATION).await?;
     let file = LocalFile::open(&stores.sqlite)?;
     // A file that has joined more than the server knows of goes on with all of it.
-    for table in declared(file.declarations()?)? {
+    for table in file.declared()? {
         if known.iter().all(|one| one.name() != table.name()) {
             known.push(table);
         }

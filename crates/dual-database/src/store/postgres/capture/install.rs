@@ -5,7 +5,7 @@ use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
 
 use super::common::FORMAT;
 use super::ddl::{KEEP_BEFORE, POLL_SETTINGS};
-use super::declared::kept;
+use super::declared::declared;
 use super::grants::given_back;
 use super::layout::Layout;
 use super::ours::Ours;
@@ -14,7 +14,7 @@ use super::standing::SchemaStanding;
 use super::statements::{Needs, Statement, schema_locked};
 use crate::protocol::reconcile::Loose;
 use crate::protocol::{Drift, Snapshot};
-use crate::schema::{Key, Table, declared, users};
+use crate::schema::{Key, Table, users};
 use crate::stamp::Stamp;
 use crate::store::postgres::{Parameter, Session};
 use crate::{Error, Kind, Result, Store};
@@ -227,9 +227,9 @@ struct Tracked {
 impl Tracked {
     /// Columns are declared that were not when it was installed.
     fn lacks(&self, layout: &Layout) -> bool {
-        let kept = self.declaration.as_deref().map(Table::from_declaration);
-        !kept.is_some_and(|kept| kept.is_ok_and(|kept| kept.covers(&layout.declared)))
-            && self.declaration.as_deref().is_none_or(|text| layout.declared.covers_kept(text))
+        let Some(text) = &self.declaration else { return true };
+        Table::from_declaration(text)
+            .is_ok_and(|kept| !kept.covers(&layout.declared) && layout.declared.covers(&kept))
     }
 }
 
@@ -259,7 +259,7 @@ async fn tracked(session: &Session, layout: &Layout) -> Result<Option<Tracked>> 
 /// # Errors
 /// As for [`Session::query`].
 pub(crate) async fn kept_tables(session: &Session) -> Result<Vec<Table>> {
-    let mut tables = declared(kept(session).await?).unwrap_or_default();
+    let mut tables = declared(session).await.unwrap_or_default();
     if tables.iter().all(|table| table.label() != users().label()) {
         tables.push(users());
     }

@@ -25,7 +25,7 @@ mod write;
 
 pub use crate::protocol::Drift;
 pub(super) use common::guarded;
-pub(crate) use declared::kept;
+pub(crate) use declared::declared;
 pub(super) use grants::{
     On, Right, USERS_SEQUENCE, USERS_TABLE, given_back, is_named_as_ours, noted_runtime, of_ours,
     of_users,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::RemoteTable;
 use super::identity::{Identity, Known};
 use crate::merge::Defaults;
-use crate::schema::{Column, Making, Role, Table, declared};
+use crate::schema::{Column, Making, Role, Table};
 use crate::store::postgres::adopt::plan_table;
 use crate::store::postgres::capture::{
-    Drift, Layout, SchemaStanding, drift, install, is_renewable, kept, not_kept_elsewhere, of_ours,
-    ours_alone, permit, renew, schema_locked,
+    Drift, Layout, SchemaStanding, declared, drift, install, is_renewable, not_kept_elsewhere,
+    of_ours, ours_alone, permit, renew, schema_locked,
 };
 use crate::store::postgres::{Catalog, SchemaPlan, Session, is_confirmed};
 use crate::{Error, Kind, Result, Store};
@@ -259,7 +259,7 @@ async fn make(session: &Session, tables: &[Table], making: Making) -> Result<Pre
 
 async fn finished(session: &Session, tables: &[Table], surveys: Vec<Survey>) -> Result<Prepared> {
     session.begin_snapshot(OPERATION).await?;
-    let mut besides = declared(kept(session).await?)?;
+    let mut besides = declared(session).await?;
     session.rollback(OPERATION).await?;
     besides.retain(|kept| !tables.iter().any(|table| table.covers(kept)));
     let (found, remote): (Vec<PreparedTable>, Vec<RemoteTable>) = tables

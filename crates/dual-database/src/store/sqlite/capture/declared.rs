@@ -4,18 +4,17 @@ use rusqlite::Connection;
 
 use super::ddl::FORMAT;
 use super::install::check_format;
-use crate::Result;
-use crate::schema::{Kept, Table, users};
+use crate::schema::{self, Kept, Table, users};
 use crate::store::sqlite::{failed, readable};
+use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "read which tables the SQLite file keeps";
 
-/// What is kept of the declaration of each table ([`crate::schema::declared`]); nothing if the file keeps
-/// none.
+/// The tables that the file keeps, as they are declared, in their order; none if it keeps none.
 ///
 /// # Errors
-/// About the schema if a newer version made it; else those of [`failed`].
-pub(crate) fn kept(connection: &Connection) -> Result<Vec<Kept>> {
+/// About the schema if a newer version made it, or a declaration cannot be read; else those of [`failed`].
+pub(crate) fn declared(connection: &Connection) -> Result<Vec<Table>> {
     if !check_format(connection, OPERATION)? {
         return Ok(Vec::new());
     }
@@ -23,12 +22,22 @@ pub(crate) fn kept(connection: &Connection) -> Result<Vec<Kept>> {
         true => "SELECT name, declaration FROM dual_tracked",
         false => "SELECT name, NULL FROM dual_tracked",
     };
-    let read = |row: &rusqlite::Row<'_>| {
+    let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Kept> {
         let is_declared = row.get_ref(1)? != rusqlite::types::ValueRef::Null;
         Ok((readable(row, 0)?, is_declared.then(|| readable(row, 1)).transpose()?))
     };
-    let rows = connection.prepare(sql).and_then(|mut look| look.query_map([], read)?.collect());
-    rows.map_err(|cause| failed(OPERATION, cause))
+    let kept = connection.prepare(sql).and_then(|mut look| look.query_map([], read)?.collect());
+    let kept = kept.map_err(|cause| failed(OPERATION, cause))?;
+    schema::declared(kept).map_err(|error| {
+        let message = format!("dual_tracked: {}", error.message());
+        Error::new(Kind::Schema(Store::Sqlite), OPERATION, message)
+            .with_hint(
+                "a newer version of this program may have made it: use that one; if somebody has changed \
+                 it, `dual uninstall --file-only --abandon-pending` takes our tables away, and \
+                 `dual init --apply` makes them anew and compares",
+            )
+            .with_source(error)
+    })
 }
 
 /// Brings what an earlier version of this program made to the form of this one, in the caller's

@@ -3,9 +3,9 @@
 
 use rusqlite::Connection;
 
-use super::super::capture::{kept, learn};
+use super::super::capture::{declared, learn};
 use super::Content;
-use crate::schema::{Kept, Table};
+use crate::schema::Table;
 use crate::{Error, Kind, Result};
 
 const OPERATION: &str = "look which tables the file keeps";
@@ -15,15 +15,11 @@ impl Content<'_> {
     /// the file has come: one position is that of all tables.
     ///
     /// # Errors
-    /// Those of [`crate::store::sqlite::failed`].
+    /// About the schema if a declaration cannot be read; those of [`crate::store::sqlite::failed`].
     pub(crate) fn kept_besides(&self) -> Result<Option<String>> {
-        let is_besides = |(name, text): &Kept| {
-            let known = self.tables().iter().find(|local| local.table.name() == name);
-            !known
-                .is_some_and(|local| text.as_ref().is_none_or(|text| local.table.covers_kept(text)))
-        };
-        let besides = kept(self.connection())?.into_iter().find(is_besides);
-        Ok(besides.map(|(name, _)| name))
+        let is_besides = |kept: &Table| !self.tables().iter().any(|local| local.table.covers(kept));
+        let besides = declared(self.connection())?.into_iter().find(is_besides);
+        Ok(besides.map(|table| table.name().to_owned()))
     }
 
     /// Notes tables that PostgreSQL keeps and this process does not, for whoever opens the file next.
@@ -40,9 +36,8 @@ impl Content<'_> {
 /// # Errors
 /// [`outdated`]; those of [`crate::store::sqlite::failed`].
 pub(super) fn not_less(connection: &Connection, table: &Table) -> Result<()> {
-    let kept = kept(connection)?.into_iter().find(|(name, _)| name == table.name());
-    match kept {
-        Some((name, Some(text))) if !table.covers_kept(&text) => Err(outdated(&name)),
+    match declared(connection)?.iter().find(|kept| kept.name() == table.name()) {
+        Some(kept) if !table.covers(kept) => Err(outdated(kept.name())),
         _ => Ok(()),
     }
 }
