@@ -65,6 +65,8 @@ mod rooms;
 mod scenario;
 mod stamps_ahead;
 mod steps;
+mod types_carried;
+mod types_oracle;
 mod types_scene;
 mod uninstall;
 mod verify;

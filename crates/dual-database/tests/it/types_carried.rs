@@ -1,0 +1,313 @@
+//! What one side has and the other cannot keep, or says in other words.
+
+use std::sync::Arc;
+
+use dual_database::Store;
+use dual_database::init::{Joining, plan};
+use dual_database::merge::Change;
+use dual_database::protocol::Filter;
+use dual_database::schema::{Column, Dialect, LogicalType, Role, RowId, Table, literal, users};
+use dual_database::store::postgres::{Settings, primary::Pool};
+use dual_database::value::Value;
+use dual_database::verify::compare;
+use throwaway_postgres::shared;
+
+use crate::adoption::stores;
+use crate::engine_scene::{Node, PATIENCE, Scene, limits};
+use crate::types_scene::{other, scene, types};
+
+fn interval() -> LogicalType {
+    other("pg_catalog", "interval", "interval")
+}
+
+/// Beside the built-in table, one with a column for each of these.
+fn tables(kinds: &[(&str, LogicalType)]) -> Arc<[Table]> {
+    let data = kinds.iter().map(|(name, kind)| Column::new(*name, kind.clone(), Role::Data));
+    let columns = std::iter::once(Column::new("code", LogicalType::BigInt, Role::Key)).chain(data);
+    [users(), Table::declare("things", columns.collect()).unwrap()].into()
+}
+
+async fn pool(scene: &Scene<'_>, tables: Arc<[Table]>) -> Pool {
+    let pool = Pool::new(Settings::parse(&scene.database.url()).unwrap(), limits(), tables, 4);
+    pool.prepare().await.unwrap();
+    pool
+}
+
+/// Whether both sides have the same, and how many rows are in quarantine.
+async fn verified(pool: &Pool, node: &Node) -> (bool, u64) {
+    let exchange = || async { node.sync.sync(PATIENCE).await.map(|_| ()) };
+    let found = compare(pool, &node.replica(), exchange).await.unwrap();
+    (found.tables[1].different == 0, found.tables[1].quarantined)
+}
+
+/// The keys in quarantine, and who refuses them.
+async fn aside(node: &Node) -> Vec<(i64, Store)> {
+    let aside = node.look(|content| content.quarantine()).await;
+    let mut aside: Vec<_> =
+        aside.iter().map(|one| (one.id.key.number().unwrap(), one.refused_by)).collect();
+    aside.sort();
+    aside
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_file_can_keep_is_set_aside() {
+    let scene = scene(shared().unwrap());
+    let kinds = [
+        ("d", LogicalType::Double),
+        ("r", LogicalType::Real),
+        ("day", LogicalType::Date),
+        ("at", LogicalType::TimestampTz),
+        ("b", LogicalType::Bytes),
+        ("j", LogicalType::Json),
+        ("i", interval()),
+    ];
+    let tables = tables(&kinds);
+    let node = Node::keeping(&scene.database.url(), &scene.path("bot.db"), tables.clone()).await;
+    node.sync().await;
+    let bad = [
+        ("d", "'NaN'"),
+        ("r", "'NaN'"),
+        ("day", "'infinity'"),
+        ("day", "'0044-03-15 BC'"),
+        ("day", "'10000-01-01'"),
+        ("at", "'-infinity'"),
+        ("at", "'0001-01-01 00:00+03'"),
+        ("at", "'9999-12-31 23:59:59-03'"),
+        ("b", "decode(repeat('00', (8 << 20) + 1), 'hex')"),
+        ("j", "to_json(repeat('x', 16 << 20))"),
+    ];
+    for (code, (column, value)) in (1..).zip(bad) {
+        scene.sql(&format!("INSERT INTO things (code, {column}) VALUES ({code}, {value})"));
+    }
+    let good = bad.len() + 1;
+    scene.sql(&format!(
+        "INSERT INTO things (code, d, b, i) VALUES ({good}, 'Infinity', \
+         decode(repeat('00', 8 << 20), 'hex'), '-1 day')"
+    ));
+    let exchange = node.sync().await;
+    assert_eq!((exchange.quarantined, exchange.caught_up), (bad.len() as u64, true));
+    assert!(aside(&node).await.iter().all(|(_, by)| *by == Store::Sqlite));
+    assert_eq!(
+        node.one::<f64>(&format!("SELECT d FROM things WHERE code = {good}")),
+        f64::INFINITY
+    );
+    let pool = pool(&scene, tables).await;
+    assert_eq!(verified(&pool, &node).await, (true, bad.len() as u64));
+    // Mended, it goes over.
+    scene.sql("UPDATE things SET d = 1, r = 1, day = now(), at = now(), b = '', j = '{}'");
+    assert_eq!(node.sync().await.quarantined, 0);
+    assert_eq!(verified(&pool, &node).await, (true, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_value_of_the_type_stays_in_the_file() {
+    let scene = scene(shared().unwrap());
+    let kinds = [
+        ("s", LogicalType::SmallInt),
+        ("d", LogicalType::Double),
+        ("r", LogicalType::Real),
+        ("n", LogicalType::Numeric),
+        ("day", LogicalType::Date),
+        ("t", LogicalType::Time),
+        ("at", LogicalType::TimestampTz),
+        ("b", LogicalType::Bytes),
+        ("u", LogicalType::Uuid),
+        ("j", LogicalType::Json),
+        ("jb", LogicalType::Jsonb),
+        ("i", interval()),
+        ("mood", other("it's", "Mood", "\"it's\".\"Mood\"")),
+    ];
+    let tables = tables(&kinds);
+    let node = Node::keeping(&scene.database.url(), &scene.path("bot.db"), tables.clone()).await;
+    node.sync().await;
+    let bad = [
+        ("s", "32768"),
+        ("s", "'7'||'x'"),
+        ("d", "'abc'"),
+        ("d", "x'00'"),
+        ("d", "'1.5'||' '||'kg'"),
+        ("r", "1e300"),
+        ("r", "1e-300"),
+        ("n", "'12,5'"),
+        ("n", "x'31'"),
+        ("day", "'01.02.1990'"),
+        ("day", "19900201"),
+        ("t", "'noon'"),
+        ("at", "'yesterday'"),
+        ("b", "'text'"),
+        ("b", "7"),
+        ("u", "'a0eebc999c0b4ef8bb6d6bb9bd380a11'"),
+        ("j", "'{'"),
+        ("jb", "'{'"),
+        ("jb", "'\"\\u0000\"'"),
+        ("i", "'never'"),
+        ("i", "CAST(x'31ff' AS TEXT)"),
+        ("mood", "'glad'"),
+    ];
+    for (code, (column, value)) in (1..).zip(bad) {
+        node.script(&format!("INSERT INTO things (code, {column}) VALUES ({code}, {value})"));
+    }
+    node.script("INSERT INTO things (code, mood) VALUES (100, 'sad')");
+    let exchange = node.sync().await;
+    let set_aside = aside(&node).await;
+    let codes: Vec<i64> = set_aside.iter().map(|(code, _)| *code).collect();
+    assert_eq!(codes, (1..=bad.len() as i64).collect::<Vec<_>>());
+    assert!(set_aside.iter().all(|(_, by)| *by == Store::Postgres));
+    assert_eq!((exchange.pending, exchange.caught_up), (0, true));
+    assert_eq!(scene.one("SELECT string_agg(code::text, ',') FROM things"), "100");
+    node.script(
+        "UPDATE things SET s=1, d=1, r=1, n='1', day=NULL, t=NULL, at=NULL, b=NULL, u=NULL, \
+                 j='1', jb='1', i=NULL, mood='sad'",
+    );
+    assert_eq!(node.sync().await.quarantined, 0);
+    let pool = pool(&scene, tables).await;
+    assert_eq!(verified(&pool, &node).await, (true, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_words_for_a_value_are_the_same_value_or_come_back_in_postgresql_s() {
+    let scene = scene(shared().unwrap());
+    // Of the column, what a file says, what PostgreSQL prints, and what the file has then: its own words
+    // where they are read as that value, PostgreSQL's where only PostgreSQL knows what they mean.
+    let said = [
+        ("b", LogicalType::Bool, "1", "true", "1"),
+        ("d", LogicalType::Double, "5", "5", "5.0"),
+        ("r", LogicalType::Real, "0.123456789", "0.12345679", "0.123456789"),
+        ("n", LogicalType::Numeric, "' +01.50 '", "1.50", " +01.50 "),
+        ("n2", LogicalType::Numeric, "x'' || '1.5e3'", "1500", "1.5e3"),
+        ("c", LogicalType::Char, "'ab  '", "ab", "ab  "),
+        ("t", LogicalType::Time, "'07:08'", "07:08:00", "07:08"),
+        (
+            "at",
+            LogicalType::TimestampTz,
+            "'2024-05-06T07:08:09+03'",
+            "2024-05-06 04:08:09+00",
+            "2024-05-06T07:08:09+03",
+        ),
+        (
+            "u",
+            LogicalType::Uuid,
+            "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'",
+            "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+            "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+        ),
+        (
+            "jb",
+            LogicalType::Jsonb,
+            "'{\"b\":1,\"a\":2}'",
+            "{\"a\": 2, \"b\": 1}",
+            "{\"b\":1,\"a\":2}",
+        ),
+        ("i", interval(), "'1 DAY'", "1 day", "1 day"),
+        ("a", other("pg_catalog", "_int4", "integer[]"), "'{ 1, 2 }'", "{1,2}", "{1,2}"),
+        ("ip", other("pg_catalog", "inet", "inet"), "'10.0.0.1/32'", "10.0.0.1/32", "10.0.0.1"),
+    ];
+    let kinds: Vec<(&str, LogicalType)> = said.iter().map(|one| (one.0, one.1.clone())).collect();
+    let tables = tables(&kinds);
+    let node = Node::keeping(&scene.database.url(), &scene.path("bot.db"), tables.clone()).await;
+    node.sync().await;
+    // Of its own accord, and by a program that goes through PostgreSQL.
+    let names: Vec<&str> = said.iter().map(|one| one.0).collect();
+    let values: Vec<&str> = said.iter().map(|one| one.2).collect();
+    node.script(&format!(
+        "INSERT INTO things (code, {}) VALUES (1, {})",
+        names.join(", "),
+        values.join(", ")
+    ));
+    assert_eq!(node.sync().await.quarantined, 0);
+    node.sync().await;
+    for (name, _, _, there, here) in &said {
+        let settings = "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; \
+                        SET extra_float_digits = 1; ";
+        assert_eq!(scene.one(&format!("{settings} SELECT {name}::text FROM things")), *there);
+        let found: String = node.one(&format!("SELECT CAST({name} AS TEXT) FROM things"));
+        assert_eq!(found, *here, "{name}");
+    }
+    let pool = pool(&scene, tables.clone()).await;
+    assert_eq!(verified(&pool, &node).await, (true, 0));
+    assert_eq!(scene.conflicts(), Vec::<Vec<_>>::new());
+    assert_eq!(node.losers().await, []);
+    // A second file gets PostgreSQL's words from the beginning, and nothing of it is a change.
+    let second = Node::keeping(&scene.database.url(), &scene.path("second.db"), tables).await;
+    second.sync().await;
+    assert_eq!(verified(&pool, &second).await, (true, 0));
+    assert_eq!(
+        second.one::<String>("SELECT i || a || ip || n FROM things"),
+        "1 day{1,2}10.0.0.11.50"
+    );
+    let seq = || scene.one("SELECT max(txid) FROM dual.side_things");
+    let before = seq();
+    node.sync().await;
+    second.sync().await;
+    assert_eq!(seq(), before);
+
+    // Written by a call, PostgreSQL's words are in the answer.
+    let session = pool.get().await.unwrap();
+    let primary = session.primary(node.state().await.file).unwrap();
+    let at = names.iter().position(|name| *name == "i").unwrap();
+    let change = Change::Update(vec![(at, "2 DAYS".into())]);
+    let stamp = node.shared.clock().propose(Default::default());
+    let written = primary.write(&[(RowId::new(1, 1), change)], stamp, &[]).await.unwrap();
+    let row = &written.unwrap().rows[0].row;
+    assert_eq!(row.version.columns[at].value, "2 days".into());
+    node.sync().await;
+    assert_eq!(node.one::<String>("SELECT i FROM things"), "2 days");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sides_full_of_the_same_values_are_joined_without_a_difference() {
+    let scene = scene(shared().unwrap());
+    let kinds: Vec<(String, LogicalType)> =
+        types().into_iter().enumerate().map(|(at, (kind, _))| (format!("c{at}"), kind)).collect();
+    let kinds: Vec<(&str, LogicalType)> =
+        kinds.iter().map(|(name, kind)| (name.as_str(), kind.clone())).collect();
+    let tables = tables(&kinds);
+    let things = &tables[1];
+    scene.sql(&things.create_statement(Dialect::Postgres, "things"));
+    let file = rusqlite::Connection::open(scene.path("bot.db")).unwrap();
+    file.execute_batch(&things.create_statement(Dialect::Sqlite, "things")).unwrap();
+    let longest = types().iter().map(|(_, values)| values.len()).max().unwrap();
+    for row in 0..longest {
+        let insert = |side: Dialect| {
+            let values = types()
+                .into_iter()
+                .map(|(_, values)| literal(values.get(row).unwrap_or(&Value::Null), side));
+            let values = values.collect::<Vec<_>>().join(", ");
+            format!("INSERT INTO things VALUES ({row}, {values})")
+        };
+        scene.sql(&insert(Dialect::Postgres));
+        file.execute_batch(&insert(Dialect::Sqlite)).unwrap();
+    }
+    let mut both = stores(&scene, "bot.db");
+    both.sqlite.tables = tables.clone();
+    let planned = plan(&both, Joining::default()).await.unwrap();
+    assert_eq!(planned.tables[1].postgres.obstacles.len(), 0, "{:?}", planned.tables[1].postgres);
+    let rows = planned.tables[1].rows.clone().unwrap();
+    let differing: Vec<&str> = rows.columns.iter().map(|column| &*column.column).collect();
+    assert_eq!(differing, Vec::<&str>::new());
+    assert_eq!((rows.postgres, rows.different), (longest as u64, 0));
+    drop(file);
+    let node = Node::keeping(&scene.database.url(), &scene.path("bot.db"), tables.clone()).await;
+    assert_eq!(node.sync().await.quarantined, 0);
+    let pool = pool(&scene, tables).await;
+    assert_eq!(verified(&pool, &node).await, (true, 0));
+    assert_eq!(scene.conflicts(), Vec::<Vec<_>>::new());
+
+    // Both lists find a row by every value.
+    let session = pool.get().await.unwrap();
+    let primary = session.primary(node.state().await.file).unwrap();
+    for (at, (kind, values)) in types().into_iter().enumerate() {
+        for (row, value) in values.into_iter().enumerate() {
+            let filter = Filter { equals: vec![(at + 1, value.clone())], ..Filter::default() };
+            let there = primary.list(1, &filter, None, 100).await.unwrap();
+            let there: Vec<i64> = there.iter().map(|row| row.id.key.number().unwrap()).collect();
+            let here = node.look(move |content| content.list(1, &filter, None, 100)).await;
+            let here: Vec<i64> = here.iter().map(|row| row.key.number().unwrap()).collect();
+            assert_eq!(
+                (&there, &here),
+                (&vec![row as i64], &vec![row as i64]),
+                "{kind:?} {value:?}"
+            );
+        }
+    }
+}
