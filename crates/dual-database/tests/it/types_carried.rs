@@ -103,7 +103,7 @@ async fn what_no_file_can_keep_is_set_aside() {
 async fn what_is_no_value_of_the_type_stays_in_the_file() {
     let scene = scene(shared().unwrap());
     let kinds = [
-        ("s", LogicalType::SmallInt),
+        ("small", LogicalType::SmallInt),
         ("d", LogicalType::Double),
         ("r", LogicalType::Real),
         ("n", LogicalType::Numeric),
@@ -121,8 +121,8 @@ async fn what_is_no_value_of_the_type_stays_in_the_file() {
     let node = Node::keeping(&scene.database.url(), &scene.path("bot.db"), tables.clone()).await;
     node.sync().await;
     let bad = [
-        ("s", "32768"),
-        ("s", "'7'||'x'"),
+        ("small", "32768"),
+        ("small", "'7'||'x'"),
         ("d", "'abc'"),
         ("d", "x'00'"),
         ("d", "'1.5'||' '||'kg'"),
@@ -156,7 +156,7 @@ async fn what_is_no_value_of_the_type_stays_in_the_file() {
     assert_eq!((exchange.pending, exchange.caught_up), (0, true));
     assert_eq!(scene.one("SELECT string_agg(code::text, ',') FROM things"), "100");
     node.script(
-        "UPDATE things SET s=1, d=1, r=1, n='1', day=NULL, t=NULL, at=NULL, b=NULL, u=NULL, \
+        "UPDATE things SET small=1, d=1, r=1, n='1', day=NULL, t=NULL, at=NULL, b=NULL, u=NULL, \
                  j='1', jb='1', i=NULL, mood='sad'",
     );
     assert_eq!(node.sync().await.quarantined, 0);
