@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::rounds::now_ms;
 use crate::Result;
 use crate::protocol::Quarantined;
-use crate::schema::RowId;
+use crate::schema::{LogicalType, RowId};
 use crate::store::postgres::primary::LOCKED;
 use crate::store::sqlite::replica::{Content, Side};
 use crate::value::LONGEST;
@@ -90,11 +90,15 @@ impl QuarantineSet {
         let column = table.and_then(|table| table.data_columns().nth(column)).map(|c| c.1);
         let name = column.map_or("?", |column| &column.name);
         let mut reason = format!("the column `{name}` holds what {refused_by} cannot");
-        if column.is_some_and(|column| column.kind.is_text()) {
-            let most = LONGEST >> 20;
-            reason.push_str(&format!(
+        let most = LONGEST >> 20;
+        match column.map(|column| &column.kind) {
+            Some(kind) if kind.is_text() => reason.push_str(&format!(
                 ", such as bytes that are no UTF-8, or a text longer than {most} MB: shorten it"
-            ));
+            )),
+            Some(LogicalType::Bytes) => {
+                reason.push_str(&format!(", such as more than {} MB: shorten it", most / 2));
+            }
+            _ => {}
         }
         self.set_aside(content, id, refused_by, UNREADABLE, reason)
     }

@@ -143,6 +143,8 @@ async fn what_is_no_value_of_the_type_stays_in_the_file() {
         ("i", "'never'"),
         ("i", "CAST(x'31ff' AS TEXT)"),
         ("mood", "'glad'"),
+        ("b", "zeroblob((8 << 20) + 1)"),
+        ("jb", "'\"' || printf('%.*c', 16 << 20, 'x') || '\"'"),
     ];
     for (code, (column, value)) in (1..).zip(bad) {
         node.script(&format!("INSERT INTO things (code, {column}) VALUES ({code}, {value})"));
@@ -310,4 +312,160 @@ async fn both_sides_full_of_the_same_values_are_joined_without_a_difference() {
             );
         }
     }
+}
+
+/// In a table that is there already, with columns that take less than the type does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_column_keeps_of_a_value_comes_back() {
+    let scene = scene(shared().unwrap());
+    // Of the column: its type in PostgreSQL, what the file says, and what both have then.
+    let columns = [
+        ("n", LogicalType::Numeric, "numeric(6,2)", "'1.105'", "1.11"),
+        ("n2", LogicalType::Numeric, "numeric(6,2)", "'1'", "1.00"),
+        ("c", LogicalType::Char, "character(5)", "'ab'", "ab"),
+        ("t", LogicalType::Time, "time(0)", "'12:00:00.6'", "12:00:01"),
+        (
+            "at",
+            LogicalType::TimestampTz,
+            "timestamptz(3)",
+            "'2024-05-06 07:08:09.123456'",
+            "2024-05-06 07:08:09.123000+00:00",
+        ),
+        ("i", interval(), "interval(0)", "'1 day 00:00:00.6'", "1 day 00:00:01"),
+        ("small", LogicalType::SmallInt, "tiny", "7", "7"),
+        ("big", LogicalType::SmallInt, "bigint", "7", "7"),
+        ("word", LogicalType::Text, "word", "'Ёж'", "Ёж"),
+        ("mood", other("it's", "Mood", "\"it's\".\"Mood\""), "good", "'so so'", "so so"),
+        ("v", other("pg_catalog", "varbit", "bit varying"), "bit varying(8)", "'101'", "101"),
+    ];
+    scene.sql(
+        "CREATE DOMAIN tiny AS smallint CHECK (VALUE < 10); CREATE DOMAIN word AS varchar(9); \
+         CREATE DOMAIN good AS \"it's\".\"Mood\" CHECK (VALUE <> 'sad')",
+    );
+    let made: Vec<String> = columns.iter().map(|one| format!("{} {}", one.0, one.2)).collect();
+    scene.sql(&format!("CREATE TABLE things (code bigint PRIMARY KEY, {})", made.join(", ")));
+    let kinds: Vec<_> = columns.iter().map(|one| (one.0, one.1.clone())).collect();
+    let tables = tables(&kinds);
+    let node = Node::keeping(&scene.database.url(), &scene.path("bot.db"), tables.clone()).await;
+    node.sync().await;
+    let names: Vec<&str> = columns.iter().map(|one| one.0).collect();
+    let values: Vec<&str> = columns.iter().map(|one| one.3).collect();
+    node.script(&format!(
+        "INSERT INTO things (code, {}) VALUES (1, {})",
+        names.join(", "),
+        values.join(", ")
+    ));
+    // PostgreSQL's checks are its own.
+    node.script("INSERT INTO things (code, small) VALUES (2, 10); INSERT INTO things (code, mood) VALUES (3, 'sad')");
+    assert_eq!(node.sync().await.quarantined, 2);
+    node.sync().await;
+    assert_eq!(aside(&node).await, [(2, Store::Postgres), (3, Store::Postgres)]);
+    for (name, .., has) in &columns {
+        let found: String = node.one(&format!("SELECT {name} || '' FROM things WHERE code = 1"));
+        assert_eq!(found, *has, "{name}");
+    }
+    node.script("DELETE FROM things WHERE code > 1");
+    node.sync().await;
+    let pool = pool(&scene, tables).await;
+    assert_eq!(verified(&pool, &node).await, (true, 0));
+    assert_eq!(scene.conflicts(), Vec::<Vec<_>>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declared_default_says_nothing_whatever_its_type() {
+    let scene = scene(shared().unwrap());
+    let mut columns = vec![Column::new("code", LogicalType::BigInt, Role::Key)];
+    for (at, (kind, values)) in types().into_iter().enumerate() {
+        let value = values.into_iter().find(|value| value.bytes() < 1_000).unwrap();
+        columns.push(Column::new(format!("c{at}"), kind, Role::Data).with_default(value));
+    }
+    let table = Table::declare("things", columns).unwrap();
+    let defaults = table.defaults();
+    let tables: Arc<[Table]> = [users(), table].into();
+    let node = Node::keeping(&scene.database.url(), &scene.path("bot.db"), tables.clone()).await;
+    node.sync().await;
+    scene.sql("INSERT INTO things (code) VALUES (1)");
+    node.script("INSERT INTO things (code) VALUES (2)");
+    node.change(1, 3, Change::Insert(defaults)).await;
+    node.sync().await;
+    for at in 0..types().len() {
+        let said = format!("WHERE coalesce(s_c{at}, stamp) = stamp AND key <> 3");
+        let there = scene.one(&format!("SELECT count(*) FROM dual.side_things {said}"));
+        let here: i64 = node.one(&format!("SELECT count(*) FROM dual_side_things {said}"));
+        assert_eq!((there.as_str(), here), ("0", 0), "{:?}", types()[at]);
+        let kinds: i64 = node.one(&format!("SELECT count(DISTINCT c{at}) FROM things"));
+        assert_eq!(kinds, 1, "{:?}", types()[at]);
+    }
+    let pool = pool(&scene, tables).await;
+    assert_eq!(verified(&pool, &node).await, (true, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn required_unique_values_are_exchanged_whatever_their_type() {
+    let scene = scene(shared().unwrap());
+    let kinds = [
+        ("small", LogicalType::SmallInt),
+        ("r", LogicalType::Real),
+        ("d", LogicalType::Double),
+        ("day", LogicalType::Date),
+        ("t", LogicalType::Time),
+        ("at", LogicalType::TimestampTz),
+        ("b", LogicalType::Bytes),
+        ("u", LogicalType::Uuid),
+        ("j", LogicalType::Jsonb),
+    ];
+    let values = [
+        ["1", "2", "3"],
+        ["0.5", "1.5", "2.5"],
+        ["0.1", "0.2", "0.3"],
+        ["'2024-05-06'", "'2024-05-07'", "'2024-05-08'"],
+        ["'00:00:01'", "'00:00:02'", "'00:00:03'"],
+        [
+            "'2024-05-06 00:00:00+00:00'",
+            "'2024-05-07 00:00:00+00:00'",
+            "'2024-05-08 00:00:00+00:00'",
+        ],
+        ["x'01'", "x'02'", "x'03'"],
+        [
+            "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'",
+            "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12'",
+            "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a13'",
+        ],
+        ["'1'", "'2'", "'3'"],
+    ];
+    let tables = tables(&kinds);
+    let made: Vec<String> = kinds
+        .iter()
+        .map(|(name, kind)| format!("\"{name}\" {} NOT NULL UNIQUE", kind.sql(Dialect::Postgres)))
+        .collect();
+    scene.sql(&format!("CREATE TABLE things (code bigint PRIMARY KEY, {})", made.join(", ")));
+    let node = Node::keeping(&scene.database.url(), &scene.path("bot.db"), tables.clone()).await;
+    node.sync().await;
+    for turn in 0..2 {
+        node.script("BEGIN");
+        for row in 0..3 {
+            let of = |values: &[&str; 3]| values[(row + turn) % 3].to_owned();
+            let row_values: Vec<String> = values.iter().map(of).collect();
+            let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
+            match turn {
+                0 => node.script(&format!(
+                    "INSERT INTO things (code, {}) VALUES ({row}, {})",
+                    names.join(", "),
+                    row_values.join(", ")
+                )),
+                _ => {
+                    let set = names.iter().zip(&row_values).map(|(n, v)| format!("{n} = {v}"));
+                    let set = set.collect::<Vec<_>>().join(", ");
+                    node.script(&format!("UPDATE things SET {set} WHERE code = {row}"));
+                }
+            }
+        }
+        node.script("COMMIT");
+        let exchange = node.sync().await;
+        let why = node.look(|content| content.quarantine()).await;
+        assert_eq!((exchange.pending, exchange.quarantined), (0, 0), "{why:?}");
+    }
+    let pool = pool(&scene, tables).await;
+    assert_eq!(verified(&pool, &node).await, (true, 0));
+    assert_eq!(scene.conflicts(), Vec::<Vec<_>>::new());
 }

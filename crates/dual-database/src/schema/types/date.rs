@@ -222,8 +222,9 @@ impl Description for TimestampTz {
         Some(format!("timestamptz '0001-01-03 00:00+00' OPERATOR(pg_catalog.+) ({number} {step})"))
     }
 
-    fn fits_postgres(&self, base: &str, precision: Option<u32>) -> bool {
-        base == self.sql(Dialect::Postgres) && precision.is_none_or(|digits| digits >= 6)
+    /// What a column of fewer digits keeps comes back.
+    fn fits_postgres(&self, base: &str, _: Option<u32>) -> bool {
+        base == self.sql(Dialect::Postgres)
     }
 
     fn converted(&self, column: &str, base: &str) -> String {
