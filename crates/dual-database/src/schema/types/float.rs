@@ -79,7 +79,7 @@ impl Description for Double {
     fn aside(&self, number: &str) -> Option<String> {
         Some(format!(
             "(-1.7e308)::pg_catalog.float8 OPERATOR(pg_catalog.+) \
-             {number} OPERATOR(pg_catalog.*) 1e300::pg_catalog.float8"
+             ({number} OPERATOR(pg_catalog.*) 1e300::pg_catalog.float8)"
         ))
     }
 
@@ -157,7 +157,7 @@ impl Description for Real {
     fn aside(&self, number: &str) -> Option<String> {
         Some(format!(
             "(-3.4e38)::pg_catalog.float8 OPERATOR(pg_catalog.+) \
-             {number} OPERATOR(pg_catalog.*) 1e33::pg_catalog.float8"
+             ({number} OPERATOR(pg_catalog.*) 1e33::pg_catalog.float8)"
         ))
     }
 
