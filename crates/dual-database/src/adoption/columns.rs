@@ -59,6 +59,8 @@ pub(super) struct Columns<'a> {
     horizon: Stamp,
     local: String,
     remote: String,
+    /// The type of an array of keys.
+    many: Type,
 }
 
 impl<'a> Columns<'a> {
@@ -86,6 +88,7 @@ impl<'a> Columns<'a> {
             horizon: horizon.unwrap_or_default(),
             local: local_sql(file, table, here)?,
             remote: remote_sql(session, table, there, horizon.is_some()),
+            many: KeyColumns::of(table, Dialect::Postgres).many(),
         })
     }
 
@@ -93,7 +96,7 @@ impl<'a> Columns<'a> {
     /// is in conflict.
     pub(super) async fn count(&mut self, keys: &[Key]) -> Result<u64> {
         let parameters: [Parameter<'_>; 2] =
-            [(&keys, Type::INT8_ARRAY), (&self.horizon.raw(), Type::INT8)];
+            [(&keys, self.many.clone()), (&self.horizon.raw(), Type::INT8)];
         let rows = self.session.query(OPERATION, &self.remote, &parameters).await?;
         let mut conflicting = 0;
         for row in rows {
@@ -198,7 +201,10 @@ async fn horizon(session: &Session, table: &Table) -> Result<Option<Stamp>> {
 /// `$2` is the purge horizon. A row of which nothing is kept has the stamps that it will be given.
 fn remote_sql(session: &Session, table: &Table, found: &FoundTable, keeps: bool) -> String {
     let layout = capture::Layout::new(table, "").within(session);
-    let (key, own) = (KeyColumns::of(table), KeyColumns::of_sidecar(table));
+    let (key, own) = (
+        KeyColumns::of(table, Dialect::Postgres),
+        KeyColumns::of_sidecar(table, Dialect::Postgres),
+    );
     let (mut says, mut stamps, mut digests) = (Vec::new(), Vec::new(), Vec::new());
     let data = table.columns().iter().filter(|column| column.role == Role::Data);
     for (column, stamp) in data.zip(layout.stamps()) {
@@ -235,7 +241,7 @@ fn remote_sql(session: &Session, table: &Table, found: &FoundTable, keeps: bool)
         digests.join(" || "),
         found.qualified(),
         key.among("u", "=", 1),
-        key.list("u"),
+        key.order("u", ""),
     )
 }
 
@@ -275,7 +281,8 @@ fn local_sql(file: &LocalFile, table: &Table, found: &[FoundColumn]) -> Result<S
             }
         })
         .collect();
-    let (key, own) = (KeyColumns::of(table), KeyColumns::of_sidecar(table));
+    let (key, own) =
+        (KeyColumns::of(table, Dialect::Sqlite), KeyColumns::of_sidecar(table, Dialect::Sqlite));
     let sidecar = match keeps {
         true => format!(
             " LEFT JOIN {} AS s ON {} AND s.live = 1 AND s.stamp <> 0",
@@ -288,7 +295,7 @@ fn local_sql(file: &LocalFile, table: &Table, found: &[FoundColumn]) -> Result<S
         "SELECT {} FROM {} AS u{sidecar} WHERE {} AND {}",
         reads.join(", "),
         quoted(table.name()),
-        key.is("u", "=", Dialect::Sqlite, 1),
+        key.is("u", "=", 1),
         key.is_whole("u"),
     ))
 }

@@ -47,30 +47,34 @@ pub(super) struct RemoteRows<'a> {
     session: &'a Session,
     /// `None` if there is no such table, or nothing in it.
     sql: Option<String>,
+    /// The type of a parameter that is a key.
+    key: Type,
 }
 
 impl<'a> RemoteRows<'a> {
     pub(super) fn new(session: &'a Session, table: &Table, catalog: &Catalog) -> RemoteRows<'a> {
         // Without a key there is no row.
-        let keyed = |found: &&FoundTable| found.column(&table.key().name).is_some();
+        let keyed = |found: &&FoundTable| {
+            table.key_columns().all(|(_, column)| found.column(&column.name).is_some())
+        };
+        let key = KeyColumns::of(table, Dialect::Postgres);
         let sql = catalog.table.as_ref().filter(keyed).map(|found| {
             let columns = compared(table).map(|column| (&column.kind, remote_reads(column, found)));
-            let key = KeyColumns::of(table);
             format!(
                 "SELECT {}, {} FROM {} AS u WHERE $1 IS NULL OR {} ORDER BY {} LIMIT $2",
                 key.given("u"),
                 digest_of(columns, session.takes_any_bytes()),
                 found.qualified(),
-                key.above("u", Dialect::Postgres, 1),
-                key.list("u"),
+                key.above("u", 1),
+                key.order("u", ""),
             )
         });
-        RemoteRows { session, sql }
+        RemoteRows { session, sql, key: key.one() }
     }
 
     async fn page(&self, after: Option<&Key>) -> Result<Page> {
         let Some(sql) = &self.sql else { return Ok(Page::new()) };
-        let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&PAGE, Type::INT8)];
+        let parameters: [Parameter<'_>; 2] = [(&after, self.key.clone()), (&PAGE, Type::INT8)];
         let rows = self.session.query(OPERATION, sql, &parameters).await?;
         rows.iter()
             .map(|row| {
@@ -93,17 +97,18 @@ impl<'a> LocalRows<'a> {
         let kinds = compared(table).map(|column| column.kind.clone()).collect();
         let sql = match found {
             FoundRelation::Table { columns, .. } => {
-                let key = KeyColumns::of(table);
+                let key = KeyColumns::of(table, Dialect::Sqlite);
                 let reads: Vec<String> =
                     compared(table).map(|column| local_reads(column, columns)).collect();
                 Some(format!(
-                    "SELECT {list}, {} FROM {} AS u WHERE (?1 IS NULL OR {}) AND {} \
-                     ORDER BY {list} LIMIT ?2",
+                    "SELECT {}, {} FROM {} AS u WHERE (?1 IS NULL OR {}) AND {} \
+                     ORDER BY {} LIMIT ?2",
+                    key.given("u"),
                     reads.join(", "),
                     quoted(table.name()),
-                    key.above("u", Dialect::Sqlite, 1),
+                    key.above("u", 1),
                     key.is_whole("u"),
-                    list = key.list("u"),
+                    key.order("u", ""),
                 ))
             }
             FoundRelation::Nothing | FoundRelation::NotATable => None,

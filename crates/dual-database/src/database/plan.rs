@@ -97,7 +97,7 @@ pub(super) fn conflict(operation: &'static str, row: &str) -> Error {
 /// Invalid data if it was not named.
 pub(super) fn key_of(table: &Table, said: &Checked) -> Result<Key> {
     said.key.clone().ok_or_else(|| {
-        let name = &table.key().name;
-        super::record::refused(table, name, "it has to be given: it is the key of a new row")
+        let name = table.key_name();
+        super::record::refused(table, &name, "it has to be given: it is the key of a new row")
     })
 }

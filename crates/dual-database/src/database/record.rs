@@ -29,7 +29,11 @@ impl Record {
     #[must_use]
     pub fn value(&self, table: &Table, position: usize) -> Value {
         match table.columns().get(position).map(|column| column.role) {
-            Some(Role::Key) => self.key.values().next().unwrap_or(Value::Null),
+            Some(Role::Key) => {
+                let at = table.key_columns().position(|(found, _)| found == position);
+                let values = table.key_values(&self.key).unwrap_or_default();
+                at.and_then(|at| values.into_iter().nth(at)).unwrap_or(Value::Null)
+            }
             Some(Role::Surrogate) => self.surrogate.into(),
             Some(Role::Data) => {
                 let at = table.data_columns().position(|(found, _)| found == position);
@@ -58,9 +62,10 @@ impl Serialize for ShownRecord<'_> {
         let columns = self.table.columns();
         let mut object = serializer.serialize_map(Some(columns.len()))?;
         let mut data = self.record.values.iter();
+        let mut key = self.record.key.values();
         for column in columns {
             let value = match column.role {
-                Role::Key => self.record.key.values().next().unwrap_or(Value::Null),
+                Role::Key => key.next().unwrap_or(Value::Null),
                 Role::Surrogate => self.record.surrogate.into(),
                 Role::Data => data.next().cloned().unwrap_or(Value::Null),
             };
@@ -127,23 +132,34 @@ impl Patch {
     /// # Errors
     /// As for [`Patch::set`].
     pub(crate) fn checked(&self, table: &Table) -> Result<Checked> {
-        let mut key = None;
+        let mut named = vec![Value::Null; table.key_columns().count()];
         let mut columns = Vec::new();
         for (position, value) in &self.columns {
             let value = checked(table, *position, value.clone())?;
-            match (table.data_columns().position(|(at, _)| at == *position), value) {
-                (Some(at), value) => columns.push((at, value)),
-                (None, value) => key = Key::of(&[value]),
+            let of_key = table.key_columns().position(|(at, _)| at == *position);
+            match of_key.and_then(|at| named.get_mut(at)) {
+                Some(part) => *part = value,
+                None => {
+                    let at = table.data_columns().position(|(at, _)| at == *position);
+                    columns.extend(at.map(|at| (at, value)));
+                }
             }
         }
-        Ok(Checked { key, columns })
+        let is_named = named.iter().any(|part| !part.is_null());
+        let lacking = named.iter().zip(table.key_columns()).find(|(part, _)| part.is_null());
+        match lacking {
+            Some((_, (_, column))) if is_named => {
+                Err(refused(table, &column.name, "it has to be given: it is part of the key"))
+            }
+            _ => Ok(Checked { key: Key::of(&named), columns }),
+        }
     }
 }
 
 /// What a caller wants to set, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Checked {
-    /// The key, if it was named.
+    /// The key, if it was named: all of its columns.
     pub key: Option<Key>,
     /// Data columns by their position among the data columns, in order.
     pub columns: Vec<(usize, Value)>,

@@ -11,7 +11,7 @@ use crate::health::StoreState;
 use crate::merge::{RegisterId, Tracked};
 use crate::protocol::Follow;
 use crate::protocol::{ConflictEntry, register_name};
-use crate::schema::{RowId, quoted};
+use crate::schema::{RowId, Table, quoted};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
 use crate::store::sqlite::replica::{Content, Durability, Node, Scrub};
@@ -286,19 +286,22 @@ impl Core {
         let question = |content: &Content<'_>| Ok((content.quarantine()?, content.keyless()?));
         let (rows, keyless) = self.ask_file("read the quarantine", question).await?;
         let now_ms = crate::clock::now().as_millisecond();
-        let nameless = keyless.into_iter().map(|(table, surrogate)| {
+        let nameless = keyless.into_iter().map(|(table, number)| {
             let table = self.table(table);
-            let number = surrogate.map_or("?".to_owned(), |number| number.to_string());
-            let which = match table.surrogate() {
-                Some(column) => format!("the row whose {} is {number}", quoted(&column.name)),
-                None => "a row".to_owned(),
+            let which = match (table.surrogate(), number) {
+                (Some(column), number) => {
+                    let number = number.map_or("?".to_owned(), |number| number.to_string());
+                    format!("the row whose {} is {number}", quoted(&column.name))
+                }
+                (None, Some(rowid)) => format!("the row whose rowid is {rowid}"),
+                (None, None) => "a row".to_owned(),
             };
             QuarantinedRow {
                 table: table.shared_name(),
                 key: None,
                 refused_by: Store::Postgres,
                 code: "unreadable".to_owned(),
-                reason: format!("{} is no whole number in {which}", quoted(&table.key().name),),
+                reason: format!("{} in {which}", no_key(table)),
                 since_ms: now_ms,
             }
         });
@@ -312,6 +315,16 @@ impl Core {
         });
         Ok(shown.chain(nameless).collect())
     }
+}
+
+/// Why a row of the file has no key.
+fn no_key(table: &Table) -> String {
+    if table.has_whole_key() {
+        return format!("{} is no whole number", quoted(&table.key().name));
+    }
+    let columns = table.key_columns().map(|(_, column)| quoted(&column.name));
+    let columns: Vec<String> = columns.collect();
+    format!("{} is no key of its type", columns.join(", "))
 }
 
 impl DualDatabase {

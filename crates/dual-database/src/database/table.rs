@@ -37,8 +37,8 @@ impl<'d> TableCalls<'d> {
         self.core.table(self.table)
     }
 
-    fn id(&self, key: impl Into<Key>) -> RowId {
-        RowId::new(self.table, key)
+    fn id(&self, key: impl Into<Key>) -> Result<RowId> {
+        id_of(self.declaration(), self.table, key.into())
     }
 
     /// Adds a row; columns that are not named get their defaults.
@@ -56,7 +56,7 @@ impl<'d> TableCalls<'d> {
     /// As for [`super::DualDatabase::upsert_user`].
     pub async fn upsert(&self, row: &Patch) -> Result<Written<Record>> {
         let said = row.checked(self.declaration())?;
-        let id = self.id(key_of(self.declaration(), &said)?);
+        let id = RowId { table: self.table, key: key_of(self.declaration(), &said)? };
         let insert = new_row(self.declaration(), &said);
         if said.columns.is_empty() {
             // Of a row that is there nothing is to be set.
@@ -85,7 +85,7 @@ impl<'d> TableCalls<'d> {
     /// # Errors
     /// As for [`super::DualDatabase::update_user`].
     pub async fn update(&self, key: impl Into<Key>, changes: &Patch) -> Result<Written<Record>> {
-        let id = self.id(key);
+        let id = self.id(key)?;
         let intent = wish_to_update(self.declaration(), &id.key, changes)?;
         self.write_one("update a row", &id, intent).await
     }
@@ -97,7 +97,7 @@ impl<'d> TableCalls<'d> {
     pub async fn delete(&self, key: impl Into<Key>) -> Result<Written<()>> {
         let plan = WritePlan {
             operation: "delete a row",
-            intents: vec![(self.id(key), Intent::Change(Change::Delete))],
+            intents: vec![(self.id(key)?, Intent::Change(Change::Delete))],
             reads: Vec::new(),
         };
         Ok(self.core.write(plan).await?.map(|_| ()))
@@ -122,7 +122,7 @@ impl<'d> TableCalls<'d> {
     /// # Errors
     /// Unavailable with both causes if neither store answers.
     pub async fn get(&self, key: impl Into<Key>) -> Result<Found<Option<Record>>> {
-        self.core.get("read a row", &self.id(key)).await
+        self.core.get("read a row", &self.id(key)?).await
     }
 
     /// The rows that fit, the newest first.
@@ -148,6 +148,17 @@ impl<'d> TableCalls<'d> {
     /// that stays as it is comes once.
     pub fn stream(&self, filter: &Filter) -> impl Stream<Item = Result<Record>> + Send + use<> {
         stream(Arc::clone(self.core), Ok(self.table), filter.clone())
+    }
+}
+
+/// The row with that key.
+///
+/// # Errors
+/// Invalid data if the table's rows have no such keys.
+pub(super) fn id_of(table: &Table, at: usize, key: Key) -> Result<RowId> {
+    match table.takes_key(&key) {
+        true => Ok(RowId { table: at, key }),
+        false => Err(refused(table, &table.key_name(), "a key of another form is wanted")),
     }
 }
 
@@ -220,7 +231,7 @@ pub(super) fn wish_to_add(table: &Table, at: usize, row: &Patch) -> Result<(RowI
 /// Invalid data, also for another key than the row's, and for no column at all.
 pub(super) fn wish_to_update(table: &Table, key: &Key, changes: &Patch) -> Result<Intent> {
     let Checked { key: said, columns } = changes.checked(table)?;
-    let name = &table.key().name;
+    let name = &table.key_name();
     if said.is_some_and(|said| said != *key) {
         return Err(refused(table, name, "a row keeps its key; delete it and add another one"));
     }

@@ -10,7 +10,7 @@ use super::core::{Core, Deadline};
 use super::local::{HeldBy, behind, elsewhere, incomplete, is_here, knows, record};
 use super::plan::{Intent, WritePlan, already_exists, named, not_found};
 use super::record::{Patch, Record};
-use super::table::{wish_to_add, wish_to_update};
+use super::table::{id_of, wish_to_add, wish_to_update};
 use super::write::remote_record;
 use super::{WriteMode, Written};
 use crate::merge::{Change, Version};
@@ -248,7 +248,8 @@ impl Transaction {
     }
 
     fn id(&self, table: &str, key: impl Into<Key>) -> Result<RowId> {
-        Ok(RowId::new(self.core.position(table)?, key))
+        let at = self.core.position(table)?;
+        id_of(self.core.table(at), at, key.into())
     }
 
     fn missing(&self, id: &RowId) -> Error {

@@ -1,53 +1,192 @@
 use std::fmt;
+use std::sync::Arc;
 
+use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
-use crate::value::Value;
+use super::{LogicalType, Table};
+use crate::value::{Value, canonical_bytes};
 
 /// By what a row is told apart from the others of its table, on both sides. Its order is that in
-/// which both sides read rows.
+/// which both sides read rows: column by column, numbers as numbers, everything else by the bytes of
+/// its canonical text.
 ///
 /// ```
 /// use dual_database::schema::Key;
 /// let key = Key::from(7);
 /// assert!(key < Key::from(10));
 /// assert_eq!(key.to_string(), "7");
+/// let (one, other) = (Key::from("B"), Key::from("a"));
+/// assert!(one < other);
+/// let several = Key::of(&["Пример".into(), 7.into()]).unwrap();
+/// assert_eq!(several.to_string(), r#"["Пример",7]"#);
+/// assert_eq!(Key::from_json(&several.json()), Some(several));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(i64);
+pub struct Key(Form);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Form {
+    /// One whole number, which is what most keys are.
+    Number(i64),
+    /// Anything else, part by part.
+    Parts(Arc<[Part]>),
+}
+
+/// What a key has of one column.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Part {
+    Number(i64),
+    Text(Box<str>),
+}
+
+impl Part {
+    /// `None` for what cannot be in a key.
+    fn of(value: &Value) -> Option<Part> {
+        match value {
+            Value::Null | Value::Bool(_) => None,
+            Value::Int(number) => Some(Part::Number(*number)),
+            other => {
+                let text = canonical_bytes(other)?;
+                Some(Part::Text(std::str::from_utf8(&text).ok()?.into()))
+            }
+        }
+    }
+
+    fn from_json(json: &serde_json::Value) -> Option<Part> {
+        match json {
+            serde_json::Value::Number(number) => number.as_i64().map(Part::Number),
+            serde_json::Value::String(text) => Some(Part::Text(text.as_str().into())),
+            _ => None,
+        }
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Part::Number(number) => Value::Int(*number),
+            Part::Text(text) => Value::Text(text.to_string()),
+        }
+    }
+}
+
+impl Serialize for Part {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Part::Number(number) => serializer.serialize_i64(*number),
+            Part::Text(text) => serializer.serialize_str(text),
+        }
+    }
+}
 
 impl Key {
-    /// The values of the key's columns, in their order.
+    /// What the key has of its columns, in their order: numbers, and canonical texts of everything
+    /// else ([`Table::key_values`] has the values).
     pub fn values(&self) -> impl Iterator<Item = Value> {
-        std::iter::once(Value::Int(self.0))
+        let (number, parts): (Option<i64>, &[Part]) = match &self.0 {
+            Form::Number(number) => (Some(*number), &[]),
+            Form::Parts(parts) => (None, parts),
+        };
+        number.into_iter().map(Value::Int).chain(parts.iter().map(Part::value))
     }
 
     /// The whole number that it is, if it is one alone.
     #[must_use]
     pub fn number(&self) -> Option<i64> {
-        Some(self.0)
+        match self.0 {
+            Form::Number(number) => Some(number),
+            Form::Parts(_) => None,
+        }
     }
 
     /// The key of these values of the key's columns; `None` if they make none.
     #[must_use]
     pub fn of(values: &[Value]) -> Option<Key> {
-        match values {
-            [Value::Int(number)] => Some(Key(*number)),
-            _ => None,
+        Key::made(values.iter().map(Part::of).collect::<Option<Vec<_>>>()?)
+    }
+
+    /// As JSON: one column as its value, several as an array.
+    #[must_use]
+    pub fn json(&self) -> String {
+        // Numbers and texts always can be.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The key that is that JSON.
+    #[must_use]
+    pub fn from_json(text: &str) -> Option<Key> {
+        Key::read(&serde_json::from_str(text).ok()?)
+    }
+
+    pub(crate) fn read(json: &serde_json::Value) -> Option<Key> {
+        Key::made(match json {
+            serde_json::Value::Array(parts) => {
+                parts.iter().map(Part::from_json).collect::<Option<_>>()?
+            }
+            one => vec![Part::from_json(one)?],
+        })
+    }
+
+    fn made(parts: Vec<Part>) -> Option<Key> {
+        match parts.as_slice() {
+            [] => None,
+            [Part::Number(number)] => Some(Key(Form::Number(*number))),
+            _ => Some(Key(Form::Parts(parts.into()))),
         }
+    }
+
+    /// How many columns it has.
+    fn width(&self) -> usize {
+        match &self.0 {
+            Form::Number(_) => 1,
+            Form::Parts(parts) => parts.len(),
+        }
+    }
+}
+
+impl Table {
+    /// Whether a row of the table could have that key.
+    #[must_use]
+    pub fn takes_key(&self, key: &Key) -> bool {
+        match key.number() {
+            Some(_) => self.has_whole_key(),
+            None => self.key_values(key).is_some(),
+        }
+    }
+
+    /// The values of the key's columns; `None` if it is no key of the table.
+    #[must_use]
+    pub fn key_values(&self, key: &Key) -> Option<Vec<Value>> {
+        let kinds = || self.key_columns().map(|(_, column)| &column.kind);
+        if key.width() != kinds().count() {
+            return None;
+        }
+        let typed = |(value, kind): (Value, &LogicalType)| match value {
+            Value::Text(text) => kind.parse(text),
+            other => Some(other),
+        };
+        let values: Vec<Value> = key.values().zip(kinds()).map(typed).collect::<Option<_>>()?;
+        let fits = values.iter().zip(kinds()).all(|(value, kind)| kind.description().holds(value));
+        (fits && Key::of(&values).as_ref() == Some(key)).then_some(values)
     }
 }
 
 impl From<i64> for Key {
     fn from(number: i64) -> Key {
-        Key(number)
+        Key(Form::Number(number))
+    }
+}
+
+/// The key of one column of text, or of anything else by its canonical text.
+impl From<&str> for Key {
+    fn from(text: &str) -> Key {
+        Key(Form::Parts([Part::Text(text.into())].into()))
     }
 }
 
 /// Whether it is the key of this one whole number.
 impl PartialEq<i64> for Key {
     fn eq(&self, number: &i64) -> bool {
-        self.0 == *number
+        self.number() == Some(*number)
     }
 }
 
@@ -57,15 +196,32 @@ impl From<&Key> for Key {
     }
 }
 
+/// One column as its text, several as JSON.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match &self.0 {
+            Form::Number(number) => number.fmt(f),
+            Form::Parts(parts) => match &**parts {
+                [Part::Text(text)] => text.fmt(f),
+                _ => f.write_str(&self.json()),
+            },
+        }
     }
 }
 
 impl Serialize for Key {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        match &self.0 {
+            Form::Number(number) => number.serialize(serializer),
+            Form::Parts(parts) => match &**parts {
+                [one] => one.serialize(serializer),
+                several => {
+                    let mut array = serializer.serialize_seq(Some(several.len()))?;
+                    several.iter().try_for_each(|part| array.serialize_element(part))?;
+                    array.end()
+                }
+            },
+        }
     }
 }
 

@@ -107,7 +107,7 @@ pub struct Table {
     label: Arc<str>,
     schema: Option<Arc<str>>,
     columns: Vec<Column>,
-    key: usize,
+    key: Vec<usize>,
     surrogate: Option<usize>,
     moments: Vec<Arc<str>>,
     words: Vec<(Arc<str>, Vec<Arc<str>>)>,
@@ -115,38 +115,51 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table of these columns, in this order.
+    /// A table of these columns, in this order. Those of the key are it together, in this order.
     ///
     /// # Errors
-    /// [`Kind::Configuration`] if it has not exactly one key, or more than one surrogate, both whole
-    /// numbers, if it has no other column, or two of one name.
+    /// [`Kind::Configuration`] if it has no key, or one of a type that makes none; if it has more than one
+    /// surrogate, or one that is no whole number or stands beside another key than one of one whole
+    /// number; if it has no other column, or two of one name.
     pub fn declare(name: impl Into<Arc<str>>, columns: Vec<Column>) -> Result<Table> {
         let name = name.into();
         let wrong = |message: String| {
             let message = format!("table {name}: {message}");
             Error::new(Kind::Configuration, "declare a table", message)
         };
-        let only = |role: Role, what: &str| {
-            let mut found = columns.iter().enumerate().filter(|(_, column)| column.role == role);
-            match (found.next(), found.next()) {
-                (None, _) => Ok(None),
-                (Some((at, Column { kind: LogicalType::Int | LogicalType::BigInt, .. })), None) => {
-                    Ok(Some(at))
-                }
-                _ => Err(wrong(format!("it takes one {what}, a whole number"))),
-            }
+        let of = |role: Role| -> Vec<usize> {
+            let all = columns.iter().enumerate();
+            all.filter(|(_, column)| column.role == role).map(|(at, _)| at).collect()
         };
+        let is_whole = |at: &usize| columns.get(*at).is_some_and(|c| c.kind.is_whole_number());
         if !columns.iter().any(|column| column.role == Role::Data) {
             return Err(wrong("it has nothing but numbers of rows".into()));
         }
-        let surrogate = only(Role::Surrogate, "surrogate")?;
-        let key = only(Role::Key, "key")?
-            .ok_or_else(|| wrong("it needs one key, a whole number".into()))?;
+        let (key, surrogate) = (of(Role::Key), of(Role::Surrogate));
+        if key.is_empty() {
+            return Err(wrong("it needs a key".into()));
+        }
+        let none =
+            |column: &&Column| column.role == Role::Key && !column.kind.description().makes_keys();
+        if let Some(column) = columns.iter().find(none) {
+            return Err(wrong(format!("column {} is of a type that makes no key", column.name)));
+        }
+        match surrogate.as_slice() {
+            [] => {}
+            [at] if is_whole(at) => {
+                if !(key.len() == 1 && key.iter().all(is_whole)) {
+                    let message = "a surrogate stands only beside a key of one whole number";
+                    return Err(wrong(message.into()));
+                }
+            }
+            _ => return Err(wrong("it takes one surrogate, a whole number".into())),
+        }
         for (position, column) in columns.iter().enumerate() {
             if columns.iter().take(position).any(|before| before.name == column.name) {
                 return Err(wrong(format!("column {} is declared twice", column.name)));
             }
         }
+        let surrogate = surrogate.first().copied();
         let (moments, words, newest_by) = (Vec::new(), Vec::new(), None);
         let (label, schema) = (Arc::clone(&name), None);
         Ok(Table { name, label, schema, columns, key, surrogate, moments, words, newest_by })
@@ -224,16 +237,34 @@ impl Table {
         self.columns.iter().position(|column| *column.name == *name)
     }
 
-    /// The column by which rows are told apart.
+    /// The column by which rows are told apart; the first one, if there are several
+    /// ([`Table::key_columns`]).
     #[must_use]
     pub fn key(&self) -> &Column {
-        &self.columns[self.key]
+        &self.columns[self.key_position()]
     }
 
-    /// The position of the key in [`Table::columns`].
+    /// The position of that column in [`Table::columns`].
     #[must_use]
     pub fn key_position(&self) -> usize {
-        self.key
+        self.key[0]
+    }
+
+    /// The columns by which rows are told apart together, with their positions.
+    pub fn key_columns(&self) -> impl Iterator<Item = (usize, &Column)> {
+        self.key.iter().map(|at| (*at, &self.columns[*at]))
+    }
+
+    /// Whether rows are told apart by one whole number.
+    #[must_use]
+    pub fn has_whole_key(&self) -> bool {
+        self.key.len() == 1 && self.key().kind.is_whole_number()
+    }
+
+    /// The names of the key's columns, for people.
+    #[must_use]
+    pub fn key_name(&self) -> String {
+        self.key_columns().map(|(_, column)| &*column.name).collect::<Vec<_>>().join(", ")
     }
 
     /// The column that PostgreSQL numbers, if the table has one.

@@ -29,7 +29,7 @@ pub fn users() -> Table {
             data("profile_completed", Bool).with_default(false),
             data("ai_concept", Text).with_default("evgenich"),
         ],
-        key: 1,
+        key: vec![1],
         surrogate: Some(0),
         moments: vec!["register_date".into(), "last_activity".into()],
         words: vec![("status".into(), words.map(Into::into).into())],

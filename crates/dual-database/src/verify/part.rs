@@ -9,7 +9,8 @@ use crate::store::sqlite::replica::{Content, LocalTable, Replica};
 use crate::store::sqlite::{failed, from_sqlite, stored};
 use crate::value::canonical_bytes;
 use crate::value::{RangeDigest, RangeHasher, row_digest};
-use rusqlite::types::ValueRef;
+use rusqlite::params_from_iter;
+use rusqlite::types::{Value as Stored, ValueRef};
 
 const OPERATION: &str = "compare a part of a table in the SQLite file";
 
@@ -50,7 +51,7 @@ impl Part {
 pub(crate) struct PartRows {
     /// By key.
     pub digests: Vec<(Key, Digests)>,
-    /// Rows whose key is no whole number.
+    /// Rows whose key is none that can go over.
     pub nameless: u64,
 }
 
@@ -177,17 +178,19 @@ fn key_after(
 ) -> Result<Option<Key>> {
     let wrap = |cause| failed(OPERATION, cause);
     let table = &local(content, table)?.table;
-    let key = KeyColumns::of(table);
-    // Behind the numbers there can be texts; the last part has them.
+    let key = KeyColumns::of(table, Dialect::Sqlite);
     let sql = format!(
-        "SELECT {list} FROM {} WHERE (?1 IS NULL OR {}) AND {} ORDER BY {list} LIMIT 1 OFFSET ?2",
+        "SELECT {} FROM {} WHERE {} AND {} ORDER BY {} LIMIT 1 OFFSET ?1",
+        key.given(""),
         quoted(table.name()),
-        key.above("", Dialect::Sqlite, 1),
+        key.bounded("", [after.is_some(), false], 2),
         key.is_whole(""),
-        list = key.list(""),
+        key.order("", ""),
     );
+    let mut values = vec![Stored::Integer(count.saturating_sub(1).max(0))];
+    values.extend(after.map(stored));
     let mut look = content.connection().prepare_cached(&sql).map_err(wrap)?;
-    let mut rows = look.query((after, count.saturating_sub(1).max(0))).map_err(wrap)?;
+    let mut rows = look.query(params_from_iter(values)).map_err(wrap)?;
     rows.next().map_err(wrap)?.map(|row| row.get(0)).transpose().map_err(wrap)
 }
 
@@ -202,25 +205,26 @@ fn each(
 ) -> Result<()> {
     let wrap = |cause| failed(OPERATION, cause);
     let table = &local(content, part.table)?.table;
-    let (name, key) = (quoted(table.name()), KeyColumns::of(table));
+    let (name, key) = (quoted(table.name()), KeyColumns::of(table, Dialect::Sqlite));
     let column = |column: &Column| column.kind.description().stored(&quoted(&column.name));
     let columns: Vec<String> = table.columns().iter().map(column).collect();
-    let mut bounds = Vec::new();
-    let mut values = Vec::new();
-    if let Some(after) = &part.after {
-        values.push(stored(after));
-        bounds.push(key.above("", Dialect::Sqlite, values.len()));
-    }
-    if let Some(upto) = &part.upto {
-        values.push(stored(upto));
-        bounds.push(key.upto("", Dialect::Sqlite, values.len()));
-    }
-    let bounds =
-        if bounds.is_empty() { String::new() } else { format!("WHERE {}", bounds.join(" AND ")) };
-    let sql =
-        format!("SELECT {} FROM {name} {bounds} ORDER BY {}", columns.join(", "), key.list(""));
+    let (after, upto) = (part.after.as_ref(), part.upto.as_ref());
+    let bounds = key.bounded("", [after, upto].map(|bound| bound.is_some()), 1);
+    // Rows whose key is none can be anywhere; the last part has them.
+    let whole = key.is_whole("");
+    let which = match upto {
+        Some(_) => format!("{bounds} AND {whole}"),
+        None => format!("({bounds} AND {whole} OR NOT ({whole}))"),
+    };
+    let sql = format!(
+        "SELECT {}, CASE WHEN {whole} THEN {} END FROM {name} WHERE {which} ORDER BY {}",
+        columns.join(", "),
+        key.given(""),
+        key.order("", ""),
+    );
     let mut statement = content.connection().prepare_cached(&sql).map_err(wrap)?;
-    let mut found = statement.query(rusqlite::params_from_iter(values)).map_err(wrap)?;
+    let values = after.into_iter().chain(upto);
+    let mut found = statement.query(params_from_iter(values)).map_err(wrap)?;
     let mut texts: Vec<Option<Vec<u8>>> = Vec::with_capacity(columns.len());
     while let Some(read) = found.next().map_err(wrap)? {
         texts.clear();
@@ -232,7 +236,7 @@ fn each(
             });
         }
         // One that is none is told without it.
-        let named = read.get(table.key_position()).ok();
+        let named = read.get(columns.len()).ok();
         row(named, &texts);
     }
     Ok(())

@@ -34,6 +34,14 @@ impl Description for BigInt {
         Some(Value::Int(number))
     }
 
+    fn keyed(&self, _: Dialect, column: &str) -> String {
+        column.to_owned()
+    }
+
+    fn is_keyed(&self, column: &str) -> String {
+        format!("typeof({column}) = 'integer'")
+    }
+
     fn aside(&self, number: &str) -> Option<String> {
         Some(format!("(-9223372036854775808) OPERATOR(pg_catalog.+) {number}"))
     }

@@ -67,6 +67,14 @@ impl Description for Int {
         Some(Value::Int(number)).filter(|number| self.holds(number))
     }
 
+    fn keyed(&self, _: Dialect, column: &str) -> String {
+        column.to_owned()
+    }
+
+    fn is_keyed(&self, column: &str) -> String {
+        format!("typeof({column}) = 'integer'")
+    }
+
     fn aside(&self, number: &str) -> Option<String> {
         Some(format!("({}) OPERATOR(pg_catalog.+) {number}", self.least))
     }

@@ -135,6 +135,12 @@ impl LogicalType {
         self.description().parse(text.into())
     }
 
+    /// Whether its values are whole numbers.
+    #[must_use]
+    pub fn is_whole_number(&self) -> bool {
+        matches!(self, LogicalType::SmallInt | LogicalType::Int | LogicalType::BigInt)
+    }
+
     /// Whether its values are texts of any length, and, in a database that takes any bytes, any bytes.
     #[must_use]
     pub fn is_text(&self) -> bool {
@@ -343,6 +349,33 @@ pub(crate) trait Description: Sync {
             true => text::canonical(&self.read_as(column), any_bytes),
             false => format!("{column}::text"),
         }
+    }
+
+    /// Whether a column of the type can be of a key.
+    fn makes_keys(&self) -> bool {
+        true
+    }
+
+    /// The column as what a key has of it ([`crate::schema::Key::values`]). Everything is said by its full name.
+    fn keyed(&self, dialect: Dialect, column: &str) -> String {
+        match dialect {
+            Dialect::Postgres => format!("{column}::pg_catalog.text"),
+            Dialect::Sqlite => column.to_owned(),
+        }
+    }
+
+    /// What a key has of a column, an expression, as the column keeps it.
+    fn unkeyed(&self, dialect: Dialect, part: &str) -> String {
+        match dialect {
+            Dialect::Postgres => format!("({part})::{}", self.carried()),
+            Dialect::Sqlite => part.to_owned(),
+        }
+    }
+
+    /// In a file, where any column can hold anything: what the row has in that column can be of a key
+    /// that goes over. Triggers say it, and an index, so it uses what SQLite 3.7.0 knows.
+    fn is_keyed(&self, column: &str) -> String {
+        format!("typeof({column}) = 'text'")
     }
 
     /// The file's column as our own statements read it: instead of what cannot be carried they give

@@ -75,6 +75,11 @@ impl Description for Text {
         format!("{column} = {value} AND {column} = ({value}) COLLATE \"C\"")
     }
 
+    /// `length` counts up to a NUL character.
+    fn is_keyed(&self, column: &str) -> String {
+        format!("typeof({column}) = 'text' AND length({column} || 'x') = length({column}) + 1")
+    }
+
     fn aside(&self, number: &str) -> Option<String> {
         // Short: the column may be, too.
         Some(format!("'parked ' OPERATOR(pg_catalog.||) {number}::pg_catalog.text"))

@@ -55,6 +55,45 @@ impl Description for Timestamp {
         )
     }
 
+    fn keyed(&self, dialect: Dialect, column: &str) -> String {
+        match dialect {
+            Dialect::Postgres => format!(
+                "CASE WHEN {column} OPERATOR(pg_catalog.>=) '0001-01-01' \
+                 AND {column} OPERATOR(pg_catalog.<) '10000-01-01' THEN pg_catalog.regexp_replace(\
+                 pg_catalog.to_char({column}, 'YYYY-MM-DD HH24:MI:SS.US'), '[.]000000$', '') \
+                 ELSE '?' OPERATOR(pg_catalog.||) {column}::pg_catalog.text END"
+            ),
+            Dialect::Sqlite => column.to_owned(),
+        }
+    }
+
+    /// The canonical form of a day that there is: two texts for one moment would be two keys.
+    fn is_keyed(&self, column: &str) -> String {
+        let two = |at: u32| format!("substr({column}, {at}, 2)");
+        let glob = |digits: u32| {
+            let [year, pair] = [4, 2].map(|count| "[0-9]".repeat(count));
+            let seconds = format!("{year}-{pair}-{pair} {pair}:{pair}:{pair}");
+            match digits {
+                0 => format!("{column} GLOB '{seconds}'"),
+                _ => format!("{column} GLOB '{seconds}.{}'", pair.repeat(3)),
+            }
+        };
+        let year = format!("CAST(substr({column}, 1, 4) AS INTEGER)");
+        let (month, day) = (two(6), two(9));
+        format!(
+            "typeof({column}) = 'text' AND ({} OR {} AND {column} NOT GLOB '*.000000') \
+             AND {year} > 0 AND {month} BETWEEN '01' AND '12' AND {day} BETWEEN '01' AND \
+             CASE WHEN {month} IN ('04', '06', '09', '11') THEN '30' WHEN {month} <> '02' THEN '31' \
+             WHEN {year} % 4 = 0 AND ({year} % 100 <> 0 OR {year} % 400 = 0) THEN '29' ELSE '28' END \
+             AND {} < '24' AND {} < '60' AND {} < '60'",
+            glob(0),
+            glob(6),
+            two(12),
+            two(15),
+            two(18),
+        )
+    }
+
     fn tidied(&self, column: &str) -> Option<String> {
         Some(format!("dual_timestamp({column})"))
     }

@@ -5,6 +5,24 @@ use crate::schema::{quoted_body, quoted_text};
 /// The version of everything in the schema of ours.
 pub(crate) const FORMAT: i32 = 6;
 
+/// The column of the conflict log that has a key which is no number, as JSON.
+pub(in crate::store::postgres) const ROW_KEY: &str = "row_key";
+
+/// What the conflict log needs besides for a table whose key is no number: each statement can be repeated.
+/// (A text may be longer than an index takes.)
+pub(super) fn log_of_any_key(dual: &str) -> [String; 3] {
+    [
+        format!("ALTER TABLE {dual}.conflict ADD COLUMN IF NOT EXISTS {ROW_KEY} text"),
+        format!("ALTER TABLE {dual}.conflict ALTER COLUMN key DROP NOT NULL"),
+        format!(
+            "CREATE UNIQUE INDEX IF NOT EXISTS conflict_once_by_{ROW_KEY} ON {dual}.conflict \
+             (table_name, md5({ROW_KEY}), register, winner, loser, \
+             (CASE WHEN loser <= 3 THEN md5(coalesce(losing, '')) ELSE '' END)) \
+             WHERE {ROW_KEY} IS NOT NULL"
+        ),
+    ]
+}
+
 /// A statement that is run if a condition holds, as one.
 pub(in crate::store::postgres) fn guarded(condition: &str, statement: &str) -> String {
     let body = format!(" BEGIN IF {condition} THEN {statement}; END IF; END ");

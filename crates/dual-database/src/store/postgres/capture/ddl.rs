@@ -20,11 +20,12 @@ impl Layout {
     #[must_use]
     pub fn sidecar_ddl(&self) -> Vec<String> {
         let sidecar = &self.sidecar;
+        let (key, primary) = self.own_key.definitions();
         let mut ddl = vec![
             format!(
                 "CREATE TABLE IF NOT EXISTS {sidecar} (\n  \
-                   key bigint PRIMARY KEY,\n  stamp bigint NOT NULL,\n  txid bigint NOT NULL,\n  \
-                   live boolean NOT NULL,\n  {}\n)",
+                   {key},\n  stamp bigint NOT NULL,\n  txid bigint NOT NULL,\n  \
+                   live boolean NOT NULL,\n  {}{primary}\n)",
                 self.each(",\n  ", |r| format!("{} bigint", r.stamp)),
             ),
             format!(
@@ -49,12 +50,12 @@ impl Layout {
     pub fn loose(&self) -> String {
         format!(
             "SELECT count(*) FILTER (WHERE s.key IS NULL), \
-             count(*) FILTER (WHERE s.live AND s.stamp <> 0 AND u.{key} IS NULL), \
-             count(*) FILTER (WHERE (NOT s.live OR s.stamp = 0) AND u.{key} IS NOT NULL) \
+             count(*) FILTER (WHERE s.live AND s.stamp <> 0 AND {key} IS NULL), \
+             count(*) FILTER (WHERE (NOT s.live OR s.stamp = 0) AND {key} IS NOT NULL) \
              FROM {target} AS u FULL JOIN {sidecar} AS s ON {tells_of}",
             sidecar = self.sidecar,
             target = self.target,
-            key = self.key.list(""),
+            key = self.key.first("u"),
             tells_of = self.tells_of("u"),
         )
     }
@@ -66,7 +67,7 @@ impl Layout {
     #[must_use]
     pub fn mend(&self, of_keys: bool) -> [String; 3] {
         let Layout { dual, sidecar, target, .. } = self;
-        let key = self.key.list("");
+        let own = self.own_key.list("");
         let these = |key: &KeyColumns, row| match of_keys {
             true => format!("{} AND ", key.among(row, "=", 1)),
             false => String::new(),
@@ -88,14 +89,16 @@ impl Layout {
                 crate::stamp::EPOCH_UNIX_MS,
             ),
             format!(
-                "INSERT INTO {sidecar} (key, live, stamp, txid, {})\n\
-                 SELECT u.{key}, true, {adopted}, txid_current(),\n  {}\n\
+                "INSERT INTO {sidecar} ({own}, live, stamp, txid, {})\n\
+                 SELECT {key}, true, {adopted}, txid_current(),\n  {}\n\
                  FROM {target} AS u, {dual}.installation AS i\n\
-                 WHERE {found}u.{key} IS NOT NULL \
+                 WHERE {found}{first} IS NOT NULL \
                  AND NOT EXISTS (SELECT FROM {sidecar} AS s WHERE {tells_of})\n\
-                 ON CONFLICT (key) DO NOTHING",
+                 ON CONFLICT ({own}) DO NOTHING",
                 self.each(", ", |r| r.stamp.clone()),
                 self.each(",\n  ", |r| format!("CASE WHEN {} THEN i.horizon END", r.silent("u"))),
+                key = self.key.list("u"),
+                first = self.key.first("u"),
                 adopted = adopted(),
             ),
         ]
@@ -106,8 +109,9 @@ impl Layout {
     #[must_use]
     pub fn changed_since(&self) -> String {
         format!(
-            "SELECT key, live, stamp, txid, ARRAY[{}] FROM {} \
+            "SELECT {}, live, stamp, txid, ARRAY[{}] FROM {} \
              WHERE txid >= $1 OR txid = ANY ($2)",
+            self.own_key.given(""),
             self.each(", ", |r| format!("coalesce({}, stamp)", r.stamp)),
             self.sidecar,
         )

@@ -154,9 +154,9 @@ pub async fn mend(session: &Session, layout: &Layout, keys: &[Key]) -> Result<Lo
         "SELECT FROM {} WHERE {} ORDER BY {} FOR UPDATE",
         layout.sidecar,
         layout.own_key.among("", "=", 1),
-        layout.own_key.list(""),
+        layout.own_key.order("", ""),
     );
-    session.query(operation, &lock, &[(&keys, Type::INT8_ARRAY)]).await?;
+    session.query(operation, &lock, &[(&keys, layout.own_key.many())]).await?;
     mend_in(session, layout, Some(keys)).await
 }
 
@@ -171,7 +171,7 @@ pub(crate) async fn mend_all(session: &Session, layout: &Layout) -> Result<Loose
 
 async fn mend_in(session: &Session, layout: &Layout, keys: Option<&[Key]>) -> Result<Loose> {
     let operation = "note what came past the triggers";
-    let of_keys = [(&keys as &(dyn ToSql + Sync), Type::INT8_ARRAY)];
+    let of_keys = [(&keys as &(dyn ToSql + Sync), layout.own_key.many())];
     let parameters: &[Parameter<'_>] = if keys.is_some() { &of_keys } else { &[] };
     let mut counts = [0; 3];
     for (count, statement) in counts.iter_mut().zip(layout.mend(keys.is_some())) {
@@ -441,7 +441,7 @@ pub(in crate::store::postgres) fn entry_of(layout: &Layout, text: &str) -> Optio
         }
     });
     Some(Entry {
-        key: Key::from(json.get("key")?.as_i64()?),
+        key: layout.own_key.read_record(&json)?,
         live: json.get("live")?.as_bool()?,
         stamp,
         columns: columns.collect::<Option<_>>()?,

@@ -68,8 +68,8 @@ impl Layout {
             name: table.shared_name(),
             label: table.label().into(),
             declared: table.clone(),
-            key: KeyColumns::of(table),
-            own_key: KeyColumns::of_sidecar(table),
+            key: KeyColumns::of(table, Dialect::Postgres),
+            own_key: KeyColumns::of_sidecar(table, Dialect::Postgres),
             surrogate: table.surrogate().map(|column| quoted(&column.name)),
             registers: data.map(register).collect(),
             any_bytes: false,
@@ -166,13 +166,18 @@ impl Layout {
             format!("{} bigint, {} {}", r.stamp, r.value, r.kind.description().marked())
         });
         format!(
-            "pg_catalog.jsonb_to_recordset({json}) AS m (key bigint, alive boolean, life bigint, {columns})"
+            "pg_catalog.jsonb_to_recordset({json}) AS m ({}, alive boolean, life bigint, {columns})",
+            self.own_key.declared()
         )
     }
 
-    /// How `dual.before` calls the row with that key, an expression.
+    /// How `dual.before` calls the row with that key ([`KeyColumns::compared`]), an expression.
     pub(super) fn kept(&self, key: &str) -> String {
-        format!("{} || {key}", quoted_text(&format!("{} ", self.setting())))
+        let name = quoted_text(&format!("{} ", self.setting()));
+        match self.own_key.is_number() {
+            true => format!("{name} || {key}"),
+            false => format!("{name} || ({key})::text"),
+        }
     }
 
     /// How settings of a transaction call the table: it may write to one of the same name that another

@@ -24,6 +24,7 @@ mod triggers;
 mod write;
 
 pub use crate::protocol::Drift;
+pub(super) use common::ROW_KEY;
 pub(super) use common::guarded;
 pub(crate) use declared::declared;
 pub(super) use grants::{
@@ -40,6 +41,7 @@ pub(super) use install::{entry_of, is_renewable, permitted, place, renew};
 pub(crate) use install::{has, kept_tables, mend_all};
 pub use layout::Layout;
 pub(crate) use ours::{Ours, ours_alone};
+pub(super) use row_stamps::record;
 pub use row_stamps::{RowStamps, refusal};
 pub(crate) use standing::{SchemaStanding, not_kept_elsewhere, permit};
 pub(super) use statements::schema_locked;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::layout::{Layout, next};
 use crate::Error;
 use crate::merge::Admission;
-use crate::schema::{Key, Table, quoted_body};
+use crate::schema::{Dialect, Key, KeyColumns, Table, quoted_body};
 use crate::stamp::Stamp;
 use crate::store::postgres::sqlstate;
 use crate::value::{Value, plain_text};
@@ -26,10 +26,10 @@ impl RowStamps {
     pub(in crate::store::postgres) fn json(&self, table: &Table) -> serde_json::Value {
         let (alive, life) = self.life.unzip();
         let mut mark = serde_json::Map::from_iter([
-            ("key".to_owned(), json!(self.key)),
             ("alive".to_owned(), json!(alive)),
             ("life".to_owned(), json!(life.map(Stamp::raw))),
         ]);
+        mark.extend(record(table, &self.key));
         for (position, stamp, value) in &self.columns {
             let Some(column) = table.columns().get(*position) else { continue };
             mark.insert(format!("s_{}", column.label), json!(stamp.raw()));
@@ -43,6 +43,23 @@ impl RowStamps {
         }
         serde_json::Value::Object(mark)
     }
+}
+
+/// The columns of a key as records in JSON have them ([`KeyColumns::names`]).
+pub(in crate::store::postgres) fn record(
+    table: &Table,
+    key: &Key,
+) -> impl Iterator<Item = (String, serde_json::Value)> + use<> {
+    let names: Vec<String> = KeyColumns::of_sidecar(table, Dialect::Postgres).names().collect();
+    let values: Vec<Value> = key.values().collect();
+    names.into_iter().zip(values).map(|(name, value)| {
+        let value = match value {
+            Value::Int(number) => json!(number),
+            Value::Text(text) => json!(text),
+            _ => serde_json::Value::Null,
+        };
+        (name, value)
+    })
 }
 
 /// What a proposal was refused for, if that is what the error says.
@@ -67,12 +84,12 @@ impl Layout {
     pub(super) fn stamp_function(&self) -> String {
         let registers = self.each(",\n      ", |r| {
             format!(
-                "nullif(CASE WHEN u.{key} IS NULL THEN w.stamp
+                "nullif(CASE WHEN {key} IS NULL THEN w.stamp
         WHEN m.{own} IS NULL THEN coalesce(s.{own}, s.stamp)
         WHEN NOT ({is}) THEN greatest(coalesce(s.{own}, s.stamp), {next})
         WHEN w.fresh AND {silent} THEN coalesce(s.{own}, s.stamp)
         ELSE m.{own} END, w.stamp)",
-                key = self.key.list(""),
+                key = self.key.first("u"),
                 own = r.stamp,
                 next = next(&format!("m.{}", r.stamp)),
                 is = r.is_as_stamped("u"),
@@ -107,19 +124,19 @@ BEGIN
   END IF;
   FOR row_before, row_after, row_surrogate, row_values, replaced IN
     UPDATE {sidecar} AS s SET (live, stamp, {stamps}, txid) = (
-      SELECT u.{key} IS NOT NULL, w.stamp,
+      SELECT {key} IS NOT NULL, w.stamp,
       {registers},
       own
       FROM (SELECT proposal IS NOT NULL AND m.before IS NULL AS fresh,
-        CASE WHEN m.alive = (u.{key} IS NOT NULL) THEN m.life ELSE s.stamp END AS stamp OFFSET 0) AS w)
+        CASE WHEN m.alive = ({key} IS NOT NULL) THEN m.life ELSE s.stamp END AS stamp OFFSET 0) AS w)
     FROM (SELECT m.*, CASE WHEN images ? ({kept}) THEN nullif(images -> ({kept}), 'null')
-          ELSE (SELECT to_jsonb(o) FROM {sidecar} AS o WHERE o.key = m.key) END AS before
+          ELSE (SELECT to_jsonb(o) FROM {sidecar} AS o WHERE {earlier}) END AS before
         FROM {marks} OFFSET 0) AS m
       CROSS JOIN LATERAL jsonb_to_record(CASE WHEN proposal IS NOT NULL THEN m.before END)
         AS b (stamp bigint, {found})
       LEFT JOIN {target} AS u ON {is_of}
     WHERE {known}
-    RETURNING m.before, to_jsonb(s), {surrogate}, CASE WHEN u.{key} IS NOT NULL THEN ARRAY[{values}] END,
+    RETURNING m.before, to_jsonb(s), {surrogate}, CASE WHEN {key} IS NOT NULL THEN ARRAY[{values}] END,
       greatest(b.stamp, {replaced})
   LOOP
     above := greatest(above, replaced);
@@ -134,20 +151,23 @@ BEGIN
   -- The tombstone of a row that was never here.
   IF marks @> '[{{\"alive\": false}}]' THEN
     RETURN QUERY
-    INSERT INTO {sidecar} AS s (key, live, stamp, txid)
-    SELECT m.key, false, m.life, own FROM {marks} WHERE NOT m.alive
-    ON CONFLICT (key) DO NOTHING
+    INSERT INTO {sidecar} AS s ({keys}, live, stamp, txid)
+    SELECT {marked}, false, m.life, own FROM {marks} WHERE NOT m.alive
+    ON CONFLICT ({keys}) DO NOTHING
     RETURNING NULL::jsonb, to_jsonb(s), NULL::bigint, NULL::text[];
   END IF;
 END
 ",
             dual = self.dual,
             epoch = crate::stamp::EPOCH_UNIX_MS,
-            kept = self.kept("m.key"),
+            kept = self.kept(&self.own_key.compared("m")),
+            keys = self.own_key.list(""),
+            marked = self.own_key.list("m"),
+            earlier = self.own_key.same("o", "=", &self.own_key, "m"),
             marks = self.marks("marks"),
             sidecar = self.sidecar,
             target = self.target,
-            key = self.key.list(""),
+            key = self.key.first("u"),
             is_of = self.is_of("m"),
             known = self.own_key.same("s", "=", &self.own_key, "m"),
             surrogate = self.number("u"),

@@ -28,13 +28,14 @@ impl Layout {
     /// before. It waits for a lock no longer than `dual_patience`, a number of
     /// milliseconds, and refuses to read where a policy hides rows, as every transaction of ours does.
     pub(super) fn get_function(&self) -> String {
-        let (target, sidecar, key) = (&self.target, &self.sidecar, self.key.list(""));
+        let (target, sidecar, own) = (&self.target, &self.sidecar, &self.own_key);
         let adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw();
         let head = format!(
-            "CREATE FUNCTION {}(dual_key bigint, dual_patience text)
+            "CREATE FUNCTION {}(dual_key {}, dual_patience text)
 RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 {PLANS} SET datestyle = 'ISO, YMD'{} AS ",
             self.function("get"),
+            self.key.given_type(),
             self.settings(),
         );
         let body = format!(
@@ -45,14 +46,18 @@ BEGIN
   dual_set := set_config('lock_timeout', dual_patience, true) || set_config('row_security', 'off', true);
   RETURN (SELECT ARRAY[coalesce(s.live, true)::text, coalesce(s.stamp, {adopted})::text,
       coalesce(s.txid, 0)::text,
-      (u.{key} IS NOT NULL)::text, {surrogate}::text,
+      ({there} IS NOT NULL)::text, {surrogate}::text,
       {stamps},
       {values}]
-    FROM (SELECT dual_key AS key) AS k LEFT JOIN {sidecar} AS s ON s.key = k.key
-      LEFT JOIN {target} AS u ON u.{key} = k.key
-    WHERE s.key IS NOT NULL OR u.{key} IS NOT NULL);
+    FROM (SELECT {asked}) AS k LEFT JOIN {sidecar} AS s ON {is_asked}
+      LEFT JOIN {target} AS u ON {is_of}
+    WHERE s.key IS NOT NULL OR {there} IS NOT NULL);
 END
 ",
+            there = self.key.first("u"),
+            asked = own.taken_as("dual_key"),
+            is_asked = own.same("s", "=", own, "k"),
+            is_of = self.is_of("k"),
             surrogate = self.number("u"),
             stamps =
                 self.each(", ", |r| format!("coalesce(s.{}, s.stamp, {adopted})::text", r.stamp)),
@@ -71,15 +76,17 @@ END
     /// is looked at once the data row is ours, which nobody passes. The three statements that write
     /// the data row are read under the user's path, and say everything by its full name.
     pub(super) fn put_function(&self) -> String {
-        let (target, sidecar, key) = (&self.target, &self.sidecar, self.key.list(""));
+        let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
+        let (own, known) = (self.own_key.list(""), self.own_key.is_given("s", "=", "dual_key"));
         let registers = self.each(", ", |r| r.stamp.clone());
         let [theirs, ours] = switched("dual_set");
         let head = format!(
-            "CREATE FUNCTION {}(dual_key bigint, dual_alive boolean, dual_marked boolean[],
+            "CREATE FUNCTION {}(dual_key {}, dual_alive boolean, dual_marked boolean[],
   dual_values text[], dual_proposal bigint, dual_file uuid, dual_relations text[])
 RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 {PLANS} SET datestyle = 'ISO, YMD'{} AS ",
             self.function("put"),
+            key.given_type(),
             self.settings(),
         );
         let body = format!(
@@ -101,23 +108,23 @@ BEGIN
       WHERE t.tgrelid = {oid}::regclass AND NOT t.tgisinternal) <> {TRIGGERS} THEN
     SELECT w.row_before::text, w.row_after::text, w.row_surrogate::text, w.row_values
     INTO dual_before, dual_after, dual_surrogate, dual_left
-    FROM {write}((SELECT jsonb_build_array(to_jsonb(m)) FROM (SELECT dual_key AS key,
+    FROM {write}((SELECT jsonb_build_array(to_jsonb(m)) FROM (SELECT {named},
       dual_alive AS alive, CASE WHEN dual_alive IS NOT NULL THEN dual_proposal END AS life,
       {marks}) AS m), dual_proposal, '[]') AS w;
   ELSE
     dual_set := set_config('dual.put', dual_own || {mine} || dual_key, true);
     {theirs}
     IF dual_alive THEN
-      INSERT INTO {target} AS u ({key}, {columns})
-      VALUES (dual_key, {given})
-      ON CONFLICT ({key}) DO NOTHING
+      INSERT INTO {target} AS u ({keys}, {columns})
+      VALUES ({taken}, {given})
+      ON CONFLICT ({keys}) DO NOTHING
       RETURNING {surrogate}::pg_catalog.text, ARRAY[{values}], ARRAY[{born}]
       INTO dual_surrogate, dual_left, dual_stamps;
     ELSIF NOT dual_alive THEN
-      DELETE FROM {target} AS u WHERE u.{key} {EQUALS} dual_key;
+      DELETE FROM {target} AS u WHERE {is_its_row};
     ELSE
       UPDATE {target} AS u SET {updated}
-      WHERE u.{key} {EQUALS} dual_key
+      WHERE {is_its_row}
       RETURNING {surrogate}::pg_catalog.text, ARRAY[{values}], ARRAY[{changed}]
       INTO dual_surrogate, dual_left, dual_stamps;
     END IF;
@@ -126,10 +133,10 @@ BEGIN
       IF dual_alive THEN
         RAISE EXCEPTION 'row exists in %, key %', {name}, dual_key USING ERRCODE = '{EXISTS}';
       END IF;
-      IF EXISTS (SELECT FROM {target} AS u WHERE u.{key} = dual_key) THEN
+      IF EXISTS (SELECT FROM {target} AS u WHERE {there}) THEN
         {left_out}
       END IF;
-      IF EXISTS (SELECT FROM {sidecar} AS s WHERE s.key = dual_key AND s.live) THEN
+      IF EXISTS (SELECT FROM {sidecar} AS s WHERE {known} AND s.live) THEN
         RAISE EXCEPTION 'row absent in %, key %', {name}, dual_key USING ERRCODE = '{ABSENT}';
       END IF;
       RAISE EXCEPTION 'row missing in %, key %', {name}, dual_key USING ERRCODE = '{MISSING}';
@@ -138,7 +145,7 @@ BEGIN
     SELECT i.horizon, to_json(s)::text, greatest(i.horizon, s.stamp,
       {replaced})
     INTO dual_horizon, dual_before, dual_above
-    FROM {dual}.installation AS i LEFT JOIN {sidecar} AS s ON s.key = dual_key;
+    FROM {dual}.installation AS i LEFT JOIN {sidecar} AS s ON {known};
     IF dual_proposal <= dual_above THEN
       RAISE EXCEPTION 'stale proposal, above %', dual_above USING ERRCODE = 'DU001';
     END IF;
@@ -146,21 +153,21 @@ BEGIN
       RAISE EXCEPTION 'proposal ahead of the clock' USING ERRCODE = 'DU002';
     END IF;
     IF dual_alive THEN
-      INSERT INTO {sidecar} AS s (key, live, stamp, txid, {registers})
-      VALUES (dual_key, true, dual_proposal, dual_own, {inserted})
-      ON CONFLICT (key) DO UPDATE SET live = true, stamp = dual_proposal, txid = dual_own,
+      INSERT INTO {sidecar} AS s ({own}, live, stamp, txid, {registers})
+      VALUES ({taken}, true, dual_proposal, dual_own, {inserted})
+      ON CONFLICT ({own}) DO UPDATE SET live = true, stamp = dual_proposal, txid = dual_own,
         {excluded}
       RETURNING to_json(s)::text INTO dual_after;
     ELSIF NOT dual_alive THEN
-      INSERT INTO {sidecar} AS s (key, live, stamp, txid)
-      VALUES (dual_key, false, dual_proposal, dual_own)
-      ON CONFLICT (key) DO UPDATE SET live = false, stamp = dual_proposal, txid = dual_own,
+      INSERT INTO {sidecar} AS s ({own}, live, stamp, txid)
+      VALUES ({taken}, false, dual_proposal, dual_own)
+      ON CONFLICT ({own}) DO UPDATE SET live = false, stamp = dual_proposal, txid = dual_own,
         {null}
       RETURNING to_json(s)::text INTO dual_after;
     ELSE
-      INSERT INTO {sidecar} AS s (key, live, stamp, txid, {registers})
-      VALUES (dual_key, true, {adopted}, dual_own, {updated_stamps})
-      ON CONFLICT (key) DO UPDATE SET txid = dual_own,
+      INSERT INTO {sidecar} AS s ({own}, live, stamp, txid, {registers})
+      VALUES ({taken}, true, {adopted}, dual_own, {updated_stamps})
+      ON CONFLICT ({own}) DO UPDATE SET txid = dual_own,
         {kept}
       RETURNING to_json(s)::text INTO dual_after;
     END IF;
@@ -173,6 +180,11 @@ BEGIN
 END
 ",
             dual = self.dual,
+            keys = key.list(""),
+            taken = key.taken("dual_key"),
+            named = key.taken_as("dual_key"),
+            is_its_row = key.is_given("u", EQUALS, "dual_key"),
+            there = key.is_given("u", "=", "dual_key"),
             notifies = notifies("dual_proposal"),
             above = next("dual_proposal"),
             left_out = self.left_out("dual_key"),

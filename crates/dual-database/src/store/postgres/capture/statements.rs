@@ -1,7 +1,7 @@
 //! What an installation is made of, as a list of statements: the same for `dual init --apply`, which
 //! runs them, and for `dual init --sql`, which prints them. Each can be repeated. Pure text.
 
-use super::common::{common, guarded, make_schema, no_newer, trust};
+use super::common::{common, guarded, log_of_any_key, make_schema, no_newer, trust};
 use super::install::SCHEMA_LOCK;
 use super::layout::Layout;
 use crate::schema::{quoted_body, quoted_text};
@@ -53,6 +53,9 @@ impl Layout {
         let database = |sql| Statement { sql, needs: Needs::Database };
         let mut statements = vec![table(self.locked())];
         statements.extend(common(&self.dual).into_iter().map(database));
+        if !self.key.is_number() {
+            statements.extend(log_of_any_key(&self.dual).into_iter().map(database));
+        }
         let beside = [self.sidecar_ddl(), self.drop_functions(), self.functions(), self.revokes()];
         statements.extend(beside.into_iter().flatten().map(database));
         statements.extend(self.triggers().into_iter().map(table));

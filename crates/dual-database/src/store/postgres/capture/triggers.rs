@@ -6,11 +6,8 @@ use crate::schema::{quoted_body, quoted_text};
 /// The events that triggers answer, by what they are called.
 const EVENTS: [&str; 5] = ["inserted", "updated", "rekeyed", "deleted", "truncated"];
 
-/// The types of the arguments of `put`.
-const PUT: &str = "bigint, boolean, boolean[], text[], bigint, uuid, text[]";
-
-/// The types of the arguments of `get`.
-const GET: &str = "bigint, text";
+/// The types of the arguments of `put`, behind that of the key.
+const PUT: &str = "boolean, boolean[], text[], bigint, uuid, text[]";
 
 /// As many triggers the table has of ours.
 pub(super) const TRIGGERS: usize = EVENTS.len();
@@ -84,9 +81,15 @@ impl Layout {
 
     /// Those that are called, and not fired by a write.
     pub(super) fn called(&self) -> impl Iterator<Item = (&'static str, String)> {
-        [("write", "jsonb, bigint, jsonb"), ("settle", "jsonb, bigint"), ("put", PUT), ("get", GET)]
-            .into_iter()
-            .map(|(what, arguments)| (what, format!("{}({arguments})", self.function(what))))
+        let key = self.key.given_type();
+        [
+            ("write", "jsonb, bigint, jsonb".to_owned()),
+            ("settle", "jsonb, bigint".to_owned()),
+            ("put", format!("{key}, {PUT}")),
+            ("get", format!("{key}, text")),
+        ]
+        .into_iter()
+        .map(|(what, arguments)| (what, format!("{}({arguments})", self.function(what))))
     }
 
     /// What drops the functions of an earlier installation, and with them the triggers that
@@ -125,7 +128,7 @@ impl Layout {
 
     /// When the trigger fires, and whether for each row.
     fn event(&self, what: &str) -> String {
-        let (target, key) = (&self.target, self.key.list(""));
+        let target = &self.target;
         match what {
             "inserted" => format!(
                 "AFTER INSERT ON {target} REFERENCING NEW TABLE AS dual_new FOR EACH STATEMENT"
@@ -135,7 +138,8 @@ impl Layout {
                  FOR EACH STATEMENT"
             ),
             "rekeyed" => format!(
-                "AFTER UPDATE ON {target} FOR EACH ROW WHEN (OLD.{key} IS DISTINCT FROM NEW.{key})"
+                "AFTER UPDATE ON {target} FOR EACH ROW WHEN ({})",
+                self.key.alike("OLD", "NEW", true)
             ),
             "deleted" => format!(
                 "AFTER DELETE ON {target} REFERENCING OLD TABLE AS dual_old FOR EACH STATEMENT"
@@ -162,9 +166,10 @@ impl Layout {
         let mine = rows.map(|rows| self.mine(rows)).unwrap_or_default();
         let body = format!(
             "\n#variable_conflict use_variable\nDECLARE\n  own bigint;\n  kept text;\n\
-             \x20 moment bigint;\n  mine bigint;\nBEGIN\n{BEGUN}BEGIN\n{named}{mine}{moment}{statements}  IF FOUND AND {notifies} THEN\n    \
+             \x20 moment bigint;\n  mine {key};\nBEGIN\n{BEGUN}BEGIN\n{named}{mine}{moment}{statements}  IF FOUND AND {notifies} THEN\n    \
              PERFORM pg_notify('dual', '');\n  END IF;\n{excused}END;\n  RETURN NULL;\nEND\n",
             named = self.named(),
+            key = self.key.compared_type(),
             moment = moment(),
             notifies = notifies("moment"),
             excused = self.excused(),
@@ -225,11 +230,14 @@ impl Layout {
 
     /// A policy that hides rows from the function's owner hides them from [`Layout::there`], too: a second
     /// capture of a row in one transaction cannot be done.
-    fn hidden(&self, key: &str, from: &str) -> String {
+    fn hidden(&self, row: &str, from: &str) -> String {
+        let own = &self.own_key;
         let again = format!(
-            "\n      AND EXISTS (SELECT FROM (SELECT {key} AS key{from}) AS k\n        \
-             JOIN {} AS s ON s.key = k.key WHERE s.txid = own)",
-            self.sidecar
+            "\n      AND EXISTS (SELECT FROM (SELECT {}{from}) AS k\n        \
+             JOIN {} AS s ON {} WHERE s.txid = own)",
+            own.named(&self.key, row),
+            self.sidecar,
+            own.same("s", "=", own, "k"),
         );
         let missed = self.missed("'42501'", &again);
         format!("  IF row_security_active(TG_RELID) THEN\n    {missed}\n  END IF;\n")
@@ -249,16 +257,18 @@ impl Layout {
     /// captured together with it, as if it were the same statement.) Anybody can say that `put` is
     /// writing: it counts only of a role that may call it, which could give its rows any stamps.
     fn mine(&self, rows: &str) -> String {
-        let (prefix, key) = (quoted_text(&format!(":{}:", self.setting())), self.key.list(""));
-        let put = quoted_text(&format!("{}({PUT})", self.function("put")));
+        let prefix = quoted_text(&format!(":{}:", self.setting()));
+        let (key, kind) = (self.key.compared("r"), self.key.compared_type());
+        let put = format!("{}({}, {PUT})", self.function("put"), self.key.given_type());
+        let put = quoted_text(&put);
         format!(
             "  kept := own || {prefix};
   IF left(current_setting('dual.put', true), length(kept)) = kept THEN
     IF has_function_privilege(
         coalesce(nullif(current_setting('role'), 'none'), session_user)::name, {put}, 'EXECUTE') THEN
-      mine := substr(current_setting('dual.put'), length(kept) + 1)::bigint;
+      mine := substr(current_setting('dual.put'), length(kept) + 1)::{kind};
     END IF;
-    IF NOT EXISTS (SELECT FROM {rows} AS r WHERE r.{key} IS DISTINCT FROM mine) THEN
+    IF NOT EXISTS (SELECT FROM {rows} AS r WHERE {key} IS DISTINCT FROM mine) THEN
       RETURN NULL;
     END IF;
   END IF;
@@ -268,17 +278,18 @@ impl Layout {
 
     /// Keeps what the sidecar has of the keys of a set, if this transaction asked for it: the
     /// members of a JSON object, the latest first, because of equal names the last one counts.
-    fn keep_before(&self, key: &str, from: &str) -> String {
+    fn keep_before(&self, row: &str, from: &str) -> String {
         format!(
             "  IF split_part(current_setting('dual.before', true), ':', 1) = own::text THEN
     PERFORM set_config('dual.before', own || ':' || coalesce((
       SELECT string_agg(to_json({kept})::text || ':' || coalesce(
-        (SELECT to_json(s)::text FROM {sidecar} AS s WHERE s.key = {key}), 'null') || ',', '') {from}), '')
+        (SELECT to_json(s)::text FROM {sidecar} AS s WHERE {known}), 'null') || ',', '') {from}), '')
       || substr(current_setting('dual.before'), length(own::text) + 2), true);
   END IF;
 ",
-            kept = self.kept(key),
+            kept = self.kept(&self.key.compared(row)),
             sidecar = self.sidecar,
+            known = self.tells_of(row),
         )
     }
 
@@ -286,15 +297,16 @@ impl Layout {
     /// still have what was purged. What it says nothing about stays at the horizon. One over a
     /// sidecar row, a tombstone above all, stamps everything. Of two captures of one
     /// transaction that come in the wrong order the table itself is asked.
-    fn captured_insert(&self, key: &str, row: &str, from: &str) -> String {
-        let (sidecar, there) = (&self.sidecar, self.there("excluded.key"));
-        let hidden = self.hidden(key, from);
+    fn captured_insert(&self, row: &str, from: &str) -> String {
+        let (sidecar, there) = (&self.sidecar, self.there());
+        let (own, key, hidden) =
+            (self.own_key.list(""), self.key.list(row), self.hidden(row, from));
         format!(
-            "{hidden}  INSERT INTO {sidecar} AS s (key, live, stamp, {stamps}, txid)
+            "{hidden}  INSERT INTO {sidecar} AS s ({own}, live, stamp, {stamps}, txid)
   SELECT {key}, true, greatest(moment, {unseen}),
     {silent},
     own{from}
-  ON CONFLICT (key) DO UPDATE SET live = true, stamp = greatest(moment, {next}),
+  ON CONFLICT ({own}) DO UPDATE SET live = true, stamp = greatest(moment, {next}),
     {null}, txid = own
   WHERE s.txid <> own OR {there} IS NOT NULL;
 ",
@@ -308,13 +320,14 @@ impl Layout {
     }
 
     /// Of a dead row only its delete is kept.
-    fn captured_delete(&self, key: &str, from: &str) -> String {
-        let (sidecar, there) = (&self.sidecar, self.there("excluded.key"));
-        let hidden = self.hidden(key, from);
+    fn captured_delete(&self, row: &str, from: &str) -> String {
+        let (sidecar, there) = (&self.sidecar, self.there());
+        let (own, key, hidden) =
+            (self.own_key.list(""), self.key.list(row), self.hidden(row, from));
         format!(
-            "{hidden}  INSERT INTO {sidecar} AS s (key, live, stamp, txid)
+            "{hidden}  INSERT INTO {sidecar} AS s ({own}, live, stamp, txid)
   SELECT {key}, false, moment, own{from}
-  ON CONFLICT (key) DO UPDATE SET live = false, stamp = greatest(moment, {next}),
+  ON CONFLICT ({own}) DO UPDATE SET live = false, stamp = greatest(moment, {next}),
     {null}, txid = own
   WHERE s.txid <> own OR {there} IS NULL;
 ",
@@ -323,45 +336,45 @@ impl Layout {
         )
     }
 
-    /// The key if the table has that row. An `EXISTS` could be planned as a hash of the table.
-    fn there(&self, key: &str) -> String {
+    /// The key if the table has the row that is written to the sidecar. An `EXISTS` could be planned as a
+    /// hash of the table.
+    fn there(&self) -> String {
         format!(
-            "(SELECT {0} FROM {1} AS u WHERE {0} = {key} LIMIT 1)",
-            self.key.list("u"),
-            self.target
+            "(SELECT {} FROM {} AS u WHERE {} LIMIT 1)",
+            self.key.first("u"),
+            self.target,
+            self.is_of("excluded")
         )
     }
 
     fn insert_body(&self) -> String {
-        let key = self.key.list("n");
+        let key = self.key.compared("n");
         let captured_insert = self.captured_insert(
-            &key,
             "n",
             &format!(
                 " FROM dual_new AS n, {}.installation AS i WHERE {key} IS DISTINCT FROM mine",
                 self.dual
             ),
         );
-        format!("{}{captured_insert}", self.keep_before(&key, "FROM dual_new AS n"))
+        format!("{}{captured_insert}", self.keep_before("n", "FROM dual_new AS n"))
     }
 
     fn delete_body(&self) -> String {
-        let key = self.key.list("o");
+        let key = self.key.compared("o");
         let captured_delete = self.captured_delete(
-            &key,
+            "o",
             &format!(" FROM dual_old AS o WHERE {key} IS DISTINCT FROM mine"),
         );
-        format!("{}{captured_delete}", self.keep_before(&key, "FROM dual_old AS o"))
+        format!("{}{captured_delete}", self.keep_before("o", "FROM dual_old AS o"))
     }
 
     fn rekey_body(&self) -> String {
-        let (old, new) = (self.key.list("OLD"), self.key.list("NEW"));
         format!(
             "{}{}{}{}",
-            self.keep_before(&old, ""),
-            self.keep_before(&new, ""),
-            self.captured_delete(&old, ""),
-            self.captured_insert(&new, "NEW", &format!(" FROM {}.installation AS i", self.dual)),
+            self.keep_before("OLD", ""),
+            self.keep_before("NEW", ""),
+            self.captured_delete("OLD", ""),
+            self.captured_insert("NEW", &format!(" FROM {}.installation AS i", self.dual)),
         )
     }
 
@@ -369,24 +382,25 @@ impl Layout {
     /// insert. A row that has no sidecar row was there before the triggers: it is adopted as it
     /// is.
     fn update_body(&self) -> String {
-        let (sidecar, key) = (&self.sidecar, self.key.list("n"));
+        let (sidecar, own, key) = (&self.sidecar, self.own_key.list(""), self.key.list("n"));
         let renumbered = self.surrogate.as_ref().map_or(String::new(), |column| {
             format!("o.{column} IS DISTINCT FROM n.{column}\n    OR ")
         });
-        let same = self.key.same("n", "=", &self.key, "o");
-        let before = self.keep_before(&key, "FROM dual_new AS n");
+        let same = self.key.alike("n", "o", false);
+        let before = self.keep_before("n", "FROM dual_new AS n");
         format!(
-            "{before}  INSERT INTO {sidecar} AS s (key, live, stamp, {stamps}, txid)
+            "{before}  INSERT INTO {sidecar} AS s ({own}, live, stamp, {stamps}, txid)
   SELECT {key}, true, {adopted},
     {set},
     own
   FROM dual_old AS o JOIN dual_new AS n ON {same}
-  WHERE {key} IS DISTINCT FROM mine AND ({renumbered}{differs})
-  ON CONFLICT (key) DO UPDATE SET txid = own,
+  WHERE {compared} IS DISTINCT FROM mine AND ({renumbered}{differs})
+  ON CONFLICT ({own}) DO UPDATE SET txid = own,
     {raised}
   WHERE s.live;
 ",
             stamps = self.each(", ", |r| r.stamp.clone()),
+            compared = self.key.compared("n"),
             adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
             set = self
                 .each(",\n    ", |r| format!("CASE WHEN {} THEN moment END", r.differs("o", "n"))),

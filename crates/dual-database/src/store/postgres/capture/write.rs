@@ -17,7 +17,7 @@ impl Layout {
     /// It has the caller's rights. The statements that write rows are read under the user's search path,
     /// on which the user's triggers may rely, and say everything by its full name.
     pub(super) fn write_function(&self) -> String {
-        let (target, sidecar, key) = (&self.target, &self.sidecar, self.key.list(""));
+        let (target, sidecar, own) = (&self.target, &self.sidecar, &self.own_key);
         let is_its_row = self.key.same("u", EQUALS, &self.own_key, "m");
         let columns = self.each(", ", |r| r.column.clone());
         let [theirs, _] = switched("dual_set");
@@ -32,7 +32,7 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS ",
             "
 DECLARE
   dual_own bigint := txid_current();
-  dual_wrong bigint;
+  dual_wrong {key_type};
   dual_set text;
 BEGIN
   IF split_part(current_setting('dual.before', true), ':', 1) IS DISTINCT FROM dual_own::text THEN
@@ -40,12 +40,11 @@ BEGIN
   END IF;
   IF dual_reads <> '[]' OR jsonb_array_length(dual_changes) > 1 THEN
     PERFORM FROM {target} AS u
-    WHERE u.{key} = ANY (ARRAY(
-      SELECT (m.value ->> 'key')::bigint FROM jsonb_array_elements(dual_reads || dual_changes) AS m))
-    ORDER BY u.{key} FOR NO KEY UPDATE;
-    SELECT (r.value ->> 'key')::bigint INTO dual_wrong
+    WHERE {concerned}
+    ORDER BY {order} FOR NO KEY UPDATE;
+    SELECT {read} INTO dual_wrong
     FROM jsonb_array_elements(dual_reads) AS r
-      LEFT JOIN {sidecar} AS s ON s.key = (r.value ->> 'key')::bigint AND s.live
+      LEFT JOIN {sidecar} AS s ON {is_read} AND s.live
     WHERE r.value ? 'stamps' AND r.value -> 'stamps' <> CASE WHEN s.key IS NULL THEN 'null'
       ELSE jsonb_build_array(s.stamp, {stamps}) END
     LIMIT 1;
@@ -57,21 +56,21 @@ BEGIN
     {theirs}
     WITH done AS (DELETE FROM {target} AS u USING {marks}
       WHERE NOT m.alive AND {is_its_row}
-      RETURNING u.{key})
+      RETURNING {returned})
     {undone_delete}
   END IF;
   IF dual_changes @> '[{{\"alive\": null}}]' THEN
     {theirs}
     WITH done AS (UPDATE {target} AS u SET {updated}
       FROM {marks} WHERE m.alive IS NULL AND {is_its_row}
-      RETURNING u.{key})
+      RETURNING {returned})
     {undone_update}
   END IF;
   IF dual_changes @> '[{{\"alive\": true}}]' THEN
     {theirs}
     WITH done AS (INSERT INTO {target} AS u ({key}, {columns})
-      SELECT m.key, {inserted} FROM {marks} WHERE m.alive
-      ON CONFLICT ({key}) DO NOTHING RETURNING u.{key})
+      SELECT {marked}, {inserted} FROM {marks} WHERE m.alive
+      ON CONFLICT ({key}) DO NOTHING RETURNING {returned})
     {undone_insert}
   END IF;
   IF dual_changes <> '[]' THEN
@@ -79,6 +78,14 @@ BEGIN
   END IF;
 END
 ",
+            key_type = self.key.given_type(),
+            key = self.key.list(""),
+            returned = self.key.list("u"),
+            marked = own.list("m"),
+            order = self.key.order("u", ""),
+            concerned = self.concerned(),
+            read = own.given_of_record("r.value"),
+            is_read = own.is_of_record("s", "r.value"),
             name = quoted_text(self.name()),
             marks = self.marks("dual_changes"),
             settle = self.function("settle"),
@@ -104,31 +111,58 @@ END
         let name = quoted_text(self.name());
         let absent = match code {
             MISSING => format!(
-                "IF EXISTS (SELECT FROM {} AS s WHERE s.key = dual_wrong AND s.live) THEN
+                "IF EXISTS (SELECT FROM {} AS s WHERE {} AND s.live) THEN
           RAISE EXCEPTION 'row absent in %, key %', {name}, dual_wrong USING ERRCODE = '{ABSENT}';
         END IF;
         ",
-                self.sidecar
+                self.sidecar,
+                self.own_key.is_given("s", "=", "dual_wrong"),
             ),
             _ => String::new(),
         };
         format!(
-            "SELECT m.key INTO dual_wrong
-    FROM pg_catalog.jsonb_to_recordset(dual_changes) AS m (key bigint, alive boolean)
-    WHERE {these} AND NOT m.key {EQUALS} ANY (SELECT d.{key} FROM done AS d)
+            "SELECT {given} INTO dual_wrong
+    FROM pg_catalog.jsonb_to_recordset(dual_changes) AS m ({declared}, alive boolean)
+    WHERE {these} AND NOT {is_done}
     LIMIT 1;
     {ours}
     IF FOUND THEN
-      IF {expected}EXISTS (SELECT FROM {target} AS u WHERE u.{key} = dual_wrong) THEN
+      IF {expected}EXISTS (SELECT FROM {target} AS u WHERE {is_wrong}) THEN
         {absent}RAISE EXCEPTION 'row {what} in %, key %', {name}, dual_wrong USING ERRCODE = '{code}';
       END IF;
       {left_out}
     END IF;",
             left_out = self.left_out("dual_wrong"),
             ours = switched("dual_set")[1],
-            key = self.key.list(""),
+            given = self.own_key.given("m"),
+            declared = self.own_key.declared(),
+            is_done = self.is_done(),
+            is_wrong = self.key.is_given("u", "=", "dual_wrong"),
             target = self.target,
         )
+    }
+
+    /// The row of the mark `m` is among those that were done.
+    fn is_done(&self) -> String {
+        match self.key.is_number() {
+            true => {
+                format!("m.key {EQUALS} ANY (SELECT {} FROM done AS d)", self.key.list("d"))
+            }
+            false => format!(
+                "EXISTS (SELECT FROM done AS d WHERE {})",
+                self.own_key.same("m", EQUALS, &self.key, "d")
+            ),
+        }
+    }
+
+    /// The row `u` is among those that are read or changed.
+    fn concerned(&self) -> String {
+        let (key, own) = (&self.key, self.own_key.of_record("m.value"));
+        let all = "jsonb_array_elements(dual_reads || dual_changes) AS m";
+        match key.is_number() {
+            true => format!("{} = ANY (ARRAY(\n      SELECT {own} FROM {all}))", key.list("u")),
+            false => format!("({}) IN (\n      SELECT {own} FROM {all})", key.list("u")),
+        }
     }
 
     /// Says that the row of that key, a variable, was left out.

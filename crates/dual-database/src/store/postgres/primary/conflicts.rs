@@ -12,6 +12,7 @@ use crate::protocol::{ConflictEntry, register_name};
 use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
 use crate::store::postgres::Parameter;
+use crate::store::postgres::capture::ROW_KEY;
 use crate::{Error, Result};
 
 /// How many entries one statement takes.
@@ -40,8 +41,9 @@ impl Primary<'_> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let names: Vec<&str> = self.tables.iter().map(|table| table.layout.name()).collect();
         let sql = format!(
-            "SELECT table_name, key, register, winner, loser, winning, losing, \
-             floor(date_part('epoch', noted) * 1000)::bigint, reviewed FROM {}.conflict \
+            "SELECT table_name, coalesce(to_jsonb(c) ->> '{ROW_KEY}', key::text), register, winner, \
+             loser, winning, losing, \
+             floor(date_part('epoch', noted) * 1000)::bigint, reviewed FROM {}.conflict AS c \
              WHERE table_name = ANY ($2) ORDER BY id DESC LIMIT $1",
             self.session.schema(),
         );
@@ -161,49 +163,68 @@ impl Primary<'_> {
         noted: &[LoggedConflict],
         operation: &'static str,
     ) -> Result<()> {
+        for chunk in noted.chunks(CHUNK) {
+            let known = chunk.iter().filter_map(|one| Some((self.tables.get(one.id.table)?, one)));
+            let known: Vec<(&RemoteTable, &LoggedConflict)> = known.collect();
+            let (numbered, named): (Vec<_>, Vec<_>) =
+                known.into_iter().partition(|(_, one)| one.id.key.number().is_some());
+            self.note_by("key", &numbered, operation).await?;
+            self.note_by(ROW_KEY, &named, operation).await?;
+        }
+        Ok(())
+    }
+
+    /// The same of those whose key stands in that column.
+    async fn note_by(
+        &self,
+        column: &str,
+        known: &[(&RemoteTable, &LoggedConflict)],
+        operation: &'static str,
+    ) -> Result<()> {
+        let (kind, kinds) = match column == ROW_KEY {
+            true => ("text", Type::TEXT_ARRAY),
+            false => ("bigint", Type::INT8_ARRAY),
+        };
+        if known.is_empty() {
+            return Ok(());
+        }
         let sql = format!(
             "INSERT INTO {}.conflict \
-             (table_name, key, register, winner, loser, winning, losing, noted, reviewed) \
+             (table_name, {column}, register, winner, loser, winning, losing, noted, reviewed) \
              SELECT table_name, key, register, winner, loser, winning, losing, \
              coalesce(to_timestamp(noted / 1000.0), clock_timestamp()), reviewed \
-             FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], \
+             FROM unnest($1::text[], $2::{kind}[], $3::text[], $4::bigint[], $5::bigint[], \
              $6::text[], $7::text[], $8::bigint[], $9::boolean[]) AS \
              v (table_name, key, register, winner, loser, winning, losing, noted, reviewed) \
              ON CONFLICT DO NOTHING",
             self.session.schema(),
         );
-        for chunk in noted.chunks(CHUNK) {
-            let known = chunk.iter().filter_map(|one| Some((self.tables.get(one.id.table)?, one)));
-            let known: Vec<(&RemoteTable, &LoggedConflict)> = known.collect();
-            let relations: Vec<&str> = known.iter().map(|(table, _)| table.layout.name()).collect();
-            let keys: Vec<Key> = known.iter().map(|(_, one)| one.id.key.clone()).collect();
-            let registers: Vec<&str> = known
-                .iter()
-                .map(|(table, one)| register_name(&table.table, one.conflict.register))
-                .collect();
-            let winners: Vec<i64> =
-                known.iter().map(|(_, one)| one.conflict.winner.raw()).collect();
-            let losers: Vec<i64> = known.iter().map(|(_, one)| one.conflict.loser.raw()).collect();
-            let winning: Vec<Option<&str>> =
-                known.iter().map(|(_, one)| one.winning.as_deref()).collect();
-            let losing: Vec<Option<&str>> =
-                known.iter().map(|(_, one)| one.losing.as_deref()).collect();
-            let moments: Vec<Option<i64>> = known.iter().map(|(_, one)| one.noted_ms).collect();
-            let reviewed: Vec<bool> = known.iter().map(|(_, one)| one.reviewed).collect();
-            let parameters: [Parameter<'_>; 9] = [
-                (&relations, Type::TEXT_ARRAY),
-                (&keys, Type::INT8_ARRAY),
-                (&registers, Type::TEXT_ARRAY),
-                (&winners, Type::INT8_ARRAY),
-                (&losers, Type::INT8_ARRAY),
-                (&winning, Type::TEXT_ARRAY),
-                (&losing, Type::TEXT_ARRAY),
-                (&moments, Type::INT8_ARRAY),
-                (&reviewed, Type::BOOL_ARRAY),
-            ];
-            self.session.execute(operation, &sql, &parameters).await?;
-        }
-        Ok(())
+        let relations: Vec<&str> = known.iter().map(|(table, _)| table.layout.name()).collect();
+        let keys: Vec<Key> = known.iter().map(|(_, one)| one.id.key.clone()).collect();
+        let registers: Vec<&str> = known
+            .iter()
+            .map(|(table, one)| register_name(&table.table, one.conflict.register))
+            .collect();
+        let winners: Vec<i64> = known.iter().map(|(_, one)| one.conflict.winner.raw()).collect();
+        let losers: Vec<i64> = known.iter().map(|(_, one)| one.conflict.loser.raw()).collect();
+        let winning: Vec<Option<&str>> =
+            known.iter().map(|(_, one)| one.winning.as_deref()).collect();
+        let losing: Vec<Option<&str>> =
+            known.iter().map(|(_, one)| one.losing.as_deref()).collect();
+        let moments: Vec<Option<i64>> = known.iter().map(|(_, one)| one.noted_ms).collect();
+        let reviewed: Vec<bool> = known.iter().map(|(_, one)| one.reviewed).collect();
+        let parameters: [Parameter<'_>; 9] = [
+            (&relations, Type::TEXT_ARRAY),
+            (&keys, kinds),
+            (&registers, Type::TEXT_ARRAY),
+            (&winners, Type::INT8_ARRAY),
+            (&losers, Type::INT8_ARRAY),
+            (&winning, Type::TEXT_ARRAY),
+            (&losing, Type::TEXT_ARRAY),
+            (&moments, Type::INT8_ARRAY),
+            (&reviewed, Type::BOOL_ARRAY),
+        ];
+        self.session.execute(operation, &sql, &parameters).await.map(|_| ())
     }
 
     /// Takes a transaction back after an error, which it hands on: nothing of it stands.

@@ -4,7 +4,7 @@ use tokio_postgres::types::Type;
 
 use super::row::{BY_KEY, column, unexpected};
 use super::{Primary, RemoteTable};
-use crate::schema::{Column, Dialect, Key, LogicalType, quoted};
+use crate::schema::{Column, Key, LogicalType, quoted};
 use crate::store::postgres::{Parameter, both};
 use crate::value::RangeDigest;
 use crate::{Error, Kind, Result};
@@ -29,7 +29,8 @@ impl Primary<'_> {
             return Err(Error::new(Kind::Internal, OPERATION, "no such table"));
         };
         let sql = remote.digest();
-        let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&upto, Type::INT8)];
+        let kind = remote.layout.key.one();
+        let parameters: [Parameter<'_>; 2] = [(&after, kind.clone()), (&upto, kind)];
         let answer = both(
             both(self.session.begin(OPERATION), self.session.batch(OPERATION, BY_KEY)),
             self.session.query(OPERATION, &sql, &parameters),
@@ -67,10 +68,10 @@ impl Primary<'_> {
             "SELECT {}, {} FROM {target} AS u WHERE {} ORDER BY {}",
             key.given("u"),
             remote.column_digests(),
-            key.between("u", Dialect::Postgres, 1),
-            key.list("u"),
+            key.between("u", 1),
+            key.order("u", ""),
         );
-        let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&upto, Type::INT8)];
+        let parameters: [Parameter<'_>; 2] = [(&after, key.one()), (&upto, key.one())];
         self.session.begin(OPERATION).await?;
         let answer = self.session.query(OPERATION, &sql, &parameters).await;
         self.leave(OPERATION).await;
@@ -100,11 +101,11 @@ impl Primary<'_> {
         let sql = format!(
             "SELECT {} FROM {target} AS u WHERE $1 IS NULL OR {} ORDER BY {} OFFSET $2 LIMIT 1",
             key.given("u"),
-            key.above("u", Dialect::Postgres, 1),
-            key.list("u"),
+            key.above("u", 1),
+            key.order("u", ""),
         );
         let before = count.saturating_sub(1).max(0);
-        let parameters: [Parameter<'_>; 2] = [(&after, Type::INT8), (&before, Type::INT8)];
+        let parameters: [Parameter<'_>; 2] = [(&after, key.one()), (&before, Type::INT8)];
         self.session.begin(OPERATION).await?;
         let answer = self.session.query(OPERATION, &sql, &parameters).await;
         self.leave(OPERATION).await;
@@ -135,8 +136,8 @@ impl RemoteTable {
             "SELECT count(*), sha256(coalesce(string_agg({row}, ''::bytea ORDER BY {order}), \
              ''::bytea)) FROM {target} AS u WHERE {between}",
             row = self.row_digest(),
-            order = key.list("u"),
-            between = key.between("u", Dialect::Postgres, 1),
+            order = key.order("u", ""),
+            between = key.between("u", 1),
         )
     }
 }

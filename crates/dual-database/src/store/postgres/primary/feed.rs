@@ -89,7 +89,7 @@ impl Primary<'_> {
             vec![(&xmax, Type::INT8), (&open, Type::INT8_ARRAY)];
         if !keys.is_empty() {
             sql.push_str(&format!(" OR {}", table.layout.own_key.among("s", "=", 3)));
-            parameters.push((&keys, Type::INT8_ARRAY));
+            parameters.push((&keys, table.layout.own_key.many()));
         }
         self.rows(at, table, &sql, &parameters, OPERATION).await
     }

@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 use super::row::{column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::Result;
-use crate::schema::{Dialect, Key};
+use crate::schema::Key;
 use crate::stamp::Stamp;
 use crate::store::postgres::Parameter;
 
@@ -103,18 +103,21 @@ impl Primary<'_> {
         after: Option<&Key>,
     ) -> Result<(u64, Option<Key>)> {
         let operation = "purge tombstones in PostgreSQL";
-        let sidecar = &table.layout.sidecar;
+        let (sidecar, own) = (&table.layout.sidecar, &table.layout.own_key);
         let horizon = horizon.raw();
         let condition =
             "NOT live AND stamp < $1 AND txid < txid_snapshot_xmin(txid_current_snapshot())";
         let sql = format!(
-            "SELECT max({key}), count(*), array_agg({key}) FILTER (WHERE {condition}) FROM \
-             (SELECT {key}, live, stamp, txid FROM {sidecar} WHERE $2::bigint IS NULL OR {above} \
+            "SELECT (array_agg({given} ORDER BY {last}))[1], count(*), \
+             array_agg({given}) FILTER (WHERE {condition}) FROM \
+             (SELECT {key}, live, stamp, txid FROM {sidecar} WHERE $2 IS NULL OR {above} \
               ORDER BY {key} LIMIT {RANGE}) AS s",
-            key = table.layout.own_key.list(""),
-            above = table.layout.own_key.above("", Dialect::Postgres, 2),
+            given = own.given(""),
+            last = own.order("", " DESC"),
+            key = own.list(""),
+            above = own.above("", 2),
         );
-        let parameters: [Parameter<'_>; 2] = [(&horizon, Type::INT8), (&after, Type::INT8)];
+        let parameters: [Parameter<'_>; 2] = [(&horizon, Type::INT8), (&after, own.one())];
         let rows = self.session.ask(operation, &sql, &parameters).await?;
         let row = rows.first().ok_or_else(|| unexpected(operation))?;
         let (last, count): (Option<Key>, i64) =
@@ -147,7 +150,8 @@ impl Primary<'_> {
             among = table.layout.own_key.among("", "=", 2),
             dual = self.session.schema(),
         );
-        let parameters: [Parameter<'_>; 2] = [(&horizon, Type::INT8), (&keys, Type::INT8_ARRAY)];
+        let parameters: [Parameter<'_>; 2] =
+            [(&horizon, Type::INT8), (&keys, table.layout.own_key.many())];
         self.session.begin(operation).await?;
         let work = async {
             self.session.batch(operation, &self.sidecars_locked()).await?;

@@ -34,7 +34,7 @@ impl Primary<'_> {
         );
         let (file, relations, proposal) = (self.file.to_string(), self.relations(), proposal.raw());
         let parameters: [Parameter<'_>; 7] = [
-            (&id.key, Type::INT8),
+            (&id.key, remote.layout.key.one()),
             (&alive, Type::BOOL),
             (&marked, Type::BOOL_ARRAY),
             (&values, Type::TEXT_ARRAY),

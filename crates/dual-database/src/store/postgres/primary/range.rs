@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use super::feed::locked;
 use super::row::{BY_KEY, COLUMNS, column};
 use super::{Primary, Range, RemoteRow};
-use crate::schema::{Dialect, Key};
+use crate::schema::Key;
 use crate::store::postgres::{Parameter, both};
 use crate::value::PORTION;
 use crate::{Error, Kind, Result};
@@ -30,7 +30,7 @@ impl Primary<'_> {
         // How far it goes is found without reading the texts.
         let key = &remote.layout.own_key;
         let above = match after {
-            Some(_) => key.above("s", Dialect::Postgres, 2),
+            Some(_) => key.above("s", 2),
             None => "true".to_owned(),
         };
         let (bytes, joined) = (remote.layout.bytes("u"), remote.joined());
@@ -40,13 +40,13 @@ impl Primary<'_> {
                {joined} WHERE {above} ORDER BY {own} LIMIT $1) AS p ON {same} \
              WHERE p.upto - p.own < {PORTION} ORDER BY {end}",
             remote.select_list(),
-            own = key.list("s"),
+            own = key.order("s", ""),
             same = key.same("p", "=", key, "s"),
-            end = key.list("p"),
+            end = key.order("p", ""),
         );
         let most = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut parameters: Vec<Parameter<'_>> = vec![(&most, Type::INT8)];
-        parameters.extend(after.map(|after| -> Parameter<'_> { (after, Type::INT8) }));
+        parameters.extend(after.map(|after| -> Parameter<'_> { (after, key.one()) }));
         let outcome = Box::pin(both(
             both(self.session.begin_snapshot(OPERATION), self.session.batch(OPERATION, &prologue)),
             both(self.header_in(), self.session.query(OPERATION, &sql, &parameters)),

@@ -25,7 +25,8 @@ impl Primary<'_> {
         let remote = self.table(id.table)?;
         let sql = format!("SELECT {}($1, $2)", remote.layout.function("get"));
         let patience = self.session.patience();
-        let parameters: [Parameter<'_>; 2] = [(&id.key, Type::INT8), (&patience, Type::TEXT)];
+        let parameters: [Parameter<'_>; 2] =
+            [(&id.key, remote.layout.key.one()), (&patience, Type::TEXT)];
         // A statement of its own: it waits for nothing but a lock, for which it has a limit.
         let rows = self.session.query(OPERATION, &sql, &parameters).await?;
         let texts: Option<Vec<Text>> =
@@ -142,8 +143,8 @@ impl Question {
 
     /// What comes after that row in the order of a list.
     fn beyond(&mut self, remote: &RemoteTable, newest: Option<&Column>, after: &After) -> String {
-        let below = self.parameter(after.key.to_string(), &LogicalType::BigInt);
-        let below = format!("{} < {below}", remote.layout.key.list("u"));
+        self.values.push(after.key.json());
+        let below = remote.layout.key.below_text("u", self.values.len());
         let Some(newest) = newest else { return below };
         let name = quoted(&newest.name);
         match text_of(&after.order) {

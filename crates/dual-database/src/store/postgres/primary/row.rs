@@ -64,9 +64,9 @@ impl RemoteTable {
              coalesce(s.stamp, {adopted}), coalesce(s.txid, 0), ARRAY[{stamps}], \
              {key} IS NOT NULL, {surrogate}::bigint, ARRAY[{values}]",
             stamps = layout.each(", ", |r| format!("coalesce(s.{}, s.stamp, {adopted})", r.stamp)),
-            own = layout.own_key.list("s"),
+            own = layout.own_key.given("s"),
             given = layout.key.given("u"),
-            key = layout.key.list("u"),
+            key = layout.key.first("u"),
             surrogate = layout.number("u"),
             values = layout.texts("u"),
         )

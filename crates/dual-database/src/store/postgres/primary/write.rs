@@ -9,9 +9,9 @@ use super::epoch::header;
 use super::row::{Parts, Text, column, unexpected};
 use super::{Header, Primary, Refused, RemoteTable, WriteAnswer, WrittenRow};
 use crate::merge::{Admission, Change, Register, Version};
-use crate::schema::RowId;
+use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
-use crate::store::postgres::capture::{Entry, RowStamps, entry_of, refusal};
+use crate::store::postgres::capture::{Entry, RowStamps, entry_of, record, refusal};
 use crate::store::postgres::{Access, Call, Parameter, is_unsupported, sqlstate};
 use crate::value::Value;
 use crate::{Error, Kind, Result};
@@ -163,7 +163,8 @@ impl Primary<'_> {
             return Ok(vec![self.step(*table, marks, checks)?]);
         }
         for (id, _) in changes {
-            checks.entry(id.table).or_default().push(serde_json::json!({ "key": id.key }));
+            let check = self.check(id)?.into();
+            checks.entry(id.table).or_default().push(check);
         }
         let looks = checks.into_iter().map(|(table, checks)| (table, Vec::new(), checks));
         let deletes = deletes.into_iter().rev().map(|(table, marks)| (table, marks, Vec::new()));
@@ -198,7 +199,14 @@ impl Primary<'_> {
             let own = (0..columns).map(|column| version.stamp_of(column).raw());
             std::iter::once(version.live.stamp.raw()).chain(own).collect::<Vec<i64>>()
         });
-        Ok(serde_json::json!({ "key": id.key, "stamps": stamps }))
+        let mut check = self.check(id)?;
+        check.insert("stamps".to_owned(), serde_json::json!(stamps));
+        Ok(check.into())
+    }
+
+    /// A row that is to be locked and looked at.
+    fn check(&self, id: &RowId) -> Result<serde_json::Map<String, serde_json::Value>> {
+        Ok(record(&self.table(id.table)?.table, &id.key).collect())
     }
 
     fn mark(&self, id: &RowId, change: &Change, stamp: Stamp) -> Result<serde_json::Value> {
@@ -270,9 +278,9 @@ impl Primary<'_> {
         };
         self.tables.iter().enumerate().find_map(|(table, remote)| {
             let begins = format!("row {what} in {}, key ", remote.table.name());
-            let key =
-                error.message().strip_prefix(&begins)?.split(' ').next()?.parse::<i64>().ok()?;
-            Some(refused(RowId::new(table, key)))
+            let rest = error.message().strip_prefix(&begins)?;
+            let key = serde_json::Deserializer::from_str(rest).into_iter().next()?.ok()?;
+            Some(refused(RowId::new(table, Key::read(&key)?)))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::layout::Layout;
 use super::triggers::trigger_names;
-use crate::schema::{Dialect, KeyColumns};
+use crate::schema::KeyColumns;
 use crate::stamp::Stamp;
 
 /// The version of everything whose name begins with `dual_`.
@@ -62,15 +62,17 @@ impl Layout {
     pub fn sidecar_ddl(&self) -> Vec<String> {
         let (sidecar, look) = (&self.sidecar, &self.look);
         let index = crate::schema::quoted(&format!("dual_side_{}_seq", self.label));
+        let (key, primary) = self.own_key.definitions();
+        let kept = if self.own_key.is_number() { "" } else { " WITHOUT ROWID" };
         vec![
             format!(
-                "CREATE TABLE IF NOT EXISTS {sidecar} (\n  key INTEGER PRIMARY KEY,\n  \
+                "CREATE TABLE IF NOT EXISTS {sidecar} (\n  {key},\n  \
                    live INTEGER NOT NULL,\n  stamp INTEGER NOT NULL,\n  seq INTEGER NOT NULL,\n  \
-                   live_base INTEGER,\n  {}\n)",
+                   live_base INTEGER,\n  {}{primary}\n){kept}",
                 self.each(",\n  ", |r| format!("{} INTEGER,\n  {} INTEGER", r.stamp, r.base)),
             ),
             format!("CREATE INDEX IF NOT EXISTS {index} ON {sidecar} (seq)"),
-            format!("CREATE TABLE IF NOT EXISTS {look} (key INTEGER PRIMARY KEY)"),
+            format!("CREATE TABLE IF NOT EXISTS {look} ({key}{primary}){kept}"),
         ]
     }
 
@@ -93,17 +95,18 @@ impl Layout {
     #[must_use]
     pub fn adopt(&self, of_key: bool) -> String {
         let this = match of_key {
-            true => format!("{} AND ", self.key.is("u", "=", Dialect::Sqlite, 1)),
+            true => format!("{} AND ", self.key.is("u", "=", 1)),
             false => String::new(),
         };
         let silent = self.each(", ", |r| format!("CASE WHEN {} THEN 0 END", r.silent("u")));
         format!(
-            "INSERT INTO {sidecar} (key, live, stamp, seq, live_base, {bases}, {stamps})\n\
+            "INSERT INTO {sidecar} ({own}, live, stamp, seq, live_base, {bases}, {stamps})\n\
              SELECT {key}, 1, {adopted}, (SELECT seq FROM dual_state), 0, {zeros}, {silent}\n\
              FROM {target} AS u WHERE {this}{keyed}\n  \
                AND NOT EXISTS (SELECT 1 FROM {sidecar} AS s WHERE {tells_of})",
             sidecar = self.sidecar,
             target = self.target,
+            own = self.own_key.list(""),
             key = self.key.list("u"),
             keyed = self.is_keyed("u"),
             tells_of = self.tells_of("u"),
@@ -114,16 +117,13 @@ impl Layout {
         )
     }
 
-    /// How many rows with keys above `?1` and up to `?2` came past the triggers: rows that the sidecar
-    /// does not know, rows that live by it and are not in the table, rows that are dead by it and are.
+    /// How many rows with keys above `?1` and up to `?2`, those of them that there are, came past the
+    /// triggers: rows that the sidecar does not know, rows that live by it and are not in the table, rows
+    /// that are dead by it and are.
     #[must_use]
-    pub fn loose(&self) -> String {
-        let there = self.there("s.key");
-        let within = |key: &KeyColumns, row| {
-            let (above, upto) =
-                (key.above(row, Dialect::Sqlite, 1), key.upto(row, Dialect::Sqlite, 2));
-            format!("{above} AND {upto}")
-        };
+    pub fn loose(&self, bounds: [bool; 2]) -> String {
+        let there = self.there(&self.own_key, "s");
+        let within = |key: &KeyColumns, row| key.bounded(row, bounds, 1);
         format!(
             "SELECT (SELECT count(*) FROM {target} AS u WHERE {} AND {keyed} \
              AND NOT EXISTS (SELECT 1 FROM {sidecar} AS s WHERE {tells_of})), \
@@ -159,7 +159,10 @@ impl Layout {
 
     /// What is so of a row whose key is no whole number.
     pub(in crate::store::sqlite) fn keyless(&self) -> String {
-        format!("typeof({}) <> 'integer'", self.key.list(""))
+        match self.key.is_number() {
+            true => format!("typeof({}) <> 'integer'", self.key.list("")),
+            false => format!("NOT ({})", self.is_keyed("")),
+        }
     }
 
     pub(super) fn drop_triggers(&self) -> Vec<String> {

@@ -2,7 +2,7 @@
 //! Everything in the caller's transaction.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::ddl::{COMMON, FORMAT, OF_THE_FILE, made_beside};
 use super::layout::{Layout, Unique};
@@ -10,7 +10,6 @@ use crate::protocol::Drift;
 use crate::protocol::reconcile::Loose;
 use crate::schema::{Column, Key, Role, Table, users};
 use crate::stamp::Writer;
-use crate::store::sqlite::key::{least, most};
 use crate::store::sqlite::{failed, readable};
 use crate::{Error, Kind, Result, Store};
 
@@ -88,9 +87,9 @@ pub fn loose(
     upto: Option<&Key>,
 ) -> Result<Loose> {
     connection
-        .prepare_cached(&layout.loose())
+        .prepare_cached(&layout.loose([after, upto].map(|bound| bound.is_some())))
         .and_then(|mut look| {
-            look.query_row([least(after), most(upto)], |row| {
+            look.query_row(params_from_iter(after.into_iter().chain(upto)), |row| {
                 let count = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
                 Ok(Loose { loaded: count(0)? + count(2)?, removed: count(1)? })
             })
@@ -242,7 +241,7 @@ fn columns(connection: &Connection, quoted: &str) -> rusqlite::Result<Vec<String
 }
 
 /// The unique indexes besides the key's, an integer primary key among them. One that contains
-/// the key has no victims but the row itself.
+/// the key, byte by byte, has no victims but the row itself.
 fn unique_indexes(connection: &Connection, layout: &Layout) -> Result<Vec<Unique>> {
     let operation = "read the SQLite schema";
     let wrap = |cause| failed(operation, cause);
@@ -279,9 +278,7 @@ fn unique_indexes(connection: &Connection, layout: &Layout) -> Result<Vec<Unique
         };
         found.push(Unique { columns });
     }
-    let key =
-        |column: &str| crate::schema::quoted(column).eq_ignore_ascii_case(&layout.key.list(""));
-    found.retain(|unique| !unique.columns.iter().any(|(column, _)| key(column)));
+    found.retain(|unique| !layout.key.is_within(&unique.columns));
     found.dedup();
     Ok(found)
 }

@@ -59,17 +59,20 @@ impl Statements {
                 "SELECT {} FROM {} WHERE {}",
                 layout.each(", ", |r| r.kind.description().stored(&r.column)),
                 layout.target,
-                layout.key.is("", "=", Dialect::Sqlite, 1)
+                layout.key.is("", "=", 1)
             ),
             entries: format!(
-                "SELECT key, live, stamp, seq, live_base, {} FROM {sidecar}",
+                "SELECT {}, live, stamp, seq, live_base, {} FROM {sidecar}",
+                layout.own_key.given(""),
                 layout.each(", ", |r| format!("coalesce({}, stamp), {}", r.stamp, r.base)),
             ),
             put: format!(
-                "INSERT OR REPLACE INTO {sidecar} (key, live, stamp, seq, live_base, {}) \
-                 VALUES ({})",
+                "INSERT OR REPLACE INTO {sidecar} ({}, live, stamp, seq, live_base, {}) \
+                 VALUES ({}, {})",
+                layout.own_key.list(""),
                 layout.each(", ", |r| format!("{}, {}", r.stamp, r.base)),
-                vec!["?"; 5 + 2 * layout.registers.len()].join(", "),
+                layout.own_key.taken("?1"),
+                vec!["?"; 4 + 2 * layout.registers.len()].join(", "),
             ),
         }
     }
@@ -94,8 +97,8 @@ impl Layout {
             target: quoted(table.name()),
             sidecar: quoted(&format!("dual_side_{}", table.label())),
             look: quoted(&format!("dual_look_{}", table.label())),
-            key: KeyColumns::of(table),
-            own_key: KeyColumns::of_sidecar(table),
+            key: KeyColumns::of(table, Dialect::Sqlite),
+            own_key: KeyColumns::of_sidecar(table, Dialect::Sqlite),
             surrogate: table.surrogate().map(|column| quoted(&column.name)),
             registers: data.map(register).collect(),
             statements: Statements::default(),
@@ -152,9 +155,10 @@ impl Layout {
         self.key.is_whole(row)
     }
 
-    /// The row exists.
-    pub(super) fn there(&self, key: &str) -> String {
-        format!("EXISTS (SELECT 1 FROM {} AS u WHERE {} = {key})", self.target, self.key.list("u"))
+    /// The table has the row with the key of another one, whose columns are `key`.
+    pub(super) fn there(&self, key: &KeyColumns, row: &str) -> String {
+        let same = self.key.same("u", "=", key, row);
+        format!("EXISTS (SELECT 1 FROM {} AS u WHERE {same})", self.target)
     }
 }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 
 use super::layout::Layout;
 use crate::merge::{Bases, Register};
-use crate::schema::{Dialect, Key, Table};
+use crate::schema::{Key, Table};
 use crate::stamp::{Stamp, Writer};
 use crate::store::sqlite::{failed, from_sqlite};
 use crate::value::Value;
@@ -110,7 +110,7 @@ pub fn prefer(connection: &Connection, layout: &Layout, here: bool) -> Result<()
 /// # Errors
 /// Those of [`failed`].
 pub fn entry(connection: &Connection, layout: &Layout, key: &Key) -> Result<Option<Entry>> {
-    Ok(read(connection, layout, &layout.own_key.is("", "=", Dialect::Sqlite, 1), key)?.pop())
+    Ok(read(connection, layout, &layout.own_key.is("", "=", 1), key)?.pop())
 }
 
 /// The sidecar rows that have changed since that position, in the order of their changes.

@@ -32,24 +32,28 @@ impl Layout {
     pub fn triggers(&self, unique: &[Unique]) -> Vec<String> {
         let target = &self.target;
         let number = |row: &str| self.is_keyed(row);
-        let (new, old) = (self.key.list("new"), self.key.list("old"));
+        let (same, other) =
+            (self.key.alike("new", "old", false), self.key.alike("new", "old", true));
         let mut changed = self.each("\n    OR ", |r| r.differs());
         if let Some(surrogate) = &self.surrogate {
             changed.push_str(&format!("\n    OR new.{surrogate} IS NOT old.{surrogate}"));
         }
-        let captured_insert = self.captured_insert(&new);
-        let captured_delete = self.captured_delete(&old);
+        let captured_insert = self.captured_insert("new");
+        let captured_delete = self.captured_delete("old");
         let looking = format!("EXISTS (SELECT 1 FROM {})", self.look);
         let triggers = [
-            format!("BEFORE INSERT ON {target} BEGIN\n{}END", self.victims(unique, &[&new])),
+            format!("BEFORE INSERT ON {target} BEGIN\n{}END", self.victims(unique, &["new"])),
             format!("AFTER INSERT ON {target} WHEN {} BEGIN\n{captured_insert}END", number("new")),
-            format!("BEFORE UPDATE ON {target} BEGIN\n{}END", self.victims(unique, &[&new, &old])),
             format!(
-                "AFTER UPDATE ON {target} WHEN {} AND {new} IS {old} AND ({changed}) BEGIN\n{}END",
+                "BEFORE UPDATE ON {target} BEGIN\n{}END",
+                self.victims(unique, &["new", "old"])
+            ),
+            format!(
+                "AFTER UPDATE ON {target} WHEN {} AND {same} AND ({changed}) BEGIN\n{}END",
                 number("new"),
                 self.update()
             ),
-            format!("AFTER UPDATE ON {target} WHEN {new} IS NOT {old} BEGIN\n{}END", self.rekey()),
+            format!("AFTER UPDATE ON {target} WHEN {other} BEGIN\n{}END", self.rekey()),
             format!("AFTER DELETE ON {target} WHEN {} BEGIN\n{captured_delete}END", number("old")),
             format!("AFTER INSERT ON {target} WHEN {looking} BEGIN\n{}END", self.sweep()),
             format!("AFTER UPDATE ON {target} WHEN {looking} BEGIN\n{}END", self.sweep()),
@@ -64,19 +68,24 @@ impl Layout {
     /// Logs the keys of rows that `REPLACE` would delete without a delete trigger: "look again".
     /// Whether the statement replaces is not known here, so nothing more is concluded. An
     /// automatic rowid is -1 here, which is at worst a row that lives on.
-    fn victims(&self, unique: &[Unique], others: &[&String]) -> String {
-        let (target, look, key) = (&self.target, &self.look, self.key.list("u"));
-        let not: String = others.iter().map(|other| format!(" AND {key} IS NOT {other}")).collect();
+    fn victims(&self, unique: &[Unique], others: &[&str]) -> String {
+        let (target, look) = (&self.target, &self.look);
+        let not = others.iter().map(|other| format!(" AND {}", self.key.alike("u", other, true)));
+        let not: String = not.collect();
         let statements = unique.iter().map(|index| {
             let same = index.columns.iter().map(|(column, collation)| {
                 let column = crate::schema::quoted(column);
                 format!("u.{column} = new.{column} COLLATE {collation} AND ")
             });
             format!(
-                "  INSERT INTO {look} (key) SELECT {key} FROM {target} AS u\n  \
-                   WHERE {}typeof({key}) = 'integer'{not}\n    \
-                   AND NOT EXISTS (SELECT 1 FROM {look} WHERE key = {key});\n",
+                "  INSERT INTO {look} ({own}) SELECT {key} FROM {target} AS u\n  \
+                   WHERE {}{keyed}{not}\n    \
+                   AND NOT EXISTS (SELECT 1 FROM {look} WHERE {known});\n",
                 same.collect::<String>(),
+                own = self.own_key.list(""),
+                key = self.key.list("u"),
+                keyed = self.is_keyed("u"),
+                known = self.own_key.same("", "=", &self.key, "u"),
             )
         });
         let text: String = statements.collect();
@@ -99,57 +108,72 @@ impl Layout {
 
     /// A sidecar row for a key that never had one. No `INSERT OR …`: the conflict clause of the
     /// statement outside would take its place.
-    fn first(&self, key: &str, live: u8, stamp: &str, silent: &str, condition: &str) -> String {
+    fn first(&self, row: &str, live: u8, stamp: &str, silent: &str, condition: &str) -> String {
         format!(
-            "  INSERT INTO {sidecar} (key, live, stamp, seq, live_base, {bases}, {stamps})\n  \
+            "  INSERT INTO {sidecar} ({own}, live, stamp, seq, live_base, {bases}, {stamps})\n  \
              SELECT {key}, {live}, {stamp}, seq, 0, {zeros},\n    {silent}\n  FROM dual_state\n  \
-             WHERE typeof({key}) = 'integer' AND {condition}\n    \
-               AND NOT EXISTS (SELECT 1 FROM {sidecar} WHERE key = {key});\n",
+             WHERE {keyed} AND {condition}\n    \
+               AND NOT EXISTS (SELECT 1 FROM {sidecar} WHERE {known});\n",
             sidecar = self.sidecar,
+            own = self.own_key.list(""),
+            key = self.key.list(row),
+            keyed = self.is_keyed(row),
+            known = self.known(row),
             bases = self.each(", ", |r| r.base.clone()),
             stamps = self.each(", ", |r| r.stamp.clone()),
             zeros = self.each(", ", |_| "0".into()),
         )
     }
 
-    fn take_moment(&self, highest: &str, key: &str) -> String {
-        let replaced = format!("SELECT {highest} FROM {} WHERE key = {key}", self.sidecar);
+    /// The sidecar's row is that of a row of the table.
+    fn known(&self, row: &str) -> String {
+        self.own_key.same("", "=", &self.key, row)
+    }
+
+    /// The same, and the row's key is one that can go over: a number may equal the text of another key.
+    fn known_whole(&self, row: &str) -> String {
+        match self.key.is_number() {
+            true => self.known(row),
+            false => format!("{} AND {}", self.known(row), self.is_keyed(row)),
+        }
+    }
+
+    fn take_moment(&self, highest: &str, row: &str) -> String {
+        let replaced = format!("SELECT {highest} FROM {} WHERE {}", self.sidecar, self.known(row));
         format!("  {};\n", moment(&replaced))
     }
 
-    fn captured_insert(&self, key: &str) -> String {
-        let there = self.there(key);
+    fn captured_insert(&self, row: &str) -> String {
+        let there = self.there(&self.key, row);
         let silent =
             self.each(",\n    ", |r| format!("CASE WHEN {} THEN horizon END", r.silent("new")));
         format!(
             "{}{}{}",
-            self.take_moment(&self.highest(), key),
-            self.relive(1, &format!("key = {key} AND {there}")),
-            self.first(key, 1, "moment", &silent, &there),
+            self.take_moment(&self.highest(), row),
+            self.relive(1, &format!("{} AND {there}", self.known_whole(row))),
+            self.first(row, 1, "moment", &silent, &there),
         )
     }
 
-    fn captured_delete(&self, key: &str) -> String {
-        let gone = format!("NOT {}", self.there(key));
+    fn captured_delete(&self, row: &str) -> String {
+        let gone = format!("NOT {}", self.there(&self.key, row));
         let nulls = self.each(", ", |_| "NULL".into());
         format!(
             "{}{}{}",
-            self.take_moment(&self.highest(), key),
-            self.relive(0, &format!("key = {key} AND {gone}")),
-            self.first(key, 0, "moment", &nulls, &gone),
+            self.take_moment(&self.highest(), row),
+            self.relive(0, &format!("{} AND {gone}", self.known_whole(row))),
+            self.first(row, 0, "moment", &nulls, &gone),
         )
     }
 
     /// Delete of the old key and insert of the new one, as far as they are whole numbers.
     fn rekey(&self) -> String {
-        let (old, new) = (self.key.list("old"), self.key.list("new"));
-        format!("{}{}", self.captured_delete(&old), self.captured_insert(&new))
+        format!("{}{}", self.captured_delete("old"), self.captured_insert("new"))
     }
 
     /// What has changed gets one stamp. A row without a sidecar row was there before the
     /// triggers: it is adopted as it is.
     fn update(&self) -> String {
-        let key = self.key.list("new");
         let replaced = self.each(",\n      ", |r| {
             format!(
                 "CASE WHEN {} THEN max(coalesce({}, stamp), coalesce({}, 0)) ELSE 0 END",
@@ -162,9 +186,9 @@ impl Layout {
         let nulls = self.each(", ", |_| "NULL".into());
         format!(
             "{}{}  UPDATE {} SET\n    {},\n    seq = (SELECT seq FROM dual_state)\n  \
-             WHERE key = {key} AND live = 1;\n",
-            self.first(&key, 1, &adopted, &nulls, &self.there(&key)),
-            self.take_moment(&format!("max(stamp,\n      {replaced})"), &key),
+             WHERE {known} AND live = 1;\n",
+            self.first("new", 1, &adopted, &nulls, &self.there(&self.key, "new")),
+            self.take_moment(&format!("max(stamp,\n      {replaced})"), "new"),
             self.sidecar,
             self.each(",\n    ", |r| {
                 let (changed, stamp, base) = (r.differs(), &r.stamp, &r.base);
@@ -173,6 +197,7 @@ impl Layout {
                      {stamp} = CASE WHEN {changed} THEN (SELECT moment FROM dual_state) ELSE {stamp} END"
                 )
             }),
+            known = self.known("new"),
         )
     }
 
@@ -181,8 +206,11 @@ impl Layout {
     /// is known of them any more, and nothing of them is pending. Rows that were put where the sidecar
     /// has none: inserts. Rows that it does not know: they were there before.
     pub(super) fn mend(&self, of_key: bool) -> Mend {
-        let there = self.there(&format!("{}.key", self.sidecar));
-        let this = if of_key { "key = ?1 AND " } else { "" };
+        let there = self.there(&self.own_key, &self.sidecar);
+        let this = match of_key {
+            true => format!("{} AND ", self.own_key.is("", "=", 1)),
+            false => String::new(),
+        };
         let removed = format!("{this}live = 1 AND stamp <> 0 AND NOT {there}");
         let born = format!("{this}(live = 0 OR stamp = 0) AND {there}");
         let take = format!("SELECT max({}) FROM {} WHERE {born}", self.highest(), self.sidecar);
@@ -200,11 +228,16 @@ impl Layout {
 
     /// Looks again at the keys that were logged: rows that have gone are dead.
     fn sweep(&self) -> String {
-        let gone = format!(
-            "live = 1 AND key IN (SELECT key FROM {}) AND NOT {}",
-            self.look,
-            self.there(&format!("{}.key", self.sidecar)),
-        );
+        let logged = match self.key.is_number() {
+            true => format!("key IN (SELECT key FROM {})", self.look),
+            false => format!(
+                "EXISTS (SELECT 1 FROM {} AS l WHERE {})",
+                self.look,
+                self.own_key.same("l", "=", &self.own_key, &self.sidecar)
+            ),
+        };
+        let there = self.there(&self.own_key, &self.sidecar);
+        let gone = format!("live = 1 AND {logged} AND NOT {there}");
         let replaced = format!("SELECT max({}) FROM {} WHERE {gone}", self.highest(), self.sidecar);
         format!("  {};\n{}  DELETE FROM {};\n", moment(&replaced), self.relive(0, &gone), self.look)
     }

@@ -7,7 +7,7 @@ use super::super::failed;
 use super::watch::limited;
 use super::{Content, LocalRow, Taken};
 use crate::merge::{Bases, Change, Tracked};
-use crate::schema::{Dialect, RowId};
+use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::value::Value;
 use crate::{Error, Kind, Result};
@@ -79,7 +79,7 @@ impl Content<'_> {
         let sql = format!(
             "DELETE FROM {} WHERE {}",
             local.layout.sidecar,
-            local.layout.own_key.is("", "=", Dialect::Sqlite, 1)
+            local.layout.own_key.is("", "=", 1)
         );
         self.execute(operation, &sql, &[&id.key])?;
         let sql = "DELETE FROM dual_quarantine WHERE name = ?1 AND key = ?2";
@@ -182,7 +182,7 @@ impl Content<'_> {
         let sql = format!(
             "SELECT EXISTS (SELECT 1 FROM {} WHERE {})",
             layout.target,
-            layout.key.is("", "=", Dialect::Sqlite, 1)
+            layout.key.is("", "=", 1)
         );
         self.connection()
             .prepare_cached(&sql)
@@ -229,7 +229,7 @@ impl Content<'_> {
             "UPDATE OR ABORT {} SET {} WHERE {}",
             layout.target,
             sets.join(", "),
-            layout.key.is("", "=", Dialect::Sqlite, 1)
+            layout.key.is("", "=", 1)
         );
         let updated = self
             .connection()

@@ -59,7 +59,7 @@ impl<'c> Content<'c> {
             || format!("row {}", id.key),
             |local| {
                 let table = &local.table;
-                format!("table {}, {} {}", table.name(), table.key().name, id.key)
+                format!("table {}, {} {}", table.name(), table.key_name(), id.key)
             },
         )
     }

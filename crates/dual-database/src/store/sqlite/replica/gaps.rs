@@ -1,14 +1,17 @@
 //! What came past the file's triggers: rows that were loaded or taken away while they were gone, or by
 //! a client that had turned them off.
 
+use rusqlite::params_from_iter;
+use rusqlite::types::Value as Stored;
+
 use super::super::capture::{loose, mend};
 use super::super::failed;
 use super::open::{hinder_nobody, refuse_taken_away, track};
 use super::{Content, LocalRow};
 use crate::Result;
 use crate::protocol::reconcile::Loose;
-use crate::schema::{Dialect, Key, KeyColumns, RowId};
-use crate::store::sqlite::key::least;
+use crate::schema::{Key, KeyColumns, RowId};
+use crate::store::sqlite::stored;
 
 const OPERATION: &str = "look for rows that came past the triggers";
 
@@ -54,21 +57,28 @@ impl Content<'_> {
         let (layout, sidecar, target) =
             (&local.layout, &local.layout.sidecar, &local.layout.target);
         let first = |key: &KeyColumns, from: &str, keyed: &str| {
-            let (list, above) = (key.list(""), key.above("", Dialect::Sqlite, 1));
+            let (given, order) = (key.given(""), key.order("", ""));
+            let above = key.bounded("", [after.is_some(), false], 2);
             format!(
-                "SELECT {list} FROM {from} WHERE {above}{keyed} ORDER BY {list} LIMIT 1 OFFSET ?2"
+                "SELECT {given} FROM {from} WHERE {above}{keyed} ORDER BY {order} LIMIT 1 OFFSET ?1"
             )
         };
         let offset = i64::try_from(count).unwrap_or(i64::MAX).saturating_sub(1);
+        let mut values = vec![Stored::Integer(offset)];
+        values.extend(after.map(stored));
         let sql = format!(
-            "SELECT min(a) FROM (SELECT ({}) AS a UNION ALL SELECT ({}))",
+            "SELECT ({}), ({})",
             first(&layout.own_key, sidecar, ""),
             first(&layout.key, target, &format!(" AND {}", layout.is_keyed(""))),
         );
-        self.connection()
+        let found: [Option<Key>; 2] = self
+            .connection()
             .prepare_cached(&sql)
-            .and_then(|mut look| look.query_row((least(after), offset), |row| row.get(0)))
-            .map_err(|cause| failed(OPERATION, cause))
+            .and_then(|mut look| {
+                look.query_row(params_from_iter(values), |row| Ok([row.get(0)?, row.get(1)?]))
+            })
+            .map_err(|cause| failed(OPERATION, cause))?;
+        Ok(found.into_iter().flatten().min())
     }
 
     /// Notes everything that came past the triggers. What was refused of rows that are gone is
@@ -82,7 +92,8 @@ impl Content<'_> {
             found.add(mend(self.connection(), &local.layout, None)?);
             let sql = format!(
                 "DELETE FROM dual_quarantine WHERE name = ?1 AND key IN \
-                 (SELECT key FROM {} WHERE live = 1 AND stamp = 0)",
+                 (SELECT {} FROM {} AS s WHERE live = 1 AND stamp = 0)",
+                local.layout.own_key.given("s"),
                 local.layout.sidecar
             );
             self.execute(OPERATION, &sql, &[&local.table.name()])?;

@@ -79,13 +79,14 @@ fn rows(
     let column =
         |column: &Column| column.kind.description().stored(&format!("u.{}", quoted(&column.name)));
     let columns: Vec<String> = table.columns().iter().map(column).collect();
+    let given = statement.key.given("u");
     let order = match &statement.order {
         Some(order) => format!("{order} DESC NULLS LAST, "),
         None => String::new(),
     };
     let limit = statement.bind(Stored::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
     let sql = format!(
-        "SELECT {} FROM {} AS u{} ORDER BY {order}{} LIMIT {limit}",
+        "SELECT {}, {given} FROM {} AS u{} ORDER BY {order}{} LIMIT {limit}",
         columns.join(", "),
         quoted(table.name()),
         statement.condition(),
@@ -95,14 +96,14 @@ fn rows(
     let mut found = prepared.query(params_from_iter(&statement.values))?;
     let mut listed = Vec::new();
     while let Some(row) = found.next()? {
-        let mut record = ListedRow { key: Key::from(0), surrogate: None, values: Vec::new() };
+        let key = row.get(table.columns().len())?;
+        let mut record = ListedRow { key, surrogate: None, values: Vec::new() };
         for (at, column) in table.columns().iter().enumerate() {
             let value = from_sqlite(&column.kind, row.get_ref(at)?).unwrap_or(Value::Null);
             match (column.role, value) {
-                (Role::Key, value) => record.key = Key::of(&[value]).unwrap_or(record.key),
                 (Role::Surrogate, Value::Int(number)) => record.surrogate = Some(number),
                 (Role::Data, value) => record.values.push(value),
-                (Role::Surrogate, _) => {}
+                (Role::Key | Role::Surrogate, _) => {}
             }
         }
         listed.push(record);
@@ -121,10 +122,7 @@ fn unreadable_order(
         return Ok(None);
     };
     let table = quoted(statement.table.name());
-    let sql = format!(
-        "SELECT {order} FROM {table} AS u WHERE {}",
-        statement.key.is("u", "=", Dialect::Sqlite, 1)
-    );
+    let sql = format!("SELECT {order} FROM {table} AS u WHERE {}", statement.key.is("u", "=", 1));
     let mut prepared = connection.prepare_cached(&sql)?;
     let mut found = prepared.query([key])?;
     let Some(row) = found.next()? else { return Ok(None) };
@@ -150,7 +148,7 @@ struct Statement<'t> {
 
 impl<'t> Statement<'t> {
     fn new(table: &'t Table) -> Statement<'t> {
-        let key = KeyColumns::of(table);
+        let key = KeyColumns::of(table, Dialect::Sqlite);
         // A row whose key is none is not a row of the logical table.
         let conditions = vec![key.is_whole("u")];
         let order = table.newest_by().map(|column| format!("u.{}", quoted(&column.name)));
@@ -191,7 +189,7 @@ impl<'t> Statement<'t> {
     /// Only what comes after the row of that key, which is ordered by `value`.
     fn go_on(&mut self, key: &Key, value: Option<Stored>) {
         self.values.push(stored(key));
-        let below = self.key.below("u", Dialect::Sqlite, self.values.len());
+        let below = self.key.below("u", self.values.len());
         let condition = match (self.order.clone(), value) {
             (None, _) => below,
             (Some(order), None) => format!("({order} IS NULL AND {below})"),

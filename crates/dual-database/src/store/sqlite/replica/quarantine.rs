@@ -112,9 +112,9 @@ impl Content<'_> {
         Ok(all + self.keyless()?.len() as u64)
     }
 
-    /// The rows whose key is no whole number, as table and surrogate: capture has no name for them
-    /// and nothing can be exchanged about them, so they are no entries but looked for. Found by an
-    /// index of them alone.
+    /// The rows whose key is none that can go over, as table and surrogate, or rowid where there is none of
+    /// the one and there are the other: capture has no name for them and nothing can be exchanged about
+    /// them, so they are no entries but looked for. Found by an index of them alone.
     ///
     /// # Errors
     /// Those of [`failed`].
@@ -122,13 +122,17 @@ impl Content<'_> {
         let wrap = |cause| failed(OPERATION, cause);
         let mut found = Vec::new();
         for (at, local) in self.tables().iter().enumerate() {
-            let sql = format!(
-                "SELECT {} FROM {} WHERE {}",
-                local.layout.surrogate.as_deref().unwrap_or("NULL"),
-                local.layout.target,
-                local.layout.keyless(),
-            );
-            let mut look = self.connection().prepare_cached(&sql).map_err(wrap)?;
+            let (target, keyless) = (&local.layout.target, local.layout.keyless());
+            let numbered = |by: &str| {
+                let sql = format!("SELECT {by} FROM {target} WHERE {keyless}");
+                self.connection().prepare_cached(&sql)
+            };
+            let look = match local.layout.surrogate.as_deref() {
+                Some(surrogate) => numbered(surrogate),
+                // The table may be WITHOUT ROWID.
+                None => numbered("_rowid_").or_else(|_| numbered("NULL")),
+            };
+            let mut look = look.map_err(wrap)?;
             let rows = look.query_map([], |row| Ok(row.get_ref(0)?.as_i64().ok())).map_err(wrap)?;
             for surrogate in rows {
                 found.push((at, surrogate.map_err(wrap)?));

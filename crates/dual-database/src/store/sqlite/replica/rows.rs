@@ -8,7 +8,7 @@ use super::super::{failed, from_sqlite};
 use super::{Content, LocalRow, LocalTable, Pending};
 use crate::Result;
 use crate::merge::{Bases, Register, Tracked, Version};
-use crate::schema::{Dialect, Key, RowId};
+use crate::schema::{Key, RowId};
 use crate::stamp::{Stamp, Writer};
 use crate::store::sqlite::stored;
 use crate::value::{PORTION, Value};
@@ -46,22 +46,14 @@ impl Content<'_> {
         upto: Option<&Key>,
         limit: usize,
     ) -> Result<(Rows, Option<Key>)> {
-        let mut which = Vec::new();
-        let mut values = vec![Stored::Integer(i64::try_from(limit).unwrap_or(i64::MAX))];
         let key = &self.local(table)?.layout.own_key;
-        if let Some(after) = after {
-            values.push(stored(after));
-            which.push(key.above("s", Dialect::Sqlite, values.len()));
-        }
-        if let Some(upto) = upto {
-            values.push(stored(upto));
-            which.push(key.upto("s", Dialect::Sqlite, values.len()));
-        }
-        let which = match which.is_empty() {
-            true => String::new(),
-            false => format!("WHERE {}", which.join(" AND ")),
-        };
-        let which = format!("{which} ORDER BY {} LIMIT ?1", key.list("s"));
+        let mut values = vec![Stored::Integer(i64::try_from(limit).unwrap_or(i64::MAX))];
+        values.extend(after.into_iter().chain(upto).map(stored));
+        let which = format!(
+            "WHERE {} ORDER BY {} LIMIT ?1",
+            key.bounded("s", [after, upto].map(|bound| bound.is_some()), 2),
+            key.order("s", "")
+        );
         let rows = self.select_some(table, &which, &values, PORTION)?;
         let is_full = rows.len() >= limit || bytes(&rows) >= PORTION;
         let end = rows.last().map(|(id, _)| id.key.clone()).filter(|_| is_full);
@@ -126,12 +118,21 @@ impl Content<'_> {
         let mut rows = Vec::new();
         for (table, local) in self.tables().iter().enumerate() {
             let name = Stored::Text(local.table.name().into());
-            let which = "WHERE s.seq > (SELECT pushed FROM dual_node) ORDER BY s.seq, s.key";
-            rows.extend(self.select(table, which, &[])?);
-            let which = "WHERE s.seq <= (SELECT pushed FROM dual_node) AND s.key IN \
-                         (SELECT key FROM dual_quarantine \
-                          WHERE name = ?1 AND refused_by = 'postgres' AND retry <= ?2)";
-            rows.extend(self.select(table, which, &[name, Stored::Integer(due)])?);
+            let own = &local.layout.own_key;
+            let order = own.order("s", "");
+            let which =
+                format!("WHERE s.seq > (SELECT pushed FROM dual_node) ORDER BY s.seq, {order}");
+            rows.extend(self.select(table, &which, &[])?);
+            let which = format!(
+                "WHERE s.seq <= (SELECT pushed FROM dual_node) AND {}",
+                own.within(
+                    "s",
+                    "q.key",
+                    "dual_quarantine AS q \
+                     WHERE q.name = ?1 AND q.refused_by = 'postgres' AND q.retry <= ?2",
+                )
+            );
+            rows.extend(self.select(table, &which, &[name, Stored::Integer(due)])?);
         }
         rows.sort_by(|(one, a), (other, b)| (a.seq, one).cmp(&(b.seq, other)));
         Ok(Pending { rows, upto: super::super::capture::state(self.connection())?.seq })
@@ -182,8 +183,9 @@ fn waiting(local: &LocalTable) -> String {
     format!(
         "FROM {} AS s WHERE s.seq > (SELECT pushed FROM dual_node) AND NOT EXISTS \
          (SELECT 1 FROM dual_quarantine AS q \
-          WHERE q.name = ?1 AND q.key = s.key AND q.refused_by = 'postgres')",
-        local.layout.sidecar
+          WHERE q.name = ?1 AND q.key = {} AND q.refused_by = 'postgres')",
+        local.layout.sidecar,
+        local.layout.own_key.given("s")
     )
 }
 

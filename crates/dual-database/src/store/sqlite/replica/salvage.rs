@@ -8,7 +8,7 @@ use super::super::failed;
 use super::place::SharedFile;
 use super::{Content, LocalRow, Taken};
 use crate::merge::{Absorbed, Bases, Conflict, Defaults, RegisterId, Tracked, merge as merged};
-use crate::schema::{Dialect, Key, RowId};
+use crate::schema::{Key, KeyColumns, RowId};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "merge a salvaged SQLite file";
@@ -128,7 +128,7 @@ fn forget(theirs: &Content<'_>, settled: &[RowId]) -> rusqlite::Result<()> {
             let sql = format!(
                 "DELETE FROM {} WHERE {}",
                 local.layout.sidecar,
-                local.layout.own_key.is("", "=", Dialect::Sqlite, 1)
+                local.layout.own_key.is("", "=", 1)
             );
             transaction.prepare_cached(&sql)?.execute([&id.key])?;
         }
@@ -154,7 +154,8 @@ fn rows(
                 layout.each(" OR ", |r| format!("{} IS NOT NULL", r.base))
             ),
         };
-        let (keys, is_complete) = keys(theirs.connection(), &layout.sidecar, &which);
+        let (keys, is_complete) =
+            keys(theirs.connection(), &layout.sidecar, &layout.own_key, &which);
         report.unreadable += u64::from(!is_complete);
         report.found += keys.len() as u64;
         for key in keys {
@@ -180,10 +181,11 @@ fn rows(
 
 /// The keys that are wanted, from both ends up to where they can be read; and whether that is
 /// all of them.
-fn keys(source: &Connection, sidecar: &str, which: &str) -> (Vec<Key>, bool) {
+fn keys(source: &Connection, sidecar: &str, key: &KeyColumns, which: &str) -> (Vec<Key>, bool) {
     let mut keys = Vec::new();
-    for order in ["ASC", "DESC"] {
-        let sql = format!("SELECT key FROM {sidecar} WHERE {which} ORDER BY key {order}");
+    for direction in ["", " DESC"] {
+        let (given, order) = (key.given(""), key.order("", direction));
+        let sql = format!("SELECT {given} FROM {sidecar} WHERE {which} ORDER BY {order}");
         let mut scan = || -> rusqlite::Result<()> {
             let mut look = source.prepare(&sql)?;
             let mut rows = look.query([])?;

@@ -36,8 +36,7 @@ pub(super) struct Numbering {
 impl Numbering {
     fn new(layout: &Layout, id: &str) -> Numbering {
         let target = &layout.target;
-        let another =
-            format!("{id} = ?1 AND NOT ({})", layout.key.is("", "IS", Dialect::Sqlite, 2));
+        let another = format!("{id} = ?1 AND NOT ({})", layout.key.is("", "IS", 2));
         Numbering {
             provisional: format!("SELECT min(0, coalesce(min({id}), 0)) - 1 FROM {target}"),
             taken: format!("SELECT EXISTS (SELECT 1 FROM {target} WHERE {another})"),
@@ -54,35 +53,43 @@ impl Statements {
             Some(id) => format!("u.{id}"),
             None => "NULL".to_owned(),
         };
-        let there = layout.key.list("u");
+        let there = layout.key.first("u");
+        let (own, unseen) = (&layout.own_key, format!("{} IS NULL", layout.own_key.first("s")));
         let stamps =
             layout.each(", ", |r| format!("coalesce(s.{0}, s.stamp), s.{1}", r.stamp, r.base));
         let columns =
             layout.each(", ", |r| r.kind.description().stored(&format!("u.{}", r.column)));
         let adopted = Stamp::ADOPTED_SQLITE.raw();
         let unknown = layout.each(", ", |r| {
-            let silent = format!("CASE WHEN s.key IS NULL AND {} THEN 0 END", r.silent("u"));
+            let silent = format!("CASE WHEN {unseen} AND {} THEN 0 END", r.silent("u"));
             format!(
-                "coalesce(s.{}, {silent}, s.stamp, {adopted}), CASE WHEN s.key IS NULL THEN 0 ELSE s.{} END",
+                "coalesce(s.{}, {silent}, s.stamp, {adopted}), CASE WHEN {unseen} THEN 0 ELSE s.{} END",
                 r.stamp, r.base,
             )
         });
         let names = table.data_columns().map(|(_, c)| quoted(&c.name));
         let written: Vec<String> =
             layout.surrogate.iter().cloned().chain([key]).chain(names).collect();
+        let numbers = layout.surrogate.iter().map(|_| "?1".to_owned());
+        let key_at = format!("?{}", 1 + layout.surrogate.iter().count());
+        let given = numbers.chain([layout.key.taken(&key_at)]);
+        let given: Vec<String> = given.chain(layout.registers.iter().map(|_| "?".into())).collect();
         Statements {
             select: format!(
-                "SELECT s.key, s.live, s.stamp, s.seq, s.live_base, {stamps}, {there}, {number}, {columns} \
+                "SELECT {}, s.live, s.stamp, s.seq, s.live_base, {stamps}, {there}, {number}, {columns} \
                  FROM {sidecar} AS s LEFT JOIN {target} AS u ON {}",
+                own.given("s"),
                 layout.is_of("s"),
             ),
             row: format!(
-                "SELECT k.key, coalesce(s.live, 1), coalesce(s.stamp, {adopted}), coalesce(s.seq, -1), \
-                 CASE WHEN s.key IS NULL THEN 0 ELSE s.live_base END, {unknown}, {there}, {number}, \
-                 {columns} FROM (SELECT ?1 AS key) AS k LEFT JOIN {sidecar} AS s ON {} \
+                "SELECT {}, coalesce(s.live, 1), coalesce(s.stamp, {adopted}), coalesce(s.seq, -1), \
+                 CASE WHEN {unseen} THEN 0 ELSE s.live_base END, {unknown}, {there}, {number}, \
+                 {columns} FROM (SELECT {}) AS k LEFT JOIN {sidecar} AS s ON {} \
                  LEFT JOIN {target} AS u ON {} AND {} \
-                 WHERE s.key IS NOT NULL OR {there} IS NOT NULL",
-                layout.own_key.same("s", "=", &layout.own_key, "k"),
+                 WHERE NOT ({unseen}) OR {there} IS NOT NULL",
+                own.given("k"),
+                own.taken_as("?1"),
+                own.same("s", "=", own, "k"),
                 layout.is_of("k"),
                 layout.is_keyed("u"),
             ),
@@ -98,12 +105,9 @@ impl Statements {
             insert: format!(
                 "INSERT OR ABORT INTO {target} ({}) VALUES ({})",
                 written.join(", "),
-                vec!["?"; written.len()].join(", "),
+                given.join(", "),
             ),
-            delete: format!(
-                "DELETE FROM {target} WHERE {}",
-                layout.key.is("", "=", Dialect::Sqlite, 1)
-            ),
+            delete: format!("DELETE FROM {target} WHERE {}", layout.key.is("", "=", 1)),
             numbering: layout.surrogate.as_ref().map(|id| Numbering::new(layout, id)),
         }
     }

@@ -25,8 +25,6 @@ mod unique;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio_postgres::types::Type;
-
 use self::apply::Applier;
 use self::decide::{ServerView, Verdict, decide, unreadable};
 use self::statements::CHUNK;
@@ -320,14 +318,15 @@ impl Primary<'_> {
             let sql = format!(
                 "UPDATE {sidecar} SET txid = txid_current() WHERE ({key}) IN (SELECT {key} \
                  FROM {sidecar} WHERE {among} ORDER BY {key} FOR UPDATE SKIP LOCKED) \
-                 RETURNING {key}",
+                 RETURNING {given}",
+                given = table.layout.own_key.given(""),
                 sidecar = table.layout.sidecar,
                 key = table.layout.own_key.list(""),
                 among = table.layout.own_key.among("", "=", 1),
             );
             for chunk in part.chunks(CHUNK) {
                 let keys: Vec<Key> = chunk.iter().map(|id| id.key.clone()).collect();
-                let parameters: [Parameter<'_>; 1] = [(&keys, Type::INT8_ARRAY)];
+                let parameters: [Parameter<'_>; 1] = [(&keys, table.layout.own_key.many())];
                 let told = self.session.query(OPERATION, &sql, &parameters).await?;
                 let told: BTreeSet<Key> =
                     told.iter().map(|row| column(row, 0, OPERATION)).collect::<Result<_>>()?;
@@ -354,14 +353,14 @@ impl Primary<'_> {
             target = table.layout.target,
             given = table.layout.key.given("u"),
             among = table.layout.key.among("u", "=", 1),
-            key = table.layout.key.list("u"),
+            key = table.layout.key.order("u", ""),
             skip = if leaves_locked { " SKIP LOCKED" } else { "" },
         );
         let own = &table.layout.own_key;
-        let (among, order) = (own.among("s", "=", 1), own.list("s"));
+        let (among, order) = (own.among("s", "=", 1), own.order("s", ""));
         let read = format!("{} WHERE {among} ORDER BY {order}", table.select());
         let keys = keys.to_vec();
-        let parameters = [(&keys as &(dyn tokio_postgres::types::ToSql + Sync), Type::INT8_ARRAY)];
+        let parameters = [(&keys as &(dyn tokio_postgres::types::ToSql + Sync), own.many())];
         let (ours, mut rows) = both(
             self.session.query(OPERATION, &lock, &parameters),
             self.rows(at, table, &read, &parameters, OPERATION),

@@ -57,7 +57,7 @@ pub(super) fn statements(
         jobs.iter().filter(|job| job.dies()).map(|job| job.id.key.clone()).collect();
     for keys in deleted.chunks(CHUNK) {
         let sql = format!("DELETE FROM {target} WHERE {}", key.among("", EQUALS, 1));
-        statements.push(Statement::new(sql).with(keys.to_vec(), Type::INT8_ARRAY));
+        statements.push(Statement::new(sql).with(keys.to_vec(), key.many()));
     }
     for moved_aside in moved_aside {
         let chunks = moved_aside.keys.chunks(CHUNK).enumerate();
@@ -102,7 +102,6 @@ fn insert(table: &RemoteTable, jobs: &[&Job<'_>], number: Number) -> Statement {
     let (target, key, surrogate) = (&layout.target, &layout.key, layout.number(""));
     let all: Vec<usize> = (0..layout.registers.len()).collect();
     let (names, values) = (assigned(table, &all, |name, _| name), assigned(table, &all, |_, v| v));
-    let k = key.renamed(["k"]);
     let mut rows = arrays(table, all.len());
     let (mut into, mut from, mut only) = (String::new(), String::new(), String::new());
     match number {
@@ -110,11 +109,8 @@ fn insert(table: &RemoteTable, jobs: &[&Job<'_>], number: Number) -> Statement {
         Number::Own => {
             into = format!("{surrogate}, ");
             from = "n.number, ".to_owned();
-            let numbers = together(key.arrays(1).chain([format!("${}::bigint[]", all.len() + 2)]));
-            rows = format!(
-                "{rows} JOIN {numbers} AS n (k, number) ON {}",
-                k.same("n", EQUALS, &k, "v")
-            );
+            let numbers = together([key.array(1), format!("${}::bigint[]", all.len() + 2)]);
+            rows = format!("{rows} JOIN {numbers} AS n (k, number) ON n.k {EQUALS} v.k");
             only = format!(
                 " WHERE NOT EXISTS (SELECT FROM {target} AS u \
                  WHERE u.{surrogate} {EQUALS} n.number)"
@@ -123,7 +119,7 @@ fn insert(table: &RemoteTable, jobs: &[&Job<'_>], number: Number) -> Statement {
         Number::Rest => {
             only = format!(
                 " WHERE NOT EXISTS (SELECT FROM {target} AS u WHERE {})",
-                key.same("u", EQUALS, &k, "v")
+                key.is_given("u", EQUALS, "v.k")
             );
         }
     }
@@ -132,11 +128,11 @@ fn insert(table: &RemoteTable, jobs: &[&Job<'_>], number: Number) -> Statement {
         "INSERT INTO {target} ({into}{names}){overriding} SELECT {from}{values} FROM {rows}{only} \
          ON CONFLICT ({key}) DO NOTHING RETURNING {given}, {surrogate}::bigint",
         names = [key.list(""), names].join(", "),
-        values = [k.list("v"), values].join(", "),
+        values = [key.taken("v.k"), values].join(", "),
         key = key.list(""),
         given = key.given(""),
     );
-    let statement = filled(Statement::new(sql), &all, jobs);
+    let statement = filled(Statement::new(sql), table, &all, jobs);
     if number != Number::Own {
         return statement;
     }
@@ -151,12 +147,12 @@ fn update(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statemen
          RETURNING {given}, {surrogate}::bigint",
         target = table.layout.target,
         set = assigned(table, columns, |name, value| format!("{name} = {value}")),
-        same = key.same("u", EQUALS, &key.renamed(["k"]), "v"),
+        same = key.is_given("u", EQUALS, "v.k"),
         given = key.given("u"),
         surrogate = table.layout.number("u"),
         rows = arrays(table, columns.len()),
     );
-    filled(Statement::new(sql), columns, jobs)
+    filled(Statement::new(sql), table, columns, jobs)
 }
 
 /// A unique column whose values are put out of the way in some rows.
@@ -179,7 +175,8 @@ fn move_aside(
     let register = table.layout.registers.get(moved_aside.column)?;
     let (target, key, name) = (&table.layout.target, &table.layout.key, &register.column);
     let number = format!(
-        "(pg_catalog.array_position($1, {}) OPERATOR(pg_catalog.+) {first})",
+        "(pg_catalog.array_position({}, {}) OPERATOR(pg_catalog.+) {first})",
+        key.array(1),
         key.given("")
     );
     let value = match moved_aside.nullable {
@@ -187,7 +184,7 @@ fn move_aside(
         false => register.kind.description().aside(&number)?,
     };
     let sql = format!("UPDATE {target} SET {name} = {value} WHERE {}", key.among("", EQUALS, 1));
-    Some(Statement::new(sql).with(keys.to_vec(), Type::INT8_ARRAY))
+    Some(Statement::new(sql).with(keys.to_vec(), key.many()))
 }
 
 /// A piece for each column: its name, and its value in the row `v`, cast as declared; the
@@ -206,9 +203,8 @@ fn assigned(
 }
 
 fn arrays(table: &RemoteTable, columns: usize) -> String {
-    let keys = table.layout.key.arrays(1);
-    let arrays =
-        together(keys.chain((0..columns).map(|at| format!("${}::pg_catalog.text[]", at + 2))));
+    let values = (0..columns).map(|at| format!("${}::pg_catalog.text[]", at + 2));
+    let arrays = together([table.layout.key.array(1)].into_iter().chain(values));
     let names: Vec<String> = (0..columns).map(|at| format!(", c{at}")).collect();
     format!("{arrays} AS v (k{})", names.concat())
 }
@@ -219,9 +215,14 @@ fn together(arrays: impl IntoIterator<Item = String>) -> String {
     format!("ROWS FROM ({})", each.collect::<Vec<_>>().join(", "))
 }
 
-fn filled(statement: Statement, columns: &[usize], jobs: &[&Job<'_>]) -> Statement {
+fn filled(
+    statement: Statement,
+    table: &RemoteTable,
+    columns: &[usize],
+    jobs: &[&Job<'_>],
+) -> Statement {
     let keys: Vec<Key> = jobs.iter().map(|job| job.id.key.clone()).collect();
-    columns.iter().fold(statement.with(keys, Type::INT8_ARRAY), |statement, column| {
+    columns.iter().fold(statement.with(keys, table.layout.key.many()), |statement, column| {
         let value = |job: &&Job<'_>| text(&job.after()?.columns.get(*column)?.value);
         let values: Vec<Option<String>> = jobs.iter().map(value).collect();
         statement.with(values, Type::TEXT_ARRAY)
