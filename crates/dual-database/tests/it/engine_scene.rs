@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dual_database::Result;
 use dual_database::merge::Change;
-use dual_database::schema::{Column, LogicalType, Making, Role, RowId, Table, users};
+use dual_database::schema::{Column, Key, LogicalType, Making, Role, RowId, Table, users};
 use dual_database::store::postgres::{Limits, Settings};
 use dual_database::store::sqlite::replica::{
     Content, Durability, Node as State, Replica, Settings as ReplicaSettings,
@@ -233,7 +233,7 @@ impl Node {
     }
 
     /// A call of the library that the file takes alone.
-    pub async fn change(&self, table: usize, key: i64, change: Change) {
+    pub async fn change(&self, table: usize, key: impl Into<Key>, change: Change) {
         let shared = self.shared.clone();
         let id = RowId::new(table, key);
         self.replica()

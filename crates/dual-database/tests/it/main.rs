@@ -23,6 +23,7 @@ mod engine_breaks;
 mod engine_bytes;
 mod engine_exchange;
 mod engine_failures;
+mod engine_keys;
 mod engine_large;
 mod engine_locks;
 mod engine_quarantine;

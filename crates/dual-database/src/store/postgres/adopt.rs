@@ -353,14 +353,16 @@ fn retype(target: &QualifiedName, column: &Column, there: &FoundColumn) -> Strin
 }
 
 fn unique_key(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) {
-    let key = &table.key().name;
-    let name = quoted(key);
+    let columns: Vec<&str> = table.key_columns().map(|(_, column)| &*column.name).collect();
+    let names: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+    let (key, name) = (&table.key().name, names.join(", "));
     if found.null_keys > 0 {
         let what = format!("{} of its rows have no {name}, the key", found.null_keys);
-        let sql = format!("SELECT * FROM {} WHERE {name} IS NULL", plan.target);
+        let none = names.join(" IS NULL OR ");
+        let sql = format!("SELECT * FROM {} WHERE {none} IS NULL", plan.target);
         plan.shape(Some(key), what, Some(sql));
     }
-    if found.unique_on(key).is_some() {
+    if found.unique_on(&columns).is_some() {
         return;
     }
     if found.duplicate_keys > 0 {
@@ -375,12 +377,24 @@ fn unique_key(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) {
         plan.shape(Some(key), what, Some(sql));
         return;
     }
-    if found.column(key).is_some() || found.empty {
+    if columns.iter().all(|column| found.column(column).is_some()) || found.empty {
         let sql = format!("CREATE UNIQUE INDEX ON {} ({name})", plan.target);
+        let is_theirs = match columns.as_slice() {
+            [_] => "i.indkey::text = a.attnum::text".to_owned(),
+            several => format!(
+                "i.indexprs IS NULL AND ARRAY(SELECT k.attname::text FROM pg_attribute AS k \
+                 WHERE k.attrelid = i.indrelid AND k.attnum = ANY (i.indkey)) <@ ARRAY[{}] \
+                 AND i.indnatts = {}",
+                several.iter().map(|name| quoted_text(name)).collect::<Vec<_>>().join(", "),
+                several.len(),
+            ),
+        };
         let done = plan.column_has(
             key,
-            "EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique \
-             AND i.indkey::text = a.attnum::text AND i.indpred IS NULL AND i.indimmediate)",
+            &format!(
+                "EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique \
+                 AND {is_theirs} AND i.indpred IS NULL AND i.indimmediate)"
+            ),
         );
         plan.step(format!("make {name} unique"), sql, Some(done));
     }

@@ -158,10 +158,13 @@ impl FoundTable {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// The unique index on exactly this column.
+    /// The unique index on exactly these columns, in any order.
     #[must_use]
-    pub(crate) fn unique_on(&self, column: &str) -> Option<&UniqueIndex> {
-        self.unique_indexes.iter().find(|index| index.columns == [column])
+    pub(crate) fn unique_on(&self, columns: &[&str]) -> Option<&UniqueIndex> {
+        self.unique_indexes.iter().find(|index| {
+            index.columns.len() == columns.len()
+                && index.columns.iter().all(|column| columns.contains(&column.as_str()))
+        })
     }
 }
 
@@ -437,17 +440,24 @@ async fn count(session: &Session, table: &Table, found: &mut FoundTable) -> Resu
             found.null_surrogates = get(&one(session, &sql, &[]).await?, 0)?;
         }
     }
-    let key = &table.key().name;
-    if let Some(not_null) = found.column(key).map(|column| column.not_null) {
-        let column = quoted(key);
-        if !not_null {
-            let sql = format!("SELECT count(*) FROM {from} WHERE {column} IS NULL");
+    let key: Vec<&str> = table.key_columns().map(|(_, column)| &*column.name).collect();
+    let columns: Option<Vec<&FoundColumn>> = key.iter().map(|name| found.column(name)).collect();
+    if let Some(columns) = columns {
+        let names: Vec<String> = key.iter().map(|name| quoted(name)).collect();
+        let each = |is: &str, joined: &str| {
+            let each = names.iter().map(|name| format!("{name} {is}"));
+            each.collect::<Vec<_>>().join(joined)
+        };
+        if columns.iter().any(|column| !column.not_null) {
+            let sql = format!("SELECT count(*) FROM {from} WHERE {}", each("IS NULL", " OR "));
             found.null_keys = get(&one(session, &sql, &[]).await?, 0)?;
         }
-        if found.unique_on(key).is_none() {
+        if found.unique_on(&key).is_none() {
             let sql = format!(
-                "SELECT count(*) FROM (SELECT FROM {from} WHERE {column} IS NOT NULL \
-                 GROUP BY {column} HAVING count(*) > 1) AS repeated"
+                "SELECT count(*) FROM (SELECT FROM {from} WHERE {} \
+                 GROUP BY {} HAVING count(*) > 1) AS repeated",
+                each("IS NOT NULL", " AND "),
+                names.join(", "),
             );
             found.duplicate_keys = get(&one(session, &sql, &[]).await?, 0)?;
         }

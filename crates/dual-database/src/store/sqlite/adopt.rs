@@ -163,7 +163,7 @@ fn obstacles(
     if !key_is_unique && bad_keys > 0 {
         obstacles.push(format!(
             "{bad_keys} rows have a {} that is NULL or not unique",
-            table.key().name
+            table.key_name()
         ));
     }
     obstacles
@@ -201,14 +201,17 @@ fn additions(
         ));
     }
     if !key_is_unique {
-        let key = &table.key().name;
+        let key = |each: fn(&str) -> String, joined: &str| {
+            let columns = table.key_columns().map(|(_, column)| each(&column.name));
+            columns.collect::<Vec<_>>().join(joined)
+        };
         steps.push(Addition::new(
-            format!("make {}.{key} unique", table.name()),
+            format!("make {}.{} unique", table.name(), table.key_name()),
             format!(
                 "CREATE UNIQUE INDEX {schema}.{} ON {} ({})",
-                quoted(&format!("{}_{key}_unique", table.name())),
+                quoted(&format!("{}_{}_unique", table.name(), key(str::to_owned, "_"))),
                 quoted(table.name()),
-                quoted(key)
+                key(quoted, ", "),
             ),
         ));
     }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::failed;
 use crate::error::Result;
-use crate::schema::{Table, quoted};
+use crate::schema::{Column, Table, quoted};
 
 /// A column as the file has it.
 #[derive(Clone, Debug)]
@@ -67,17 +67,21 @@ impl FoundRelation {
             Some(_) => {}
         }
         let columns = columns(connection, schema, table).map_err(wrap)?;
-        let key = &table.key().name;
+        let key: Vec<&str> = table.key_columns().map(|(_, column)| &*column.name).collect();
+        let has = |name: &&str| columns.iter().any(|found| found.name.eq_ignore_ascii_case(name));
         let mut key_is_unique = false;
         let mut bad_keys = 0;
-        if columns.iter().any(|column| column.name.eq_ignore_ascii_case(key)) {
+        if key.iter().all(has) {
             key_is_unique = key_is_primary(connection, schema, table).map_err(wrap)?
                 || key_is_indexed(connection, schema, table).map_err(wrap)?;
             if !key_is_unique {
+                let names: Vec<String> = key.iter().map(|name| quoted(name)).collect();
+                let name = quoted(table.name());
                 let sql = format!(
-                    "SELECT count(*) - count(DISTINCT {key}) FROM {schema}.{name}",
-                    key = quoted(key),
-                    name = quoted(table.name()),
+                    "SELECT (SELECT count(*) FROM {schema}.{name}) - count(*) FROM \
+                     (SELECT DISTINCT {} FROM {schema}.{name} WHERE {} IS NOT NULL)",
+                    names.join(", "),
+                    names.join(" IS NOT NULL AND "),
                 );
                 bad_keys = connection.query_row(&sql, [], |row| row.get(0)).map_err(wrap)?;
             }
@@ -112,16 +116,35 @@ fn key_is_primary(connection: &Connection, schema: &str, table: &Table) -> rusql
         .prepare("SELECT name FROM pragma_table_info(?1, ?2) WHERE pk > 0")?
         .query_map([table.name(), schema], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    Ok(matches!(&primary[..], [only] if only.eq_ignore_ascii_case(&table.key().name)))
+    Ok(is_key(table, &primary))
+}
+
+/// These are the columns of the key, in any order.
+fn is_key(table: &Table, columns: &[String]) -> bool {
+    let is_one = |(_, key): (usize, &Column)| {
+        columns.iter().any(|column| column.eq_ignore_ascii_case(&key.name))
+    };
+    columns.len() == table.key_columns().count() && table.key_columns().all(is_one)
 }
 
 fn key_is_indexed(connection: &Connection, schema: &str, table: &Table) -> rusqlite::Result<bool> {
-    connection
+    let indexes: Vec<String> = connection
         .prepare(
-            "SELECT 1 FROM pragma_index_list(?1, ?3) AS list \
-             WHERE list.\"unique\" AND NOT list.partial \
-               AND (SELECT count(*) FROM pragma_index_info(list.name, ?3)) = 1 \
-               AND (SELECT name FROM pragma_index_info(list.name, ?3)) = ?2 COLLATE NOCASE",
+            "SELECT name FROM pragma_index_list(?1, ?2) AS list \
+             WHERE list.\"unique\" AND NOT list.partial",
         )?
-        .exists((table.name(), &table.key().name, schema))
+        .query_map([table.name(), schema], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut look = connection.prepare("SELECT name FROM pragma_index_info(?1, ?2)")?;
+    for index in indexes {
+        // An expression has no name.
+        let columns: Vec<Option<String>> = look
+            .query_map([index.as_str(), schema], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let columns: Option<Vec<String>> = columns.into_iter().collect();
+        if columns.is_some_and(|columns| is_key(table, &columns)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
