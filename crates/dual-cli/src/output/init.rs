@@ -314,7 +314,7 @@ impl InitReport {
                 false if is_done || self.exchange.is_some() => "joined",
                 false => "ready",
             },
-            key: vec![Arc::clone(&chosen.table.key().name)],
+            key: chosen.table.key_columns().map(|(_, column)| Arc::clone(&column.name)).collect(),
             columns: chosen.columns.iter().map(TypeBody::new).collect(),
             different_columns: plan
                 .rows
