@@ -37,6 +37,8 @@ struct ColumnForm {
     kind: LogicalType,
     #[serde(default, skip_serializing_if = "is_data")]
     role: Role,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    automatic: bool,
     /// The constant's text, as PostgreSQL reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     default: Option<String>,
@@ -66,6 +68,7 @@ impl Table {
                 label: Arc::clone(&column.label),
                 kind: column.kind.clone(),
                 role: column.role,
+                automatic: column.automatic,
                 default: default.map(Cow::into_owned),
                 formerly: column.formerly.clone(),
             }
@@ -116,6 +119,7 @@ impl Table {
                 label: form.label,
                 kind: form.kind,
                 role: form.role,
+                automatic: form.automatic,
                 formerly: form.formerly,
             }
         };

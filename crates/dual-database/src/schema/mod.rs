@@ -75,6 +75,8 @@ pub struct Column {
     pub role: Role,
     /// The constant that a new row gets where nothing is known; also its DDL default.
     pub default: Option<Value>,
+    /// Of a key that is one whole number: a side hands its numbers out, like those of a surrogate.
+    pub automatic: bool,
     /// What a file of before calls a column from which this one is filled where it is missing. The old
     /// one stays, and new rows of an import get it, too: the old program goes on reading it.
     pub formerly: Option<Arc<str>>,
@@ -84,7 +86,8 @@ impl Column {
     /// A column without a default.
     pub fn new(name: impl Into<Arc<str>>, kind: LogicalType, role: Role) -> Column {
         let name = name.into();
-        Column { label: Arc::clone(&name), name, kind, role, default: None, formerly: None }
+        let label = Arc::clone(&name);
+        Column { name, label, kind, role, default: None, automatic: false, formerly: None }
     }
 
     /// The same under another label.
@@ -153,6 +156,11 @@ impl Table {
                 }
             }
             _ => return Err(wrong("it takes one surrogate, a whole number".into())),
+        }
+        if columns.iter().any(|column| column.automatic)
+            && !(surrogate.is_empty() && key.len() == 1 && key.iter().all(is_whole))
+        {
+            return Err(wrong("only a key of one whole number is numbered".into()));
         }
         for (position, column) in columns.iter().enumerate() {
             if columns.iter().take(position).any(|before| before.name == column.name) {
@@ -265,6 +273,12 @@ impl Table {
     #[must_use]
     pub fn key_name(&self) -> String {
         self.key_columns().map(|(_, column)| &*column.name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The column for which numbers are handed out: a surrogate, or a key that is numbered itself.
+    #[must_use]
+    pub fn numbered(&self) -> Option<&Column> {
+        self.surrogate().or_else(|| Some(self.key()).filter(|key| key.automatic))
     }
 
     /// The column that PostgreSQL numbers, if the table has one.

@@ -35,6 +35,8 @@ pub struct RelationColumn {
     pub default: Option<Value>,
     /// Computed from the others: never written.
     pub generated: bool,
+    /// This side hands its numbers out.
+    pub numbered: bool,
 }
 
 /// Columns by which rows can be told apart.

@@ -106,7 +106,10 @@ impl Pair<'_> {
             [one, other] => one.or(other).flatten(),
         };
         let default = default.filter(|_| role == Role::Data);
-        Column { default, ..Column::new(Arc::clone(self.name), kind, role) }
+        let sides = [self.remote, self.local];
+        let is_numbered = sides.into_iter().flatten().any(|column| column.numbered);
+        let automatic = is_numbered && role == Role::Key && kind.is_whole_number();
+        Column { default, automatic, ..Column::new(Arc::clone(self.name), kind, role) }
     }
 }
 
@@ -141,7 +144,11 @@ pub(super) fn table(
         let is_key = key.columns.iter().any(|name| name.eq_ignore_ascii_case(pair.name));
         let role = if is_key { Role::Key } else { Role::Data };
         match pair.kind() {
-            Ok(kind) => columns.push(pair.column(kind, role).labelled(format!("c{}", at + 1))),
+            Ok(kind) => {
+                let column = pair.column(kind, role).labelled(format!("c{}", at + 1));
+                let automatic = column.automatic && key.columns.len() == 1;
+                columns.push(Column { automatic, ..column });
+            }
             Err(why) if is_key => {
                 let reason = format!("{}, of its key, is not carried: {why}", pair.name);
                 return Err((reason, "change the type of that column, or the key".into()));

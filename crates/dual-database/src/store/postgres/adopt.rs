@@ -401,7 +401,8 @@ fn unique_key(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) {
 }
 
 fn surrogate_sequence(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) {
-    let Some(surrogate) = table.surrogate().map(|column| &column.name) else { return };
+    let Some(surrogate) = table.numbered().map(|column| &column.name) else { return };
+    let is_key = table.surrogate().is_none();
     let name = quoted(surrogate);
     // One that is added numbers the rows that are there, and goes on behind them.
     let Some(there) = found.column(surrogate) else { return };
@@ -418,14 +419,17 @@ fn surrogate_sequence(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) 
             if behind {
                 // Looked at again: others may have taken numbers since, and would get them once more.
                 let sql = format!(
-                    "SELECT setval({sequence}, n.highest) FROM (SELECT max({name}) AS highest FROM {}) AS n \
+                    "SELECT setval({sequence}, n.highest) FROM (SELECT max({name}) AS highest FROM {} WHERE {name} <= {limit}) AS n \
                      WHERE n.highest > coalesce(pg_sequence_last_value({sequence}::regclass), 0)",
                     plan.target,
                     sequence = quoted_text(&sequence.name),
+                    limit = sequence.limit,
                 );
                 plan.step(format!("let the numbers of {name} go on behind the highest"), sql, None);
             }
         }
+        // The file numbers its rows; here they are given.
+        None if is_key => {}
         None if there.default.is_some() => {
             let sql = format!("ALTER TABLE {} ALTER COLUMN {name} DROP DEFAULT", plan.target);
             let what = format!("{name} has a default that is no sequence");

@@ -75,6 +75,8 @@ pub struct Sequence {
     pub usable: bool,
     /// Whether it may be set (`UPDATE`).
     pub settable: bool,
+    /// Numbers above that nobody has come to by counting: it does not go on behind them.
+    pub limit: i64,
 }
 
 /// The table as the server has it.
@@ -303,7 +305,8 @@ const SEQUENCE: &str = "SELECT n.nspname::text, c.relname::text, \
      has_sequence_privilege(c.oid, 'SELECT'), \
      has_sequence_privilege(c.oid, 'USAGE') \
        OR has_sequence_privilege(c.oid, 'SELECT') AND has_sequence_privilege(c.oid, 'UPDATE'), \
-     has_sequence_privilege(c.oid, 'UPDATE') \
+     has_sequence_privilege(c.oid, 'UPDATE'), \
+     (SELECT q.seqmax / 2 FROM pg_catalog.pg_sequence AS q WHERE q.seqrelid = c.oid) \
      FROM pg_catalog.pg_attribute a \
      LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
      JOIN pg_catalog.pg_depend p ON p.classid = 'pg_class'::regclass AND p.deptype IN ('a', 'i') \
@@ -345,7 +348,7 @@ async fn read_table(session: &Session, table: &Table, row: &Row) -> Result<Found
     };
     found.columns = columns_of(session, found.oid).await?;
     found.unique_indexes = unique_of(session, found.oid).await?;
-    if let Some(surrogate) = table.surrogate() {
+    if let Some(surrogate) = table.numbered() {
         found.sequence = sequence(session, found.oid, &surrogate.name).await?;
     }
     if found.kind == RelationKind::Table && !found.missing_rights.iter().any(|r| r == "SELECT") {
@@ -418,7 +421,7 @@ async fn sequence(session: &Session, oid: u32, column: &str) -> Result<Option<Se
         Ok(if get(&row, 1)? { last.saturating_add(1) } else { last })
     };
     let next = state.map(next).transpose()?;
-    Ok(Some(Sequence { name, next, usable, settable: get(&row, 4)? }))
+    Ok(Some(Sequence { name, next, usable, settable: get(&row, 4)?, limit: get(&row, 5)? }))
 }
 
 /// What only the rows can tell; each question only where its answer matters, because the last
@@ -430,10 +433,11 @@ async fn count(session: &Session, table: &Table, found: &mut FoundTable) -> Resu
     };
     let sql = format!("SELECT NOT EXISTS (SELECT FROM {from})");
     found.empty = get(&one(session, &sql, &[]).await?, 0)?;
-    let surrogate = table.surrogate().map(|column| &column.name);
+    let surrogate = table.numbered().map(|column| &column.name);
     if let Some(surrogate) = surrogate.filter(|name| found.column(name).is_some_and(whole)) {
         let column = quoted(surrogate);
-        let sql = format!("SELECT max({column})::bigint FROM {from}");
+        let limit = found.sequence.as_ref().map_or(i64::MAX, |sequence| sequence.limit);
+        let sql = format!("SELECT max({column})::bigint FROM {from} WHERE {column} <= {limit}");
         found.max_surrogate = get(&one(session, &sql, &[]).await?, 0)?;
         if found.sequence.is_none() {
             let sql = format!("SELECT count(*) FROM {from} WHERE {column} IS NULL");

@@ -91,5 +91,7 @@ fn column(found: FoundColumn) -> RelationColumn {
         evidence: None,
         not_null: found.not_null,
         generated: found.generated,
+        numbered: found.identity
+            || found.default.as_deref().is_some_and(|text| text.starts_with("nextval(")),
     }
 }

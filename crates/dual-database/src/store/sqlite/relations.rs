@@ -70,9 +70,16 @@ fn relation(connection: &Connection, name: &str, sort: &str) -> Result<Relation>
             evidence: Some(judged.why),
             not_null: place > 0 || row.get(2).map_err(wrap)?,
             generated,
+            numbered: false,
         });
     }
     primary.sort();
+    if let [(_, only)] = primary.as_slice()
+        && is_autoincrement(connection, name).map_err(wrap)?
+        && let Some(column) = relation.columns.iter_mut().find(|column| column.name == *only)
+    {
+        column.numbered = true;
+    }
     let columns: Vec<Arc<str>> = primary.into_iter().map(|(_, column)| column).collect();
     if !columns.is_empty() {
         relation.keys.push(RelationKey { columns, primary: true });
@@ -85,6 +92,16 @@ fn relation(connection: &Connection, name: &str, sort: &str) -> Result<Relation>
         }
     }
     Ok(relation)
+}
+
+/// Whether SQLite never gives a number of the primary key twice: the word can stand nowhere else.
+fn is_autoincrement(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let sql: String = connection.query_row(
+        "SELECT coalesce(sql, '') FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+        [name],
+        |row| readable(row, 0),
+    )?;
+    Ok(sql.to_ascii_uppercase().contains("AUTOINCREMENT"))
 }
 
 /// The columns of each whole unique index.

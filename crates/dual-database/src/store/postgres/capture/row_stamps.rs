@@ -130,13 +130,13 @@ BEGIN
       FROM (SELECT proposal IS NOT NULL AND m.before IS NULL AS fresh,
         CASE WHEN m.alive = ({key} IS NOT NULL) THEN m.life ELSE s.stamp END AS stamp OFFSET 0) AS w)
     FROM (SELECT m.*, CASE WHEN images ? ({kept}) THEN nullif(images -> ({kept}), 'null')
-          ELSE (SELECT to_jsonb(o) FROM {sidecar} AS o WHERE {earlier}) END AS before
+          ELSE (SELECT to_jsonb(o.*) FROM {sidecar} AS o WHERE {earlier}) END AS before
         FROM {marks} OFFSET 0) AS m
       CROSS JOIN LATERAL jsonb_to_record(CASE WHEN proposal IS NOT NULL THEN m.before END)
         AS b (stamp bigint, {found})
       LEFT JOIN {target} AS u ON {is_of}
     WHERE {known}
-    RETURNING m.before, to_jsonb(s), {surrogate}, CASE WHEN {key} IS NOT NULL THEN ARRAY[{values}] END,
+    RETURNING m.before, to_jsonb(s.*), {surrogate}, CASE WHEN {key} IS NOT NULL THEN ARRAY[{values}] END,
       greatest(b.stamp, {replaced})
   LOOP
     above := greatest(above, replaced);
@@ -154,7 +154,7 @@ BEGIN
     INSERT INTO {sidecar} AS s ({keys}, live, stamp, txid)
     SELECT {marked}, false, m.life, own FROM {marks} WHERE NOT m.alive
     ON CONFLICT ({keys}) DO NOTHING
-    RETURNING NULL::jsonb, to_jsonb(s), NULL::bigint, NULL::text[];
+    RETURNING NULL::jsonb, to_jsonb(s.*), NULL::bigint, NULL::text[];
   END IF;
 END
 ",

@@ -108,7 +108,7 @@ BEGIN
       WHERE t.tgrelid = {oid}::regclass AND NOT t.tgisinternal) <> {TRIGGERS} THEN
     SELECT w.row_before::text, w.row_after::text, w.row_surrogate::text, w.row_values
     INTO dual_before, dual_after, dual_surrogate, dual_left
-    FROM {write}((SELECT jsonb_build_array(to_jsonb(m)) FROM (SELECT {named},
+    FROM {write}((SELECT jsonb_build_array(to_jsonb(m.*)) FROM (SELECT {named},
       dual_alive AS alive, CASE WHEN dual_alive IS NOT NULL THEN dual_proposal END AS life,
       {marks}) AS m), dual_proposal, '[]') AS w;
   ELSE
@@ -142,7 +142,7 @@ BEGIN
       RAISE EXCEPTION 'row missing in %, key %', {name}, dual_key USING ERRCODE = '{MISSING}';
     END IF;
     dual_set := set_config('dual.put', '', true);
-    SELECT i.horizon, to_json(s)::text, greatest(i.horizon, s.stamp,
+    SELECT i.horizon, to_json(s.*)::text, greatest(i.horizon, s.stamp,
       {replaced})
     INTO dual_horizon, dual_before, dual_above
     FROM {dual}.installation AS i LEFT JOIN {sidecar} AS s ON {known};
@@ -157,19 +157,19 @@ BEGIN
       VALUES ({taken}, true, dual_proposal, dual_own, {inserted})
       ON CONFLICT ({own}) DO UPDATE SET live = true, stamp = dual_proposal, txid = dual_own,
         {excluded}
-      RETURNING to_json(s)::text INTO dual_after;
+      RETURNING to_json(s.*)::text INTO dual_after;
     ELSIF NOT dual_alive THEN
       INSERT INTO {sidecar} AS s ({own}, live, stamp, txid)
       VALUES ({taken}, false, dual_proposal, dual_own)
       ON CONFLICT ({own}) DO UPDATE SET live = false, stamp = dual_proposal, txid = dual_own,
         {null}
-      RETURNING to_json(s)::text INTO dual_after;
+      RETURNING to_json(s.*)::text INTO dual_after;
     ELSE
       INSERT INTO {sidecar} AS s ({own}, live, stamp, txid, {registers})
       VALUES ({taken}, true, {adopted}, dual_own, {updated_stamps})
       ON CONFLICT ({own}) DO UPDATE SET txid = dual_own,
         {kept}
-      RETURNING to_json(s)::text INTO dual_after;
+      RETURNING to_json(s.*)::text INTO dual_after;
     END IF;
     IF {notifies} THEN
       PERFORM pg_notify('dual', '');

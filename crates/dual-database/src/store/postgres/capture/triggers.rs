@@ -283,7 +283,7 @@ impl Layout {
             "  IF split_part(current_setting('dual.before', true), ':', 1) = own::text THEN
     PERFORM set_config('dual.before', own || ':' || coalesce((
       SELECT string_agg(to_json({kept})::text || ':' || coalesce(
-        (SELECT to_json(s)::text FROM {sidecar} AS s WHERE {known}), 'null') || ',', '') {from}), '')
+        (SELECT to_json(s.*)::text FROM {sidecar} AS s WHERE {known}), 'null') || ',', '') {from}), '')
       || substr(current_setting('dual.before'), length(own::text) + 2), true);
   END IF;
 ",

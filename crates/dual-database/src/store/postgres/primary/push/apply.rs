@@ -104,25 +104,31 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         Ok(self.applied)
     }
 
-    /// Lets the sequence of each table go on behind the numbers that rows are to have again. Where
-    /// it may not be set they get new ones, like any other.
+    /// Lets the sequence of each table go on behind the numbers that rows are to have again, or that the file
+    /// has given them. Where it may not be set, or they are none that counting has come to, surrogates are
+    /// new ones, like any other.
     async fn make_room(&mut self) -> Result<()> {
         for (at, table) in self.primary.tables.iter().enumerate() {
+            let Some(numbered) = table.table.numbered() else { continue };
+            let is_key = table.table.surrogate().is_none();
             let of = |job: &&Job<'_>| job.id.table == at;
-            let highest = self.jobs.iter().filter(of).filter_map(|job| job.number).max();
+            let number = |job: &Job<'_>| match is_key {
+                true => job.id.key.number().filter(|_| !job.dies()),
+                false => job.number,
+            };
+            let highest = self.jobs.iter().filter(of).filter_map(number).max();
             let Some(highest) = highest else { continue };
             // Not to where it is: somebody may take a number between the look and the setting, and the
             // next would get the same.
             let sql = "SELECT CASE WHEN coalesce(pg_sequence_last_value(s.name::regclass), 0) < $3 \
                    THEN setval(s.name::regclass, $3) END \
                  FROM (SELECT pg_get_serial_sequence($1, $2) AS name) AS s \
-                 WHERE has_sequence_privilege(s.name, 'UPDATE')";
+                 WHERE has_sequence_privilege(s.name, 'UPDATE') AND $3 <= (SELECT q.seqmax / 2 \
+                   FROM pg_sequence AS q WHERE q.seqrelid = s.name::regclass)";
             let target = table.layout.target.as_str();
-            let Some(surrogate) = table.table.surrogate().map(|column| &*column.name) else {
-                continue;
-            };
+            let name = &*numbered.name;
             let parameters: [Parameter<'_>; 3] =
-                [(&target, Type::TEXT), (&surrogate, Type::TEXT), (&highest, Type::INT8)];
+                [(&target, Type::TEXT), (&name, Type::TEXT), (&highest, Type::INT8)];
             if self.primary.session.query(OPERATION, sql, &parameters).await?.is_empty() {
                 self.jobs.iter_mut().filter(|job| job.id.table == at).for_each(|job| {
                     job.number = None;
