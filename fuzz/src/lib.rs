@@ -98,7 +98,7 @@ pub fn read(mapping: &Mapping, table: &Table, rows: &[SourceRow]) {
                 assert_eq!(record.values.len(), table.columns().len());
                 for (column, value) in table.columns().iter().zip(&record.values) {
                     if let Some(value) = value {
-                        assert!(can_be_stored(column.kind, value), "{}: {value:?}", column.name);
+                        assert!(can_be_stored(&column.kind, value), "{}: {value:?}", column.name);
                     }
                 }
                 let key = record.values.get(table.key_position()).and_then(Option::as_ref);
@@ -124,7 +124,7 @@ pub fn read(mapping: &Mapping, table: &Table, rows: &[SourceRow]) {
     }
 }
 
-fn can_be_stored(kind: LogicalType, value: &Value) -> bool {
+fn can_be_stored(kind: &LogicalType, value: &Value) -> bool {
     match (kind, value) {
         (_, Value::Null) => true,
         (LogicalType::Bool, Value::Bool(_)) | (LogicalType::BigInt, Value::Int(_)) => true,

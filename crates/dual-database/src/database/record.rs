@@ -232,7 +232,7 @@ pub(crate) fn refused(table: &Table, column: &str, why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::users;
+    use crate::schema::{LogicalType, users};
 
     fn set(column: &str, value: impl Into<Value>) -> Result<()> {
         Patch::default().set(&users(), column, value.into())
@@ -311,6 +311,48 @@ mod tests {
             assert!(error.chain().contains(words), "{}", error.chain());
             assert!(!error.chain().contains("secret"));
         }
+    }
+
+    #[test]
+    fn numbers_and_bytes_are_shown_as_json_has_them_and_read_so() {
+        let column = |name: &str, kind| Column::new(name, kind, Role::Data);
+        let table = Table::declare(
+            "things",
+            vec![
+                Column::new("code", LogicalType::BigInt, Role::Key),
+                column("d", LogicalType::Double),
+                column("r", LogicalType::Real),
+                column("n", LogicalType::Numeric),
+                column("b", LogicalType::Bytes),
+            ],
+        )
+        .unwrap();
+        let read = |text: &str| -> Result<Vec<Value>> {
+            let checked = Patch::from_json(&table, text)?.checked(&table)?;
+            Ok(checked.columns.into_iter().map(|(_, value)| value).collect())
+        };
+        let values = read(r#"{"d": 1, "r": 0.1, "n": 12.5, "b": "\\x00ff"}"#).unwrap();
+        let bytes = Value::Bytes(vec![0, 255]);
+        assert_eq!(values, [Value::Float(1.0), Value::Real(0.1), "12.5".into(), bytes]);
+        let shown = |values| {
+            let record = Record { key: 7.into(), surrogate: None, values };
+            serde_json::to_string(&record.shown(&table)).unwrap()
+        };
+        assert_eq!(shown(values), r#"{"code":7,"d":1.0,"r":0.1,"n":"12.5","b":"\\x00ff"}"#);
+        let infinite = vec![Value::Float(f64::INFINITY), Value::Null, Value::Null, Value::Null];
+        assert_eq!(shown(infinite), r#"{"code":7,"d":"Infinity","r":null,"n":null,"b":null}"#);
+        for (text, words) in [
+            (r#"{"n": 0.30000000000000004}"#, "give it as text"),
+            (r#"{"n": 99999999999999999999}"#, "give it as text"),
+            (r#"{"b": "00ff"}"#, "two hexadecimal digits"),
+            (r#"{"d": "1"}"#, "a number is wanted, not text"),
+            (r#"{"code": 1.5}"#, "a whole number is wanted, not a floating-point number"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.is_invalid_data() && error.message().contains(words), "{error}");
+        }
+        let long = Patch::default().set(&table, "b", vec![0; LONGEST / 2 + 1].into()).unwrap_err();
+        assert!(long.message().contains("longer than 8 MB"), "{long}");
     }
 
     #[test]

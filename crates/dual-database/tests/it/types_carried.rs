@@ -7,7 +7,7 @@ use dual_database::init::{Joining, plan};
 use dual_database::merge::Change;
 use dual_database::protocol::Filter;
 use dual_database::schema::{Column, Dialect, LogicalType, Role, RowId, Table, literal, users};
-use dual_database::store::postgres::{Settings, primary::Pool};
+use dual_database::store::postgres::{Catalog, Session, Settings, primary::Pool};
 use dual_database::value::Value;
 use dual_database::verify::compare;
 use throwaway_postgres::shared;
@@ -280,6 +280,15 @@ async fn both_sides_full_of_the_same_values_are_joined_without_a_difference() {
         scene.sql(&insert(Dialect::Postgres));
         file.execute_batch(&insert(Dialect::Sqlite)).unwrap();
     }
+    // The catalog says which they are.
+    let settings = Settings::parse(&scene.database.url()).unwrap();
+    let session = Session::open(&settings, &limits()).await.unwrap();
+    session.begin("test").await.unwrap();
+    let catalog = Catalog::read(&session, things).await.unwrap().table.unwrap();
+    for (name, kind) in &kinds {
+        assert_eq!(catalog.column(name).unwrap().logical(), *kind);
+    }
+    drop(session);
     let mut both = stores(&scene, "bot.db");
     both.sqlite.tables = tables.clone();
     let planned = plan(&both, Joining::default()).await.unwrap();
@@ -468,4 +477,46 @@ async fn required_unique_values_are_exchanged_whatever_their_type() {
     let pool = pool(&scene, tables).await;
     assert_eq!(verified(&pool, &node).await, (true, 0));
     assert_eq!(scene.conflicts(), Vec::<Vec<_>>::new());
+}
+
+/// What calls equal what is not: the bytes count.
+#[tokio::test(flavor = "multi_thread")]
+async fn types_of_extensions_are_carried_by_their_text() {
+    let scene = scene(shared().unwrap());
+    let cases = [
+        ("citext", "Анна", "анна"),
+        ("hstore", "\"a\"=>\"1\", \"b\"=>NULL", "\"a\"=>\"1\""),
+        ("ltree", "top.a", "top.A"),
+    ];
+    let available = |name: &&(&str, &str, &str)| {
+        scene.database.execute(&format!("CREATE EXTENSION {}", name.0)).is_ok()
+    };
+    let cases: Vec<_> = cases.iter().filter(available).collect();
+    let kinds: Vec<_> = cases
+        .iter()
+        .map(|(name, ..)| (*name, other("public", name, &format!("public.{name}"))))
+        .collect();
+    if kinds.is_empty() {
+        return;
+    }
+    let tables = tables(&kinds);
+    let node = Node::keeping(&scene.database.url(), &scene.path("bot.db"), tables.clone()).await;
+    node.sync().await;
+    for (name, first, second) in &cases {
+        let (first, second) = (first.replace('\'', "''"), second.replace('\'', "''"));
+        scene.sql(&format!(
+            "INSERT INTO things (code, {name}) VALUES (1, '{first}') \
+             ON CONFLICT (code) DO UPDATE SET {name} = excluded.{name}"
+        ));
+        node.sync().await;
+        assert_eq!(node.one::<String>(&format!("SELECT {name} FROM things")), first);
+        scene.sql(&format!("UPDATE things SET {name} = '{second}'"));
+        node.sync().await;
+        assert_eq!(node.one::<String>(&format!("SELECT {name} FROM things")), second);
+        node.script(&format!("UPDATE things SET {name} = '{first}'"));
+        node.sync().await;
+        assert_eq!(scene.one(&format!("SELECT {name}::text FROM things")), first);
+    }
+    let pool = pool(&scene, tables).await;
+    assert_eq!(verified(&pool, &node).await, (true, 0));
 }

@@ -5,7 +5,7 @@ use tokio_postgres::types::{FromSql, Type};
 
 use super::capture::USERS_TABLE;
 use super::session::{Parameter, Session};
-use crate::schema::{QualifiedName, Table, quoted};
+use crate::schema::{FoundType, LogicalType, QualifiedName, Table, quoted};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "read PostgreSQL's catalog";
@@ -31,8 +31,8 @@ pub struct FoundColumn {
     pub name: String,
     /// Its type without length or precision, a domain's base type: "character varying".
     pub base_type: String,
-    /// The same type's schema and name.
-    pub base_name: (String, String),
+    /// That type's schema and name in the catalog: "pg_catalog", "varchar".
+    pub type_name: (String, String),
     /// Its type as it is declared: "character varying(20)".
     pub full_type: String,
     /// The most characters of a `character varying(n)`.
@@ -49,6 +49,15 @@ pub struct FoundColumn {
     pub identity_always: bool,
     /// `GENERATED ALWAYS AS (…)`.
     pub generated: bool,
+}
+
+impl FoundColumn {
+    /// The logical type that carries its values.
+    #[must_use]
+    pub fn logical(&self) -> LogicalType {
+        let (schema, name) = &self.type_name;
+        FoundType { shown: &self.base_type, schema, name }.logical()
+    }
 }
 
 /// A unique index that `ON CONFLICT` can use: whole, valid, without expressions, checked at
@@ -387,7 +396,7 @@ fn column(row: &Row) -> Result<FoundColumn> {
     let (identity, generated): (String, String) = (get(row, 6)?, get(row, 7)?);
     Ok(FoundColumn {
         name: get(row, 0)?,
-        base_name: (get(row, 8)?, get(row, 9)?),
+        type_name: (get(row, 8)?, get(row, 9)?),
         full_type: get(row, 2)?,
         length: length.filter(|_| base_type == "character varying"),
         precision: precision.filter(|_| base_type.starts_with("timestamp")),

@@ -7,8 +7,7 @@ use tokio_postgres::types::Type;
 use super::catalog::{FoundColumn, columns_of, unique_of};
 use super::{Catalog, Parameter, Session};
 use crate::schema::{
-    FoundType, LogicalType, Relation, RelationColumn, RelationKey, RelationSort, constant, quoted,
-    users,
+    LogicalType, Relation, RelationColumn, RelationKey, RelationSort, constant, quoted, users,
 };
 use crate::{Error, Kind, Result};
 
@@ -74,10 +73,8 @@ pub(crate) async fn relations(session: &Session, schema: Option<&str>) -> Result
 }
 
 fn column(found: FoundColumn) -> RelationColumn {
-    let (schema, name) = &found.base_name;
-    let kind = FoundType { shown: &found.base_type, schema, name }.logical();
     // One of fewer digits would cut.
-    let kind = Some(kind).filter(|kind| {
+    let kind = Some(found.logical()).filter(|kind| {
         *kind == LogicalType::TimestampTz
             || kind.description().fits_postgres(&found.base_type, found.precision)
     });
