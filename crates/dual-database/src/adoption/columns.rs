@@ -296,6 +296,6 @@ fn local_sql(file: &LocalFile, table: &Table, found: &[FoundColumn]) -> Result<S
         reads.join(", "),
         quoted(table.name()),
         key.is("u", "=", 1),
-        key.is_whole("u"),
+        key.is_carried("u"),
     ))
 }

@@ -107,7 +107,7 @@ impl<'a> LocalRows<'a> {
                     reads.join(", "),
                     quoted(table.name()),
                     key.above("u", 1),
-                    key.is_whole("u"),
+                    key.is_carried("u"),
                     key.order("u", ""),
                 ))
             }

@@ -283,6 +283,12 @@ impl KeyColumns {
         self.each(row, " AND ", |column, kind| kind.description().is_keyed(&column))
     }
 
+    /// The same, as our own statements can tell it.
+    #[must_use]
+    pub fn is_carried(&self, row: &str) -> String {
+        self.each(row, " AND ", |column, kind| kind.description().is_carried(&column))
+    }
+
     /// The definitions of the columns in a table of ours, and what comes behind all columns.
     #[must_use]
     pub fn definitions(&self) -> (String, String) {

@@ -88,8 +88,10 @@ impl QuarantineSet {
     ) -> Result<()> {
         let table = content.tables().get(id.table).map(|local| &local.table);
         let column = table.and_then(|table| table.data_columns().nth(column)).map(|c| c.1);
-        let name = column.map_or("?", |column| &column.name);
-        let mut reason = format!("the column `{name}` holds what {refused_by} cannot");
+        let mut reason = match column {
+            Some(column) => format!("the column `{}` holds what {refused_by} cannot", column.name),
+            None => format!("its key is one that {refused_by} cannot hold"),
+        };
         let most = LONGEST >> 20;
         match column.map(|column| &column.kind) {
             Some(kind) if kind.is_text() => reason.push_str(&format!(

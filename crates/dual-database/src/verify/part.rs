@@ -184,7 +184,7 @@ fn key_after(
         key.given(""),
         quoted(table.name()),
         key.bounded("", [after.is_some(), false], 2),
-        key.is_whole(""),
+        key.is_carried(""),
         key.order("", ""),
     );
     let mut values = vec![Stored::Integer(count.saturating_sub(1).max(0))];
@@ -211,7 +211,7 @@ fn each(
     let (after, upto) = (part.after.as_ref(), part.upto.as_ref());
     let bounds = key.bounded("", [after, upto].map(|bound| bound.is_some()), 1);
     // Rows whose key is none can be anywhere; the last part has them.
-    let whole = key.is_whole("");
+    let whole = key.is_carried("");
     let which = match upto {
         Some(_) => format!("{bounds} AND {whole}"),
         None => format!("({bounds} AND {whole} OR NOT ({whole}))"),

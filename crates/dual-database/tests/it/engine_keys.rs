@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use dual_database::init::{Joining, plan};
 use dual_database::merge::Change;
 use dual_database::protocol::{After, Filter};
 use dual_database::schema::{
     Column, Dialect, Key, KeyColumns, LogicalType, Role, RowId, Table, quoted, quoted_text, users,
 };
+use dual_database::store::postgres::capture::Layout;
 use dual_database::store::postgres::primary::{Primary, Refused};
 use dual_database::store::postgres::{Settings, primary::Pool};
 use dual_database::value::Value;
@@ -19,6 +21,7 @@ use proptest::test_runner::TestRunner;
 use rusqlite::Connection;
 use throwaway_postgres::shared;
 
+use crate::adoption::stores;
 use crate::engine_scene::{Node, PATIENCE, Scene, limits};
 
 /// The tables' positions.
@@ -105,6 +108,24 @@ async fn pool(scene: &Scene<'_>) -> Pool {
     let pool = Pool::new(settings, limits(), tables(), 4);
     pool.prepare().await.unwrap();
     pool
+}
+
+/// Tables that somebody has made: PostgreSQL's columns have the order of a language, the file's do not tell
+/// capitals from small letters.
+fn other_order(scene: &Scene<'_>, file: &str) {
+    let [whose, n, at] = [r#""чьё ""дело""""#, r#""it's n""#, r#""когда""#];
+    scene.sql(&format!(
+        "CREATE TABLE tags (code text COLLATE \"und-x-icu\" PRIMARY KEY, note text, uses integer DEFAULT 0); \
+         CREATE TABLE {OF_DEEDS} ({whose} varchar COLLATE \"und-x-icu\", note text, {n} bigint, \
+         {at} timestamp, uses integer DEFAULT 0, PRIMARY KEY ({at}, {n}, {whose}))"
+    ));
+    let program = Connection::open(scene.path(file)).unwrap();
+    let sql = format!(
+        "CREATE TABLE tags (code TEXT COLLATE NOCASE PRIMARY KEY, note TEXT, uses INTEGER DEFAULT 0); \
+         CREATE TABLE {OF_DEEDS} ({whose} TEXT COLLATE NOCASE, note TEXT, {n} INTEGER, {at} TEXT, \
+         uses INTEGER DEFAULT 0, UNIQUE ({n}, {at}, {whose}))"
+    );
+    program.execute_batch(&sql).unwrap();
 }
 
 #[test]
@@ -297,6 +318,7 @@ async fn written(primary: &Primary<'_>, node: &Node, table: usize, keys: [Key; 3
 #[tokio::test(flavor = "multi_thread")]
 async fn they_are_written_listed_and_compared_at_postgresql() {
     let scene = Scene::on(shared().unwrap());
+    other_order(&scene, "bot.db");
     let node = node(&scene, "bot.db").await;
     node.sync().await;
     let pool = pool(&scene).await;
@@ -341,6 +363,7 @@ async fn they_are_written_listed_and_compared_at_postgresql() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_goes_on_after_any_of_them() {
     let scene = Scene::on(shared().unwrap());
+    other_order(&scene, "bot.db");
     let node = node(&scene, "bot.db").await;
     node.sync().await;
     scene.sql(&format!(
@@ -498,6 +521,219 @@ async fn what_came_past_the_triggers_is_taken_in_on_either_side() {
     node.change(DEEDS, key, Change::Update(vec![(1, 3.into())])).await;
     node.sync().await;
     assert_equal(&scene, &node, [4, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_columns_call_equal_is_told_apart_byte_by_byte() {
+    let scene = Scene::on(shared().unwrap());
+    other_order(&scene, "first.db");
+    other_order_of_the_file(&scene, "second.db");
+    scene.sql(
+        "CREATE COLLATION nobody (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
+         ALTER TABLE tags ALTER COLUMN code TYPE text COLLATE nobody; INSERT INTO tags VALUES ('Anna')",
+    );
+    let [first, second] = [node(&scene, "first.db").await, node(&scene, "second.db").await];
+    for node in [&first, &second] {
+        node.sync().await;
+        assert_equal(&scene, node, [1, 0]);
+    }
+    // The key becomes another one, there and here.
+    first.script("UPDATE tags SET code = 'anna'");
+    first.sync().await;
+    assert_eq!(scene.one("SELECT string_agg(code, ',') FROM tags"), "anna");
+    scene.sql("UPDATE tags SET code = 'ANNA'");
+    for node in [&first, &second, &first] {
+        node.sync().await;
+        assert_equal(&scene, node, [1, 0]);
+    }
+    // An update of the one is none of the other, which both sides refuse to have beside it.
+    second.script("DELETE FROM tags; INSERT INTO tags (code, note) VALUES ('aNNa', 'b')");
+    scene.sql("UPDATE tags SET note = 'c'; INSERT INTO tags VALUES ('Bela')");
+    second.sync().await;
+    second.sync().await;
+    assert_eq!(second.one::<i64>("SELECT count(*) FROM tags WHERE code = 'Bela'"), 1);
+    let there =
+        scene.one("SELECT string_agg(code || coalesce(note, ''), ',' ORDER BY code) FROM tags");
+    assert!(["aNNab,Bela", "ANNAc,Bela"].contains(&there.as_str()), "{there}");
+}
+
+fn other_order_of_the_file(scene: &Scene<'_>, file: &str) {
+    let program = Connection::open(scene.path(file)).unwrap();
+    let sql =
+        "CREATE TABLE tags (code TEXT COLLATE NOCASE UNIQUE, note TEXT, uses INTEGER DEFAULT 0)";
+    program.execute_batch(sql).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replace_takes_rows_with_other_keys_along() {
+    let scene = Scene::on(shared().unwrap());
+    let program = Connection::open(scene.path("bot.db")).unwrap();
+    program
+        .execute_batch(&format!(
+            "CREATE TABLE tags (code TEXT PRIMARY KEY, note TEXT UNIQUE, uses INTEGER DEFAULT 0) WITHOUT ROWID; \
+             CREATE TABLE {OF_DEEDS} (\"чьё \"\"дело\"\"\" TEXT, note TEXT UNIQUE, \"it's n\" INTEGER, \
+             \"когда\" TEXT, uses INTEGER DEFAULT 0, PRIMARY KEY ({KEY})) WITHOUT ROWID"
+        ))
+        .unwrap();
+    let node = node(&scene, "bot.db").await;
+    let at = "'2024-05-06 07:08:09'";
+    node.script(&format!(
+        "INSERT INTO tags (code, note) VALUES ('a', 'A'), ('b', 'B'), ('c', 'C'); \
+         INSERT INTO {OF_DEEDS} ({KEY}, note) VALUES ('a', 1, {at}, 'A'), ('a', 2, {at}, 'B'), ('b', 1, {at}, 'C')"
+    ));
+    node.sync().await;
+    assert_equal(&scene, &node, [3, 3]);
+    node.script(&format!(
+        "INSERT OR REPLACE INTO tags (code, note) VALUES ('d', 'A'); \
+         UPDATE OR REPLACE tags SET note = 'C' WHERE code = 'b'; \
+         INSERT OR REPLACE INTO {OF_DEEDS} ({KEY}, note) VALUES ('d', 1, {at}, 'A'); \
+         UPDATE OR REPLACE {OF_DEEDS} SET note = 'C' WHERE \"it's n\" = 2"
+    ));
+    node.sync().await;
+    assert_equal(&scene, &node, [2, 2]);
+    // One that is none has no place in the file by which it could be told.
+    node.script("INSERT INTO tags (code) VALUES (x'00')");
+    assert_eq!(node.sync().await.quarantined, 1);
+    assert_eq!(node.look(|content| content.keyless()).await, [(TAGS, None)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_other_side_cannot_hold_holds_nothing_up() {
+    let scene = Scene::on(shared().unwrap());
+    let first = node(&scene, "bot.db").await;
+    first.sync().await;
+    scene.sql(&format!(
+        "INSERT INTO {OF_DEEDS} ({KEY}) VALUES ('a', 1, 'infinity'), ('a', 1, '0044-03-15 BC'), \
+         ('a', 1, '10000-01-01'), ('a', 1, '-infinity'), ('a', 1, '2024-01-01'), ('b', 1, '2024-01-01')"
+    ));
+    // A text that is none: of it nothing can be said but that it is there.
+    first.script("INSERT INTO tags (code) VALUES (CAST(x'ff41' AS TEXT)), ('a')");
+    let exchange = first.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 4));
+    let second = node(&scene, "second.db").await;
+    second.sync().await;
+    for node in [&first, &second] {
+        assert_eq!(here(node, &tables()[DEEDS]).len(), 2);
+    }
+    assert_eq!(scene.one("SELECT string_agg(code, ',') FROM tags"), "a");
+    let pool = pool(&scene).await;
+    let found = verified(&pool, &first).await;
+    for (table, quarantined) in [(TAGS, 1), (DEEDS, 4)] {
+        let found = &found.tables[table];
+        assert_eq!((&*found.keys, found.quarantined), (&[][..], quarantined), "{found:?}");
+    }
+    let tags = first.look(|content| content.list(TAGS, &Filter::default(), None, 10)).await;
+    assert_eq!(tags.len(), 1);
+    // They become others.
+    scene.sql(&format!(
+        "UPDATE {OF_DEEDS} SET \"когда\" = '2025-01-01', \"it's n\" = date_part('day', now())::int + \
+         row_number FROM (SELECT ctid AS place, row_number() OVER () FROM {OF_DEEDS}) AS r \
+         WHERE place = {OF_DEEDS}.ctid"
+    ));
+    first.script("UPDATE tags SET code = 'b' WHERE code <> 'a'");
+    let exchange = first.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 0));
+    assert_equal(&scene, &first, [2, 6]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_lived_apart_is_joined_by_its_keys() {
+    let scene = Scene::on(shared().unwrap());
+    let program = Connection::open(scene.path("bot.db")).unwrap();
+    for table in [TAGS, DEEDS] {
+        let table = &tables()[table];
+        let name = quoted(table.name());
+        scene.sql(&table.create_statement(Dialect::Postgres, &name));
+        // Without a unique index, as a program may have made it.
+        let columns = table
+            .columns()
+            .iter()
+            .map(|column| format!("{} {}", quoted(&column.name), column.kind.sql(Dialect::Sqlite)));
+        let columns: Vec<String> = columns.collect();
+        program.execute_batch(&format!("CREATE TABLE {name} ({})", columns.join(", "))).unwrap();
+    }
+    let rows = |tags: &str, deeds: &str| {
+        format!(
+            "INSERT INTO tags (code, note, uses) VALUES {tags}; \
+             INSERT INTO {OF_DEEDS} ({KEY}, note, uses) VALUES {deeds}"
+        )
+    };
+    scene.sql(&rows(
+        "('both', 'a', 1), ('there', 'a', 1), ('B', 'there', 2), ('a', NULL, 0)",
+        "('x', 1, '2024-01-01', 'a', 1), ('x', 2, '2024-01-01', 'there', 2), ('y', 1, '2024-01-01', NULL, 0)",
+    ));
+    program
+        .execute_batch(&rows(
+            "('both', 'a', 1), ('here', 'a', 1), ('B', 'here', 2), ('a', 'known', 0)",
+            "('x', 1, '2024-01-01 00:00:00', 'a', 1), ('x', 2, '2024-01-01T03:00:00+03:00', 'here', 2), \
+             ('y', 1, '2024-01-01', 'known', 0)",
+        ))
+        .unwrap();
+    let mut stores = stores(&scene, "bot.db");
+    stores.sqlite.tables = tables();
+    let plan = plan(&stores, Joining::default()).await.unwrap();
+    let counts = plan.tables[TAGS].rows.as_ref().unwrap();
+    assert_eq!(
+        (counts.postgres, counts.sqlite, counts.only_postgres, counts.only_sqlite),
+        (4, 4, 1, 1)
+    );
+    assert_eq!((counts.different, counts.conflicting), (2, 1));
+    let node = node(&scene, "bot.db").await;
+    node.sync().await;
+    assert_equal(&scene, &node, [5, 3]);
+    assert_eq!(scene.one("SELECT note FROM tags WHERE code = 'B'"), "there");
+    assert_eq!(scene.one("SELECT note FROM tags WHERE code = 'a'"), "known");
+    let log = "SELECT row_key, winning, losing FROM dual.conflict ORDER BY 1";
+    let logged =
+        [[r#""B""#, "there", "here"], [r#"["x",2,"2024-01-01 00:00:00"]"#, "there", "here"]];
+    assert_eq!(
+        scene.sql(log),
+        logged.map(|entry| entry.map(|text| Some(text.to_owned())).to_vec())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn their_tombstones_are_purged() {
+    let scene = Scene::on(shared().unwrap());
+    let node = node(&scene, "bot.db").await;
+    node.sync().await;
+    scene.sql(&format!(
+        "INSERT INTO tags (code) VALUES ('a'), ('б \"'); DELETE FROM tags WHERE code <> 'a'; \
+         INSERT INTO {OF_DEEDS} ({KEY}) VALUES ('a', 1, '2024-01-01'), ('б \"', 1, '2024-01-01'); \
+         DELETE FROM {OF_DEEDS} WHERE \"чьё \"\"дело\"\"\" <> 'a'"
+    ));
+    node.sync().await;
+    let pool = pool(&scene).await;
+    let session = pool.get().await.unwrap();
+    let primary = session.primary(node.state().await.file).unwrap();
+    let horizon = primary.row(&RowId::new(TAGS, "б \"")).await.unwrap().unwrap().version.highest();
+    let horizon = horizon.next(node.shared.clock().writer());
+    let (purged, rest) = primary.purge(horizon, Default::default(), PATIENCE).await.unwrap();
+    assert_eq!((purged, rest), (2, None));
+    let kept = format!(
+        "SELECT string_agg(key, '') FROM (SELECT key FROM dual.side_tags UNION ALL SELECT key FROM dual.{}) AS k",
+        quoted(&format!("side_{}", tables()[DEEDS].name()))
+    );
+    assert_eq!(scene.one(&kept), "aa");
+    node.sync().await;
+    assert_equal(&scene, &node, [1, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sql_is_as_reviewed() {
+    let scene = Scene::on(shared().unwrap());
+    let table = &tables()[DEEDS];
+    let layout = Layout::new(table, format!("public.{OF_DEEDS}"));
+    let mend = layout.mend(true).into();
+    let rest = vec![layout.loose(), layout.changed_since()];
+    let all = [layout.sidecar_ddl(), layout.functions(), layout.triggers(), mend, rest].concat();
+    insta::assert_snapshot!("keys_postgres", all.join(";\n\n"));
+    let node = node(&scene, "bot.db").await;
+    let text: String = node.one(
+        "SELECT group_concat(sql, char(59, 10, 10)) FROM (SELECT sql FROM sqlite_schema \
+         WHERE (name LIKE 'dual_дел%' OR name LIKE 'dual_%_дел%') AND sql <> '' ORDER BY rowid)",
+    );
+    insta::assert_snapshot!("keys_sqlite", text);
 }
 
 /// Keys of the table of three columns that are near to each other in every way.

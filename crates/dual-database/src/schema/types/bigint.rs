@@ -42,6 +42,10 @@ impl Description for BigInt {
         format!("typeof({column}) = 'integer'")
     }
 
+    fn is_carried(&self, column: &str) -> String {
+        self.is_keyed(column)
+    }
+
     fn aside(&self, number: &str) -> Option<String> {
         Some(format!("(-9223372036854775808) OPERATOR(pg_catalog.+) {number}"))
     }

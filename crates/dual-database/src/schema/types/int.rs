@@ -75,6 +75,10 @@ impl Description for Int {
         format!("typeof({column}) = 'integer'")
     }
 
+    fn is_carried(&self, column: &str) -> String {
+        self.is_keyed(column)
+    }
+
     fn aside(&self, number: &str) -> Option<String> {
         Some(format!("({}) OPERATOR(pg_catalog.+) {number}", self.least))
     }

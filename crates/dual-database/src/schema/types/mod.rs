@@ -378,6 +378,11 @@ pub(crate) trait Description: Sync {
         format!("typeof({column}) = 'text'")
     }
 
+    /// The same, as our own statements can tell it.
+    fn is_carried(&self, column: &str) -> String {
+        format!("{} AND dual_utf8({column})", self.is_keyed(column))
+    }
+
     /// The file's column as our own statements read it: instead of what cannot be carried they give
     /// something that is none of the type.
     fn stored(&self, column: &str) -> String {

@@ -55,16 +55,30 @@ impl Description for Timestamp {
         )
     }
 
+    /// What cannot be carried is no canonical text, and lies before all of them or behind.
     fn keyed(&self, dialect: Dialect, column: &str) -> String {
         match dialect {
             Dialect::Postgres => format!(
-                "CASE WHEN {column} OPERATOR(pg_catalog.>=) '0001-01-01' \
-                 AND {column} OPERATOR(pg_catalog.<) '10000-01-01' THEN pg_catalog.regexp_replace(\
-                 pg_catalog.to_char({column}, 'YYYY-MM-DD HH24:MI:SS.US'), '[.]000000$', '') \
-                 ELSE '?' OPERATOR(pg_catalog.||) {column}::pg_catalog.text END"
+                "CASE WHEN {column} OPERATOR(pg_catalog.<) '0001-01-01' \
+                 THEN '!' OPERATOR(pg_catalog.||) {column}::pg_catalog.text \
+                 WHEN {column} OPERATOR(pg_catalog.>=) '10000-01-01' \
+                 THEN '?' OPERATOR(pg_catalog.||) {column}::pg_catalog.text \
+                 ELSE pg_catalog.regexp_replace(pg_catalog.to_char({column}, \
+                 'YYYY-MM-DD HH24:MI:SS.US'), '[.]000000$', '') END"
             ),
             Dialect::Sqlite => column.to_owned(),
         }
+    }
+
+    fn unkeyed(&self, dialect: Dialect, part: &str) -> String {
+        match dialect {
+            Dialect::Postgres => format!("pg_catalog.ltrim({part}, '!?')::{}", self.carried()),
+            Dialect::Sqlite => part.to_owned(),
+        }
+    }
+
+    fn is_carried(&self, column: &str) -> String {
+        self.is_keyed(column)
     }
 
     /// The canonical form of a day that there is: two texts for one moment would be two keys.

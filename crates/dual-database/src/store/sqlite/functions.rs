@@ -18,7 +18,8 @@ const OPERATION: &str = "load an extension of SQLite";
 
 type Boxed = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// `dual_timestamp(text)`: the canonical form of a timestamp, NULL for what is none; `X REGEXP Y`,
+/// `dual_timestamp(text)`: the canonical form of a timestamp, NULL for what is none; `dual_utf8(text)`:
+/// whether it is UTF-8, which no expression of SQLite's can tell; `X REGEXP Y`,
 /// which Django and SQLAlchemy give to their connections; and what the extensions bring. Collations
 /// are not guessed: an index in another order than the application's would be a damaged one.
 ///
@@ -41,6 +42,9 @@ fn built_in(connection: &Connection) -> rusqlite::Result<()> {
     connection.create_scalar_function("dual_timestamp", 1, flags, |call| {
         let text = call.get_raw(0).as_str().ok();
         Ok(text.and_then(parse_timestamp_text).map(timestamp_text))
+    })?;
+    connection.create_scalar_function("dual_utf8", 1, flags, |call| {
+        Ok(call.get_raw(0).as_str().is_ok())
     })?;
     connection.create_scalar_function("regexp", 2, flags, regexp)
 }

@@ -258,7 +258,7 @@ impl Layout {
     /// writing: it counts only of a role that may call it, which could give its rows any stamps.
     fn mine(&self, rows: &str) -> String {
         let prefix = quoted_text(&format!(":{}:", self.setting()));
-        let (key, kind) = (self.key.compared("r"), self.key.compared_type());
+        let (other, kind) = (self.other("r"), self.key.compared_type());
         let put = format!("{}({}, {PUT})", self.function("put"), self.key.given_type());
         let put = quoted_text(&put);
         format!(
@@ -268,12 +268,18 @@ impl Layout {
         coalesce(nullif(current_setting('role'), 'none'), session_user)::name, {put}, 'EXECUTE') THEN
       mine := substr(current_setting('dual.put'), length(kept) + 1)::{kind};
     END IF;
-    IF NOT EXISTS (SELECT FROM {rows} AS r WHERE {key} IS DISTINCT FROM mine) THEN
+    IF NOT EXISTS (SELECT FROM {rows} AS r WHERE {other}) THEN
       RETURN NULL;
     END IF;
   END IF;
 ",
         )
+    }
+
+    /// The row is another one than that. (What a key is as JSON is not asked in vain.)
+    fn other(&self, row: &str) -> String {
+        let other = format!("{} IS DISTINCT FROM mine", self.key.compared(row));
+        if self.key.is_number() { other } else { format!("(mine IS NULL OR {other})") }
     }
 
     /// Keeps what the sidecar has of the keys of a set, if this transaction asked for it: the
@@ -348,23 +354,18 @@ impl Layout {
     }
 
     fn insert_body(&self) -> String {
-        let key = self.key.compared("n");
+        let other = self.other("n");
         let captured_insert = self.captured_insert(
             "n",
-            &format!(
-                " FROM dual_new AS n, {}.installation AS i WHERE {key} IS DISTINCT FROM mine",
-                self.dual
-            ),
+            &format!(" FROM dual_new AS n, {}.installation AS i WHERE {other}", self.dual),
         );
         format!("{}{captured_insert}", self.keep_before("n", "FROM dual_new AS n"))
     }
 
     fn delete_body(&self) -> String {
-        let key = self.key.compared("o");
-        let captured_delete = self.captured_delete(
-            "o",
-            &format!(" FROM dual_old AS o WHERE {key} IS DISTINCT FROM mine"),
-        );
+        let other = self.other("o");
+        let captured_delete =
+            self.captured_delete("o", &format!(" FROM dual_old AS o WHERE {other}"));
         format!("{}{captured_delete}", self.keep_before("o", "FROM dual_old AS o"))
     }
 
@@ -394,13 +395,13 @@ impl Layout {
     {set},
     own
   FROM dual_old AS o JOIN dual_new AS n ON {same}
-  WHERE {compared} IS DISTINCT FROM mine AND ({renumbered}{differs})
+  WHERE {other} AND ({renumbered}{differs})
   ON CONFLICT ({own}) DO UPDATE SET txid = own,
     {raised}
   WHERE s.live;
 ",
             stamps = self.each(", ", |r| r.stamp.clone()),
-            compared = self.key.compared("n"),
+            other = self.other("n"),
             adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
             set = self
                 .each(",\n    ", |r| format!("CASE WHEN {} THEN moment END", r.differs("o", "n"))),

@@ -177,6 +177,9 @@ pub(crate) async fn plan_known(
         catalog.rights.schema = Some(schema.clone());
     }
     let mut plan = plan_table(table, &catalog);
+    if session.takes_any_bytes() {
+        plan.any_bytes(table);
+    }
     if let (Identity::Untracked, Some(found)) = (&known.identity, &catalog.table) {
         plan.capture(found);
     }

@@ -168,6 +168,9 @@ impl RemoteTable {
         let live = Register { value: true, stamp: live.stamp.max(Stamp::ADOPTED_POSTGRES) };
         let long = parts.values.get(self.layout.registers.len()).and_then(Option::as_deref);
         let mut unreadable = long.and_then(|position| position.parse().ok());
+        if !self.table.takes_key(&id.key) {
+            unreadable.get_or_insert(self.layout.registers.len());
+        }
         let mut columns = Vec::with_capacity(parts.values.len());
         let read = self.layout.registers.iter().zip(parts.stamps).zip(parts.values).enumerate();
         for (position, ((register, raw), text)) in read {

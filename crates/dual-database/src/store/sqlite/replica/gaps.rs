@@ -56,11 +56,12 @@ impl Content<'_> {
         let local = self.local(table)?;
         let (layout, sidecar, target) =
             (&local.layout, &local.layout.sidecar, &local.layout.target);
-        let first = |key: &KeyColumns, from: &str, keyed: &str| {
+        let first = |key: &KeyColumns, from: &str| {
             let (given, order) = (key.given(""), key.order("", ""));
             let above = key.bounded("", [after.is_some(), false], 2);
+            let carried = key.is_carried("");
             format!(
-                "SELECT {given} FROM {from} WHERE {above}{keyed} ORDER BY {order} LIMIT 1 OFFSET ?1"
+                "SELECT {given} FROM {from} WHERE {above} AND {carried} ORDER BY {order} LIMIT 1 OFFSET ?1"
             )
         };
         let offset = i64::try_from(count).unwrap_or(i64::MAX).saturating_sub(1);
@@ -68,8 +69,8 @@ impl Content<'_> {
         values.extend(after.map(stored));
         let sql = format!(
             "SELECT ({}), ({})",
-            first(&layout.own_key, sidecar, ""),
-            first(&layout.key, target, &format!(" AND {}", layout.is_keyed(""))),
+            first(&layout.own_key, sidecar),
+            first(&layout.key, target),
         );
         let found: [Option<Key>; 2] = self
             .connection()

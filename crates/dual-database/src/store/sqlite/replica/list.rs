@@ -150,7 +150,7 @@ impl<'t> Statement<'t> {
     fn new(table: &'t Table) -> Statement<'t> {
         let key = KeyColumns::of(table, Dialect::Sqlite);
         // A row whose key is none is not a row of the logical table.
-        let conditions = vec![key.is_whole("u")];
+        let conditions = vec![key.is_carried("u")];
         let order = table.newest_by().map(|column| format!("u.{}", quoted(&column.name)));
         Statement { table, key, order, conditions, values: Vec::new() }
     }

@@ -77,9 +77,14 @@ impl Statements {
         Statements {
             select: format!(
                 "SELECT {}, s.live, s.stamp, s.seq, s.live_base, {stamps}, {there}, {number}, {columns} \
-                 FROM {sidecar} AS s LEFT JOIN {target} AS u ON {}",
+                 FROM {known} AS s LEFT JOIN {target} AS u ON {}",
                 own.given("s"),
                 layout.is_of("s"),
+                // Of a text that is none nothing can be said to anybody.
+                known = match own.is_number() {
+                    true => sidecar.clone(),
+                    false => format!("(SELECT * FROM {sidecar} WHERE {})", own.is_carried("")),
+                },
             ),
             row: format!(
                 "SELECT {}, coalesce(s.live, 1), coalesce(s.stamp, {adopted}), coalesce(s.seq, -1), \
