@@ -69,7 +69,7 @@ fn run<A: Parser>(
 }
 
 async fn execute(global: &Global, command: Command) -> Result<Exit> {
-    use commands::{conflicts, init, quarantine, repair, status, sync};
+    use commands::{conflicts, init, quarantine, repair, row, sql, status, sync};
     #[cfg(feature = "import")]
     use commands::{demo, migrate};
     use commands::{uninstall, user, verify};
@@ -81,6 +81,8 @@ async fn execute(global: &Global, command: Command) -> Result<Exit> {
         Command::Repair(arguments) => repair::run(&stores()?, json, arguments).await,
         Command::Sync(arguments) => sync::run(&stores()?, json, arguments).await,
         Command::User(command) => user::run(&stores()?, json, command).await,
+        Command::Row(command) => row::run(&stores()?, json, output::Words::Rows, command).await,
+        Command::Sql(arguments) => sql::run(&stores()?, json, &arguments).await,
         Command::Conflicts(arguments) => conflicts::run(&stores()?, json, arguments).await,
         Command::Quarantine => quarantine::run(&stores()?, json).await,
         Command::Uninstall(arguments) => uninstall::run(global, json, arguments).await,

@@ -75,6 +75,17 @@ pub struct Status {
     pub review: bool,
 }
 
+/// Arguments of `dual sql`.
+#[derive(Args, Debug)]
+pub struct Sql {
+    /// The statement, or - to read it from stdin; ?1, ?2 … stand for the parameters
+    #[arg(value_name = "SQL")]
+    pub sql: String,
+    /// Its parameters, as JSON or as texts
+    #[arg(value_name = "PARAMETER", allow_hyphen_values = true)]
+    pub parameters: Vec<String>,
+}
+
 /// Arguments of `dual repair`.
 #[derive(Args, Debug)]
 pub struct Repair {

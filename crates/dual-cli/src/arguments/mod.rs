@@ -4,13 +4,15 @@ mod database;
 mod interval;
 #[cfg(feature = "import")]
 mod migrate;
+mod row;
 mod user;
 
-pub use database::{Conflicts, Init, Prefer, Repair, Side, Status, Sync, Uninstall};
+pub use database::{Conflicts, Init, Prefer, Repair, Side, Sql, Status, Sync, Uninstall};
 pub use interval::Interval;
 #[cfg(feature = "import")]
 pub use migrate::{Demo, Migrate};
-pub use user::{ById, Changes, List, NewUser, Substring, User};
+pub use row::{ByKey, ColumnText, NewRow, Row, RowChanges, RowList};
+pub use user::{ById, Changes, List, NewUser, User};
 
 use std::path::PathBuf;
 
@@ -112,6 +114,11 @@ pub enum Command {
     /// Add, read, change, list and delete users
     #[command(subcommand)]
     User(User),
+    /// Add, read, change, list and delete rows of any table that is kept
+    #[command(subcommand)]
+    Row(Row),
+    /// Read from the SQLite file by one statement of SQL; nothing can be changed by it
+    Sql(Sql),
     /// Show the values that lost against a concurrent write
     Conflicts(Conflicts),
     /// Show the rows that one side refuses, and why

@@ -1,6 +1,6 @@
-use std::str::FromStr;
-
 use clap::{Args, Subcommand};
+
+use super::ColumnText;
 
 /// The commands of `dual user`.
 #[derive(Debug, Subcommand)]
@@ -59,27 +59,5 @@ pub struct List {
 
     /// Only those whose text in that column contains this one; upper and lower case differ
     #[arg(long, value_name = "COLUMN=TEXT")]
-    pub contains: Vec<Substring>,
-}
-
-/// A column and a part of its text.
-#[derive(Clone, Debug)]
-pub struct Substring {
-    /// The column.
-    pub column: String,
-    /// What it contains.
-    pub text: String,
-}
-
-impl FromStr for Substring {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Substring, Self::Err> {
-        match text.split_once('=') {
-            Some((column, text)) if !column.is_empty() && !text.is_empty() => {
-                Ok(Substring { column: column.into(), text: text.into() })
-            }
-            _ => Err("give COLUMN=TEXT, such as first_name=Anna"),
-        }
-    }
+    pub contains: Vec<ColumnText>,
 }

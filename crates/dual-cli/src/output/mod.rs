@@ -8,23 +8,25 @@ mod list;
 mod migration;
 #[cfg(feature = "import")]
 mod progress;
+mod rows;
 mod state;
 #[cfg(feature = "import")]
 mod summary;
 mod sync;
 mod table;
 mod uninstalled;
-mod users;
 mod verification;
 
 pub use aside::{conflicts_document, conflicts_text, quarantine_document, quarantine_text};
 pub use init::{InitReport, sql_document};
 pub use json::error_document;
-pub use list::UserList;
+pub use list::RowListing;
 #[cfg(feature = "import")]
 pub use migration::{LISTED as JSON_LISTED, MigrationDocument};
 #[cfg(feature = "import")]
 pub use progress::Progress;
+pub use rows::{Shown, Words, away, rows_of_sql};
+pub use state::Away;
 pub use state::{state_line, status_document, status_text};
 #[cfg(feature = "import")]
 pub use summary::{LISTED as SUMMARY_LISTED, reasons, summary};
@@ -33,7 +35,6 @@ pub use table::table;
 pub use uninstalled::{
     FILE_UNINSTALLED, file_uninstalled_document, uninstalled_document, uninstalled_text,
 };
-pub use users::{away, user_deleted, user_found, user_written};
 pub use verification::{verification_document, verification_text};
 
 use std::io::{IsTerminal as _, Write as _};

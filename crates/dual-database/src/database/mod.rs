@@ -4,11 +4,13 @@ mod answer;
 pub mod blocking;
 mod contact;
 mod core;
+mod filter;
 mod json;
 mod local;
 mod open;
 mod options;
 mod plan;
+mod query;
 mod read;
 mod record;
 mod report;
@@ -27,7 +29,6 @@ use std::time::Duration;
 pub use answer::{Found, Written};
 pub use options::{Builder, Prefer, WriteMode};
 pub use record::{Patch, Record, ShownRecord};
-pub(crate) use record::{column_of, comparable, refused};
 pub use status::{
     Conflict, Damage, Failing, Paused, QuarantinedRow, SideStatus, Status, TableDifference,
     Verification, Verified,

@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::json;
 use crate::schema::{Column, Key, Role, Table, Unfit};
-use crate::value::{LONGEST, Value, plain_text, widened};
+use crate::value::{LONGEST, Value};
 use crate::{Error, Kind, Result};
 
 /// What is being done while a caller's columns are checked.
@@ -69,20 +69,7 @@ impl Serialize for ShownRecord<'_> {
                 Role::Surrogate => self.record.surrogate.into(),
                 Role::Data => data.next().cloned().unwrap_or(Value::Null),
             };
-            match value {
-                Value::Null => object.serialize_entry(&column.name, &None::<()>)?,
-                Value::Bool(flag) => object.serialize_entry(&column.name, &flag)?,
-                Value::Int(number) => object.serialize_entry(&column.name, &number)?,
-                Value::Float(number) if number.is_finite() => {
-                    object.serialize_entry(&column.name, &number)?;
-                }
-                Value::Real(number) if number.is_finite() => {
-                    object.serialize_entry(&column.name, &widened(number))?;
-                }
-                Value::Text(text) => object.serialize_entry(&column.name, &text)?,
-                // JSON has no number for an infinity.
-                other => object.serialize_entry(&column.name, &plain_text(&other))?,
-            }
+            object.serialize_entry(&column.name, &value)?;
         }
         object.end()
     }

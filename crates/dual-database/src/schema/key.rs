@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::{LogicalType, Table};
 use crate::value::{Value, canonical_bytes};
+use crate::{Error, Kind, Result};
 
 /// By what a row is told apart from the others of its table, on both sides. Its order is that in
 /// which both sides read rows: column by column, numbers as numbers, everything else by the bytes of
@@ -102,6 +103,42 @@ impl Key {
     #[must_use]
     pub fn of(values: &[Value]) -> Option<Key> {
         Key::made(values.iter().map(Part::of).collect::<Option<Vec<_>>>()?)
+    }
+
+    /// The key that a person has typed: of one column as it is, of several as a JSON array in their order, or a
+    /// JSON object.
+    ///
+    /// ```
+    /// use dual_database::schema::{Key, users};
+    /// assert_eq!(Key::of_text(&users(), "7")?, Key::from(7));
+    /// assert!(Key::of_text(&users(), "Anna").is_err());
+    /// # Ok::<(), dual_database::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Invalid data if it is no key of the table.
+    pub fn of_text(table: &Table, text: &str) -> Result<Key> {
+        let wrong = |hint: String| {
+            let message = format!("table {}: it is no key, {}", table.name(), table.key_name());
+            Error::new(Kind::InvalidData, "read the key", message).with_hint(hint)
+        };
+        let mut columns = table.key_columns().map(|(_, column)| column);
+        if let (Some(only), None) = (columns.next(), columns.next()) {
+            let value = only.kind.parse(text).filter(|value| only.kind.description().holds(value));
+            let key = value.and_then(|value| Key::of(&[value]));
+            return key.ok_or_else(|| wrong(format!("give {}", only.kind.description().wanted())));
+        }
+        let key = match serde_json::from_str(text) {
+            Ok(serde_json::Value::Object(mut object)) => {
+                let parts = table.key_columns().map(|(_, column)| object.remove(&*column.name));
+                let parts: Option<Vec<_>> = parts.collect();
+                parts.filter(|_| object.is_empty()).map(serde_json::Value::Array)
+            }
+            Ok(array @ serde_json::Value::Array(_)) => Some(array),
+            _ => None,
+        };
+        let key = key.and_then(|parts| Key::read(&parts)).filter(|key| table.takes_key(key));
+        key.ok_or_else(|| wrong(format!("give a JSON array of {}", table.key_name())))
     }
 
     /// As JSON: one column as its value, several as an array.

@@ -6,9 +6,9 @@ use jiff::civil::DateTime;
 use serde::ser::{Serialize, Serializer};
 
 use crate::Result;
-use crate::database::{Patch, Record, column_of, comparable, refused};
+use crate::database::{Patch, Record};
 use crate::protocol::Filter;
-use crate::schema::{LogicalType, Table, users};
+use crate::schema::{Table, users};
 use crate::value::Value;
 
 /// The declaration that the types below follow.
@@ -261,45 +261,31 @@ impl UserFilter {
     ///
     /// # Errors
     /// As for [`UserPatch::set`].
-    pub fn equals(mut self, column: &str, value: impl Into<Value>) -> Result<UserFilter> {
-        let position = column_of(&USERS, column)?;
-        let value = comparable(&USERS, position, value.into())?;
-        self.inner.equals.push((position, value));
-        Ok(self)
+    pub fn equals(self, column: &str, value: impl Into<Value>) -> Result<UserFilter> {
+        Ok(UserFilter { inner: self.inner.equals(&USERS, column, value)? })
     }
 
     /// Only those whose text in that column contains this one, code point by code point.
     ///
     /// # Errors
     /// As for [`UserPatch::set`]; invalid data for a column that is no text.
-    pub fn contains(mut self, column: &str, text: &str) -> Result<UserFilter> {
-        let position = column_of(&USERS, column)?;
-        if USERS.columns()[position].kind != LogicalType::Text {
-            return Err(refused(&USERS, column, "it is no text to look into"));
-        }
-        comparable(&USERS, position, text.into())?;
-        self.inner.contains.push((position, text.into()));
-        Ok(self)
+    pub fn contains(self, column: &str, text: &str) -> Result<UserFilter> {
+        Ok(UserFilter { inner: self.inner.contains(&USERS, column, text)? })
     }
 
     /// Only those whose timestamp in that column is this one or later.
     ///
     /// # Errors
     /// As for [`UserPatch::set`]; invalid data for a column that is no timestamp, and for null.
-    pub fn since(mut self, column: &str, instant: impl Into<Value>) -> Result<UserFilter> {
-        let position = column_of(&USERS, column)?;
-        let value = comparable(&USERS, position, instant.into())?;
-        if !matches!(value, Value::Timestamp(_)) {
-            return Err(refused(&USERS, column, "a timestamp is wanted on both sides"));
-        }
-        self.inner.since.push((position, value));
-        Ok(self)
+    pub fn since(self, column: &str, instant: impl Into<Value>) -> Result<UserFilter> {
+        Ok(UserFilter { inner: self.inner.since(&USERS, column, instant)? })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::LogicalType;
 
     #[test]
     fn a_user_goes_through_a_record_unchanged() {

@@ -2,7 +2,48 @@
 
 use std::borrow::Cow;
 
+use serde::{Serialize, Serializer};
+
 use super::{Value, canonical_bytes};
+
+/// In JSON: numbers, booleans, `null`, and everything else as its [`plain_text`].
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Null => serializer.serialize_none(),
+            Value::Bool(flag) => serializer.serialize_bool(*flag),
+            Value::Int(number) => serializer.serialize_i64(*number),
+            Value::Float(number) if number.is_finite() => serializer.serialize_f64(*number),
+            Value::Real(number) if number.is_finite() => serializer.serialize_f64(widened(*number)),
+            // JSON has no number for an infinity.
+            other => plain_text(other).serialize(serializer),
+        }
+    }
+}
+
+impl Value {
+    /// What a person has typed: a number, a boolean, `null` or a text of JSON's, else the text as it is.
+    ///
+    /// ```
+    /// use dual_database::value::Value;
+    /// assert_eq!(Value::typed("7"), Value::Int(7));
+    /// assert_eq!(Value::typed("\"7\""), Value::Text("7".into()));
+    /// assert_eq!(Value::typed("Anna"), Value::Text("Anna".into()));
+    /// ```
+    #[must_use]
+    pub fn typed(text: &str) -> Value {
+        match serde_json::from_str(text) {
+            Ok(serde_json::Value::Null) => Value::Null,
+            Ok(serde_json::Value::Bool(flag)) => Value::Bool(flag),
+            Ok(serde_json::Value::Number(number)) => match number.as_i64() {
+                Some(number) => Value::Int(number),
+                None => number.as_f64().map_or(Value::Null, Value::Float),
+            },
+            Ok(serde_json::Value::String(text)) => Value::Text(text),
+            _ => Value::Text(text.to_owned()),
+        }
+    }
+}
 
 /// The text that PostgreSQL reads as the value in a column of its type, and that logs show; `None` for
 /// NULL. It is the canonical text, but for floating-point numbers (the shortest decimal that is read as

@@ -21,6 +21,8 @@ mod functions;
 #[forbid(unsafe_code)]
 mod key;
 #[forbid(unsafe_code)]
+mod query;
+#[forbid(unsafe_code)]
 mod relations;
 #[forbid(unsafe_code)]
 pub mod replica;
@@ -36,5 +38,7 @@ pub(crate) use failure::kind_of;
 pub use file::{File, SCHEMA, attach, make, remove_if_empty};
 pub(crate) use functions::define_functions;
 pub(crate) use key::stored;
+pub use query::Rows;
+pub(crate) use query::query;
 pub(crate) use relations::relations;
 pub use thread::Owner;
