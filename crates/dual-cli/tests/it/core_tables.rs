@@ -218,3 +218,184 @@ fn a_program_that_runs_meanwhile_takes_up_what_is_joined() {
     Ran::of(child.wait_with_output().unwrap()).ended(0);
     assert_eq!(pair.json(0, &["verify"])["equal"], true);
 }
+
+/// Tables of everything: a text as the key and every type, a uuid with a reference and a computed column,
+/// a key of three columns with Cyrillic names, and names with blanks, quotes and a semicolon.
+fn four() -> Pair<'static> {
+    let pair = Pair::new();
+    pair.postgres("CREATE TYPE mood AS ENUM ('ok', 'bad')");
+    for sql in [
+        "CREATE TABLE codes (code text PRIMARY KEY, a boolean, b smallint, c integer, d bigint, e real, \
+         f double precision, g numeric(12,3), h date, i time, j timestamptz, k bytea, l jsonb, m mood, \
+         n interval, o text[], p inet, q char(4), r json, s uuid)",
+        "CREATE TABLE things (id uuid PRIMARY KEY, code text REFERENCES codes (code), price numeric, \
+         qty int, total numeric GENERATED ALWAYS AS (price * qty) STORED, at timestamptz DEFAULT now())",
+        "CREATE TABLE \"Гости\" (\"Имя\" text, \"Номер\" bigint, \"Когда\" date, \"При мечание\" text, \
+         PRIMARY KEY (\"Имя\", \"Номер\", \"Когда\"))",
+        "CREATE TABLE \"odd table\" (id serial PRIMARY KEY, \"a b\" text, \"x;y\" integer, \"q\"\"q\" text, \
+         \"$dual$\" text)",
+        "INSERT INTO codes VALUES ('A1', true, 1, 2, 3, 1.5, 0.1, 1.100, '2024-02-29', '12:30', \
+         '2024-05-06 07:08:09+03', '\\x00ff', '{\"b\": 1, \"a\": [1, 2]}', 'ok', '1 day 02:00', '{a,b}', \
+         '10.0.0.1', 'ab', '{\"x\": 1}', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'), \
+         ('Ю', false, -1, -2, -3, 0.1, 1e300, 0, '0001-01-01', '23:59:59.999999', \
+         '9999-12-31 23:59:59+00', '', '[]', 'bad', '-1 mon', '{}', '::1', 'abcd', '[]', NULL)",
+        "INSERT INTO codes (code) VALUES ('b2')",
+        "INSERT INTO things (id, code, price, qty) VALUES \
+         ('00000000-0000-0000-0000-000000000001', 'A1', 1.10, 3), \
+         ('00000000-0000-0000-0000-000000000002', NULL, NULL, NULL)",
+        "INSERT INTO \"Гости\" VALUES ('Анна', 1, '2024-01-01', 'у окна'), ('Анна', 2, '2024-01-01', NULL), \
+         ('Б''о\"рис', 1, '2024-01-02', 'x')",
+        "INSERT INTO \"odd table\" (\"a b\", \"x;y\", \"q\"\"q\", \"$dual$\") VALUES ('a', 1, 'q', '$dual$')",
+    ] {
+        pair.postgres(sql);
+    }
+    pair
+}
+
+/// By plain statements of both sides' own clients.
+#[track_caller]
+fn equal_four(pair: &Pair<'_>) {
+    let codes = pair.postgres(
+        "SELECT code, a::int, b, c, d, f, g, h, i, m, n, o, p, rtrim(q), s FROM codes ORDER BY code COLLATE \"C\"",
+    );
+    let local = "SELECT code, a, b, c, d, f, g, h, i, m, n, o, p, q, s FROM codes ORDER BY code";
+    let number = |row: Row| -> Row {
+        let float = |text: String| text.parse::<f64>().map_or(text, |number| number.to_string());
+        row.into_iter()
+            .enumerate()
+            .map(|(at, cell)| if at == 5 { cell.map(float) } else { cell })
+            .collect()
+    };
+    let codes: Vec<Row> = codes.into_iter().map(number).collect();
+    assert_eq!(codes, pair.sqlite(local));
+    equal(pair, "SELECT id, code, price, qty FROM things ORDER BY id");
+    equal(
+        pair,
+        "SELECT \"Номер\", \"Когда\", \"При мечание\" FROM \"Гости\" ORDER BY \"Номер\", \"Когда\"",
+    );
+    equal(
+        pair,
+        "SELECT id, \"a b\", \"x;y\", \"q\"\"q\", \"$dual$\" FROM \"odd table\" ORDER BY id",
+    );
+}
+
+#[test]
+fn tables_of_any_key_type_and_name_are_adopted_as_they_are() {
+    let pair = four();
+    pair.json(0, &["init", "--all", "--apply"]);
+    equal_four(&pair);
+    for sql in [
+        "UPDATE codes SET m = 'bad', g = 2.50, n = '3 days' WHERE code = 'A1'",
+        "DELETE FROM things WHERE code IS NULL",
+        "INSERT INTO \"Гости\" VALUES ('Вера', 5, '2025-05-05', 'psql')",
+        "UPDATE \"Гости\" SET \"Номер\" = 20 WHERE \"Номер\" = 2",
+        "INSERT INTO \"odd table\" (\"a b\") VALUES ('psql')",
+    ] {
+        pair.postgres(sql);
+    }
+    for sql in [
+        "UPDATE codes SET f = 2.5, l = '{\"z\": 1}', o = '{x,y}', a = 0 WHERE code = 'A1'",
+        "INSERT INTO codes (code, c, h) VALUES ('new', 5, '2025-01-01')",
+        "INSERT INTO things (id, code, price, qty) \
+         VALUES ('11111111-1111-1111-1111-111111111111', 'new', '9.90', 2)",
+        "DELETE FROM \"Гости\" WHERE \"Имя\" = 'Анна' AND \"Номер\" = 1",
+        "INSERT INTO \"odd table\" (id, \"a b\", \"x;y\") VALUES (17, 'sqlite3', 7)",
+    ] {
+        pair.sqlite(sql);
+    }
+    pair.json(0, &["sync"]);
+    equal_four(&pair);
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+    assert_eq!(pair.json(0, &["conflicts"])["conflicts"], json!([]));
+    let changed = pair.postgres("SELECT a, f, g, m, n, o FROM codes WHERE code = 'A1'");
+    let changed: Vec<_> = changed[0].iter().map(|cell| cell.as_deref().unwrap()).collect();
+    assert_eq!(changed, ["f", "2.5", "2.500", "bad", "3 days", "{x,y}"]);
+    assert_eq!(
+        pair.postgres("SELECT total FROM things WHERE code = 'new'"),
+        [[Some("19.80".into())]]
+    );
+    // PostgreSQL goes on behind the number that the file has given.
+    let next = pair.postgres("INSERT INTO \"odd table\" (\"a b\") VALUES ('next') RETURNING id");
+    assert_eq!(next, [[Some("18".into())]]);
+}
+
+#[test]
+fn rows_of_any_table_are_read_and_written_by_their_keys() {
+    let pair = four();
+    pair.json(0, &["init", "--all", "--apply"]);
+    let got = pair.json(0, &["row", "get", "codes", "A1"]);
+    assert_eq!(
+        (&got["table"], &got["row"]["code"], &got["row"]["g"]),
+        (&json!("codes"), &json!("A1"), &json!("1.100"))
+    );
+    let key = r#"["Анна",1,"2024-01-01"]"#;
+    assert_eq!(pair.json(0, &["row", "get", "Гости", key])["row"]["При мечание"], "у окна");
+    let named = r#"{"Когда":"2024-01-01","Имя":"Анна","Номер":1}"#;
+    let changed = pair.json(0, &["row", "update", "Гости", named, r#"{"При мечание":"у стены"}"#]);
+    assert_eq!(changed["stored"], json!({ "postgres": true, "sqlite": true }));
+    assert_eq!(pair.postgres("SELECT 1 FROM \"Гости\" WHERE \"При мечание\" = 'у стены'").len(), 1);
+    let added = r#"{"code":"c3","f":0.5,"h":"2024-01-01","a":true}"#;
+    assert_eq!(pair.json(0, &["row", "add", "codes", added])["row"]["f"], 0.5);
+    pair.json(5, &["row", "add", "codes", added]);
+    pair.json(0, &["row", "upsert", "codes", r#"{"code":"c3","b":7}"#]);
+    let listed = pair.json(0, &["row", "list", "codes", "--where", "a=true"]);
+    let keys: Vec<&str> = listed["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(keys, ["c3", "A1"]);
+    assert_eq!(pair.json(0, &["row", "delete", "codes", "c3"])["key"], "c3");
+    pair.json(5, &["row", "get", "codes", "c3"]);
+    let text = pair.run(&["row", "get", "odd table", "1"]).ended(0).stdout;
+    assert!(text.contains("$dual$"), "{text}");
+
+    // What is no key, no column, no table is told with what would be.
+    for (words, message, hint) in [
+        (vec!["row", "get", "Гости", "Анна"], "it is no key", "a JSON array of Имя, Номер, Когда"),
+        (vec!["row", "get", "odd table", "x"], "it is no key", "a whole number"),
+        (vec!["row", "list", "codes", "--where", "cod=1"], "there is no such column", "`code`"),
+        (vec!["row", "get", "code", "1"], "no table of that name is kept", "`codes`"),
+    ] {
+        let words: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
+        let ran = pair.run(&words);
+        let error = ran.json()["error"].clone();
+        assert!(error["message"].as_str().unwrap().contains(message), "{error}");
+        assert!(error["hint"].as_str().unwrap_or("").contains(hint), "{error}");
+    }
+}
+
+#[test]
+fn the_file_is_read_by_any_statement_that_only_reads() {
+    let pair = bot();
+    pair.json(0, &["init", "--apply"]);
+    let sql = "SELECT s.name, count(*) AS n FROM bookings AS b JOIN staff AS s USING (staff_id) \
+               WHERE b.guests >= ?1 GROUP BY s.name ORDER BY 1";
+    let found = pair.json(0, &["sql", sql, "2"]);
+    assert_eq!(found["columns"], json!(["name", "n"]));
+    assert_eq!(found["rows"], json!([["Оля", 1], ["Пётр", 1]]));
+    assert_eq!(found["source"], "sqlite");
+    let text = pair.run(&["sql", "SELECT count(*) AS n FROM users"]).ended(0).stdout;
+    assert_eq!(text, "n\n4\n");
+    for sql in [
+        "DELETE FROM users",
+        "SELECT 1; SELECT 2",
+        "PRAGMA query_only = OFF",
+        "PRAGMA journal_mode = DELETE",
+        "ATTACH 'x.db' AS x",
+        "VACUUM INTO 'x.db'",
+        "CREATE TEMP TABLE t (a)",
+        "SELECT load_extension('x')",
+        "SELECT nothing FROM users",
+        "SELEC 1",
+        "SELECT ?1",
+        "",
+    ] {
+        let error = pair.json(5, &["sql", sql])["error"].clone();
+        assert_eq!(error["kind"], "invalid_data", "{sql}: {error}");
+        assert!(error["hint"].as_str().unwrap().contains("SELECT"), "{error}");
+    }
+    assert_eq!(pair.sqlite("SELECT count(*) FROM users"), [[Some("4".into())]]);
+    assert!(!pair.folder.path().join("x.db").exists());
+}

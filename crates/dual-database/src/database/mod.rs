@@ -37,6 +37,7 @@ pub use table::TableCalls;
 pub use transaction::Transaction;
 
 use self::core::{Core, Deadline};
+use crate::schema::Table;
 use crate::sync::Exchange;
 use crate::{Error, Kind, Result};
 
@@ -132,8 +133,9 @@ impl Core {
     fn position(&self, name: &str) -> Result<usize> {
         self.is_open("find a table")?;
         self.shared.tables.iter().position(|table| table.name() == name).ok_or_else(|| {
-            let message = "no table of that name is declared";
-            Error::new(Kind::Configuration, "find a table", message)
+            let message = "no table of that name is kept; `dual init` shows which could be";
+            let known = self.shared.tables.iter().map(Table::name);
+            Error::new(Kind::Configuration, "find a table", message).suggesting(name, known)
         })
     }
 }
