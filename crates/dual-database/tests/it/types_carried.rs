@@ -254,6 +254,82 @@ async fn other_words_for_a_value_are_the_same_value_or_come_back_in_postgresql_s
     assert_eq!(row.version.columns[at].value, "2 days".into());
     node.sync().await;
     assert_eq!(node.one::<String>("SELECT i FROM things"), "2 days");
+    // Of several rows in one transaction, too.
+    let blank = vec![Value::Null; names.len()];
+    let born = Change::Insert(
+        blank
+            .into_iter()
+            .enumerate()
+            .map(|(column, value)| if column == at { "4 DAYS".into() } else { value })
+            .collect(),
+    );
+    let changes =
+        [(RowId::new(1, 1), Change::Update(vec![(at, "3 DAYS".into())])), (RowId::new(1, 2), born)];
+    let stamp = node.shared.clock().propose(stamp);
+    let written = primary.write(&changes, stamp, &[]).await.unwrap().unwrap();
+    let values: Vec<&Value> =
+        written.rows.iter().map(|row| &row.row.version.columns[at].value).collect();
+    assert_eq!(values, [&"3 days".into(), &"4 days".into()]);
+    node.sync().await;
+    assert_eq!(node.one::<String>("SELECT group_concat(i) FROM things"), "3 days,4 days");
+    assert_eq!(verified(&pool, &node).await, (true, 0));
+}
+
+/// SQLite makes numbers of what looks like one in a column that is not declared as text.
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_a_file_declares_in_its_own_way_keep_the_values() {
+    let scene = scene(shared().unwrap());
+    let columns = [
+        ("yes", LogicalType::Bool, "BOOLEAN", "true", "1"),
+        ("d", LogicalType::Double, "DECIMAL(10,2)", "1152921504606846976", "1152921504606846976"),
+        ("d2", LogicalType::Double, "INTEGER", "12.5", "12.5"),
+        ("r", LogicalType::Real, "NUMERIC", "7", "7"),
+        ("day", LogicalType::Date, "DATE", "'2024-05-06'", "2024-05-06"),
+        ("t", LogicalType::Time, "TIME", "'07:08:09'", "07:08:09"),
+        ("at", LogicalType::Timestamp, "DATETIME", "'2024-05-06 07:08:09'", "2024-05-06 07:08:09"),
+        (
+            "tz",
+            LogicalType::TimestampTz,
+            "TIMESTAMP",
+            "'2024-05-06 07:08:09+00'",
+            "2024-05-06 07:08:09+00:00",
+        ),
+        (
+            "u",
+            LogicalType::Uuid,
+            "UUID",
+            "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'",
+            "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        ),
+        ("j", LogicalType::Jsonb, "JSON", "'{\"a\": 1.0}'", "{\"a\": 1.0}"),
+        ("b", LogicalType::Bytes, "BYTEA", "'\\x31'", "1"),
+        ("n", LogicalType::Numeric, "", "1.10", "1.10"),
+    ];
+    let made: Vec<String> = columns.iter().map(|one| format!("{} {}", one.0, one.2)).collect();
+    let file = rusqlite::Connection::open(scene.path("bot.db")).unwrap();
+    let sql = format!("CREATE TABLE things (code INTEGER NOT NULL UNIQUE, {})", made.join(", "));
+    file.execute_batch(&sql).unwrap();
+    drop(file);
+    let kinds: Vec<_> = columns.iter().map(|one| (one.0, one.1.clone())).collect();
+    let tables = tables(&kinds);
+    let node = Node::keeping(&scene.database.url(), &scene.path("bot.db"), tables.clone()).await;
+    node.sync().await;
+    let names: Vec<&str> = columns.iter().map(|one| one.0).collect();
+    let values: Vec<&str> = columns.iter().map(|one| one.3).collect();
+    scene.sql(&format!(
+        "INSERT INTO things (code, {}) VALUES (1, {})",
+        names.join(", "),
+        values.join(", ")
+    ));
+    let exchange = node.sync().await;
+    let why = node.look(|content| content.quarantine()).await;
+    assert_eq!(exchange.quarantined, 0, "{why:?}");
+    for (name, .., has) in &columns {
+        let found: String = node.one(&format!("SELECT CAST({name} AS TEXT) FROM things"));
+        assert_eq!(found, *has, "{name}");
+    }
+    let pool = pool(&scene, tables).await;
+    assert_eq!(verified(&pool, &node).await, (true, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

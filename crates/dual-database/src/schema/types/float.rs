@@ -18,10 +18,12 @@ pub(super) struct Real;
 /// What SQLite would keep NULL for.
 const NAN: Unfit = Unfit::Value("NaN is no value that both sides can keep");
 
-/// A whole number that no other one becomes the same double as.
+/// The number, if it is kept exactly: SQLite makes an integer of any such double in a column of another
+/// affinity than `REAL`.
 fn exact(number: i64) -> Option<f64> {
-    const BEYOND: i64 = 1 << 53;
-    (-BEYOND..=BEYOND).contains(&number).then_some(number as f64)
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    let double = number as f64;
+    (double < BEYOND && double as i64 == number).then_some(double)
 }
 
 impl Description for Double {
@@ -42,7 +44,7 @@ impl Description for Double {
             Value::Float(number) => Ok(Value::Float(number + 0.0)),
             Value::Real(number) => self.accept(Value::Float(crate::value::widened(number))),
             Value::Int(number) => exact(number).map(Value::Float).ok_or(Unfit::Value(
-                "a floating-point number keeps no whole number of more than 53 bits",
+                "a floating-point number does not keep all digits of this whole number",
             )),
             other => Err(self.other(&other)),
         }
@@ -167,5 +169,34 @@ impl Description for Real {
 
     fn fits_sqlite(&self, affinity: Affinity) -> bool {
         Double.fits_sqlite(affinity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_is_taken_where_none_of_its_digits_is_lost() {
+        for number in [0, -7, (1 << 53) + 2, 1 << 60, i64::MIN] {
+            assert_eq!(Double.decode_integer(number), Some(Value::Float(number as f64)));
+        }
+        for number in [(1 << 53) + 1, i64::MAX, i64::MIN + 1] {
+            assert_eq!(Double.decode_integer(number), None, "{number}");
+            assert!(matches!(Double.accept(number.into()), Err(Unfit::Value(_))));
+        }
+        assert_eq!(Double.accept(Value::Real(0.1)), Ok(Value::Float(0.1)));
+        assert!(Double.accept(f64::NAN.into()).is_err() && Double.accept("1".into()).is_err());
+    }
+
+    #[test]
+    fn thirty_two_bits_are_what_postgresql_makes_of_more() {
+        assert_eq!(Real.decode_real(0.1), Some(Value::Real(0.1)));
+        assert_eq!(Real.decode_real(f64::INFINITY), Some(Value::Real(f32::INFINITY)));
+        for lost in [1e39, -1e39, 1e-46, f64::NAN] {
+            assert_eq!(Real.decode_real(lost), None, "{lost}");
+        }
+        assert_eq!(Real.accept(0.1.into()), Ok(Value::Real(0.1)));
+        assert!(Real.accept(1e39.into()).is_err() && Real.accept(f32::NAN.into()).is_err());
     }
 }
