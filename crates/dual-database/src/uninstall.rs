@@ -68,7 +68,7 @@ pub async fn refusal(server: &Settings, limits: &Limits) -> Option<Error> {
 async fn may_begin(session: &Session) -> Result<()> {
     let standing = SchemaStanding::read(session, &[]).await?;
     standing.is_ours(session, FROM_SERVER)?;
-    let tables = capture::kept_tables(session).await?;
+    let tables = capture::kept_tables(session, &standing).await?;
     let ours = Ours::read(session, &tables).await?;
     if ours.is_none() {
         return standing.kept_nowhere_else(session, &tables).await;

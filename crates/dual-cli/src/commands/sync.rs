@@ -50,43 +50,31 @@ fn is_one_side_there(status: &Status) -> bool {
         .any(|side| !matches!(side.state, StoreState::Down { .. }))
 }
 
-/// One line on stderr per change of state; with `json` the last state on stdout. When tables are joined
-/// meanwhile it opens both again.
+/// One line on stderr per change of state; with `json` the last state on stdout.
 async fn watch(stores: &Stores, json: bool) -> Result<Exit> {
     let mut stop = std::pin::pin!(stop_signal());
+    let database = tokio::select! {
+        opened = stores.open(Opening::ToWrite) => opened?,
+        () = &mut stop => return Ok(Exit::Done),
+    };
     let mut told = String::new();
-    loop {
-        let database = tokio::select! {
-            opened = stores.open(Opening::ToWrite) => opened?,
-            () = &mut stop => return Ok(Exit::Done),
-        };
-        let (watched, is_over) = tokio::select! {
-            ended = tell_changes(&database, &mut told) => (ended, false),
-            // What has changed since the last look is told, too.
-            () = &mut stop => (tell_change(&database, &mut told).await, true),
-        };
-        let is_over = is_over || watched.is_err();
-        if is_over
-            && json
-            && let Ok(status) = database.status().await
-        {
-            output::data(&output::status_document(&status, None));
-        }
-        database.close(FLUSH).await;
-        if is_over {
-            return watched.map(|()| Exit::Done);
-        }
-        message("tables were joined: opening both again");
+    let watched = tokio::select! {
+        failed = tell_changes(&database, &mut told) => failed,
+        // What has changed since the last look is told, too.
+        () = &mut stop => tell_change(&database, &mut told).await,
+    };
+    if json && let Ok(status) = database.status().await {
+        output::data(&output::status_document(&status, None));
     }
+    database.close(FLUSH).await;
+    watched.map(|()| Exit::Done)
 }
 
-/// Until the database has to be opened again.
 async fn tell_changes(database: &DualDatabase, told: &mut String) -> Result<()> {
-    while !database.is_outdated() {
+    loop {
         tell_change(database, told).await?;
         tokio::time::sleep(LOOK).await;
     }
-    Ok(())
 }
 
 async fn tell_change(database: &DualDatabase, told: &mut String) -> Result<()> {

@@ -145,6 +145,9 @@ pub async fn declared(stores: &Stores, within: Duration) -> Arc<[Table]> {
         let remote = async {
             let session = Session::open(&stores.postgres, &stores.limits).await?;
             session.begin_snapshot(OPERATION).await?;
+            // Whoever made the schema could say in it which tables this program is to trust him with.
+            let standing = capture::SchemaStanding::read(&session, &[users()]).await?;
+            standing.trusted(&session)?;
             capture::declared(&session).await
         };
         let asked = tokio::time::timeout(within, remote).await;

@@ -4,6 +4,7 @@ mod answer;
 pub mod blocking;
 mod contact;
 mod core;
+mod current;
 mod filter;
 mod json;
 mod local;
@@ -37,6 +38,7 @@ pub use table::TableCalls;
 pub use transaction::Transaction;
 
 use self::core::{Core, Deadline};
+use self::current::Current;
 use crate::schema::Table;
 use crate::sync::Exchange;
 use crate::{Error, Kind, Result};
@@ -44,7 +46,7 @@ use crate::{Error, Kind, Result};
 /// PostgreSQL and a SQLite file as one database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DualDatabase {
-    core: Arc<Core>,
+    current: Arc<Current>,
 }
 
 impl DualDatabase {
@@ -58,15 +60,10 @@ impl DualDatabase {
     ///
     /// # Errors
     /// Configuration if no table of that name is declared.
-    pub fn table(&self, name: &str) -> Result<TableCalls<'_>> {
-        Ok(TableCalls::new(&self.core, self.core.position(name)?))
-    }
-
-    /// Whether tables were joined, or have got columns, since it was opened. It exchanges nothing then, and
-    /// reads and writes what it knows; opened again, it keeps all.
-    #[must_use]
-    pub fn is_outdated(&self) -> bool {
-        self.core.shared.outdated.load(Ordering::Acquire)
+    pub fn table(&self, name: &str) -> Result<TableCalls> {
+        let core = self.core();
+        let table = core.position(name)?;
+        Ok(TableCalls::new(core, table))
     }
 
     /// Several rows at once, all of it on both sides or nothing. `work` reads and says what is
@@ -96,7 +93,7 @@ impl DualDatabase {
     where
         W: Future<Output = Result<T>>,
     {
-        self.core.transaction(work).await
+        self.core().transaction(work).await
     }
 
     /// Exchanges what is pending, at most for `within`. Rows in quarantine are tried again, and a
@@ -105,8 +102,9 @@ impl DualDatabase {
     /// # Errors
     /// Unavailable if a side does not answer or time is up.
     pub async fn sync_now(&self, within: Duration) -> Result<Exchange> {
-        self.core.look_again().await;
-        self.core.exchange(within).await
+        let core = self.core();
+        core.look_again().await;
+        core.exchange(within).await
     }
 
     /// Ends it: pushes what is pending and closes the file, all within that time. When it
@@ -114,12 +112,14 @@ impl DualDatabase {
     /// relies on it being called. Calls on its clones are refused from then on.
     pub async fn close(self, within: Duration) {
         let deadline = Deadline::after(within);
-        self.core.closed.store(true, Ordering::Release);
-        let running = deadline.bound(async { self.core.synchroniser.write().await.take() }).await;
+        self.is_to_end();
+        let core = self.core();
+        core.closed.store(true, Ordering::Release);
+        let running = deadline.bound(async { core.synchroniser.write().await.take() }).await;
         if let Some(synchroniser) = running.flatten() {
             synchroniser.close(deadline.remaining()).await;
         }
-        if let Some(replica) = self.core.shared.take_replica() {
+        if let Some(replica) = core.shared.take_replica() {
             let _ = deadline.bound(replica.close()).await;
         }
     }

@@ -48,6 +48,18 @@ impl Builder {
     /// newer format; a table that additions do not mend, with PostgreSQL away). A store that is
     /// merely away is no error.
     pub async fn open(self) -> Result<DualDatabase> {
+        let database = DualDatabase::new(self.open_core().await?);
+        if self.background {
+            database.keep_all(self);
+        }
+        Ok(database)
+    }
+
+    /// What [`Builder::open`] opens.
+    ///
+    /// # Errors
+    /// As for that.
+    pub(super) async fn open_core(&self) -> Result<Core> {
         let checked = self.checked()?;
         let deadline = Deadline::after(self.timeout);
         let tables = self.declared(&checked, deadline).await;
@@ -92,8 +104,6 @@ impl Builder {
             prefer: self.prefer,
             timeout: self.timeout,
         };
-        let database = DualDatabase { core: Arc::new(core) };
-        let core = &database.core;
         if self.background
             // What was found away is not waited for once more.
             && [Store::Postgres, Store::Sqlite].map(|store| core.shared.state(store))
@@ -103,12 +113,12 @@ impl Builder {
             // A wrong address, or the file belongs to another installation: nothing may be
             // written to either.
             if error.is_configuration() {
-                database.close(CLOSING).await;
+                DualDatabase::new(core).close(CLOSING).await;
                 return Err(error);
             }
             tracing::debug!(error = error.chain(), "the first exchange has not come to its end");
         }
-        Ok(database)
+        Ok(core)
     }
 
     /// Which tables are kept together.

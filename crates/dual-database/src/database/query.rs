@@ -36,10 +36,11 @@ impl DualDatabase {
         sql: &str,
         parameters: impl IntoIterator<Item = Value>,
     ) -> Result<Found<Rows>> {
-        self.core.is_open(OPERATION)?;
+        let core = self.core();
+        core.is_open(OPERATION)?;
         let exchanged =
-            self.core.ask_file(OPERATION, |content| Ok(content.node()?.exchanged_ms)).await?;
-        let settings = &self.core.shared.sqlite;
+            core.ask_file(OPERATION, |content| Ok(content.node()?.exchanged_ms)).await?;
+        let settings = &core.shared.sqlite;
         let (path, busy) = (settings.path.clone(), settings.busy);
         let (extensions, sql) = (settings.extensions.clone(), sql.to_owned());
         let parameters: Vec<Value> = parameters.into_iter().collect();
@@ -52,6 +53,6 @@ impl DualDatabase {
                 .with_source(cause)
         });
         drop(stop);
-        Ok(self.core.found_in_file(rows??, exchanged))
+        Ok(core.found_in_file(rows??, exchanged))
     }
 }

@@ -333,13 +333,13 @@ impl DualDatabase {
     /// # Errors
     /// None that matters: a store that does not answer is `down` in the answer.
     pub async fn status(&self) -> Result<Status> {
-        Ok(self.core.status().await)
+        Ok(self.core().status().await)
     }
 
     /// How a store stands as the calls so far have found it; asks nobody.
     #[must_use]
     pub fn state(&self, store: Store) -> StoreState {
-        self.core.shared.state(store)
+        self.core().shared.state(store)
     }
 
     /// The conflict log, the newest first.
@@ -347,7 +347,7 @@ impl DualDatabase {
     /// # Errors
     /// Unavailable if neither store answers.
     pub async fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>> {
-        self.core.conflicts(limit).await
+        self.core().conflicts(limit).await
     }
 
     /// Marks all conflicts as reviewed; says how many there were.
@@ -355,7 +355,7 @@ impl DualDatabase {
     /// # Errors
     /// Unavailable if neither store answers.
     pub async fn review_conflicts(&self) -> Result<u64> {
-        self.core.review_conflicts().await
+        self.core().review_conflicts().await
     }
 
     /// A person has seen what [`Status::damage`] tells; says how many of them there were.
@@ -363,7 +363,7 @@ impl DualDatabase {
     /// # Errors
     /// Those of writing to the file.
     pub async fn review_damage(&self) -> Result<u64> {
-        self.core.review_damage().await
+        self.core().review_damage().await
     }
 
     /// The rows that one side refuses.
@@ -371,6 +371,6 @@ impl DualDatabase {
     /// # Errors
     /// Unavailable if the file does not answer.
     pub async fn quarantine(&self) -> Result<Vec<QuarantinedRow>> {
-        self.core.quarantine().await
+        self.core().quarantine().await
     }
 }

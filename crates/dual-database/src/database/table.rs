@@ -20,20 +20,20 @@ use crate::{Error, Kind, Result, Store};
 const PAGE: u64 = 2_000;
 
 /// One table of an open database.
-#[derive(Clone, Copy, Debug)]
-pub struct TableCalls<'d> {
-    core: &'d Arc<Core>,
+#[derive(Clone, Debug)]
+pub struct TableCalls {
+    core: Arc<Core>,
     table: usize,
 }
 
-impl<'d> TableCalls<'d> {
-    pub(super) fn new(core: &'d Arc<Core>, table: usize) -> TableCalls<'d> {
+impl TableCalls {
+    pub(super) fn new(core: Arc<Core>, table: usize) -> TableCalls {
         TableCalls { core, table }
     }
 
     /// The declaration.
     #[must_use]
-    pub fn declaration(&self) -> &'d Table {
+    pub fn declaration(&self) -> &Table {
         self.core.table(self.table)
     }
 
@@ -147,7 +147,7 @@ impl<'d> TableCalls<'d> {
     /// constant memory. Each page is of its own moment, from the store that answers then; a row
     /// that stays as it is comes once.
     pub fn stream(&self, filter: &Filter) -> impl Stream<Item = Result<Record>> + Send + use<> {
-        stream(Arc::clone(self.core), Ok(self.table), filter.clone())
+        stream(Arc::clone(&self.core), Ok(self.table), filter.clone())
     }
 }
 

@@ -17,7 +17,7 @@ impl DualDatabase {
     /// # Errors
     /// Unavailable if a side does not answer: nothing can be said then.
     pub async fn verify(&self) -> Result<Verification> {
-        let core = &self.core;
+        let core = self.core();
         let replica = core.replica("compare both stores")?;
         if core.shared.pool.tables().is_none() {
             core.shared.pool.prepare().await?;
@@ -36,7 +36,8 @@ impl DualDatabase {
     /// nobody knows then what lies in the future. Unavailable if a side does not answer; it can be
     /// repeated.
     pub async fn repair_stamps(&self) -> Result<Verification> {
-        let running = self.core.synchroniser.read().await;
+        let core = self.core();
+        let running = core.synchroniser.read().await;
         let synchroniser = running.as_ref().ok_or_else(closing)?;
         Box::pin(synchroniser.set_back()).await?;
         drop(running);
@@ -55,7 +56,8 @@ impl DualDatabase {
             RepairPreference::Sqlite => Preference::Sqlite,
             RepairPreference::Newest => Preference::Newest,
         };
-        let running = self.core.synchroniser.read().await;
+        let core = self.core();
+        let running = core.synchroniser.read().await;
         let synchroniser = running.as_ref().ok_or_else(closing)?;
         Box::pin(synchroniser.repair(prefer)).await?;
         drop(running);

@@ -36,6 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
@@ -132,8 +133,9 @@ pub struct Shared {
     /// The next round looks for rows that came past the triggers: at the start, when somebody asks for
     /// an exchange, when a call has met one.
     pub looks: AtomicBool,
-    /// Tables were joined since, or have got columns: this process exchanges nothing any more.
-    pub outdated: AtomicBool,
+    /// Tables were joined since, or have got columns: this process exchanges nothing any more until it is
+    /// opened again.
+    pub outdated: watch::Sender<bool>,
     /// For tests: what happens to each step.
     pub hook: Option<Arc<dyn StepHook>>,
 }
@@ -163,7 +165,7 @@ impl Shared {
             doorbell: None,
             scrub_every: Some(SCRUB),
             looks: AtomicBool::new(true),
-            outdated: AtomicBool::new(false),
+            outdated: watch::Sender::new(false),
             hook: None,
         }
     }

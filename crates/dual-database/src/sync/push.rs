@@ -1,7 +1,6 @@
 //! From the file to PostgreSQL: what is pending, in one transaction there, then what became of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
@@ -83,7 +82,7 @@ impl Rounds {
         }
         let BeforePush { besides, node, pending, numbers, unsent, generation } = look;
         if let Some(table) = besides {
-            self.shared.outdated.store(true, Ordering::Release);
+            self.shared.outdated.send_replace(true);
             return Err(outdated(&table));
         }
         if node.file != self.file {

@@ -319,7 +319,7 @@ impl Core {
             return;
         }
         turn.lease_at = Instant::now() + LEASE;
-        if self.shared.outdated.load(Ordering::Acquire) {
+        if *self.shared.outdated.borrow() {
             if std::mem::take(&mut turn.leads) {
                 self.step_down().await;
             }

@@ -93,6 +93,14 @@ async fn the_life_of_its_rows_crosses_whoever_writes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_written_listed_and_compared_at_postgresql() {
     let scene = Scene::on(shared().unwrap());
+    // Made by somebody who lets SQLite take anything for its key.
+    rusqlite::Connection::open(scene.path("bot.db"))
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE codes (code INTEGER NOT NULL UNIQUE, note TEXT, uses INTEGER DEFAULT 0, \
+             used INTEGER, at TEXT)",
+        )
+        .unwrap();
     let node = node(&scene, "bot.db").await;
     node.sync().await;
     let settings = Settings::parse(&scene.database.url()).unwrap();

@@ -46,6 +46,11 @@ impl Choice {
         !self.all && self.tables.is_empty()
     }
 
+    /// Whether a person has named the table, or means all.
+    pub(super) fn names(&self, name: &str) -> bool {
+        self.all || self.tables.iter().any(|one| one == name)
+    }
+
     /// Whether the table of that name is to be kept.
     pub(super) fn wants(&self, name: &Arc<str>, is_joined: bool, is_local: bool) -> Wanted {
         let has = |list: &[String]| list.iter().any(|one| **one == **name);

@@ -11,7 +11,7 @@ pub use choice::Choice;
 use self::choice::Wanted;
 use super::{LocalFile, Stores};
 use crate::error::Result;
-use crate::schema::{Relation, Table, users};
+use crate::schema::{QualifiedName, Relation, Table, users};
 use crate::store::postgres::{Session, capture, relations};
 use crate::store::sqlite;
 
@@ -80,21 +80,31 @@ impl Survey {
 pub async fn survey(stores: &Stores, choice: &Choice) -> Result<Survey> {
     let session = Session::open(&stores.postgres, &stores.limits).await?;
     session.begin_snapshot(OPERATION).await?;
-    capture::SchemaStanding::read(&session, &[]).await?.is_ours(&session, OPERATION)?;
-    let mut known = capture::declared(&session).await?;
-    let remote = relations(&session, choice.schema.as_deref()).await?;
-    session.rollback(OPERATION).await?;
     let file = LocalFile::open(&stores.sqlite)?;
+    let here = match file.connection() {
+        Some(connection) => sqlite::relations(&connection)?,
+        None => Vec::new(),
+    };
+    let remote = relations(&session, choice.schema.as_deref()).await?;
+    // Whoever made the schema could say in it which tables this program is to trust him with: it is judged by
+    // those that a person means.
+    let meant = |relation: &&Relation| {
+        let is_local = here.iter().any(|own| own.name.eq_ignore_ascii_case(&relation.name));
+        is_local || choice.names(&relation.name) || *relation.name == *users().name()
+    };
+    let names = remote.iter().filter(meant).map(|relation| QualifiedName {
+        schema: choice.schema.as_deref().map(Arc::from),
+        name: Arc::clone(&relation.name),
+    });
+    capture::SchemaStanding::read_beside(&session, names).await?.trusted(&session)?;
+    let mut known = capture::declared(&session).await?;
+    session.rollback(OPERATION).await?;
     // A file that has joined more than the server knows of goes on with all of it.
     for table in file.declared()? {
         if known.iter().all(|one| one.name() != table.name()) {
             known.push(table);
         }
     }
-    let here = match file.connection() {
-        Some(connection) => sqlite::relations(&connection)?,
-        None => Vec::new(),
-    };
     chosen(&known, &remote, &here, choice)
 }
 

@@ -185,7 +185,7 @@ impl Catalog {
     /// # Errors
     /// As [`Session::query`].
     pub async fn read(session: &Session, table: &Table) -> Result<Catalog> {
-        let (oid, schema) = Catalog::led(session, table).await?;
+        let (oid, schema) = Catalog::led(session, &table.remote_name()).await?;
         Catalog::read_in(session, table, oid, schema).await
     }
 
@@ -196,10 +196,10 @@ impl Catalog {
     /// As [`Session::query`].
     pub(super) async fn led(
         session: &Session,
-        table: &Table,
+        name: &QualifiedName,
     ) -> Result<(Option<u32>, Option<String>)> {
-        let row = one(session, LED, &[(&table.remote_name().to_string(), Type::TEXT)]).await?;
-        let declared = table.remote_name().schema.map(|schema| schema.to_string());
+        let row = one(session, LED, &[(&name.to_string(), Type::TEXT)]).await?;
+        let declared = name.schema.as_ref().map(|schema| schema.to_string());
         let first: Option<String> = get(&row, 1)?;
         Ok((get(&row, 0)?, declared.or(first)))
     }
@@ -214,7 +214,7 @@ impl Catalog {
         table: &Table,
         oid: Option<u32>,
     ) -> Result<Catalog> {
-        let (_, schema) = Catalog::led(session, table).await?;
+        let (_, schema) = Catalog::led(session, &table.remote_name()).await?;
         Catalog::read_in(session, table, oid, schema).await
     }
 

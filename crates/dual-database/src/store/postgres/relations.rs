@@ -30,7 +30,7 @@ const RELATIONS: &str = "SELECT c.oid, c.relname::text, CASE WHEN c.relkind IN (
 pub(crate) async fn relations(session: &Session, schema: Option<&str>) -> Result<Vec<Relation>> {
     let schema = match schema {
         Some(named) => Some(named.to_owned()),
-        None => Catalog::led(session, &users()).await?.1,
+        None => Catalog::led(session, &users().remote_name()).await?.1,
     };
     let Some(schema) = schema.filter(|name| name != session.schema_name()) else {
         return Ok(Vec::new());

@@ -258,8 +258,15 @@ async fn tracked(session: &Session, layout: &Layout) -> Result<Option<Tracked>> 
 ///
 /// # Errors
 /// As for [`Session::query`].
-pub(crate) async fn kept_tables(session: &Session) -> Result<Vec<Table>> {
-    let mut tables = declared(session).await.unwrap_or_default();
+pub(crate) async fn kept_tables(
+    session: &Session,
+    standing: &SchemaStanding,
+) -> Result<Vec<Table>> {
+    // Nothing is read in a schema of somebody's who is not to be trusted.
+    let mut tables = match standing.trusted(session) {
+        Ok(()) => declared(session).await.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
     if tables.iter().all(|table| table.label() != users().label()) {
         tables.push(users());
     }
@@ -287,7 +294,7 @@ pub async fn uninstall(session: &Session) -> Result<Uninstalled> {
     let standing = SchemaStanding::read(session, &[]).await?;
     standing.owns(session, operation)?;
     standing.is_ours(session, operation)?;
-    let ours = Ours::read(session, &kept_tables(session).await?).await?;
+    let ours = Ours::read(session, &kept_tables(session, &standing).await?).await?;
     ours.unused(operation)?;
     // `DROP TRIGGER` would take the owner of the table. Nothing but our triggers depends on them.
     if !ours.functions.is_empty() {

@@ -6,7 +6,7 @@ use super::common::is_trusted;
 use super::grants::Right;
 use super::install::{column, unexpected};
 use super::layout::Layout;
-use crate::schema::{Table, quoted};
+use crate::schema::{QualifiedName, Table, quoted};
 use crate::store::postgres::{Catalog, Parameter, Session};
 use crate::{Error, Kind, Result};
 
@@ -75,9 +75,20 @@ impl SchemaStanding {
     /// # Errors
     /// As for [`Session::query`].
     pub(crate) async fn read(session: &Session, tables: &[Table]) -> Result<SchemaStanding> {
-        let mut led = Vec::with_capacity(tables.len());
-        for table in tables {
-            led.extend(Catalog::led(session, table).await?.0);
+        SchemaStanding::read_beside(session, tables.iter().map(Table::remote_name)).await
+    }
+
+    /// The same beside the tables of these names.
+    ///
+    /// # Errors
+    /// As for [`Session::query`].
+    pub(crate) async fn read_beside(
+        session: &Session,
+        names: impl IntoIterator<Item = QualifiedName>,
+    ) -> Result<SchemaStanding> {
+        let mut led = Vec::new();
+        for name in names {
+            led.extend(Catalog::led(session, &name).await?.0);
         }
         let parameters: [Parameter<'_>; 2] =
             [(&session.schema_name(), Type::TEXT), (&led, Type::OID_ARRAY)];
@@ -135,7 +146,9 @@ impl SchemaStanding {
             return Ok(());
         }
         for table in tables {
-            let (Some(oid), _) = Catalog::led(session, table).await? else { continue };
+            let (Some(oid), _) = Catalog::led(session, &table.remote_name()).await? else {
+                continue;
+            };
             let rows = session.query(OPERATION, NAMED, &[(&oid, Type::OID)]).await?;
             if let Some(row) = rows.first() {
                 not_kept(session, &column::<String>(row, 0, OPERATION)?).await?;

@@ -59,7 +59,7 @@ impl Known {
             return Ok(unknown);
         }
         let (name, path) = (table.name(), quoted(table.name()));
-        let (first, _) = Catalog::led(session, table).await?;
+        let (first, _) = Catalog::led(session, &table.remote_name()).await?;
         let parameters: [crate::store::postgres::Parameter<'_>; 3] =
             [(&name, Type::TEXT), (&first, Type::OID), (&sidecar, Type::TEXT)];
         let sql = KNOWN.replace("{dual}", session.schema());
