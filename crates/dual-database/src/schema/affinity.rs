@@ -1,5 +1,3 @@
-use super::LogicalType;
-
 /// How SQLite treats values of a column, derived from its declared type
 /// (<https://sqlite.org/datatype3.html>, section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,16 +38,5 @@ impl Affinity {
         } else {
             Affinity::Numeric
         }
-    }
-}
-
-impl LogicalType {
-    /// Whether a file's column that is declared so keeps values of the type as they are. A text in a
-    /// `DATE` is a date of some form, which never looks like a number.
-    #[must_use]
-    pub fn fits_declared(&self, declared: &str) -> bool {
-        let upper = declared.to_ascii_uppercase();
-        let is_moment = upper.contains("DATE") || upper.contains("TIME");
-        self.description().fits_sqlite(Affinity::of(declared)) || self.is_text() && is_moment
     }
 }

@@ -27,7 +27,9 @@ pub use key_columns::KeyColumns;
 pub use name::QualifiedName;
 pub use relation::{Relation, RelationColumn, RelationKey, RelationSort, constant};
 pub(crate) use types::EQUALS;
-pub use types::{Evidence, FoundType, Inferred, LogicalType, OtherType, Unfit, inferred, is_utf8};
+pub use types::{
+    Decimal, Evidence, FoundType, Inferred, LogicalType, OtherType, Unfit, inferred, is_utf8,
+};
 pub use users::users;
 
 /// What may be made in a store where something is missing.

@@ -27,6 +27,8 @@ pub struct RelationColumn {
     pub declared: String,
     /// What it is for both sides; `None`: nothing that can be carried.
     pub kind: Option<LogicalType>,
+    /// What it is beside a column of the other side's that keeps binary numbers, if it can be another type.
+    pub in_binary: Option<LogicalType>,
     /// By what that was judged, where the declaration alone does not tell.
     pub evidence: Option<String>,
     /// Whether it refuses NULL.

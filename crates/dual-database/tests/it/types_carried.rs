@@ -14,7 +14,7 @@ use throwaway_postgres::shared;
 
 use crate::adoption::stores;
 use crate::engine_scene::{Node, PATIENCE, Scene, limits};
-use crate::types_scene::{other, scene, types};
+use crate::types_scene::{other, price, scene, types};
 
 fn interval() -> LogicalType {
     other("pg_catalog", "interval", "interval")
@@ -174,6 +174,8 @@ async fn other_words_for_a_value_are_the_same_value_or_come_back_in_postgresql_s
     let said = [
         ("b", LogicalType::Bool, "1", "true", "1"),
         ("d", LogicalType::Double, "5", "5", "5.0"),
+        ("price", price(), "1.005", "1.01", "1.005"),
+        ("price2", price(), "0.1 + 0.2", "0.30", "0.30000000000000004"),
         ("r", LogicalType::Real, "0.123456789", "0.12345679", "0.123456789"),
         ("n", LogicalType::Numeric, "' +01.50 '", "1.50", " +01.50 "),
         ("n2", LogicalType::Numeric, "x'' || '1.5e3'", "1500", "1.5e3"),
@@ -282,6 +284,8 @@ async fn columns_that_a_file_declares_in_its_own_way_keep_the_values() {
     let columns = [
         ("yes", LogicalType::Bool, "BOOLEAN", "true", "1"),
         ("d", LogicalType::Double, "DECIMAL(10,2)", "1152921504606846976", "1152921504606846976"),
+        ("price", price(), "NUMERIC", "1.10", "1.1"),
+        ("whole", price(), "DECIMAL(10,2)", "7", "7"),
         ("d2", LogicalType::Double, "INTEGER", "12.5", "12.5"),
         ("r", LogicalType::Real, "NUMERIC", "7", "7"),
         ("day", LogicalType::Date, "DATE", "'2024-05-06'", "2024-05-06"),
@@ -362,7 +366,8 @@ async fn both_sides_full_of_the_same_values_are_joined_without_a_difference() {
     session.begin("test").await.unwrap();
     let catalog = Catalog::read(&session, things).await.unwrap().table.unwrap();
     for (name, kind) in &kinds {
-        assert_eq!(catalog.column(name).unwrap().logical(), *kind);
+        let declared = kind.sql(Dialect::Sqlite);
+        assert_eq!(catalog.column(name).unwrap().logical_beside(declared), *kind);
     }
     drop(session);
     let mut both = stores(&scene, "bot.db");

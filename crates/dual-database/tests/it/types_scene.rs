@@ -1,6 +1,6 @@
 //! A server on which nobody's session prints as ours do, and the values that are hard to carry.
 
-use dual_database::schema::{LogicalType, OtherType};
+use dual_database::schema::{Decimal, LogicalType, OtherType};
 use dual_database::value::{Value, parse_timestamp_text};
 use throwaway_postgres::Server;
 
@@ -31,6 +31,11 @@ pub fn scene(server: &Server) -> Scene<'_> {
 /// A type that has no description of its own.
 pub fn other(schema: &str, name: &str, shown: &str) -> LogicalType {
     OtherType::new(schema, name, shown).into()
+}
+
+/// `numeric(10,2)`, a binary number in the file.
+pub fn price() -> LogicalType {
+    Decimal::new(10, 2).unwrap().into()
 }
 
 /// A new type gets its line.
@@ -68,6 +73,7 @@ pub fn types() -> Vec<Line> {
                 .map(|value| LogicalType::Numeric.accept(value).unwrap())
                 .collect(),
         ),
+        (price(), texts(&["1.10", "-0.05", "99999999.99", "0.00", "0.30"])),
         (
             LogicalType::Text,
             vec![

@@ -89,7 +89,7 @@ impl Pair<'_> {
             None => "its values are of no one type that is carried".to_owned(),
         })?;
         if let Some(local) = self.local
-            && !kind.fits_declared(&local.declared)
+            && !kind.fits(&local.declared)
         {
             return Err(format!(
                 "it is declared {} in SQLite, which changes values of {declared}",

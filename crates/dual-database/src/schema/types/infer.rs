@@ -2,7 +2,7 @@
 //! type is a hint, and the values decide: whatever is chosen here, every value that was counted can be
 //! carried as, or the sentence says how many cannot.
 
-use super::{Affinity, LogicalType, json};
+use super::{Affinity, Decimal, LogicalType, json};
 
 /// What a file's column holds: so many values of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Evidence {
     pub numbers: u64,
     /// Floating-point numbers.
     pub reals: u64,
+    /// The most digits before the point that one of the numbers has, and behind it, of 15 in all.
+    pub digits: (u32, u32),
     /// Texts, UTF-8 or not.
     pub texts: u64,
     /// Texts that PostgreSQL cannot keep: no UTF-8, or with a NUL.
@@ -45,15 +47,24 @@ impl Evidence {
         self.values += 1;
         self.integers += 1;
         self.flags += u64::from(matches!(number, 0 | 1));
+        self.digits.0 =
+            self.digits.0.max(number.unsigned_abs().checked_ilog10().map_or(0, |ten| ten + 1));
         let is_kept = LogicalType::Double.description().decode_integer(number).is_some();
         self.numbers += u64::from(is_kept);
     }
 
     /// Counts a floating-point number.
-    pub fn real(&mut self) {
+    pub fn real(&mut self, number: f64) {
         self.values += 1;
         self.reals += 1;
         self.numbers += 1;
+        // What was computed may have more digits, which nobody has meant.
+        let printed = format!("{:.14e}", number.abs());
+        let (digits, exponent) = printed.split_once('e').unwrap_or((&printed, "400"));
+        let kept = digits.trim_end_matches('0').trim_end_matches('.').replace('.', "").len();
+        let (kept, point) = (i32::try_from(kept).unwrap_or(0), exponent.parse().unwrap_or(400) + 1);
+        let [before, behind] = [point, kept - point].map(|count| count.max(0).unsigned_abs());
+        self.digits = (self.digits.0.max(before), self.digits.1.max(behind));
     }
 
     /// Counts a text.
@@ -94,6 +105,7 @@ impl Evidence {
             LogicalType::Bool => self.flags,
             LogicalType::BigInt => self.integers,
             LogicalType::Double => self.numbers,
+            LogicalType::Decimal(_) => self.numbers,
             LogicalType::Numeric => self.integers + self.reals + self.decimals,
             LogicalType::Date => self.dates,
             LogicalType::Time => self.times,
@@ -184,7 +196,7 @@ pub fn inferred(declared: &str, evidence: &Evidence) -> Inferred {
     };
     Inferred {
         uncarried: evidence.values - evidence.carried_as(&kind),
-        is_kept: kind.description().fits_sqlite(affinity),
+        is_kept: kind.fits(declared),
         kind,
         why,
     }
@@ -208,7 +220,9 @@ fn wanted(declared: &str, evidence: &Evidence) -> Option<LogicalType> {
         "JSON" => LogicalType::Json,
         "JSONB" => LogicalType::Jsonb,
         // SQLite makes binary numbers of what looks like a number there.
-        "NUMERIC" | "DECIMAL" | "NUMBER" | "MONEY" => LogicalType::Double,
+        "NUMERIC" | "DECIMAL" | "NUMBER" | "MONEY" => {
+            decimal(&name, evidence).unwrap_or(LogicalType::Double)
+        }
         "BYTEA" => LogicalType::Bytes,
         _ => match Affinity::of(&name) {
             Affinity::Integer => LogicalType::BigInt,
@@ -218,6 +232,17 @@ fn wanted(declared: &str, evidence: &Evidence) -> Option<LogicalType> {
             Affinity::Blob | Affinity::Numeric => return None,
         },
     })
+}
+
+/// The declared number of digits, if the values have no more.
+fn decimal(name: &str, evidence: &Evidence) -> Option<LogicalType> {
+    let (_, rest) = name.split_once('(')?;
+    let (inner, _) = rest.split_once(')')?;
+    let (precision, scale) = inner.split_once(',').unwrap_or((inner, "0"));
+    let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
+    let decimal = Decimal::new(precision, scale)?;
+    let (before, behind) = evidence.digits;
+    (before <= precision - scale && behind <= scale).then(|| decimal.into())
 }
 
 /// What a column of the affinity may hold where its values are of several kinds.
@@ -238,7 +263,7 @@ fn called(kind: &LogicalType) -> &'static str {
         LogicalType::Bool => "0 or 1",
         LogicalType::SmallInt | LogicalType::Int | LogicalType::BigInt => "whole numbers",
         LogicalType::Real | LogicalType::Double => "numbers",
-        LogicalType::Numeric => "decimal numbers",
+        LogicalType::Numeric | LogicalType::Decimal(_) => "decimal numbers",
         LogicalType::Date => "dates",
         LogicalType::Time => "times of day",
         LogicalType::Timestamp | LogicalType::TimestampTz => "timestamps",
@@ -254,10 +279,10 @@ mod tests {
     use super::*;
 
     /// Whole numbers, floating-point numbers, texts, bytes.
-    fn of(integers: &[i64], reals: u64, texts: &[&str], blobs: u64) -> Evidence {
+    fn of(integers: &[i64], reals: &[f64], texts: &[&str], blobs: u64) -> Evidence {
         let mut evidence = Evidence::default();
         integers.iter().for_each(|number| evidence.integer(*number));
-        (0..reals).for_each(|_| evidence.real());
+        reals.iter().for_each(|number| evidence.real(*number));
         texts.iter().for_each(|text| evidence.text(text.as_bytes()));
         (0..blobs).for_each(|_| evidence.blob());
         evidence
@@ -268,63 +293,89 @@ mod tests {
         use LogicalType::{
             BigInt, Bool, Bytes, Date, Double, Json, Text, Time, Timestamp, TimestampTz, Uuid,
         };
+        let price = || LogicalType::from(Decimal::new(10, 2).unwrap());
         let uuid = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
         for (declared, evidence, kind, why) in [
-            ("BOOLEAN", of(&[0, 1, 1], 0, &[], 0), Bool, "3 of 3 values are 0 or 1"),
-            ("BOOLEAN", of(&[0, 1, 2], 0, &[], 0), BigInt, "only 2 of 3 values are 0 or 1"),
-            ("bool", of(&[], 0, &["true"], 0), Text, "only 0 of 1 values are 0 or 1"),
-            ("INTEGER", of(&[0, i64::MAX], 0, &[], 0), BigInt, "2 of 2 values are whole numbers"),
-            ("INTEGER", of(&[7], 1, &[], 0), Double, "only 1 of 2 values are whole numbers"),
-            ("INT", of(&[i64::MAX], 1, &[], 0), BigInt, "1 of 2 values are whole numbers"),
-            ("BIGINT", of(&[7, 8], 0, &["abc"], 0), BigInt, "2 of 3 values are whole numbers"),
-            ("POINT", of(&[], 0, &["(1,2)"], 0), Text, "only 0 of 1 values are whole numbers"),
-            ("DATE", of(&[], 0, &["1990-02-01"], 0), Date, "1 of 1 values are dates"),
-            ("DATE", of(&[], 0, &["01.02.1990"], 0), Text, "only 0 of 1 values are dates"),
-            ("DATE", of(&[1_700_000_000], 0, &[], 0), BigInt, "only 0 of 1 values are dates"),
+            ("BOOLEAN", of(&[0, 1, 1], &[], &[], 0), Bool, "3 of 3 values are 0 or 1"),
+            ("BOOLEAN", of(&[0, 1, 2], &[], &[], 0), BigInt, "only 2 of 3 values are 0 or 1"),
+            ("bool", of(&[], &[], &["true"], 0), Text, "only 0 of 1 values are 0 or 1"),
+            ("INTEGER", of(&[0, i64::MAX], &[], &[], 0), BigInt, "2 of 2 values are whole numbers"),
+            ("INTEGER", of(&[7], &[0.5], &[], 0), Double, "only 1 of 2 values are whole numbers"),
+            ("INT", of(&[i64::MAX], &[0.5], &[], 0), BigInt, "1 of 2 values are whole numbers"),
+            ("BIGINT", of(&[7, 8], &[], &["abc"], 0), BigInt, "2 of 3 values are whole numbers"),
+            ("POINT", of(&[], &[], &["(1,2)"], 0), Text, "only 0 of 1 values are whole numbers"),
+            ("DATE", of(&[], &[], &["1990-02-01"], 0), Date, "1 of 1 values are dates"),
+            ("DATE", of(&[], &[], &["01.02.1990"], 0), Text, "only 0 of 1 values are dates"),
+            ("DATE", of(&[1_700_000_000], &[], &[], 0), BigInt, "only 0 of 1 values are dates"),
             (
                 "DATETIME",
-                of(&[], 0, &["2024-05-06 07:08:09"], 0),
+                of(&[], &[], &["2024-05-06 07:08:09"], 0),
                 Timestamp,
                 "1 of 1 values are timestamps",
             ),
-            ("DATETIME", of(&[], 0, &["2024-05-06"], 0), Timestamp, "1 of 1 values are timestamps"),
+            (
+                "DATETIME",
+                of(&[], &[], &["2024-05-06"], 0),
+                Timestamp,
+                "1 of 1 values are timestamps",
+            ),
             (
                 "TIMESTAMP",
-                of(&[], 0, &["2024-05-06T07:08:09Z"], 0),
+                of(&[], &[], &["2024-05-06T07:08:09Z"], 0),
                 TimestampTz,
                 "1 of 1 values are timestamps",
             ),
             (
                 "TIMESTAMP WITH TIME ZONE",
-                of(&[], 0, &[], 0),
+                of(&[], &[], &[], 0),
                 TimestampTz,
                 "it is declared TIMESTAMP WITH TIME ZONE, and there are no values",
             ),
-            ("TIME", of(&[], 0, &["07:08"], 0), Time, "1 of 1 values are times of day"),
-            ("DECIMAL(10,2)", of(&[7], 2, &[], 0), Double, "3 of 3 values are numbers"),
-            ("double precision", of(&[], 2, &[], 0), Double, "2 of 2 values are numbers"),
-            ("UUID", of(&[], 0, &[uuid], 0), Uuid, "1 of 1 values are uuids"),
+            ("TIME", of(&[], &[], &["07:08"], 0), Time, "1 of 1 values are times of day"),
+            ("DECIMAL", of(&[7], &[0.1], &[], 0), Double, "2 of 2 values are numbers"),
+            ("DECIMAL(20,2)", of(&[7], &[0.1], &[], 0), Double, "2 of 2 values are numbers"),
+            ("DECIMAL(10,2)", of(&[7], &[1.005], &[], 0), Double, "2 of 2 values are numbers"),
+            ("DECIMAL(3,2)", of(&[10], &[], &[], 0), Double, "1 of 1 values are numbers"),
+            (
+                "decimal(10, 2)",
+                of(&[7], &[0.1 + 0.2, -99_999_999.99], &[], 0),
+                price(),
+                "3 of 3 values are decimal numbers",
+            ),
+            (
+                "NUMERIC(10,2)",
+                of(&[], &[], &[], 0),
+                price(),
+                "it is declared NUMERIC(10,2), and there are no values",
+            ),
+            (
+                "double precision",
+                of(&[], &[0.1, 1e300], &[], 0),
+                Double,
+                "2 of 2 values are numbers",
+            ),
+            ("UUID", of(&[], &[], &[uuid], 0), Uuid, "1 of 1 values are uuids"),
             (
                 "JSON",
-                of(&[], 0, &["{\"a\": 1}", "[]"], 0),
+                of(&[], &[], &["{\"a\": 1}", "[]"], 0),
                 Json,
                 "2 of 2 values are JSON documents",
             ),
             (
                 "VARCHAR(20)",
-                of(&[], 0, &["1990-02-01"], 0),
+                of(&[], &[], &["1990-02-01"], 0),
                 Text,
                 "it is declared VARCHAR(20), though 1 of 1 values are dates",
             ),
-            ("TEXT", of(&[], 0, &["007", "x"], 0), Text, "2 of 2 values are texts"),
-            ("TEXT", of(&[], 0, &["x", "\0"], 1), Text, "1 of 3 values are texts"),
-            ("BLOB", of(&[], 0, &[], 2), Bytes, "2 of 2 values are bytes"),
-            ("BLOB", of(&[], 0, &["a"], 0), Text, "only 0 of 1 values are bytes"),
-            ("", of(&[], 0, &[uuid], 0), Uuid, "1 of 1 values are uuids"),
-            ("", of(&[1, 2], 0, &[], 0), BigInt, "2 of 2 values are whole numbers"),
-            ("", of(&[1, 2], 0, &["a"], 0), BigInt, "2 of 3 values are whole numbers"),
-            ("", of(&[], 0, &[], 0), Text, "there are no values, and no type is declared"),
-            ("STRING", of(&[], 0, &["a"], 0), Text, "1 of 1 values are texts"),
+            ("TEXT", of(&[], &[], &["007", "x"], 0), Text, "2 of 2 values are texts"),
+            ("TEXT", of(&[], &[], &["x", "\0"], 1), Text, "1 of 3 values are texts"),
+            ("BLOB", of(&[], &[], &[], 2), Bytes, "2 of 2 values are bytes"),
+            ("BLOB", of(&[], &[], &["a"], 0), Text, "only 0 of 1 values are bytes"),
+            ("", of(&[], &[], &[uuid], 0), Uuid, "1 of 1 values are uuids"),
+            ("", of(&[1, 2], &[], &[], 0), BigInt, "2 of 2 values are whole numbers"),
+            ("", of(&[1, 2], &[], &["a"], 0), BigInt, "2 of 3 values are whole numbers"),
+            ("", of(&[], &[], &[], 0), Text, "there are no values, and no type is declared"),
+            ("STRING", of(&[], &[], &["a"], 0), Text, "1 of 1 values are texts"),
         ] {
             let found = inferred(declared, &evidence);
             assert_eq!((&found.kind, found.why.as_str()), (&kind, why), "{declared} {evidence:?}");
@@ -332,7 +383,7 @@ mod tests {
         }
         for (declared, is_kept) in [("STRING", false), ("DATE", false), ("TEXT", true), ("", true)]
         {
-            assert_eq!(inferred(declared, &of(&[], 0, &["1.2.1990"], 0)).is_kept, is_kept);
+            assert_eq!(inferred(declared, &of(&[], &[], &["1.2.1990"], 0)).is_kept, is_kept);
         }
     }
 }

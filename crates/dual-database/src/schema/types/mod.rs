@@ -7,6 +7,7 @@ mod boolean;
 mod bytes;
 mod catalog;
 mod date;
+mod decimal;
 mod float;
 mod infer;
 mod int;
@@ -22,6 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use catalog::FoundType;
+pub use decimal::Decimal;
 pub use infer::{Evidence, Inferred, inferred};
 pub use other::OtherType;
 use serde::{Deserialize, Serialize};
@@ -52,6 +54,8 @@ pub enum LogicalType {
     Double,
     /// PostgreSQL `numeric`, SQLite `TEXT`. The scale is the value's: 1.10 is not 1.1.
     Numeric,
+    /// PostgreSQL `numeric(p, s)` of at most 15 digits, SQLite `DECIMAL(p, s)`, where it is a binary number.
+    Decimal(Arc<Decimal>),
     /// PostgreSQL `character varying`, SQLite `TEXT`.
     Text,
     /// PostgreSQL `character`, SQLite `TEXT` without the blanks at the end, which say nothing there.
@@ -87,6 +91,7 @@ impl LogicalType {
             LogicalType::Real => &float::Real,
             LogicalType::Double => &float::Double,
             LogicalType::Numeric => &numeric::Numeric,
+            LogicalType::Decimal(decimal) => &**decimal,
             LogicalType::Text => &text::Text,
             LogicalType::Char => &text::Char,
             LogicalType::Date => &date::Date,
@@ -139,6 +144,20 @@ impl LogicalType {
     #[must_use]
     pub fn is_whole_number(&self) -> bool {
         matches!(self, LogicalType::SmallInt | LogicalType::Int | LogicalType::BigInt)
+    }
+
+    /// Whether a file's column that is declared so keeps its values as they are. A text in a `DATE` is a date of
+    /// some form, which never looks like a number.
+    ///
+    /// ```
+    /// use dual_database::schema::LogicalType;
+    /// assert!(LogicalType::Numeric.fits("TEXT") && !LogicalType::Numeric.fits("DECIMAL(10,2)"));
+    /// ```
+    #[must_use]
+    pub fn fits(&self, declared: &str) -> bool {
+        let upper = declared.to_ascii_uppercase();
+        let is_moment = upper.contains("DATE") || upper.contains("TIME");
+        self.description().fits_sqlite(Affinity::of(declared)) || self.is_text() && is_moment
     }
 
     /// Whether its values are texts of any length, and, in a database that takes any bytes, any bytes.
@@ -399,7 +418,8 @@ pub(crate) trait Description: Sync {
     /// far end of the type.
     fn aside(&self, number: &str) -> Option<String>;
 
-    /// Whether a column of PostgreSQL's with that base type, and precision of a timestamp, will do.
+    /// Whether a column of PostgreSQL's with that base type, and so many digits behind the point of a
+    /// timestamp or a `numeric`, will do.
     fn fits_postgres(&self, base: &str, precision: Option<u32>) -> bool;
 
     /// Whether a column of that base type takes more values than both sides can hold.

@@ -5,7 +5,7 @@ use tokio_postgres::types::{FromSql, Type};
 
 use super::capture::USERS_TABLE;
 use super::session::{Parameter, Session};
-use crate::schema::{FoundType, LogicalType, QualifiedName, Table, quoted};
+use crate::schema::{Decimal, FoundType, LogicalType, QualifiedName, Table, quoted};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "read PostgreSQL's catalog";
@@ -37,8 +37,10 @@ pub struct FoundColumn {
     pub full_type: String,
     /// The most characters of a `character varying(n)`.
     pub length: Option<u32>,
-    /// The digits of a second that a `timestamp(n)` keeps.
+    /// The digits behind the point that a `timestamp(n)`, or a `numeric(p, s)`, keeps.
     pub precision: Option<u32>,
+    /// The digits that a `numeric(p, s)` has in all.
+    pub digits: Option<u32>,
     /// Whether it refuses NULL.
     pub not_null: bool,
     /// Its default as an expression; for a generated column the expression.
@@ -57,6 +59,18 @@ impl FoundColumn {
     pub fn logical(&self) -> LogicalType {
         let (schema, name) = &self.type_name;
         FoundType { shown: &self.base_type, schema, name }.logical()
+    }
+
+    /// The same beside a column of a file that is declared so: where SQLite keeps binary numbers, a
+    /// `numeric(p, s)` is carried in them if it has no more digits than they have.
+    #[must_use]
+    pub fn logical_beside(&self, declared: &str) -> LogicalType {
+        let kind = self.logical();
+        if kind != LogicalType::Numeric || kind.fits(declared) {
+            return kind;
+        }
+        let digits = self.digits.zip(self.precision);
+        digits.and_then(|(all, behind)| Decimal::new(all, behind)).map_or(kind, LogicalType::from)
     }
 }
 
@@ -393,13 +407,17 @@ fn column(row: &Row) -> Result<FoundColumn> {
     // The manual's pg_attribute: what it means depends on the type; -1 is "none".
     let length = u32::try_from(modifier.saturating_sub(4)).ok();
     let precision = u32::try_from(modifier).ok();
+    let numeric = length.filter(|_| base_type == "numeric");
+    // Eleven bits with a sign, from PostgreSQL 15 on.
+    let scale = numeric.map(|packed| packed & 0x7ff).filter(|scale| *scale < 0x400);
     let (identity, generated): (String, String) = (get(row, 6)?, get(row, 7)?);
     Ok(FoundColumn {
         name: get(row, 0)?,
         type_name: (get(row, 8)?, get(row, 9)?),
         full_type: get(row, 2)?,
         length: length.filter(|_| base_type == "character varying"),
-        precision: precision.filter(|_| base_type.starts_with("timestamp")),
+        precision: precision.filter(|_| base_type.starts_with("timestamp")).or(scale),
+        digits: numeric.map(|packed| packed >> 16),
         not_null: get(row, 4)?,
         default: get(row, 5)?,
         identity: !identity.is_empty(),

@@ -142,7 +142,7 @@ fn obstacles(
             Some(found) if found.generated => {
                 obstacles.push(format!("column {} is computed", column.name));
             }
-            Some(found) if !column.kind.fits_declared(&found.declared) => {
+            Some(found) if !column.kind.fits(&found.declared) => {
                 obstacles.push(format!(
                     "column {} is declared {}, which changes values of type {}",
                     column.name,

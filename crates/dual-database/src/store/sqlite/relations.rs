@@ -146,7 +146,7 @@ fn judge(
         match row.get_ref(0)? {
             ValueRef::Null => {}
             ValueRef::Integer(number) => evidence.integer(number),
-            ValueRef::Real(_) => evidence.real(),
+            ValueRef::Real(number) => evidence.real(number),
             ValueRef::Text(bytes) => evidence.text(bytes),
             ValueRef::Blob(_) => evidence.blob(),
         }
