@@ -8,12 +8,13 @@ use dual_database::merge::Change;
 use dual_database::protocol::Filter;
 use dual_database::schema::{Column, Dialect, LogicalType, Role, RowId, Table, literal, users};
 use dual_database::store::postgres::{Catalog, Session, Settings, primary::Pool};
+use dual_database::sync::Preference;
 use dual_database::value::Value;
 use dual_database::verify::compare;
 use throwaway_postgres::shared;
 
 use crate::adoption::stores;
-use crate::engine_scene::{Node, PATIENCE, Scene, limits};
+use crate::engine_scene::{Node, PATIENCE, Scene, later, limits};
 use crate::types_scene::{other, price, scene, types};
 
 fn interval() -> LogicalType {
@@ -385,6 +386,15 @@ async fn both_sides_full_of_the_same_values_are_joined_without_a_difference() {
     assert_eq!(verified(&pool, &node).await, (true, 0));
     assert_eq!(scene.conflicts(), Vec::<Vec<_>>::new());
 
+    // What comes past the triggers is found by its value, and set right.
+    let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
+    for name in names {
+        node.past_the_triggers(&format!("UPDATE things SET {name} = NULL WHERE code = 0"));
+        assert_eq!(verified(&pool, &node).await, (false, 0), "{name}");
+        node.sync.repair(Preference::Postgres).await.unwrap();
+        assert_eq!(verified(&pool, &node).await, (true, 0), "{name}");
+    }
+
     // Both lists find a row by every value.
     let session = pool.get().await.unwrap();
     let primary = session.primary(node.state().await.file).unwrap();
@@ -600,4 +610,24 @@ async fn types_of_extensions_are_carried_by_their_text() {
     }
     let pool = pool(&scene, tables).await;
     assert_eq!(verified(&pool, &node).await, (true, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_shows_a_value_as_people_read_it() {
+    let scene = scene(shared().unwrap());
+    let kinds = [("d", LogicalType::Double), ("b", LogicalType::Bytes), ("r", LogicalType::Real)];
+    let tables = tables(&kinds);
+    let node = Node::keeping(&scene.database.url(), &scene.path("bot.db"), tables.clone()).await;
+    node.sync().await;
+    scene.sql("INSERT INTO things (code, d, b, r) VALUES (1, 0, '', 0)");
+    node.sync().await;
+    node.script("UPDATE things SET d = 0.1, b = x'00ff', r = 0.1 WHERE code = 1");
+    later().await;
+    scene.sql("UPDATE things SET d = 0.3, b = '\\x01', r = 0.3");
+    node.sync().await;
+    let entry = |winning: &str, losing: &str| {
+        vec![Some("1".to_owned()), Some(winning.to_owned()), Some(losing.to_owned())]
+    };
+    let logged = [entry("0.3", "0.1"), entry("0.3", "0.1"), entry("\\x01", "\\x00ff")];
+    assert_eq!(scene.conflicts(), logged);
 }
