@@ -9,11 +9,12 @@ use dual_database::sync::Exchange;
 use dual_database::users::User;
 use dual_database::{Result, Store};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyTuple};
 use pyo3::{IntoPyObjectExt as _, PyTypeInfo};
 
 use crate::values::dictionary;
 use dual_database::schema::Key;
+use dual_database::value::Value;
 
 /// A store's name in Python.
 pub fn store_word(store: Store) -> &'static str {
@@ -115,7 +116,7 @@ pub fn verification(py: Python<'_>, found: &Verification) -> PyResult<Py<PyAny>>
             table.only_postgres,
             table.only_sqlite,
             table.quarantined,
-            table.keys.iter().filter_map(Key::number).collect::<Vec<i64>>(),
+            list(py, &table.keys, |found| key(py, found))?,
             table.ahead_postgres,
             table.ahead_sqlite,
         )
@@ -130,7 +131,7 @@ pub fn conflicts(py: Python<'_>, found: &[Conflict]) -> PyResult<Py<PyAny>> {
     list(py, found, |entry| {
         (
             &*entry.table,
-            entry.key.number(),
+            key(py, &entry.key)?,
             &*entry.column,
             entry.winning.as_deref(),
             entry.losing.as_deref(),
@@ -148,7 +149,7 @@ pub fn quarantine(py: Python<'_>, found: &[QuarantinedRow]) -> PyResult<Py<PyAny
     list(py, found, |row| {
         (
             &*row.table,
-            row.key.as_ref().and_then(Key::number),
+            row.key.as_ref().map(|found| key(py, found)).transpose()?,
             store_word(row.refused_by),
             row.code.as_str(),
             row.reason.as_str(),
@@ -156,6 +157,20 @@ pub fn quarantine(py: Python<'_>, found: &[QuarantinedRow]) -> PyResult<Py<PyAny
         )
             .into_pyobject(py)
     })
+}
+
+/// One column as its value, several as a tuple.
+fn key<'py>(py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
+    let parts = key.values().map(|value| match value {
+        Value::Int(number) => number.into_bound_py_any(py),
+        Value::Text(text) => text.into_bound_py_any(py),
+        _ => Ok(py.None().into_bound(py)),
+    });
+    let parts = parts.collect::<PyResult<Vec<_>>>()?;
+    match parts.as_slice() {
+        [one] => Ok(one.clone()),
+        several => PyTuple::new(py, several).map(Bound::into_any),
+    }
 }
 
 /// A moment outside the calendar is none.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, List, Optional, TypedDict
+from typing import Any, List, Optional, Tuple, TypedDict, Union
 
 from ._errors import DualDatabaseError
+
+#: By what a row is told apart: a number or a text, or a tuple of such where several columns do it.
+Key = Union[int, str, Tuple[Union[int, str], ...]]
 
 
 class User(TypedDict):
@@ -229,7 +232,7 @@ class TableDifference:
     only_sqlite: int
     quarantined: int
     #: The first keys that differ, at most 20.
-    keys: List[int]
+    keys: List[Key]
     #: Rows of PostgreSQL whose stamps lie in the future by its clock: see ``repair_stamps``.
     ahead_postgres: int = 0
     #: The same of the SQLite file, by PostgreSQL's clock.
@@ -256,7 +259,7 @@ class Conflict:
     """An entry of the conflict log: two people changed the same column of the same user."""
 
     table: str
-    key: int
+    key: Key
     #: The column; ``"(row)"`` for a birth or a delete.
     column: str
     #: The value that stands, as text.
@@ -276,8 +279,8 @@ class QuarantinedRow:
     """A row that one side refuses. It is tried again by itself."""
 
     table: str
-    #: ``None`` if it is no whole number, in the file only.
-    key: Optional[int]
+    #: ``None`` if what the file has there makes no key: of users, if it is no whole number.
+    key: Optional[Key]
     #: ``"postgres"`` or ``"sqlite"``.
     refused_by: str
     #: The SQLSTATE, SQLite's extended code, or ``unreadable``.

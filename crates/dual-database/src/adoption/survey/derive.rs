@@ -91,6 +91,10 @@ impl Pair<'_> {
         if let Some(local) = self.local
             && !kind.fits(&local.declared)
         {
+            let in_binary = first.and_then(|column| column.in_binary.clone());
+            if let Some(other) = in_binary.filter(|other| other.fits(&local.declared)) {
+                return Ok(other);
+            }
             return Err(format!(
                 "it is declared {} in SQLite, which changes values of {declared}",
                 local.declared

@@ -78,6 +78,8 @@ fn column(found: FoundColumn) -> RelationColumn {
         *kind == LogicalType::TimestampTz
             || kind.description().fits_postgres(&found.base_type, found.precision)
     });
+    let in_binary =
+        Some(found.logical_beside("DECIMAL")).filter(|beside| Some(beside) != kind.as_ref());
     let constant =
         |kind: &LogicalType| found.default.as_deref().and_then(|text| constant(text, kind));
     RelationColumn {
@@ -85,6 +87,7 @@ fn column(found: FoundColumn) -> RelationColumn {
         name: found.name.into(),
         declared: found.full_type,
         kind,
+        in_binary,
         evidence: None,
         not_null: found.not_null,
         generated: found.generated,

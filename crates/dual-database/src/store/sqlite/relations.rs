@@ -67,6 +67,7 @@ fn relation(connection: &Connection, name: &str, sort: &str) -> Result<Relation>
             name: column,
             declared,
             kind: Some(judged.kind),
+            in_binary: None,
             evidence: Some(judged.why),
             not_null: place > 0 || row.get(2).map_err(wrap)?,
             generated,

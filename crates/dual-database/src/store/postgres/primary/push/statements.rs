@@ -176,7 +176,7 @@ fn move_aside(
     let (target, key, name) = (&table.layout.target, &table.layout.key, &register.column);
     let number = format!(
         "(pg_catalog.array_position({}, {}) OPERATOR(pg_catalog.+) {first})",
-        key.array(1),
+        key.array_as_given(1),
         key.given("")
     );
     let value = match moved_aside.nullable {

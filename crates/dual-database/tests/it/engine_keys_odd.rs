@@ -1,0 +1,243 @@
+//! Keys that one side cannot hold, or calls equal to others, and rows that are in each other's way.
+
+use std::collections::BTreeSet;
+
+use dual_database::merge::Change;
+use dual_database::protocol::Filter;
+use dual_database::schema::{Key, RowId};
+use rusqlite::Connection;
+use throwaway_postgres::shared;
+
+use crate::engine_keys_scene::{
+    DEEDS, KEY, OF_DEEDS, TAGS, assert_equal, deed, here, new, node, other_order, pool, tables,
+    verified,
+};
+use crate::engine_scene::{Node, Scene};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_the_file_without_a_key_is_set_aside_by_its_place() {
+    let scene = Scene::on(shared().unwrap());
+    // A program has made the tables: the columns take anything.
+    let path = scene.path("bot.db");
+    let program = Connection::open(&path).unwrap();
+    program
+        .execute_batch(&format!(
+            "CREATE TABLE tags (code, note TEXT, uses INTEGER DEFAULT 0, UNIQUE (code)); \
+             CREATE TABLE {OF_DEEDS} (\"чьё \"\"дело\"\"\" TEXT, note TEXT, \"it's n\" INTEGER, \
+             \"когда\" TEXT, uses INTEGER DEFAULT 0, PRIMARY KEY ({KEY}))"
+        ))
+        .unwrap();
+    let node = node(&scene, "bot.db").await;
+    node.sync().await;
+    node.script(&format!(
+        "INSERT INTO tags (code, note) VALUES ('1', 'a'), (1, 'none'), (NULL, 'none'), (x'31', 'none'); \
+         INSERT INTO {OF_DEEDS} ({KEY}, note) VALUES ('a', 1, '2024-02-29 07:08:09', 'a'), \
+         ('a', 57.5, '2024-05-06 07:08:09', 'none'), ('a', 'x', '2024-05-06 07:08:09', 'none'), \
+         (NULL, 1, '2024-05-06 07:08:09', 'none'), ('a', 1, NULL, 'none'), ('a', 1, 'soon', 'none'), \
+         ('a', 1, '2023-02-29 07:08:09', 'none'), ('a', 1, '2024-05-06T07:08:09', 'none'), \
+         ('a', 1, '2024-05-06 07:08:09.000000', 'none'), ('a', 1, '2024-05-06 24:00:00', 'none')"
+    ));
+    let exchange = node.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 3 + 9));
+    let have = |node: &Node, of: &str| {
+        node.one::<String>(&format!("SELECT group_concat(rowid) FROM {of} WHERE note = 'none'"))
+    };
+    let keyless = node.look(|content| content.keyless()).await;
+    for (table, of) in [(TAGS, "tags"), (DEEDS, OF_DEEDS)] {
+        assert_eq!(scene.one(&format!("SELECT count(*) FROM {of}")), "1");
+        let mut listed: Vec<i64> =
+            keyless.iter().filter(|(at, _)| *at == table).map(|(_, row)| row.unwrap()).collect();
+        listed.sort_unstable();
+        let mut rowids: Vec<i64> =
+            have(&node, of).split(',').map(|id| id.parse().unwrap()).collect();
+        rowids.sort_unstable();
+        assert_eq!(listed, rowids, "{of}");
+    }
+    // The number is another row than the text, whatever becomes of the one and the other.
+    node.script("DELETE FROM tags WHERE typeof(code) = 'integer'; UPDATE tags SET note = 'b' WHERE code = '1'");
+    node.sync().await;
+    assert_eq!(scene.one("SELECT code || note FROM tags"), "1b");
+    node.script("INSERT INTO tags (code, note) VALUES (1, 'none'); DELETE FROM tags WHERE typeof(code) = 'text'");
+    node.sync().await;
+    assert_eq!(scene.one("SELECT count(*) FROM tags"), "0");
+    // One that becomes a key goes over, and one that is none any more is gone.
+    node.script(&format!(
+        "UPDATE tags SET code = 'now' WHERE typeof(code) = 'integer'; \
+         UPDATE {OF_DEEDS} SET \"it's n\" = 57 WHERE \"it's n\" = 57.5; \
+         UPDATE {OF_DEEDS} SET \"когда\" = 'never' WHERE note = 'a'"
+    ));
+    let exchange = node.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 2 + 9));
+    assert_eq!(scene.one("SELECT code FROM tags"), "now");
+    assert_eq!(scene.one(&format!("SELECT \"it's n\" FROM {OF_DEEDS}")), "57");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_one_side_refuses_is_set_aside_by_its_key() {
+    let scene = Scene::on(shared().unwrap());
+    let node = node(&scene, "bot.db").await;
+    node.sync().await;
+    scene.sql(&format!(
+        "ALTER TABLE tags ADD CHECK (uses >= 0); ALTER TABLE {OF_DEEDS} ADD CHECK (uses >= 0)"
+    ));
+    let keys = [Key::from("\"наш\""), deed("мы", 7, "2024-05-06 07:08:09")];
+    for (table, key) in [TAGS, DEEDS].into_iter().zip(&keys) {
+        node.change(table, key, new("d", -7)).await;
+    }
+    let exchange = node.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 2));
+    let aside = node.look(|content| content.quarantine()).await;
+    let aside: BTreeSet<RowId> = aside.into_iter().map(|one| one.id).collect();
+    assert_eq!(aside, BTreeSet::from([RowId::new(TAGS, &keys[0]), RowId::new(DEEDS, &keys[1])]));
+    for (table, key) in [TAGS, DEEDS].into_iter().zip(&keys) {
+        node.change(table, key, Change::Update(vec![(1, 7.into())])).await;
+    }
+    let exchange = node.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 0));
+    assert_equal(&scene, &node, [1, 1]);
+    // The file refuses one of PostgreSQL's; it is asked for again.
+    node.script("CREATE TRIGGER no BEFORE INSERT ON tags WHEN new.note = 'no' BEGIN SELECT RAISE(ABORT, 'no'); END");
+    scene.sql("INSERT INTO tags (code, note) VALUES ('их', 'no')");
+    assert_eq!(node.sync().await.quarantined, 1);
+    node.script("DROP TRIGGER no; UPDATE dual_quarantine SET retry = 0");
+    assert_eq!(node.sync().await.quarantined, 0);
+    assert_equal(&scene, &node, [2, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_columns_call_equal_is_told_apart_byte_by_byte() {
+    let scene = Scene::on(shared().unwrap());
+    other_order(&scene, "first.db");
+    other_order_of_the_file(&scene, "second.db");
+    scene.sql(
+        "CREATE COLLATION nobody (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
+         ALTER TABLE tags ALTER COLUMN code TYPE text COLLATE nobody; INSERT INTO tags VALUES ('Anna')",
+    );
+    let [first, second] = [node(&scene, "first.db").await, node(&scene, "second.db").await];
+    for node in [&first, &second] {
+        node.sync().await;
+        assert_equal(&scene, node, [1, 0]);
+    }
+    // The key becomes another one, there and here.
+    first.script("UPDATE tags SET code = 'anna'");
+    first.sync().await;
+    assert_eq!(scene.one("SELECT string_agg(code, ',') FROM tags"), "anna");
+    scene.sql("UPDATE tags SET code = 'ANNA'");
+    for node in [&first, &second, &first] {
+        node.sync().await;
+        assert_equal(&scene, node, [1, 0]);
+    }
+    // An update of the one is none of the other, which both sides refuse to have beside it.
+    second.script("DELETE FROM tags; INSERT INTO tags (code, note) VALUES ('aNNa', 'b')");
+    scene.sql("UPDATE tags SET note = 'c'; INSERT INTO tags VALUES ('Bela')");
+    second.sync().await;
+    second.sync().await;
+    assert_eq!(second.one::<i64>("SELECT count(*) FROM tags WHERE code = 'Bela'"), 1);
+    let there =
+        scene.one("SELECT string_agg(code || coalesce(note, ''), ',' ORDER BY code) FROM tags");
+    assert!(["aNNab,Bela", "ANNAc,Bela"].contains(&there.as_str()), "{there}");
+}
+
+fn other_order_of_the_file(scene: &Scene<'_>, file: &str) {
+    let program = Connection::open(scene.path(file)).unwrap();
+    let sql =
+        "CREATE TABLE tags (code TEXT COLLATE NOCASE UNIQUE, note TEXT, uses INTEGER DEFAULT 0)";
+    program.execute_batch(sql).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replace_takes_rows_with_other_keys_along() {
+    let scene = Scene::on(shared().unwrap());
+    let program = Connection::open(scene.path("bot.db")).unwrap();
+    program
+        .execute_batch(&format!(
+            "CREATE TABLE tags (code TEXT PRIMARY KEY, note TEXT UNIQUE, uses INTEGER DEFAULT 0) WITHOUT ROWID; \
+             CREATE TABLE {OF_DEEDS} (\"чьё \"\"дело\"\"\" TEXT, note TEXT UNIQUE, \"it's n\" INTEGER, \
+             \"когда\" TEXT, uses INTEGER DEFAULT 0, PRIMARY KEY ({KEY})) WITHOUT ROWID"
+        ))
+        .unwrap();
+    let node = node(&scene, "bot.db").await;
+    let at = "'2024-05-06 07:08:09'";
+    node.script(&format!(
+        "INSERT INTO tags (code, note) VALUES ('a', 'A'), ('b', 'B'), ('c', 'C'); \
+         INSERT INTO {OF_DEEDS} ({KEY}, note) VALUES ('a', 1, {at}, 'A'), ('a', 2, {at}, 'B'), ('b', 1, {at}, 'C')"
+    ));
+    node.sync().await;
+    assert_equal(&scene, &node, [3, 3]);
+    node.script(&format!(
+        "INSERT OR REPLACE INTO tags (code, note) VALUES ('d', 'A'); \
+         UPDATE OR REPLACE tags SET note = 'C' WHERE code = 'b'; \
+         INSERT OR REPLACE INTO {OF_DEEDS} ({KEY}, note) VALUES ('d', 1, {at}, 'A'); \
+         UPDATE OR REPLACE {OF_DEEDS} SET note = 'C' WHERE \"it's n\" = 2"
+    ));
+    node.sync().await;
+    assert_equal(&scene, &node, [2, 2]);
+    // One that is none has no place in the file by which it could be told.
+    node.script("INSERT INTO tags (code) VALUES (x'00')");
+    assert_eq!(node.sync().await.quarantined, 1);
+    assert_eq!(node.look(|content| content.keyless()).await, [(TAGS, None)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_exchange_unique_values_make_room_for_each_other() {
+    let scene = Scene::on(shared().unwrap());
+    let node = node(&scene, "bot.db").await;
+    node.sync().await;
+    scene.sql(&format!(
+        "ALTER TABLE tags ALTER COLUMN uses SET NOT NULL, ADD UNIQUE (uses); \
+         ALTER TABLE {OF_DEEDS} ALTER COLUMN uses SET NOT NULL, ADD UNIQUE (uses); \
+         INSERT INTO tags (code, uses) VALUES ('я', 1), ('b', 2), ('c', 3); \
+         INSERT INTO {OF_DEEDS} ({KEY}, uses) VALUES ('я', 1, '2024-01-01', 1), ('я', 2, '2024-01-01', 2), \
+         ('я', 1, '2024-01-02', 3)"
+    ));
+    node.sync().await;
+    node.script(&format!(
+        "UPDATE tags SET uses = 1 + uses % 3; UPDATE {OF_DEEDS} SET uses = 1 + uses % 3"
+    ));
+    let exchange = node.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 0));
+    assert_equal(&scene, &node, [3, 3]);
+    assert_eq!(
+        scene.one("SELECT string_agg(code || uses, ',' ORDER BY uses) FROM tags"),
+        "c1,я2,b3"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_other_side_cannot_hold_holds_nothing_up() {
+    let scene = Scene::on(shared().unwrap());
+    let first = node(&scene, "bot.db").await;
+    first.sync().await;
+    scene.sql(&format!(
+        "INSERT INTO {OF_DEEDS} ({KEY}) VALUES ('a', 1, 'infinity'), ('a', 1, '0044-03-15 BC'), \
+         ('a', 1, '10000-01-01'), ('a', 1, '-infinity'), ('a', 1, '2024-01-01'), ('b', 1, '2024-01-01')"
+    ));
+    // A text that is none: of it nothing can be said but that it is there.
+    first.script("INSERT INTO tags (code) VALUES (CAST(x'ff41' AS TEXT)), ('a')");
+    let exchange = first.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 4));
+    let second = node(&scene, "second.db").await;
+    second.sync().await;
+    for node in [&first, &second] {
+        assert_eq!(here(node, &tables()[DEEDS]).len(), 2);
+    }
+    assert_eq!(scene.one("SELECT string_agg(code, ',') FROM tags"), "a");
+    let pool = pool(&scene).await;
+    let found = verified(&pool, &first).await;
+    for (table, quarantined) in [(TAGS, 1), (DEEDS, 4)] {
+        let found = &found.tables[table];
+        assert_eq!((&*found.keys, found.quarantined), (&[][..], quarantined), "{found:?}");
+    }
+    let tags = first.look(|content| content.list(TAGS, &Filter::default(), None, 10)).await;
+    assert_eq!(tags.len(), 1);
+    // They become others.
+    scene.sql(&format!(
+        "UPDATE {OF_DEEDS} SET \"когда\" = '2025-01-01', \"it's n\" = date_part('day', now())::int + \
+         row_number FROM (SELECT ctid AS place, row_number() OVER () FROM {OF_DEEDS}) AS r \
+         WHERE place = {OF_DEEDS}.ctid"
+    ));
+    first.script("UPDATE tags SET code = 'b' WHERE code <> 'a'");
+    let exchange = first.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 0));
+    assert_equal(&scene, &first, [2, 6]);
+}
