@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dual_database::merge::Change;
 use dual_database::protocol::Filter;
-use dual_database::schema::{Key, RowId};
+use dual_database::schema::{Column, Key, LogicalType, Role, RowId, Table, users};
 use rusqlite::Connection;
 use throwaway_postgres::shared;
 
@@ -212,6 +212,11 @@ async fn a_key_that_the_other_side_cannot_hold_holds_nothing_up() {
         "INSERT INTO {OF_DEEDS} ({KEY}) VALUES ('a', 1, 'infinity'), ('a', 1, '0044-03-15 BC'), \
          ('a', 1, '10000-01-01'), ('a', 1, '-infinity'), ('a', 1, '2024-01-01'), ('b', 1, '2024-01-01')"
     ));
+    // A text that no index of PostgreSQL's takes.
+    first.script("INSERT INTO tags (code) VALUES (hex(randomblob(9000)))");
+    assert_eq!(first.sync().await.quarantined, 5);
+    first.script("DELETE FROM tags");
+    assert_eq!(first.sync().await.quarantined, 4);
     // A text that is none: of it nothing can be said but that it is there.
     first.script("INSERT INTO tags (code) VALUES (CAST(x'ff41' AS TEXT)), ('a')");
     let exchange = first.sync().await;
@@ -240,4 +245,37 @@ async fn a_key_that_the_other_side_cannot_hold_holds_nothing_up() {
     let exchange = first.sync().await;
     assert_eq!((exchange.pending, exchange.quarantined), (0, 0));
     assert_equal(&scene, &first, [2, 6]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_of_32_bits_is_a_key_alone_and_beside_others() {
+    let scene = Scene::on(shared().unwrap());
+    let column = |name: &str, kind, role| Column::new(name, kind, role);
+    let numbers = |name: &str, keys: &[&str]| {
+        let key = keys.iter().map(|key| column(key, LogicalType::Int, Role::Key));
+        let note = column("note", LogicalType::Text, Role::Data);
+        Table::declare(name, key.chain([note]).collect()).unwrap()
+    };
+    let tables = [users(), numbers("alone", &["n"]), numbers("beside", &["n", "m"])];
+    let node = Node::keeping(&scene.database.url(), &scene.path("bot.db"), tables.into()).await;
+    node.sync().await;
+    let rows = |from: &str| {
+        format!(
+            "INSERT INTO alone (n, note) VALUES ({from}1, 'a'), ({from}2147483647, 'b'); \
+             INSERT INTO beside (n, m, note) VALUES ({from}1, 2, 'a'), ({from}1, -2147483648, 'b')"
+        )
+    };
+    scene.sql(&rows("-"));
+    node.script(&rows(""));
+    // Another one than there can be.
+    node.script("INSERT INTO alone (n) VALUES (4294967296); INSERT INTO beside (n, m) VALUES (1, 4294967296)");
+    let exchange = node.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, 2));
+    let sql = "SELECT string_agg(n || note, ',' ORDER BY n) FROM alone";
+    assert_eq!(scene.one(sql), "-2147483647b,-1a,1a,2147483647b");
+    let there = "SELECT string_agg(concat_ws(' ', n, m, note), ',' ORDER BY n, m) FROM beside";
+    assert_eq!(scene.one(there), "-1 -2147483648 b,-1 2 a,1 -2147483648 b,1 2 a");
+    let here = "SELECT group_concat(n || ' ' || m || ' ' || note) FROM \
+                (SELECT * FROM beside WHERE m < 4294967296 ORDER BY n, m)";
+    assert_eq!(node.one::<String>(here), scene.one(there));
 }

@@ -23,6 +23,9 @@ use crate::value::Value;
 
 const UNIQUE_VIOLATION: &str = "23505";
 
+/// `program_limit_exceeded`, of a row of an index among others.
+const TOO_LONG: &str = "54000";
+
 /// How often a row that somebody else inserts at the same time is looked at again.
 const LOOKS: usize = 3;
 
@@ -100,8 +103,16 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
             failed = self.clear_taken_value(failed).await?;
             failed = self.again(failed).await?;
         }
+        failed.retain(|at, refusal| !self.is_needless(*at, refusal));
         self.applied.refused = failed;
         Ok(self.applied)
+    }
+
+    /// The server cannot keep the key (a text can be longer than an index takes) of a row that is dead and
+    /// was never here: nobody can have it from here.
+    fn is_needless(&self, at: usize, refusal: &Refusal) -> bool {
+        let is_gone = |job: &Job<'_>| !job.lives() && !job.is_there();
+        refusal.code == TOO_LONG && self.jobs.get(at).is_some_and(is_gone)
     }
 
     /// Lets the sequence of each table go on behind the numbers that rows are to have again, or that the file
