@@ -34,6 +34,10 @@ impl Description for BigInt {
         Some(Value::Int(number))
     }
 
+    fn makes_keys(&self) -> bool {
+        true
+    }
+
     fn keyed(&self, _: Dialect, column: &str) -> String {
         column.to_owned()
     }

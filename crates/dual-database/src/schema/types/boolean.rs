@@ -43,10 +43,6 @@ impl Description for Bool {
     }
 
     /// There are only two.
-    fn makes_keys(&self) -> bool {
-        false
-    }
-
     fn aside(&self, _: &str) -> Option<String> {
         None
     }

@@ -49,6 +49,19 @@ fn moment(text: &str) -> Option<Value> {
     Some(Value::Text(format!("{}+00:00", timestamp_text(moment))))
 }
 
+/// The text of a file's column, which has the form `YYYY-MM-DD` in its first characters, is of a day that there
+/// is. It uses what SQLite 3.7.0 knows.
+pub(super) fn is_day(column: &str) -> String {
+    let two = |at: u32| format!("substr({column}, {at}, 2)");
+    let year = format!("CAST(substr({column}, 1, 4) AS INTEGER)");
+    let (month, day) = (two(6), two(9));
+    format!(
+        "{year} > 0 AND {month} BETWEEN '01' AND '12' AND {day} BETWEEN '01' AND \
+         CASE WHEN {month} IN ('04', '06', '09', '11') THEN '30' WHEN {month} <> '02' THEN '31' \
+         WHEN {year} % 4 = 0 AND ({year} % 100 <> 0 OR {year} % 400 = 0) THEN '29' ELSE '28' END"
+    )
+}
+
 /// PostgreSQL's expression of a moment, or a time, as our text: `form` is that of the whole seconds.
 fn with_fraction(column: &str, form: &str) -> String {
     format!(
@@ -101,6 +114,41 @@ impl Description for Date {
 
     fn aside(&self, number: &str) -> Option<String> {
         Some(format!("date '0001-01-01' OPERATOR(pg_catalog.+) {number}"))
+    }
+
+    fn makes_keys(&self) -> bool {
+        true
+    }
+
+    /// What cannot be carried is no canonical text, and lies before all of them or behind.
+    fn keyed(&self, dialect: Dialect, column: &str) -> String {
+        match dialect {
+            Dialect::Postgres => format!(
+                "CASE WHEN {column} OPERATOR(pg_catalog.<) '0001-01-01' \
+                 THEN '!' OPERATOR(pg_catalog.||) {column}::pg_catalog.text \
+                 WHEN {column} OPERATOR(pg_catalog.>=) '10000-01-01' \
+                 THEN '?' OPERATOR(pg_catalog.||) {column}::pg_catalog.text \
+                 ELSE pg_catalog.to_char({column}::pg_catalog.timestamp, 'YYYY-MM-DD') END"
+            ),
+            Dialect::Sqlite => column.to_owned(),
+        }
+    }
+
+    fn unkeyed(&self, dialect: Dialect, part: &str) -> String {
+        match dialect {
+            Dialect::Postgres => format!("pg_catalog.ltrim({part}, '!?')::{}", self.carried()),
+            Dialect::Sqlite => part.to_owned(),
+        }
+    }
+
+    fn is_carried(&self, column: &str) -> String {
+        self.is_keyed(column)
+    }
+
+    fn is_keyed(&self, column: &str) -> String {
+        let [year, pair] = [4, 2].map(|count| "[0-9]".repeat(count));
+        let form = format!("{column} GLOB '{year}-{pair}-{pair}'");
+        format!("typeof({column}) = 'text' AND {form} AND {}", is_day(column))
     }
 
     fn fits_postgres(&self, base: &str, _: Option<u32>) -> bool {

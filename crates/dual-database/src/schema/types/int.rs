@@ -67,6 +67,10 @@ impl Description for Int {
         Some(Value::Int(number)).filter(|number| self.holds(number))
     }
 
+    fn makes_keys(&self) -> bool {
+        true
+    }
+
     fn keyed(&self, _: Dialect, column: &str) -> String {
         column.to_owned()
     }

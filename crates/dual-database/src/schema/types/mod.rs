@@ -370,9 +370,10 @@ pub(crate) trait Description: Sync {
         }
     }
 
-    /// Whether a column of the type can be of a key.
+    /// Whether a column of the type can be of a key: both sides have one text, or number, for each value, by
+    /// which they tell rows apart and order them.
     fn makes_keys(&self) -> bool {
-        true
+        false
     }
 
     /// The column as what a key has of it ([`crate::schema::Key::values`]). Everything is said by its full name.

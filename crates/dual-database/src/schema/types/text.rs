@@ -75,6 +75,10 @@ impl Description for Text {
         format!("{column} = {value} AND {column} = ({value}) COLLATE \"C\"")
     }
 
+    fn makes_keys(&self) -> bool {
+        true
+    }
+
     /// `length` counts up to a NUL character.
     fn is_keyed(&self, column: &str) -> String {
         format!("typeof({column}) = 'text' AND length({column} || 'x') = length({column}) + 1")

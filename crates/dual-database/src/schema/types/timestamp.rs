@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use super::date::is_day;
 use super::{Description, Unfit};
 use crate::schema::{Affinity, Dialect};
 use crate::value::{Value, parse_timestamp_text, timestamp_text};
@@ -55,6 +56,10 @@ impl Description for Timestamp {
         )
     }
 
+    fn makes_keys(&self) -> bool {
+        true
+    }
+
     /// What cannot be carried is no canonical text, and lies before all of them or behind.
     fn keyed(&self, dialect: Dialect, column: &str) -> String {
         match dialect {
@@ -92,16 +97,12 @@ impl Description for Timestamp {
                 _ => format!("{column} GLOB '{seconds}.{}'", pair.repeat(3)),
             }
         };
-        let year = format!("CAST(substr({column}, 1, 4) AS INTEGER)");
-        let (month, day) = (two(6), two(9));
         format!(
             "typeof({column}) = 'text' AND ({} OR {} AND {column} NOT GLOB '*.000000') \
-             AND {year} > 0 AND {month} BETWEEN '01' AND '12' AND {day} BETWEEN '01' AND \
-             CASE WHEN {month} IN ('04', '06', '09', '11') THEN '30' WHEN {month} <> '02' THEN '31' \
-             WHEN {year} % 4 = 0 AND ({year} % 100 <> 0 OR {year} % 400 = 0) THEN '29' ELSE '28' END \
-             AND {} < '24' AND {} < '60' AND {} < '60'",
+             AND {} AND {} < '24' AND {} < '60' AND {} < '60'",
             glob(0),
             glob(6),
+            is_day(column),
             two(12),
             two(15),
             two(18),

@@ -47,6 +47,20 @@ impl Description for Uuid {
         uuid(text)
     }
 
+    fn makes_keys(&self) -> bool {
+        true
+    }
+
+    fn is_carried(&self, column: &str) -> String {
+        self.is_keyed(column)
+    }
+
+    /// In lower case: another text for the same would be another key.
+    fn is_keyed(&self, column: &str) -> String {
+        let form = [8, 4, 4, 4, 12].map(|count| "[0-9a-f]".repeat(count)).join("-");
+        format!("typeof({column}) = 'text' AND {column} GLOB '{form}'")
+    }
+
     fn aside(&self, number: &str) -> Option<String> {
         Some(format!("pg_catalog.md5({number}::pg_catalog.text)::pg_catalog.uuid"))
     }
