@@ -82,7 +82,7 @@ pub struct Sql {
     #[arg(value_name = "SQL")]
     pub sql: String,
     /// Its parameters, as JSON or as texts
-    #[arg(value_name = "PARAMETER", allow_hyphen_values = true)]
+    #[arg(value_name = "PARAMETER", allow_negative_numbers = true)]
     pub parameters: Vec<String>,
 }
 

@@ -37,7 +37,7 @@ pub struct ByKey {
     #[arg(value_name = "TABLE")]
     pub table: String,
     /// The key: of one column as it is, of several as a JSON array or object
-    #[arg(value_name = "KEY", allow_hyphen_values = true)]
+    #[arg(value_name = "KEY", allow_negative_numbers = true)]
     pub key: String,
 }
 
@@ -48,7 +48,7 @@ pub struct RowChanges {
     #[arg(value_name = "TABLE")]
     pub table: String,
     /// The key: of one column as it is, of several as a JSON array or object
-    #[arg(value_name = "KEY", allow_hyphen_values = true)]
+    #[arg(value_name = "KEY", allow_negative_numbers = true)]
     pub key: String,
     /// A JSON object of columns to set, or - to read it from stdin
     #[arg(value_name = "JSON")]

@@ -45,12 +45,19 @@ impl Rows<'_> {
         Shown { table, words: self.words, json: self.json }
     }
 
+    /// The columns of a JSON object, or of what stdin has for `-`. What is wrong with it is told before anything
+    /// is opened, or made.
+    async fn patch(&self, table: &str, given: &str) -> Result<Patch> {
+        let given = self::given(given)?;
+        Patch::from_json(&self.stores.declared(table).await?, &given)
+    }
+
     async fn add(&self, new: &NewRow) -> Result<Exit> {
-        let given = given(&new.json_object)?;
+        let row = self.patch(&new.table, &new.json_object).await?;
         Write::with(self.stores, async |database| {
             let table = database.table(&new.table)?;
             let declared = table.declaration();
-            let written = table.add(&Patch::from_json(declared, &given)?).await?;
+            let written = table.add(&row).await?;
             let away = away(database, declared, &written).await;
             output::data(&self.shown(declared).written(&written, away, "added"));
             Ok(exit_of(&written))
@@ -59,11 +66,11 @@ impl Rows<'_> {
     }
 
     async fn upsert(&self, new: &NewRow) -> Result<Exit> {
-        let given = given(&new.json_object)?;
+        let row = self.patch(&new.table, &new.json_object).await?;
         Write::with(self.stores, async |database| {
             let table = database.table(&new.table)?;
             let declared = table.declaration();
-            let written = table.upsert(&Patch::from_json(declared, &given)?).await?;
+            let written = table.upsert(&row).await?;
             let away = away(database, declared, &written).await;
             output::data(&self.shown(declared).written(&written, away, "written"));
             Ok(exit_of(&written))
@@ -72,12 +79,12 @@ impl Rows<'_> {
     }
 
     async fn update(&self, changes: &RowChanges) -> Result<Exit> {
-        let given = given(&changes.json_object)?;
+        let row = self.patch(&changes.table, &changes.json_object).await?;
         Write::with(self.stores, async |database| {
             let table = database.table(&changes.table)?;
             let declared = table.declaration();
             let key = Key::of_text(declared, &changes.key)?;
-            let written = table.update(key, &Patch::from_json(declared, &given)?).await?;
+            let written = table.update(key, &row).await?;
             let away = away(database, declared, &written).await;
             output::data(&self.shown(declared).written(&written, away, "updated"));
             Ok(exit_of(&written))

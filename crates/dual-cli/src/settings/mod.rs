@@ -8,9 +8,14 @@ mod file;
 mod migration;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use dual_database::store::postgres::{Environment, Masked, SchemaName, Settings};
+use dual_database::init::{Stores as Both, declared};
+use dual_database::schema::{Making, Table};
+use dual_database::store::postgres::{Environment, Limits, Masked, SchemaName, Settings};
 use dual_database::store::sqlite::File;
+use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
 use dual_database::{DualDatabase, Error, Kind, Result};
 
 #[cfg(feature = "import")]
@@ -22,6 +27,11 @@ use file::SettingsFile;
 /// Said of a URL that is none.
 const SHAPE: &str = "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @ and %25 \
                      for % in the password";
+
+/// How long PostgreSQL is waited for by a look.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long a lock of another program's on the file is waited for.
+const BUSY: Duration = Duration::from_secs(5);
 
 /// What both stores are opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +107,30 @@ impl Stores {
             }
         };
         File::look(&path)
+    }
+
+    /// How the table of that name is declared, as far as can be known without opening anything for good.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] if it is not kept.
+    pub async fn declared(&self, name: &str) -> Result<Table> {
+        let both = Both {
+            postgres: self.postgres.clone(),
+            limits: Limits::default(),
+            sqlite: ReplicaSettings {
+                path: self.sqlite.path.clone(),
+                busy: BUSY,
+                tables: Arc::default(),
+                making: Making::Nothing,
+                extensions: self.sqlite.extensions.clone(),
+            },
+        };
+        let tables = declared(&both, LOOK).await;
+        tables.iter().find(|table| table.name() == name).cloned().ok_or_else(|| {
+            let message = format!("no table {name} is kept; `dual init` shows which could be");
+            Error::new(Kind::Configuration, "find a table", message)
+                .suggesting(name, tables.iter().map(Table::name))
+        })
     }
 
     /// Opens both as one database; `opening` says what for.

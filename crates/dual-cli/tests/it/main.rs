@@ -20,6 +20,7 @@ mod core_settings;
 mod core_sync;
 mod core_tables;
 mod core_uninstall;
+mod core_upgrade;
 mod core_user;
 mod core_verbose;
 mod csv;

@@ -196,7 +196,7 @@ pub fn inferred(declared: &str, evidence: &Evidence) -> Inferred {
     };
     Inferred {
         uncarried: evidence.values - evidence.carried_as(&kind),
-        is_kept: kind.fits(declared),
+        is_kept: kind.description().fits_sqlite(affinity),
         kind,
         why,
     }

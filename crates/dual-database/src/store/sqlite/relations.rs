@@ -68,7 +68,12 @@ fn relation(connection: &Connection, name: &str, sort: &str) -> Result<Relation>
             declared,
             kind: Some(judged.kind),
             in_binary: None,
-            evidence: Some(judged.why),
+            evidence: Some(match judged.is_kept {
+                true => judged.why,
+                false => {
+                    format!("{}; SQLite makes a number of what looks like one there", judged.why)
+                }
+            }),
             not_null: place > 0 || row.get(2).map_err(wrap)?,
             generated,
             numbered: false,

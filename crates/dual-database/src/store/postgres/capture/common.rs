@@ -29,6 +29,20 @@ pub(in crate::store::postgres) fn guarded(condition: &str, statement: &str) -> S
     format!("DO {}", quoted_body(&body))
 }
 
+/// What an earlier format has in the place of `conflict_once`.
+const ONCE_BEFORE: &str = "conflict_table_name_key_register_winner_loser_key";
+
+/// Adds a column that an earlier format lacks. One that is there is left alone: to say so much as `IF NOT
+/// EXISTS` of it takes a lock that waits for everybody who runs, while they wait for what was locked before.
+fn with_column(dual: &str, table: &str, column: &str, definition: &str) -> String {
+    let name = quoted_text(&format!("{dual}.{table}"));
+    let missing = format!(
+        "NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = to_regclass({name}) \
+         AND a.attname = '{column}' AND NOT a.attisdropped)"
+    );
+    guarded(&missing, &format!("ALTER TABLE {dual}.{table} ADD COLUMN {column} {definition}"))
+}
+
 /// What makes the schema. Who may not make any cannot even say `IF NOT EXISTS`.
 pub(super) fn make_schema(dual: &str) -> String {
     let missing = format!("to_regnamespace({}) IS NULL", quoted_text(dual));
@@ -128,7 +142,6 @@ pub(super) fn common(dual: &str) -> Vec<String> {
            horizon bigint NOT NULL DEFAULT 0,\n  \
            purged bigint,\n  \
            gaps bigint NOT NULL DEFAULT 0\n)",
-        "ALTER TABLE {dual}.installation ADD COLUMN IF NOT EXISTS gaps bigint NOT NULL DEFAULT 0",
         "CREATE TABLE IF NOT EXISTS {dual}.tracked (\n  \
            name text PRIMARY KEY,\n  \
            target oid NOT NULL,\n  \
@@ -136,8 +149,6 @@ pub(super) fn common(dual: &str) -> Vec<String> {
            columns text NOT NULL,\n  \
            relation text,\n  \
            declaration text\n)",
-        "ALTER TABLE {dual}.tracked ADD COLUMN IF NOT EXISTS relation text",
-        "ALTER TABLE {dual}.tracked ADD COLUMN IF NOT EXISTS declaration text",
         "CREATE TABLE IF NOT EXISTS {dual}.missed (\n  \
            name text NOT NULL,\n  \
            reason text NOT NULL,\n  \
@@ -173,15 +184,29 @@ pub(super) fn common(dual: &str) -> Vec<String> {
            losing text,\n  \
            noted timestamptz NOT NULL DEFAULT clock_timestamp(),\n  \
            reviewed boolean NOT NULL DEFAULT false\n)",
-        "ALTER TABLE {dual}.conflict \
-           DROP CONSTRAINT IF EXISTS conflict_table_name_key_register_winner_loser_key",
-        "CREATE UNIQUE INDEX IF NOT EXISTS conflict_once ON {dual}.conflict \
-           (table_name, key, register, winner, loser, \
-           (CASE WHEN loser <= 3 THEN md5(coalesce(losing, '')) ELSE '' END))",
         "DROP FUNCTION IF EXISTS {dual}.header(uuid, text[])",
     ];
     let mut statements: Vec<String> = made.map(|sql| sql.replace("{dual}", dual)).into();
     statements.extend([
+        with_column(dual, "installation", "gaps", "bigint NOT NULL DEFAULT 0"),
+        with_column(dual, "tracked", "relation", "text"),
+        with_column(dual, "tracked", "declaration", "text"),
+        guarded(
+            &format!(
+                "EXISTS (SELECT FROM pg_constraint AS c WHERE c.conrelid = to_regclass({}) \
+                 AND c.conname = '{ONCE_BEFORE}')",
+                quoted_text(&format!("{dual}.conflict"))
+            ),
+            &format!("ALTER TABLE {dual}.conflict DROP CONSTRAINT {ONCE_BEFORE}"),
+        ),
+        guarded(
+            &format!("to_regclass({}) IS NULL", quoted_text(&format!("{dual}.conflict_once"))),
+            &format!(
+                "CREATE UNIQUE INDEX conflict_once ON {dual}.conflict \
+                 (table_name, key, register, winner, loser, \
+                 (CASE WHEN loser <= 3 THEN md5(coalesce(losing, '')) ELSE '' END))"
+            ),
+        ),
         import_run(dual),
         header(dual),
         format!("REVOKE ALL ON FUNCTION {dual}.header(uuid, text[]) FROM PUBLIC"),
