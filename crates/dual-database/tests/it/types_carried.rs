@@ -6,7 +6,9 @@ use dual_database::Store;
 use dual_database::init::{Joining, plan};
 use dual_database::merge::Change;
 use dual_database::protocol::Filter;
-use dual_database::schema::{Column, Dialect, LogicalType, Role, RowId, Table, literal, users};
+use dual_database::schema::{
+    Column, Decimal, Dialect, LogicalType, Role, RowId, Table, literal, users,
+};
 use dual_database::store::postgres::{Catalog, Session, Settings, primary::Pool};
 use dual_database::sync::Preference;
 use dual_database::value::Value;
@@ -513,6 +515,11 @@ async fn required_unique_values_are_exchanged_whatever_their_type() {
         ("b", LogicalType::Bytes),
         ("u", LogicalType::Uuid),
         ("j", LogicalType::Jsonb),
+        ("n", LogicalType::Numeric),
+        ("price", price()),
+        ("part", Decimal::new(2, 2).unwrap().into()),
+        ("c", LogicalType::Char),
+        ("name", other("pg_catalog", "name", "name")),
     ];
     let values = [
         ["1", "2", "3"],
@@ -532,6 +539,11 @@ async fn required_unique_values_are_exchanged_whatever_their_type() {
             "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a13'",
         ],
         ["'1'", "'2'", "'3'"],
+        ["'1.10'", "'1.1'||'00'||'1'", "'2'"],
+        ["1.1", "1.2", "1.3"],
+        ["0.1", "0.2", "0.3"],
+        ["'a'", "'b'", "'c'"],
+        ["'a'", "'b'", "'c'"],
     ];
     let tables = tables(&kinds);
     let made: Vec<String> = kinds
@@ -630,4 +642,52 @@ async fn the_log_shows_a_value_as_people_read_it() {
     };
     let logged = [entry("0.3", "0.1"), entry("0.3", "0.1"), entry("\\x01", "\\x00ff")];
     assert_eq!(scene.conflicts(), logged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn types_of_the_server_are_meant_wherever_the_search_path_leads() {
+    let scene = scene(shared().unwrap());
+    let kinds: Vec<(String, LogicalType)> =
+        types().into_iter().enumerate().map(|(at, (kind, _))| (format!("c{at}"), kind)).collect();
+    let kinds: Vec<(&str, LogicalType)> =
+        kinds.iter().map(|(name, kind)| (name.as_str(), kind.clone())).collect();
+    let tables = tables(&kinds);
+    let url = scene.database.url();
+    let first = Node::keeping(&url, &scene.path("first.db"), tables.clone()).await;
+    first.sync().await;
+    for name in
+        ["date", "uuid", "bytea", "json", "jsonb", "inet", "timestamptz", "text", "interval"]
+    {
+        scene.sql(&format!(
+            "CREATE DOMAIN public.\"{name}\" AS pg_catalog.int4 CONSTRAINT none CHECK (false)"
+        ));
+    }
+    let database = scene.database.name();
+    scene.sql(&format!("ALTER DATABASE \"{database}\" SET search_path = public, pg_catalog"));
+    let node = Node::keeping(&url, &scene.path("bot.db"), tables.clone()).await;
+    node.sync().await;
+    let longest = types().iter().map(|(_, values)| values.len()).max().unwrap();
+    let pool = pool(&scene, tables).await;
+    let session = pool.get().await.unwrap();
+    let primary = session.primary(node.state().await.file).unwrap();
+    let blank = vec![Value::Null; kinds.len()];
+    for row in 0..longest {
+        let values = types().into_iter().map(|(_, values)| values.get(row).cloned());
+        let values = values.map(|value| value.unwrap_or(Value::Null)).enumerate().collect();
+        let id = RowId::new(1, row as i64);
+        for change in [Change::Insert(blank.clone()), Change::Update(values)] {
+            if row % 2 == 0 {
+                node.change(1, row as i64, change).await;
+                let exchange = node.sync().await;
+                let why = node.look(|content| content.quarantine()).await;
+                assert_eq!(exchange.quarantined, 0, "{why:?}");
+            } else {
+                let stamp = node.shared.clock().propose(Default::default());
+                primary.write(&[(id.clone(), change)], stamp, &[]).await.unwrap().unwrap();
+            }
+        }
+    }
+    node.sync().await;
+    assert_eq!(verified(&pool, &node).await, (true, 0));
+    assert_eq!(scene.conflicts(), Vec::<Vec<_>>::new());
 }

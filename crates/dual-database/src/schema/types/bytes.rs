@@ -20,6 +20,11 @@ impl Description for Bytes {
         }
     }
 
+    /// Only keywords mean the same under any search path.
+    fn carried(&self) -> &str {
+        "pg_catalog.bytea"
+    }
+
     fn wanted(&self) -> &'static str {
         "bytes"
     }

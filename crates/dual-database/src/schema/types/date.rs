@@ -78,6 +78,11 @@ impl Description for Date {
         }
     }
 
+    /// Only keywords mean the same under any search path.
+    fn carried(&self) -> &str {
+        "pg_catalog.date"
+    }
+
     fn wanted(&self) -> &'static str {
         "a date as text"
     }
@@ -113,7 +118,7 @@ impl Description for Date {
     }
 
     fn aside(&self, number: &str) -> Option<String> {
-        Some(format!("date '0001-01-01' OPERATOR(pg_catalog.+) {number}"))
+        Some(format!("'0001-01-01'::pg_catalog.date OPERATOR(pg_catalog.+) {number}"))
     }
 
     fn makes_keys(&self) -> bool {
@@ -267,7 +272,9 @@ impl Description for TimestampTz {
 
     fn aside(&self, number: &str) -> Option<String> {
         let step = "OPERATOR(pg_catalog.*) interval '1 microsecond'";
-        Some(format!("timestamptz '0001-01-03 00:00+00' OPERATOR(pg_catalog.+) ({number} {step})"))
+        Some(format!(
+            "'0001-01-03 00:00+00'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) ({number} {step})"
+        ))
     }
 
     /// What a column of fewer digits keeps comes back.

@@ -20,6 +20,8 @@ const MOST: usize = 15;
 pub struct Decimal {
     precision: u32,
     scale: usize,
+    /// The far end of the column.
+    least: Box<str>,
     postgres: Box<str>,
     sqlite: Box<str>,
 }
@@ -56,6 +58,7 @@ impl Decimal {
         fits.then(|| Decimal {
             precision,
             scale: scale as usize,
+            least: format!("-{}e-{scale}", "9".repeat(precision as usize)).into(),
             postgres: format!("numeric({precision},{scale})").into(),
             sqlite: format!("DECIMAL({precision},{scale})").into(),
         })
@@ -163,9 +166,12 @@ impl Description for Decimal {
         }
     }
 
-    /// The column takes no number that could be told from others.
-    fn aside(&self, _: &str) -> Option<String> {
-        None
+    fn aside(&self, number: &str) -> Option<String> {
+        let (least, scale) = (&self.least, self.scale);
+        Some(format!(
+            "({least})::pg_catalog.numeric OPERATOR(pg_catalog.+) \
+             ({number} OPERATOR(pg_catalog.*) 1e-{scale}::pg_catalog.numeric)"
+        ))
     }
 
     /// One of another scale would add zeros that the file cannot keep, or take digits away.

@@ -42,6 +42,11 @@ impl Description for Json {
         true
     }
 
+    /// Only keywords mean the same under any search path.
+    fn carried(&self) -> &str {
+        "pg_catalog.json"
+    }
+
     fn wanted(&self) -> &'static str {
         "a JSON document as text"
     }
@@ -95,6 +100,11 @@ impl Description for Jsonb {
 
     fn by_text(&self) -> bool {
         true
+    }
+
+    /// Only keywords mean the same under any search path.
+    fn carried(&self) -> &str {
+        "pg_catalog.jsonb"
     }
 
     fn wanted(&self) -> &'static str {

@@ -73,9 +73,9 @@ impl Description for Numeric {
         canonical_numeric(text).map(Value::Text)
     }
 
-    /// The column may be one of few digits.
-    fn aside(&self, _: &str) -> Option<String> {
-        None
+    /// In a column of fewer digits there is no room.
+    fn aside(&self, number: &str) -> Option<String> {
+        Some(format!("(-1e100)::pg_catalog.numeric OPERATOR(pg_catalog.+) {number}"))
     }
 
     fn fits_postgres(&self, base: &str, _: Option<u32>) -> bool {

@@ -148,9 +148,10 @@ impl Description for OtherType {
         }
     }
 
-    /// Nothing is known of its values.
-    fn aside(&self, _: &str) -> Option<String> {
-        None
+    /// Few types have such a value; the others are refused it, as they would be the exchange.
+    fn aside(&self, number: &str) -> Option<String> {
+        let text = format!("('parked ' OPERATOR(pg_catalog.||) {number}::pg_catalog.text)");
+        Some(format!("{text}::{}", self.sql))
     }
 
     fn fits_postgres(&self, base: &str, _: Option<u32>) -> bool {

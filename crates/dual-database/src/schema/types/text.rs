@@ -147,9 +147,8 @@ impl Description for Char {
         (!text.contains('\0')).then(|| unpadded(text))
     }
 
-    /// It may be a short one.
-    fn aside(&self, _: &str) -> Option<String> {
-        None
+    fn aside(&self, number: &str) -> Option<String> {
+        Text.aside(number)
     }
 
     fn fits_postgres(&self, base: &str, _: Option<u32>) -> bool {

@@ -24,6 +24,11 @@ impl Description for Uuid {
         }
     }
 
+    /// Only keywords mean the same under any search path.
+    fn carried(&self) -> &str {
+        "pg_catalog.uuid"
+    }
+
     fn wanted(&self) -> &'static str {
         "a uuid as text"
     }
