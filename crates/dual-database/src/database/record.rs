@@ -343,6 +343,31 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_several_columns_is_named_whole() {
+        let columns = [
+            ("note", LogicalType::Text, Role::Data),
+            ("day", LogicalType::Timestamp, Role::Key),
+            ("who", LogicalType::Text, Role::Key),
+        ];
+        let columns = columns.map(|(name, kind, role)| Column::new(name, kind, role));
+        let table = Table::declare("days", columns.into()).unwrap();
+        let checked = |text: &str| Patch::from_json(&table, text).and_then(|it| it.checked(&table));
+        let named = checked(r#"{"who": "Анна", "note": "n", "day": "2025-08-07T12:00:00+03:00"}"#);
+        let named = named.unwrap();
+        let key = named.key.unwrap();
+        assert_eq!(key.json(), r#"["2025-08-07 09:00:00","Анна"]"#);
+        assert_eq!(named.columns, [(0, "n".into())]);
+        assert_eq!(checked(r#"{"note": "n"}"#).unwrap().key, None);
+        let error = checked(r#"{"who": "Анна"}"#).unwrap_err();
+        assert!(error.message().contains("days.day: it has to be given"), "{error}");
+        let record = Record { key, surrogate: None, values: vec![Value::Null] };
+        let day = jiff::civil::date(2025, 8, 7).at(9, 0, 0, 0);
+        assert_eq!([1, 2].map(|at| record.value(&table, at)), [day.into(), "Анна".into()]);
+        let shown = serde_json::to_string(&record.shown(&table)).unwrap();
+        assert_eq!(shown, r#"{"note":null,"day":"2025-08-07 09:00:00","who":"Анна"}"#);
+    }
+
+    #[test]
     fn a_record_is_shown_in_the_order_of_its_columns() {
         let table = users();
         let mut values = table.defaults();
