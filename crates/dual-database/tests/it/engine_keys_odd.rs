@@ -1,10 +1,13 @@
 //! Keys that one side cannot hold, or calls equal to others, and rows that are in each other's way.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use dual_database::merge::Change;
 use dual_database::protocol::Filter;
-use dual_database::schema::{Column, Key, LogicalType, Role, RowId, Table, users};
+use dual_database::schema::{
+    Column, Dialect, Key, KeyColumns, LogicalType, Role, RowId, Table, users,
+};
 use rusqlite::Connection;
 use throwaway_postgres::shared;
 
@@ -278,4 +281,136 @@ async fn a_number_of_32_bits_is_a_key_alone_and_beside_others() {
     let here = "SELECT group_concat(n || ' ' || m || ' ' || note) FROM \
                 (SELECT * FROM beside WHERE m < 4294967296 ORDER BY n, m)";
     assert_eq!(node.one::<String>(here), scene.one(there));
+}
+
+/// Types whose values have one text, some values in their order, and what a file may have that is none.
+fn kinds() -> [(LogicalType, [&'static str; 3], [&'static str; 3]); 4] {
+    [
+        (
+            LogicalType::Uuid,
+            [
+                "00000000-0000-0000-0000-000000000001",
+                "6f9619ff-8b86-d011-b42d-00c04fc964ff",
+                "a0000000-0000-0000-0000-000000000000",
+            ],
+            [
+                "6F9619FF-8B86-D011-B42D-00C04FC964FF",
+                "6f9619ff8b86d011b42d00c04fc964ff",
+                "6f9619ff-8b86-d011-b42d-00c04fc964fg",
+            ],
+        ),
+        (
+            LogicalType::Date,
+            ["0001-01-01", "2024-02-29", "9999-12-31"],
+            ["2023-02-29", "2024-1-1", "2024-01-01 00:00:00"],
+        ),
+        (
+            LogicalType::TimestampTz,
+            [
+                "2024-01-01 00:00:00+00:00",
+                "2024-01-01 00:00:00.500000+00:00",
+                "2024-01-01 23:59:59+00:00",
+            ],
+            ["2024-01-01 00:00:00", "2024-01-01 03:00:00+03:00", "2024-01-01 24:00:00+00:00"],
+        ),
+        (
+            LogicalType::Timestamp,
+            ["2024-01-01 00:00:00", "2024-01-01 00:00:00.500000", "2024-01-01 23:59:59"],
+            ["2024-01-01 00:00:00.5", "2024-01-01 03:00:00+03:00", "2024-01-01 24:00:00"],
+        ),
+    ]
+}
+
+/// A table for each of them, and one for all together.
+fn tables_of_kinds() -> Arc<[Table]> {
+    let keyed = |name: String, kinds: Vec<LogicalType>| {
+        let key = kinds.into_iter().enumerate();
+        let key = key.map(|(at, kind)| Column::new(format!("k{at}"), kind, Role::Key));
+        let note = Column::new("note", LogicalType::Text, Role::Data);
+        Table::declare(name, key.chain([note]).collect()).unwrap()
+    };
+    let mut tables = vec![users()];
+    for (at, (kind, ..)) in kinds().into_iter().enumerate() {
+        tables.push(keyed(format!("t{at}"), vec![kind]));
+    }
+    tables.push(keyed("t4".into(), kinds().into_iter().map(|(kind, ..)| kind).collect()));
+    tables.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_that_makes_keys_tells_rows_apart_alone_and_with_others() {
+    let scene = Scene::on(shared().unwrap());
+    let tables = tables_of_kinds();
+    let open = |file: &str| {
+        let path = scene.path(file);
+        let (url, tables) = (scene.database.url(), Arc::clone(&tables));
+        async move { Node::keeping(&url, &path, tables).await }
+    };
+    let node = open("bot.db").await;
+    node.sync().await;
+    let mut set_aside = 0;
+    for (at, (_, good, bad)) in kinds().into_iter().enumerate() {
+        scene.sql(&format!("INSERT INTO t{at} VALUES ('{}', 'a'), ('{}', 'b')", good[2], good[0]));
+        for key in [good[1]].iter().chain(&bad) {
+            node.script(&format!("INSERT INTO t{at} VALUES ('{key}', 'c')"));
+        }
+        set_aside += bad.len() as u64;
+    }
+    let row = |at: usize| kinds().map(|(_, good, _)| format!("'{}'", good[at])).join(", ");
+    scene.sql(&format!("INSERT INTO t4 VALUES ({}, 'a')", row(2)));
+    node.script(&format!("INSERT INTO t4 VALUES ({}, 'c'), ({}, 'b')", row(1), row(0)));
+    let exchange = node.sync().await;
+    assert_eq!((exchange.pending, exchange.quarantined), (0, set_aside));
+    let second = open("second.db").await;
+    second.sync().await;
+    let ordered = |at: usize, dialect, node: &Node| -> Vec<Key> {
+        let key = KeyColumns::of(&tables[at + 1], dialect);
+        let (given, order, whole) = (key.given(""), key.order("", ""), key.is_whole(""));
+        let texts: Vec<String> = match dialect {
+            Dialect::Postgres => {
+                let sql = format!("SELECT {given} FROM t{at} ORDER BY {order}");
+                scene.sql(&sql).into_iter().map(|row| row[0].clone().unwrap()).collect()
+            }
+            Dialect::Sqlite => {
+                let sql = format!("SELECT {given} AS k FROM t{at} WHERE {whole} ORDER BY {order}");
+                let all = format!("SELECT group_concat(k, char(10)) FROM ({sql})");
+                node.one::<String>(&all).lines().map(str::to_owned).collect()
+            }
+        };
+        texts.iter().map(|text| Key::from_json(text).unwrap()).collect()
+    };
+    let of_all = [0, 1, 2].map(|at| Key::of(&kinds().map(|(_, good, _)| good[at].into())).unwrap());
+    for node in [&node, &second] {
+        for dialect in [Dialect::Postgres, Dialect::Sqlite] {
+            for (at, (_, good, _)) in kinds().into_iter().enumerate() {
+                assert_eq!(ordered(at, dialect, node), good.map(Key::from), "{dialect:?}, t{at}");
+            }
+            assert_eq!(ordered(4, dialect, node), of_all, "{dialect:?}");
+        }
+    }
+    // Rows are found by them, there and here, by sessions that print otherwise.
+    for at in 0..5 {
+        scene.sql(&format!(
+            "SET timezone = 'Asia/Tokyo'; SET datestyle = 'German'; \
+             UPDATE t{at} SET note = 'there' WHERE note = 'a'"
+        ));
+        second.script(&format!(
+            "UPDATE t{at} SET note = 'here' WHERE note = 'b'; DELETE FROM t{at} WHERE note = 'c'"
+        ));
+    }
+    second.sync().await;
+    node.sync().await;
+    for at in 0..5 {
+        let sql = format!("SELECT string_agg(note, ',' ORDER BY note) FROM t{at}");
+        assert_eq!(scene.one(&sql), "here,there", "t{at}");
+        let sql = format!("SELECT count(*) FROM t{at} WHERE note IN ('here', 'there')");
+        assert_eq!(node.one::<i64>(&sql), 2, "t{at}");
+    }
+    // What has more than one text makes none.
+    for kind in [LogicalType::Double, LogicalType::Numeric, LogicalType::Jsonb, LogicalType::Bytes]
+    {
+        let key = Column::new("k", kind, Role::Key);
+        let note = Column::new("note", LogicalType::Text, Role::Data);
+        assert!(Table::declare("t", vec![key, note]).is_err());
+    }
 }

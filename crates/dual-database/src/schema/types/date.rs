@@ -270,6 +270,52 @@ impl Description for TimestampTz {
         Some(format!("dual_timestamp({column}) || '+00:00'"))
     }
 
+    fn makes_keys(&self) -> bool {
+        true
+    }
+
+    /// As of a day, in UTC.
+    fn keyed(&self, dialect: Dialect, column: &str) -> String {
+        let utc = format!("pg_catalog.timezone('UTC', {column})");
+        match dialect {
+            Dialect::Postgres => format!(
+                "CASE WHEN {utc} OPERATOR(pg_catalog.<) '0001-01-01' \
+                 THEN '!' OPERATOR(pg_catalog.||) {column}::pg_catalog.text \
+                 WHEN {utc} OPERATOR(pg_catalog.>=) '10000-01-01' \
+                 THEN '?' OPERATOR(pg_catalog.||) {column}::pg_catalog.text \
+                 ELSE pg_catalog.regexp_replace(pg_catalog.to_char({utc}, \
+                 'YYYY-MM-DD HH24:MI:SS.US'), '[.]000000$', '') OPERATOR(pg_catalog.||) '+00:00' END"
+            ),
+            Dialect::Sqlite => column.to_owned(),
+        }
+    }
+
+    fn unkeyed(&self, dialect: Dialect, part: &str) -> String {
+        match dialect {
+            Dialect::Postgres => format!("pg_catalog.ltrim({part}, '!?')::{}", self.carried()),
+            Dialect::Sqlite => part.to_owned(),
+        }
+    }
+
+    fn is_carried(&self, column: &str) -> String {
+        self.is_keyed(column)
+    }
+
+    fn is_keyed(&self, column: &str) -> String {
+        let [year, pair, micros] = [4, 2, 6].map(|count| "[0-9]".repeat(count));
+        let seconds = format!("{year}-{pair}-{pair} {pair}:{pair}:{pair}");
+        let below = |at: u32, end: u32| format!("substr({column}, {at}, 2) < '{end}'");
+        format!(
+            "typeof({column}) = 'text' AND ({column} GLOB '{seconds}+00:00' OR {column} GLOB \
+             '{seconds}.{micros}+00:00' AND {column} NOT GLOB '*.000000+00:00') \
+             AND {} AND {} AND {} AND {}",
+            is_day(column),
+            below(12, 24),
+            below(15, 60),
+            below(18, 60),
+        )
+    }
+
     fn aside(&self, number: &str) -> Option<String> {
         let step = "OPERATOR(pg_catalog.*) interval '1 microsecond'";
         Some(format!(
