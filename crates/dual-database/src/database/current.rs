@@ -8,9 +8,12 @@ use std::time::Duration;
 use super::DualDatabase;
 use super::core::Core;
 use super::options::Builder;
+use crate::Store;
+use crate::health::StoreState;
 
-/// How long is waited before it is tried again.
+/// How long is waited before it is tried again, at first and at most.
 const AGAIN: Duration = Duration::from_secs(1);
+const MOST: Duration = Duration::from_secs(60);
 
 /// What the clones of one database share.
 #[derive(Debug)]
@@ -46,18 +49,31 @@ impl Current {
         Arc::clone(&self.core.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the place of the other one, which ends with its last call.
-    async fn replace(&self, core: Core) {
+    /// Takes the place of the other one, which ends with its last call. `false` if it was closed meanwhile.
+    async fn replace(&self, core: Core) -> bool {
         let core = Arc::new(core);
         let old = {
             let mut held = self.core.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *held, Arc::clone(&core))
         };
-        if self.closed.load(Ordering::Acquire) {
-            core.closed.store(true, Ordering::Release);
-        }
         drop(old.synchroniser.write().await.take());
+        let is_open = !self.closed.load(Ordering::Acquire);
+        if !is_open {
+            // Whoever closed it has closed the old one.
+            core.closed.store(true, Ordering::Release);
+            drop(core.synchroniser.write().await.take());
+            drop(core.shared.take_replica());
+        }
+        is_open
     }
+}
+
+/// Whether the other one serves as well: a store that needs a person serves nobody.
+fn is_as_well(core: &Core, other: &Core) -> bool {
+    [Store::Postgres, Store::Sqlite].into_iter().all(|store| {
+        let waits = |core: &Core| matches!(core.shared.state(store), StoreState::NeedsInit { .. });
+        !waits(core) || waits(other)
+    })
 }
 
 async fn follow(current: Weak<Current>, builder: Builder) {
@@ -70,6 +86,7 @@ async fn follow(current: Weak<Current>, builder: Builder) {
         if outdated.wait_for(|is_so| *is_so).await.is_err() {
             return;
         }
+        let mut again = AGAIN;
         loop {
             let opened = Box::pin(builder.open_core()).await;
             let Some(current) = current.upgrade() else { return };
@@ -77,19 +94,28 @@ async fn follow(current: Weak<Current>, builder: Builder) {
                 return;
             }
             match opened {
-                Ok(core) => {
+                Ok(core) if is_as_well(&core, &current.core()) => {
                     tracing::info!(
                         "tables were joined, or have got columns: they are kept from now on"
                     );
-                    current.replace(core).await;
+                    if !current.replace(core).await {
+                        return;
+                    }
                     break;
+                }
+                Ok(core) => {
+                    tracing::warn!(
+                        "what was joined waits for `dual init`: the rest goes on as it was"
+                    );
+                    drop(core.synchroniser.write().await.take());
                 }
                 Err(error) => {
                     tracing::warn!(error = error.chain(), "what was joined cannot be kept yet");
-                    drop(current);
-                    tokio::time::sleep(AGAIN).await;
                 }
             }
+            drop(current);
+            tokio::time::sleep(again).await;
+            again = (again * 2).min(MOST);
         }
     }
 }

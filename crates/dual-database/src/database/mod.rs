@@ -63,7 +63,7 @@ impl DualDatabase {
     pub fn table(&self, name: &str) -> Result<TableCalls> {
         let core = self.core();
         let table = core.position(name)?;
-        Ok(TableCalls::new(core, table))
+        Ok(TableCalls::new(self.clone(), core, table))
     }
 
     /// Several rows at once, all of it on both sides or nothing. `work` reads and says what is

@@ -9,7 +9,7 @@ use super::core::Core;
 use super::plan::{Intent, WritePlan, key_of, new_row};
 use super::read::Page;
 use super::record::{Checked, Patch, Record, refused};
-use super::{Found, Written};
+use super::{DualDatabase, Found, Written};
 use crate::merge::Change;
 use crate::protocol::{After, Filter};
 use crate::schema::{Key, RowId, Table};
@@ -22,13 +22,15 @@ const PAGE: u64 = 2_000;
 /// One table of an open database.
 #[derive(Clone, Debug)]
 pub struct TableCalls {
+    database: DualDatabase,
+    /// As it was open when the table was asked for: a declaration stays as it was.
     core: Arc<Core>,
     table: usize,
 }
 
 impl TableCalls {
-    pub(super) fn new(core: Arc<Core>, table: usize) -> TableCalls {
-        TableCalls { core, table }
+    pub(super) fn new(database: DualDatabase, core: Arc<Core>, table: usize) -> TableCalls {
+        TableCalls { database, core, table }
     }
 
     /// The declaration.
@@ -100,7 +102,7 @@ impl TableCalls {
             intents: vec![(self.id(key)?, Intent::Change(Change::Delete))],
             reads: Vec::new(),
         };
-        Ok(self.core.write(plan).await?.map(|_| ()))
+        Ok(self.database.core().write(plan).await?.map(|_| ()))
     }
 
     async fn write_one(
@@ -110,7 +112,7 @@ impl TableCalls {
         intent: Intent,
     ) -> Result<Written<Record>> {
         let plan = WritePlan { operation, intents: vec![(id.clone(), intent)], reads: Vec::new() };
-        self.core.write(plan).await?.try_map(|rows| {
+        self.database.core().write(plan).await?.try_map(|rows| {
             rows.into_iter().next().flatten().ok_or_else(|| {
                 Error::new(Kind::Internal, operation, "the written row was not answered")
             })
@@ -122,7 +124,7 @@ impl TableCalls {
     /// # Errors
     /// Unavailable with both causes if neither store answers.
     pub async fn get(&self, key: impl Into<Key>) -> Result<Found<Option<Record>>> {
-        self.core.get("read a row", &self.id(key)?).await
+        self.database.core().get("read a row", &self.id(key)?).await
     }
 
     /// The rows that fit, the newest first.
@@ -132,7 +134,7 @@ impl TableCalls {
     pub async fn list(&self, filter: &Filter, limit: Option<u64>) -> Result<Found<Vec<Record>>> {
         let limit = limit.unwrap_or(u64::MAX);
         let page = Page { table: self.table, filter: filter.clone(), after: None, limit };
-        self.core.list("list rows", page).await
+        self.database.core().list("list rows", page).await
     }
 
     /// How many rows fit.
@@ -140,14 +142,14 @@ impl TableCalls {
     /// # Errors
     /// As for [`TableCalls::get`].
     pub async fn count(&self, filter: &Filter) -> Result<Found<u64>> {
-        self.core.count("count rows", self.table, filter.clone()).await
+        self.database.core().count("count rows", self.table, filter.clone()).await
     }
 
     /// The rows that fit, the newest first, a page at a time: as many rows as there may be in
     /// constant memory. Each page is of its own moment, from the store that answers then; a row
     /// that stays as it is comes once.
     pub fn stream(&self, filter: &Filter) -> impl Stream<Item = Result<Record>> + Send + use<> {
-        stream(Arc::clone(&self.core), Ok(self.table), filter.clone())
+        stream(self.database.clone(), Ok(self.table), filter.clone())
     }
 }
 
@@ -164,11 +166,11 @@ pub(super) fn id_of(table: &Table, at: usize, key: Key) -> Result<RowId> {
 
 /// The rows of a table that fit, a page at a time.
 pub(super) fn stream(
-    core: Arc<Core>,
+    database: DualDatabase,
     table: Result<usize>,
     filter: Filter,
 ) -> impl Stream<Item = Result<Record>> + Send {
-    let pages = Pages { core, table: Some(table), filter, after: None, rows: VecDeque::new() };
+    let pages = Pages { database, table: Some(table), filter, after: None, rows: VecDeque::new() };
     stream::unfold(pages, |mut pages| async move {
         let next = pages.next().await?;
         Some((next, pages))
@@ -177,7 +179,7 @@ pub(super) fn stream(
 
 /// Where a stream stands.
 struct Pages {
-    core: Arc<Core>,
+    database: DualDatabase,
     /// `None` once it is at its end.
     table: Option<Result<usize>>,
     filter: Filter,
@@ -196,12 +198,13 @@ impl Pages {
         };
         let (filter, after) = (self.filter.clone(), self.after.take());
         let page = Page { table, filter, after, limit: PAGE };
-        match self.core.list("list rows", page).await {
+        let core = self.database.core();
+        match core.list("list rows", page).await {
             Ok(found) => self.rows = found.value.into(),
             Err(error) => return Some(Err(error)),
         }
         if let Some(last) = self.rows.back() {
-            self.after = Some(place(self.core.table(table), last));
+            self.after = Some(place(core.table(table), last));
             self.table = Some(Ok(table));
         }
         self.rows.pop_front().map(Ok)

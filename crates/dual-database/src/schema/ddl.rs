@@ -22,14 +22,21 @@ pub fn quoted(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
-/// A text as a literal, as both sides read it.
+/// A text as a literal of PostgreSQL's, under whatever settings it is read: the body of a function is read under
+/// those of its caller.
 ///
 /// ```
-/// assert_eq!(dual_database::schema::quoted_text("it's"), "'it''s'");
+/// use dual_database::schema::quoted_text;
+/// assert_eq!(quoted_text("it's"), "'it''s'");
+/// assert_eq!(quoted_text(r"a\b"), r"E'a\\b'");
 /// ```
 #[must_use]
 pub fn quoted_text(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    let text = text.replace('\'', "''");
+    match text.contains('\\') {
+        true => format!("E'{}'", text.replace('\\', "\\\\")),
+        false => format!("'{text}'"),
+    }
 }
 
 /// The body of a function of PostgreSQL's, between tags that it does not contain: a name in it may
@@ -134,7 +141,11 @@ pub fn literal(value: &Value, dialect: Dialect) -> String {
         },
         Value::Int(number) => number.to_string(),
         Value::Real(_) | Value::Float(_) => number(value, dialect),
-        Value::Text(text) => quoted_text(text),
+        Value::Text(text) => match dialect {
+            Dialect::Postgres => quoted_text(text),
+            // It knows no other way.
+            Dialect::Sqlite => format!("'{}'", text.replace('\'', "''")),
+        },
         Value::Timestamp(instant) => quoted_text(&crate::value::timestamp_text(*instant)),
         Value::Bytes(_) => {
             let digits = plain_text(value).unwrap_or_default();

@@ -89,7 +89,10 @@ impl Table {
     /// Whether it has all columns that `other`, another declaration of the same table, has.
     #[must_use]
     pub fn covers(&self, other: &Table) -> bool {
-        let has = |column: &Column| self.columns.iter().any(|own| own.label == column.label);
+        let has = |column: &Column| {
+            let same = |own: &Column| own.label == column.label && own.name == column.name;
+            self.columns.iter().any(same)
+        };
         self.name == other.name && other.columns.iter().all(has)
     }
 
@@ -153,6 +156,12 @@ pub(crate) fn declared(kept: Vec<Kept>) -> Result<Vec<Table>> {
         None => Some(users()).filter(|users| name == users.name()).map(Ok),
     };
     let mut tables = kept.into_iter().filter_map(table).collect::<Result<Vec<Table>>>()?;
+    for (at, table) in tables.iter().enumerate() {
+        if let Some(twin) = tables.iter().take(at).find(|twin| twin.label == table.label) {
+            let (one, other) = (&twin.name, &table.name);
+            return Err(unreadable(format!("{one} and {other} have one number")));
+        }
+    }
     tables.sort_by(|one, other| {
         let place = |table: &Table| (table.label.parse::<u32>().ok(), Arc::clone(&table.label));
         place(one).cmp(&place(other))

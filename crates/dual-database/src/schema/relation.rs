@@ -86,27 +86,28 @@ impl Relation {
 /// ```
 #[must_use]
 pub fn constant(expression: &str, kind: &LogicalType) -> Option<Value> {
+    // Of these there are several texts for one value, and it is the column that says which.
+    if matches!(kind, LogicalType::Numeric | LogicalType::Json | LogicalType::Jsonb) {
+        return None;
+    }
     let text = expression.trim().trim_start_matches('(').trim_end_matches(')').trim();
-    let text = match text.strip_prefix('\'') {
-        Some(_) => {
-            let (quoted, cast) = split_quoted(text)?;
-            // `::character varying(20)`, and nothing else.
-            if !(cast.is_empty() || cast.starts_with("::") && !cast.contains(['+', '|', '\''])) {
-                return None;
-            }
-            quoted
-        }
+    let (text, cast) = match text.strip_prefix('\'') {
+        Some(_) => split_quoted(text)?,
         None => {
-            let word = text.split("::").next()?.trim();
-            let is_word = |word: &str| {
-                word.eq_ignore_ascii_case("true") || word.eq_ignore_ascii_case("false")
-            };
-            if !(is_word(word) || word.parse::<f64>().is_ok()) {
+            let (word, cast) = text.split_at(text.find("::").unwrap_or(text.len()));
+            let is_word = ["true", "false"].iter().any(|one| word.eq_ignore_ascii_case(one));
+            if !(is_word || word.parse::<f64>().is_ok()) {
                 return None;
             }
-            word.to_ascii_lowercase()
+            (word.to_ascii_lowercase(), cast)
         }
     };
+    // `::character varying(20)`, and nothing else.
+    let is_named = |c: char| c.is_alphanumeric() || " ._\"[](),".contains(c);
+    if !(cast.is_empty() || cast.strip_prefix("::").is_some_and(|name| name.chars().all(is_named)))
+    {
+        return None;
+    }
     let text = match (kind, text.as_str()) {
         (LogicalType::Bool, "0") => "false".to_owned(),
         (LogicalType::Bool, "1") => "true".to_owned(),

@@ -11,20 +11,30 @@ use crate::health::StoreState;
 use crate::protocol::reconcile::Loose;
 use crate::protocol::{Break, Event};
 use crate::schema::Key;
-use crate::store::sqlite::replica::{Content, Durability};
+use crate::store::sqlite::replica::{Content, Durability, outdated};
 use crate::{Result, Store};
 
 /// So many rows of the file are looked at in one go: others read there as well.
 const PART: usize = 20_000;
 
 impl Rounds {
+    /// Whoever does not keep `besides`, which the file does, exchanges nothing any more.
+    pub(super) fn keeps_all(&self, besides: Option<String>) -> Result<()> {
+        let Some(table) = besides else { return Ok(()) };
+        self.shared.outdated.send_replace(true);
+        Err(outdated(&table))
+    }
+
     /// Whether capture in the file is as it was installed, and nothing came past it. Looked at again
     /// only when the file's schema has changed since anybody looked, or if it is asked for.
     pub(super) async fn inspect(&mut self) -> Result<Flow> {
         let asked = self.shared.looks.load(Ordering::Acquire);
-        let (version, noted) = self
-            .read("inspect capture", |content| Ok((schema_version(content)?, content.inspected()?)))
+        let (version, noted, besides) = self
+            .read("inspect capture", |content| {
+                Ok((schema_version(content)?, content.inspected()?, content.kept_besides()?))
+            })
             .await?;
+        self.keeps_all(besides)?;
         // What was in the way may be gone: the file is up once it was looked at.
         let waits = matches!(self.shared.state(Store::Sqlite), StoreState::NeedsInit { .. });
         if self.inspected == Some(version) && !asked && !waits {

@@ -14,7 +14,7 @@ use crate::protocol::{Break, Epoch, Event, Follow};
 use crate::schema::RowId;
 use crate::stamp::Writer;
 use crate::store::postgres::primary::{LOCKED, PushEnd, Pushed};
-use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Pending, Side, outdated};
+use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Pending, Side};
 
 /// Rows on their way to PostgreSQL.
 #[derive(Clone, Debug, Default)]
@@ -81,10 +81,7 @@ impl Rounds {
             look = self.look().await?;
         }
         let BeforePush { besides, node, pending, numbers, unsent, generation } = look;
-        if let Some(table) = besides {
-            self.shared.outdated.send_replace(true);
-            return Err(outdated(&table));
-        }
+        self.keeps_all(besides)?;
         if node.file != self.file {
             // Another process has given the file another identity, or it is another file.
             self.drop_link();

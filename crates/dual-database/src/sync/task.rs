@@ -330,9 +330,15 @@ impl Core {
         let now_ms = now_ms();
         let take = move |lease| Lease::take(lease, number, now_ms);
         // A look first: the others must not take the write lock every second.
-        let free = replica
-            .read("look at the lease", move |content| Ok(take(content.node()?.lease).is_some()))
+        let looked = replica
+            .read("look at the lease", move |content| {
+                Ok((take(content.node()?.lease).is_some(), content.kept_besides()?.is_some()))
+            })
             .await;
+        if let Ok((_, true)) = looked {
+            self.shared.outdated.send_replace(true);
+        }
+        let free = looked.map(|(free, has_more)| free && !has_more);
         let leads = match free {
             Ok(true) => {
                 replica

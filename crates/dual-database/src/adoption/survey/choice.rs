@@ -48,12 +48,12 @@ impl Choice {
 
     /// Whether a person has named the table, or means all.
     pub(super) fn names(&self, name: &str) -> bool {
-        self.all || self.tables.iter().any(|one| one == name)
+        self.all || self.tables.iter().any(|one| one.eq_ignore_ascii_case(name))
     }
 
     /// Whether the table of that name is to be kept.
     pub(super) fn wants(&self, name: &Arc<str>, is_joined: bool, is_local: bool) -> Wanted {
-        let has = |list: &[String]| list.iter().any(|one| **one == **name);
+        let has = |list: &[String]| list.iter().any(|one| one.eq_ignore_ascii_case(name));
         let no = |reason, hint: &str| Wanted::No(reason, hint.to_owned());
         if is_joined {
             return Wanted::Yes { required: true };
@@ -83,7 +83,7 @@ impl Choice {
     /// # Errors
     /// Configuration, with the nearest name.
     pub(super) fn check(&self, names: &[Arc<str>]) -> Result<()> {
-        let is_there = |named: &&String| names.iter().any(|name| **name == ***named);
+        let is_there = |named: &&String| names.iter().any(|name| name.eq_ignore_ascii_case(named));
         let Some(missing) = self.tables.iter().chain(&self.except).find(|named| !is_there(named))
         else {
             return Ok(());
@@ -98,7 +98,7 @@ impl Choice {
     /// # Errors
     /// Configuration, with the first reason why not.
     pub(super) fn are_all_kept(&self, survey: &Survey) -> Result<()> {
-        let named = |table: &str| self.tables.iter().any(|one| one == table);
+        let named = |table: &str| self.tables.iter().any(|one| one.eq_ignore_ascii_case(table));
         let refused = survey.skipped.iter().find(|skipped| named(&skipped.table));
         let only = survey.skipped.first().filter(|_| survey.chosen.is_empty());
         match refused.or(only) {

@@ -103,6 +103,17 @@ impl Pair<'_> {
         Ok(kind)
     }
 
+    /// PostgreSQL keeps less of a moment than the file: what the file calls a row by would be another one there.
+    fn is_cut(&self) -> bool {
+        let is_moment = |column: &RelationColumn| {
+            matches!(column.kind, Some(LogicalType::Timestamp | LogicalType::TimestampTz))
+        };
+        let cut = |column: &RelationColumn| {
+            column.declared.contains('(') && !column.declared.contains("(6)")
+        };
+        self.remote.is_some_and(|column| is_moment(column) && cut(column))
+    }
+
     fn column(&self, kind: LogicalType, role: Role) -> Column {
         let defaults = [self.remote, self.local].map(|column| column.map(|c| c.default.clone()));
         let default = match defaults {
@@ -148,6 +159,11 @@ pub(super) fn table(
         let is_key = key.columns.iter().any(|name| name.eq_ignore_ascii_case(pair.name));
         let role = if is_key { Role::Key } else { Role::Data };
         match pair.kind() {
+            Ok(_) if is_key && pair.is_cut() => {
+                let reason =
+                    format!("{}, of its key, keeps no microseconds in PostgreSQL", pair.name);
+                return Err((reason, "change the type of that column, or the key".into()));
+            }
             Ok(kind) => {
                 let column = pair.column(kind, role).labelled(format!("c{}", at + 1));
                 let automatic = column.automatic && key.columns.len() == 1;

@@ -10,8 +10,8 @@ pub use choice::Choice;
 
 use self::choice::Wanted;
 use super::{LocalFile, Stores};
-use crate::error::Result;
-use crate::schema::{QualifiedName, Relation, Table, users};
+use crate::error::{Error, Kind, Result};
+use crate::schema::{QualifiedName, Relation, RelationSort, Table, users};
 use crate::store::postgres::{Session, capture, relations};
 use crate::store::sqlite;
 
@@ -90,7 +90,9 @@ pub async fn survey(stores: &Stores, choice: &Choice) -> Result<Survey> {
     // those that a person means.
     let meant = |relation: &&Relation| {
         let is_local = here.iter().any(|own| own.name.eq_ignore_ascii_case(&relation.name));
-        is_local || choice.names(&relation.name) || *relation.name == *users().name()
+        let is_meant =
+            is_local || choice.names(&relation.name) || *relation.name == *users().name();
+        is_meant && relation.sort == RelationSort::Table
     };
     let names = remote.iter().filter(meant).map(|relation| QualifiedName {
         schema: choice.schema.as_deref().map(Arc::from),
@@ -116,7 +118,21 @@ fn chosen(
     choice: &Choice,
 ) -> Result<Survey> {
     let built_in = users();
-    let found = || here.iter().chain(remote).map(|relation| Arc::clone(&relation.name));
+    // SQLite takes upper and lower case of ASCII for the same; PostgreSQL's way of writing it is the name.
+    let named = |own: &Relation| {
+        let alike = |one: &&Relation| one.name.eq_ignore_ascii_case(&own.name);
+        let exact = remote.iter().any(|one| one.name == own.name);
+        let known = declared.iter().find(|table| table.name().eq_ignore_ascii_case(&own.name));
+        match (known, remote.iter().find(alike).filter(|_| !exact)) {
+            (Some(table), _) => table.shared_name(),
+            (None, Some(remote)) => Arc::clone(&remote.name),
+            (None, None) => Arc::clone(&own.name),
+        }
+    };
+    let found = || {
+        let there = remote.iter().map(|relation| Arc::clone(&relation.name));
+        here.iter().map(named).chain(there)
+    };
     // Others refer to it.
     let first = found().find(|name| **name == *built_in.name());
     let mut names: Vec<Arc<str>> = declared.iter().map(Table::shared_name).collect();
@@ -147,6 +163,10 @@ fn chosen(
         }
         let sides = derive::Sides { name: &name, remote: there, local: own };
         let derived = derive::table(&sides, known, choice.schema.as_deref(), number + 1);
+        if let (Some(_), Err((reason, hint))) = (known, &derived) {
+            let message = format!("{name}, which is joined, cannot be kept any more: {reason}");
+            return Err(Error::new(Kind::Configuration, OPERATION, message).with_hint(hint));
+        }
         let is_local = own.is_some() || *name == *built_in.name();
         match (choice.wants(&name, known.is_some(), is_local), derived) {
             (Wanted::Yes { required }, Ok(table)) => {

@@ -21,7 +21,7 @@ impl Addition {
     }
 
     /// Whether it sets a sequence, which no rollback takes back.
-    pub(super) fn sets_sequence(&self) -> bool {
+    pub(in crate::store::postgres) fn sets_sequence(&self) -> bool {
         self.sql.starts_with("SELECT ")
     }
 }

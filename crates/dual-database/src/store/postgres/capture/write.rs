@@ -46,7 +46,7 @@ BEGIN
     FROM jsonb_array_elements(dual_reads) AS r
       LEFT JOIN {sidecar} AS s ON {is_read} AND s.live
     WHERE r.value ? 'stamps' AND r.value -> 'stamps' <> CASE WHEN s.key IS NULL THEN 'null'
-      ELSE jsonb_build_array(s.stamp, {stamps}) END
+      ELSE to_jsonb(ARRAY[s.stamp, {stamps}]) END
     LIMIT 1;
     IF FOUND THEN
       RAISE EXCEPTION 'row changed in %, key %', {name}, dual_wrong USING ERRCODE = 'DU003';

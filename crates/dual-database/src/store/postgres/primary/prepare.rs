@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::RemoteTable;
 use super::identity::{Identity, Known};
 use crate::merge::Defaults;
+use crate::protocol::Addition;
 use crate::schema::{Column, Making, Role, Table};
 use crate::store::postgres::adopt::plan_table;
 use crate::store::postgres::capture::{
@@ -62,7 +63,7 @@ impl Prepared {
 /// Nothing was changed then, but a sequence may stand higher.
 pub async fn prepare(session: &Session, tables: &[Table], making: Making) -> Result<Prepared> {
     let outcome = match look(session, tables, making).await {
-        Ok(surveys) if surveys.iter().all(Survey::is_done) => {
+        Ok(surveys) if surveys.iter().all(|survey| survey.is_done(making)) => {
             finished(session, tables, surveys).await
         }
         Ok(_) if making == Making::Nothing => Err(not_joined()),
@@ -86,7 +87,7 @@ pub(super) async fn complete(
     making: Making,
 ) -> Result<Option<Prepared>> {
     let surveys = look(session, tables, making).await?;
-    match surveys.iter().all(Survey::is_done) {
+    match surveys.iter().all(|survey| survey.is_done(making)) {
         true => finished(session, tables, surveys).await.map(Some),
         false => Ok(None),
     }
@@ -108,8 +109,12 @@ struct Survey {
 }
 
 impl Survey {
-    fn is_done(&self) -> bool {
-        self.plan.is_done() && self.found.drift == Drift::None
+    /// Nothing is missing; who only looks does without a sequence that stands behind the rows.
+    fn is_done(&self, making: Making) -> bool {
+        let may_wait = |step: &Addition| making == Making::Nothing && step.sets_sequence();
+        self.plan.obstacles.is_empty()
+            && self.plan.steps.iter().all(may_wait)
+            && self.found.drift == Drift::None
     }
 }
 
@@ -126,15 +131,25 @@ async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<V
     standing.kept_nowhere_else(session, tables).await?;
     standing.check(session)?;
     may_run(session, tables, &standing).await?;
+    let kept = declared(session).await?;
     let mut surveys = Vec::with_capacity(tables.len());
     for table in tables {
         let asked = making == Making::Everything;
+        let own = kept.iter().find(|one| one.name() == table.name());
+        alone_under_its_label(table, &kept)?;
         let Planned { plan, catalog, shadowed } = plan_known(session, table, asked).await?;
         if let Some(refusal) = plan.refusal(OPERATION) {
             return Err(refusal);
         }
         let layout = Layout::new(table, &plan.target).within(session);
-        let drift = drift(session, &layout).await?;
+        // Another program has joined more of it since this one began: what it has made is left as it is.
+        let drift = match own {
+            Some(own) if !table.covers(own) => Drift::None,
+            _ => drift(session, &layout).await?,
+        };
+        if drift == Drift::Absent && !asked {
+            declared_by_the_file_alone(table, &catalog, &kept)?;
+        }
         if drift != Drift::None {
             not_kept_elsewhere(session, &layout).await?;
             if !standing.installs && !is_renewable(session, &layout).await? {
@@ -149,6 +164,33 @@ async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<V
         surveys.push(Survey { plan, layout, found, installs: standing.installs });
     }
     Ok(surveys)
+}
+
+/// Two tables under one label would share a sidecar.
+fn alone_under_its_label(table: &Table, kept: &[Table]) -> Result<()> {
+    let twin = kept.iter().find(|one| one.label() == table.label() && one.name() != table.name());
+    let Some(twin) = twin else { return Ok(()) };
+    let message = format!(
+        "the SQLite file keeps {} under the number that {} has in PostgreSQL",
+        table.name(),
+        twin.name()
+    );
+    Err(Error::new(Kind::Schema(Store::Postgres), OPERATION, message).with_hint(
+        "they were joined apart: `dual uninstall --file-only`, then `dual init --apply`, which compares",
+    ))
+}
+
+/// Whoever can write the file could have any table of PostgreSQL's read into it: one that a person has not
+/// joined here is not joined because the file says so.
+fn declared_by_the_file_alone(table: &Table, catalog: &Catalog, kept: &[Table]) -> Result<()> {
+    let is_numbered = table.label().parse::<u32>().is_ok();
+    let is_known = kept.iter().any(|one| one.name() == table.name());
+    if !is_numbered || is_known || catalog.table.is_none() {
+        return Ok(());
+    }
+    let message = format!("the table {} is joined in the SQLite file, and not here", table.name());
+    Err(Error::new(Kind::Schema(Store::Postgres), "look at PostgreSQL", message)
+        .with_hint("`dual init` shows what would become of it, `dual init --apply` joins it"))
 }
 
 /// What is to be done for a table, and what there is of it.

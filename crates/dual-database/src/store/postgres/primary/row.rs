@@ -164,6 +164,9 @@ impl RemoteTable {
             let (surrogate, unreadable) = (None, None);
             return Ok(RemoteRow { id, surrogate, version, txid, unreadable, is_loose });
         }
+        if parts.values.len() != self.layout.registers.len() + 1 {
+            return Err(has_more(operation, self.layout.name()));
+        }
         // One that was loaded over what the sidecar has as dead lives, whatever that says.
         let live = Register { value: true, stamp: live.stamp.max(Stamp::ADOPTED_POSTGRES) };
         let long = parts.values.get(self.layout.registers.len()).and_then(Option::as_deref);
@@ -203,6 +206,14 @@ fn no_stamp(operation: &'static str, sidecar: &str, key: &Key) -> Error {
     let message = format!("what {sidecar} has of the key {key} is no stamp");
     Error::new(Kind::Schema(Store::Postgres), operation, message)
         .with_hint("somebody has written it: `dual repair --stamps` sets it back")
+}
+
+/// What is installed gives other columns than this process knows: it has to look again. If it was a write,
+/// nobody has read what became of it.
+fn has_more(operation: &'static str, table: &str) -> Error {
+    let message =
+        format!("the table {table} has got columns since this program looked at PostgreSQL");
+    Error::new(Kind::OutcomeUnknown(Store::Postgres), operation, message)
 }
 
 /// The server answered in a form that it does not have.

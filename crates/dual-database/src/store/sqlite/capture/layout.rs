@@ -67,12 +67,19 @@ impl Statements {
                 layout.each(", ", |r| format!("coalesce({}, stamp), {}", r.stamp, r.base)),
             ),
             put: format!(
-                "INSERT OR REPLACE INTO {sidecar} ({}, live, stamp, seq, live_base, {}) \
-                 VALUES ({}, {})",
+                "INSERT INTO {sidecar} ({}, live, stamp, seq, live_base, {}) \
+                 VALUES ({}, {}) ON CONFLICT ({}) DO UPDATE SET live = excluded.live, \
+                 stamp = excluded.stamp, seq = excluded.seq, live_base = excluded.live_base, {}",
                 layout.own_key.list(""),
                 layout.each(", ", |r| format!("{}, {}", r.stamp, r.base)),
                 layout.own_key.taken("?1"),
                 vec!["?"; 4 + 2 * layout.registers.len()].join(", "),
+                layout.own_key.list(""),
+                // Of columns that another program has joined meanwhile nothing is forgotten.
+                layout.each(", ", |r| format!(
+                    "{0} = excluded.{0}, {1} = excluded.{1}",
+                    r.stamp, r.base
+                )),
             ),
         }
     }

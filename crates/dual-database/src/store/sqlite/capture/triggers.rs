@@ -74,7 +74,7 @@ impl Layout {
         let not: String = not.collect();
         let statements = unique.iter().map(|index| {
             let same = index.columns.iter().map(|(column, collation)| {
-                let column = crate::schema::quoted(column);
+                let [column, collation] = [column, collation].map(|it| crate::schema::quoted(it));
                 format!("u.{column} = new.{column} COLLATE {collation} AND ")
             });
             format!(
