@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{OPERATION, SidePlan};
 use crate::error::{Error, Kind, Result, Store};
 use crate::schema::{Table, quoted};
-use crate::store::sqlite::capture::{Drift, Layout, declared, drift, lacks};
+use crate::store::sqlite::capture::{Drift, Layout, declared, drift, is_current, lacks};
 use crate::store::sqlite::replica::{Settings, lacking, refuse_taken_away};
 use crate::store::sqlite::{Adoption, File, FoundRelation, define_functions, failed};
 
@@ -139,6 +139,11 @@ pub(crate) fn joined(settings: &Settings) -> Result<()> {
     };
     if file.0.is_none() {
         return wants("the file is not there yet");
+    }
+    if let Some(connection) = file.connection()
+        && !is_current(&connection)?
+    {
+        return wants("an earlier version of this program has joined it");
     }
     for table in settings.tables.iter() {
         if let Some(connection) = file.connection() {

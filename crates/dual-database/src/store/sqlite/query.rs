@@ -55,7 +55,7 @@ pub(crate) fn query(
             let (wanted, given) = (statement.parameter_count(), parameters.len());
             return Err(wrong(&format!("it has {wanted} parameters, and {given} were given")));
         }
-        rows.columns = statement.column_names().into_iter().map(str::to_owned).collect();
+        rows.columns = statement.column_names().map(str::to_owned).collect();
         let mut found = statement.query(rusqlite::params_from_iter(parameters)).map_err(refused)?;
         while let Some(row) = found.next().map_err(refused)? {
             let values = (0..rows.columns.len()).map(|at| Ok(value(row.get_ref(at)?)));

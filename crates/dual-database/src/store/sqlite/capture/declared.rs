@@ -40,6 +40,19 @@ pub(crate) fn declared(connection: &Connection) -> Result<Vec<Table>> {
     })
 }
 
+/// Whether the file is of this version's form, or of none.
+///
+/// # Errors
+/// About the schema if a newer version made it; else those of [`failed`].
+pub(crate) fn is_current(connection: &Connection) -> Result<bool> {
+    if !check_format(connection, OPERATION)? {
+        return Ok(true);
+    }
+    let sql = "SELECT NOT EXISTS (SELECT 1 FROM dual_state WHERE format < ?1)";
+    let look = connection.query_row(sql, [FORMAT], |row| row.get(0));
+    look.map_err(|cause| failed(OPERATION, cause))
+}
+
 /// Brings what an earlier version of this program made to the form of this one, in the caller's
 /// transaction. An earlier one refuses the file from then on.
 ///

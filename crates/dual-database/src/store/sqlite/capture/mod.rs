@@ -17,7 +17,7 @@ mod triggers;
 mod unmeet;
 
 pub use crate::protocol::Drift;
-pub(crate) use declared::{declared, learn, upgrade};
+pub(crate) use declared::{declared, is_current, learn, upgrade};
 pub(crate) use install::tracked_columns;
 pub use install::{drift, install, lacks, loose, mend, uninstall};
 pub use layout::{Layout, Unique};
