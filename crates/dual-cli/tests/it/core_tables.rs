@@ -399,3 +399,70 @@ fn the_file_is_read_by_any_statement_that_only_reads() {
     assert_eq!(pair.sqlite("SELECT count(*) FROM users"), [[Some("4".into())]]);
     assert!(!pair.folder.path().join("x.db").exists());
 }
+
+#[test]
+fn a_column_that_is_joined_meanwhile_is_kept_by_a_program_that_runs() {
+    let pair = bot();
+    pair.json(0, &["init", "--apply"]);
+    let mut child = pair.spawn(&["sync", "--watch"]);
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("PostgreSQL up, SQLite up, following") {
+        assert_ne!(told.read_line(&mut text).unwrap(), 0, "{text}");
+    }
+    // As the bot does at its start, and then a person.
+    pair.sqlite("ALTER TABLE users ADD COLUMN rank INTEGER DEFAULT 0");
+    pair.sqlite("UPDATE users SET rank = 5 WHERE user_id = 1");
+    pair.json(0, &["init", "--apply"]);
+    pair.sqlite("UPDATE users SET rank = 7 WHERE user_id = 2");
+    pair.postgres("UPDATE users SET rank = 9 WHERE user_id = 3");
+    eventually("the file's write", || {
+        !pair.postgres("SELECT 1 FROM users WHERE user_id = 2 AND rank = 7").is_empty()
+    });
+    eventually("psql's write", || {
+        !pair.sqlite("SELECT 1 FROM users WHERE user_id = 3 AND rank = 9").is_empty()
+    });
+    assert_eq!(pair.postgres("SELECT rank FROM users WHERE user_id = 1"), [[Some("5".into())]]);
+    signal(&child, "TERM");
+    Ran::of(child.wait_with_output().unwrap()).ended(0);
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+}
+
+#[test]
+fn wide_tables_and_names_of_every_kind_are_written_in_all_ways() {
+    let pair = Pair::new();
+    let columns: Vec<String> = (1..=118).map(|at| format!("\"c {at}\" text")).collect();
+    pair.postgres(&format!("CREATE TABLE wide (id bigint PRIMARY KEY, {})", columns.join(", ")));
+    // Names of ours, names that mean something to SQLite, what would end a literal.
+    pair.postgres(
+        r#"CREATE TABLE "1" (id integer PRIMARY KEY, s text, u text, m text, r text, own text, live text,
+           stamp text, txid text, rowid text, "a\b'" text DEFAULT 'x\y''', "%s %L" text)"#,
+    );
+    // SQLite takes upper and lower case for the same: it is one table.
+    pair.postgres("CREATE TABLE bookings (id integer PRIMARY KEY, note text)");
+    pair.sqlite("CREATE TABLE Bookings (ID INTEGER PRIMARY KEY, Note TEXT)");
+    pair.sqlite("INSERT INTO Bookings VALUES (1, 'file')");
+    pair.postgres("INSERT INTO bookings VALUES (2, 'server')");
+    let plan = pair.json(0, &["init", "--all", "--apply"]);
+    assert_eq!(plan["tables"].as_array().unwrap().len(), 3, "{plan}");
+    equal(&pair, "SELECT id, note FROM bookings ORDER BY id");
+    assert_eq!(pair.postgres(r#"SELECT to_regclass('"Bookings"') IS NULL"#), [[Some("t".into())]]);
+
+    pair.json(0, &["row", "add", "wide", r#"{"id":1,"c 1":"a","c 118":"z"}"#]);
+    pair.json(0, &["row", "update", "wide", "1", r#"{"c 60":"m"}"#]);
+    let odd = r#"{"id":1,"s":"s","u":"u","live":"yes","rowid":"r","%s %L":"%"}"#;
+    pair.json(0, &["row", "add", "1", odd]);
+    pair.postgres(
+        r#"UPDATE "1" SET own = 'o', stamp = 't', "a\b'" = 'changed' WHERE id = 1;
+           INSERT INTO "1" (id) VALUES (2)"#,
+    );
+    pair.sqlite(r#"UPDATE "1" SET m = 'm', txid = '7' WHERE id = 1"#);
+    pair.sqlite("UPDATE wide SET \"c 2\" = 'file' WHERE id = 1");
+    pair.json(0, &["sync"]);
+    let all = r#"SELECT id, s, u, m, own, live, stamp, txid, rowid, "a\b'", "%s %L" FROM "1" ORDER BY id"#;
+    let rows = equal(&pair, all);
+    assert_eq!(rows[0][9].as_deref(), Some("changed"));
+    assert_eq!(rows[1][9].as_deref(), Some(r"x\y'"));
+    equal(&pair, "SELECT id, \"c 1\", \"c 2\", \"c 60\", \"c 118\" FROM wide");
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+}
