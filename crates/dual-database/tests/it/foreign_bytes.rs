@@ -60,7 +60,7 @@ fn was_let_go(path: &Path, bytes: &[u8]) -> bool {
     std::fs::write(&before, bytes).unwrap();
     let rest = |path: &Path| {
         let connection = rusqlite::Connection::open(path).ok()?;
-        let sql = "SELECT type || name || coalesce(sql, '') FROM sqlite_schema \
+        let sql = "SELECT hex(type || name || coalesce(sql, '')) FROM sqlite_schema \
                    WHERE NOT (type = 'trigger' AND name LIKE 'dual\\_%' ESCAPE '\\') ORDER BY 1";
         let mut look = connection.prepare(sql).ok()?;
         let all = look.query_map([], |row| row.get::<_, String>(0)).ok()?;

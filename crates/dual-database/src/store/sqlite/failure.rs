@@ -76,8 +76,13 @@ fn is_foreign(cause: &rusqlite::Error, message: &str) -> bool {
         ]
         .iter()
         .any(|what| message.contains(what));
-    // We make no index but on tables of ours, and on the user's once they are found to be tables.
-    is_value || is_column || is_ours || message == "views may not be indexed"
+    // We make no index but on tables of ours, and on the user's once they are found to be tables; and rely on a
+    // key of ours alone.
+    let is_shape =
+        ["views may not be indexed", "ON CONFLICT clause does not match any PRIMARY KEY"]
+            .iter()
+            .any(|what| message.starts_with(what));
+    is_value || is_column || is_ours || is_shape
 }
 
 /// The error of a SQLite call, with what was being done. The message is SQLite's own, without
