@@ -163,7 +163,9 @@ pub async fn declared(stores: &Stores, within: Duration) -> Arc<[Table]> {
 /// in its way leaves it out, and the others go on. The stores keep these from then on.
 ///
 /// # Errors
-/// Those of [`survey::survey`].
+/// Those of reaching PostgreSQL and of reading the file; access denied if the schema of ours is of somebody who
+/// is not to be trusted; configuration if a table was named that neither side has or that cannot be kept, or if
+/// there is none to keep.
 pub async fn choose(stores: &mut Stores, choice: &Choice) -> Result<Survey> {
     let mut survey = survey::survey(stores, choice).await?;
     if survey.chosen.iter().any(|chosen| !chosen.required) {

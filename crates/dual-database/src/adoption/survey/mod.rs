@@ -81,11 +81,16 @@ pub async fn survey(stores: &Stores, choice: &Choice) -> Result<Survey> {
     let session = Session::open(&stores.postgres, &stores.limits).await?;
     session.begin_snapshot(OPERATION).await?;
     let file = LocalFile::open(&stores.sqlite)?;
+    let remote = relations(&session, choice.schema.as_deref()).await?;
+    // What a column is in PostgreSQL it is in the file: its values are looked at where nothing else tells.
+    let is_known = |table: &str, column: &str| {
+        let alike = |relation: &&Relation| relation.name.eq_ignore_ascii_case(table);
+        remote.iter().filter(alike).any(|relation| relation.column(column).is_some())
+    };
     let here = match file.connection() {
-        Some(connection) => sqlite::relations(&connection)?,
+        Some(connection) => sqlite::relations(&connection, is_known)?,
         None => Vec::new(),
     };
-    let remote = relations(&session, choice.schema.as_deref()).await?;
     // Whoever made the schema could say in it which tables this program is to trust him with: it is judged by
     // those that a person means.
     let meant = |relation: &&Relation| {

@@ -14,11 +14,15 @@ use crate::schema::{
 
 const OPERATION: &str = "look for tables in the SQLite file";
 
-/// The relations of the file; neither SQLite's own nor ours, nor what stands behind a virtual table.
+/// The relations of the file; neither SQLite's own nor ours, nor what stands behind a virtual table. The values
+/// of a column of whose type `is_known` (table and column) knows are not looked at.
 ///
 /// # Errors
 /// Those of [`failed`].
-pub(crate) fn relations(connection: &Connection) -> Result<Vec<Relation>> {
+pub(crate) fn relations(
+    connection: &Connection,
+    is_known: impl Fn(&str, &str) -> bool,
+) -> Result<Vec<Relation>> {
     let wrap = |cause| failed(OPERATION, cause);
     let mut look = connection
         .prepare(
@@ -29,10 +33,15 @@ pub(crate) fn relations(connection: &Connection) -> Result<Vec<Relation>> {
         .map_err(wrap)?;
     let named = look.query_map([], |row| Ok((readable(row, 0)?, readable(row, 1)?)));
     let named: Vec<(String, String)> = named.and_then(Iterator::collect).map_err(wrap)?;
-    named.iter().map(|(name, sort)| relation(connection, name, sort)).collect()
+    named.iter().map(|(name, sort)| relation(connection, name, sort, &is_known)).collect()
 }
 
-fn relation(connection: &Connection, name: &str, sort: &str) -> Result<Relation> {
+fn relation(
+    connection: &Connection,
+    name: &str,
+    sort: &str,
+    is_known: &impl Fn(&str, &str) -> bool,
+) -> Result<Relation> {
     let wrap = |cause| failed(OPERATION, cause).about(name);
     let sort = match sort {
         "view" => RelationSort::View,
@@ -59,7 +68,10 @@ fn relation(connection: &Connection, name: &str, sort: &str) -> Result<Relation>
             primary.push((place, Arc::clone(&column)));
         }
         let generated = row.get::<_, i64>(5).map_err(wrap)? > 1;
-        let judged = judge(connection, name, &column, &declared).map_err(wrap)?;
+        let judged = match is_known(name, &column) {
+            true => inferred(&declared, &Evidence::default()),
+            false => judge(connection, name, &column, &declared).map_err(wrap)?,
+        };
         let default: Option<String> = row.get(3).map_err(wrap)?;
         let default = default.as_deref().and_then(|text| constant(text, &judged.kind));
         relation.columns.push(RelationColumn {
