@@ -68,7 +68,7 @@ pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
             };
             InitReport::joined(survey, joined)
         } else {
-            InitReport::planned(survey, plan(&both, joining).await?)
+            InitReport::planned(survey, plan(&both, joining).await?, &choice)
         };
         output::data(&if json { report.document() } else { report.text() });
         Ok(report.exit())

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use dual_database::Store;
 use dual_database::init::{
-    Bond, Chosen, ChosenColumn, ColumnCounts, Joined, Plan, RowCounts, SidePlan, Skipped, Survey,
-    TablePlan,
+    Bond, Choice, Chosen, ChosenColumn, ColumnCounts, Joined, Plan, RowCounts, SidePlan, Skipped,
+    Survey, TablePlan,
 };
 use dual_database::sync::Exchange;
 use serde::Serialize;
@@ -19,6 +19,8 @@ use crate::exit::Exit;
 pub struct InitReport {
     survey: Survey,
     plan: Plan,
+    /// The options with which the tables were chosen.
+    chosen: String,
     copy: Option<PathBuf>,
     exchange: Option<Exchange>,
 }
@@ -114,15 +116,16 @@ struct InitBody<'a> {
 impl InitReport {
     /// What would be done.
     #[must_use]
-    pub fn planned(survey: Survey, plan: Plan) -> InitReport {
-        InitReport { survey, plan, copy: None, exchange: None }
+    pub fn planned(survey: Survey, plan: Plan, choice: &Choice) -> InitReport {
+        let chosen = chosen(choice);
+        InitReport { survey, plan, chosen, copy: None, exchange: None }
     }
 
     /// What was done.
     #[must_use]
     pub fn joined(survey: Survey, joined: Joined) -> InitReport {
         let Joined { plan, copy, exchange } = joined;
-        InitReport { survey, plan, copy, exchange: Some(exchange) }
+        InitReport { survey, plan, chosen: String::new(), copy, exchange: Some(exchange) }
     }
 
     fn tables(&self) -> impl Iterator<Item = (&Chosen, &TablePlan)> {
@@ -153,7 +156,7 @@ impl InitReport {
 
     /// The command that does what the plan says.
     fn again(&self) -> String {
-        let mut words = String::from("dual init --apply");
+        let mut words = format!("dual init --apply{}", self.chosen);
         if self.plan.prefer == Store::Sqlite {
             words.push_str(" --prefer sqlite");
         }
@@ -230,6 +233,30 @@ impl InitReport {
         });
         text
     }
+}
+
+/// The options that chose the tables, as a shell takes them.
+fn chosen(choice: &Choice) -> String {
+    let quoted = |text: &str| {
+        let is_plain = |c: char| c.is_alphanumeric() || "_-,.".contains(c);
+        match text.chars().all(is_plain) {
+            true => text.to_owned(),
+            false => format!("'{}'", text.replace('\'', r"'\''")),
+        }
+    };
+    let mut words = String::new();
+    if choice.all {
+        words.push_str(" --all");
+    }
+    for (option, list) in [("--tables", &choice.tables), ("--except", &choice.except)] {
+        if !list.is_empty() {
+            let _ = write!(words, " {option} {}", quoted(&list.join(",")));
+        }
+    }
+    if let Some(schema) = &choice.schema {
+        let _ = write!(words, " --schema {}", quoted(schema));
+    }
+    words
 }
 
 /// Only what is not to be expected: columns that are not carried, and types that were judged by values.

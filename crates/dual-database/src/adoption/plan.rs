@@ -96,6 +96,20 @@ impl Plan {
             && self.tables.iter().all(|table| done(&table.postgres) && done(&table.sqlite))
     }
 
+    /// The error that it is if something could not be tried just now, because of somebody's lock: to begin with
+    /// the rest would stop half-way.
+    #[must_use]
+    pub fn untried(&self) -> Option<Error> {
+        let table = self.tables.iter().find(|table| table.postgres.untried.is_some())?;
+        let reason = table.postgres.untried.as_deref().unwrap_or_default();
+        let message = format!("table {}: {reason}", table.table);
+        let kind = Kind::Unavailable(Store::Postgres);
+        Some(
+            Error::new(kind, "make one database of both", message)
+                .with_hint("nothing was changed; run it again when the lock is gone"),
+        )
+    }
+
     /// The error that the obstacles are, if there are any.
     #[must_use]
     pub fn refusal(&self) -> Option<Error> {

@@ -10,6 +10,7 @@ use super::core::Core;
 use super::options::Builder;
 use crate::Store;
 use crate::health::StoreState;
+use crate::schema::Table;
 
 /// How long is waited before it is tried again, at first and at most.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -68,12 +69,16 @@ impl Current {
     }
 }
 
-/// Whether the other one serves as well: a store that needs a person serves nobody.
-fn is_as_well(core: &Core, other: &Core) -> bool {
-    [Store::Postgres, Store::Sqlite].into_iter().all(|store| {
-        let waits = |core: &Core| matches!(core.shared.state(store), StoreState::NeedsInit { .. });
-        !waits(core) || waits(other)
-    })
+/// Whether the new one serves as well as the old one did: it has all of its tables, and no store is lost for
+/// them because of what has come besides.
+fn is_as_well(new: &Core, old: &Core) -> bool {
+    let is_up = |core: &Core, store| core.shared.state(store) == StoreState::Up;
+    let keeps = |table: &Table| new.shared.tables.iter().any(|one| one.covers(table));
+    [Store::Postgres, Store::Sqlite]
+        .into_iter()
+        .all(|store| is_up(new, store) || !is_up(old, store))
+        && (new.shared.pool.tables().is_some() || old.shared.pool.tables().is_none())
+        && old.shared.tables.iter().all(keeps)
 }
 
 async fn follow(current: Weak<Current>, builder: Builder) {
@@ -105,7 +110,7 @@ async fn follow(current: Weak<Current>, builder: Builder) {
                 }
                 Ok(core) => {
                     tracing::warn!(
-                        "what was joined waits for `dual init`: the rest goes on as it was"
+                        "what was joined cannot be kept yet, see `dual status`: the rest goes on as it was"
                     );
                     drop(core.synchroniser.write().await.take());
                 }

@@ -61,9 +61,7 @@ impl DualDatabase {
     /// # Errors
     /// Configuration if no table of that name is declared.
     pub fn table(&self, name: &str) -> Result<TableCalls> {
-        let core = self.core();
-        let table = core.position(name)?;
-        Ok(TableCalls::new(self.clone(), core, table))
+        TableCalls::new(self.clone(), name)
     }
 
     /// Several rows at once, all of it on both sides or nothing. `work` reads and says what is

@@ -23,24 +23,59 @@ const PAGE: u64 = 2_000;
 #[derive(Clone, Debug)]
 pub struct TableCalls {
     database: DualDatabase,
-    /// As it was open when the table was asked for: a declaration stays as it was.
-    core: Arc<Core>,
-    table: usize,
+    /// As it was declared when it was asked for.
+    table: Arc<Table>,
 }
 
-impl TableCalls {
-    pub(super) fn new(database: DualDatabase, core: Arc<Core>, table: usize) -> TableCalls {
-        TableCalls { database, core, table }
-    }
+/// The table as it is open now: others may have been joined since, and be before it.
+struct Opened {
+    core: Arc<Core>,
+    at: usize,
+}
 
-    /// The declaration.
-    #[must_use]
-    pub fn declaration(&self) -> &Table {
-        self.core.table(self.table)
+impl Opened {
+    fn declaration(&self) -> &Table {
+        self.core.table(self.at)
     }
 
     fn id(&self, key: impl Into<Key>) -> Result<RowId> {
-        id_of(self.declaration(), self.table, key.into())
+        id_of(self.declaration(), self.at, key.into())
+    }
+
+    async fn write_one(
+        &self,
+        operation: &'static str,
+        id: &RowId,
+        intent: Intent,
+    ) -> Result<Written<Record>> {
+        let plan = WritePlan { operation, intents: vec![(id.clone(), intent)], reads: Vec::new() };
+        self.core.write(plan).await?.try_map(|rows| {
+            rows.into_iter().next().flatten().ok_or_else(|| {
+                Error::new(Kind::Internal, operation, "the written row was not answered")
+            })
+        })
+    }
+}
+
+impl TableCalls {
+    /// # Errors
+    /// As for [`super::DualDatabase::table`].
+    pub(super) fn new(database: DualDatabase, name: &str) -> Result<TableCalls> {
+        let core = database.core();
+        let table = Arc::new(core.table(core.position(name)?).clone());
+        Ok(TableCalls { database, table })
+    }
+
+    /// The declaration, as it was when the table was asked for: columns that were joined since are not in it.
+    #[must_use]
+    pub fn declaration(&self) -> &Table {
+        &self.table
+    }
+
+    fn opened(&self) -> Result<Opened> {
+        let core = self.database.core();
+        let at = core.position(self.table.name())?;
+        Ok(Opened { core, at })
     }
 
     /// Adds a row; columns that are not named get their defaults.
@@ -48,8 +83,9 @@ impl TableCalls {
     /// # Errors
     /// As for [`super::DualDatabase::add_user`].
     pub async fn add(&self, row: &Patch) -> Result<Written<Record>> {
-        let (id, intent) = wish_to_add(self.declaration(), self.table, row)?;
-        self.write_one("add a row", &id, intent).await
+        let opened = self.opened()?;
+        let (id, intent) = wish_to_add(opened.declaration(), opened.at, row)?;
+        opened.write_one("add a row", &id, intent).await
     }
 
     /// Adds a row, or sets these columns of the one that is there.
@@ -57,12 +93,14 @@ impl TableCalls {
     /// # Errors
     /// As for [`super::DualDatabase::upsert_user`].
     pub async fn upsert(&self, row: &Patch) -> Result<Written<Record>> {
-        let said = row.checked(self.declaration())?;
-        let id = RowId { table: self.table, key: key_of(self.declaration(), &said)? };
-        let insert = new_row(self.declaration(), &said);
+        let opened = self.opened()?;
+        let table = opened.declaration();
+        let said = row.checked(table)?;
+        let id = RowId { table: opened.at, key: key_of(table, &said)? };
+        let insert = new_row(table, &said);
         if said.columns.is_empty() {
             // Of a row that is there nothing is to be set.
-            return match self
+            return match opened
                 .write_one("upsert a row", &id, Intent::Change(Change::Insert(insert)))
                 .await
             {
@@ -79,7 +117,7 @@ impl TableCalls {
             };
         }
         let intent = Intent::Upsert { insert, update: said.columns };
-        self.write_one("upsert a row", &id, intent).await
+        opened.write_one("upsert a row", &id, intent).await
     }
 
     /// Sets these columns of a row.
@@ -87,9 +125,10 @@ impl TableCalls {
     /// # Errors
     /// As for [`super::DualDatabase::update_user`].
     pub async fn update(&self, key: impl Into<Key>, changes: &Patch) -> Result<Written<Record>> {
-        let id = self.id(key)?;
-        let intent = wish_to_update(self.declaration(), &id.key, changes)?;
-        self.write_one("update a row", &id, intent).await
+        let opened = self.opened()?;
+        let id = opened.id(key)?;
+        let intent = wish_to_update(opened.declaration(), &id.key, changes)?;
+        opened.write_one("update a row", &id, intent).await
     }
 
     /// Deletes a row.
@@ -97,26 +136,13 @@ impl TableCalls {
     /// # Errors
     /// As for [`super::DualDatabase::delete_user`].
     pub async fn delete(&self, key: impl Into<Key>) -> Result<Written<()>> {
+        let opened = self.opened()?;
         let plan = WritePlan {
             operation: "delete a row",
-            intents: vec![(self.id(key)?, Intent::Change(Change::Delete))],
+            intents: vec![(opened.id(key)?, Intent::Change(Change::Delete))],
             reads: Vec::new(),
         };
-        Ok(self.database.core().write(plan).await?.map(|_| ()))
-    }
-
-    async fn write_one(
-        &self,
-        operation: &'static str,
-        id: &RowId,
-        intent: Intent,
-    ) -> Result<Written<Record>> {
-        let plan = WritePlan { operation, intents: vec![(id.clone(), intent)], reads: Vec::new() };
-        self.database.core().write(plan).await?.try_map(|rows| {
-            rows.into_iter().next().flatten().ok_or_else(|| {
-                Error::new(Kind::Internal, operation, "the written row was not answered")
-            })
-        })
+        Ok(opened.core.write(plan).await?.map(|_| ()))
     }
 
     /// The row with that key.
@@ -124,7 +150,8 @@ impl TableCalls {
     /// # Errors
     /// Unavailable with both causes if neither store answers.
     pub async fn get(&self, key: impl Into<Key>) -> Result<Found<Option<Record>>> {
-        self.database.core().get("read a row", &self.id(key)?).await
+        let opened = self.opened()?;
+        opened.core.get("read a row", &opened.id(key)?).await
     }
 
     /// The rows that fit, the newest first.
@@ -132,9 +159,10 @@ impl TableCalls {
     /// # Errors
     /// As for [`TableCalls::get`].
     pub async fn list(&self, filter: &Filter, limit: Option<u64>) -> Result<Found<Vec<Record>>> {
+        let opened = self.opened()?;
         let limit = limit.unwrap_or(u64::MAX);
-        let page = Page { table: self.table, filter: filter.clone(), after: None, limit };
-        self.database.core().list("list rows", page).await
+        let page = Page { table: opened.at, filter: filter.clone(), after: None, limit };
+        opened.core.list("list rows", page).await
     }
 
     /// How many rows fit.
@@ -142,14 +170,20 @@ impl TableCalls {
     /// # Errors
     /// As for [`TableCalls::get`].
     pub async fn count(&self, filter: &Filter) -> Result<Found<u64>> {
-        self.database.core().count("count rows", self.table, filter.clone()).await
+        let opened = self.opened()?;
+        opened.core.count("count rows", opened.at, filter.clone()).await
     }
 
     /// The rows that fit, the newest first, a page at a time: as many rows as there may be in
     /// constant memory. Each page is of its own moment, from the store that answers then; a row
     /// that stays as it is comes once.
     pub fn stream(&self, filter: &Filter) -> impl Stream<Item = Result<Record>> + Send + use<> {
-        stream(self.database.clone(), Ok(self.table), filter.clone())
+        let (table, filter) = (Some(self.clone()), filter.clone());
+        let pages = Pages { table, filter, after: None, rows: VecDeque::new() };
+        stream::unfold(pages, |mut pages| async move {
+            let next = pages.next().await?;
+            Some((next, pages))
+        })
     }
 }
 
@@ -164,24 +198,10 @@ pub(super) fn id_of(table: &Table, at: usize, key: Key) -> Result<RowId> {
     }
 }
 
-/// The rows of a table that fit, a page at a time.
-pub(super) fn stream(
-    database: DualDatabase,
-    table: Result<usize>,
-    filter: Filter,
-) -> impl Stream<Item = Result<Record>> + Send {
-    let pages = Pages { database, table: Some(table), filter, after: None, rows: VecDeque::new() };
-    stream::unfold(pages, |mut pages| async move {
-        let next = pages.next().await?;
-        Some((next, pages))
-    })
-}
-
 /// Where a stream stands.
 struct Pages {
-    database: DualDatabase,
     /// `None` once it is at its end.
-    table: Option<Result<usize>>,
+    table: Option<TableCalls>,
     filter: Filter,
     after: Option<After>,
     rows: VecDeque<Record>,
@@ -192,20 +212,20 @@ impl Pages {
         if let Some(row) = self.rows.pop_front() {
             return Some(Ok(row));
         }
-        let table = match self.table.take()? {
-            Ok(table) => table,
+        let table = self.table.take()?;
+        let opened = match table.opened() {
+            Ok(opened) => opened,
             Err(error) => return Some(Err(error)),
         };
         let (filter, after) = (self.filter.clone(), self.after.take());
-        let page = Page { table, filter, after, limit: PAGE };
-        let core = self.database.core();
-        match core.list("list rows", page).await {
+        let page = Page { table: opened.at, filter, after, limit: PAGE };
+        match opened.core.list("list rows", page).await {
             Ok(found) => self.rows = found.value.into(),
             Err(error) => return Some(Err(error)),
         }
         if let Some(last) = self.rows.back() {
-            self.after = Some(place(core.table(table), last));
-            self.table = Some(Ok(table));
+            self.after = Some(place(opened.declaration(), last));
+            self.table = Some(table);
         }
         self.rows.pop_front().map(Ok)
     }

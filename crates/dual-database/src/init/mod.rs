@@ -15,7 +15,7 @@ pub use crate::adoption::{
 use crate::adoption::LocalFile;
 use crate::error::Result;
 use crate::schema::Making;
-use crate::store::postgres::primary::{grant, known_role, script};
+use crate::store::postgres::primary::{Pool, grant, known_role, script};
 use crate::store::postgres::{Session, capture, is_confirmed};
 use crate::store::sqlite::replica::{Content, Durability, Replica};
 use crate::sync::{Exchange, Shared, Synchroniser};
@@ -67,12 +67,12 @@ pub struct Joined {
 /// Does what the plan says, and exchanges everything, at most for `within`.
 ///
 /// # Errors
-/// [`Plan::refusal`], and that there is no room or right to copy the file: then nothing was changed;
+/// [`Plan::refusal`], what could not be tried just now, and that there is no room or right to copy the file: then nothing was changed;
 /// those of opening the file, of preparing
 /// PostgreSQL and of the exchange: it can be repeated.
 pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Result<Joined> {
     let plan = plan(stores, joining).await?;
-    if let Some(refusal) = plan.refusal() {
+    if let Some(refusal) = plan.refusal().or_else(|| plan.untried()) {
         return Err(refusal);
     }
     // What nobody confirms is not begun, or half of it would stand in the file.
@@ -88,6 +88,11 @@ pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Resul
     };
     let mut stores = stores.clone();
     stores.sqlite.making = Making::Everything;
+    // The file comes second: what PostgreSQL keeps a file learns, and not the other way about.
+    Pool::new(stores.postgres.clone(), stores.limits, stores.sqlite.tables.clone(), 1)
+        .making(Making::Everything)
+        .prepare()
+        .await?;
     let replica = Replica::open(stores.sqlite.clone()).await?;
     if plan.bond != Bond::Joined {
         let prefer = joining.prefer;

@@ -1,6 +1,8 @@
 //! Meeting PostgreSQL: who it is, whether the cursor still means anything there, the token that
 //! both share, and the numbers under which this file writes.
 
+use std::time::Instant;
+
 use rand::random;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -26,6 +28,7 @@ impl Rounds {
         let header = self.primary(&link).header().await?;
         self.shared.clock().measure(sent_ms, header.now_ms);
         self.shadowed.clone_from(&link.shadowed);
+        self.besides_at = Some(Instant::now());
         if !link.besides.is_empty() {
             let besides = link.besides.clone();
             let work = move |content: &Content<'_>| content.learn(&besides);

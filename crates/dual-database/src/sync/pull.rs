@@ -1,7 +1,7 @@
 //! From PostgreSQL to the file: what is new, in one transaction here, which moves the cursor.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
@@ -22,6 +22,9 @@ const PURGE: Duration = Duration::from_secs(2);
 
 /// How many old conflicts go in one transaction.
 const AT_ONCE: usize = 5_000;
+
+/// How often PostgreSQL is asked whether more tables are kept.
+const BESIDES: Duration = Duration::from_secs(30);
 
 /// What applying a poll came to.
 enum Applied {
@@ -49,6 +52,13 @@ impl Rounds {
             return Flow::more();
         };
         let link = self.take_link("poll")?;
+        if self.besides_at.is_none_or(|at| at.elapsed() >= BESIDES) {
+            self.besides_at = Some(Instant::now());
+            if self.primary(&link).keeps_besides().await? {
+                // Whoever connects notes it in the file.
+                return Flow::more();
+            }
+        }
         let sent_ms = now_ms();
         let most = Some(self.shared.at_once);
         let poll = self.primary(&link).poll_at_most(snapshot, &also, most).await?;

@@ -162,6 +162,8 @@ pub(super) struct Rounds {
     pub(super) patience: Duration,
     /// When this process last began to look for tombstones to purge.
     pub(super) purged: Option<Instant>,
+    /// When PostgreSQL was asked last whether it keeps more tables.
+    pub(super) besides_at: Option<Instant>,
     /// Where it goes on, and with which horizon.
     pub(super) purging: Option<(Stamp, PurgePosition)>,
     /// Held from the look at what is pending to the note that it has arrived.
@@ -197,6 +199,7 @@ impl Rounds {
             looked: 0,
             patience,
             purged: None,
+            besides_at: None,
             purging: None,
             turn: None,
             turn_missed: false,

@@ -46,14 +46,16 @@ impl Choice {
         !self.all && self.tables.is_empty()
     }
 
-    /// Whether a person has named the table, or means all.
-    pub(super) fn names(&self, name: &str) -> bool {
-        self.all || self.tables.iter().any(|one| one.eq_ignore_ascii_case(name))
+    /// Whether a person may mean the table of that name; `is_local`: the file has it.
+    pub(super) fn may_mean(&self, name: &str, is_local: bool) -> bool {
+        let has = |list: &[String]| list.iter().any(|one| one.eq_ignore_ascii_case(name));
+        let is_default = self.tables.is_empty() && (self.all || is_local);
+        !has(&self.except) && (is_default || has(&self.tables))
     }
 
     /// Whether the table of that name is to be kept.
     pub(super) fn wants(&self, name: &Arc<str>, is_joined: bool, is_local: bool) -> Wanted {
-        let has = |list: &[String]| list.iter().any(|one| one.eq_ignore_ascii_case(name));
+        let has = |list: &[String]| list.iter().any(|one| **one == **name);
         let no = |reason, hint: &str| Wanted::No(reason, hint.to_owned());
         if is_joined {
             return Wanted::Yes { required: true };
@@ -78,19 +80,28 @@ impl Choice {
         Wanted::Yes { required: false }
     }
 
-    /// Whether everything that was named is there.
+    /// The same with the names as they are on either side: one that is there as it was given, or else the only
+    /// one that differs in case alone.
     ///
     /// # Errors
-    /// Configuration, with the nearest name.
-    pub(super) fn check(&self, names: &[Arc<str>]) -> Result<()> {
-        let is_there = |named: &&String| names.iter().any(|name| name.eq_ignore_ascii_case(named));
-        let Some(missing) = self.tables.iter().chain(&self.except).find(|named| !is_there(named))
-        else {
-            return Ok(());
+    /// Configuration, with the nearest name, if there is none.
+    pub(super) fn resolved(&self, names: &[Arc<str>]) -> Result<Choice> {
+        let resolved = |given: &String| {
+            let alike = |name: &&Arc<str>| name.eq_ignore_ascii_case(given);
+            let exact = names.iter().find(|name| ***name == **given);
+            match exact.or_else(|| names.iter().find(alike)) {
+                Some(name) => Ok(name.to_string()),
+                None => {
+                    let message = format!("no table {given} is on either side");
+                    let known = names.iter().map(|name| &**name);
+                    Err(Error::new(Kind::Configuration, OPERATION, message)
+                        .suggesting(given, known))
+                }
+            }
         };
-        let message = format!("no table {missing} is on either side");
-        let known = names.iter().map(|name| &**name);
-        Err(Error::new(Kind::Configuration, OPERATION, message).suggesting(missing, known))
+        let all = |list: &[String]| list.iter().map(resolved).collect::<Result<Vec<String>>>();
+        let (tables, except) = (all(&self.tables)?, all(&self.except)?);
+        Ok(Choice { tables, except, ..self.clone() })
     }
 
     /// Whether what was named can be kept, and something at all.
@@ -98,7 +109,7 @@ impl Choice {
     /// # Errors
     /// Configuration, with the first reason why not.
     pub(super) fn are_all_kept(&self, survey: &Survey) -> Result<()> {
-        let named = |table: &str| self.tables.iter().any(|one| one.eq_ignore_ascii_case(table));
+        let named = |table: &str| self.tables.iter().any(|one| one == table);
         let refused = survey.skipped.iter().find(|skipped| named(&skipped.table));
         let only = survey.skipped.first().filter(|_| survey.chosen.is_empty());
         match refused.or(only) {

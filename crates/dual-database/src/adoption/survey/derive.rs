@@ -26,6 +26,8 @@ struct Pair<'s> {
     name: &'s Arc<str>,
     remote: Option<&'s RelationColumn>,
     local: Option<&'s RelationColumn>,
+    /// An earlier one, from which the file cannot tell it.
+    twin: Option<&'s Arc<str>>,
 }
 
 impl Sides<'_> {
@@ -34,12 +36,20 @@ impl Sides<'_> {
         let (remote, local) = (self.remote, self.local);
         let mut pairs = Vec::new();
         for column in remote.iter().flat_map(|relation| &relation.columns) {
+            let alike = |pair: &&Pair<'_>| pair.name.eq_ignore_ascii_case(&column.name);
+            let twin = pairs.iter().find(alike).map(|pair: &Pair<'_>| pair.name);
             let local = local.and_then(|relation| relation.column(&column.name));
-            pairs.push(Pair { name: &column.name, remote: Some(column), local });
+            let local = local.filter(|_| twin.is_none());
+            pairs.push(Pair { name: &column.name, remote: Some(column), local, twin });
         }
         for column in local.iter().flat_map(|relation| &relation.columns) {
             if remote.and_then(|relation| relation.column(&column.name)).is_none() {
-                pairs.push(Pair { name: &column.name, remote: None, local: Some(column) });
+                pairs.push(Pair {
+                    name: &column.name,
+                    remote: None,
+                    local: Some(column),
+                    twin: None,
+                });
             }
         }
         pairs
@@ -77,6 +87,9 @@ impl Sides<'_> {
 impl Pair<'_> {
     /// The type for both sides, or why the column is not carried.
     fn kind(&self) -> Result<LogicalType, String> {
+        if let Some(twin) = self.twin {
+            return Err(format!("the file cannot tell it from {twin}"));
+        }
         let generated = |column: Option<&RelationColumn>| column.is_some_and(|c| c.generated);
         if generated(self.remote) || generated(self.local) {
             return Err("it is computed: each side does that by itself".into());
@@ -137,7 +150,8 @@ pub(super) fn table(
     number: u32,
 ) -> Result<Table, Reason> {
     if let Some(known) = known {
-        return widened(known.clone(), sides);
+        // One that has grown too wide is kept as it is.
+        return Ok(widened(known.clone(), sides).unwrap_or_else(|_| known.clone()));
     }
     let built_in = users();
     let keyed = |relation: &Relation| relation.column(&built_in.key().name).is_some();

@@ -85,7 +85,8 @@ pub async fn survey(stores: &Stores, choice: &Choice) -> Result<Survey> {
     // What a column is in PostgreSQL it is in the file: its values are looked at where nothing else tells.
     let is_known = |table: &str, column: &str| {
         let alike = |relation: &&Relation| relation.name.eq_ignore_ascii_case(table);
-        remote.iter().filter(alike).any(|relation| relation.column(column).is_some())
+        let is_there = |relation: &Relation| relation.column(column).is_some();
+        !choice.may_mean(table, true) || remote.iter().filter(alike).any(is_there)
     };
     let here = match file.connection() {
         Some(connection) => sqlite::relations(&connection, is_known)?,
@@ -96,7 +97,7 @@ pub async fn survey(stores: &Stores, choice: &Choice) -> Result<Survey> {
     let meant = |relation: &&Relation| {
         let is_local = here.iter().any(|own| own.name.eq_ignore_ascii_case(&relation.name));
         let is_meant =
-            is_local || choice.names(&relation.name) || *relation.name == *users().name();
+            choice.may_mean(&relation.name, is_local) || *relation.name == *users().name();
         is_meant && relation.sort == RelationSort::Table
     };
     let names = remote.iter().filter(meant).map(|relation| QualifiedName {
@@ -108,8 +109,10 @@ pub async fn survey(stores: &Stores, choice: &Choice) -> Result<Survey> {
     session.rollback(OPERATION).await?;
     // A file that has joined more than the server knows of goes on with all of it.
     for table in file.declared()? {
-        if known.iter().all(|one| one.name() != table.name()) {
-            known.push(table);
+        match known.iter_mut().find(|one| one.name() == table.name()) {
+            Some(one) if table.covers(one) => *one = table,
+            Some(_) => {}
+            None => known.push(table),
         }
     }
     chosen(&known, &remote, &here, choice)
@@ -146,7 +149,8 @@ fn chosen(
             names.push(name);
         }
     }
-    choice.check(&names)?;
+    let choice = &choice.resolved(&names)?;
+    alone_under_their_labels(declared)?;
     let mut survey = Survey::default();
     let mut number =
         declared.iter().filter_map(|table| table.label().parse::<u32>().ok()).max().unwrap_or(0);
@@ -166,12 +170,13 @@ fn chosen(
             }
             continue;
         }
+        // Of a table in another schema nothing was looked at.
+        let elsewhere = known
+            .is_some_and(|table| table.remote_name().schema.as_deref() != choice.schema.as_deref());
+        let there = there.filter(|_| !elsewhere);
+        let own = own.filter(|_| !elsewhere);
         let sides = derive::Sides { name: &name, remote: there, local: own };
         let derived = derive::table(&sides, known, choice.schema.as_deref(), number + 1);
-        if let (Some(_), Err((reason, hint))) = (known, &derived) {
-            let message = format!("{name}, which is joined, cannot be kept any more: {reason}");
-            return Err(Error::new(Kind::Configuration, OPERATION, message).with_hint(hint));
-        }
         let is_local = own.is_some() || *name == *built_in.name();
         match (choice.wants(&name, known.is_some(), is_local), derived) {
             (Wanted::Yes { required }, Ok(table)) => {
@@ -199,4 +204,18 @@ fn chosen(
     }
     choice.are_all_kept(&survey)?;
     Ok(survey)
+}
+
+/// Two tables under one label would share what is ours beside them.
+fn alone_under_their_labels(declared: &[Table]) -> Result<()> {
+    for (at, table) in declared.iter().enumerate() {
+        if let Some(twin) = declared.iter().take(at).find(|twin| twin.label() == table.label()) {
+            let (one, other) = (twin.name(), table.name());
+            let message = format!("{other} and {one} were joined apart, under one number");
+            return Err(Error::new(Kind::Configuration, OPERATION, message).with_hint(
+                "`dual uninstall --file-only`, then `dual init --apply`, which compares",
+            ));
+        }
+    }
+    Ok(())
 }

@@ -68,9 +68,11 @@ fn relation(
             primary.push((place, Arc::clone(&column)));
         }
         let generated = row.get::<_, i64>(5).map_err(wrap)? > 1;
-        let judged = match is_known(name, &column) {
+        // What cannot be read is told when the rows are looked at.
+        let judged = match generated || is_known(name, &column) {
             true => inferred(&declared, &Evidence::default()),
-            false => judge(connection, name, &column, &declared).map_err(wrap)?,
+            false => judge(connection, name, &column, &declared)
+                .unwrap_or_else(|_| inferred(&declared, &Evidence::default())),
         };
         let default: Option<String> = row.get(3).map_err(wrap)?;
         let default = default.as_deref().and_then(|text| constant(text, &judged.kind));

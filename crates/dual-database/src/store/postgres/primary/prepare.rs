@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::RemoteTable;
 use super::identity::{Identity, Known};
+use super::{Primary, RemoteTable};
 use crate::merge::Defaults;
 use crate::protocol::Addition;
 use crate::schema::{Column, Making, Role, Table};
@@ -77,6 +77,19 @@ pub async fn prepare(session: &Session, tables: &[Table], making: Making) -> Res
     outcome
 }
 
+impl Primary<'_> {
+    /// Whether the server keeps more than these tables.
+    ///
+    /// # Errors
+    /// About the schema if a declaration cannot be read; else as for [`Session::query`].
+    pub(crate) async fn keeps_besides(&self) -> Result<bool> {
+        self.session.begin_snapshot(OPERATION).await?;
+        let kept = declared(self.session).await?;
+        self.session.rollback(OPERATION).await?;
+        Ok(kept.iter().any(|kept| !self.tables.iter().any(|own| own.table.covers(kept))))
+    }
+}
+
 /// What the server has, if nothing is missing; nothing is changed.
 ///
 /// # Errors
@@ -106,15 +119,16 @@ struct Survey {
     found: PreparedTable,
     /// This role may install: else it may only run what is there.
     installs: bool,
+    /// Another program has joined more of it since this one began: what it has made is left as it is.
+    is_newer: bool,
 }
 
 impl Survey {
     /// Nothing is missing; who only looks does without a sequence that stands behind the rows.
     fn is_done(&self, making: Making) -> bool {
         let may_wait = |step: &Addition| making == Making::Nothing && step.sets_sequence();
-        self.plan.obstacles.is_empty()
-            && self.plan.steps.iter().all(may_wait)
-            && self.found.drift == Drift::None
+        let is_there = self.plan.steps.iter().all(may_wait) && self.found.drift == Drift::None;
+        self.plan.obstacles.is_empty() && (is_there || self.is_newer)
     }
 }
 
@@ -142,11 +156,8 @@ async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<V
             return Err(refusal);
         }
         let layout = Layout::new(table, &plan.target).within(session);
-        // Another program has joined more of it since this one began: what it has made is left as it is.
-        let drift = match own {
-            Some(own) if !table.covers(own) => Drift::None,
-            _ => drift(session, &layout).await?,
-        };
+        let is_newer = own.is_some_and(|own| !table.covers(own));
+        let drift = if is_newer { Drift::None } else { drift(session, &layout).await? };
         if drift == Drift::Absent && !asked {
             declared_by_the_file_alone(table, &catalog, &kept)?;
         }
@@ -161,7 +172,7 @@ async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<V
             ours_alone(session, table, catalog.rights.schema.as_deref()).await?;
         }
         let found = PreparedTable { drift, steps: Vec::new(), adopted: 0, shadowed };
-        surveys.push(Survey { plan, layout, found, installs: standing.installs });
+        surveys.push(Survey { plan, layout, found, installs: standing.installs, is_newer });
     }
     Ok(surveys)
 }
@@ -283,7 +294,7 @@ async fn make(session: &Session, tables: &[Table], making: Making) -> Result<Pre
     session.batch(OPERATION, &schema_locked()).await?;
     // Somebody else may have made it while this waited.
     let mut surveys = survey(session, tables, making).await?;
-    for survey in &mut surveys {
+    for survey in surveys.iter_mut().filter(|survey| !survey.is_newer) {
         for step in &survey.plan.steps {
             session.batch(OPERATION, &step.statement()).await?;
             survey.found.steps.push(step.what.clone());

@@ -79,7 +79,17 @@ pub(crate) fn upgrade(connection: &Connection) -> Result<()> {
 /// # Errors
 /// Those of [`failed`].
 pub(crate) fn learn(connection: &Connection, table: &Table) -> Result<()> {
-    let wrap = |cause| failed("note which tables PostgreSQL keeps", cause);
+    let operation = "note which tables PostgreSQL keeps";
+    let wrap = |cause| failed(operation, cause);
+    let is_twin = |own: &Table| own.label() == table.label() && own.name() != table.name();
+    if let Some(twin) = declared(connection)?.iter().find(|own| is_twin(own)) {
+        let (one, other) = (twin.name(), table.name());
+        let message =
+            format!("the file keeps {one} under the number that {other} has in PostgreSQL");
+        return Err(Error::new(Kind::Schema(Store::Sqlite), operation, message).with_hint(
+            "they were joined apart: `dual uninstall --file-only`, then `dual init --apply`, which compares",
+        ));
+    }
     let sql = "INSERT INTO dual_tracked (name, triggers, columns, declaration) VALUES (?1, '', '', ?2) \
                ON CONFLICT (name) DO UPDATE SET declaration = excluded.declaration";
     connection.execute(sql, (table.name(), table.declaration())).map(|_| ()).map_err(wrap)

@@ -47,6 +47,6 @@ pub(crate) fn outdated(name: &str) -> Error {
     let message =
         format!("the table {name} was joined, or has got columns, since this program began");
     Error::new(Kind::Conflict, OPERATION, message).with_hint(
-        "start the program again: it exchanges nothing until then, and goes on with both stores",
+        "it opens both sides once more by itself; if this stays, `dual status` says what is in the way",
     )
 }
