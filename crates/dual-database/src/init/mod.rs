@@ -72,7 +72,7 @@ pub struct Joined {
 /// PostgreSQL and of the exchange: it can be repeated.
 pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Result<Joined> {
     let plan = plan(stores, joining).await?;
-    if let Some(refusal) = plan.refusal().or_else(|| plan.untried()) {
+    if let Some(refusal) = plan.refusal() {
         return Err(refusal);
     }
     // What nobody confirms is not begun, or half of it would stand in the file.
@@ -80,6 +80,9 @@ pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Resul
     session.begin("join both sides").await?;
     is_confirmed(&session, "join both sides").await?;
     drop(session);
+    if let Some(untried) = plan.untried() {
+        return Err(untried);
+    }
     let leaves = matches!(plan.bond, Bond::Rejoining { .. });
     let is_ours = !leaves && LocalFile::open(&stores.sqlite)?.is_node()?;
     let copy = match joining.copy && !is_ours {
