@@ -61,9 +61,12 @@ pub(super) enum Behind {
     Doubted,
 }
 
-/// How far PostgreSQL is behind the file.
-pub(super) fn behind(content: &Content<'_>) -> Result<Behind> {
-    Ok(match content.node()?.follow {
+/// How far PostgreSQL is behind the file, for a call on these tables.
+pub(super) fn behind(
+    content: &Content<'_>,
+    tables: impl IntoIterator<Item = usize>,
+) -> Result<Behind> {
+    Ok(match content.follow_of(tables)? {
         follow if follow.doubts_primary() => Behind::Doubted,
         _ if !content.is_pending()? => Behind::Not,
         Follow::Following { .. } => Behind::Push,
@@ -146,7 +149,8 @@ pub(super) fn look(content: &Content<'_>, plan: &WritePlan) -> Result<Precheck> 
     for (id, _) in &plan.reads {
         look.is_here |= is_here(content, id)?;
     }
-    Ok(Precheck { behind: behind(content)?, file: content.node()?.file, ..look })
+    let behind = behind(content, plan.tables())?;
+    Ok(Precheck { behind, file: content.node()?.file, ..look })
 }
 
 /// The rows after a write, in the order of the intents; `None` for one that was deleted.
@@ -174,7 +178,7 @@ pub(super) fn alone(
             return Err(elsewhere(plan.operation, &name(id)));
         }
         let Some(change) = intent.for_row(alive) else {
-            return Err(if alive || knows(content, row.as_ref())? {
+            return Err(if alive || knows(content, id, row.as_ref())? {
                 refusal(plan.operation, &name(id), alive)
             } else {
                 incomplete(plan.operation, &name(id))
@@ -287,9 +291,9 @@ pub(super) fn direct(
     durability: Durability,
 ) -> Result<Direct> {
     let node = content.node()?;
-    match &node.follow {
+    match content.follow_of(answer.rows.iter().map(|written| written.row.id.table))? {
         Follow::Following { epoch, .. }
-            if answer.epoch.break_from(epoch, &node.tokens).is_some() =>
+            if answer.epoch.break_from(&epoch, &node.tokens).is_some() =>
         {
             return Ok(Direct::OtherEpoch);
         }
@@ -346,23 +350,23 @@ pub(super) fn has_passed(node: &Node, txid: u64) -> bool {
 
 /// Whether a row that the file lacks is not there at all: the first copy has been made, or
 /// there has never been a PostgreSQL to copy from.
-pub(super) fn knows_all(node: &Node) -> bool {
-    match node.follow {
+pub(super) fn knows_all(content: &Content<'_>, table: usize) -> Result<bool> {
+    Ok(match content.follow_of([table])? {
         Follow::Following { .. } => true,
         Follow::Reconciling { cause, .. } | Follow::Held { cause, .. } => match cause {
-            Break::FirstContact => node.installation.is_none(),
+            Break::FirstContact => content.node()?.installation.is_none(),
             // What it lacks may have been taken away past its triggers.
             Break::Rebuilt | Break::LocalGap => false,
             _ => true,
         },
-    }
+    })
 }
 
 /// Whether the file knows of that row, as it has it, that it is there or not.
-pub(super) fn knows(content: &Content<'_>, row: Option<&LocalRow>) -> Result<bool> {
+pub(super) fn knows(content: &Content<'_>, id: &RowId, row: Option<&LocalRow>) -> Result<bool> {
     match row {
         Some(row) => Ok(!row.tracked.version.is_absent()),
-        None => Ok(knows_all(&content.node()?)),
+        None => knows_all(content, id.table),
     }
 }
 

@@ -1,5 +1,7 @@
 //! A call's changes before they meet a row.
 
+use std::collections::BTreeSet;
+
 use crate::clock;
 use crate::merge::{Change, Version};
 use crate::schema::{Key, RowId, Table};
@@ -41,6 +43,12 @@ pub(super) struct WritePlan {
 }
 
 impl WritePlan {
+    /// The tables that it is about.
+    pub fn tables(&self) -> BTreeSet<usize> {
+        let changed = self.intents.iter().map(|(id, _)| id.table);
+        changed.chain(self.reads.iter().map(|(id, _)| id.table)).collect()
+    }
+
     /// The rows that it changes.
     pub fn ids(&self) -> Vec<RowId> {
         self.intents.iter().map(|(id, _)| id.clone()).collect()

@@ -77,9 +77,9 @@ impl Core {
             let (row, aside) = (content.row(&wanted)?, content.aside(&wanted)?);
             let place = HeldBy::of(row.as_ref(), &aside);
             Ok(LocalAnswer {
-                knows: place != HeldBy::PostgresAlone && knows(content, row.as_ref())?,
+                knows: place != HeldBy::PostgresAlone && knows(content, &wanted, row.as_ref())?,
                 place,
-                doubted: node.follow.doubts_primary(),
+                doubted: content.follow_of([wanted.table])?.doubts_primary(),
                 exchanged_ms: exchanged_ms(&node, &aside),
                 file: node.file,
                 row,
@@ -138,7 +138,7 @@ impl Core {
             let rows = content.list(page.table, &filter, after.as_ref(), page.limit)?;
             Ok(rows.into_iter().map(listed_record).collect())
         };
-        self.read_either(operation, local, async |primary| {
+        self.read_either(operation, page.table, local, async |primary| {
             let rows =
                 primary.list(page.table, &page.filter, page.after.as_ref(), page.limit).await?;
             Ok(rows.iter().filter_map(remote_record).collect())
@@ -158,21 +158,22 @@ impl Core {
     ) -> Result<Found<u64>> {
         let local_filter = filter.clone();
         let local = move |content: &Content<'_>| content.count(table, &local_filter);
-        self.read_either(operation, local, async |primary| primary.count(table, &filter).await)
-            .await
+        let remote = async |primary: Primary<'_>| primary.count(table, &filter).await;
+        self.read_either(operation, table, local, remote).await
     }
 
     /// From the store that is preferred, else from the other one.
     async fn read_either<T: Send + 'static>(
         &self,
         operation: &'static str,
+        table: usize,
         local: impl FnOnce(&Content<'_>) -> Result<T> + Send + 'static,
         remote: impl AsyncFnOnce(Primary<'_>) -> Result<T>,
     ) -> Result<Found<T>> {
         let deadline = self.deadline();
         let question = move |content: &Content<'_>| {
             let node = content.node()?;
-            let value = knows_all(&node).then(|| local(content)).transpose()?;
+            let value = knows_all(content, table)?.then(|| local(content)).transpose()?;
             Ok((value, node.exchanged_ms))
         };
         let from_file = async {
@@ -186,7 +187,7 @@ impl Core {
             Ok(self.found_in_file(value, exchanged_ms))
         };
         let from_primary = async {
-            let value = self.ask_when_pushed(operation, deadline, remote).await?;
+            let value = self.ask_when_pushed(operation, table, deadline, remote).await?;
             Ok(Found { value, source: Store::Postgres, age: None })
         };
         match self.prefer {
@@ -208,10 +209,12 @@ impl Core {
     async fn ask_when_pushed<T>(
         &self,
         operation: &'static str,
+        table: usize,
         deadline: Deadline,
         question: impl AsyncFnOnce(Primary<'_>) -> Result<T>,
     ) -> Result<T> {
-        let look = |content: &Content<'_>| Ok((behind(content)?, content.node()?.file));
+        let look =
+            move |content: &Content<'_>| Ok((behind(content, [table])?, content.node()?.file));
         let (behind, file) = self.look_at_file(operation, deadline, look).await.unwrap_or_default();
         self.ready(operation)?;
         self.catch_up(operation, behind, Vec::new(), deadline).await?;

@@ -108,7 +108,7 @@ impl Core {
     async fn begin(self: &Arc<Core>, read_from: ReadFrom) -> Transaction {
         let deadline = self.deadline();
         let look = self.look_at_file(OPERATION, deadline, |content| {
-            Ok((behind(content)?, content.node()?.file))
+            Ok((behind(content, 0..content.tables().len())?, content.node()?.file))
         });
         let (behind, file) = look.await.unwrap_or_default();
         // What is pending comes first, as for every write.
@@ -288,7 +288,7 @@ impl Transaction {
                 let look = move |content: &Content<'_>| {
                     let row = content.row(&wanted)?;
                     let place = HeldBy::of(row.as_ref(), &content.aside(&wanted)?);
-                    let knows = knows(content, row.as_ref())?;
+                    let knows = knows(content, &wanted, row.as_ref())?;
                     Ok((row, place, knows))
                 };
                 let (row, place, knows) = self.core.ask_file(operation, look).await?;

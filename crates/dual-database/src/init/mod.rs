@@ -97,17 +97,14 @@ pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Resul
         .prepare()
         .await?;
     let replica = Replica::open(stores.sqlite.clone()).await?;
-    if plan.bond != Bond::Joined {
-        let prefer = joining.prefer;
-        let operation = "note whose values stand";
-        let work = move |content: &Content<'_>| {
-            if leaves {
-                content.unmeet()?;
-            }
-            content.prefer(prefer)
-        };
-        replica.write(operation, Durability::Full, work).await?;
-    }
+    let prefer = joining.prefer;
+    let work = move |content: &Content<'_>| {
+        if leaves {
+            content.unmeet()?;
+        }
+        content.prefer(prefer)
+    };
+    replica.write("note whose values stand", Durability::Full, work).await?;
     let exchange = exchange_with(&stores, replica, within).await?;
     Ok(Joined { plan, copy, exchange })
 }

@@ -87,6 +87,34 @@ impl Follow {
         Follow::Reconciling { cause: Break::Rebuilt, approved: false, followed: None }
     }
 
+    /// The same of a table that has to be compared besides, because of that.
+    #[must_use]
+    pub(crate) fn with(self, cause: Break) -> Follow {
+        match self {
+            Follow::Following { epoch, .. } => {
+                // What was never exchanged was not followed.
+                let followed = Some(epoch).filter(|_| cause != Break::FirstContact);
+                Follow::Reconciling { cause, approved: false, followed }
+            }
+            Follow::Reconciling { cause: before, approved, followed } => {
+                Follow::Reconciling { cause: before.graver(cause), approved, followed }
+            }
+            Follow::Held { cause: before, losses, followed } => {
+                Follow::Held { cause: before.graver(cause), losses, followed }
+            }
+        }
+    }
+
+    /// The history that is followed, or was until both sides have to be compared.
+    pub(crate) fn followed_mut(&mut self) -> Option<&mut Epoch> {
+        match self {
+            Follow::Following { epoch, .. } => Some(epoch),
+            Follow::Reconciling { followed, .. } | Follow::Held { followed, .. } => {
+                followed.as_mut()
+            }
+        }
+    }
+
     /// Whether PostgreSQL may lack what it had when it was followed: until both sides have been
     /// compared the file knows better, and "not found" there is no answer.
     #[must_use]

@@ -43,7 +43,7 @@ pub struct Epoch {
     pub database: u32,
     /// A digest of the object ids of the tracked tables, their sidecars and the token's table:
     /// `pg_restore --clean` into the same database recreates them, and brings an old token
-    /// with it.
+    /// with it. A sum, to which each table adds its part.
     pub relations: u64,
     /// The number under which the product was installed there.
     pub installation: u128,

@@ -1,5 +1,6 @@
 //! The full comparison: both sides in the order of their keys, range by range, in constant
-//! memory.
+//! memory; of all tables, or of those alone that have to be compared before they follow like the
+//! others.
 //!
 //! The cursor that the file follows afterwards was read *before* the first range: what changes
 //! while the ranges are read comes again with the next poll, and merging it twice does nothing.
@@ -38,7 +39,9 @@ pub(super) struct Comparison {
     cause: Break,
     /// Who answers; the token may be rotated meanwhile by another process of the file.
     epoch: Epoch,
-    /// From where the file follows afterwards.
+    /// What each table adds to that.
+    relations: Vec<u64>,
+    /// From where the file follows afterwards, if all tables are compared.
     snapshot: Snapshot,
     horizon: Stamp,
     /// Up to where the file forgets tombstones.
@@ -50,8 +53,10 @@ pub(super) struct Comparison {
     /// The first pass only counts what would be lost.
     counts: bool,
     counters: Counters,
-    /// The range: its table, and the key after which it begins.
-    table: usize,
+    /// The tables that are compared.
+    tables: Vec<usize>,
+    /// The range: the how many-th of them, and the key after which it begins.
+    at: usize,
     after: Option<Key>,
     there: Vec<RemoteRow>,
     /// The key with which PostgreSQL's part ends; `None`: with its table.
@@ -66,19 +71,26 @@ impl Rounds {
         if !self.loose_local().await?.is_none() {
             self.note_gaps().await?;
         }
-        let (node, is_empty, generation) = self
+        let (node, follow, tables, is_empty, generation) = self
             .read("begin a comparison", |content| {
+                let (node, all) = (content.node()?, 0..content.tables().len());
+                let tables: Vec<usize> = match node.follow {
+                    Follow::Following { .. } => {
+                        content.to_compare()?.map(|(tables, _)| tables).unwrap_or_default()
+                    }
+                    Follow::Reconciling { .. } | Follow::Held { .. } => all.collect(),
+                };
                 let mut is_empty = true;
-                for table in 0..content.tables().len() {
-                    is_empty &= content.range(table, None, None, 1)?.0.is_empty();
+                for table in &tables {
+                    is_empty &= content.range(*table, None, None, 1)?.0.is_empty();
                 }
-                Ok((content.node()?, is_empty, content.generation()))
+                let follow = content.follow_of(tables.iter().copied())?;
+                Ok((node, follow, tables, is_empty, content.generation()))
             })
             .await?;
-        let Follow::Reconciling { cause, approved, .. } = &node.follow else {
+        let Follow::Reconciling { cause, approved, .. } = follow else {
             return Flow::more();
         };
-        let (cause, approved) = (*cause, *approved);
         let link = self.take_link("begin a comparison")?;
         let primary = self.primary(&link);
         primary.forget_future_ids().await?;
@@ -96,13 +108,14 @@ impl Rounds {
         let set_back = primary.set_backs().await?;
         self.put_link(link);
         self.set_back_locally(set_back).await?;
-        info!(?cause, "comparing both sides");
+        info!(?cause, tables = tables.len(), "comparing both sides");
         let unasked = matches!(cause, Break::FirstContact | Break::Rebuilt | Break::Backlog);
         let asks = !approved && !unasked && !is_empty;
         Flow::to(RoundState::ReadRemote(Box::new(Comparison {
             state: node.follow,
             cause,
             epoch: header.epoch,
+            relations: header.tables.clone(),
             forgotten: self.shared.retention.forgotten(&header),
             snapshot: header.snapshot,
             horizon: header.horizon,
@@ -110,7 +123,8 @@ impl Rounds {
             generation,
             counts: asks,
             counters: Counters::default(),
-            table: 0,
+            tables,
+            at: 0,
             after: None,
             there: Vec::new(),
             remote_end: None,
@@ -122,8 +136,8 @@ impl Rounds {
     /// Reads a range of PostgreSQL's rows.
     pub(super) async fn read_remote(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
         let link = self.take_link("compare: read PostgreSQL")?;
-        let range =
-            self.primary(&link).range(comparison.table, comparison.after.as_ref(), RANGE).await?;
+        let (table, after) = (comparison.table(), comparison.after.as_ref());
+        let range = self.primary(&link).range(table, after, RANGE).await?;
         self.put_link(link);
         let header = range.header;
         let same = header.epoch.is_server_of(&comparison.epoch);
@@ -133,8 +147,9 @@ impl Rounds {
             return Flow::more();
         }
         comparison.epoch = header.epoch;
-        comparison.horizon = header.horizon;
         comparison.forgotten = self.shared.retention.forgotten(&header);
+        comparison.relations = header.tables;
+        comparison.horizon = header.horizon;
         comparison.there = range.rows;
         comparison.remote_end = range.end;
         Flow::to(RoundState::ReadLocal(comparison))
@@ -166,9 +181,9 @@ impl Rounds {
         comparison.there = Vec::new();
         comparison.plan = RangePlan::default();
         comparison.pushed = Pushed::default();
-        comparison.table += usize::from(end.is_none());
+        comparison.at += usize::from(end.is_none());
         comparison.after = end;
-        if comparison.table < self.shared.tables.len() {
+        if comparison.at < comparison.tables.len() {
             return Flow::to(RoundState::ReadRemote(comparison));
         }
         if !comparison.counts {
@@ -178,7 +193,7 @@ impl Rounds {
             return Flow::to(RoundState::Hold(comparison));
         }
         comparison.counts = false;
-        comparison.table = 0;
+        comparison.at = 0;
         Flow::to(RoundState::ReadRemote(comparison))
     }
 
@@ -264,17 +279,31 @@ impl Rounds {
         Ok(is_settled.then(|| Box::new(Arc::unwrap_or_clone(comparison))))
     }
 
-    /// Both sides have been compared: the file follows from where the comparison began.
+    /// Both sides have been compared: the file follows from where the comparison began, or, if it was of
+    /// some tables alone, from where it has come without them. What has changed in them since then
+    /// comes again.
     pub(super) async fn finish(&mut self, comparison: Comparison) -> Result<Flow> {
         let (cause, counters) = (comparison.cause, comparison.counters);
         let finished = self
             .write("finish a comparison", Durability::Full, move |content| {
                 let mut node = content.node()?;
                 let accepted = comparison.epoch.token.is_some_and(|t| node.tokens.accept(t));
-                if !comparison.is_of(content)? || !accepted {
+                if !comparison.is_of(content)? || content.kept_besides()?.is_some() {
                     return Ok(false);
                 }
-                let Comparison { epoch, snapshot, .. } = comparison;
+                let Comparison { epoch, snapshot, tables, relations, .. } = comparison;
+                if let Follow::Following { epoch: followed, .. } = &node.follow {
+                    let is_followed = epoch.is_server_of(followed);
+                    if is_followed {
+                        content.compared(&tables)?;
+                    }
+                    return Ok(is_followed);
+                }
+                if !accepted {
+                    return Ok(false);
+                }
+                content.compared(&tables)?;
+                content.relations_are(&relations)?;
                 node.follow = follow(&node.follow, Event::Reconciled { epoch, snapshot })?;
                 node.pushed = node.pushed.max(comparison.upto);
                 node.held_from = None;
@@ -300,13 +329,19 @@ impl Rounds {
         let held = self
             .write("hold a comparison", Durability::Full, move |content| {
                 let mut node = content.node()?;
-                let same = node.follow == comparison.state;
-                if same {
+                if node.follow != comparison.state {
+                    return Ok(false);
+                }
+                let is_of_some = matches!(node.follow, Follow::Following { .. });
+                if is_of_some {
+                    // A person decides about all tables: they are all compared once more.
+                    node.follow = follow(&node.follow, Event::Broken(comparison.cause))?;
+                } else {
                     node.follow = follow(&node.follow, Event::Held { losses })?;
                     node.held_from.get_or_insert(node.seq);
-                    content.set_node(&node)?;
                 }
-                Ok(same)
+                content.set_node(&node)?;
+                Ok(!is_of_some)
             })
             .await?;
         if !held {
@@ -324,6 +359,10 @@ impl Rounds {
 }
 
 impl Comparison {
+    fn table(&self) -> usize {
+        self.tables.get(self.at).copied().unwrap_or_default()
+    }
+
     /// Whether the file is the one with which it began, and stands where it stood.
     fn is_of(&self, content: &Content<'_>) -> Result<bool> {
         Ok(content.generation() == self.generation && content.node()?.follow == self.state)
@@ -333,7 +372,7 @@ impl Comparison {
     /// not with its table. Of the two sides the one with more rows decides how far it goes.
     fn look(&mut self, content: &Content<'_>) -> Result<Option<Key>> {
         let (mut here, local_end) =
-            content.range(self.table, self.after.as_ref(), self.remote_end.as_ref(), RANGE)?;
+            content.range(self.table(), self.after.as_ref(), self.remote_end.as_ref(), RANGE)?;
         let end = [self.remote_end.clone(), local_end].into_iter().flatten().min();
         if let Some(end) = &end {
             self.there.retain(|row| row.id.key <= *end);
@@ -345,7 +384,7 @@ impl Comparison {
             QuarantineSet::of(content, here.iter().map(|(id, _)| id.clone()).chain(there))?;
         let is_pending = |id: &RowId, row: &_| push::is_pending(row, id, &node, &quarantine);
         let intact = self.cause.primary_is_intact();
-        let Some(local) = content.tables().get(self.table) else { return Ok(None) };
+        let Some(local) = content.tables().get(self.table()) else { return Ok(None) };
         let terms = RangeTerms {
             intact,
             here: self.cause == Break::LocalGap,

@@ -53,6 +53,9 @@ impl Rounds {
             if let Some(other) = shadowed.filter(|_| node.installation.is_none()) {
                 return Err(tracked_elsewhere(&other));
             }
+            if let Some(epoch) = node.follow.followed_mut() {
+                content.count_relations(epoch, &header.tables)?;
+            }
             let mut seen = header.epoch.token;
             let cause = node.follow.break_at(&header.epoch, &node.tokens);
             if cause.is_some() && rotated {

@@ -33,6 +33,8 @@ enum Applied {
     /// Something is pending that what was polled may meet: to be done again with FULL.
     MayMeet,
     Broken(Break),
+    /// Capture of some of the tables is not as installed.
+    Drifted(Vec<usize>),
     Done {
         pending: bool,
     },
@@ -99,6 +101,20 @@ impl Rounds {
         };
         match applied {
             Applied::Overtaken | Applied::MayMeet => Flow::more(),
+            Applied::Drifted(tables) => {
+                warn!(
+                    tables = tables.len(),
+                    "capture at PostgreSQL was not as installed: they will be compared"
+                );
+                self.write("note a break", Durability::Full, move |content| {
+                    tables
+                        .iter()
+                        .try_for_each(|table| content.compare_alone(*table, Break::CaptureGap))
+                })
+                .await?;
+                self.drop_link();
+                Flow::more()
+            }
             Applied::Broken(cause) => {
                 self.break_off(before, cause).await?;
                 if cause == Break::Backlog {
@@ -239,19 +255,22 @@ fn apply(
         return Ok(Applied::Overtaken);
     }
     let header = &poll.header;
-    let verdict = match poll.drift.is_empty() {
-        // Nothing was missed before the poll that noticed it, but everything may be since.
-        false => Verdict::Broken(Break::CaptureGap),
-        true => judge_poll(
-            epoch,
-            snapshot,
-            [tokens, &node.tokens],
-            &header.epoch,
-            &header.snapshot,
-            header.purged,
-        ),
-    };
-    match verdict {
+    let drifted: Vec<usize> = poll.drift.iter().map(|(table, _)| *table).collect();
+    // Nothing was missed before the poll that noticed it, but everything may be since.
+    if drifted.len() == content.tables().len() {
+        return Ok(Applied::Broken(Break::CaptureGap));
+    }
+    if !drifted.is_empty() {
+        return Ok(Applied::Drifted(drifted));
+    }
+    match judge_poll(
+        epoch,
+        snapshot,
+        [tokens, &node.tokens],
+        &header.epoch,
+        &header.snapshot,
+        header.purged,
+    ) {
         Verdict::Overtaken => return Ok(Applied::Overtaken),
         Verdict::Broken(cause) => return Ok(Applied::Broken(cause)),
         Verdict::Apply => {}

@@ -69,6 +69,8 @@ struct BeforePush {
     /// Conflicts that PostgreSQL has not heard of.
     unsent: bool,
     generation: u64,
+    /// A table has to be compared first.
+    compares: bool,
 }
 
 impl Rounds {
@@ -80,7 +82,7 @@ impl Rounds {
             self.wait_for_turn().await?;
             look = self.look().await?;
         }
-        let BeforePush { besides, node, pending, numbers, unsent, generation } = look;
+        let BeforePush { besides, node, pending, numbers, unsent, generation, compares } = look;
         self.keeps_all(besides)?;
         if node.file != self.file {
             // Another process has given the file another identity, or it is another file.
@@ -97,6 +99,9 @@ impl Rounds {
             Follow::Reconciling { .. } => return Flow::to(RoundState::Compare),
             Follow::Held { losses, .. } => return self.wait_for_a_person(&node, losses).await,
             Follow::Following { .. } => self.held_since = None,
+        }
+        if compares {
+            return Flow::to(RoundState::Compare);
         }
         if pending.as_ref().is_some_and(|pending| pending.rows.iter().any(|(_, row)| row.is_loose))
         {
@@ -136,7 +141,8 @@ impl Rounds {
             };
             let unsent = !content.unsent_conflicts()?.is_empty();
             let (numbers, generation) = (content.numbers()?, content.generation());
-            Ok(BeforePush { besides, node, pending, numbers, unsent, generation })
+            let compares = content.to_compare()?.is_some();
+            Ok(BeforePush { besides, node, pending, numbers, unsent, generation, compares })
         })
         .await
     }

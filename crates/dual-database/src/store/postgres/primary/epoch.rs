@@ -27,6 +27,9 @@ pub(super) const HEADER_TEXTS: usize = 11;
 /// What follows the object ids: how often rows were found that were taken away past the triggers.
 const GAPS: &str = "gaps";
 
+/// How many relations each table has.
+const OF_A_TABLE: usize = 3;
+
 const OPERATION: &str = "look at PostgreSQL's state";
 
 impl Header {
@@ -48,17 +51,19 @@ impl Header {
         let ids: Result<Vec<i64>> =
             text(5).unwrap_or_default().split_whitespace().map(|id| number(Some(id))).collect();
         let timeline = text(2).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let (relations, tables) = digests(relations, &ids?);
         let epoch = Epoch {
             token: token(0)?,
             life: token(1)?,
             timeline: timeline.ok_or_else(unexpected)?,
             system: number::<i64>(text(3))?.cast_unsigned(),
             database: number(text(4))?,
-            relations: digest(relations.iter().map(String::as_str).chain([GAPS]), &ids?),
+            relations,
             installation: uuid(text(6).unwrap_or_default())?.as_u128(),
         };
         Ok(Header {
             epoch,
+            tables,
             snapshot: number::<Snapshot>(text(7))?,
             now_ms: number(text(8))?,
             horizon: Stamp::from_raw(number(text(9))?).ok_or_else(unexpected)?,
@@ -244,13 +249,21 @@ impl Primary<'_> {
     }
 }
 
+/// What the epoch says of the relations that are named, the token's and then three of each table, with
+/// these object ids and the count of gaps; and each table's part of that. It is a sum, so that a table can
+/// come and go and the others are what they were.
+fn digests(names: &[String], ids: &[i64]) -> (u64, Vec<u64>) {
+    let names = names.iter().map(String::as_str).chain([GAPS]);
+    let named: Vec<(&str, i64)> = names.zip(ids.iter().copied()).collect();
+    let [token, tables @ .., gaps] = named.as_slice() else { return (digest(&named), Vec::new()) };
+    let each: Vec<u64> = tables.chunks(OF_A_TABLE).map(digest).collect();
+    (each.iter().fold(digest(&[*token, *gaps]), |sum, one| sum.wrapping_add(*one)), each)
+}
+
 /// The numbers under their names, as one number: FNV-1a of 64 bits, because it is kept in
 /// files and must not change with the program.
-fn digest<'n>(names: impl IntoIterator<Item = &'n str>, ids: &[i64]) -> u64 {
-    let bytes = names
-        .into_iter()
-        .zip(ids)
-        .flat_map(|(name, id)| name.bytes().chain([0]).chain(id.to_be_bytes()));
+fn digest(named: &[(&str, i64)]) -> u64 {
+    let bytes = named.iter().flat_map(|(name, id)| name.bytes().chain([0]).chain(id.to_be_bytes()));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
@@ -279,14 +292,31 @@ fn unexpected() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::digest;
+    use super::{digest, digests};
+
+    #[test]
+    fn a_table_that_comes_changes_nothing_of_the_others() {
+        let names = |tables: &[&str]| -> Vec<String> {
+            let of = |table: &&str| ["", "_side", "()"].map(|end| format!("{table}{end}"));
+            std::iter::once("token".to_owned()).chain(tables.iter().flat_map(of)).collect()
+        };
+        let (one, of_one) = digests(&names(&["a"]), &[1, 10, 11, 12, 0]);
+        let (two, of_two) = digests(&names(&["a", "b"]), &[1, 10, 11, 12, 20, 21, 22, 0]);
+        assert_eq!((of_one[0], two), (of_two[0], one.wrapping_add(of_two[1])));
+        let (replaced, of_replaced) = digests(&names(&["a"]), &[1, 13, 11, 12, 0]);
+        assert!(replaced != one && of_replaced != of_one);
+        for other in [[2, 10, 11, 12, 0], [1, 10, 11, 12, 1]] {
+            let (other, tables) = digests(&names(&["a"]), &other);
+            assert!(other != one && tables == of_one);
+        }
+    }
 
     #[test]
     fn names_and_ids_both_count_and_the_number_is_for_ever() {
-        let of = |name: &str, id| digest([name], &[id]);
+        let of = |name: &str, id| digest(&[(name, id)]);
         assert_eq!(of("dual.token", 16_384), of("dual.token", 16_384));
         assert_ne!(of("dual.token", 16_384), of("dual.token", 16_385));
         assert_ne!(of("dual.token", 16_384), of("dual.tokens", 16_384));
-        assert_eq!(digest([], &[]), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(digest(&[]), 0xcbf2_9ce4_8422_2325);
     }
 }

@@ -73,6 +73,8 @@ pub struct Primary<'s> {
 pub struct Header {
     /// Who the server is.
     pub epoch: Epoch,
+    /// What each of the tables, in their order, adds to [`Epoch::relations`].
+    pub tables: Vec<u64>,
     /// What is visible.
     pub snapshot: Snapshot,
     /// Its clock, in milliseconds since 1970.

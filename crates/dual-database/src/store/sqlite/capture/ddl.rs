@@ -6,12 +6,13 @@ use crate::schema::KeyColumns;
 use crate::stamp::Stamp;
 
 /// The version of everything whose name begins with `dual_`.
-pub(crate) const FORMAT: i64 = 2;
+pub(crate) const FORMAT: i64 = 3;
 
 /// What every file has, whatever its tables: each statement can be repeated.
 ///
 /// `seq` counts the changes; `moment` is the stamp that a trigger is just giving; `horizon` is
-/// what is below every stamp that was purged. `dual_tracked` keeps how each table is declared.
+/// what is below every stamp that was purged. `dual_tracked` keeps how each table is declared, what it adds
+/// to the epoch that is followed, why it has to be compared by itself, and why it is left alone.
 pub(crate) const COMMON: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS dual_state (\n  \
        one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
@@ -24,7 +25,10 @@ pub(crate) const COMMON: [&str; 2] = [
        name TEXT PRIMARY KEY,\n  \
        triggers TEXT NOT NULL,\n  \
        columns TEXT NOT NULL,\n  \
-       declaration TEXT\n)",
+       declaration TEXT,\n  \
+       relation INTEGER,\n  \
+       compare TEXT,\n  \
+       paused TEXT\n)",
 ];
 
 /// What is not of one table but of the file: that of the node and of an import too.

@@ -18,7 +18,7 @@ pub(crate) fn declared(connection: &Connection) -> Result<Vec<Table>> {
     if !check_format(connection, OPERATION)? {
         return Ok(Vec::new());
     }
-    let sql = match has_declarations(connection)? {
+    let sql = match has(connection, "declaration")? {
         true => "SELECT name, declaration FROM dual_tracked",
         false => "SELECT name, NULL FROM dual_tracked",
     };
@@ -63,9 +63,13 @@ pub(crate) fn upgrade(connection: &Connection) -> Result<()> {
         return Ok(());
     }
     let wrap = |cause| failed("bring the SQLite file to the form of this version", cause);
-    if !has_declarations(connection)? {
-        let add = "ALTER TABLE dual_tracked ADD COLUMN declaration TEXT";
-        connection.execute_batch(add).map_err(wrap)?;
+    for (name, kind) in
+        [("declaration", "TEXT"), ("relation", "INTEGER"), ("compare", "TEXT"), ("paused", "TEXT")]
+    {
+        if !has(connection, name)? {
+            let add = format!("ALTER TABLE dual_tracked ADD COLUMN {name} {kind}");
+            connection.execute_batch(&add).map_err(wrap)?;
+        }
     }
     let declare =
         "UPDATE dual_tracked SET declaration = ?1 WHERE name = ?2 AND declaration IS NULL";
@@ -95,8 +99,8 @@ pub(crate) fn learn(connection: &Connection, table: &Table) -> Result<()> {
     connection.execute(sql, (table.name(), table.declaration())).map(|_| ()).map_err(wrap)
 }
 
-fn has_declarations(connection: &Connection) -> Result<bool> {
-    let sql = "SELECT 1 FROM pragma_table_info('dual_tracked') WHERE name = 'declaration'";
-    let look = connection.prepare(sql).and_then(|mut look| look.exists([]));
+fn has(connection: &Connection, column: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM pragma_table_info('dual_tracked') WHERE name = ?1";
+    let look = connection.prepare(sql).and_then(|mut look| look.exists([column]));
     look.map_err(|cause| failed(OPERATION, cause))
 }

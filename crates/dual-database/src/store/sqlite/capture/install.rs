@@ -44,8 +44,9 @@ pub fn install(connection: &Connection, layout: &Layout, writer: Writer) -> Resu
     let (triggers, columns) = fingerprint(connection, layout)?;
     connection
         .execute(
-            "INSERT OR REPLACE INTO dual_tracked (name, triggers, columns, declaration) \
-             VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO dual_tracked (name, triggers, columns, declaration) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (name) DO UPDATE SET triggers = excluded.triggers, \
+             columns = excluded.columns, declaration = excluded.declaration",
             (&layout.name, triggers, columns, &layout.declaration),
         )
         .map_err(wrap)?;
@@ -126,6 +127,15 @@ pub fn drift(connection: &Connection, layout: &Layout) -> Result<Drift> {
     } else {
         Drift::None
     })
+}
+
+/// Whether the table has a sidecar: it was captured before.
+///
+/// # Errors
+/// Those of [`failed`].
+pub(crate) fn has_sidecar(connection: &Connection, layout: &Layout) -> Result<bool> {
+    let known = columns(connection, &layout.sidecar);
+    known.map(|known| !known.is_empty()).map_err(|cause| failed("compare capture on SQLite", cause))
 }
 
 /// Whether the sidecar lacks columns that the declaration has.

@@ -18,8 +18,8 @@ mod unmeet;
 
 pub use crate::protocol::Drift;
 pub(crate) use declared::{declared, is_current, learn, upgrade};
-pub(crate) use install::tracked_columns;
 pub use install::{drift, install, lacks, loose, mend, uninstall};
+pub(crate) use install::{has_sidecar, tracked_columns};
 pub use layout::{Layout, Unique};
 pub(crate) use let_go::let_go;
 pub use sidecar::{

@@ -111,6 +111,23 @@ pub(super) fn number(text: &str) -> Result<u128> {
     text.parse().map_err(|cause| unreadable().with_source(cause))
 }
 
+/// A cause as text.
+pub(super) fn cause_text(cause: Break) -> Result<String> {
+    match serde_json::to_value(kept(cause)) {
+        Ok(serde_json::Value::String(text)) => Ok(text),
+        _ => Err(Error::new(Kind::Internal, "keep a cause", "the cause is no text")),
+    }
+}
+
+/// A cause from its text.
+///
+/// # Errors
+/// About the schema if it is none.
+pub(super) fn cause(text: &str) -> Result<Break> {
+    let cause = serde_json::from_value(text.into());
+    Ok(broken(cause.map_err(|cause| unreadable().with_source(cause))?))
+}
+
 pub(super) fn unreadable() -> Error {
     Error::new(
         Kind::Schema(Store::Sqlite),
@@ -211,6 +228,9 @@ mod tests {
                 Follow::Held { cause, losses: 101, followed: Some(epoch()) },
             ]
         });
+        for one in causes {
+            assert_eq!(cause(&cause_text(one).unwrap()).unwrap(), one);
+        }
         for follow in held.chain([following(), Follow::new()]) {
             assert_eq!(read(&write(&follow).unwrap()).unwrap(), follow);
         }

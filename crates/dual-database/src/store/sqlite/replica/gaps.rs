@@ -6,7 +6,7 @@ use rusqlite::types::Value as Stored;
 
 use super::super::capture::{loose, mend};
 use super::super::failed;
-use super::open::{hinder_nobody, refuse_taken_away, track};
+use super::open::{Capture, hinder_nobody, refuse_taken_away, track};
 use super::{Content, LocalRow};
 use crate::Result;
 use crate::protocol::reconcile::Loose;
@@ -110,7 +110,7 @@ impl Content<'_> {
     pub(crate) fn reinstall(&self) -> Result<usize> {
         let mut drifted = 0;
         for local in self.tables() {
-            drifted += usize::from(track(self.connection(), local)?);
+            drifted += usize::from(track(self.connection(), local)? != Capture::Whole);
         }
         Ok(drifted)
     }

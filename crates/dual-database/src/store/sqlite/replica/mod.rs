@@ -13,6 +13,7 @@ mod declared;
 mod exposure;
 mod failing;
 mod follow;
+mod following;
 mod gaps;
 mod group;
 mod lacking;

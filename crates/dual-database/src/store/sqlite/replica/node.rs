@@ -198,14 +198,19 @@ impl Content<'_> {
         self.execute(operation, "UPDATE dual_node SET inspected = ?1", &[&version]).map(|_| ())
     }
 
-    /// Says of the rows that were in the file before it met anybody whose values stand where PostgreSQL
-    /// has others.
+    /// Says of the rows that were in the file before it, or their table, met anybody whose values stand
+    /// where PostgreSQL has others.
     ///
     /// # Errors
     /// Those of [`failed`].
     pub fn prefer(&self, side: Store) -> Result<()> {
-        let here = side == Store::Sqlite;
-        self.tables().iter().try_for_each(|local| prefer(self.connection(), &local.layout, here))
+        let (here, is_new) = (side == Store::Sqlite, self.node()?.installation.is_none());
+        for (table, local) in self.tables().iter().enumerate() {
+            if is_new || self.is_first_contact(table)? {
+                prefer(self.connection(), &local.layout, here)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes it a file that has met nobody: it is to join another installation. What it has not given
@@ -219,7 +224,8 @@ impl Content<'_> {
             unmeet(self.connection(), &local.layout)?;
         }
         // What was refused, there or here, will be tried anew.
-        for sql in ["DELETE FROM dual_quarantine", "DELETE FROM dual_scrub"] {
+        let followed = "UPDATE dual_tracked SET relation = NULL, compare = NULL";
+        for sql in ["DELETE FROM dual_quarantine", "DELETE FROM dual_scrub", followed] {
             self.execute(operation, sql, &[])?;
         }
         self.execute(operation, "UPDATE dual_state SET horizon = 0", &[])?;

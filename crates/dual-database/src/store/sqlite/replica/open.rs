@@ -5,7 +5,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::debug;
 
 use super::super::capture::{
-    Drift, Layout, drift, install, lacks, let_go, tracked_columns, upgrade,
+    Drift, Layout, drift, has_sidecar, install, lacks, let_go, tracked_columns, upgrade,
 };
 use super::super::failure::cause_of;
 use super::super::{
@@ -170,14 +170,18 @@ fn set_up(place: &SharedFile, connection: &Connection, installation: Option<u128
         }
     }
     upgrade(connection)?;
-    let mut mended = false;
+    let mut stands = Vec::with_capacity(place.tables().len());
     for local in place.tables() {
-        mended |= track(connection, local)?;
+        stands.push(track(connection, local)?);
     }
     // A file of ours was here before, which followed PostgreSQL perhaps.
     let begins = if place.was_ours() { Follow::rebuilt() } else { Follow::new() };
     node::install(connection, &begins)?;
-    if mended && is_node {
+    // A file that follows gets another table.
+    for (table, _) in stands.iter().enumerate().filter(|(_, is)| is_node && **is == Capture::New) {
+        content.compare_alone(table, Break::FirstContact)?;
+    }
+    if stands.contains(&Capture::Mended) && is_node {
         let mut node = content.node()?;
         if let Ok(follow) = node.follow.next(Event::Broken(Break::LocalGap)) {
             tracing::warn!(
@@ -192,12 +196,23 @@ fn set_up(place: &SharedFile, connection: &Connection, installation: Option<u128
     Ok(())
 }
 
-/// Brings the table to its declared form and captures it; says whether something was missing.
+/// How a table was captured in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Capture {
+    /// As it had been installed.
+    Whole,
+    /// Something was missing.
+    Mended,
+    /// Not at all, ever.
+    New,
+}
+
+/// Brings the table to its declared form and captures it; says how it was captured before.
 ///
 /// # Errors
 /// About the schema if it cannot be brought there by additions, or if somebody has taken the table or
 /// columns of it away and nobody has asked for them.
-pub(super) fn track(connection: &Connection, local: &LocalTable) -> Result<bool> {
+pub(super) fn track(connection: &Connection, local: &LocalTable) -> Result<Capture> {
     let wrap = |cause| failed(OPERATION, cause);
     let (table, layout) = (&local.table, &local.layout);
     not_less(connection, table)?;
@@ -207,8 +222,9 @@ pub(super) fn track(connection: &Connection, local: &LocalTable) -> Result<bool>
     }
     let plan = Adoption::plan("main", table, &FoundRelation::read(connection, "main", table)?)?;
     if drift == Drift::None && plan.steps.is_empty() && !lacks(connection, layout)? {
-        return Ok(false);
+        return Ok(Capture::Whole);
     }
+    let is_new = drift == Drift::Absent && !has_sidecar(connection, layout)?;
     without_triggers(connection, || {
         for step in &plan.steps {
             connection.execute_batch(&step.sql).map_err(wrap)?;
@@ -223,7 +239,7 @@ pub(super) fn track(connection: &Connection, local: &LocalTable) -> Result<bool>
     connection.execute_batch(&layout.keyless_index()).map_err(wrap)?;
     let rows = install(connection, layout, number::fresh())?;
     tracing::info!(table = table.name(), rows, ?drift, "capture installed in the SQLite file");
-    Ok(true)
+    Ok(if is_new { Capture::New } else { Capture::Mended })
 }
 
 /// Bringing a table to its form is nothing that the user's triggers are there for; they may never

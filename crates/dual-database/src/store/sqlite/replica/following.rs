@@ -1,0 +1,117 @@
+//! How each table follows by itself: whether the epoch that the cursor belongs to speaks of it, and whether
+//! it has to be compared before it can be exchanged with the others.
+
+use rusqlite::OptionalExtension as _;
+
+use super::super::{failed, readable};
+use super::{Content, follow};
+use crate::Result;
+use crate::protocol::{Break, Epoch, Follow};
+
+const OPERATION: &str = "look how the tables follow";
+
+impl Content<'_> {
+    /// Where these tables stand: like the file, unless one of them has to be compared by itself.
+    ///
+    /// # Errors
+    /// Those of [`Content::node`].
+    pub(crate) fn follow_of(&self, tables: impl IntoIterator<Item = usize>) -> Result<Follow> {
+        let state = self.node()?.follow;
+        tables.into_iter().try_fold(state, |state, table| {
+            Ok(match self.cause_of(table)? {
+                Some(cause) => state.with(cause),
+                None => state,
+            })
+        })
+    }
+
+    /// The tables that have to be compared before anything is exchanged, with the gravest reason; none if
+    /// there are none.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn to_compare(&self) -> Result<Option<(Vec<usize>, Break)>> {
+        let mut found: Option<(Vec<usize>, Break)> = None;
+        for table in 0..self.tables().len() {
+            let Some(cause) = self.cause_of(table)? else { continue };
+            let (tables, before) = found.get_or_insert_with(|| (Vec::new(), cause));
+            tables.push(table);
+            *before = before.graver(cause);
+        }
+        Ok(found)
+    }
+
+    /// Notes that the table has to be compared by itself.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn compare_alone(&self, table: usize, cause: Break) -> Result<()> {
+        let cause = self.cause_of(table)?.map_or(cause, |before| before.graver(cause));
+        let sql = "UPDATE dual_tracked SET compare = ?1 WHERE name = ?2";
+        let name = self.local(table)?.table.name();
+        self.execute(OPERATION, sql, &[&follow::cause_text(cause)?, &name]).map(|_| ())
+    }
+
+    /// These tables have been compared.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn compared(&self, tables: &[usize]) -> Result<()> {
+        for table in tables {
+            let name = self.local(*table)?.table.name();
+            let sql = "UPDATE dual_tracked SET compare = NULL WHERE name = ?1";
+            self.execute(OPERATION, sql, &[&name])?;
+        }
+        Ok(())
+    }
+
+    /// Lets an epoch that was followed speak of the tables that have come since: what they add, in their
+    /// order, is given.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn count_relations(&self, epoch: &mut Epoch, adds: &[u64]) -> Result<()> {
+        for (local, adds) in self.tables().iter().zip(adds) {
+            let sql = "UPDATE dual_tracked SET relation = ?1 WHERE name = ?2 AND relation IS NULL";
+            if self.execute(OPERATION, sql, &[&adds.cast_signed(), &local.table.name()])? > 0 {
+                epoch.relations = epoch.relations.wrapping_add(*adds);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes of which tables the epoch that is followed from now on speaks: of these, and no others.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn relations_are(&self, adds: &[u64]) -> Result<()> {
+        self.execute(OPERATION, "UPDATE dual_tracked SET relation = NULL", &[])?;
+        let sql = "UPDATE dual_tracked SET relation = ?1 WHERE name = ?2";
+        for (local, adds) in self.tables().iter().zip(adds) {
+            self.execute(OPERATION, sql, &[&adds.cast_signed(), &local.table.name()])?;
+        }
+        Ok(())
+    }
+
+    /// Whether the table has never been exchanged, in a file that follows.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(super) fn is_first_contact(&self, table: usize) -> Result<bool> {
+        Ok(self.cause_of(table)? == Some(Break::FirstContact))
+    }
+
+    fn cause_of(&self, table: usize) -> Result<Option<Break>> {
+        let sql = "SELECT compare FROM dual_tracked WHERE name = ?1";
+        let name = self.local(table)?.table.name();
+        let look = self.connection().prepare_cached(sql).and_then(|mut look| {
+            look.query_row([name], |row| match row.get_ref(0)? {
+                rusqlite::types::ValueRef::Null => Ok(None),
+                _ => readable(row, 0).map(Some),
+            })
+            .optional()
+        });
+        let text: Option<String> = look.map_err(|cause| failed(OPERATION, cause))?.flatten();
+        text.map(|text| follow::cause(&text)).transpose()
+    }
+}
