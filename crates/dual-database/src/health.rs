@@ -199,6 +199,12 @@ impl Health {
         self.changed.notify_waiters();
     }
 
+    /// The same of what was told before: nobody looks at it but who is to close it.
+    pub(crate) fn stays_in_need(&self, store: Store, error: &Error) {
+        self.attend(true);
+        self.breaker(store).fail(StoreState::needs_init(error), Instant::now());
+    }
+
     /// The store's tables are in the way.
     pub fn needs_init(&self, store: Store, error: &Error) {
         self.remember(store, error);

@@ -119,6 +119,7 @@ impl Import {
                 tables: Arc::default(),
                 making: Making::Additions,
                 extensions: target.sqlite.extensions.clone(),
+                aside: [].into(),
             },
         };
         let mut tables = declared(&stores, target.limits.connect).await.to_vec();

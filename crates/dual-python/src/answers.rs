@@ -2,7 +2,7 @@
 //! them.
 
 use dual_database::database::{
-    Conflict, Damage, Found, QuarantinedRow, SideStatus, Status, Verification, Written,
+    Conflict, Damage, Found, Paused, QuarantinedRow, SideStatus, Status, Verification, Written,
 };
 use dual_database::health::StoreState;
 use dual_database::sync::Exchange;
@@ -71,9 +71,7 @@ pub fn status(py: Python<'_>, found: &Status) -> PyResult<Py<PyAny>> {
         )
             .into_pyobject(py)
     })?;
-    let paused = list(py, &found.paused, |one| {
-        (&*one.table, one.reason.as_str(), one.hint.as_deref()).into_pyobject(py)
-    })?;
+    let paused = paused(py, &found.paused)?;
     let verified = found.verified.as_ref().map(|pass| (moment(pass.ended_ms), pass.found));
     let damage = found.damage.as_ref().map(|all| {
         list(py, all, |one: &Damage| {
@@ -105,6 +103,14 @@ fn side(side: &SideStatus) -> (&'static str, Option<&str>, Option<&str>) {
     }
 }
 
+/// For lists of `Paused`.
+fn paused(py: Python<'_>, found: &[Paused]) -> PyResult<Py<PyAny>> {
+    list(py, found, |one| {
+        (&*one.table, one.reason.as_str(), one.hint.as_deref(), store_word(one.store))
+            .into_pyobject(py)
+    })
+}
+
 /// For `Verification`: whether both are equal, and a list of `TableDifference`.
 pub fn verification(py: Python<'_>, found: &Verification) -> PyResult<Py<PyAny>> {
     let tables = list(py, &found.tables, |table| {
@@ -122,8 +128,8 @@ pub fn verification(py: Python<'_>, found: &Verification) -> PyResult<Py<PyAny>>
         )
             .into_pyobject(py)
     })?;
-    (found.equal, tables, found.horizon_ahead, found.ahead_until_ms.and_then(moment))
-        .into_py_any(py)
+    let (until, paused) = (found.ahead_until_ms.and_then(moment), paused(py, &found.paused)?);
+    (found.equal, tables, found.horizon_ahead, until, paused).into_py_any(py)
 }
 
 /// For a list of `Conflict`.

@@ -39,6 +39,7 @@ pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
             tables: Arc::default(),
             making: Making::Everything,
             extensions: stores.sqlite.extensions.clone(),
+            aside: [].into(),
         },
     };
     let joining = Joining {

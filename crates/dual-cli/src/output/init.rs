@@ -199,7 +199,7 @@ impl InitReport {
                 counts(&mut text, rows, &self.plan);
             }
         }
-        for Skipped { table, reason, hint } in &self.survey.skipped {
+        for Skipped { table, reason, hint, .. } in &self.survey.skipped {
             let _ = writeln!(text, "left out: {table}: {reason}");
             if !hint.is_empty() {
                 let _ = writeln!(text, "    hint: {hint}");

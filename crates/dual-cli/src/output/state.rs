@@ -82,6 +82,7 @@ impl FailingBody<'_> {
 #[derive(Serialize)]
 pub(super) struct PausedBody<'a> {
     table: Arc<str>,
+    store: &'static str,
     reason: &'a str,
     hint: Option<&'a str>,
 }
@@ -90,6 +91,7 @@ impl PausedBody<'_> {
     pub(super) fn new(paused: &Paused) -> PausedBody<'_> {
         PausedBody {
             table: Arc::clone(&paused.table),
+            store: store_word(paused.store),
             reason: &paused.reason,
             hint: paused.hint.as_deref(),
         }
@@ -273,8 +275,8 @@ pub fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "  since {since}, {} times, last at {last}", one.times);
     }
     for paused in &status.paused {
-        let _ =
-            writeln!(text, "{:<24}table {}: {}", "paused in the file", paused.table, paused.reason);
+        let Paused { table, store, reason, .. } = paused;
+        let _ = writeln!(text, "{:<24}table {table}: {store}: {reason}", "paused");
         if let Some(hint) = &paused.hint {
             let _ = writeln!(text, "  hint: {hint}");
         }
@@ -353,7 +355,7 @@ pub fn state_line(status: &Status) -> String {
         let _ = write!(text, " ({}; since {})", one.message, time(one.since_ms));
     }
     for paused in &status.paused {
-        let _ = write!(text, ", paused: {} ({})", paused.table, paused.reason);
+        let _ = write!(text, ", paused: {} ({}: {})", paused.table, paused.store, paused.reason);
     }
     let damaged = status.damage.as_ref().map(|damage| damage.len() as u64);
     for (what, count) in [

@@ -35,6 +35,10 @@ impl<'a> SyncReport<'a> {
         SyncReport { status, exchange, error }
     }
 
+    fn quarantined(&self) -> u64 {
+        self.exchange.as_ref().map_or(0, |exchange| exchange.quarantined)
+    }
+
     fn held(&self) -> Option<usize> {
         self.exchange.as_ref().and_then(|exchange| exchange.held)
     }
@@ -43,7 +47,7 @@ impl<'a> SyncReport<'a> {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self.exchange.as_ref().map_or(Exit::OneSide, Exit::of) {
-            Exit::Done if self.is_damaged() => Exit::WithRejects,
+            Exit::Done if self.is_damaged() || !self.status.paused.is_empty() => Exit::WithRejects,
             exit => exit,
         }
     }
@@ -59,6 +63,7 @@ impl<'a> SyncReport<'a> {
             (Exit::Done, _) => "done",
             (Exit::WithRejects, Some(_)) => "held",
             (Exit::WithRejects, None) if self.is_damaged() => "damaged",
+            (Exit::WithRejects, None) if self.quarantined() == 0 => "paused",
             (Exit::WithRejects, None) => "quarantined",
             (Exit::OneSide | Exit::BrokenOff, _) => "pending",
         }
@@ -83,6 +88,7 @@ impl<'a> SyncReport<'a> {
         let sentence = match self.state() {
             "done" => "both sides have everything",
             "damaged" => "the file was damaged and made anew; see below what is lost",
+            "paused" => "both sides have everything but tables that are left alone; see below",
             "held" => "a comparison waits for a person: `dual repair`",
             "quarantined" => {
                 "both sides have everything but the rows in quarantine: `dual quarantine`"

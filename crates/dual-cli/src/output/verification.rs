@@ -5,6 +5,7 @@ use dual_database::database::{TableDifference, Verification};
 use serde::Serialize;
 
 use super::json::line;
+use super::state::PausedBody;
 use super::table::table;
 use super::time;
 use dual_database::schema::Key;
@@ -45,6 +46,7 @@ struct VerificationBody<'a> {
     version: u8,
     equal: bool,
     tables: Vec<TableBody<'a>>,
+    paused: Vec<PausedBody<'a>>,
     horizon_ahead: bool,
     ahead_until: Option<String>,
 }
@@ -55,7 +57,8 @@ pub fn verification_document(found: &Verification) -> String {
     let tables = found.tables.iter().map(TableBody::new).collect();
     let (equal, horizon_ahead) = (found.equal, found.horizon_ahead);
     let ahead_until = found.ahead_until_ms.map(time);
-    line(&VerificationBody { version: 1, equal, tables, horizon_ahead, ahead_until })
+    let paused = found.paused.iter().map(PausedBody::new).collect();
+    line(&VerificationBody { version: 1, equal, tables, paused, horizon_ahead, ahead_until })
 }
 
 /// What `dual verify` and `dual repair` print.
@@ -88,9 +91,14 @@ pub fn verification_text(found: &Verification) -> String {
         let _ =
             writeln!(text, "\nthe first keys that differ in {}: {}", one.table, keys.join(", "));
     }
+    for one in &found.paused {
+        let _ =
+            writeln!(text, "\n{} is left alone, and was not compared: `dual status`", one.table);
+    }
     let aside: u64 = found.tables.iter().map(|one| one.quarantined).sum();
     let _ = match found.tables.iter().any(TableDifference::differs) {
         true => writeln!(text, "\nnot equal"),
+        false if !found.paused.is_empty() => writeln!(text, "\neverything else is equal"),
         false if aside == 0 => writeln!(text, "\nequal"),
         false => {
             writeln!(text, "\nequal but for what is in quarantine ({aside}): see `dual quarantine`")

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dual_database::init::{Stores as Both, declared};
+use dual_database::init::{Stores as Both, joined_tables};
 use dual_database::schema::{Making, Table};
 use dual_database::store::postgres::{Environment, Limits, Masked, SchemaName, Settings};
 use dual_database::store::sqlite::File;
@@ -123,9 +123,10 @@ impl Stores {
                 tables: Arc::default(),
                 making: Making::Nothing,
                 extensions: self.sqlite.extensions.clone(),
+                aside: [].into(),
             },
         };
-        let tables = declared(&both, LOOK).await;
+        let tables = joined_tables(&both, LOOK).await;
         tables.iter().find(|table| table.name() == name).cloned().ok_or_else(|| {
             let message = format!("no table {name} is kept; `dual init` shows which could be");
             Error::new(Kind::Configuration, "find a table", message)

@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{OPERATION, SidePlan};
+use super::{Kept, OPERATION, SidePlan};
 use crate::error::{Error, Kind, Result, Store};
 use crate::schema::{Table, quoted};
 use crate::store::sqlite::capture::{Drift, Layout, declared, drift, is_current, lacks};
-use crate::store::sqlite::replica::{Settings, lacking, refuse_taken_away};
+use crate::store::sqlite::replica::{Settings, lacking, paused, refuse_taken_away};
 use crate::store::sqlite::{Adoption, File, FoundRelation, define_functions, failed};
 
 /// The file, if there is one.
@@ -87,6 +87,31 @@ impl LocalFile {
     /// The tables that it keeps together, as they are declared; none if it keeps none yet.
     pub(super) fn declared(&self) -> Result<Vec<Table>> {
         self.connection().as_deref().map_or(Ok(Vec::new()), declared)
+    }
+
+    /// The same, without those that are left alone, and those.
+    pub(super) fn kept(&self) -> Result<Kept> {
+        let Some(connection) = self.connection() else { return Ok(Kept::default()) };
+        let notes = paused(&connection)?;
+        let mut kept = Kept::default();
+        for table in declared(&connection)? {
+            match notes.iter().find(|note| *note.table == *table.name()) {
+                Some(note) => kept.aside.push((table, note.clone())),
+                None => kept.tables.push(table),
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Whether a table that is joined is there as it is declared, or additions make it so.
+    ///
+    /// # Errors
+    /// About the schema if not; those of reading it.
+    pub(super) fn is_whole(&self, table: &Table) -> Result<()> {
+        let Some(connection) = self.connection() else { return Ok(()) };
+        refuse_taken_away(&connection, table, &Layout::new(table))?;
+        let found = FoundRelation::read(&connection, "main", table)?;
+        Adoption::plan("main", table, &found).map(drop)
     }
 
     /// Whether it knows itself as a node.

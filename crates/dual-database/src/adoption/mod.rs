@@ -15,6 +15,7 @@ mod file;
 mod plan;
 mod rows;
 mod survey;
+mod trouble;
 
 pub use columns::ColumnCounts;
 pub use file::{FileStanding, standing};
@@ -22,6 +23,7 @@ pub(crate) use file::{LocalFile, joined};
 pub use plan::{Bond, Plan, SidePlan, TablePlan};
 pub use rows::RowCounts;
 pub use survey::{Choice, Chosen, ChosenColumn, Skipped, Survey};
+pub(crate) use trouble::{Kept, Troubles, troubles};
 
 use self::columns::Columns;
 use crate::error::{Error, Kind, Result, Store};
@@ -34,7 +36,7 @@ use crate::store::postgres::capture::{Drift, Layout};
 use crate::store::postgres::primary::{Planned, Trial, may_run, plan_known, try_out};
 use crate::store::postgres::{self, Limits, Session, Settings, capture};
 use crate::store::sqlite::FoundRelation;
-use crate::store::sqlite::replica::Settings as ReplicaSettings;
+use crate::store::sqlite::replica::{Paused, Settings as ReplicaSettings};
 
 const OPERATION: &str = "plan the first start";
 
@@ -137,11 +139,23 @@ async fn look(
 
 /// The tables that are kept together: what the file knows of it, or else PostgreSQL, if it is there; before
 /// anything was joined the users of the documented system. PostgreSQL is waited for `within` that time. What
-/// cannot be asked, or read, is for whoever opens it to tell.
+/// cannot be asked, or read, is for whoever opens it to tell. Not among them are those that the file says are
+/// left alone.
 pub async fn declared(stores: &Stores, within: Duration) -> Arc<[Table]> {
-    let local = LocalFile::open(&stores.sqlite).and_then(|file| file.declared());
-    let mut tables = local.unwrap_or_default();
-    if tables.is_empty() {
+    kept(stores, within).await.tables.into()
+}
+
+/// The same, and those that are left alone.
+pub async fn joined_tables(stores: &Stores, within: Duration) -> Vec<Table> {
+    let Kept { tables, aside } = kept(stores, within).await;
+    tables.into_iter().chain(aside.into_iter().map(|(table, _)| table)).collect()
+}
+
+/// The same, each by itself, with what is in the way.
+pub(crate) async fn kept(stores: &Stores, within: Duration) -> Kept {
+    let local = LocalFile::open(&stores.sqlite).and_then(|file| file.kept());
+    let Kept { mut tables, aside } = local.unwrap_or_default();
+    if tables.is_empty() && aside.is_empty() {
         let remote = async {
             let session = Session::open(&stores.postgres, &stores.limits).await?;
             session.begin_snapshot(OPERATION).await?;
@@ -156,11 +170,12 @@ pub async fn declared(stores: &Stores, within: Duration) -> Arc<[Table]> {
     if tables.is_empty() {
         tables.push(users());
     }
-    tables.into()
+    Kept { tables, aside }
 }
 
 /// Which tables are to be kept, of those that both sides have: what only a table that nobody has named has
-/// in its way leaves it out, and the others go on. The stores keep these from then on.
+/// in its way leaves it out, and the others go on; one that is joined is left alone until that is mended. The
+/// stores keep these from then on.
 ///
 /// # Errors
 /// Those of reaching PostgreSQL and of reading the file; access denied if the schema of ours is of somebody who
@@ -168,6 +183,15 @@ pub async fn declared(stores: &Stores, within: Duration) -> Arc<[Table]> {
 /// there is none to keep.
 pub async fn choose(stores: &mut Stores, choice: &Choice) -> Result<Survey> {
     let mut survey = survey::survey(stores, choice).await?;
+    let alone = survey.skipped.iter().filter(|skipped| skipped.joined);
+    let mut aside: Vec<Paused> = alone
+        .map(|Skipped { table, reason, hint, .. }| Paused {
+            table: Arc::clone(table),
+            store: Store::Postgres,
+            reason: reason.clone(),
+            hint: Some(hint.clone()),
+        })
+        .collect();
     if survey.chosen.iter().any(|chosen| !chosen.required) {
         let session = Session::open(&stores.postgres, &stores.limits).await?;
         session.begin_snapshot(OPERATION).await?;
@@ -176,13 +200,21 @@ pub async fn choose(stores: &mut Stores, choice: &Choice) -> Result<Survey> {
         for chosen in std::mem::take(&mut survey.chosen) {
             match obstacle(&session, &file, &chosen).await? {
                 None => kept.push(chosen),
-                Some(skipped) => survey.skipped.push(skipped),
+                Some(paused) => {
+                    let Paused { table, store, reason, hint } = paused.clone();
+                    let hint = hint.unwrap_or_else(|| "mend that, and run it again".to_owned());
+                    let reason = format!("{store}: {reason}");
+                    survey.skipped.push(Skipped { table, reason, hint, joined: chosen.joined });
+                    aside.extend(Some(paused).filter(|_| chosen.joined));
+                }
             }
         }
         survey.chosen = kept;
+        choice.are_all_kept(&survey)?;
         session.rollback(OPERATION).await?;
     }
     stores.sqlite.tables = survey.tables();
+    stores.sqlite.aside = aside.into();
     Ok(survey)
 }
 
@@ -191,7 +223,7 @@ async fn obstacle(
     session: &Session,
     file: &LocalFile,
     chosen: &survey::Chosen,
-) -> Result<Option<Skipped>> {
+) -> Result<Option<Paused>> {
     if chosen.required {
         return Ok(None);
     }
@@ -200,9 +232,8 @@ async fn obstacle(
     let sides = [(Store::Postgres, there), (Store::Sqlite, here)];
     Ok(sides.into_iter().find_map(|(store, side)| {
         let reason = side.obstacles.first()?;
-        let table = chosen.table.shared_name();
-        let hint = side.hint.unwrap_or_else(|| "mend that, and run it again".to_owned());
-        Some(Skipped { table, reason: format!("{store}: {reason}"), hint })
+        let (table, reason) = (chosen.table.shared_name(), reason.clone());
+        Some(Paused { table, store, reason, hint: side.hint.clone() })
     }))
 }
 

@@ -100,9 +100,15 @@ impl DualDatabase {
     /// # Errors
     /// Unavailable if a side does not answer or time is up.
     pub async fn sync_now(&self, within: Duration) -> Result<Exchange> {
+        let deadline = Deadline::after(within);
         let core = self.core();
         core.look_again().await;
-        core.exchange(within).await
+        let exchanged = core.exchange(deadline.remaining()).await;
+        // Something has changed since it was opened: with that it goes on.
+        if exchanged.is_err() && core.shared.is_outdated() && self.open_once_more().await? {
+            return self.core().exchange(deadline.remaining()).await;
+        }
+        exchanged
     }
 
     /// Ends it: pushes what is pending and closes the file, all within that time. When it
@@ -111,25 +117,44 @@ impl DualDatabase {
     pub async fn close(self, within: Duration) {
         let deadline = Deadline::after(within);
         self.is_to_end();
-        let core = self.core();
-        core.closed.store(true, Ordering::Release);
-        let running = deadline.bound(async { core.synchroniser.write().await.take() }).await;
-        if let Some(synchroniser) = running.flatten() {
-            synchroniser.close(deadline.remaining()).await;
+        for aside in self.asides() {
+            aside.core.close(deadline.remaining()).await;
         }
-        if let Some(replica) = core.shared.take_replica() {
-            let _ = deadline.bound(replica.close()).await;
-        }
+        self.core().close(deadline.remaining()).await;
     }
 }
 
 impl Core {
+    /// Ends it: pushes what is pending and closes the file, all within that time.
+    async fn close(&self, within: Duration) {
+        let deadline = Deadline::after(within);
+        self.closed.store(true, Ordering::Release);
+        let running = deadline.bound(async { self.synchroniser.write().await.take() }).await;
+        if let Some(synchroniser) = running.flatten() {
+            synchroniser.close(deadline.remaining()).await;
+        }
+        if let Some(replica) = self.shared.take_replica() {
+            let _ = deadline.bound(replica.close()).await;
+        }
+    }
+
+    /// Ends it at once, for another one in its place: calls go on with what they have begun with.
+    async fn end(&self) {
+        if let Some(synchroniser) = self.synchroniser.write().await.take() {
+            synchroniser.stop().await;
+        }
+    }
+
     /// The position of the table of that name.
     ///
     /// # Errors
     /// Configuration if it is not declared; interrupted once the database was closed.
     fn position(&self, name: &str) -> Result<usize> {
         self.is_open("find a table")?;
+        let aside = self.shared.sqlite.aside.iter().find(|aside| *aside.table == *name);
+        if let Some(aside) = aside.filter(|_| !self.shared.is_alone()) {
+            return Err(aside.error());
+        }
         self.shared.tables.iter().position(|table| table.name() == name).ok_or_else(|| {
             let message = "no table of that name is kept; `dual init` shows which could be";
             let known = self.shared.tables.iter().map(Table::name);

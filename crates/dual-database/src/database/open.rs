@@ -9,14 +9,16 @@ use tokio::sync::{RwLock, Semaphore};
 
 use super::DualDatabase;
 use super::core::{Core, Deadline};
+use super::current::{Aside, Opened};
 use super::options::Builder;
 use super::row_locks::RowLocks;
+use crate::adoption::{Kept, Troubles};
 use crate::health::StoreState;
 use crate::schema::{Making, Table};
 use crate::store::postgres::primary::Pool;
 use crate::store::postgres::{Limits, SchemaName, Session, Settings};
 use crate::store::sqlite::File;
-use crate::store::sqlite::replica::{LOCK, Settings as ReplicaSettings};
+use crate::store::sqlite::replica::{LOCK, Paused, Settings as ReplicaSettings};
 use crate::sync::{Shared, Synchroniser, belongs};
 use crate::{Error, Kind, Result, Store, adoption};
 
@@ -48,31 +50,88 @@ impl Builder {
     /// newer format; a table that additions do not mend, with PostgreSQL away). A store that is
     /// merely away is no error.
     pub async fn open(self) -> Result<DualDatabase> {
-        let database = DualDatabase::new(self.open_core().await?);
-        if self.background {
-            database.keep_all(self);
+        let background = self.background;
+        let opened = self.open_all(&Troubles::default()).await?;
+        let database = DualDatabase::new(opened, self);
+        if background {
+            database.keep_all();
         }
         Ok(database)
     }
 
-    /// What [`Builder::open`] opens.
+    /// What [`Builder::open`] opens: the tables that can be followed together, and each of the others by
+    /// itself. What is in the way of some may be known.
     ///
     /// # Errors
     /// As for that.
-    pub(super) async fn open_core(&self) -> Result<Core> {
+    pub(super) async fn open_all(&self, known: &Troubles) -> Result<Opened> {
         let checked = self.checked()?;
-        let deadline = Deadline::after(self.timeout);
-        let tables = self.declared(&checked, deadline).await;
-        let is_new = !File::look(&checked.path)?.existed;
-        let making = if self.adopt { Making::Additions } else { Making::Nothing };
-        let sqlite = ReplicaSettings {
-            path: checked.path,
-            busy: self.busy,
-            tables,
-            making,
-            extensions: self.extensions.clone(),
+        let mut kept = self.kept(&checked, Deadline::after(self.timeout)).await;
+        if self.adopt && !kept.aside.is_empty() {
+            let aside = kept.aside.iter().map(|(table, _)| table.clone());
+            kept.take_back(&self.troubles(&checked, aside.collect()).await);
+        }
+        kept.leave(known);
+        let mut opened = self.open_core(&checked, &kept).await;
+        let met = match &opened {
+            Ok(core) => core.shared.troubles(),
+            Err(_) => None,
         };
-        let mut shared = Shared::new(checked.postgres, self.limits(), sqlite);
+        let is_in_the_way = match &opened {
+            Ok(core) => core.shared.is_in_the_way(),
+            Err(error) => matches!(error.kind(), Kind::Schema(_)),
+        };
+        if (is_in_the_way || met.is_some()) && kept.tables.len() > 1 {
+            let troubles = match met {
+                Some(troubles) => troubles,
+                None => self.troubles(&checked, kept.tables.clone()).await,
+            };
+            if kept.leave(&troubles) {
+                if let Ok(core) = opened {
+                    core.end().await;
+                }
+                opened = self.open_core(&checked, &kept).await;
+            }
+        }
+        let core = Arc::new(opened?);
+        let mut asides = Vec::with_capacity(kept.aside.len());
+        for (table, why) in kept.aside {
+            asides.push(self.open_aside(&checked, table, why).await);
+        }
+        Ok(Opened { core, asides })
+    }
+
+    /// What is in the way of these tables.
+    async fn troubles(&self, checked: &Checked, tables: Vec<Table>) -> Troubles {
+        let kept = Kept { tables, ..Kept::default() };
+        let stores = self.stores(checked, &kept);
+        let look = Deadline::after(self.timeout).bound(adoption::troubles(&stores)).await;
+        look.unwrap_or_default()
+    }
+
+    /// Whether one of those that are left alone could be followed again.
+    pub(super) async fn is_any_mended(&self, aside: Vec<(Table, Paused)>) -> bool {
+        let Ok(checked) = self.checked() else { return false };
+        let mut kept = Kept { aside, ..Kept::default() };
+        let tables = kept.aside.iter().map(|(table, _)| table.clone()).collect();
+        kept.take_back(&self.troubles(&checked, tables).await)
+    }
+
+    fn stores(&self, checked: &Checked, kept: &Kept) -> adoption::Stores {
+        let sqlite = ReplicaSettings {
+            path: checked.path.clone(),
+            busy: self.busy,
+            tables: kept.tables.clone().into(),
+            making: if self.adopt { Making::Additions } else { Making::Nothing },
+            extensions: self.extensions.clone(),
+            aside: kept.aside.iter().map(|(_, why)| why.clone()).collect(),
+        };
+        adoption::Stores { postgres: checked.postgres.clone(), limits: self.limits(), sqlite }
+    }
+
+    fn shared(&self, stores: adoption::Stores) -> Shared {
+        let making = stores.sqlite.making;
+        let mut shared = Shared::new(stores.postgres, stores.limits, stores.sqlite);
         shared.poll = self.poll;
         shared.adopt = self.adopt;
         shared.hook = self.hook.clone();
@@ -81,6 +140,46 @@ impl Builder {
         shared.looks = AtomicBool::new(self.background);
         let (settings, declared) = (shared.postgres.clone(), Arc::clone(&shared.tables));
         shared.pool = Pool::new(settings, self.limits(), declared, SESSIONS).making(making);
+        shared
+    }
+
+    fn core(&self, shared: Arc<Shared>, synchroniser: Synchroniser) -> Core {
+        Core {
+            shared,
+            sessions: Semaphore::new(SESSIONS),
+            row_locks: RowLocks::new(),
+            synchroniser: RwLock::new(Some(synchroniser)),
+            closed: AtomicBool::new(false),
+            mode: self.mode,
+            prefer: self.prefer,
+            timeout: self.timeout,
+        }
+    }
+
+    /// A table by itself, on the side that has nothing in its way: what is written there is kept until it is
+    /// followed again.
+    async fn open_aside(&self, checked: &Checked, table: Table, why: Paused) -> Aside {
+        let kept = Kept { tables: vec![table.clone()], aside: vec![(table, why.clone())] };
+        let shared = self.shared(self.stores(checked, &kept));
+        match why.store {
+            Store::Postgres => {
+                shared.health.stays_in_need(Store::Postgres, &why.error());
+                match shared.open_file().await {
+                    Ok(replica) => shared.set_replica(Arc::new(replica)),
+                    Err(error) => shared.health.stays_in_need(Store::Sqlite, &error),
+                }
+            }
+            Store::Sqlite => shared.keep_left(&why.error()),
+        }
+        let shared = Arc::new(shared);
+        let synchroniser = Synchroniser::on_demand(Arc::clone(&shared));
+        Aside { core: Arc::new(self.core(shared, synchroniser)), why }
+    }
+
+    async fn open_core(&self, checked: &Checked, kept: &Kept) -> Result<Core> {
+        let deadline = Deadline::after(self.timeout);
+        let is_new = !File::look(&checked.path)?.existed;
+        let shared = self.shared(self.stores(checked, kept));
         if is_new || !self.adopt {
             self.meet(&shared, deadline).await?;
         }
@@ -94,16 +193,7 @@ impl Builder {
         } else {
             Synchroniser::on_demand(Arc::clone(&shared))
         };
-        let core = Core {
-            shared,
-            sessions: Semaphore::new(SESSIONS),
-            row_locks: RowLocks::new(),
-            synchroniser: RwLock::new(Some(synchroniser)),
-            closed: AtomicBool::new(false),
-            mode: self.mode,
-            prefer: self.prefer,
-            timeout: self.timeout,
-        };
+        let core = self.core(shared, synchroniser);
         if self.background
             // What was found away is not waited for once more.
             && [Store::Postgres, Store::Sqlite].map(|store| core.shared.state(store))
@@ -113,7 +203,7 @@ impl Builder {
             // A wrong address, or the file belongs to another installation: nothing may be
             // written to either.
             if error.is_configuration() {
-                DualDatabase::new(core).close(CLOSING).await;
+                core.close(CLOSING).await;
                 return Err(error);
             }
             tracing::debug!(error = error.chain(), "the first exchange has not come to its end");
@@ -121,18 +211,9 @@ impl Builder {
         Ok(core)
     }
 
-    /// Which tables are kept together.
-    async fn declared(&self, checked: &Checked, deadline: Deadline) -> Arc<[Table]> {
-        let sqlite = ReplicaSettings {
-            path: checked.path.clone(),
-            busy: self.busy,
-            tables: Arc::default(),
-            making: Making::Nothing,
-            extensions: self.extensions.clone(),
-        };
-        let (postgres, limits) = (checked.postgres.clone(), self.limits());
-        adoption::declared(&adoption::Stores { postgres, limits, sqlite }, deadline.remaining())
-            .await
+    /// Which tables are kept together, and which are left alone.
+    async fn kept(&self, checked: &Checked, deadline: Deadline) -> Kept {
+        adoption::kept(&self.stores(checked, &Kept::default()), deadline.remaining()).await
     }
 
     /// Meets PostgreSQL before a file is made: an address that is wrong must leave none behind.

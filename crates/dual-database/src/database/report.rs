@@ -333,7 +333,15 @@ impl DualDatabase {
     /// # Errors
     /// None that matters: a store that does not answer is `down` in the answer.
     pub async fn status(&self) -> Result<Status> {
-        Ok(self.core().status().await)
+        let mut status = self.core().status().await;
+        for aside in self.asides() {
+            let pending =
+                aside.core.ask_file("report the status", |content| content.pending_count());
+            let own = pending.await.unwrap_or_default();
+            status.pending_to_postgres = status.pending_to_postgres.map(|other| other + own);
+            status.paused.push(aside.why);
+        }
+        Ok(status)
     }
 
     /// How a store stands as the calls so far have found it; asks nobody.

@@ -61,8 +61,8 @@ impl TableCalls {
     /// # Errors
     /// As for [`super::DualDatabase::table`].
     pub(super) fn new(database: DualDatabase, name: &str) -> Result<TableCalls> {
-        let core = database.core();
-        let table = Arc::new(core.table(core.position(name)?).clone());
+        let (core, at) = database.find(name)?;
+        let table = Arc::new(core.table(at).clone());
         Ok(TableCalls { database, table })
     }
 
@@ -73,8 +73,7 @@ impl TableCalls {
     }
 
     fn opened(&self) -> Result<Opened> {
-        let core = self.database.core();
-        let at = core.position(self.table.name())?;
+        let (core, at) = self.database.find(self.table.name())?;
         Ok(Opened { core, at })
     }
 

@@ -23,7 +23,9 @@ impl DualDatabase {
             core.shared.pool.prepare().await?;
         }
         let exchange = || async { core.exchange(PATIENCE).await.map(|_| ()) };
-        Box::pin(verify::compare(&core.shared.pool, &replica, exchange)).await
+        let compared = Box::pin(verify::compare(&core.shared.pool, &replica, exchange)).await?;
+        let paused: Vec<_> = self.asides().into_iter().map(|aside| aside.why).collect();
+        Ok(Verification { equal: compared.equal && paused.is_empty(), paused, ..compared })
     }
 
     /// Sets back the stamps that lie in the future by PostgreSQL's clock, or are none, on both sides: a

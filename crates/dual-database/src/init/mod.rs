@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub use crate::adoption::{
     Bond, Choice, Chosen, ChosenColumn, ColumnCounts, FileStanding, Joining, Plan, RowCounts,
-    SidePlan, Skipped, Stores, Survey, TablePlan, choose, declared, plan, standing,
+    SidePlan, Skipped, Stores, Survey, TablePlan, choose, declared, joined_tables, plan, standing,
     tracked_elsewhere,
 };
 

@@ -17,6 +17,8 @@ use tracing::debug;
 
 use super::rounds::{Rounds, now_ms};
 use super::step::Step;
+use super::{Outdated, Shared};
+use crate::adoption::{Kept, Stores, troubles};
 use crate::store::postgres::primary::LOCKED;
 use crate::store::postgres::sqlstate;
 use crate::store::sqlite::replica::{Content, Durability};
@@ -87,6 +89,9 @@ impl Rounds {
     pub(super) async fn fails(&mut self, step: Step, error: &Error) {
         let (store, health) = (step.store(), &self.shared.health);
         let meaning = meaning(store, error);
+        if self.leave_some(error).await {
+            return;
+        }
         match meaning {
             Meaning::Away => health.failed(store, error),
             Meaning::InTheWay => health.needs_init(store, error),
@@ -107,6 +112,24 @@ impl Rounds {
         if let Err(error) = replica.write("note a failure", Durability::Normal, note).await {
             debug!(error = error.chain(), "what fails could not be noted in the file");
         }
+    }
+
+    /// If what fails is about some of the tables, it is opened once more without them; says whether.
+    async fn leave_some(&self, error: &Error) -> bool {
+        let may_be = matches!(error.kind(), Kind::Schema(_) | Kind::AccessDenied);
+        let Shared { postgres, limits, sqlite, outdated, .. } = &*self.shared;
+        // Who is to be opened once more, and fails still, tells it like anything else.
+        if !may_be || sqlite.tables.len() < 2 || self.shared.is_outdated() {
+            return false;
+        }
+        let stores = Stores { postgres: postgres.clone(), limits: *limits, sqlite: sqlite.clone() };
+        let mut kept = Kept { tables: sqlite.tables.to_vec(), ..Kept::default() };
+        let troubles = troubles(&stores).await;
+        let some = kept.leave(&troubles);
+        if some {
+            outdated.send_replace(Outdated::Troubled(troubles));
+        }
+        some
     }
 
     /// A round, or the background verification, has come to its end.

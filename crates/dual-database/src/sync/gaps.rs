@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tracing::{debug, warn};
 
+use super::Outdated;
 use super::connect::schema_version;
 use super::rounds::{Flow, RoundState, Rounds, follow};
 use crate::health::StoreState;
@@ -21,7 +22,7 @@ impl Rounds {
     /// Whoever does not keep `besides`, which the file does, exchanges nothing any more.
     pub(super) fn keeps_all(&self, besides: Option<String>) -> Result<()> {
         let Some(table) = besides else { return Ok(()) };
-        self.shared.outdated.send_replace(true);
+        self.shared.outdated.send_replace(Outdated::Joined);
         Err(outdated(&table))
     }
 

@@ -41,7 +41,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
-use crate::adoption::joined;
+use crate::adoption::{Troubles, joined};
 use crate::clock::{FOREVER, Wall};
 use crate::health::{Health, StoreState};
 use crate::phase::timed;
@@ -95,6 +95,17 @@ impl Default for Retention {
     }
 }
 
+/// Whether what is open is what is to be kept.
+#[derive(Clone, Debug)]
+pub(crate) enum Outdated {
+    /// It is.
+    Not,
+    /// Tables were joined since, or have got columns.
+    Joined,
+    /// Some of them cannot be followed as they are.
+    Troubled(Troubles),
+}
+
 /// What the calls and the synchroniser of one process share.
 #[derive(Debug)]
 pub struct Shared {
@@ -133,9 +144,8 @@ pub struct Shared {
     /// The next round looks for rows that came past the triggers: at the start, when somebody asks for
     /// an exchange, when a call has met one.
     pub looks: AtomicBool,
-    /// Tables were joined since, or have got columns: this process exchanges nothing any more until it is
-    /// opened again.
-    pub outdated: watch::Sender<bool>,
+    /// Why this process exchanges nothing any more until it is opened once more.
+    pub(crate) outdated: watch::Sender<Outdated>,
     /// For tests: what happens to each step.
     pub hook: Option<Arc<dyn StepHook>>,
 }
@@ -165,7 +175,7 @@ impl Shared {
             doorbell: None,
             scrub_every: Some(SCRUB),
             looks: AtomicBool::new(true),
-            outdated: watch::Sender::new(false),
+            outdated: watch::Sender::new(Outdated::Not),
             hook: None,
         }
     }
@@ -216,6 +226,11 @@ impl Shared {
     /// it first.
     pub(crate) fn leave_file(&self, why: &Error) {
         self.health.needs_init(Store::Sqlite, why);
+        self.keep_left(why);
+    }
+
+    /// The same of what was told before.
+    pub(crate) fn keep_left(&self, why: &Error) {
         let _ = self.left.set(StoreState::needs_init(why));
     }
 
@@ -226,6 +241,36 @@ impl Shared {
             Some(left) if store == Store::Sqlite => left.clone(),
             _ => self.health.state(store),
         }
+    }
+
+    /// What was found to be in the way of some of the tables.
+    pub(crate) fn troubles(&self) -> Option<Troubles> {
+        match &*self.outdated.borrow() {
+            Outdated::Troubled(troubles) => Some(troubles.clone()),
+            Outdated::Not | Outdated::Joined => None,
+        }
+    }
+
+    /// Whether it exchanges nothing any more until it is opened once more.
+    pub(crate) fn is_outdated(&self) -> bool {
+        !matches!(*self.outdated.borrow(), Outdated::Not)
+    }
+
+    /// Whether its table is one that is left alone.
+    pub(crate) fn is_alone(&self) -> bool {
+        let is_aside =
+            |table: &Table| self.sqlite.aside.iter().any(|one| *one.table == *table.name());
+        self.tables.iter().any(is_aside)
+    }
+
+    /// Whether something of the tables, or a right, keeps a side from being used.
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        let is_so = |state| match state {
+            StoreState::NeedsInit { kind, .. } => kind != Kind::Configuration,
+            StoreState::Down { kind, .. } => kind == Kind::AccessDenied,
+            StoreState::Up => false,
+        };
+        [Store::Postgres, Store::Sqlite].into_iter().any(|store| is_so(self.state(store)))
     }
 
     /// The open file, unless it is left alone.
@@ -335,6 +380,19 @@ impl Synchroniser {
         let done = self.core.rounds.lock().await.set_back().boxed().await?;
         self.core.notify();
         Ok(done)
+    }
+
+    /// Ends the task, and lets another one have what it alone did; what is pending stays so.
+    pub(crate) async fn stop(mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // It ends at its next wait; what it was doing is as after a crash.
+            let _ = task.await;
+        }
+        if self.core.shared.state(Store::Sqlite) == StoreState::Up {
+            self.core.step_down().await;
+        }
+        self.core.shared.health.attend(false);
     }
 
     /// Ends the task after what is pending was pushed, at most that long.

@@ -20,7 +20,7 @@ use tracing::{debug, error, info};
 use uuid::Uuid;
 
 use super::rounds::{Advance, Rounds, now_ms};
-use super::{Exchange, Shared};
+use super::{Exchange, Outdated, Shared};
 use crate::health::StoreState;
 use crate::protocol::{Lease, Outcome, Pace};
 use crate::store::postgres::primary::Listener;
@@ -315,16 +315,16 @@ impl Core {
 
     /// Takes the lease, or keeps it, if no other process has it.
     async fn lead(&self, turn: &mut Pacing) {
-        if Instant::now() < turn.lease_at {
-            return;
-        }
-        turn.lease_at = Instant::now() + LEASE;
-        if *self.shared.outdated.borrow() {
+        if self.shared.is_outdated() {
             if std::mem::take(&mut turn.leads) {
                 self.step_down().await;
             }
             return;
         }
+        if Instant::now() < turn.lease_at {
+            return;
+        }
+        turn.lease_at = Instant::now() + LEASE;
         let Some(replica) = self.shared.replica() else { return };
         let number = replica.process_number().number();
         let now_ms = now_ms();
@@ -336,7 +336,7 @@ impl Core {
             })
             .await;
         if let Ok((_, true)) = looked {
-            self.shared.outdated.send_replace(true);
+            self.shared.outdated.send_replace(Outdated::Joined);
         }
         let free = looked.map(|(free, has_more)| free && !has_more);
         let leads = match free {

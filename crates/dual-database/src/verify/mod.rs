@@ -22,7 +22,7 @@ use crate::protocol::SetBack;
 use crate::schema::Key;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::Pool;
-use crate::store::sqlite::replica::{Content, Replica};
+use crate::store::sqlite::replica::{Content, Paused, Replica};
 
 pub(crate) use look::Looks;
 pub(crate) use part::{Part, Sides};
@@ -76,10 +76,12 @@ impl TableDifference {
 /// What a comparison found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verification {
-    /// Both sides are equal in every table: nothing differs, nothing is in quarantine.
+    /// Both sides are equal in every table: nothing differs, nothing is in quarantine, none is left alone.
     pub equal: bool,
     /// Per table.
     pub tables: Vec<TableDifference>,
+    /// Tables that are left alone, and were not compared.
+    pub paused: Vec<Paused>,
     /// The purge horizon of a side, below which deletes are forgotten, lies in the future.
     pub horizon_ahead: bool,
     /// The latest time that a stamp of the future tells, in milliseconds since 1970.
@@ -132,7 +134,9 @@ pub async fn compare<E: Future<Output = Result<()>>>(
         tables.push(found);
     }
     let equal = tables.iter().all(TableDifference::is_equal);
-    let mut found = Verification { equal, tables, horizon_ahead: false, ahead_until_ms: None };
+    let paused = Vec::new();
+    let mut found =
+        Verification { equal, tables, paused, horizon_ahead: false, ahead_until_ms: None };
     look_ahead(&sides, &mut found).await?;
     Ok(found)
 }

@@ -118,6 +118,7 @@ pub fn stores(scene: &Scene<'_>, file: &str) -> Stores {
             tables: tables(),
             making: Making::default(),
             extensions: Vec::new(),
+            aside: [].into(),
         },
     }
 }

@@ -161,6 +161,7 @@ impl Node {
             tables,
             making: Making::default(),
             extensions: Vec::new(),
+            aside: [].into(),
         };
         let mut shared = Shared::new(Settings::parse(url).unwrap(), limits(), sqlite.clone());
         shared.poll = Duration::from_millis(200);

@@ -42,6 +42,7 @@ async fn work(url: &str, path: &Path, key: i64) -> Result<()> {
         tables: tables(),
         making: Making::default(),
         extensions: Vec::new(),
+        aside: [].into(),
     };
     let shared = Shared::new(Settings::parse(url)?, limits(), sqlite.clone());
     shared.set_replica(Arc::new(Replica::open(sqlite).await?));

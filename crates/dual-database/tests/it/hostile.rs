@@ -78,6 +78,7 @@ async fn walk(scene: &Scene<'_>, schema: &str) {
             tables: [users()].into(),
             making: Making::default(),
             extensions: Vec::new(),
+            aside: [].into(),
         },
     };
     let joining = init::Joining::default;

@@ -19,6 +19,7 @@ fn stores(scene: &Scene<'_>) -> Stores {
             tables: tables(),
             making: Making::default(),
             extensions: Vec::new(),
+            aside: [].into(),
         },
     }
 }

@@ -29,6 +29,7 @@ pub fn settings(path: impl Into<PathBuf>, tables: Vec<Table>) -> Settings {
         tables: tables.into(),
         making: Making::default(),
         extensions: Vec::new(),
+        aside: [].into(),
     }
 }
 

@@ -96,6 +96,7 @@ impl Roles {
                 tables: [users()].into(),
                 making: Making::default(),
                 extensions: Vec::new(),
+                aside: [].into(),
             },
         }
     }

@@ -148,12 +148,15 @@ class Failing:
 
 @dataclass(frozen=True)
 class Paused:
-    """A table of the file that needs what only the application's connection has."""
+    """A table that is not followed as it is: everything else goes on."""
 
     table: str
+    #: What is in the way.
     reason: str
     #: What a person can do.
     hint: Optional[str]
+    #: ``"postgres"`` or ``"sqlite"``: the side that it is in the way of.
+    store: str = "sqlite"
 
 
 @dataclass(frozen=True)
@@ -249,6 +252,8 @@ class Verification:
     horizon_ahead: bool = False
     #: The latest time that a stamp of the future tells.
     ahead_until: Optional[datetime] = None
+    #: Tables that are left alone, and were not compared.
+    paused: List[Paused] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return self.equal
@@ -305,6 +310,7 @@ def status_of(parts: Any) -> Status:
 
 def verification_of(parts: Any) -> Verification:
     """What it tells of a comparison."""
-    equal, tables, horizon_ahead, ahead_until = parts
+    equal, tables, horizon_ahead, ahead_until, paused = parts
     found = [TableDifference(*table) for table in tables]
-    return Verification(equal, found, horizon_ahead, ahead_until)
+    alone = [Paused(*one) for one in paused]
+    return Verification(equal, found, horizon_ahead, ahead_until, alone)

@@ -58,7 +58,7 @@ impl Choice {
         let has = |list: &[String]| list.iter().any(|one| **one == **name);
         let no = |reason, hint: &str| Wanted::No(reason, hint.to_owned());
         if is_joined {
-            return Wanted::Yes { required: true };
+            return Wanted::Yes { required: has(&self.tables) };
         }
         if has(&self.except) {
             return no("it was left out by --except", "leave it out of --except");
@@ -108,7 +108,7 @@ impl Choice {
     ///
     /// # Errors
     /// Configuration, with the first reason why not.
-    pub(super) fn are_all_kept(&self, survey: &Survey) -> Result<()> {
+    pub(in crate::adoption) fn are_all_kept(&self, survey: &Survey) -> Result<()> {
         let named = |table: &str| self.tables.iter().any(|one| one == table);
         let refused = survey.skipped.iter().find(|skipped| named(&skipped.table));
         let only = survey.skipped.first().filter(|_| survey.chosen.is_empty());

@@ -24,9 +24,11 @@ pub struct Chosen {
     pub table: Table,
     /// What both sides have of its columns.
     pub columns: Vec<ChosenColumn>,
-    /// A person has named it, it is joined, or it is that of the documented system: what is in its way is in
-    /// the way of everything.
+    /// A person has named it, or it is that of the documented system: what is in its way is in the way of
+    /// everything.
     pub required: bool,
+    /// It is joined.
+    pub joined: bool,
 }
 
 /// A column of a table that is to be kept.
@@ -53,6 +55,8 @@ pub struct Skipped {
     pub reason: String,
     /// What would make it fit.
     pub hint: String,
+    /// It is joined, and is left alone.
+    pub joined: bool,
 }
 
 /// What there is to be kept.
@@ -159,8 +163,11 @@ fn chosen(
         let own = here.iter().find(|relation| relation.name.eq_ignore_ascii_case(&name));
         let known = declared.iter().find(|table| *table.name() == *name);
         let twin = |one: &Chosen| one.table.name().eq_ignore_ascii_case(&name);
-        let skip =
-            |(reason, hint): (String, String)| Skipped { table: Arc::clone(&name), reason, hint };
+        let joined = known.is_some();
+        let skip = |(reason, hint): (String, String)| {
+            let table = Arc::clone(&name);
+            Skipped { table, reason, hint, joined }
+        };
         if let Some(twin) = survey.chosen.iter().find(|one| twin(one)) {
             if there.is_some() {
                 survey.skipped.push(skip((
@@ -183,7 +190,7 @@ fn chosen(
                 number += u32::from(table.label().parse() == Ok(number + 1));
                 let columns = derive::columns(&sides, &table);
                 let required = required || table.label() == built_in.label();
-                survey.chosen.push(Chosen { table, columns, required });
+                survey.chosen.push(Chosen { table, columns, required, joined });
             }
             (Wanted::Unless(..) | Wanted::Yes { .. }, Err(reason)) => {
                 survey.skipped.push(skip(reason));
@@ -200,7 +207,7 @@ fn chosen(
         let sides = derive::Sides { name: &name, remote: None, local: None };
         let table = built_in.within(choice.schema.as_deref().map(Arc::from));
         let columns = derive::columns(&sides, &table);
-        survey.chosen.push(Chosen { table, columns, required: true });
+        survey.chosen.push(Chosen { table, columns, required: true, joined: false });
     }
     choice.are_all_kept(&survey)?;
     Ok(survey)

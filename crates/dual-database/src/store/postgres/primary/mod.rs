@@ -39,7 +39,7 @@ pub(crate) use digest::digest_of;
 pub use importable::{Importable, importable};
 pub use listener::Listener;
 pub use pool::{Pool, Pooled};
-pub(crate) use prepare::{Planned, may_run, plan_known};
+pub(crate) use prepare::{Planned, may_run, obstacles, plan_known};
 pub use prepare::{Prepared, PreparedTable, prepare};
 pub use purge::PurgePosition;
 pub(crate) use push::LOCKED;

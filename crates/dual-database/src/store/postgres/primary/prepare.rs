@@ -148,33 +148,76 @@ async fn survey(session: &Session, tables: &[Table], making: Making) -> Result<V
     let kept = declared(session).await?;
     let mut surveys = Vec::with_capacity(tables.len());
     for table in tables {
-        let asked = making == Making::Everything;
-        let own = kept.iter().find(|one| one.name() == table.name());
-        alone_under_its_label(table, &kept)?;
-        let Planned { plan, catalog, shadowed } = plan_known(session, table, asked).await?;
-        if let Some(refusal) = plan.refusal(OPERATION) {
-            return Err(refusal);
-        }
-        let layout = Layout::new(table, &plan.target).within(session);
-        let is_newer = own.is_some_and(|own| !table.covers(own));
-        let drift = if is_newer { Drift::None } else { drift(session, &layout).await? };
-        if drift == Drift::Absent && !asked {
-            declared_by_the_file_alone(table, &catalog, &kept)?;
-        }
-        if drift != Drift::None {
-            not_kept_elsewhere(session, &layout).await?;
-            if !standing.installs && !is_renewable(session, &layout).await? {
-                return Err(standing.for_the_owner(session, &layout.target));
-            }
-        }
-        // What is installed goes on; to install is refused.
-        if drift == Drift::Absent {
-            ours_alone(session, table, catalog.rights.schema.as_deref()).await?;
-        }
-        let found = PreparedTable { drift, steps: Vec::new(), adopted: 0, shadowed };
-        surveys.push(Survey { plan, layout, found, installs: standing.installs, is_newer });
+        surveys.push(survey_of(session, table, making, &standing, &kept).await?);
     }
     Ok(surveys)
+}
+
+/// What is in the way of each of these tables that are joined, if anything is that is about the table; what
+/// can be made is not.
+///
+/// # Errors
+/// As for [`prepare`], of what is about all of them.
+pub(crate) async fn obstacles(
+    session: &Session,
+    tables: &[Table],
+    making: Making,
+) -> Result<Vec<Option<Error>>> {
+    session.begin_snapshot(OPERATION).await?;
+    let standing = SchemaStanding::read(session, tables).await?;
+    standing.trusted(session)?;
+    standing.check(session)?;
+    let kept = declared(session).await?;
+    session.rollback(OPERATION).await?;
+    let mut found = Vec::with_capacity(tables.len());
+    for table in tables {
+        // What is refused ends the transaction.
+        session.begin_snapshot(OPERATION).await?;
+        let survey = survey_of(session, table, making, &standing, &kept).await;
+        session.rollback(OPERATION).await?;
+        found.push(match survey {
+            Ok(_) => None,
+            Err(error) if matches!(error.kind(), Kind::Schema(_) | Kind::AccessDenied) => {
+                Some(error)
+            }
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(found)
+}
+
+async fn survey_of(
+    session: &Session,
+    table: &Table,
+    making: Making,
+    standing: &SchemaStanding,
+    kept: &[Table],
+) -> Result<Survey> {
+    let asked = making == Making::Everything;
+    let own = kept.iter().find(|one| one.name() == table.name());
+    alone_under_its_label(table, kept)?;
+    let Planned { plan, catalog, shadowed } = plan_known(session, table, asked).await?;
+    if let Some(refusal) = plan.refusal(OPERATION) {
+        return Err(refusal);
+    }
+    let layout = Layout::new(table, &plan.target).within(session);
+    let is_newer = own.is_some_and(|own| !table.covers(own));
+    let drift = if is_newer { Drift::None } else { drift(session, &layout).await? };
+    if drift == Drift::Absent && !asked {
+        declared_by_the_file_alone(table, &catalog, kept)?;
+    }
+    if drift != Drift::None {
+        not_kept_elsewhere(session, &layout).await?;
+        if !standing.installs && !is_renewable(session, &layout).await? {
+            return Err(standing.for_the_owner(session, &layout.target));
+        }
+    }
+    // What is installed goes on; to install is refused.
+    if drift == Drift::Absent {
+        ours_alone(session, table, catalog.rights.schema.as_deref()).await?;
+    }
+    let found = PreparedTable { drift, steps: Vec::new(), adopted: 0, shadowed };
+    Ok(Survey { plan, layout, found, installs: standing.installs, is_newer })
 }
 
 /// Two tables under one label would share a sidecar.

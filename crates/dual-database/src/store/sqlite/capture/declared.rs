@@ -40,6 +40,14 @@ pub(crate) fn declared(connection: &Connection) -> Result<Vec<Table>> {
     })
 }
 
+/// Whether there is an installation that notes how each table follows.
+///
+/// # Errors
+/// About the schema if a newer version made it; else those of [`failed`].
+pub(crate) fn has_notes(connection: &Connection) -> Result<bool> {
+    Ok(check_format(connection, OPERATION)? && has(connection, "paused")?)
+}
+
 /// Whether the file is of this version's form, or of none.
 ///
 /// # Errors

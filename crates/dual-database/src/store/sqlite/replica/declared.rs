@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 
 use super::super::capture::{declared, learn};
-use super::Content;
+use super::{Content, paused};
 use crate::schema::Table;
 use crate::{Error, Kind, Result};
 
@@ -17,7 +17,11 @@ impl Content<'_> {
     /// # Errors
     /// About the schema if a declaration cannot be read; those of [`crate::store::sqlite::failed`].
     pub(crate) fn kept_besides(&self) -> Result<Option<String>> {
-        let is_besides = |kept: &Table| !self.tables().iter().any(|local| local.table.covers(kept));
+        let paused = paused(self.connection())?;
+        let is_besides = |kept: &Table| {
+            !self.tables().iter().any(|local| local.table.covers(kept))
+                && !paused.iter().any(|one| *one.table == *kept.name())
+        };
         let besides = declared(self.connection())?.into_iter().find(is_besides);
         Ok(besides.map(|table| table.name().to_owned()))
     }

@@ -1,16 +1,105 @@
-//! How each table follows by itself: whether the epoch that the cursor belongs to speaks of it, and whether
-//! it has to be compared before it can be exchanged with the others.
+//! How each table follows by itself: whether the epoch that the cursor belongs to speaks of it, whether it
+//! has to be compared before it can be exchanged with the others, whether it is left alone.
 
-use rusqlite::OptionalExtension as _;
+use std::sync::Arc;
 
+use rusqlite::{Connection, OptionalExtension as _};
+use serde::{Deserialize, Serialize};
+
+use super::super::capture::has_notes;
 use super::super::{failed, readable};
-use super::{Content, follow};
-use crate::Result;
+use super::{Content, Paused, follow};
 use crate::protocol::{Break, Epoch, Follow};
+use crate::{Result, Store};
 
 const OPERATION: &str = "look how the tables follow";
 
+/// Why a table is left alone, as the file keeps it.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    postgres: bool,
+    reason: String,
+    hint: Option<String>,
+}
+
+/// The tables that are left alone, and why.
+///
+/// # Errors
+/// Those of [`failed`].
+pub(crate) fn paused(connection: &Connection) -> Result<Vec<Paused>> {
+    if !has_notes(connection)? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT name, paused FROM dual_tracked WHERE paused IS NOT NULL";
+    let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Paused> {
+        let (table, text): (String, String) = (readable(row, 0)?, readable(row, 1)?);
+        // Whatever somebody has written there is a reason.
+        let note = serde_json::from_str(&text);
+        let Note { postgres, reason, hint } =
+            note.unwrap_or(Note { postgres: false, reason: text, hint: None });
+        let store = if postgres { Store::Postgres } else { Store::Sqlite };
+        Ok(Paused { table: Arc::from(table), store, reason, hint })
+    };
+    let found = connection.prepare(sql).and_then(|mut look| look.query_map([], read)?.collect());
+    found.map_err(|cause| failed(OPERATION, cause))
+}
+
 impl Content<'_> {
+    /// Leaves these tables alone from now on, and takes back those of this file's that are none of them:
+    /// they have to be compared, as nobody has followed them.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(super) fn leave_alone(&self, aside: &[Paused]) -> Result<()> {
+        let before = paused(self.connection())?;
+        for one in aside.iter().filter(|one| !before.contains(one)) {
+            self.uncount(&one.table)?;
+            let note = Note {
+                postgres: one.store == Store::Postgres,
+                reason: one.reason.clone(),
+                hint: one.hint.clone(),
+            };
+            let note = serde_json::json!(note).to_string();
+            let sql = "UPDATE dual_tracked SET paused = ?1 WHERE name = ?2";
+            self.execute(OPERATION, sql, &[&note, &&*one.table])?;
+            tracing::warn!(
+                table = &*one.table,
+                reason = one.reason,
+                "the table is left alone: everything else goes on"
+            );
+        }
+        for (table, local) in self.tables().iter().enumerate() {
+            let name = local.table.name();
+            let is_meant = |one: &Paused| *one.table == *name;
+            if before.iter().any(is_meant) && !aside.iter().any(is_meant) {
+                let sql = "UPDATE dual_tracked SET paused = NULL WHERE name = ?1";
+                self.execute(OPERATION, sql, &[&name])?;
+                self.compare_alone(table, Break::CaptureGap)?;
+                tracing::info!(table = name, "the table is followed again: it is compared");
+            }
+        }
+        Ok(())
+    }
+
+    /// The epoch that is followed does not speak of the table any more.
+    fn uncount(&self, name: &str) -> Result<()> {
+        let sql = "SELECT relation FROM dual_tracked WHERE name = ?1";
+        let relation: Option<i64> = self
+            .connection()
+            .query_row(sql, [name], |row| row.get(0))
+            .optional()
+            .map_err(|cause| failed(OPERATION, cause))?
+            .flatten();
+        let Some(relation) = relation else { return Ok(()) };
+        let mut node = self.node()?;
+        if let Some(epoch) = node.follow.followed_mut() {
+            epoch.relations = epoch.relations.wrapping_sub(relation.cast_unsigned());
+            self.set_node(&node)?;
+        }
+        let sql = "UPDATE dual_tracked SET relation = NULL WHERE name = ?1";
+        self.execute(OPERATION, sql, &[&name]).map(|_| ())
+    }
+
     /// Where these tables stand: like the file, unless one of them has to be compared by itself.
     ///
     /// # Errors

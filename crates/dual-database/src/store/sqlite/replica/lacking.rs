@@ -8,20 +8,43 @@ use rusqlite::Connection;
 use super::super::failed;
 use super::super::failure::is_lacking;
 use super::{Content, LocalTable};
-use crate::Error;
-use crate::schema::quoted;
+use crate::schema::{Table, quoted};
+use crate::{Error, Kind, Store};
 
 const OPERATION: &str = "look what the tables of the SQLite file need";
 
-/// A table of the file that cannot be written here.
+/// A table that is not followed as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paused {
     /// Its name.
     pub table: Arc<str>,
-    /// What is missing, as SQLite says it.
+    /// The side that it cannot be followed on.
+    pub store: Store,
+    /// What is in the way, as that side says it.
     pub reason: String,
     /// What a person can do.
     pub hint: Option<String>,
+}
+
+impl Paused {
+    pub(crate) fn new(table: &Table, store: Store, error: &Error) -> Paused {
+        Paused {
+            table: table.shared_name(),
+            store,
+            reason: error.message().to_owned(),
+            hint: error.hint().map(str::to_owned),
+        }
+    }
+
+    /// The error that it stands for.
+    pub(crate) fn error(&self) -> Error {
+        let message = format!("the table {} is left alone: {}", self.table, self.reason);
+        let error = Error::new(Kind::Schema(self.store), "follow the table", message);
+        match &self.hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
 }
 
 impl Content<'_> {
@@ -32,11 +55,7 @@ impl Content<'_> {
         let paused = |local: &LocalTable| {
             let names = local.table.columns().iter().map(|column| &*column.name);
             let error = lacking(self.connection(), &local.layout.target, names)?;
-            Some(Paused {
-                table: local.table.shared_name(),
-                reason: error.message().to_owned(),
-                hint: error.hint().map(str::to_owned),
-            })
+            Some(Paused::new(&local.table, Store::Sqlite, &error))
         };
         self.tables().iter().filter_map(paused).collect()
     }

@@ -59,6 +59,7 @@ use crate::{Error, Kind, Result};
 
 pub(crate) use declared::outdated;
 pub use failing::Failing;
+pub(crate) use following::paused;
 pub use lacking::Paused;
 pub(crate) use lacking::lacking;
 pub use list::ListedRow;
@@ -82,6 +83,8 @@ pub struct Settings {
     pub making: Making,
     /// Extensions of SQLite that every connection to it loads.
     pub extensions: Vec<PathBuf>,
+    /// Tables that are left alone, and why; one of them that is among the tables besides stays so.
+    pub aside: Arc<[Paused]>,
 }
 
 /// A table with what stands beside it.

@@ -191,6 +191,9 @@ fn set_up(place: &SharedFile, connection: &Connection, installation: Option<u128
             content.set_node(&node)?;
         }
     }
+    if place.makes() {
+        content.leave_alone(place.aside())?;
+    }
     let held = Some(place.number()).filter(|number| number.number() > 0);
     place.set_number(number::claim(connection, place.process(), held)?);
     Ok(())

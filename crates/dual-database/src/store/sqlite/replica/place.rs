@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::super::File;
-use super::{LocalTable, Settings};
+use super::{LocalTable, Paused, Settings};
 use crate::private::{self, Rights};
+use crate::schema::Making;
 use crate::stamp::Writer;
 use crate::store::sqlite::kind_of;
 use crate::{Error, Kind, Result, Store};
@@ -57,6 +58,10 @@ pub(super) struct SharedFile {
     busy: Duration,
     extensions: Vec<PathBuf>,
     tables: Arc<[LocalTable]>,
+    /// Something may be made in it.
+    makes: bool,
+    /// Tables that are left alone.
+    aside: Arc<[Paused]>,
     process: Uuid,
     number: AtomicU16,
     generation: AtomicU64,
@@ -83,6 +88,8 @@ impl SharedFile {
             path,
             busy: settings.busy,
             extensions: settings.extensions,
+            makes: settings.making != Making::Nothing,
+            aside: settings.aside,
             tables: settings
                 .tables
                 .iter()
@@ -111,6 +118,14 @@ impl SharedFile {
 
     pub(super) fn tables(&self) -> &[LocalTable] {
         &self.tables
+    }
+
+    pub(super) fn makes(&self) -> bool {
+        self.makes
+    }
+
+    pub(super) fn aside(&self) -> &[Paused] {
+        &self.aside
     }
 
     pub(super) fn process(&self) -> Uuid {

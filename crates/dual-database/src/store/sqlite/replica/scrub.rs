@@ -1,6 +1,8 @@
 //! Where the background verification stands.
 
-use super::super::failed;
+use rusqlite::types::ValueRef;
+
+use super::super::{failed, readable};
 use super::Content;
 use crate::Result;
 use crate::schema::Key;
@@ -70,14 +72,27 @@ impl Content<'_> {
         let mut rows = look.query([]).map_err(wrap)?;
         let Some(row) = rows.next().map_err(wrap)? else { return Ok(Scrub::default()) };
         let count = |at| row.get::<_, i64>(at).map(i64::unsigned_abs).map_err(wrap);
-        Ok(Scrub {
-            table: usize::try_from(count(0)?).unwrap_or(usize::MAX),
+        // A pass that was in a table which is not followed any more begins anew. (A name of digits is kept as
+        // a number.)
+        let name: Option<String> = match row.get_ref(0).map_err(wrap)? {
+            ValueRef::Integer(number) => Some(number.to_string()),
+            ValueRef::Text(_) => Some(readable(row, 0).map_err(wrap)?),
+            ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => None,
+        };
+        let table = name.and_then(|name| self.position(&name));
+        let of_pass = |found: Scrub| if table.is_some() { found } else { Scrub::default() };
+        let pass = of_pass(Scrub {
+            table: table.unwrap_or_default(),
             after: row.get(1).map_err(wrap)?,
             parts: row.get(2).map_err(wrap)?,
             found: count(3)?,
+            ..Scrub::default()
+        });
+        Ok(Scrub {
             parts_before: row.get(4).map_err(wrap)?,
             ended_ms: row.get(5).map_err(wrap)?,
             found_before: count(6)?,
+            ..pass
         })
     }
 
@@ -87,13 +102,14 @@ impl Content<'_> {
     /// Those of [`failed`].
     pub(crate) fn set_scrub(&self, state: &Scrub) -> Result<()> {
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let table = self.local(state.table)?.table.name();
         self.execute(
             "write the state of the SQLite file",
             "INSERT OR REPLACE INTO dual_scrub \
              (one, at_table, after, parts, found, parts_before, ended, found_before) \
              VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             &[
-                &i64::try_from(state.table).unwrap_or(i64::MAX),
+                &table,
                 &state.after,
                 &state.parts,
                 &number(state.found),
