@@ -91,7 +91,11 @@ pub fn status(py: Python<'_>, found: &Status) -> PyResult<Py<PyAny>> {
         found.exposed.as_deref(),
     );
     let ahead_until = found.ahead_until_ms.and_then(moment);
-    let told = (errors, failing, paused, verified, damage.transpose()?, ahead_until);
+    let not_carried = list(py, &found.not_carried, |one| {
+        (&*one.table, &*one.column, store_word(one.store)).into_pyobject(py)
+    })?;
+    let more = (ahead_until, not_carried);
+    let told = (errors, failing, paused, verified, damage.transpose()?, more);
     (side(&found.postgres), side(&found.sqlite), numbers, told).into_py_any(py)
 }
 

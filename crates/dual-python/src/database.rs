@@ -37,7 +37,7 @@ pub struct Database {
 
 /// Prepares the opening of a database.
 #[pyfunction]
-#[pyo3(signature = (pg_url, sqlite_path, *, prefer, write_mode, timeout, busy_timeout, poll_interval, verify_interval, background, adopt, sqlite_extensions, pg_schema))]
+#[pyo3(signature = (pg_url, sqlite_path, *, prefer, write_mode, timeout, busy_timeout, poll_interval, verify_interval, background, adopt, follow_schema, sqlite_extensions, pg_schema))]
 #[expect(clippy::too_many_arguments, reason = "one keyword for each setting")]
 pub fn open(
     py: Python<'_>,
@@ -51,6 +51,7 @@ pub fn open(
     verify_interval: Option<f64>,
     background: bool,
     adopt: bool,
+    follow_schema: bool,
     sqlite_extensions: Vec<PathBuf>,
     pg_schema: String,
 ) -> PyResult<Call> {
@@ -81,7 +82,8 @@ pub fn open(
         .poll_interval(seconds("poll_interval", poll_interval)?)
         .verify_interval(verify)
         .background(background)
-        .adopt(adopt);
+        .adopt(adopt)
+        .follow_schema(follow_schema);
     let builder = sqlite_extensions.into_iter().fold(builder, Builder::sqlite_extension);
     let home = Home::of_process(py)?;
     Ok(Call::new(home, builder.open(), move |py, opened| {

@@ -81,6 +81,10 @@ pub struct Global {
     #[arg(long, global = true, value_name = "SECONDS|never")]
     pub verify_interval: Option<Interval>,
 
+    /// Leave alone what joined tables get in columns: `dual status` shows them, `dual init --apply` joins them
+    #[arg(long, global = true)]
+    pub no_follow_schema: bool,
+
     /// The settings file [default: dual.toml in this folder, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -77,6 +77,7 @@ async fn without_file(stores: &Stores, sqlite: StoreState) -> Status {
         recent_errors: Vec::new(),
         failing: Vec::new(),
         paused: Vec::new(),
+        not_carried: Vec::new(),
         verified: None,
         damage: None,
         ahead_until_ms: None,

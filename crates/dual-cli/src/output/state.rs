@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use dual_database::database::{Damage, Failing, Paused, QuarantinedRow, Status, Verified};
+use dual_database::database::{
+    Damage, Failing, NotCarried, Paused, QuarantinedRow, Status, Verified,
+};
 use dual_database::health::{RecentError, StoreState};
 use dual_database::{Kind, Store};
 use serde::Serialize;
@@ -48,6 +50,7 @@ struct StatusBody<'a> {
     recent_errors: Vec<RecentBody<'a>>,
     failing: Vec<FailingBody<'a>>,
     paused: Vec<PausedBody<'a>>,
+    not_carried: Vec<NotCarriedBody>,
     verified: Option<VerifiedBody>,
     ahead_until: Option<String>,
     damage: Option<Vec<DamageBody<'a>>>,
@@ -95,6 +98,20 @@ impl PausedBody<'_> {
             reason: &paused.reason,
             hint: paused.hint.as_deref(),
         }
+    }
+}
+
+#[derive(Serialize)]
+struct NotCarriedBody {
+    table: Arc<str>,
+    column: Arc<str>,
+    store: &'static str,
+}
+
+impl NotCarriedBody {
+    fn new(found: &NotCarried) -> NotCarriedBody {
+        let (table, column) = (Arc::clone(&found.table), Arc::clone(&found.column));
+        NotCarriedBody { table, column, store: store_word(found.store) }
     }
 }
 
@@ -149,6 +166,7 @@ pub fn status_document(status: &Status, reviewed: Option<u64>) -> String {
         recent_errors: status.recent_errors.iter().map(recent).collect(),
         failing: status.failing.iter().map(FailingBody::new).collect(),
         paused: status.paused.iter().map(PausedBody::new).collect(),
+        not_carried: status.not_carried.iter().map(NotCarriedBody::new).collect(),
         verified: status.verified.as_ref().map(VerifiedBody::new),
         ahead_until: status.ahead_until_ms.map(time),
         damage: status.damage.as_ref().map(|all| all.iter().map(DamageBody::new).collect()),
@@ -280,6 +298,12 @@ pub fn status_text(status: &Status) -> String {
         if let Some(hint) = &paused.hint {
             let _ = writeln!(text, "  hint: {hint}");
         }
+    }
+    for NotCarried { table, column, store } in &status.not_carried {
+        let _ = writeln!(text, "{:<24}{table}.{column}, which {store} has", "not carried");
+    }
+    if !status.not_carried.is_empty() {
+        text.push_str("  hint: `dual init` says why, and carries with --apply what can be\n");
     }
     if let Some(permissions) = &status.exposed {
         let _ = writeln!(text, "{:<24}{}", "open to others", exposure(permissions));

@@ -18,7 +18,8 @@ const URL: &str = "pg_db_url";
 const EXTENSIONS: &str = "sqlite_extensions";
 const VERIFY: &str = "verify_interval";
 const SCHEMA: &str = "pg_schema";
-const KEYS: [&str; 5] = [URL, SCHEMA, "sqlite_db_path", EXTENSIONS, VERIFY];
+const FOLLOW: &str = "follow_schema";
+const KEYS: [&str; 6] = [URL, SCHEMA, "sqlite_db_path", EXTENSIONS, VERIFY, FOLLOW];
 
 /// What the file says.
 #[derive(Debug, Default, PartialEq)]
@@ -30,6 +31,7 @@ pub(super) struct SettingsFile {
     /// Seen from where the program runs.
     pub sqlite_extensions: Vec<PathBuf>,
     pub verify_interval: Option<Interval>,
+    pub follow_schema: Option<bool>,
 }
 
 impl SettingsFile {
@@ -94,6 +96,14 @@ impl SettingsFile {
             }
             if key == VERIFY {
                 file.verify_interval = Some(interval(path, &value)?);
+                continue;
+            }
+            if key == FOLLOW {
+                let toml::Value::Boolean(follow) = value else {
+                    let message = format!("{key} is neither true nor false");
+                    return Err(wrong(path, &message).with_hint(format!("write {key} = false")));
+                };
+                file.follow_schema = Some(follow);
                 continue;
             }
             let toml::Value::String(text) = value else {
@@ -210,10 +220,14 @@ mod tests {
         let (_, hint) = told("colour = 1");
         assert_eq!(
             hint,
-            "the keys are pg_db_url, pg_schema, sqlite_db_path, sqlite_extensions, verify_interval"
+            "the keys are pg_db_url, pg_schema, sqlite_db_path, sqlite_extensions, verify_interval, \
+             follow_schema"
         );
         let (message, _) = told("sqlite_db_path = 'a'\npg_db_url = postgresql://u:hunter2@h/d");
         assert_eq!(message, "/etc/bar/dual.toml: line 2 is not TOML");
+        let (message, hint) = told("follow_schema = 'no'");
+        assert_eq!(message, "/etc/bar/dual.toml: follow_schema is neither true nor false");
+        assert_eq!(hint, "write follow_schema = false");
         let (message, _) = told("pg_db_url = 5");
         assert_eq!(message, "/etc/bar/dual.toml: pg_db_url is not text");
     }

@@ -54,6 +54,7 @@ pub struct Stores {
     /// The SQLite file.
     pub sqlite: File,
     verify_interval: Option<Interval>,
+    follow_schema: bool,
 }
 
 impl Stores {
@@ -69,6 +70,7 @@ impl Stores {
         let mut schema = given(global.pg_schema.clone());
         let mut extensions = global.sqlite_extensions.clone();
         let mut verify_interval = global.verify_interval;
+        let mut follow_schema = !global.no_follow_schema;
         if global.config.is_some() || url.is_none() || path.is_none() {
             let file = SettingsFile::read(global.config.as_deref())?;
             url = url.or(file.pg_db_url);
@@ -78,6 +80,7 @@ impl Stores {
                 extensions = file.sqlite_extensions;
             }
             verify_interval = verify_interval.or(file.verify_interval);
+            follow_schema &= file.follow_schema.unwrap_or(true);
         }
         let url = url.ok_or_else(|| missing("--pg-db-url", "DATABASE_URL", "pg_db_url"))?;
         let path = path.ok_or_else(no_path)?;
@@ -90,7 +93,8 @@ impl Stores {
         let postgres = postgres.with_schema(schema);
         let sqlite = File { extensions, ..File::look(&path)? };
         let environment = global.environment.clone();
-        Ok(Stores { postgres_url: url, environment, postgres, sqlite, verify_interval })
+        let postgres_url = url;
+        Ok(Stores { postgres_url, environment, postgres, sqlite, verify_interval, follow_schema })
     }
 
     /// Where the file is, for who does nothing with PostgreSQL.
@@ -152,6 +156,7 @@ impl Stores {
             .postgres_schema(self.postgres.schema().name())
             .sqlite_path(&self.sqlite.path)
             .background(opening == Opening::ToWrite)
+            .follow_schema(self.follow_schema)
             .adopt(opening != Opening::ToLook)
             .open()
             .await

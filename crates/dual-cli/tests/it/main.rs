@@ -7,6 +7,7 @@ mod bad_input;
 mod big;
 mod core_away;
 mod core_bad_input;
+mod core_growth;
 mod core_hard_servers;
 mod core_init;
 mod core_joining;

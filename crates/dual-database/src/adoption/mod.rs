@@ -12,6 +12,7 @@
 
 mod columns;
 mod file;
+mod growth;
 mod plan;
 mod rows;
 mod survey;
@@ -20,6 +21,7 @@ mod trouble;
 pub use columns::ColumnCounts;
 pub use file::{FileStanding, standing};
 pub(crate) use file::{LocalFile, joined};
+pub(crate) use growth::{grown, remote_columns};
 pub use plan::{Bond, Plan, SidePlan, TablePlan};
 pub use rows::RowCounts;
 pub use survey::{Choice, Chosen, ChosenColumn, Skipped, Survey};

@@ -93,6 +93,10 @@ impl DualDatabase {
     pub(super) async fn open_once_more(&self) -> Result<bool> {
         let known = self.core().shared.troubles().unwrap_or_default();
         let opened = Box::pin(self.current.builder.open_all(&known)).await?;
+        if opened.core.shared.pool.tables().is_none() {
+            // One that exchanges nothing by itself has not met PostgreSQL yet.
+            opened.core.shared.prepare().await?;
+        }
         let serves = opened.is_as_well_as(&self.current.opened());
         if serves {
             self.current.replace(opened).await;

@@ -31,8 +31,8 @@ pub use answer::{Found, Written};
 pub use options::{Builder, Prefer, WriteMode};
 pub use record::{Patch, Record, ShownRecord};
 pub use status::{
-    Conflict, Damage, Failing, Paused, QuarantinedRow, SideStatus, Status, TableDifference,
-    Verification, Verified,
+    Conflict, Damage, Failing, NotCarried, Paused, QuarantinedRow, SideStatus, Status,
+    TableDifference, Verification, Verified,
 };
 pub use table::TableCalls;
 pub use transaction::Transaction;

@@ -134,6 +134,7 @@ impl Builder {
         let mut shared = Shared::new(stores.postgres, stores.limits, stores.sqlite);
         shared.poll = self.poll;
         shared.adopt = self.adopt;
+        shared.follow_schema = self.follow_schema;
         shared.hook = self.hook.clone();
         shared.scrub_every = self.verify.map(|every| every.max(Duration::from_secs(1)));
         // A program that looks and goes does not look through everything first.

@@ -43,6 +43,7 @@ pub struct Builder {
     pub(super) poll: Duration,
     pub(super) background: bool,
     pub(super) adopt: bool,
+    pub(super) follow_schema: bool,
     pub(super) verify: Option<Duration>,
     pub(super) extensions: Vec<PathBuf>,
     pub(super) hook: Option<Arc<dyn StepHook>>,
@@ -62,6 +63,7 @@ impl Default for Builder {
             poll: Duration::from_secs(1),
             background: true,
             adopt: true,
+            follow_schema: true,
             verify: Some(Duration::from_secs(24 * 60 * 60)),
             extensions: Vec::new(),
             hook: None,
@@ -160,6 +162,16 @@ impl Builder {
     #[must_use]
     pub fn adopt(mut self, adopt: bool) -> Builder {
         self.adopt = adopt;
+        self
+    }
+
+    /// Whether a column that a joined table gets on one side, by hand or by another program, is carried from
+    /// then on: added on the other side, with its values (it is unless told, if [`Builder::adopt`] is on and
+    /// the role of PostgreSQL's may). Only one that may be NULL or has a constant default; else, and without
+    /// it, [`Status::not_carried`](super::Status::not_carried) tells of it.
+    #[must_use]
+    pub fn follow_schema(mut self, follow: bool) -> Builder {
+        self.follow_schema = follow;
         self
     }
 

@@ -1,11 +1,12 @@
 //! How both stores stand, and what has been set aside.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::DualDatabase;
 use super::core::{Core, neither};
 use super::status::{
-    Conflict, Damage, Failing, Paused, QuarantinedRow, SideStatus, Status, Verified,
+    Conflict, Damage, Failing, NotCarried, Paused, QuarantinedRow, SideStatus, Status, Verified,
 };
 use crate::health::StoreState;
 use crate::merge::{RegisterId, Tracked};
@@ -29,6 +30,7 @@ struct LocalReport {
     damage: Vec<Damage>,
     failing: Vec<Failing>,
     paused: Vec<Paused>,
+    besides: Vec<(usize, Arc<str>)>,
     verified: Option<Verified>,
     ahead: Option<Stamp>,
 }
@@ -45,6 +47,7 @@ impl LocalReport {
 struct RemoteReport {
     unseen: Option<u64>,
     conflicts: u64,
+    besides: Vec<(usize, Arc<str>)>,
 }
 
 /// What an answer of the file's says of it.
@@ -74,6 +77,7 @@ impl Core {
                     damage: content.damage()?,
                     failing: content.failing()?,
                     paused: content.lacking(),
+                    besides: content.columns_besides()?,
                     verified: verified(content.scrub()?),
                     ahead: content.met_ahead()?,
                 })
@@ -113,6 +117,18 @@ impl Core {
             Some(Follow::Held { losses, .. }) => ("held", Some(*losses)),
             Some(Follow::Reconciling { .. }) | None => ("converging", None),
         };
+        let there = remote.as_ref().map(|remote| remote.besides.as_slice()).unwrap_or_default();
+        let here = local.as_ref().map(|local| local.besides.as_slice()).unwrap_or_default();
+        let named = |store| {
+            let table = |at: usize| self.table(at).shared_name();
+            move |(at, column): &(usize, Arc<str>)| NotCarried {
+                table: table(*at),
+                column: Arc::clone(column),
+                store,
+            }
+        };
+        let there = there.iter().map(named(Store::Postgres));
+        let not_carried = there.chain(here.iter().map(named(Store::Sqlite))).collect();
         let exchanged_ms = local.as_ref().and_then(|local| local.node.exchanged_ms);
         Status {
             postgres: side(Store::Postgres),
@@ -132,6 +148,7 @@ impl Core {
             recent_errors: self.shared.health.recent(),
             failing,
             paused: local.as_ref().map(|local| local.paused.clone()).unwrap_or_default(),
+            not_carried,
             verified: local.as_ref().and_then(|local| local.verified),
             ahead_until_ms: local
                 .as_ref()
@@ -169,7 +186,8 @@ impl Core {
                 }
                 _ => None,
             };
-            Ok(RemoteReport { unseen, conflicts: primary.unreviewed_count().await? })
+            let conflicts = primary.unreviewed_count().await?;
+            Ok(RemoteReport { unseen, conflicts, besides: primary.columns_besides().await? })
         })
         .await
     }

@@ -49,6 +49,8 @@ pub struct Status {
     /// Tables of the file that need what only the application's connection has: their rows wait in
     /// quarantine.
     pub paused: Vec<Paused>,
+    /// Columns of joined tables that one side has and the other one does not get.
+    pub not_carried: Vec<NotCarried>,
     /// The last full pass of the background verification; `None` before the first.
     pub verified: Option<Verified>,
     /// Damaged files that were made anew, until a person has seen it; `None` if the file cannot be
@@ -58,6 +60,18 @@ pub struct Status {
     /// milliseconds since 1970, until it was set back (`repair_stamps`) or has come. `verify` counts
     /// them.
     pub ahead_until_ms: Option<i64>,
+}
+
+/// A column that stays where it is: it has come since the table was joined, or it cannot be carried. `dual
+/// init` says why, and what would be carried with `--apply`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotCarried {
+    /// The table.
+    pub table: Arc<str>,
+    /// The column's name.
+    pub column: Arc<str>,
+    /// The side that has it.
+    pub store: crate::Store,
 }
 
 /// A full pass of the background verification.

@@ -13,6 +13,7 @@ mod compare;
 mod connect;
 mod failure;
 mod gaps;
+mod growth;
 mod link;
 mod log;
 mod plan;
@@ -123,6 +124,8 @@ pub struct Shared {
     pub replica: RwLock<Option<Arc<Replica>>>,
     /// Whether what is not joined yet is joined: tables, sidecars and triggers are made.
     pub adopt: bool,
+    /// Whether columns that a joined table gets on one side are carried from then on.
+    pub follow_schema: bool,
     /// Why the file is left alone until the next start. Set by [`Shared::leave_file`].
     pub(crate) left: OnceLock<StoreState>,
     /// From which everything written here is stamped.
@@ -166,6 +169,7 @@ impl Shared {
             sqlite,
             replica: RwLock::new(None),
             adopt: true,
+            follow_schema: true,
             left: OnceLock::new(),
             clock: Mutex::new(StampClock::new(Wall, number.unwrap_or(Writer::MAX))),
             health: Health::default(),

@@ -61,6 +61,9 @@ impl Rounds {
                 return Flow::more();
             }
         }
+        if self.grows(&link).await? {
+            return Flow::more();
+        }
         let sent_ms = now_ms();
         let most = Some(self.shared.at_once);
         let poll = self.primary(&link).poll_at_most(snapshot, &also, most).await?;

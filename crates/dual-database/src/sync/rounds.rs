@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::compare::Comparison;
 use super::failure::{FailureNotes, is_locked};
+use super::growth::Looked;
 use super::link::Link;
 use super::push::Batch;
 use super::quarantine::AGAIN;
@@ -164,6 +165,8 @@ pub(super) struct Rounds {
     pub(super) purged: Option<Instant>,
     /// When PostgreSQL was asked last whether it keeps more tables.
     pub(super) besides_at: Option<Instant>,
+    /// When it was looked last whether tables have got columns.
+    pub(super) columns: Looked,
     /// Where it goes on, and with which horizon.
     pub(super) purging: Option<(Stamp, PurgePosition)>,
     /// Held from the look at what is pending to the note that it has arrived.
@@ -200,6 +203,7 @@ impl Rounds {
             patience,
             purged: None,
             besides_at: None,
+            columns: Looked::default(),
             purging: None,
             turn: None,
             turn_missed: false,

@@ -160,6 +160,16 @@ class Paused:
 
 
 @dataclass(frozen=True)
+class NotCarried:
+    """A column that stays on the side that has it: ``dual init`` says why."""
+
+    table: str
+    column: str
+    #: ``"postgres"`` or ``"sqlite"``.
+    store: str
+
+
+@dataclass(frozen=True)
 class Verified:
     """A full pass of the background verification."""
 
@@ -221,6 +231,8 @@ class Status:
     #: The latest time of a stamp that an exchange has met and that lies in the future, until
     #: ``repair_stamps``.
     ahead_until: Optional[datetime] = None
+    #: Columns of joined tables that one side has and the other one does not get.
+    not_carried: List[NotCarried] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -296,7 +308,8 @@ class QuarantinedRow:
 
 def status_of(parts: Any) -> Status:
     """What the part in Rust tells of both stores."""
-    postgres, sqlite, numbers, (errors, failing, paused, verified, damage, ahead_until) = parts
+    postgres, sqlite, numbers, (errors, failing, paused, verified, damage, more) = parts
+    ahead_until, not_carried = more
     told: List[Any] = [
         [RecentError(*error) for error in errors],
         [Failing(*one) for one in failing],
@@ -304,6 +317,7 @@ def status_of(parts: Any) -> Status:
         None if verified is None else Verified(*verified),
         None if damage is None else [Damage(*one) for one in damage],
         ahead_until,
+        [NotCarried(*one) for one in not_carried],
     ]
     return Status(StoreStatus(*postgres), StoreStatus(*sqlite), *numbers, *told)
 

@@ -64,6 +64,7 @@ class AsyncDualDatabase:
         verify_interval: Optional[float] = 86_400.0,
         background: bool = True,
         adopt: bool = True,
+        follow_schema: bool = True,
         sqlite_extensions: Sequence[Path] = (),
         pg_schema: str = "dual",
     ) -> None:
@@ -76,6 +77,7 @@ class AsyncDualDatabase:
             "verify_interval": verify_interval,
             "background": background,
             "adopt": adopt,
+            "follow_schema": follow_schema,
             "sqlite_extensions": sqlite_extensions,
             "pg_schema": pg_schema,
         }

@@ -66,6 +66,8 @@ class DualDatabase:
         background, a part at a time, at least 1; a day unless told, ``None``: never.
     :param background: whether both sides are kept equal between the calls.
     :param adopt: whether tables that are there already are joined, if that only adds.
+    :param follow_schema: whether a column that a joined table gets on one side is carried from then on, if
+        it may be ``None`` or has a constant default; otherwise :attr:`Status.not_carried` tells of it.
     :param sqlite_extensions: extensions of SQLite that the file's triggers and indexes need.
     :param pg_schema: the schema in PostgreSQL in which everything of ours stands.
     :raises ConfigurationError: a setting is wrong.
@@ -88,6 +90,7 @@ class DualDatabase:
         verify_interval: Optional[float] = 86_400.0,
         background: bool = True,
         adopt: bool = True,
+        follow_schema: bool = True,
         sqlite_extensions: Sequence[Path] = (),
         pg_schema: str = "dual",
     ) -> None:
@@ -100,6 +103,7 @@ class DualDatabase:
             "verify_interval": verify_interval,
             "background": background,
             "adopt": adopt,
+            "follow_schema": follow_schema,
             "sqlite_extensions": sqlite_extensions,
             "pg_schema": pg_schema,
         }

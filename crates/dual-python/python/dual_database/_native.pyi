@@ -88,6 +88,7 @@ def open(
     verify_interval: Optional[float],
     background: bool,
     adopt: bool,
+    follow_schema: bool,
     sqlite_extensions: Sequence[str],
     pg_schema: str,
 ) -> Call: ...

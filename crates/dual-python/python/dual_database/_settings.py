@@ -11,7 +11,7 @@ from ._errors import ConfigurationError, InvalidTypeError
 Path = Union[str, "os.PathLike[str]"]
 
 _NUMBERS = ("timeout", "busy_timeout", "poll_interval", "verify_interval")
-_FLAGS = ("background", "adopt")
+_FLAGS = ("background", "adopt", "follow_schema")
 
 
 class Secret:

@@ -127,6 +127,12 @@ impl Pair<'_> {
         self.remote.is_some_and(|column| is_moment(column) && cut(column))
     }
 
+    /// A row that says nothing of it is taken by either side.
+    fn is_plain(&self) -> bool {
+        let takes = |column: &RelationColumn| !column.not_null || column.default.is_some();
+        [self.remote, self.local].into_iter().flatten().all(takes)
+    }
+
     fn column(&self, kind: LogicalType, role: Role) -> Column {
         let defaults = [self.remote, self.local].map(|column| column.map(|c| c.default.clone()));
         let default = match defaults {
@@ -198,27 +204,48 @@ pub(super) fn table(
 
 /// The declaration with the columns that one of the sides has besides.
 fn widened(table: Table, sides: &Sides<'_>) -> Result<Table, Reason> {
-    let is_known = |pair: &&Pair<'_>| {
+    let pairs = sides.pairs();
+    with(table.clone(), &besides(&table, &pairs))
+}
+
+/// The columns that one of the sides has besides, and could be carried.
+fn besides<'p, 's>(table: &Table, pairs: &'p [Pair<'s>]) -> Vec<&'p Pair<'s>> {
+    let is_known = |pair: &Pair<'_>| {
         table.columns().iter().any(|column| {
             let names = [Some(&column.name), column.formerly.as_ref()];
             names.into_iter().flatten().any(|name| name.eq_ignore_ascii_case(pair.name))
         })
     };
-    let used =
-        table.columns().iter().filter_map(|column| column.label.strip_prefix('c')?.parse().ok());
-    let first = used.max().unwrap_or(table.columns().len());
-    let pairs = sides.pairs();
-    let unknown = pairs.iter().filter(|pair| !is_known(pair));
-    let carried = unknown.filter_map(|pair| Some(pair.column(pair.kind().ok()?, Role::Data)));
-    let besides: Vec<Column> = carried
-        .enumerate()
-        .map(|(at, column)| column.labelled(format!("c{}", first + at + 1)))
-        .collect();
+    pairs.iter().filter(|pair| !is_known(pair) && pair.kind().is_ok()).collect()
+}
+
+fn with(table: Table, besides: &[&Pair<'_>]) -> Result<Table, Reason> {
     if table.columns().len() + besides.len() > WIDEST {
         let reason = format!("it has more than {WIDEST} columns");
         return Err((reason, "take the new ones away, or split the table".into()));
     }
-    table.with_columns(besides).map_err(|error| (error.message().to_owned(), String::new()))
+    let used =
+        table.columns().iter().filter_map(|column| column.label.strip_prefix('c')?.parse().ok());
+    let first = used.max().unwrap_or(table.columns().len());
+    let carried =
+        besides.iter().filter_map(|pair| Some(pair.column(pair.kind().ok()?, Role::Data)));
+    let columns = carried
+        .enumerate()
+        .map(|(at, column)| column.labelled(format!("c{}", first + at + 1)))
+        .collect();
+    table.with_columns(columns).map_err(|error| (error.message().to_owned(), String::new()))
+}
+
+/// The declaration with what both sides have besides, as far as nobody has to be asked about it; `None` if
+/// that is nothing.
+pub(super) fn grown(known: &Table, sides: &Sides<'_>) -> Option<Table> {
+    let pairs = sides.pairs();
+    let mut besides = besides(known, &pairs);
+    besides.retain(|pair| pair.is_plain());
+    // One that grows too wide is kept as it is.
+    Some(besides)
+        .filter(|besides| !besides.is_empty())
+        .and_then(|new| with(known.clone(), &new).ok())
 }
 
 /// The columns by which its rows are told apart.

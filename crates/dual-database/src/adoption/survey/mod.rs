@@ -122,7 +122,18 @@ pub async fn survey(stores: &Stores, choice: &Choice) -> Result<Survey> {
     chosen(&known, &remote, &here, choice)
 }
 
-/// The same of what was read.
+/// Those of these tables that have got columns since they were joined, with them.
+pub(super) fn grown(tables: &[Table], remote: &[Relation], here: &[Relation]) -> Vec<Table> {
+    let grown = |table: &Table| {
+        let name = &table.shared_name();
+        let remote = remote.iter().find(|relation| relation.name == *name);
+        let local = here.iter().find(|relation| relation.name.eq_ignore_ascii_case(name));
+        derive::grown(table, &derive::Sides { name, remote, local })
+    };
+    tables.iter().filter_map(grown).collect()
+}
+
+/// The survey of what was read.
 fn chosen(
     declared: &[Table],
     remote: &[Relation],

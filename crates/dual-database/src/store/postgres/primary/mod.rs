@@ -5,6 +5,7 @@
 //! (`crates/model/src/primary.rs`). Columns are everywhere the data columns in their order.
 
 mod ahead;
+mod columns;
 mod conflicts;
 mod digest;
 mod epoch;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::super::failed;
 use super::super::failure::is_lacking;
+use super::super::{failed, readable};
 use super::{Content, LocalTable};
 use crate::schema::{Table, quoted};
-use crate::{Error, Kind, Store};
+use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "look what the tables of the SQLite file need";
 
@@ -58,6 +58,31 @@ impl Content<'_> {
             Some(Paused::new(&local.table, Store::Sqlite, &error))
         };
         self.tables().iter().filter_map(paused).collect()
+    }
+
+    /// The columns that are not declared, but for those that the file computes: the table's position, and the
+    /// name.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn columns_besides(&self) -> Result<Vec<(usize, Arc<str>)>> {
+        let wrap = |cause| failed(OPERATION, cause);
+        let sql = "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0 ORDER BY cid";
+        let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
+        let mut besides = Vec::new();
+        for (at, LocalTable { table, .. }) in self.tables().iter().enumerate() {
+            let is_declared = |name: &str| {
+                table.columns().iter().any(|column| {
+                    let names = [Some(&column.name), column.formerly.as_ref()];
+                    names.into_iter().flatten().any(|known| known.eq_ignore_ascii_case(name))
+                })
+            };
+            let names = look.query_map([table.name()], |row| readable(row, 0));
+            let names: Vec<String> = names.and_then(Iterator::collect).map_err(wrap)?;
+            let new = names.into_iter().filter(|name| !is_declared(name));
+            besides.extend(new.map(|name| (at, Arc::from(name))));
+        }
+        Ok(besides)
     }
 }
 

@@ -1,0 +1,50 @@
+//! Columns that a side has got since its table was joined.
+
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+
+use super::survey;
+use crate::error::Result;
+use crate::schema::{Relation, Table};
+use crate::store::postgres::{Session, relations};
+use crate::store::sqlite;
+
+/// What PostgreSQL has of these tables, in the session's transaction.
+///
+/// # Errors
+/// As for [`Session::query`].
+pub(crate) async fn remote_columns(session: &Session, tables: &[Table]) -> Result<Vec<Relation>> {
+    let schemas: BTreeSet<_> = tables.iter().map(|table| table.remote_name().schema).collect();
+    let mut found = Vec::new();
+    for schema in schemas {
+        let is_there = |relation: &Relation| {
+            let alike = |table: &&Table| *table.name() == *relation.name;
+            tables.iter().filter(alike).any(|table| table.remote_name().schema == schema)
+        };
+        let relations = relations(session, schema.as_deref()).await?;
+        found.extend(relations.into_iter().filter(is_there));
+    }
+    Ok(found)
+}
+
+/// Those of these tables that have got columns, with as many of them as need nobody's word: what is NULL, or a
+/// constant, where nothing is said of it. PostgreSQL has `remote` of them.
+///
+/// # Errors
+/// Those of reading the file.
+pub(crate) fn grown(
+    connection: &Connection,
+    tables: &[Table],
+    remote: &[Relation],
+) -> Result<Vec<Table>> {
+    // Only values of which nothing else tells the type are looked at.
+    let is_known = |name: &str, column: &str| {
+        let declared = tables.iter().find(|table| table.name().eq_ignore_ascii_case(name));
+        let there = remote.iter().find(|relation| relation.name.eq_ignore_ascii_case(name));
+        declared.is_none_or(|table| table.column(column).is_some())
+            || there.is_some_and(|relation| relation.column(column).is_some())
+    };
+    let here = sqlite::relations(connection, is_known)?;
+    Ok(survey::grown(tables, remote, &here))
+}
