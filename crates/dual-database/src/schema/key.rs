@@ -5,7 +5,7 @@ use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
 use super::{LogicalType, Table};
-use crate::value::{Value, canonical_bytes};
+use crate::value::{Value, plain_text};
 use crate::{Error, Kind, Result};
 
 /// By what a row is told apart from the others of its table, on both sides. Its order is that in
@@ -47,10 +47,7 @@ impl Part {
         match value {
             Value::Null | Value::Bool(_) => None,
             Value::Int(number) => Some(Part::Number(*number)),
-            other => {
-                let text = canonical_bytes(other)?;
-                Some(Part::Text(std::str::from_utf8(&text).ok()?.into()))
-            }
+            other => Some(Part::Text(plain_text(other)?.into())),
         }
     }
 
@@ -80,8 +77,8 @@ impl Serialize for Part {
 }
 
 impl Key {
-    /// What the key has of its columns, in their order: numbers, and canonical texts of everything
-    /// else ([`Table::key_values`] has the values).
+    /// What the key has of its columns, in their order: numbers, and of everything else the text that
+    /// PostgreSQL takes ([`Table::key_values`] has the values).
     pub fn values(&self) -> impl Iterator<Item = Value> {
         let (number, parts): (Option<i64>, &[Part]) = match &self.0 {
             Form::Number(number) => (Some(*number), &[]),

@@ -47,8 +47,38 @@ impl Description for Bytes {
         matches!(value, Value::Bytes(_))
     }
 
+    /// What a person types may begin as PostgreSQL prints it.
     fn parse(&self, text: Cow<'_, str>) -> Option<Value> {
-        bytes_of_hex(&text).map(Value::Bytes)
+        bytes_of_hex(text.strip_prefix("\\x").unwrap_or(&text)).map(Value::Bytes)
+    }
+
+    fn makes_keys(&self) -> bool {
+        true
+    }
+
+    /// As PostgreSQL takes them, whatever its settings: the digits have the order of the bytes.
+    fn keyed(&self, dialect: Dialect, column: &str) -> String {
+        match dialect {
+            Dialect::Postgres => {
+                format!("pg_catalog.concat(E'\\\\x', pg_catalog.encode({column}, 'hex'))")
+            }
+            Dialect::Sqlite => format!("'\\x' || lower(hex({column}))"),
+        }
+    }
+
+    fn unkeyed(&self, dialect: Dialect, part: &str) -> String {
+        match dialect {
+            Dialect::Postgres => format!("({part})::{}", self.carried()),
+            Dialect::Sqlite => format!("unhex(substr({part}, 3))"),
+        }
+    }
+
+    fn is_keyed(&self, column: &str) -> String {
+        format!("typeof({column}) = 'blob'")
+    }
+
+    fn is_carried(&self, column: &str) -> String {
+        self.is_keyed(column)
     }
 
     fn decode_blob(&self, bytes: &[u8]) -> Option<Value> {

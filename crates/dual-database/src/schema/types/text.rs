@@ -140,11 +140,20 @@ impl Description for Char {
     }
 
     fn parse(&self, text: Cow<'_, str>) -> Option<Value> {
-        Text.parse(text)
+        Some(unpadded(&text))
     }
 
     fn decode_text(&self, text: &str) -> Option<Value> {
         (!text.contains('\0')).then(|| unpadded(text))
+    }
+
+    fn makes_keys(&self) -> bool {
+        true
+    }
+
+    /// With blanks at its end it would be another key in the file, and the same in PostgreSQL.
+    fn is_keyed(&self, column: &str) -> String {
+        format!("{} AND {column} NOT GLOB '* '", Text.is_keyed(column))
     }
 
     fn aside(&self, number: &str) -> Option<String> {
