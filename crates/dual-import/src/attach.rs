@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dual_database::error::Result;
-use dual_database::init::{FileStanding, Stores, declared, exchange, standing, tracked_elsewhere};
+use dual_database::init::{FileStanding, Stores, exchange, standing, tracked_elsewhere};
 use dual_database::schema::Making;
 use dual_database::store::postgres::primary::Pool;
 use dual_database::store::sqlite::capture::agree_on_adopted;
@@ -122,11 +122,16 @@ impl Import {
                 aside: [].into(),
             },
         };
-        let mut tables = declared(&stores, target.limits.connect).await.to_vec();
-        if tables.iter().all(|table| table.name() != self.staging.table.name()) {
-            tables.push((*self.staging.table).clone());
+        stores.keep_declared(target.limits.connect).await;
+        let name = self.staging.table.name();
+        let (tables, aside) = (&stores.sqlite.tables, &stores.sqlite.aside);
+        // What was loaded into a table that is left alone is captured, and waits.
+        if tables.iter().all(|table| table.name() != name)
+            && aside.iter().all(|one| *one.table != *name)
+        {
+            let own = std::iter::once((*self.staging.table).clone());
+            stores.sqlite.tables = tables.iter().cloned().chain(own).collect();
         }
-        stores.sqlite.tables = tables.into();
         stores
     }
 }

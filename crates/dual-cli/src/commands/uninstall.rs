@@ -100,7 +100,13 @@ async fn exchange(stores: &Stores) -> Result<()> {
             None if exchange.pending > 0 || !exchange.caught_up => {
                 Err(pending(format!("{} changes are pending still", exchange.pending)))
             }
-            None => Ok(()),
+            None => match database.left_alone().first() {
+                Some(paused) => Err(pending(format!(
+                    "the table {} is left alone, and what waits in it goes nowhere: {}",
+                    paused.table, paused.reason
+                ))),
+                None => Ok(()),
+            },
         }
     })
     .await

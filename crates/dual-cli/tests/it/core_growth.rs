@@ -81,13 +81,39 @@ fn one_exchange_is_enough() {
     let pair = joined();
     pair.sqlite("ALTER TABLE guests ADD COLUMN rank INTEGER");
     pair.sqlite("UPDATE guests SET rank = 5 WHERE id = 1");
+    // PostgreSQL would cut its name.
+    let long = "я".repeat(32);
+    pair.sqlite(&format!("ALTER TABLE prices ADD COLUMN {long} TEXT"));
     pair.postgres("ALTER TABLE guests ADD COLUMN \"Заметка; да\" text");
     pair.postgres("UPDATE guests SET \"Заметка; да\" = 'x' WHERE id = 2");
     pair.json(0, &["sync"]);
     let guests = "SELECT id, name, rank, \"Заметка; да\" FROM guests ORDER BY id";
     assert_eq!(pair.postgres(guests), pair.sqlite(guests));
     assert_eq!(pair.json(0, &["verify"])["equal"], true);
-    assert_eq!(not_carried(&pair), json!([]));
+    let told = json!([{ "table": "prices", "column": long, "store": "sqlite" }]);
+    assert_eq!(not_carried(&pair), told);
+}
+
+#[test]
+fn tables_of_both_sides_are_meant_wherever_the_path_leads_and_however_strict_they_are() {
+    let pair = Pair::new();
+    pair.postgres("CREATE TABLE guests (id integer PRIMARY KEY, name text)");
+    pair.sqlite("CREATE TABLE guests (id INTEGER PRIMARY KEY, name TEXT) STRICT");
+    pair.run(&["init", "--tables", "guests", "--apply"]).ended(0);
+    let role = pair.postgres("SELECT current_user")[0][0].clone().unwrap();
+    pair.postgres(&format!("CREATE SCHEMA \"{role}\""));
+    pair.postgres(&format!(
+        "CREATE TABLE \"{role}\".guests (id integer PRIMARY KEY, extra integer)"
+    ));
+    pair.postgres("ALTER TABLE public.guests ADD COLUMN vip boolean, ADD COLUMN at timestamptz");
+    pair.postgres("INSERT INTO public.guests VALUES (1, 'a', true, '2024-01-01 00:00:00+00')");
+    pair.json(0, &["sync"]);
+    let here = pair.sqlite("SELECT id, name, vip, at FROM guests");
+    let row = ["1", "a", "1", "2024-01-01 00:00:00+00:00"].map(|text| Some(text.to_owned()));
+    assert_eq!(here, [row]);
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+    let own = "SELECT 1 FROM pragma_table_info('guests') WHERE name = 'extra'";
+    assert!(pair.sqlite(own).is_empty());
 }
 
 #[test]

@@ -120,6 +120,10 @@ fn a_type_that_is_changed_by_hand_leaves_that_table_alone_and_loses_nothing() {
     let synced = pair.json(1, &["sync"]);
     assert_eq!(synced["state"], "paused", "{synced}");
     scene.others_go_on(3);
+    assert_eq!(pair.json(1, &["status"])["pending"]["to_postgres"], 3);
+    // What waits there would go nowhere.
+    let refused = pair.json(4, &["uninstall", "--yes"])["error"].clone();
+    assert!(refused["message"].as_str().unwrap().contains("prices is left alone"), "{refused}");
 
     // The statement that it names.
     pair.postgres(why["hint"].as_str().unwrap().split(": ").nth(1).unwrap());
@@ -204,6 +208,45 @@ fn another_table_is_joined_while_one_is_left_alone() {
     scene.others_go_on(2);
     scene.is_left_alone("postgres");
     pair.postgres("ALTER TABLE prices ALTER price TYPE integer USING price::integer");
+    scene.is_followed_again();
+}
+
+#[test]
+fn all_processes_of_a_file_leave_it_alone_and_take_it_back() {
+    let scene = Scene::new();
+    let pair = &scene.pair;
+    let mut second = pair.spawn(&["sync", "--watch"]);
+    pair.postgres("ALTER TABLE prices ALTER price TYPE text");
+    scene.is_left_alone("postgres");
+    scene.others_go_on(2);
+    pair.postgres("UPDATE prices SET note = 'there' WHERE code = 'p1'");
+    pair.sqlite("UPDATE prices SET note = 'here' WHERE code = 'p2'");
+    // The first goes, and the second has to go on as the file says.
+    signal(&scene.watcher, "TERM");
+    scene.others_go_on(3);
+    scene.is_left_alone("postgres");
+    pair.postgres("ALTER TABLE prices ALTER price TYPE integer USING price::integer");
+    scene.is_followed_again();
+    let both = |text: &str| [Some(text.to_owned()), Some(text.to_owned())];
+    assert_eq!(scene.price("p1"), both("1 there"));
+    assert_eq!(scene.price("p2"), both("2 here"));
+    signal(&second, "TERM");
+    second.wait().unwrap();
+}
+
+#[test]
+fn the_side_that_is_in_the_way_now_is_named() {
+    let scene = Scene::new();
+    let pair = &scene.pair;
+    pair.postgres("ALTER TABLE prices ALTER price TYPE text");
+    scene.is_left_alone("postgres");
+    pair.sqlite("ALTER TABLE prices RENAME TO prices_old");
+    pair.sqlite("CREATE VIEW prices AS SELECT * FROM prices_old");
+    pair.postgres("ALTER TABLE prices ALTER price TYPE integer USING price::integer");
+    scene.is_left_alone("sqlite");
+    scene.others_go_on(2);
+    pair.sqlite("DROP VIEW prices");
+    pair.sqlite("ALTER TABLE prices_old RENAME TO prices");
     scene.is_followed_again();
 }
 

@@ -7,23 +7,23 @@ use rusqlite::Connection;
 use super::survey;
 use crate::error::Result;
 use crate::schema::{Relation, Table};
-use crate::store::postgres::{Session, relations};
+use crate::store::postgres::primary::Primary;
+use crate::store::postgres::relations;
 use crate::store::sqlite;
 
-/// What PostgreSQL has of these tables, in the session's transaction.
+/// What PostgreSQL has of its tables, wherever the search path leads, in the session's transaction.
 ///
 /// # Errors
-/// As for [`Session::query`].
-pub(crate) async fn remote_columns(session: &Session, tables: &[Table]) -> Result<Vec<Relation>> {
-    let schemas: BTreeSet<_> = tables.iter().map(|table| table.remote_name().schema).collect();
+/// As for [`crate::store::postgres::Session::query`].
+pub(crate) async fn remote_columns(primary: &Primary<'_>) -> Result<Vec<Relation>> {
+    let targets: BTreeSet<(String, String)> = primary.targets().await?.into_iter().collect();
+    let schemas: BTreeSet<&str> = targets.iter().map(|(schema, _)| schema.as_str()).collect();
     let mut found = Vec::new();
     for schema in schemas {
-        let is_there = |relation: &Relation| {
-            let alike = |table: &&Table| *table.name() == *relation.name;
-            tables.iter().filter(alike).any(|table| table.remote_name().schema == schema)
-        };
-        let relations = relations(session, schema.as_deref()).await?;
-        found.extend(relations.into_iter().filter(is_there));
+        let relations = relations(primary.session, Some(schema)).await?;
+        let is_target =
+            |one: &Relation| targets.contains(&(schema.to_owned(), one.name.to_string()));
+        found.extend(relations.into_iter().filter(is_target));
     }
     Ok(found)
 }

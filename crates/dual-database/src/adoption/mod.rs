@@ -153,6 +153,16 @@ pub async fn joined_tables(stores: &Stores, within: Duration) -> Vec<Table> {
     tables.into_iter().chain(aside.into_iter().map(|(table, _)| table)).collect()
 }
 
+impl Stores {
+    /// Lets it keep what is declared, and leave alone what the file says is left alone; PostgreSQL is waited for
+    /// `within` that time, as by [`declared`].
+    pub async fn keep_declared(&mut self, within: Duration) {
+        let Kept { tables, aside } = kept(self, within).await;
+        self.sqlite.tables = tables.into();
+        self.sqlite.aside = aside.into_iter().map(|(_, why)| why).collect();
+    }
+}
+
 /// The same, each by itself, with what is in the way.
 pub(crate) async fn kept(stores: &Stores, within: Duration) -> Kept {
     let local = LocalFile::open(&stores.sqlite).and_then(|file| file.kept());

@@ -69,6 +69,8 @@ pub(super) fn behind(
     Ok(match content.follow_of(tables)? {
         follow if follow.doubts_primary() => Behind::Doubted,
         _ if !content.is_pending()? => Behind::Not,
+        // What is compared is compared before anything is pushed.
+        Follow::Following { .. } if content.to_compare()?.is_some() => Behind::Comparison,
         Follow::Following { .. } => Behind::Push,
         Follow::Reconciling { .. } | Follow::Held { .. } => Behind::Comparison,
     })

@@ -68,8 +68,13 @@ impl Builder {
         let checked = self.checked()?;
         let mut kept = self.kept(&checked, Deadline::after(self.timeout)).await;
         if self.adopt && !kept.aside.is_empty() {
-            let aside = kept.aside.iter().map(|(table, _)| table.clone());
-            kept.take_back(&self.troubles(&checked, aside.collect()).await);
+            let (aside, before) = (kept.aside.iter().map(|(table, _)| table.clone()), kept.clone());
+            // Once the file says no more that they are left alone, nothing is exchanged without them.
+            if kept.take_back(&self.troubles(&checked, aside.collect()).await)
+                && self.prepare(&checked, &kept).await.is_err()
+            {
+                kept = before;
+            }
         }
         kept.leave(known);
         let mut opened = self.open_core(&checked, &kept).await;
@@ -109,12 +114,26 @@ impl Builder {
         look.unwrap_or_default()
     }
 
-    /// Whether one of those that are left alone could be followed again.
+    /// Whether one of those that are left alone could be followed again, or for another reason is not.
     pub(super) async fn is_any_mended(&self, aside: Vec<(Table, Paused)>) -> bool {
         let Ok(checked) = self.checked() else { return false };
-        let mut kept = Kept { aside, ..Kept::default() };
-        let tables = kept.aside.iter().map(|(table, _)| table.clone()).collect();
-        kept.take_back(&self.troubles(&checked, tables).await)
+        let mut kept = Kept { aside: aside.clone(), ..Kept::default() };
+        let tables = aside.iter().map(|(table, _)| table.clone()).collect();
+        match kept.take_back(&self.troubles(&checked, tables).await) {
+            true => {
+                kept.aside.clear();
+                self.prepare(&checked, &kept).await.is_ok()
+            }
+            false => kept.aside != aside,
+        }
+    }
+
+    /// Sees to it that PostgreSQL has what these tables need.
+    async fn prepare(&self, checked: &Checked, kept: &Kept) -> Result<()> {
+        let pool =
+            Pool::new(checked.postgres.clone(), self.limits(), kept.tables.clone().into(), 1);
+        let making = if self.adopt { Making::Additions } else { Making::Nothing };
+        Box::pin(pool.making(making).prepare()).await.map(drop)
     }
 
     fn stores(&self, checked: &Checked, kept: &Kept) -> adoption::Stores {

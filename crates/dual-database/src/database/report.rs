@@ -353,13 +353,19 @@ impl DualDatabase {
     pub async fn status(&self) -> Result<Status> {
         let mut status = self.core().status().await;
         for aside in self.asides() {
-            let pending =
-                aside.core.ask_file("report the status", |content| content.pending_count());
-            let own = pending.await.unwrap_or_default();
-            status.pending_to_postgres = status.pending_to_postgres.map(|other| other + own);
+            let pending = aside.core.ask_file("report the status", |content| content.unmet_count());
+            // Of a file that does not have the table as it was, nobody can tell.
+            let own = pending.await.ok();
+            status.pending_to_postgres = status.pending_to_postgres.zip(own).map(|(a, b)| a + b);
             status.paused.push(aside.why);
         }
         Ok(status)
+    }
+
+    /// The tables that are left alone now, and why: what waits in them is exchanged with nobody.
+    #[must_use]
+    pub fn left_alone(&self) -> Vec<Paused> {
+        self.asides().into_iter().map(|aside| aside.why).collect()
     }
 
     /// How a store stands as the calls so far have found it; asks nobody.

@@ -234,6 +234,15 @@ impl Table {
         self.columns.iter().find(|column| *column.name == *name)
     }
 
+    /// Whether a column of either side that is called so is one of its columns: the file takes upper and lower case
+    /// for the same, and one may have had another name there.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| {
+            let names = [Some(&column.name), column.formerly.as_ref()];
+            names.into_iter().flatten().any(|known| known.eq_ignore_ascii_case(name))
+        })
+    }
+
     /// The column by which a list has the newest rows first, those without a value last, before it goes by
     /// the key; `None`: by the key alone.
     #[must_use]

@@ -53,6 +53,10 @@ pub(super) struct Comparison {
     /// The first pass only counts what would be lost.
     counts: bool,
     counters: Counters,
+    /// Of the table that it has come to.
+    of_table: Counters,
+    /// What would be lost in the tables in which that is too much.
+    losses: usize,
     /// The tables that are compared.
     tables: Vec<usize>,
     /// The range: the how many-th of them, and the key after which it begins.
@@ -123,6 +127,8 @@ impl Rounds {
             generation,
             counts: asks,
             counters: Counters::default(),
+            of_table: Counters::default(),
+            losses: 0,
             tables,
             at: 0,
             after: None,
@@ -182,6 +188,13 @@ impl Rounds {
         comparison.plan = RangePlan::default();
         comparison.pushed = Pushed::default();
         comparison.at += usize::from(end.is_none());
+        if end.is_none() {
+            // A small table does not drown in a large one.
+            let of_table = std::mem::take(&mut comparison.of_table);
+            if !of_table.is_allowed(Guard::default()) {
+                comparison.losses += of_table.losses();
+            }
+        }
         comparison.after = end;
         if comparison.at < comparison.tables.len() {
             return Flow::to(RoundState::ReadRemote(comparison));
@@ -189,7 +202,7 @@ impl Rounds {
         if !comparison.counts {
             return Flow::to(RoundState::Finish(comparison));
         }
-        if !comparison.counters.is_allowed(Guard::default()) {
+        if comparison.losses > 0 {
             return Flow::to(RoundState::Hold(comparison));
         }
         comparison.counts = false;
@@ -325,7 +338,7 @@ impl Rounds {
 
     /// Too much would be lost: a person has to decide, service goes on.
     pub(super) async fn hold(&mut self, comparison: Comparison) -> Result<Flow> {
-        let losses = comparison.counters.losses();
+        let losses = comparison.losses;
         let held = self
             .write("hold a comparison", Durability::Full, move |content| {
                 let mut node = content.node()?;
@@ -397,6 +410,7 @@ impl Comparison {
         });
         if self.counts {
             self.counters.add(counters);
+            self.of_table.add(counters);
         } else {
             self.counters.given += plan.give.rows.len();
             self.counters.taken += plan.take.len() + plan.drop.len();

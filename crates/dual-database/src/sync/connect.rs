@@ -21,7 +21,12 @@ impl Rounds {
     pub(super) async fn connect(&mut self) -> Result<Flow> {
         self.drop_link();
         self.met = false;
-        let node = self.read("read the file's identity", |content| content.node()).await?;
+        let (node, besides) = self
+            .read("read the file's identity", |content| {
+                Ok((content.node()?, content.kept_besides()?))
+            })
+            .await?;
+        self.keeps_all(besides)?;
         (self.file, self.tokens) = (node.file, node.tokens);
         let link = Link::open(&self.shared).await?;
         let sent_ms = now_ms();
@@ -44,7 +49,8 @@ impl Rounds {
         let shadowed = self.shadowed.clone();
         let work = move |content: &Content<'_>| {
             let mut node = content.node()?;
-            if node.file != asked {
+            // Or another process leaves a table alone since.
+            if node.file != asked || content.kept_besides()?.is_some() {
                 return Ok(None);
             }
             // Another process of the file has rotated it since: what was read proves nothing.

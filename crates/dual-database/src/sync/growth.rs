@@ -28,6 +28,8 @@ type Mark = (Option<i64>, i64);
 pub(super) struct Looked {
     next: Option<Instant>,
     mark: Option<Mark>,
+    /// What was seen last, which may be on its way to something else.
+    seen: Option<Mark>,
 }
 
 impl Rounds {
@@ -43,6 +45,11 @@ impl Rounds {
         let version = self.read(OPERATION, |content| schema_version(content)).await?;
         let mark = (primary.columns_mark().await?, version);
         if self.columns.mark == Some(mark) {
+            return Ok(false);
+        }
+        // A migration that adds a column, fills it and gives it the name of another one is let come to its end.
+        let is_begun = self.columns.mark.is_some();
+        if std::mem::replace(&mut self.columns.seen, Some(mark)) != Some(mark) && is_begun {
             return Ok(false);
         }
         let tables = self.grown(link).await?;
@@ -74,10 +81,10 @@ impl Rounds {
 
     async fn grown(&self, link: &Link) -> Result<Vec<Table>> {
         let tables = self.shared.tables.clone();
-        let session = self.primary(link).session;
-        session.begin_snapshot(OPERATION).await?;
-        let remote = remote_columns(session, &tables).await?;
-        session.rollback(OPERATION).await?;
+        let primary = self.primary(link);
+        primary.session.begin_snapshot(OPERATION).await?;
+        let remote = remote_columns(&primary).await?;
+        primary.session.rollback(OPERATION).await?;
         self.read(OPERATION, move |content| grown(content.connection(), &tables, &remote)).await
     }
 }

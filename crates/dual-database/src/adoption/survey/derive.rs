@@ -11,6 +11,9 @@ use crate::schema::{
 /// So many columns are tried and documented.
 const WIDEST: usize = 120;
 
+/// PostgreSQL cuts what is longer.
+const LONGEST_NAME: usize = 63;
+
 /// Why a table is not kept, and what would make it fit.
 type Reason = (String, String);
 
@@ -90,6 +93,9 @@ impl Pair<'_> {
         if let Some(twin) = self.twin {
             return Err(format!("the file cannot tell it from {twin}"));
         }
+        if self.name.len() > LONGEST_NAME {
+            return Err(format!("its name is longer than {LONGEST_NAME} bytes"));
+        }
         let generated = |column: Option<&RelationColumn>| column.is_some_and(|c| c.generated);
         if generated(self.remote) || generated(self.local) {
             return Err("it is computed: each side does that by itself".into());
@@ -127,10 +133,13 @@ impl Pair<'_> {
         self.remote.is_some_and(|column| is_moment(column) && cut(column))
     }
 
-    /// A row that says nothing of it is taken by either side.
+    /// A row that says nothing of it is taken by either side, and what the one takes the other one does.
     fn is_plain(&self) -> bool {
         let takes = |column: &RelationColumn| !column.not_null || column.default.is_some();
-        [self.remote, self.local].into_iter().flatten().all(takes)
+        let sides = [self.remote, self.local];
+        let alike =
+            |(there, here): (&RelationColumn, &RelationColumn)| there.not_null == here.not_null;
+        sides.into_iter().flatten().all(takes) && sides[0].zip(sides[1]).is_none_or(alike)
     }
 
     fn column(&self, kind: LogicalType, role: Role) -> Column {
@@ -168,6 +177,10 @@ pub(super) fn table(
         return widened(built_in.within(schema.map(Arc::from)), sides);
     }
     sides.is_a_table()?;
+    if sides.name.len() > LONGEST_NAME {
+        let reason = format!("its name is longer than {LONGEST_NAME} bytes");
+        return Err((reason, "give it a shorter name".into()));
+    }
     let pairs = sides.pairs();
     if pairs.len() > WIDEST {
         let reason = format!("it has {} columns, more than {WIDEST}", pairs.len());
@@ -210,13 +223,7 @@ fn widened(table: Table, sides: &Sides<'_>) -> Result<Table, Reason> {
 
 /// The columns that one of the sides has besides, and could be carried.
 fn besides<'p, 's>(table: &Table, pairs: &'p [Pair<'s>]) -> Vec<&'p Pair<'s>> {
-    let is_known = |pair: &Pair<'_>| {
-        table.columns().iter().any(|column| {
-            let names = [Some(&column.name), column.formerly.as_ref()];
-            names.into_iter().flatten().any(|name| name.eq_ignore_ascii_case(pair.name))
-        })
-    };
-    pairs.iter().filter(|pair| !is_known(pair) && pair.kind().is_ok()).collect()
+    pairs.iter().filter(|pair| !table.knows(pair.name) && pair.kind().is_ok()).collect()
 }
 
 fn with(table: Table, besides: &[&Pair<'_>]) -> Result<Table, Reason> {

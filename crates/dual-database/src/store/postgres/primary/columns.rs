@@ -28,6 +28,25 @@ impl Primary<'_> {
         rows.first().map_or(Ok(None), |row| column(row, 0, OPERATION))
     }
 
+    /// The schema and the name of its tables, as they are there.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn targets(&self) -> Result<Vec<(String, String)>> {
+        let sql = format!(
+            "SELECT n.nspname::text, c.relname::text FROM {}.tracked AS t JOIN pg_class AS c \
+             ON c.oid = t.target JOIN pg_namespace AS n ON n.oid = c.relnamespace \
+             WHERE t.name = ANY ($1)",
+            self.session.schema()
+        );
+        let names: Vec<&str> = self.tables.iter().map(|table| table.layout.name()).collect();
+        let parameters: [Parameter<'_>; 1] = [(&names, Type::TEXT_ARRAY)];
+        let rows = self.session.query(OPERATION, &sql, &parameters).await?;
+        rows.iter()
+            .map(|row| Ok((column(row, 0, OPERATION)?, column(row, 1, OPERATION)?)))
+            .collect()
+    }
+
     /// The columns that are not declared, but for those that the server computes: the table's position, and
     /// the name.
     ///
@@ -48,7 +67,7 @@ impl Primary<'_> {
                 (column(&row, 0, OPERATION)?, column(&row, 1, OPERATION)?);
             let is_it = |table: &RemoteTable| table.layout.name() == name;
             let Some(at) = self.tables.iter().position(is_it) else { continue };
-            if self.tables[at].table.column(&found).is_none() {
+            if !self.tables[at].table.knows(&found) {
                 besides.push((at, found.into()));
             }
         }

@@ -173,10 +173,13 @@ pub(crate) async fn obstacles(
     for table in tables {
         // What is refused ends the transaction.
         session.begin_snapshot(OPERATION).await?;
-        let survey = survey_of(session, table, making, &standing, &kept).await;
+        let survey = match may_run(session, std::slice::from_ref(table), &standing).await {
+            Ok(()) => survey_of(session, table, making, &standing, &kept).await.map(drop),
+            Err(error) => Err(error),
+        };
         session.rollback(OPERATION).await?;
         found.push(match survey {
-            Ok(_) => None,
+            Ok(()) => None,
             Err(error) if matches!(error.kind(), Kind::Schema(_) | Kind::AccessDenied) => {
                 Some(error)
             }

@@ -11,16 +11,18 @@ use crate::{Error, Kind, Result};
 const OPERATION: &str = "look which tables the file keeps";
 
 impl Content<'_> {
-    /// A table of which the file keeps more than this process does. Who does not keep all must not say how far
-    /// the file has come: one position is that of all tables.
+    /// A table of which the file keeps more than this process does, or that it leaves alone and this process
+    /// does not. Who does not keep all must not say how far the file has come: one position is that of all
+    /// tables, but for those that are left alone.
     ///
     /// # Errors
     /// About the schema if a declaration cannot be read; those of [`crate::store::sqlite::failed`].
     pub(crate) fn kept_besides(&self) -> Result<Option<String>> {
         let paused = paused(self.connection())?;
         let is_besides = |kept: &Table| {
-            !self.tables().iter().any(|local| local.table.covers(kept))
-                && !paused.iter().any(|one| *one.table == *kept.name())
+            let is_kept = self.tables().iter().any(|local| local.table.covers(kept));
+            // One that is open by itself exchanges nothing.
+            is_kept == paused.iter().any(|one| *one.table == *kept.name())
         };
         let besides = declared(self.connection())?.into_iter().find(is_besides);
         Ok(besides.map(|table| table.name().to_owned()))

@@ -161,7 +161,8 @@ impl Content<'_> {
     /// Those of [`failed`].
     pub(crate) fn count_relations(&self, epoch: &mut Epoch, adds: &[u64]) -> Result<()> {
         for (local, adds) in self.tables().iter().zip(adds) {
-            let sql = "UPDATE dual_tracked SET relation = ?1 WHERE name = ?2 AND relation IS NULL";
+            let sql = "UPDATE dual_tracked SET relation = ?1 WHERE name = ?2 AND relation IS NULL \
+                       AND paused IS NULL";
             if self.execute(OPERATION, sql, &[&adds.cast_signed(), &local.table.name()])? > 0 {
                 epoch.relations = epoch.relations.wrapping_add(*adds);
             }

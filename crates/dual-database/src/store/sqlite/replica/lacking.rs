@@ -71,15 +71,9 @@ impl Content<'_> {
         let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
         let mut besides = Vec::new();
         for (at, LocalTable { table, .. }) in self.tables().iter().enumerate() {
-            let is_declared = |name: &str| {
-                table.columns().iter().any(|column| {
-                    let names = [Some(&column.name), column.formerly.as_ref()];
-                    names.into_iter().flatten().any(|known| known.eq_ignore_ascii_case(name))
-                })
-            };
             let names = look.query_map([table.name()], |row| readable(row, 0));
             let names: Vec<String> = names.and_then(Iterator::collect).map_err(wrap)?;
-            let new = names.into_iter().filter(|name| !is_declared(name));
+            let new = names.into_iter().filter(|name| !table.knows(name));
             besides.extend(new.map(|name| (at, Arc::from(name))));
         }
         Ok(besides)

@@ -43,8 +43,7 @@ impl OpenFile {
             }
             Err(error) => return Err(error),
         }
-        open_file.take_damaged()?;
-        open_file.take_salvages()?;
+        open_file.take_over()?;
         // From now on a file here that cannot be read is a damaged one of ours.
         if !open_file.place.was_ours() {
             drop(open_file.place.lock()?);
@@ -142,6 +141,12 @@ impl OpenFile {
     /// Those of renaming it and of opening the new one.
     pub(super) fn renew(&mut self) -> Result<()> {
         let place = Arc::clone(&self.place);
+        if place.is_alone() {
+            let message = "the file is damaged: it is made anew with the tables that are followed";
+            let error =
+                Error::new(Kind::Unavailable(Store::Sqlite), "use the SQLite file", message);
+            return Err(error.with_hint("`dual status` says when that is done"));
+        }
         let _lock = place.lock()?;
         match place.fate()? {
             FileStatus::Same | FileStatus::Emptied => {
@@ -179,6 +184,14 @@ impl OpenFile {
         let opened = open::connect(&self.place, self.installation)?;
         self.use_file(opened);
         self.salvage = None;
+        self.take_over()
+    }
+
+    /// Takes over what lies beside the file, unless that is somebody else's to do.
+    fn take_over(&mut self) -> Result<()> {
+        if self.place.is_alone() {
+            return Ok(());
+        }
         self.take_damaged()?;
         self.take_salvages()
     }
@@ -243,16 +256,20 @@ impl OpenFile {
                 }
                 Err(error) => return Err(error),
             };
-            let aside = self.place.last_name(&damaged).display().to_string();
+            // What is left alone cannot be taken over yet.
+            let aside = match self.place.aside().is_empty() {
+                true => self.place.last_name(&damaged),
+                false => self.place.salvage(),
+            };
             self.note_damage(&Damage {
                 noted_ms: crate::clock::now().as_millisecond(),
                 taken: report.map_or(0, |report| report.taken),
                 unreadable: report.and_then(SalvageReport::lost),
                 refused: report.map_or(0, |report| report.refused),
-                aside: aside.clone(),
+                aside: aside.display().to_string(),
             })?;
-            self.place.put_away(&damaged)?;
-            tracing::warn!(aside, "the damaged file is kept");
+            self.place.put_away(&damaged, &aside)?;
+            tracing::warn!(aside = %aside.display(), "the damaged file is kept");
         }
         Ok(())
     }
@@ -331,6 +348,8 @@ impl OpenFile {
                     tracing::error!(rows = report.taken, left = sentence, "a salvage stays");
                     self.place.set_left(Some(sentence));
                 }
+                // It stays for what is left alone.
+                Ok(_) if !self.place.aside().is_empty() => {}
                 Ok(report) => {
                     tracing::warn!(salvage = %salvage.display(), rows = report.taken, "a salvage was merged");
                     std::fs::rename(&salvage, beside(&salvage, ".merged"))

@@ -124,6 +124,13 @@ impl SharedFile {
         self.makes
     }
 
+    /// Its tables are left alone: another one of the process has the file, and sees to it.
+    pub(super) fn is_alone(&self) -> bool {
+        let is_aside =
+            |local: &LocalTable| self.aside.iter().any(|one| *one.table == *local.table.name());
+        self.tables.iter().all(is_aside)
+    }
+
     pub(super) fn aside(&self) -> &[Paused] {
         &self.aside
     }
@@ -266,8 +273,8 @@ impl SharedFile {
     ///
     /// # Errors
     /// Those of renaming it.
-    pub(super) fn put_away(&self, damaged: &Path) -> Result<()> {
-        self.rename_all(damaged, &self.last_name(damaged))
+    pub(super) fn put_away(&self, damaged: &Path, name: &Path) -> Result<()> {
+        self.rename_all(damaged, name)
     }
 
     /// The log first: a program that finds it without its file plays it into a new one.

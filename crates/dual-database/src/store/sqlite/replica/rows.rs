@@ -86,6 +86,19 @@ impl Content<'_> {
         Ok(sum)
     }
 
+    /// The same, whatever position the file has come to: of tables that were left out of that.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn unmet_count(&self) -> Result<u64> {
+        let count = |local: &LocalTable| {
+            let look = self.connection().prepare_cached(&local.layout.pending());
+            let count = look.and_then(|mut look| look.query_row([], |row| row.get::<_, i64>(0)));
+            count.map(i64::unsigned_abs).map_err(|cause| failed(OPERATION, cause))
+        };
+        self.tables().iter().map(count).sum()
+    }
+
     /// Whether more than `most` rows of a table are pending, or more of texts than is held at once.
     ///
     /// # Errors
