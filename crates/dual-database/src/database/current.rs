@@ -20,8 +20,10 @@ use crate::{Result, Store};
 const AGAIN: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(60);
 
-/// How often it is looked whether a table that is left alone can be followed again.
+/// How soon it is looked whether a table that is left alone can be followed again. Each time that it cannot it is
+/// that much longer until the next look, up to so many times that: a table may stay so for weeks.
 const LOOK: Duration = Duration::from_secs(2);
+const LATEST: u32 = 5;
 
 /// What is open.
 #[derive(Clone, Debug)]
@@ -159,7 +161,7 @@ impl Current {
     /// Waits until it has to be opened once more, and gives what is known to be in the way of tables; `None`
     /// once it is open no more.
     async fn outdated(current: &Weak<Current>, builder: &Builder) -> Option<Troubles> {
-        loop {
+        for looks in 1_u32.. {
             let opened = current.upgrade()?.opened();
             let mut outdated = opened.core.shared.outdated.subscribe();
             let asides =
@@ -170,7 +172,7 @@ impl Current {
             let look = async {
                 match asides.is_empty() {
                     true => std::future::pending().await,
-                    false => tokio::time::sleep(LOOK).await,
+                    false => tokio::time::sleep(LOOK * looks.min(LATEST)).await,
                 }
             };
             tokio::select! {
@@ -187,6 +189,7 @@ impl Current {
                 return Some(Troubles::default());
             }
         }
+        None
     }
 }
 

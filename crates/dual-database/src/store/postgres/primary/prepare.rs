@@ -78,15 +78,18 @@ pub async fn prepare(session: &Session, tables: &[Table], making: Making) -> Res
 }
 
 impl Primary<'_> {
-    /// Whether the server keeps more than these tables.
+    /// Whether the server keeps more than these tables, and those that are left alone.
     ///
     /// # Errors
     /// About the schema if a declaration cannot be read; else as for [`Session::query`].
-    pub(crate) async fn keeps_besides(&self) -> Result<bool> {
+    pub(crate) async fn keeps_besides(&self, aside: &[&str]) -> Result<bool> {
         self.session.begin_snapshot(OPERATION).await?;
         let kept = declared(self.session).await?;
         self.session.rollback(OPERATION).await?;
-        Ok(kept.iter().any(|kept| !self.tables.iter().any(|own| own.table.covers(kept))))
+        let is_besides = |kept: &Table| {
+            !self.tables.iter().any(|own| own.table.covers(kept)) && !aside.contains(&kept.name())
+        };
+        Ok(kept.iter().any(is_besides))
     }
 }
 
