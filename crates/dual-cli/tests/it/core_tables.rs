@@ -70,7 +70,7 @@ fn the_plan_says_of_every_table_what_would_become_of_it() {
         .iter()
         .map(|one| one["table"].as_str().unwrap())
         .collect();
-    assert_eq!(tables, ["users", "bookings", "staff"]);
+    assert_eq!(tables, ["users", "staff", "bookings"], "bookings refer to the two others");
     let bookings = named(&plan, "tables", "bookings");
     assert_eq!((&bookings["state"], &bookings["key"]), (&json!("ready"), &json!(["id"])));
     let at =

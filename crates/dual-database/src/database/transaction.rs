@@ -46,6 +46,8 @@ struct TransactionState {
     reads: BTreeMap<RowId, Option<Version>>,
     /// What the transaction sees of the rows that it has met, and does to them.
     rows: BTreeMap<RowId, Seen>,
+    /// How many writes there were.
+    writes: usize,
     /// PostgreSQL has failed while it was read: the file can do it.
     lost_primary: bool,
     /// Its work has ended: nothing more is put into it.
@@ -56,6 +58,26 @@ struct TransactionState {
 struct Seen {
     record: Option<Record>,
     change: Option<Change>,
+    /// Which of the transaction's writes it is: rows may refer to each other, and whoever calls
+    /// writes what is referred to first, and deletes it last.
+    turn: usize,
+}
+
+impl TransactionState {
+    /// The row, and which write to it this one is.
+    fn writes_to(&mut self, id: &RowId) -> (usize, &mut Seen) {
+        self.writes += 1;
+        (self.writes, self.rows.entry(id.clone()).or_default())
+    }
+}
+
+impl Seen {
+    /// What is written again stays where it was, but for its end.
+    fn takes_turn(&mut self, turn: usize) {
+        if self.change.is_none() {
+            self.turn = turn;
+        }
+    }
 }
 
 impl Core {
@@ -126,6 +148,8 @@ impl Core {
 
     async fn commit(&self, state: TransactionState) -> Result<Written<()>> {
         let TransactionState { reads, rows, .. } = state;
+        let mut rows: Vec<(RowId, Seen)> = rows.into_iter().collect();
+        rows.sort_by_key(|(_, seen)| seen.turn);
         let intent = |(id, seen): (RowId, Seen)| Some((id, Intent::Change(seen.change?)));
         let intents: Vec<_> = rows.into_iter().filter_map(intent).collect();
         if intents.is_empty() {
@@ -156,12 +180,13 @@ impl Transaction {
         let (id, intent) = wish_to_add(self.core.table(at), at, row)?;
         let Intent::Change(Change::Insert(values)) = intent else { return Ok(()) };
         let mut state = self.going_on()?;
-        let seen = state.rows.entry(id.clone()).or_default();
+        let (turn, seen) = state.writes_to(&id);
         if seen.record.is_some() {
             let row = named(&self.core.shared.tables, &id);
             return Err(already_exists(OPERATION, &row));
         }
         seen.record = Some(Record { key: id.key.clone(), surrogate: None, values: values.clone() });
+        seen.takes_turn(turn);
         seen.change = Some(match seen.change.take() {
             // It lived before this transaction: one life, other values.
             Some(Change::Delete) => Change::Update(values.into_iter().enumerate().collect()),
@@ -189,8 +214,9 @@ impl Transaction {
         self.seen(&id).await?;
         let mut state = self.going_on()?;
         // As it is now: a clone may have been here meanwhile.
-        let seen = state.rows.entry(id.clone()).or_default();
+        let (turn, seen) = state.writes_to(&id);
         let Some(mut record) = seen.record.clone() else { return Err(self.missing(&id)) };
+        seen.takes_turn(turn);
         for (at, value) in &columns {
             record.values[*at] = value.clone();
         }
@@ -215,10 +241,11 @@ impl Transaction {
         let id = self.id(table, key)?;
         self.seen(&id).await?;
         let mut state = self.going_on()?;
-        let seen = state.rows.entry(id.clone()).or_default();
+        let (turn, seen) = state.writes_to(&id);
         if seen.record.take().is_none() {
             return Err(self.missing(&id));
         }
+        seen.turn = turn;
         seen.change = match seen.change.take() {
             Some(Change::Insert(_)) => None,
             _ => Some(Change::Delete),
@@ -308,7 +335,7 @@ impl Transaction {
             return Ok(seen.record.clone());
         }
         state.reads.insert(id.clone(), version.filter(|version| version.lives()));
-        state.rows.insert(id.clone(), Seen { record: found.clone(), change: None });
+        state.rows.insert(id.clone(), Seen { record: found.clone(), ..Seen::default() });
         Ok(found)
     }
 

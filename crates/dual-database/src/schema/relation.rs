@@ -61,6 +61,8 @@ pub struct Relation {
     pub columns: Vec<RelationColumn>,
     /// Its primary key first, then what else is unique and never NULL.
     pub keys: Vec<RelationKey>,
+    /// The other tables that its foreign keys refer to.
+    pub references: Vec<Arc<str>>,
 }
 
 impl Relation {

@@ -20,6 +20,13 @@ pub(super) const AGAIN: usize = 10;
 /// The first pause before a row is tried again by itself, and the longest, in milliseconds.
 const RETRY_MS: (i64, i64) = (30_000, 3_600_000);
 
+/// The same for one that refers to a row which PostgreSQL does not have: usually that one is on its way, from
+/// here or from another file.
+const ORPHAN_MS: (i64, i64) = (1_000, 3_600_000);
+
+/// SQLSTATE `foreign_key_violation`.
+const ORPHAN: &str = "23503";
+
 /// The same for one that somebody else has locked for a while.
 const LOCKED_MS: (i64, i64) = (1_000, 15_000);
 
@@ -66,7 +73,11 @@ impl QuarantineSet {
         reason: String,
     ) -> Result<()> {
         let since_ms = self.entry(id, refused_by).map_or(self.now_ms, |entry| entry.since_ms);
-        let (least, most) = if code == LOCKED { LOCKED_MS } else { RETRY_MS };
+        let (least, most) = match code {
+            LOCKED => LOCKED_MS,
+            ORPHAN => ORPHAN_MS,
+            _ => RETRY_MS,
+        };
         let pause = (self.now_ms - since_ms).clamp(least, most);
         content.set_aside(&Quarantined {
             id: id.clone(),

@@ -3,17 +3,23 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use dual_database::database::{Builder, Written};
+use dual_database::init::{Choice, Joining, Stores, apply, choose};
+use dual_database::schema::{Making, users};
+use dual_database::store::postgres::Settings;
+use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
 use dual_database::users::{User, UserPatch};
 use dual_database::{DualDatabase, Store};
 use tempfile::TempDir;
 use throwaway_postgres::{Database, Server};
+
+use crate::engine_scene::{PATIENCE, limits};
 
 /// The time-out that the tests give to calls.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
@@ -175,6 +181,25 @@ impl<'s> Scene<'s> {
 
     pub async fn open(&self) -> DualDatabase {
         self.builder().open().await.unwrap()
+    }
+
+    /// Joins these tables in that file beside those that are joined, as another program does.
+    pub async fn join(&self, file: &Path, names: &[&str]) {
+        let mut stores = Stores {
+            postgres: Settings::parse(&self.database.url()).unwrap(),
+            limits: limits(),
+            sqlite: ReplicaSettings {
+                path: file.to_owned(),
+                busy: Duration::from_secs(5),
+                tables: vec![users()].into(),
+                aside: [].into(),
+                making: Making::Everything,
+                extensions: Vec::new(),
+            },
+        };
+        let tables = names.iter().map(|name| (*name).to_owned()).collect();
+        choose(&mut stores, &Choice { tables, ..Choice::default() }).await.unwrap();
+        apply(&stores, Joining::default(), PATIENCE).await.unwrap();
     }
 
     /// One value as PostgreSQL has it, seen from outside.

@@ -55,6 +55,7 @@ mod primary_server;
 mod primary_write;
 mod primary_write_rules;
 mod private_files;
+mod references;
 mod rejoin;
 mod replica;
 mod replica_damage;

@@ -183,6 +183,40 @@ async fn several_tables_and_rows_are_one_transaction() {
     assert!(error.message().contains("users_phone_number_idx"), "{error}");
 }
 
+/// A table that refers to one that is declared after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_refer_to_each_other_are_written_as_the_caller_wrote_them() {
+    let scene = Scene::on(shared().unwrap(), tables()).await;
+    let session = scene.session().await;
+    let primary = session.primary(FILE).unwrap();
+    scene.sql(
+        "ALTER TABLE users ADD FOREIGN KEY (referrer_id) \
+         REFERENCES \"it's \"\"awkward\"\" {k}{t} $dual$\" (own)",
+    );
+    let mut stamps = Stamps::of(&primary).await;
+    let referrer = users().data_columns().position(|(_, column)| &*column.name == "referrer_id");
+    let referrer = referrer.unwrap();
+    let other = |key: i64| RowId::new(1, key);
+    let born = || Change::Insert(vec![Value::Null; 3]);
+    let brought_by = |own: i64| {
+        let mut values = users().defaults();
+        values[referrer] = Value::Int(own);
+        Change::Insert(values)
+    };
+    for changes in [
+        vec![(other(5), born()), (user(3), brought_by(5))],
+        // Whoever refers is led elsewhere before what it referred to goes.
+        vec![
+            (other(6), born()),
+            (user(3), Change::Update(vec![(referrer, Value::Int(6))])),
+            (other(5), Change::Delete),
+        ],
+        vec![(user(3), Change::Delete), (other(6), Change::Delete)],
+    ] {
+        primary.write(&changes, stamps.next(), &[]).await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_refuses_leaves_nothing_and_shows_no_value() {
     let scene = Scene::on(shared().unwrap(), vec![users()]).await;

@@ -3,6 +3,7 @@
 
 mod choice;
 mod derive;
+mod order;
 
 use std::sync::Arc;
 
@@ -159,11 +160,14 @@ fn chosen(
     // Others refer to it.
     let first = found().find(|name| **name == *built_in.name());
     let mut names: Vec<Arc<str>> = declared.iter().map(Table::shared_name).collect();
-    for name in first.into_iter().chain(found()) {
-        if !names.contains(&name) {
-            names.push(name);
+    names.extend(first.filter(|name| !names.contains(name)));
+    let mut others: Vec<Arc<str>> = Vec::new();
+    for name in found() {
+        if !names.contains(&name) && !others.contains(&name) {
+            others.push(name);
         }
     }
+    names.extend(order::referred_first(others, remote.iter().chain(here)));
     let choice = &choice.resolved(&names)?;
     alone_under_their_labels(declared)?;
     let mut survey = Survey::default();

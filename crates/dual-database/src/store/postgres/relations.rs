@@ -16,7 +16,9 @@ const OPERATION: &str = "look for tables in PostgreSQL";
 /// What belongs to an extension is its own matter.
 const RELATIONS: &str = "SELECT c.oid, c.relname::text, CASE WHEN c.relkind IN ('v', 'm') THEN 'view' \
        WHEN c.relkind = 'f' THEN 'foreign' \
-       WHEN EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid) THEN 'part' ELSE 'table' END \
+       WHEN EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid) THEN 'part' ELSE 'table' END, \
+       ARRAY(SELECT DISTINCT r.relname::text FROM pg_constraint AS k JOIN pg_class AS r ON r.oid = k.confrelid \
+         WHERE k.conrelid = c.oid AND k.contype = 'f' AND r.oid <> c.oid ORDER BY 1) \
      FROM pg_class AS c WHERE c.relnamespace = to_regnamespace($1)::oid \
      AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT EXISTS (SELECT FROM pg_depend AS d \
        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') \
@@ -67,7 +69,9 @@ pub(crate) async fn relations(session: &Session, schema: Option<&str>) -> Result
         });
         let keys = keys.collect();
         let columns = columns.into_iter().map(column).collect();
-        found.push(Relation { name: name.into(), sort, columns, keys });
+        let references: Vec<String> = row.try_get(3).map_err(unexpected)?;
+        let references = references.into_iter().map(Arc::from).collect();
+        found.push(Relation { name: name.into(), sort, columns, keys, references });
     }
     Ok(found)
 }

@@ -48,7 +48,8 @@ fn relation(
         "virtual" => RelationSort::Foreign,
         _ => RelationSort::Table,
     };
-    let mut relation = Relation { name: name.into(), sort, columns: Vec::new(), keys: Vec::new() };
+    let (columns, keys, references) = (Vec::new(), Vec::new(), Vec::new());
+    let mut relation = Relation { name: name.into(), sort, columns, keys, references };
     if sort != RelationSort::Table {
         return Ok(relation);
     }
@@ -93,6 +94,7 @@ fn relation(
             numbered: false,
         });
     }
+    relation.references = referred(connection, name).map_err(wrap)?;
     primary.sort();
     if let [(_, only)] = primary.as_slice()
         && is_autoincrement(connection, name).map_err(wrap)?
@@ -112,6 +114,16 @@ fn relation(
         }
     }
     Ok(relation)
+}
+
+/// The other tables that its foreign keys refer to.
+fn referred(connection: &Connection, name: &str) -> rusqlite::Result<Vec<Arc<str>>> {
+    let mut look = connection.prepare(
+        "SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(?1) \
+         WHERE \"table\" <> ?1 COLLATE NOCASE ORDER BY 1",
+    )?;
+    let found = look.query_map([name], |row| readable(row, 0))?;
+    found.map(|one| one.map(Arc::from)).collect()
 }
 
 /// Whether SQLite never gives a number of the primary key twice: the word can stand nowhere else.

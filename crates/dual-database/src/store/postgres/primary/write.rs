@@ -131,7 +131,8 @@ impl Primary<'_> {
 
     /// The calls in their order. Where several tables are concerned, all rows are locked and
     /// looked at before the first is changed: a trigger of the user's on one table may change
-    /// another one.
+    /// another one. They are changed in the caller's order, because rows of one table may refer to those
+    /// of another, whichever is declared first.
     fn steps(
         &self,
         changes: &[(RowId, Change)],
@@ -148,17 +149,15 @@ impl Primary<'_> {
             let expected = self.expected(id, version.as_ref())?;
             checks.entry(id.table).or_default().push(expected);
         }
-        let (mut deletes, mut others) = (BTreeMap::new(), BTreeMap::new());
+        let mut marked = Vec::with_capacity(changes.len());
         for (id, change) in changes {
-            let group = if *change == Change::Delete { &mut deletes } else { &mut others };
-            let marks: &mut Vec<serde_json::Value> = group.entry(id.table).or_default();
-            marks.push(self.mark(id, change, proposal)?);
+            marked.push((id, *change == Change::Delete, self.mark(id, change, proposal)?));
         }
-        let concerned: BTreeSet<usize> =
-            checks.keys().chain(deletes.keys()).chain(others.keys()).copied().collect();
+        let changed = changes.iter().map(|(id, _)| id.table);
+        let concerned: BTreeSet<usize> = checks.keys().copied().chain(changed).collect();
         if let (Some(table), 1) = (concerned.first(), concerned.len()) {
-            let mut marks = deletes.remove(table).unwrap_or_default();
-            marks.append(&mut others.remove(table).unwrap_or_default());
+            marked.sort_by_key(|(_, deletes, _)| !deletes);
+            let marks = marked.into_iter().map(|(_, _, mark)| mark).collect();
             let checks = checks.remove(table).unwrap_or_default();
             return Ok(vec![self.step(*table, marks, checks)?]);
         }
@@ -166,14 +165,21 @@ impl Primary<'_> {
             let check = self.check(id)?.into();
             checks.entry(id.table).or_default().push(check);
         }
-        let looks = checks.into_iter().map(|(table, checks)| (table, Vec::new(), checks));
-        let deletes = deletes.into_iter().rev().map(|(table, marks)| (table, marks, Vec::new()));
-        let others = others.into_iter().map(|(table, marks)| (table, marks, Vec::new()));
-        looks
-            .chain(deletes)
-            .chain(others)
-            .map(|(table, marks, checks)| self.step(table, marks, checks))
-            .collect()
+        let mut steps: Vec<TableCall> = checks
+            .into_iter()
+            .map(|(table, checks)| self.step(table, Vec::new(), checks))
+            .collect::<Result<_>>()?;
+        let mut runs: Vec<(usize, bool, Vec<serde_json::Value>)> = Vec::new();
+        for (id, ends, mark) in marked {
+            match runs.last_mut().filter(|run| (run.0, run.1) == (id.table, ends)) {
+                Some((.., marks)) => marks.push(mark),
+                None => runs.push((id.table, ends, vec![mark])),
+            }
+        }
+        for (table, _, marks) in runs {
+            steps.push(self.step(table, marks, Vec::new())?);
+        }
+        Ok(steps)
     }
 
     fn step(
