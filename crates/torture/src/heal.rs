@@ -11,10 +11,11 @@ use crate::dump::{Dump, differences, rows_that_differ};
 use crate::ledger::now;
 use crate::nemesis::Done;
 use crate::node::Node;
-use crate::operator::{approve, dual, is_held, put_back};
+use crate::operator::{approve, dual, is_held, pending, put_back};
 use crate::proxy::Accept;
 use crate::shell;
-use crate::worker::{REFUSED_AT, SPACE, at_rest};
+use crate::tables::{Kind, TABLE};
+use crate::worker::at_rest;
 use crate::world::World;
 
 /// How long quiet may take. It bounds a failure, not a success.
@@ -25,6 +26,8 @@ const REST: Duration = Duration::from_secs(60);
 const SALVAGE: Duration = Duration::from_secs(20);
 /// How long a comparison waits for a person before one comes.
 const PERSON: Duration = Duration::from_secs(3);
+/// How often somebody looks whether a table or a column is missing.
+const LOOKS: Duration = Duration::from_secs(8);
 
 /// How long nodes and PostgreSQL go on apart before they heal.
 const APART: Duration = Duration::from_secs(6);
@@ -88,7 +91,7 @@ fn restart_damaged(world: &World, node: &Node) {
 
 fn is_sound(world: &World, node: &Node) -> bool {
     let is_node = asked(world, node.number, "SELECT count(*) FROM dual_node;");
-    is_node.as_deref() == Some("1") && Dump::of_file(&node.file).is_some()
+    is_node.as_deref() == Some("1") && Dump::of_file(&node.file, &world.joined()).is_some()
 }
 
 /// The last fault of every run: no node reaches PostgreSQL, and all go on writing. So the writes
@@ -115,7 +118,7 @@ pub fn heal(world: &World, quiet: &mut Quiet, cut: u64) {
     world.inflicted(CUT_OFF, cut, Done::to("everybody"));
     world.nodes.iter().for_each(Node::connect);
     let start = Instant::now();
-    let mut held = None;
+    let (mut held, mut looked) = (None, Instant::now());
     let differing = loop {
         let found = compare(world);
         if let Some((postgres, files, differing)) = found {
@@ -138,6 +141,11 @@ pub fn heal(world: &World, quiet: &mut Quiet, cut: u64) {
             }
         } else {
             held = None;
+        }
+        // Somebody looks whether anything is missing that has to be typed.
+        if looked.elapsed() > LOOKS {
+            put_back(world);
+            looked = Instant::now();
         }
         std::thread::sleep(Duration::from_millis(300));
     };
@@ -181,12 +189,24 @@ fn has_programs(world: &World) -> bool {
 type Compared = (Dump, Vec<Dump>, Vec<String>);
 
 fn compare(world: &World) -> Option<Compared> {
-    let postgres = Dump::of_postgres(world.port())?;
+    let tables = world.joined();
+    let postgres = Dump::of_postgres(world.port(), &tables)?;
     let mut files = Vec::new();
     let mut differing = Vec::new();
     for node in &world.nodes {
-        let file = Dump::of_file(&node.file)?;
+        let file = Dump::of_file(&node.file, &tables)?;
         differing.extend(differences(&postgres, &file, node));
+        for (kind, column) in lock(&world.columns).iter() {
+            for (name, dump) in [("PostgreSQL".to_owned(), &postgres), (node.name(), &file)] {
+                let mut rows = dump.rows.range(kind.row(0)..kind.row(TABLE));
+                // Of a table without rows nothing is printed.
+                if *kind != Kind::Users
+                    && rows.next().is_some_and(|(_, row)| !row.contains_key(column))
+                {
+                    differing.push(format!("column {column} of {} is not in {name}", kind.name()));
+                }
+            }
+        }
         files.push(file);
     }
     Some((postgres, files, differing))
@@ -197,13 +217,9 @@ fn asked(world: &World, node: usize, sql: &str) -> Option<String> {
     answer.ok.then(|| answer.out.trim().to_owned())
 }
 
-/// Nothing is pending but what PostgreSQL refuses for good.
+/// Nothing is pending but what waits in quarantine; whether it may, [`differences`] says.
 fn drained(world: &World) -> bool {
-    let sql = format!(
-        "SELECT count(*) FROM dual_side_users AS s WHERE s.seq > (SELECT pushed FROM dual_node) \
-         AND NOT EXISTS (SELECT 1 FROM dual_quarantine AS q WHERE q.key = s.key \
-         AND q.key % {SPACE} >= {REFUSED_AT});"
-    );
+    let sql = format!("SELECT {};", pending(&world.joined()));
     (0..world.nodes.len()).all(|node| asked(world, node, &sql).as_deref() == Some("0"))
 }
 
@@ -211,9 +227,10 @@ fn drained(world: &World) -> bool {
 /// quarantine.
 fn verify(world: &World, quiet: &mut Quiet) {
     let same = r#""different":0,"only_postgres":0,"only_sqlite":0,"#;
+    let tables = world.joined().len();
     for node in 0..world.nodes.len() {
         let agrees = dual(world, node, &["verify", "--json"])
-            .is_ok_and(|answer| answer.out.matches(same).count() == 1);
+            .is_ok_and(|answer| answer.out.matches(same).count() == tables);
         if !agrees {
             quiet.violations.push(format!("(b) `dual verify` finds node {node} different"));
         }

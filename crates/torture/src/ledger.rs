@@ -157,6 +157,9 @@ pub enum Entry {
         lost_to: Option<u64>,
         #[serde(default)]
         lost_rows: Option<Vec<i64>>,
+        /// Which table it hit, if not all.
+        #[serde(default)]
+        table: Option<String>,
         note: Option<String>,
     },
 }

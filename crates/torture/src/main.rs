@@ -20,6 +20,7 @@ mod run;
 mod schedule;
 mod servers;
 mod shell;
+mod tables;
 mod worker;
 mod world;
 

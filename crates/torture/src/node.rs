@@ -64,6 +64,11 @@ impl Node {
         })
     }
 
+    /// For people.
+    pub fn name(&self) -> String {
+        format!("node {}", self.number)
+    }
+
     /// PostgreSQL's URL by the node's own ways; every other node insists on TLS.
     pub fn url(&self) -> String {
         let [one, two] = [&self.ways[0], &self.ways[1]].map(Proxy::port);

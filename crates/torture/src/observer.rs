@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::crew::lock;
 use crate::ledger::{Entry, Ledger, now, of_system_clock};
-use crate::node::Node;
+use crate::operator::pending;
 use crate::shell;
 use crate::worker::{ACCOUNTS, BANK, SPACE};
 use crate::world::World;
@@ -36,7 +36,7 @@ fn trace() -> String {
     let triggers = triggers.map(|(name, event, row, aside)| {
         format!(
             "CREATE TRIGGER IF NOT EXISTS torture_{name} AFTER {event} ON dual_quarantine \
-             WHEN {row}.code = '55P03' BEGIN INSERT INTO torture_locked VALUES \
+             WHEN {row}.name = 'users' AND {row}.code = '55P03' BEGIN INSERT INTO torture_locked VALUES \
              (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), {row}.key, {aside}); END;"
         )
     });
@@ -77,7 +77,7 @@ pub fn start(world: &Arc<World>) -> std::io::Result<Vec<JoinHandle<()>>> {
             while world.watched.load(Ordering::SeqCst) {
                 std::thread::sleep(PAUSE);
                 let t0 = now();
-                let Some(look) = look_at(&world.nodes[node], traced) else { continue };
+                let Some(look) = look_at(&world, node, traced) else { continue };
                 traced = look.locked.last().map_or(traced, |step| step.at);
                 note(&ledger, node, t0, &look);
                 let quiet = look.following && look.pending == 0;
@@ -145,19 +145,19 @@ fn step(line: &str) -> Option<Step> {
 }
 
 /// What the file shows, and what its trace has after that step.
-fn look_at(node: &Node, traced: (u64, u64)) -> Option<Look> {
+fn look_at(world: &World, node: usize, traced: (u64, u64)) -> Option<Look> {
     // A file that is no node's yet gets no trace: the first question fails, and ends the program.
     let sql = format!(
         "SELECT 1 FROM dual_node WHERE 0; {} BEGIN; \
-         SELECT follow FROM dual_node; SELECT count(*) FROM dual_side_users AS s \
-         WHERE s.seq > (SELECT pushed FROM dual_node) AND NOT EXISTS (SELECT 1 FROM \
-         dual_quarantine AS q WHERE q.key = s.key); \
+         SELECT follow FROM dual_node; SELECT {}; \
          SELECT 'locked', at, rowid, key, aside FROM torture_locked \
          WHERE (at, rowid) > {traced:?} ORDER BY at, rowid; {}; COMMIT;",
         trace(),
+        pending(&world.joined()),
         sums()
     );
-    let answer = shell::sqlite(&node.file, "-list", &sql).ok().filter(|answer| answer.ok)?;
+    let answer =
+        shell::sqlite(&world.nodes[node].file, "-list", &sql).ok().filter(|answer| answer.ok)?;
     let mut lines = answer.out.lines();
     let state = serde_json::from_str::<Value>(lines.next()?).ok()?["state"].take();
     let pending = lines.next()?.parse().ok()?;

@@ -1,16 +1,23 @@
 //! What a person does: lets comparisons go on, types what the product's hints say, takes away what
 //! neighbours have left.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::crew::lock;
+use crate::dump::Joined;
 use crate::shell::{self, Answer};
+use crate::tables::Kind;
 use crate::world::World;
 
 /// The name that a renamed table has meanwhile.
-pub const KEPT: &str = "users_kept";
+pub fn kept(kind: Kind) -> String {
+    format!("{}_kept", kind.name())
+}
+
 /// How long a hint may take to help.
 const HELPED: Duration = Duration::from_secs(60);
 
@@ -41,6 +48,31 @@ impl Side {
         answer.ok().filter(|answer| answer.ok).map(|answer| answer.out)
     }
 
+    /// The tables that are there; `None` if nobody answers.
+    pub fn tables(self, world: &World) -> Option<BTreeSet<String>> {
+        let sql = match self {
+            Side::Postgres => "SELECT tablename FROM pg_tables WHERE schemaname = 'public';",
+            Side::File(_) => "SELECT name FROM sqlite_schema WHERE type = 'table';",
+        };
+        self.run(world, sql).map(|found| found.lines().map(str::to_owned).collect())
+    }
+
+    /// Whether the table has a column of that name.
+    pub fn has_column(self, world: &World, table: &str, column: &str) -> bool {
+        let sql = match self {
+            Side::Postgres => format!(
+                "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'public' \
+                 AND table_name = '{table}' AND column_name = '{column}';"
+            ),
+            Side::File(_) => {
+                format!(
+                    "SELECT count(*) FROM pragma_table_info('{table}') WHERE name = '{column}';"
+                )
+            }
+        };
+        self.run(world, &sql).is_some_and(|found| found.trim() == "1")
+    }
+
     /// Whether there is a table of that name; `None` if nobody answers.
     pub fn has(self, world: &World, table: &str) -> Option<bool> {
         let sql = match self {
@@ -51,6 +83,26 @@ impl Side {
         };
         self.run(world, &sql).map(|found| found.trim() == "1")
     }
+}
+
+/// Whether a column that was joined is gone, with a restored server or file.
+fn lacks_columns(world: &World, side: Side) -> bool {
+    let columns = lock(&world.columns).clone();
+    columns.iter().any(|(kind, column)| !side.has_column(world, kind.name(), column))
+}
+
+/// How many rows of these tables a file has pending that are not in quarantine, as SQL.
+pub fn pending(tables: &[Joined]) -> String {
+    let of = tables.iter().map(|(kind, sidecar)| {
+        format!(
+            "(SELECT count(*) FROM dual_side_{sidecar} AS s \
+             WHERE s.seq > (SELECT pushed FROM dual_node) AND NOT EXISTS (SELECT 1 FROM \
+             dual_quarantine AS q WHERE q.name = '{}' AND q.key = {}))",
+            kind.name(),
+            kind.key_in_quarantine()
+        )
+    });
+    of.collect::<Vec<_>>().join(" + ")
 }
 
 /// The program `dual`, directly at PostgreSQL.
@@ -82,22 +134,23 @@ pub fn approve(world: &World) {
 }
 
 /// Types what the hint says until the table is there, captured. Says whether it helped.
-pub fn apply(world: &World, side: Side) -> bool {
+pub fn apply(world: &World, side: Side, kind: Kind) -> bool {
     let node = if let Side::File(node) = side { node } else { 0 };
+    let name = kind.name();
     let captured = match side {
-        Side::Postgres => {
-            "SELECT count(*) > 0 FROM pg_trigger WHERE tgrelid = to_regclass('public.users') \
+        Side::Postgres => format!(
+            "SELECT count(*) > 0 FROM pg_trigger WHERE tgrelid = to_regclass('public.{name}') \
              AND tgname LIKE 'dual%';"
-        }
-        Side::File(_) => {
+        ),
+        Side::File(_) => format!(
             "SELECT CASE WHEN count(*) > 0 THEN 't' END FROM sqlite_schema \
-             WHERE type = 'trigger' AND tbl_name = 'users' AND name LIKE 'dual%';"
-        }
+             WHERE type = 'trigger' AND tbl_name = '{name}' AND name LIKE 'dual%';"
+        ),
     };
     let start = Instant::now();
     while start.elapsed() < HELPED {
         let _ = dual(world, node, &["init", "--apply", "--json"]);
-        if side.run(world, captured).is_some_and(|found| found.trim() == "t") {
+        if side.run(world, &captured).is_some_and(|found| found.trim() == "t") {
             return true;
         }
         std::thread::sleep(Duration::from_millis(500));
@@ -116,35 +169,53 @@ pub fn put_back(world: &World) {
         let Ok(_guard) = node.table.try_lock() else { continue };
         let side = Side::File(node.number);
         tidy_file(world, node.number);
+        let (Some(here), Some(there)) = (side.tables(world), Side::Postgres.tables(world)) else {
+            continue;
+        };
         // A file that nobody has joined yet is left alone.
-        let is_without = |side: Side| side.has(world, "users") == Some(false);
-        let is_ours = side.has(world, "dual_node") == Some(true);
-        if postgres.is_ok() && is_ours && (is_without(side) || is_without(Side::Postgres)) {
-            apply(world, side);
+        if postgres.is_err() || !here.contains("dual_node") {
+            continue;
+        }
+        for (kind, _) in world.joined() {
+            if !here.contains(kind.name()) || !there.contains(kind.name()) {
+                apply(world, side, kind);
+            }
+        }
+        if lacks_columns(world, Side::Postgres) || lacks_columns(world, side) {
+            let _ = dual(world, node.number, &["init", "--apply", "--json"]);
         }
     }
 }
 
 /// Takes away what neighbours have left at PostgreSQL. Says whether that could be done.
 pub fn tidy_postgres(world: &World) -> bool {
-    let sql = format!(
-        "SET default_transaction_read_only = off; \
-         ALTER DATABASE postgres RESET ALL; ALTER ROLE postgres RESET ALL; \
-         DROP SCHEMA IF EXISTS neighbour CASCADE; \
-         DO $$ BEGIN \
-         IF to_regclass('public.users') IS NULL AND to_regclass('public.{KEPT}') IS NOT NULL THEN \
-         ALTER TABLE public.{KEPT} RENAME TO users; END IF; \
-         IF EXISTS (SELECT FROM pg_trigger WHERE tgname = 'neighbour') THEN \
-         DROP TRIGGER neighbour ON public.users; END IF; END $$;"
-    );
+    let mut sql = "SET default_transaction_read_only = off; \
+                   ALTER DATABASE postgres RESET ALL; ALTER ROLE postgres RESET ALL; \
+                   DROP SCHEMA IF EXISTS neighbour CASCADE; DO $$ BEGIN "
+        .to_owned();
+    for kind in Kind::ALL {
+        let (name, kept) = (kind.name(), kept(kind));
+        sql.push_str(&format!(
+            "IF to_regclass('public.{name}') IS NULL AND to_regclass('public.{kept}') IS NOT NULL \
+             THEN ALTER TABLE public.{kept} RENAME TO {name}; END IF; \
+             IF EXISTS (SELECT FROM pg_trigger WHERE tgname = 'neighbour' \
+             AND tgrelid = to_regclass('public.{name}')) THEN \
+             DROP TRIGGER neighbour ON public.{name}; END IF; "
+        ));
+    }
+    sql.push_str("PERFORM public.references_again(); END $$;");
     Side::Postgres.run(world, &sql).is_some()
 }
 
 /// The same in the file of a node.
 pub fn tidy_file(world: &World, node: usize) -> bool {
     let side = Side::File(node);
-    if (side.has(world, "users"), side.has(world, KEPT)) == (Some(false), Some(true)) {
-        let _ = side.run(world, &format!("ALTER TABLE {KEPT} RENAME TO users;"));
+    let there = side.tables(world).unwrap_or_default();
+    for kind in Kind::ALL {
+        let (name, kept) = (kind.name(), kept(kind));
+        if !there.contains(name) && there.contains(&kept) {
+            let _ = side.run(world, &format!("ALTER TABLE {kept} RENAME TO {name};"));
+        }
     }
     side.run(world, "DROP TRIGGER IF EXISTS neighbour;").is_some()
 }

@@ -32,6 +32,11 @@ pub struct Options {
     /// `all`, or names with commas between them
     #[arg(long, default_value = "all", value_parser = nemeses)]
     pub nemeses: Nemeses,
+    /// Let every side number rows of its own, as it comes: two that were given one number while apart
+    /// have to be two rows
+    #[arg(long)]
+    #[serde(default)]
+    pub shared_numbers: bool,
     /// Where everything is kept; a new folder in the system's temporary one unless told
     #[arg(long)]
     pub folder: Option<PathBuf>,

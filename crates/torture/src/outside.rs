@@ -1,5 +1,7 @@
 //! Writers that know nothing of us: `psql`, `pgbench`, the `sqlite3` shell.
 
+mod tables;
+
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,6 +39,7 @@ struct Writer {
     ledger: Ledger,
     random: StdRng,
     count: u64,
+    numbers: tables::Numbers,
 }
 
 /// Starts them all; they end when the world is closed to them.
@@ -57,7 +60,8 @@ pub fn start(world: &Arc<World>) -> std::io::Result<Vec<std::thread::JoinHandle<
         let ledger = Ledger::create(&world.folder.join("ledgers"), &who, node, 0)?;
         let random = StdRng::seed_from_u64(world.options.seed ^ (number as u64) << 32);
         let world = Arc::clone(world);
-        let mut writer = Writer { world, side, number, ledger, random, count: 0 };
+        let mut writer =
+            Writer { world, side, number, ledger, random, count: 0, numbers: Default::default() };
         threads.push(std::thread::spawn(move || writer.work()));
     }
     if Command::new("pgbench").arg("--version").output().is_ok_and(|out| out.status.success()) {
@@ -73,6 +77,10 @@ impl Writer {
         while self.world.open.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(self.random.random_range(50..400)));
             self.count += 1;
+            if self.random.random() {
+                self.tables();
+                continue;
+            }
             let text = format!("w{}:{}", self.number, self.count);
             let own = SPACE * self.number;
             match self.random.random_range(0..20_u32) {

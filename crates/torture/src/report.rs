@@ -209,7 +209,8 @@ fn comparisons(logs: &Path) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
     look_through(logs, |_, line| {
         if let Some((_, cause)) = line.split_once("comparing both sides cause=") {
-            *found.entry(cause.trim().to_owned()).or_default() += 1;
+            let cause = cause.split_whitespace().next().unwrap_or_default();
+            *found.entry(cause.to_owned()).or_default() += 1;
         }
     });
     found

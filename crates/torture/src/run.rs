@@ -13,23 +13,34 @@ use crate::check::{Findings, check};
 use crate::crew::lock;
 use crate::heal::{Quiet, cut_off, deliver_again, heal, make_whole};
 use crate::ledger::Book;
-use crate::operator::{approve, put_back};
+use crate::operator::{Side, approve, dual, put_back};
 use crate::options::Options;
 use crate::report::Report;
 use crate::schedule::{Event, draw};
 use crate::shell;
+use crate::tables::Kind;
 use crate::worker::Manner;
 use crate::world::World;
 use crate::{nemesis, observer, outside};
 
-/// A rule that comes with PostgreSQL's table, whoever makes it.
+/// What comes with PostgreSQL's tables, whoever makes them: a rule of the users', and the references of the
+/// others, which old rows need not keep.
 const RULE: &str = "BEGIN; \
-    ALTER TABLE users ADD CONSTRAINT rule CHECK (phone_number <> 'refused'); \
+    CREATE FUNCTION public.references_again() RETURNS void LANGUAGE plpgsql AS $$ \
+    DECLARE wanted record; BEGIN \
+    FOR wanted IN SELECT * FROM (VALUES ('children', 'parent', 'parents'), \
+    ('positions', 'number', 'numbers')) AS w (name, of, target) \
+    WHERE to_regclass('public.' || name) IS NOT NULL AND to_regclass('public.' || target) IS NOT NULL \
+    AND NOT EXISTS (SELECT FROM pg_constraint \
+    WHERE conrelid = to_regclass('public.' || name) AND contype = 'f') LOOP BEGIN \
+    EXECUTE format('ALTER TABLE public.%I ADD FOREIGN KEY (%I) REFERENCES public.%I (id) NOT VALID', \
+    wanted.name, wanted.of, wanted.target); \
+    EXCEPTION WHEN invalid_foreign_key OR undefined_column THEN NULL; END; END LOOP; END $$; \
     CREATE FUNCTION public.rule() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
     IF to_regclass('public.users') IS NOT NULL AND NOT EXISTS (SELECT FROM pg_constraint \
     WHERE conrelid = to_regclass('public.users') AND conname = 'rule') THEN \
     ALTER TABLE public.users ADD CONSTRAINT rule CHECK (phone_number <> 'refused'); \
-    END IF; END $$; \
+    END IF; PERFORM public.references_again(); END $$; \
     CREATE EVENT TRIGGER rule ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS') \
     EXECUTE FUNCTION public.rule(); COMMIT;";
 /// How long the first copy may take.
@@ -148,24 +159,59 @@ fn judge(options: &Options, folder: &Path, quiet: &Quiet) -> io::Result<Report> 
     Ok(Report::of(options, &book, quiet, findings))
 }
 
-/// The first worker joins both stores; then PostgreSQL's table gets a rule that the files'
-/// tables do not have, and the others come.
+/// The first worker joins both stores, PostgreSQL's table with a rule that the files' tables do not
+/// have; then the other tables are joined, and the others come.
 fn begin(world: &World) -> io::Result<()> {
     let Some(first) = world.crew.iter().find(|member| member.manner == Manner::Library) else {
         return Ok(());
     };
+    let ruled = shell::psql(world.port(), RULE)?;
+    if !ruled.ok {
+        return Err(io::Error::other(ruled.complaint));
+    }
     world.start(first);
     let start = Instant::now();
-    while !shell::psql(world.port(), RULE)?.ok {
+    while Side::Postgres.has(world, "users") != Some(true) {
         if start.elapsed() > BEGINNING {
             return Err(io::Error::other("no worker has made the table; see the folder logs"));
         }
         std::thread::sleep(Duration::from_millis(200));
     }
+    join(world)?;
     for member in &world.crew {
         world.start(member);
     }
     Ok(())
+}
+
+/// Makes the other tables on both sides, by hand, and has them joined while the first worker runs.
+fn join(world: &World) -> io::Result<()> {
+    let ddl =
+        |postgres| Kind::FIRST.iter().filter_map(|kind| kind.ddl(postgres)).collect::<String>();
+    let made = shell::psql(world.port(), &ddl(true))?;
+    if !made.ok {
+        return Err(io::Error::other(made.complaint));
+    }
+    for node in &world.nodes {
+        let mut command = std::process::Command::new("sqlite3");
+        command.args(["-batch", "-bail", "-cmd", ".timeout 5000"]).arg(&node.file);
+        let made = shell::run(&mut command, &ddl(false))?;
+        if !made.ok {
+            return Err(io::Error::other(made.complaint));
+        }
+    }
+    let names: Vec<&str> = Kind::FIRST.iter().map(|kind| kind.name()).collect();
+    let start = Instant::now();
+    loop {
+        let applied = dual(world, 0, &["init", "--tables", &names.join(","), "--apply", "--json"])?;
+        if world.learn() == Kind::FIRST.len() {
+            return Ok(());
+        }
+        if start.elapsed() > BEGINNING {
+            return Err(io::Error::other(format!("the tables are not joined: {applied:?}")));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
 }
 
 fn folder_of(options: &Options) -> io::Result<PathBuf> {

@@ -166,12 +166,13 @@ mod tests {
     #[test]
     fn a_seed_is_a_schedule() {
         let options = |seed| Options {
-            duration: Duration::from_secs(600),
+            duration: Duration::from_secs(1_200),
             seed,
             nodes: 2,
             workers_per_node: 2,
             rate: 10,
             nemeses: Nemeses(Nemesis::ALL.to_vec()),
+            shared_numbers: false,
             folder: None,
         };
         let events = draw(&options(7));

@@ -6,11 +6,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use crate::crew::{Member, Yard, lock};
+use crate::dump::Joined;
 use crate::ledger::{Entry, Ledger, now};
 use crate::nemesis::{Done, Loader};
 use crate::node::Node;
+use crate::operator::Side;
 use crate::options::Options;
 use crate::servers::Servers;
+use crate::tables::Kind;
 use crate::worker::Manner;
 
 /// The world of a run.
@@ -32,6 +35,10 @@ pub struct World {
     pub yard: Yard,
     /// What was done to them.
     pub ledger: Ledger,
+    /// The tables that are joined, as far as writers and checks know.
+    pub tables: Mutex<Vec<Joined>>,
+    /// Columns that were joined while all run.
+    pub columns: Mutex<Vec<(Kind, String)>>,
     /// Held by who changes PostgreSQL's table, or how it is written to.
     pub table: Mutex<()>,
     /// Who loads past the triggers.
@@ -77,6 +84,8 @@ impl World {
         Ok(World {
             yard: Yard::new(&options, &folder),
             ledger: Ledger::create(&folder.join("ledgers"), "nemesis", None, 0)?,
+            tables: Mutex::default(),
+            columns: Mutex::default(),
             table: Mutex::new(()),
             loader: Mutex::new(Loader::new(&folder)?),
             port: AtomicU16::new(servers.primary().port()),
@@ -91,6 +100,28 @@ impl World {
             destroying: Mutex::new(()),
             repairs: AtomicU64::new(0),
         })
+    }
+
+    /// The tables that are joined.
+    pub fn joined(&self) -> Vec<Joined> {
+        lock(&self.tables).clone()
+    }
+
+    /// Asks PostgreSQL which tables are joined. Says how many of ours there are; a table that is gone
+    /// with a restored server stays among those that are meant to be.
+    pub fn learn(&self) -> usize {
+        let sql = "SELECT name || ' ' || coalesce(declaration::json ->> 'label', name) \
+                   FROM dual.tracked;";
+        let printed = Side::Postgres.run(self, sql).unwrap_or_default();
+        let mut tables = lock(&self.tables);
+        for (name, sidecar) in printed.lines().filter_map(|line| line.split_once(' ')) {
+            if let Some(kind) = Kind::named(name) {
+                tables.retain(|(known, _)| *known != kind);
+                tables.push((kind, sidecar.to_owned()));
+            }
+        }
+        tables.sort();
+        tables.len()
     }
 
     /// The port of the server that takes writes.
@@ -118,8 +149,9 @@ impl World {
 
     /// Notes a fault that has ended.
     pub fn inflicted(&self, nemesis: &str, t0: u64, done: Done) {
-        let Done { target, lost_from, lost_to, lost_rows, note } = done;
-        let (nemesis, t1) = (nemesis.into(), now());
+        let Done { target, lost_from, lost_to, lost_rows, table, note } = done;
+        let (nemesis, t1, table) =
+            (nemesis.into(), now(), table.map(|kind| kind.name().to_owned()));
         self.ledger.write(&Entry::Fault {
             nemesis,
             target,
@@ -128,6 +160,7 @@ impl World {
             lost_from,
             lost_to,
             lost_rows,
+            table,
             note,
         });
     }

@@ -5,11 +5,15 @@
 use super::{Case, Findings, story};
 use crate::heal::CUT_OFF;
 use crate::ledger::{Entry, Op, Outcome, Wish};
+use crate::tables::Kind;
 use crate::worker::CONTENDED;
 
 /// How late a call that was not answered may still be done, in microseconds: time-outs, and a
 /// busy machine.
 const LATE: u64 = 10_000_000;
+
+/// The tables of which everybody writes the same rows.
+const CONTESTED: [Kind; 3] = [Kind::Users, Kind::Pairs, Kind::Words];
 
 const AFTER: &str = "(a) writes to rows of many writers, later than what stands";
 const LAST: &str = "(a) last writes of each side, written apart";
@@ -17,7 +21,8 @@ const LAST: &str = "(a) last writes of each side, written apart";
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     findings.checked(AFTER, 0);
     findings.checked(LAST, 0);
-    for key in 1..=CONTENDED {
+    let keys = CONTESTED.iter().flat_map(|kind| (1..=CONTENDED).map(|label| kind.row(label)));
+    for key in keys {
         let ops = case.by_key.get(&key).map(Vec::as_slice).unwrap_or_default();
         let row = case.postgres.rows.get(&key);
         let stands = row.and_then(|row| row.get("real_name").cloned().flatten());

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::heal::RESTARTED;
 use crate::ledger::{Book, Entry, Op, Outcome, Wish};
 use crate::schedule::Nemesis;
+use crate::tables::Kind;
 
 /// How long before a worker's SIGKILL a deleted file may have been held by it alone, in
 /// microseconds: after that it was put back.
@@ -50,7 +51,7 @@ pub struct Losses {
     /// When the file of a node could perhaps not be read.
     unreadable: Vec<(u64, u64, usize)>,
     /// Times and places in which nothing captured what outsiders wrote.
-    gaps: Vec<(u64, u64, Home)>,
+    gaps: Vec<(u64, u64, Home, Option<Kind>)>,
     /// Those that told of themselves.
     nodes: BTreeSet<usize>,
 }
@@ -99,16 +100,19 @@ impl Losses {
         }
         kills.sort_unstable();
         for (_, _, entry) in &book.rest {
-            let Entry::Fault { nemesis, target, t0, t1, lost_from, lost_to, lost_rows, .. } = entry
+            let Entry::Fault {
+                nemesis, target, t0, t1, lost_from, lost_to, lost_rows, table, ..
+            } = entry
             else {
                 continue;
             };
+            let table = table.as_deref().and_then(Kind::named);
             let home = match target.strip_prefix("node ") {
                 Some(node) => node.parse().map_or(Home::Postgres, Home::File),
                 None => Home::Postgres,
             };
             if matches!(nemesis.as_str(), "drop-triggers" | "replace-table") && target != "nobody" {
-                losses.gaps.push((*t0, *t1, home));
+                losses.gaps.push((*t0, *t1, home, table));
             }
             let touches =
                 Nemesis::ALL.iter().any(|known| known.name() == nemesis && known.touches_file());
@@ -173,8 +177,9 @@ impl Losses {
     fn homes(&self, op: &Op, until: u64) -> BTreeMap<Home, u64> {
         let homes = began_in(op);
         let is_outsider = op.who.starts_with("sqlite3") || op.who.starts_with("p");
-        let unseen = |(from, to, home): &(u64, u64, Home)| {
-            homes.contains(home) && op.t1 >= *from && op.t0 <= *to
+        let unseen = |(from, to, home, table): &(u64, u64, Home, Option<Kind>)| {
+            let of_table = table.is_none_or(|kind| kind == Kind::of(op.key));
+            of_table && homes.contains(home) && op.t1 >= *from && op.t0 <= *to
         };
         if is_outsider && self.gaps.iter().any(unseen) {
             return BTreeMap::new();
@@ -360,7 +365,9 @@ mod tests {
         let (nemesis, target) = ("read-only".to_owned(), "node 1".to_owned());
         let (t0, t1, lost_from, lost_to, note) = (6_000_000, 10_000_000, None, None, None);
         let lost_rows = None;
-        let fault = Entry::Fault { nemesis, target, t0, t1, lost_from, lost_to, lost_rows, note };
+        let table = None;
+        let fault =
+            Entry::Fault { nemesis, target, t0, t1, lost_from, lost_to, lost_rows, table, note };
         book.rest.push(("nemesis".into(), None, fault));
         let (to_postgres, to_sqlite) = (Some(u64::from(!pushed)), None);
         let (t0, t1, sync, up) = (8_000_000, 8_000_000, "following".into(), true);
@@ -395,8 +402,9 @@ mod tests {
     fn lost(target: &str, seconds: u64, rows: Option<Vec<i64>>) -> Entry {
         let (nemesis, target, t) =
             ("drop-table".to_owned(), target.to_owned(), seconds * 1_000_000);
-        let (lost_from, lost_to, note) = (Some(0), Some(t), None);
-        Entry::Fault { nemesis, target, t0: t, t1: t, lost_from, lost_to, lost_rows: rows, note }
+        let (lost_from, lost_to, table, note) = (Some(0), Some(t), None, None);
+        let (t0, t1, lost_rows) = (t, t, rows);
+        Entry::Fault { nemesis, target, t0, t1, lost_from, lost_to, lost_rows, table, note }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod neighbours;
 mod owned;
 mod quarantine;
 mod reads;
+mod references;
 
 use std::collections::BTreeMap;
 
@@ -74,6 +75,7 @@ pub fn check(book: &Book, postgres: &Dump, files: &[Dump]) -> Findings {
     reads::check(&case, &mut findings);
     cursor::check(&case, &mut findings);
     neighbours::check(&case, &mut findings);
+    references::check(&case, &mut findings);
     findings
 }
 

@@ -4,7 +4,7 @@
 use super::{Case, Findings, story};
 use crate::ledger::{Entry, Op, Outcome};
 use crate::schedule::Nemesis;
-use crate::worker::{OWNED, SPACE};
+use crate::tables::is_owned;
 
 const ROWS: &str = "(n) rows of one writer, always in both, in no conflict log";
 
@@ -66,7 +66,7 @@ fn conflicts(case: &Case<'_>, findings: &mut Findings) {
         matches!(op.outcome, Both | AlreadyExists | NotFound | Invalid)
     };
     for (key, ops) in &case.by_key {
-        if *key < SPACE || key % SPACE >= OWNED || !ops.iter().all(is_plain) {
+        if !is_owned(*key) || !ops.iter().all(is_plain) {
             continue;
         }
         if case.fates.has_conflict(*key..key + 1) {

@@ -7,7 +7,7 @@ use super::fate::{COLUMNS, Fate};
 use super::{Case, Findings, story};
 use crate::dump::Row;
 use crate::ledger::Wish;
-use crate::worker::{OWNED, SPACE};
+use crate::tables::{Kind, is_owned};
 
 const ROWS: &str = "(a) rows of one writer";
 
@@ -136,7 +136,7 @@ fn fits(writes: &[Fate<'_>], row: Option<&Row>) -> bool {
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     for (key, ops) in &case.by_key {
-        if *key < SPACE || key % SPACE >= OWNED || matches!(ops[0].wish, Wish::Count { .. }) {
+        if !is_owned(*key) || matches!(ops[0].wish, Wish::Count { .. }) {
             continue;
         }
         let row = case.postgres.rows.get(key);
@@ -146,9 +146,13 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
             findings.excuse(ROWS, "a value has lost, by the conflict log");
         } else if fits(&case.lenient(*key), row) {
             findings.excuse(ROWS, "the only store was destroyed");
+        } else if case.files.iter().any(|file| file.quarantine.contains(key)) {
+            // Whether it may be there is asked of everything that is.
+            findings.excuse(ROWS, "it waits in quarantine");
         } else {
             let stands = row.map(|row| COLUMNS.map(|column| row.get(column)));
-            findings.violates(format!("(a) row {key} is {stands:?} after{}", story(ops)));
+            let name = Kind::of(*key).name();
+            findings.violates(format!("(a) row {key} of {name} is {stands:?} after{}", story(ops)));
         }
     }
 }
@@ -157,6 +161,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
 mod tests {
     use super::*;
     use crate::ledger::{Op, Outcome};
+    use crate::worker::SPACE;
 
     fn op(wish: Wish, outcome: Outcome) -> Op {
         let (t0, t1, who) = (0, 1, "w1".to_owned());

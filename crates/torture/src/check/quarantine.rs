@@ -3,7 +3,7 @@
 
 use super::fate::Fate;
 use super::{Case, Findings, story};
-use crate::dump::is_refusable;
+use crate::dump::may_wait;
 use crate::ledger::Wish;
 
 const ROWS: &str = "(i) rows that PostgreSQL may refuse";
@@ -35,7 +35,7 @@ fn possible(writes: &[Fate<'_>]) -> Possible {
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     for (node, file) in case.files.iter().enumerate() {
-        for key in file.quarantine.iter().filter(|key| !is_refusable(**key)) {
+        for key in file.quarantine.iter().filter(|key| !may_wait(**key, case.postgres)) {
             findings.violates(format!(
                 "(i) row {key}, which nothing refuses, stays in quarantine at node {node}"
             ));

@@ -7,6 +7,7 @@ use super::fate::{COLUMNS, Fate};
 use super::{Case, Findings, story};
 use crate::ledger::{Entry, Op, Outcome, Place, Wish};
 use crate::options::TIMEOUT;
+use crate::tables::Kind;
 
 /// What a call may take besides both time-outs: the loss of a file is waited out for a second,
 /// and machines are busy.
@@ -29,6 +30,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         // A transaction is made again up to six times, a program has to start and to exchange.
         let budget = match op.wish {
             Wish::Transfer { .. } => 6 * budget_ms,
+            _ if Kind::of(op.key).is_of_family() => 6 * budget_ms,
             _ if !of_library.contains(op.who.as_str()) => 3 * budget_ms,
             _ => budget_ms,
         };

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use crate::ledger::now;
 use crate::operator::Side;
 use crate::schedule::{Event, Nemesis};
+use crate::tables::Kind;
 use crate::world::World;
 
 /// What became of a fault.
@@ -35,6 +36,8 @@ pub struct Done {
     pub lost_to: Option<u64>,
     /// Only these rows of it.
     pub lost_rows: Option<Vec<i64>>,
+    /// Which table it hit, if not all.
+    pub table: Option<Kind>,
     /// What else is to be known.
     pub note: Option<String>,
 }
@@ -42,7 +45,13 @@ pub struct Done {
 impl Done {
     /// It hit somebody, who loses nothing.
     pub fn to(target: impl Into<String>) -> Done {
-        Done { target: target.into(), lost_from: None, lost_to: None, lost_rows: None, note: None }
+        let (lost_from, lost_to, lost_rows, table, note) = (None, None, None, None, None);
+        Done { target: target.into(), lost_from, lost_to, lost_rows, table, note }
+    }
+
+    /// The same, of that table alone.
+    pub fn to_table(target: impl Into<String>, kind: Kind) -> Done {
+        Done { table: Some(kind), ..Done::to(target) }
     }
 }
 
@@ -55,6 +64,12 @@ fn side(world: &World, event: &Event) -> Side {
         return Side::Postgres;
     }
     Side::File(event.pick(world.nodes.len()))
+}
+
+/// The table that a fault hits.
+fn table_of(event: &Event) -> Kind {
+    let which = (event.choice >> 40) as usize % (Kind::FIRST.len() + 1);
+    Kind::FIRST.get(which).copied().unwrap_or(Kind::Users)
 }
 
 /// Inflicts the schedule; returns when the last fault has ended.

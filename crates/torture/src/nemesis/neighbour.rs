@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::probe::probe;
 use super::table::hold;
-use super::{Done, Skipped, side};
+use super::{Done, Skipped, side, table_of};
 use crate::operator::{Side, tidy_file, tidy_postgres};
 use crate::schedule::Event;
-use crate::worker::{OWNED, SPACE};
+use crate::tables::Kind;
 use crate::world::World;
 
 /// How long a side may be away before it is put back.
@@ -52,12 +52,9 @@ fn digit(event: &Event) -> i64 {
 }
 
 /// A tenth of the rows that workers and outsiders have to themselves.
-fn hit(row: &str, event: &Event) -> String {
-    format!(
-        "{row}.user_id >= {SPACE} AND {row}.user_id % {SPACE} < {OWNED} \
-         AND {row}.user_id / {SPACE} <> 60 AND {row}.user_id % 10 = {}",
-        digit(event)
-    )
+fn hit(kind: Kind, row: &str, event: &Event) -> String {
+    let is_owned = kind.is_owned(&format!("{row}."));
+    format!("{is_owned} AND {row}.{} % 10 = {}", kind.label(), digit(event))
 }
 
 pub(super) fn cancel(world: &World, event: &Event) -> Result<Done, Skipped> {
@@ -65,26 +62,28 @@ pub(super) fn cancel(world: &World, event: &Event) -> Result<Done, Skipped> {
     let _hold = hold(world, side)?;
     let what = CANCELLED[(event.choice / 2 % 4) as usize];
     let row = if what == "DELETE" { "old" } else { "new" };
-    let (rewrites, hit) = (what == "rewrites", hit(row, event));
+    let kind = table_of(event);
+    let (name, label, silent) = (kind.name(), kind.label(), kind.silent());
+    let (rewrites, hit) = (what == "rewrites", hit(kind, row, event));
     let sql = match side {
         Side::Postgres => {
             let (events, body) = match rewrites {
-                true => ("INSERT OR UPDATE", "NEW.first_name := 'rewritten'; RETURN NEW;"),
-                false => (what, "RETURN NULL;"),
+                true => ("INSERT OR UPDATE", format!("NEW.{silent} := 'rewritten'; RETURN NEW;")),
+                false => (what, "RETURN NULL;".to_owned()),
             };
             format!(
                 "BEGIN; CREATE OR REPLACE FUNCTION public.neighbour() RETURNS trigger \
                  LANGUAGE plpgsql AS $$ BEGIN {body} END $$; \
-                 CREATE TRIGGER neighbour BEFORE {events} ON users FOR EACH ROW WHEN ({hit}) \
+                 CREATE TRIGGER neighbour BEFORE {events} ON {name} FOR EACH ROW WHEN ({hit}) \
                  EXECUTE FUNCTION public.neighbour(); COMMIT;"
             )
         }
         Side::File(_) if rewrites => format!(
-            "CREATE TRIGGER neighbour AFTER UPDATE OF real_name, username ON users WHEN {hit} \
-             BEGIN UPDATE users SET first_name = 'rewritten here' WHERE user_id = new.user_id; END;"
+            "CREATE TRIGGER neighbour AFTER UPDATE OF real_name, username ON {name} WHEN {hit} \
+             BEGIN UPDATE {name} SET {silent} = 'rewritten here' WHERE {label} = new.{label}; END;"
         ),
         Side::File(_) => format!(
-            "CREATE TRIGGER neighbour BEFORE {what} ON users WHEN {hit} \
+            "CREATE TRIGGER neighbour BEFORE {what} ON {name} WHEN {hit} \
              BEGIN SELECT RAISE(IGNORE); END;"
         ),
     };
@@ -95,7 +94,7 @@ pub(super) fn cancel(world: &World, event: &Event) -> Result<Done, Skipped> {
         Side::Postgres => tidy_postgres(world),
         Side::File(node) => tidy_file(world, node),
     });
-    Ok(Done { note: Some(what.into()), ..Done::to(side.name()) })
+    Ok(Done { note: Some(what.into()), ..Done::to_table(side.name(), kind) })
 }
 
 pub(super) fn set(world: &World, event: &Event) -> Result<Done, Skipped> {

@@ -7,11 +7,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::schema::triggers;
 use super::table::hold;
-use super::{Done, Skipped, side};
+use super::{Done, Skipped, side, table_of};
 use crate::ledger::{Entry, Ledger, Outcome, Wish, now};
 use crate::operator::{Side, dual};
 use crate::schedule::Event;
+use crate::tables::{Kind, TABLE};
 use crate::worker::{OWNED, SPACE};
 use crate::world::World;
 
@@ -48,9 +50,11 @@ impl Loader {
     }
 
     /// One of those that have arrived, which is then as if it had not.
-    fn take(&mut self, choice: u64) -> Option<i64> {
-        let at = usize::try_from(choice).ok()?.checked_rem(self.arrived.len())?;
-        Some(self.arrived.swap_remove(at))
+    fn take(&mut self, kind: Kind, choice: u64) -> Option<i64> {
+        let of = (0..self.arrived.len()).filter(|at| Kind::of(self.arrived[*at]) == kind);
+        let of: Vec<usize> = of.collect();
+        let at = usize::try_from(choice).ok()?.checked_rem(of.len())?;
+        Some(self.arrived.swap_remove(of[at]))
     }
 }
 
@@ -59,33 +63,47 @@ pub(super) fn load(world: &World, event: &Event) -> Result<Done, Skipped> {
     let Ok(mut loader) = world.loader.try_lock() else { return Err("somebody is loading") };
     let hold = hold(world, side)?;
     let choice = event.choice;
+    // Rows of which nobody says what they refer to.
+    let kind = match table_of(event) {
+        Kind::Parents | Kind::Children | Kind::Positions | Kind::Late => Kind::Words,
+        kind => kind,
+    };
+    let name = kind.name();
     let mut sql = String::new();
     let mut loads = Vec::new();
     for _ in 0..1 + choice / 8 % 6 {
         if loader.count.0 >= ROWS {
             break;
         }
-        let key = (LOADER + loader.count.0 / OWNED) * SPACE + loader.count.0 % OWNED;
+        let label = (LOADER + loader.count.0 / OWNED) * SPACE + loader.count.0 % OWNED;
+        let key = kind.row(label);
         loader.count.0 += 1;
         let text = loader.text();
+        let mut columns = kind.key(label);
+        columns.extend((kind != Kind::Users).then(|| ("label", label.to_string())));
+        let (names, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
         sql.push_str(&format!(
-            "INSERT INTO users (user_id, real_name, username) VALUES ({key}, '{text}', '{text}'); "
+            "INSERT INTO {name} ({}, real_name, username) VALUES ({}, '{text}', '{text}'); ",
+            names.join(", "),
+            values.join(", ")
         ));
         let wish = Wish::Load { real: text.clone(), user: text };
         loads.push((key, loader.ledger.start(key, wish)));
     }
-    let changed = if (choice / 64).is_multiple_of(2) { loader.take(choice / 128) } else { None };
+    let changed =
+        if (choice / 64).is_multiple_of(2) { loader.take(kind, choice / 128) } else { None };
     let mut changes = None;
     if let Some(key) = changed {
         let text = loader.text();
-        sql.push_str(&format!("UPDATE users SET real_name = '{text}' WHERE user_id = {key}; "));
+        let is_row = is_row(kind, key);
+        sql.push_str(&format!("UPDATE {name} SET real_name = '{text}' WHERE {is_row}; "));
         let wish = Wish::Update { real: Some(text), user: None };
         changes = Some(loader.ledger.start(key, wish));
     }
     let removed: Vec<i64> =
-        (0..choice / 1_024 % 3).filter_map(|_| loader.take(choice / 4_096)).collect();
+        (0..choice / 1_024 % 3).filter_map(|_| loader.take(kind, choice / 4_096)).collect();
     for key in &removed {
-        sql.push_str(&format!("DELETE FROM users WHERE user_id = {key}; "));
+        sql.push_str(&format!("DELETE FROM {name} WHERE {}; ", is_row(kind, *key)));
     }
     let way = choice / 2 % 3;
     // Where our triggers fire all the same (they are `ALWAYS`), a delete is one.
@@ -94,7 +112,7 @@ pub(super) fn load(world: &World, event: &Event) -> Result<Done, Skipped> {
         if is_captured { (removed, Vec::new()) } else { (Vec::new(), removed) };
     let deletes: Vec<_> =
         deleted.iter().map(|key| loader.ledger.start(*key, Wish::Delete)).collect();
-    let done = past(world, side, way, &sql);
+    let done = past(world, side, kind, way, &sql);
     drop(hold);
     let unknown = || Outcome::Unknown { why: "past the triggers".into() };
     let outcome = match (done, side) {
@@ -123,7 +141,7 @@ pub(super) fn load(world: &World, event: &Event) -> Result<Done, Skipped> {
             // A person who has loaded something has it looked for.
             let _ = dual(world, node.unwrap_or(0), &["sync", "--once", "--json"]);
         }
-        seen = are_everywhere(world, &keys);
+        seen = are_everywhere(world, kind, &keys);
         std::thread::sleep(Duration::from_millis(300));
     }
     if seen {
@@ -139,24 +157,24 @@ pub(super) fn load(world: &World, event: &Event) -> Result<Done, Skipped> {
     };
     let seen = if seen { "everywhere" } else { "not yet everywhere" };
     let ms = start.elapsed().as_millis();
-    Ok(Done { note: Some(format!("{how}, {seen} after {ms} ms")), ..Done::to(side.name()) })
+    let note = Some(format!("{how}, {seen} after {ms} ms"));
+    Ok(Done { note, ..Done::to_table(side.name(), kind) })
 }
 
 /// Runs the statements in one transaction, which no trigger of ours sees.
-fn past(world: &World, side: Side, way: u64, sql: &str) -> bool {
+fn past(world: &World, side: Side, kind: Kind, way: u64, sql: &str) -> bool {
+    let name = kind.name();
     let sql = match (side, way) {
         (Side::Postgres, 0) => {
-            let names = of_ours(world, side);
-            let off =
-                names.iter().map(|name| format!("ALTER TABLE users DISABLE TRIGGER {name}; "));
-            let on = names
-                .iter()
-                .map(|name| format!("ALTER TABLE users ENABLE ALWAYS TRIGGER {name}; "));
+            let names = of_ours(world, side, kind);
+            let off = names.iter().map(|one| format!("ALTER TABLE {name} DISABLE TRIGGER {one}; "));
+            let on =
+                names.iter().map(|one| format!("ALTER TABLE {name} ENABLE ALWAYS TRIGGER {one}; "));
             format!("BEGIN; {}{sql}{} COMMIT;", off.collect::<String>(), on.collect::<String>())
         }
         (Side::Postgres, 1) => format!(
-            "BEGIN; ALTER TABLE users DISABLE TRIGGER USER; {sql} \
-             ALTER TABLE users ENABLE TRIGGER USER; COMMIT;"
+            "BEGIN; ALTER TABLE {name} DISABLE TRIGGER USER; {sql} \
+             ALTER TABLE {name} ENABLE TRIGGER USER; COMMIT;"
         ),
         (Side::Postgres, _) => {
             format!("BEGIN; SET LOCAL session_replication_role = replica; {sql} COMMIT;")
@@ -165,10 +183,12 @@ fn past(world: &World, side: Side, way: u64, sql: &str) -> bool {
             format!(".dbconfig enable_trigger off\nBEGIN IMMEDIATE; {sql} COMMIT;")
         }
         (Side::File(_), _) => {
-            let list = "SELECT replace(sql, char(10), ' ') || ';' FROM sqlite_schema \
-                        WHERE type = 'trigger' AND tbl_name = 'users';";
-            let Some(made) = side.run(world, list) else { return false };
-            let names = of_ours(world, side);
+            let list = format!(
+                "SELECT replace(sql, char(10), ' ') || ';' FROM sqlite_schema \
+                 WHERE type = 'trigger' AND tbl_name = '{name}';"
+            );
+            let Some(made) = side.run(world, &list) else { return false };
+            let names = of_ours(world, side, kind);
             let drops = names.iter().map(|name| format!("DROP TRIGGER {name}; "));
             format!("BEGIN IMMEDIATE; {}{sql}{made} COMMIT;", drops.collect::<String>())
         }
@@ -177,23 +197,24 @@ fn past(world: &World, side: Side, way: u64, sql: &str) -> bool {
 }
 
 /// The triggers of the table, quoted.
-fn of_ours(world: &World, side: Side) -> Vec<String> {
-    let sql = match side {
-        Side::Postgres => {
-            "SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass AND NOT tgisinternal;"
-        }
-        Side::File(_) => {
-            "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'users';"
-        }
-    };
-    let names = side.run(world, sql).unwrap_or_default();
+fn of_ours(world: &World, side: Side, kind: Kind) -> Vec<String> {
+    let names = side.run(world, &triggers(side, kind.name())).unwrap_or_default();
     names.lines().map(|name| format!("\"{name}\"")).collect()
 }
 
+fn is_row(kind: Kind, row: i64) -> String {
+    format!("{} = {}", kind.label(), row % TABLE)
+}
+
 /// Whether every store has those rows.
-fn are_everywhere(world: &World, keys: &[i64]) -> bool {
-    let list: Vec<String> = keys.iter().map(i64::to_string).collect();
-    let sql = format!("SELECT count(*) FROM users WHERE user_id IN ({});", list.join(", "));
+fn are_everywhere(world: &World, kind: Kind, keys: &[i64]) -> bool {
+    let list: Vec<String> = keys.iter().map(|key| (key % TABLE).to_string()).collect();
+    let sql = format!(
+        "SELECT count(*) FROM {} WHERE {} IN ({});",
+        kind.name(),
+        kind.label(),
+        list.join(", ")
+    );
     let files = (0..world.nodes.len()).map(Side::File);
     files.chain([Side::Postgres]).all(|side| {
         side.run(world, &sql).is_some_and(|found| found.trim() == keys.len().to_string())

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::{Done, Skipped, side};
+use super::{Done, Skipped, side, table_of};
 use crate::ledger::now;
-use crate::operator::{KEPT, Side, apply};
+use crate::operator::{Side, apply, kept};
 use crate::schedule::Event;
-use crate::worker::{OWNED, REFUSED_AT, SPACE};
+use crate::tables::Kind;
+use crate::worker::{REFUSED_AT, SPACE};
 use crate::world::World;
 
 const BUSY: Skipped = "somebody else changes that table";
@@ -45,12 +46,12 @@ pub(super) fn hold_table(world: &World, side: Side) -> Result<MutexGuard<'_, ()>
 
 /// Keeps others from the tables of all sides, too: who types `dual init --apply` means that both are
 /// as they should be.
-struct HoldAll<'w> {
+pub(super) struct HoldAll<'w> {
     _side: Hold<'w>,
     _others: Vec<MutexGuard<'w, ()>>,
 }
 
-fn hold_all(world: &World, side: Side) -> Result<HoldAll<'_>, Skipped> {
+pub(super) fn hold_all(world: &World, side: Side) -> Result<HoldAll<'_>, Skipped> {
     let start = Instant::now();
     loop {
         let all = hold(world, side).and_then(|held| {
@@ -78,56 +79,63 @@ pub(super) fn drop(world: &World, event: &Event) -> Result<Done, Skipped> {
     let side = side(world, event);
     let _hold = hold_all(world, side)?;
     let before = identity(world, side);
-    let lock = match side {
-        Side::Postgres => "BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE",
-        Side::File(_) => "BEGIN IMMEDIATE",
+    let kind = table_of(event);
+    let (name, label) = (kind.name(), kind.label());
+    let (lock, drop) = match side {
+        Side::Postgres => (format!("BEGIN; LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE"), "CASCADE"),
+        Side::File(_) => ("BEGIN IMMEDIATE".to_owned(), ""),
     };
-    let sql = format!("{lock}; SELECT 'gone', user_id FROM users; DROP TABLE users; COMMIT;");
-    let lost_rows = Some(gone(&side.run(world, &sql).ok_or("that side is away")?));
+    let sql =
+        format!("{lock}; SELECT 'gone', {label} FROM {name}; DROP TABLE {name} {drop}; COMMIT;");
+    let lost_rows = Some(gone(kind, &side.run(world, &sql).ok_or("that side is away")?));
     let lost_to = Some(now());
     std::thread::sleep(event.lasts());
-    let made = side.has(world, "users") == Some(true) && identity(world, side) == before;
-    let helped = apply(world, side);
+    let made = side.has(world, name) == Some(true) && identity(world, side) == before;
+    let helped = apply(world, side, kind);
     let note = match (made, helped) {
         (true, _) => Some("NOT LEFT ALONE: the table was made by a running service".into()),
         (_, false) => Some("NOT MADE by `dual init --apply`".into()),
         _ => None,
     };
-    Ok(Done { lost_from: Some(0), lost_to, lost_rows, note, ..Done::to(side.name()) })
+    Ok(Done { lost_from: Some(0), lost_to, lost_rows, note, ..Done::to_table(side.name(), kind) })
 }
 
 pub(super) fn rename(world: &World, event: &Event) -> Result<Done, Skipped> {
     let side = side(world, event);
     let _hold = hold(world, side)?;
     let before = identity(world, side);
+    let kind = table_of(event);
+    let (name, kept) = (kind.name(), kept(kind));
     let to = |from: &str, to: &str| format!("ALTER TABLE {from} RENAME TO {to};");
-    side.run(world, &to("users", KEPT)).ok_or("that side is away")?;
+    side.run(world, &to(name, &kept)).ok_or("that side is away")?;
     std::thread::sleep(event.lasts());
-    let both = ["users", KEPT].iter().all(|table| side.has(world, table) == Some(true));
+    let both = [name, &kept].iter().all(|table| side.has(world, table) == Some(true));
     if both && identity(world, side) == before {
         let note = Some("NOT LEFT ALONE: the table was made by a running service".into());
-        return Ok(Done { note, ..Done::to(side.name()) });
+        return Ok(Done { note, ..Done::to_table(side.name(), kind) });
     }
     let start = Instant::now();
     let is_back = || {
         // A restored or promoted server, or a salvaged file, may never have had the other name.
-        side.has(world, KEPT) == Some(false) || side.run(world, &to(KEPT, "users")).is_some()
+        side.has(world, &kept) == Some(false) || side.run(world, &to(&kept, name)).is_some()
     };
     while !is_back() {
         if start.elapsed() > AWAY {
-            return Ok(Done { note: Some("NOT RENAMED BACK".into()), ..Done::to(side.name()) });
+            let note = Some("NOT RENAMED BACK".into());
+            return Ok(Done { note, ..Done::to_table(side.name(), kind) });
         }
         std::thread::sleep(Duration::from_millis(300));
     }
-    Ok(Done::to(side.name()))
+    Ok(Done::to_table(side.name(), kind))
 }
 
 /// Rows that another table of that name lacks: a third of those of workers and outsiders, but
 /// neither banks nor counters.
-fn left_out(event: &Event) -> String {
+fn left_out(kind: Kind, event: &Event) -> String {
+    let label = kind.label();
     format!(
-        "(user_id % {SPACE} < {OWNED} AND user_id / {SPACE} NOT BETWEEN 60 AND 79 \
-         AND user_id % 3 = {})",
+        "({} AND {label} / {SPACE} NOT BETWEEN 60 AND 79 AND {label} % 3 = {})",
+        kind.is_owned(""),
         event.choice / 16 % 3
     )
 }
@@ -135,55 +143,69 @@ fn left_out(event: &Event) -> String {
 pub(super) fn replace(world: &World, event: &Event) -> Result<Done, Skipped> {
     let side = side(world, event);
     let _hold = hold_all(world, side)?;
-    let narrow = matches!(side, Side::File(_)) && (event.choice / 2).is_multiple_of(3);
+    let kind = table_of(event);
+    let is_file = matches!(side, Side::File(_));
+    let narrow = kind == Kind::Users && is_file && (event.choice / 2).is_multiple_of(3);
     let whole = event.choice / 2 % 3 == 1;
     let left_out = match (narrow, whole) {
         // Of a row that is refused for a column nothing is left without it.
         (true, _) => format!("user_id % {SPACE} >= {REFUSED_AT}"),
         (_, true) => "0 = 1".to_owned(),
-        _ => left_out(event),
+        _ => left_out(kind, event),
     };
     let sql = match side {
-        Side::Postgres => in_postgres(&left_out),
+        Side::Postgres => in_postgres(kind, &left_out),
         Side::File(_) => {
-            let made = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = 'users';";
-            let made = side.run(world, made).ok_or("that side is away")?;
-            in_file(&made, narrow, &left_out).ok_or("there is no table")?
+            let made = format!(
+                "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = '{}';",
+                kind.name()
+            );
+            let made = side.run(world, &made).ok_or("that side is away")?;
+            in_file(kind, &made, narrow, &left_out).ok_or("there is no table")?
         }
     };
     let printed = side.run(world, &sql).ok_or("that side is away")?;
     let lost_to = Some(now());
-    let lost_rows = gone(&printed);
+    let lost_rows = gone(kind, &printed);
     std::thread::sleep(event.lasts());
-    let helped = apply(world, side);
+    let helped = apply(world, side, kind);
     let what = match narrow {
         true => "with four columns".to_owned(),
         false => format!("without {} rows", lost_rows.len()),
     };
     let note = if helped { what } else { format!("NOT CAPTURED by `dual init --apply`, {what}") };
     let (lost_from, lost_rows) = (Some(0), Some(lost_rows));
-    Ok(Done { lost_from, lost_to, lost_rows, note: Some(note), ..Done::to(side.name()) })
+    let note = Some(note);
+    Ok(Done { lost_from, lost_to, lost_rows, note, ..Done::to_table(side.name(), kind) })
 }
 
 /// The rows of which something is gone, as they were printed.
-fn gone(printed: &str) -> Vec<i64> {
-    printed.lines().filter_map(|line| line.strip_prefix("gone|")?.parse().ok()).collect()
+pub(super) fn gone(kind: Kind, printed: &str) -> Vec<i64> {
+    let labels = printed.lines().filter_map(|line| line.strip_prefix("gone|")?.parse().ok());
+    labels.map(|label| kind.row(label)).collect()
 }
 
-fn in_postgres(left_out: &str) -> String {
+fn in_postgres(kind: Kind, left_out: &str) -> String {
+    let (name, label) = (kind.name(), kind.label());
+    let numbered = match kind {
+        Kind::Users | Kind::Numbers => format!(
+            "SELECT setval(pg_get_serial_sequence('{name}_new', 'id'), \
+             (SELECT coalesce(max(id), 0) + 1 FROM {name} WHERE id < 1000000000)); "
+        ),
+        _ => String::new(),
+    };
     format!(
-        "BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE; \
-         SELECT 'gone', user_id FROM users WHERE {left_out}; \
-         CREATE TABLE users_new (LIKE users INCLUDING ALL); \
-         INSERT INTO users_new SELECT * FROM users WHERE NOT {left_out}; \
-         SELECT setval(pg_get_serial_sequence('users_new', 'id'), \
-         (SELECT coalesce(max(id), 0) + 1 FROM users)); \
-         DROP TABLE users; ALTER TABLE users_new RENAME TO users; COMMIT;"
+        "BEGIN; LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE; \
+         SELECT 'gone', {label} FROM {name} WHERE {left_out}; \
+         CREATE TABLE {name}_new (LIKE {name} INCLUDING ALL); \
+         INSERT INTO {name}_new SELECT * FROM {name} WHERE NOT {left_out}; {numbered}\
+         DROP TABLE {name} CASCADE; ALTER TABLE {name}_new RENAME TO {name}; COMMIT;"
     )
 }
 
 /// As the manual of SQLite has it, or with other columns.
-fn in_file(made: &str, narrow: bool, left_out: &str) -> Option<String> {
+fn in_file(kind: Kind, made: &str, narrow: bool, left_out: &str) -> Option<String> {
+    let (name, label) = (kind.name(), kind.label());
     let (gone, columns, new) = match narrow {
         true => (
             "1 = 1",
@@ -194,12 +216,12 @@ fn in_file(made: &str, narrow: bool, left_out: &str) -> Option<String> {
         ),
         false => {
             let (_, columns) = made.split_once('(')?;
-            (left_out, "*", format!("CREATE TABLE users_new ({}", columns.trim_end()))
+            (left_out, "*", format!("CREATE TABLE {name}_new ({}", columns.trim_end()))
         }
     };
     Some(format!(
-        "BEGIN IMMEDIATE; SELECT 'gone', user_id FROM users WHERE {gone}; {new}; \
-         INSERT INTO users_new SELECT {columns} FROM users WHERE NOT {left_out}; \
-         DROP TABLE users; ALTER TABLE users_new RENAME TO users; COMMIT;"
+        "BEGIN IMMEDIATE; SELECT 'gone', {label} FROM {name} WHERE {gone}; {new}; \
+         INSERT INTO {name}_new SELECT {columns} FROM {name} WHERE NOT {left_out}; \
+         DROP TABLE {name}; ALTER TABLE {name}_new RENAME TO {name}; COMMIT;"
     ))
 }

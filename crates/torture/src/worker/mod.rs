@@ -5,6 +5,7 @@ mod command;
 mod contended;
 mod machine;
 mod owner;
+mod tables;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use clap::{Args, ValueEnum};
 use dual_database::database::{Prefer, WriteMode, Written};
 use dual_database::{DualDatabase, Error, Kind, Store};
 
-use crate::ledger::{Entry, Ledger, Outcome, now};
+use crate::ledger::{Entry, Ledger, Outcome, Wish, now};
 use crate::options::TIMEOUT;
 pub use command::answered;
 use machine::Machine;
@@ -192,6 +193,7 @@ async fn work(shop: &Arc<Shop>) {
         owner::work(shop, &db),
         contended::work(shop, &db),
         bank::work(shop, &db),
+        tables::work(shop, &db),
         tell(shop, &db)
     );
 }
@@ -225,11 +227,23 @@ fn log(text: &str) {
 async fn call<T>(
     shop: &Shop,
     key: i64,
-    wish: crate::ledger::Wish,
+    wish: Wish,
+    call: impl Future<Output = dual_database::Result<Written<T>>>,
+) -> Outcome {
+    call_all(shop, &[(key, wish)], |_| true, call).await
+}
+
+/// The same for a call that writes several rows; those that it has left as they were, by `written`, count
+/// as not found.
+async fn call_all<T>(
+    shop: &Shop,
+    rows: &[(i64, Wish)],
+    written: impl Fn(i64) -> bool,
     call: impl Future<Output = dual_database::Result<Written<T>>>,
 ) -> Outcome {
     shop.calls.fetch_add(1, Ordering::SeqCst);
-    let n = shop.ledger.start(key, wish);
+    let started: Vec<(u64, i64)> =
+        rows.iter().map(|(key, wish)| (shop.ledger.start(*key, wish.clone()), *key)).collect();
     let before = shop.machine.late();
     let outcome = match call.await {
         Ok(Written::InBoth(_)) => Outcome::Both,
@@ -237,7 +251,12 @@ async fn call<T>(
         Ok(Written::InOne { stored_in: Store::Sqlite, .. }) => Outcome::Sqlite,
         Err(error) => told(&error),
     };
-    shop.ledger.end(n, outcome.clone(), shop.machine.late().saturating_sub(before));
+    let late = shop.machine.late().saturating_sub(before);
+    for (n, key) in started {
+        let left = matches!(outcome, Outcome::Both | Outcome::Postgres | Outcome::Sqlite);
+        let left = left && !written(key);
+        shop.ledger.end(n, if left { Outcome::NotFound } else { outcome.clone() }, late);
+    }
     shop.calls.fetch_sub(1, Ordering::SeqCst);
     outcome
 }
