@@ -62,6 +62,10 @@ nemeses! {
     LoadPastTriggers "load-past-triggers" "Rows come, change and go with triggers disabled.",
     CancellingTrigger "cancelling-trigger" "A user's trigger cancels or rewrites on either side.",
     Settings "settings" "Somebody sets something for the database or the role.",
+    JoinColumn "join-column" "A column is added on either side, and joined.",
+    JoinTable "join-table" "A table of one side is joined while all run.",
+    RestoreTable "restore-table" "A table comes back from a dump of itself, on either side.",
+    ChangeType "change-type" "A column has another type for a while, on either side.",
     ShortCommands "short-commands" "Short commands run beside the workers of a file.",
 }
 
@@ -79,6 +83,8 @@ impl Nemesis {
                 | Nemesis::DropTable
                 | Nemesis::RenameTable
                 | Nemesis::ReplaceTable
+                | Nemesis::RestoreTable
+                | Nemesis::ChangeType
         )
     }
 
@@ -94,6 +100,7 @@ impl Nemesis {
                 | Nemesis::RestorePostgres
                 | Nemesis::DropTable
                 | Nemesis::ReplaceTable
+                | Nemesis::RestoreTable
         )
     }
 }

@@ -111,7 +111,9 @@ impl Losses {
                 Some(node) => node.parse().map_or(Home::Postgres, Home::File),
                 None => Home::Postgres,
             };
-            if matches!(nemesis.as_str(), "drop-triggers" | "replace-table") && target != "nobody" {
+            if matches!(nemesis.as_str(), "drop-triggers" | "replace-table" | "restore-table")
+                && target != "nobody"
+            {
                 losses.gaps.push((*t0, *t1, home, table));
             }
             let touches =

@@ -2,7 +2,9 @@
 //! fault of its sort is left out.
 
 mod commands;
+mod dumped;
 mod file;
+mod joining;
 mod neighbour;
 mod network;
 mod past;
@@ -151,6 +153,10 @@ fn strike(world: &World, event: &Event) -> Result<Done, Skipped> {
         Nemesis::LoadPastTriggers => past::load(world, event),
         Nemesis::CancellingTrigger => neighbour::cancel(world, event),
         Nemesis::Settings => neighbour::set(world, event),
+        Nemesis::JoinColumn => joining::column(world, event),
+        Nemesis::JoinTable => joining::table(world, event),
+        Nemesis::RestoreTable => dumped::restore(world, event),
+        Nemesis::ChangeType => dumped::retype(world, event),
         Nemesis::ShortCommands => commands::run(world, event),
     }
 }
