@@ -1,6 +1,7 @@
 //! Capture on PostgreSQL: who writes is seen, whatever he does; what installing needs, makes and leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use dual_database::schema::{Dialect, users};
 use dual_database::stamp::Stamp;
@@ -227,6 +228,60 @@ async fn installing_adopts_repairs_notices_and_leaves_nothing() {
     let left = "SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace \
                 WHERE nspname NOT IN ('pg_catalog', 'information_schema')";
     assert_eq!(scene.one(left), "0");
+}
+
+async fn somebody_waits(scene: &Scene<'_>) {
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                 AND datname = current_database()";
+    while scene.one(waits) == "0" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// As a poll does it: the table first, then what is ours.
+#[tokio::test]
+async fn installing_again_waits_for_who_reads_before_it_hinders_him() {
+    let scene = Scene::on(shared().unwrap(), users()).await;
+    let settings = Settings::parse(&scene.database.url()).unwrap();
+    let reader = Session::open(&settings, &Limits::default()).await.unwrap();
+    reader.begin("read").await.unwrap();
+    reader.batch("read", "LOCK TABLE public.users IN ACCESS SHARE MODE").await.unwrap();
+    let install = async {
+        scene.session.begin("install").await.unwrap();
+        install(&scene.session, &scene.layout).await.unwrap();
+        scene.session.commit("install").await.unwrap();
+    };
+    let read = async {
+        somebody_waits(&scene).await;
+        let ours = "SELECT FROM dual.side_users; SELECT FROM dual.tracked; \
+                    SELECT FROM dual.installation; SELECT FROM dual.conflict";
+        reader.batch("read", ours).await.unwrap();
+        reader.commit("read").await.unwrap();
+    };
+    tokio::join!(install, read);
+    assert_eq!(drift(&scene.session, &scene.layout).await.unwrap(), Drift::None);
+}
+
+#[tokio::test]
+async fn who_reads_a_row_waits_for_who_installs_before_he_hinders_him() {
+    let scene = Scene::on(shared().unwrap(), users()).await;
+    let settings = Settings::parse(&scene.database.url()).unwrap();
+    let reader = Session::open(&settings, &Limits::default()).await.unwrap();
+    scene.session.begin("install").await.unwrap();
+    let lock = "LOCK TABLE public.users IN ACCESS EXCLUSIVE MODE";
+    scene.session.batch("install", lock).await.unwrap();
+    let install = async {
+        somebody_waits(&scene).await;
+        let lock = "LOCK TABLE dual.side_users IN ACCESS EXCLUSIVE MODE";
+        scene.session.batch("install", lock).await.unwrap();
+        scene.session.commit("install").await.unwrap();
+    };
+    let read = async {
+        reader.begin("read").await.unwrap();
+        reader.batch("read", "SELECT dual.users_get(1, '60000')").await.unwrap();
+        reader.commit("read").await.unwrap();
+    };
+    tokio::join!(install, read);
 }
 
 #[tokio::test]

@@ -49,8 +49,8 @@ BEGIN
       ({there} IS NOT NULL)::text, {surrogate}::text,
       {stamps},
       {values}]
-    FROM (SELECT {asked}) AS k LEFT JOIN {sidecar} AS s ON {is_asked}
-      LEFT JOIN {target} AS u ON {is_of}
+    FROM (SELECT {asked}) AS k LEFT JOIN {target} AS u ON {is_of}
+      LEFT JOIN {sidecar} AS s ON {is_asked}
     WHERE s.key IS NOT NULL OR {there} IS NOT NULL);
 END
 ",

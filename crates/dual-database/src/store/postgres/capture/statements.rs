@@ -52,11 +52,14 @@ impl Layout {
         let table = |sql| Statement { sql, needs: Needs::Table };
         let database = |sql| Statement { sql, needs: Needs::Database };
         let mut statements = vec![table(self.locked())];
+        // To drop the triggers keeps readers from the table. They are waited for now: a poll reads the
+        // table first and then what is ours, which is changed below.
+        statements.extend(self.drop_functions().into_iter().map(database));
         statements.extend(common(&self.dual).into_iter().map(database));
         if !self.key.is_number() {
             statements.extend(log_of_any_key(&self.dual).into_iter().map(database));
         }
-        let beside = [self.sidecar_ddl(), self.drop_functions(), self.functions(), self.revokes()];
+        let beside = [self.sidecar_ddl(), self.functions(), self.revokes()];
         statements.extend(beside.into_iter().flatten().map(database));
         statements.extend(self.triggers().into_iter().map(table));
         // To change the table is its owner's.
