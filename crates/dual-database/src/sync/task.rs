@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use super::rounds::{Advance, Rounds, now_ms};
@@ -31,7 +31,7 @@ use crate::{Error, Kind, Result, Store};
 /// whether the lease is free.
 const LOOK: Duration = Duration::from_millis(100);
 const LEASE: Duration = Duration::from_millis(1_000);
-/// Rounds without a pause; if there is still more then, something keeps rewriting rows.
+/// Rounds without a pause; if there is still more then, somebody keeps writing, or rewriting, rows.
 const AT_ONCE: u32 = 20;
 /// How often a number in the file is kept alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -296,7 +296,10 @@ impl Core {
         let mut wait = Duration::from_millis(wait);
         turn.at_once = if outcome == Outcome::More { turn.at_once + 1 } else { 0 };
         if turn.at_once == AT_ONCE {
-            error!("rows change with every exchange: triggers on both sides may rewrite them");
+            warn!(
+                "rows change with every exchange: somebody writes all the time, or triggers on both \
+                 sides rewrite them"
+            );
         }
         if turn.at_once >= AT_ONCE {
             wait = self.shared.poll;
