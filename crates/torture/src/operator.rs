@@ -2,10 +2,14 @@
 //! neighbours have left.
 
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use crate::crew::lock;
 use crate::dump::Joined;
@@ -105,7 +109,7 @@ pub fn pending(tables: &[Joined]) -> String {
     of.collect::<Vec<_>>().join(" + ")
 }
 
-/// The program `dual`, directly at PostgreSQL.
+/// The program `dual`, directly at PostgreSQL. What it answers is kept beside the logs.
 ///
 /// # Errors
 /// It cannot be started.
@@ -114,7 +118,16 @@ pub fn dual(world: &World, node: usize, words: &[&str]) -> std::io::Result<Answe
     let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", world.port());
     command.arg0("dual").args(words).env("DATABASE_URL", url);
     command.env("DATABASE_PATH", &world.nodes[node].file);
-    shell::run(&mut command, "")
+    let start = Instant::now();
+    let answer = shell::run(&mut command, "")?;
+    let line = json!({
+        "node": node, "words": words, "ms": start.elapsed().as_millis(), "code": answer.code,
+        "out": answer.out, "complaint": answer.complaint,
+    });
+    let log = world.folder.join("logs").join("typed.log");
+    let mut log = OpenOptions::new().create(true).append(true).open(log)?;
+    writeln!(log, "{line}")?;
+    Ok(answer)
 }
 
 /// Whether the node's comparison waits for a person.

@@ -52,6 +52,8 @@ pub struct Losses {
     unreadable: Vec<(u64, u64, usize)>,
     /// Times and places in which nothing captured what outsiders wrote.
     gaps: Vec<(u64, u64, Home, Option<Kind>)>,
+    /// Rows that came back as they had been, from when to when.
+    restored: Vec<(u64, u64, Home, BTreeSet<i64>)>,
     /// Those that told of themselves.
     nodes: BTreeSet<usize>,
 }
@@ -149,7 +151,11 @@ impl Losses {
                 }
             } else {
                 let at = lost_to.unwrap_or(*t1);
-                let rows = lost_rows.as_ref().map(|rows| rows.iter().copied().collect());
+                let rows: Option<BTreeSet<i64>> =
+                    lost_rows.as_ref().map(|rows| rows.iter().copied().collect());
+                if nemesis == "restore-table" {
+                    losses.restored.push((from, at, home, rows.clone().unwrap_or_default()));
+                }
                 losses
                     .happenings
                     .push((at, Happening::Lost { home, from, outsiders: false, rows }));
@@ -163,9 +169,19 @@ impl Losses {
         losses
     }
 
-    /// Whether only destroyed stores had it.
+    /// Whether only destroyed stores had it, or a row that came back from a dump has undone it.
     pub fn excuse(&self, op: &Op) -> bool {
-        self.homes(op, u64::MAX).is_empty()
+        self.homes(op, u64::MAX).is_empty() || self.is_undone(op)
+    }
+
+    /// Who restores a table means what he restores: what came to it between the dump and its return,
+    /// such as a delete, may be as it was.
+    fn is_undone(&self, op: &Op) -> bool {
+        let came = |home, to| self.homes(op, to).get(&home).copied();
+        self.restored.iter().any(|(from, to, home, rows)| {
+            let is_before = came(*home, *to).is_some_and(|at| at < *from);
+            rows.contains(&op.key) && op.t0 <= *to && !is_before
+        })
     }
 
     /// Whether `later` can have replaced `op` where that was at the time: in a store in which both

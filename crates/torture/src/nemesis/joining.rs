@@ -57,7 +57,7 @@ pub(super) fn table(world: &World, event: &Event) -> Result<Done, Skipped> {
         return Err("it is joined already");
     }
     let side = side(world, event);
-    let _hold = hold_all(world, side)?;
+    let hold = hold_all(world, side)?;
     let node = if let Side::File(node) = side { Some(node) } else { None };
     let incarnation = u32::try_from(event.at_ms).unwrap_or(u32::MAX);
     let ledgers = world.folder.join("ledgers");
@@ -91,6 +91,7 @@ pub(super) fn table(world: &World, event: &Event) -> Result<Done, Skipped> {
         let note = Some("NOT JOINED by `dual init --tables late --apply`".into());
         return Ok(Done { note, ..Done::to_table(side.name(), kind) });
     }
+    drop(hold);
     let start = Instant::now();
     let rows = format!("SELECT count(*) FROM late WHERE label / {SPACE} = {JOINER};");
     let has_all =
