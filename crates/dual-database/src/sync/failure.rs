@@ -89,6 +89,7 @@ impl Rounds {
     pub(super) async fn fails(&mut self, step: Step, error: &Error) {
         let (store, health) = (step.store(), &self.shared.health);
         let meaning = meaning(store, error);
+        self.shared.meets(error);
         if self.leave_some(error).await {
             return;
         }

@@ -255,6 +255,14 @@ impl Shared {
         }
     }
 
+    /// A file that was put back by another program, or has come back, has what was joined meanwhile: who
+    /// keeps less cannot open it again, and is to be opened once more.
+    pub(crate) fn meets(&self, error: &Error) {
+        if error.kind() == Kind::Conflict && !self.is_outdated() {
+            self.outdated.send_replace(Outdated::Joined);
+        }
+    }
+
     /// Whether it exchanges nothing any more until it is opened once more.
     pub(crate) fn is_outdated(&self) -> bool {
         !matches!(*self.outdated.borrow(), Outdated::Not)

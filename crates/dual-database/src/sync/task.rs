@@ -338,8 +338,12 @@ impl Core {
                 Ok((take(content.node()?.lease).is_some(), content.kept_besides()?.is_some()))
             })
             .await;
-        if let Ok((_, true)) = looked {
-            self.shared.outdated.send_replace(Outdated::Joined);
+        match &looked {
+            Ok((_, true)) => {
+                self.shared.outdated.send_replace(Outdated::Joined);
+            }
+            Ok((_, false)) => {}
+            Err(error) => self.shared.meets(error),
         }
         let free = looked.map(|(free, has_more)| free && !has_more);
         let leads = match free {

@@ -39,6 +39,7 @@ mod foreign_bytes;
 mod foreign_state;
 mod hostile;
 mod init;
+mod joined_meanwhile;
 mod postgres_catalog;
 mod postgres_jit;
 mod postgres_libpq;
