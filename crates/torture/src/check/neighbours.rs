@@ -43,8 +43,11 @@ fn flows(case: &Case<'_>, findings: &mut Findings) {
 
 /// Whether both sides may be kept apart by it, or wait for a person after it.
 fn may_stop(nemesis: &str) -> bool {
-    use Nemesis::{AddColumn, AddConstraint, CancellingTrigger, Settings, ShortCommands};
-    let harmless = [AddColumn, AddConstraint, CancellingTrigger, Settings, ShortCommands];
+    use Nemesis::{
+        AddColumn, AddConstraint, CancellingTrigger, ChangeType, Settings, ShortCommands,
+    };
+    let harmless =
+        [AddColumn, AddConstraint, CancellingTrigger, ChangeType, Settings, ShortCommands];
     !harmless.iter().any(|known| known.name() == nemesis)
 }
 
@@ -79,6 +82,8 @@ fn conflicts(case: &Case<'_>, findings: &mut Findings) {
 
 /// Whether one who writes alone, and in both stores, can be in conflict with himself.
 fn may_make_conflicts(nemesis: Nemesis) -> bool {
+    use Nemesis::{ChangeType, ClockJump, DropTriggers, LoadPastTriggers};
+    // A table that is left alone is compared afterwards.
     nemesis.destroys()
-        || matches!(nemesis, Nemesis::DropTriggers | Nemesis::ClockJump | Nemesis::LoadPastTriggers)
+        || matches!(nemesis, ChangeType | ClockJump | DropTriggers | LoadPastTriggers)
 }

@@ -4,6 +4,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::probe::probe;
 use super::table::{gone, hold, hold_all};
 use super::{Done, Skipped, side, table_of};
 use crate::ledger::now;
@@ -84,7 +85,7 @@ fn without_frame(dump: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// Nothing is claimed of how the product goes on meanwhile, but that nothing is lost.
+/// The table waits meanwhile; the others go on.
 pub(super) fn retype(world: &World, event: &Event) -> Result<Done, Skipped> {
     let side = side(world, event);
     let _hold = hold(world, side)?;
@@ -107,6 +108,7 @@ pub(super) fn retype(world: &World, event: &Event) -> Result<Done, Skipped> {
         }
     };
     side.run(world, &change(false)).ok_or(AWAY)?;
+    probe(world, event, 0);
     std::thread::sleep(event.lasts());
     let start = Instant::now();
     // A restored server or a salvaged file may never have had the other type: then this changes nothing.

@@ -6,7 +6,7 @@ use super::table::hold_all;
 use super::{Done, Skipped, side, table_of};
 use crate::crew::lock;
 use crate::ledger::{Entry, Ledger, Outcome, Wish, now};
-use crate::operator::{Side, dual};
+use crate::operator::{Side, approve, dual};
 use crate::schedule::Event;
 use crate::tables::Kind;
 use crate::worker::SPACE;
@@ -119,6 +119,8 @@ fn typed(world: &World, node: usize, words: &[&str], has_helped: impl Fn() -> bo
         if has_helped() {
             return true;
         }
+        // Nothing is joined before what waits for a person has been let go on.
+        approve(world);
         std::thread::sleep(Duration::from_millis(500));
     }
     false
