@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::table::hold_table;
 use super::{Done, Skipped, side, table_of};
+use crate::crew::lock;
 use crate::operator::Side;
 use crate::schedule::Event;
 use crate::world::World;
@@ -16,8 +17,10 @@ pub(super) fn add_column(world: &World, event: &Event) -> Result<Done, Skipped> 
     let side = side(world, event);
     let _hold = hold_table(world, side)?;
     let kind = table_of(event);
-    let sql = format!("ALTER TABLE {} ADD COLUMN drift_{} text;", kind.name(), event.at_ms);
+    let column = format!("drift_{}", event.at_ms);
+    let sql = format!("ALTER TABLE {} ADD COLUMN {column} text;", kind.name());
     side.run(world, &sql).ok_or(AWAY)?;
+    lock(&world.columns).push((kind, column));
     Ok(Done::to_table(side.name(), kind))
 }
 
