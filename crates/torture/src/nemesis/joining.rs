@@ -53,11 +53,11 @@ pub(super) fn column(world: &World, event: &Event) -> Result<Done, Skipped> {
 /// A table of one side with rows, once in a run.
 pub(super) fn table(world: &World, event: &Event) -> Result<Done, Skipped> {
     let kind = Kind::Late;
+    let side = side(world, event);
+    let hold = hold_all(world, side)?;
     if world.joined().iter().any(|(known, _)| *known == kind) {
         return Err("it is joined already");
     }
-    let side = side(world, event);
-    let hold = hold_all(world, side)?;
     let node = if let Side::File(node) = side { Some(node) } else { None };
     let incarnation = u32::try_from(event.at_ms).unwrap_or(u32::MAX);
     let ledgers = world.folder.join("ledgers");
@@ -70,7 +70,8 @@ pub(super) fn table(world: &World, event: &Event) -> Result<Done, Skipped> {
         let text = format!("w{JOINER}:{}", event.at_ms);
         sql.push_str(&format!(
             "INSERT INTO late (id, label, real_name, username) \
-             VALUES ({label}, {label}, '{text}', '{text}') ON CONFLICT DO NOTHING;"
+             VALUES ({label}, {label}, '{text}', '{text}') ON CONFLICT (id) \
+             DO UPDATE SET real_name = excluded.real_name, username = excluded.username;"
         ));
         let wish = Wish::Load { real: text.clone(), user: text };
         started.push((kind.row(label), ledger.start(kind.row(label), wish)));
