@@ -263,6 +263,16 @@ async fn installing_again_waits_for_who_reads_before_it_hinders_him() {
 }
 
 #[tokio::test]
+async fn what_is_dropped_at_this_moment_is_not_there() {
+    let scene = Scene::on(shared().unwrap(), users()).await;
+    let look = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM dual.tracked";
+    scene.session.batch("uninstall", look).await.unwrap();
+    scene.database.execute("DROP FUNCTION dual.users_get(bigint, text)").unwrap();
+    assert!(uninstall(&scene.session).await.unwrap().was_there);
+    scene.session.batch("uninstall", "COMMIT").await.unwrap();
+}
+
+#[tokio::test]
 async fn who_reads_a_row_waits_for_who_installs_before_he_hinders_him() {
     let scene = Scene::on(shared().unwrap(), users()).await;
     let settings = Settings::parse(&scene.database.url()).unwrap();

@@ -13,7 +13,8 @@ const OPERATION: &str = "look at the schema of ours in PostgreSQL";
 
 /// `$1` the schema, `$2` the tables whose functions may stand there without a sidecar. What stands in a
 /// schema depends on it; what goes with a table is not named beside it. Of what depends on ours, what
-/// goes with our own tables is ours, and so are our triggers; a view is known by its rule.
+/// goes with our own tables is ours, and so are our triggers; a view is known by its rule. What somebody
+/// drops at this moment, as who installs again does, has no name any more, and is not there.
 const FOUND: &str = "WITH space AS (SELECT n.oid FROM pg_namespace AS n WHERE n.nspname = $1::text), \
      known (name, columns) AS (VALUES ('installation', '{one,format,id}'::text[]), \
        ('tracked', '{name,target,triggers,columns}'), ('missed', '{name,reason}'), \
@@ -62,7 +63,8 @@ const FOUND: &str = "WITH space AS (SELECT n.oid FROM pg_namespace AS n WHERE n.
        UNION ALL SELECT 'stranger', classid, objid, 0 FROM strangers \
        UNION ALL SELECT 'dependent', class, oid, part FROM dependents) \
      SELECT f.kind, i.type, i.identity FROM found AS f \
-     CROSS JOIN LATERAL pg_identify_object(f.class, f.oid, f.part) AS i ORDER BY 1, 2, 3";
+     CROSS JOIN LATERAL pg_identify_object(f.class, f.oid, f.part) AS i \
+     WHERE i.identity IS NOT NULL ORDER BY 1, 2, 3";
 
 /// What stands in the schema of ours, each by its name in SQL.
 #[derive(Debug, Default)]
