@@ -20,6 +20,7 @@
 //! assert!(merged.left_is_behind && merged.right_is_behind);
 //! ```
 
+mod birth;
 mod change;
 mod conflict;
 mod pending;

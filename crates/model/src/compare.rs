@@ -211,7 +211,7 @@ impl World {
                 let Tracked { version, bases } = &row.tracked;
                 for (register, loser) in registers(version) {
                     let pending = match register {
-                        RegisterId::Live => bases.live.is_some(),
+                        RegisterId::Live | RegisterId::Number => bases.live.is_some(),
                         RegisterId::Column(column) => bases.column(column).is_some(),
                     };
                     if pending || !cause.primary_is_intact() {

@@ -14,16 +14,19 @@
 
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod trap;
+
 mod check;
 mod compare;
 mod file;
 mod history;
+pub mod numbers;
 mod primary;
 mod process;
 mod rng;
 mod round;
 mod rules;
-mod trap;
 mod truth;
 mod world;
 mod write;

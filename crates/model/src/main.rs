@@ -4,10 +4,11 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Instant;
 
 use clap::Parser;
-use model::{Report, Trap, generate, replay, run, shrink, trace};
+use model::{Report, Trap, generate, numbers, replay, run, shrink, trace};
 
 /// Seeded histories of two model stores against the promises.
 #[derive(Parser)]
@@ -24,6 +25,9 @@ struct Arguments {
     /// Of the first violation: what every store has of that row after each event.
     #[arg(long)]
     key: Option<u8>,
+    /// The world of numbers that both sides hand out.
+    #[arg(long)]
+    numbers: bool,
     /// How many violating seeds to name.
     #[arg(long, default_value_t = 5)]
     print: u64,
@@ -32,23 +36,75 @@ struct Arguments {
 fn main() -> std::io::Result<ExitCode> {
     let arguments = Arguments::parse();
     let mut out = std::io::stdout().lock();
-    let traps = match arguments.trap.as_deref() {
-        None => Ok(vec![None]),
-        Some("all") => Ok(Trap::ALL.iter().copied().map(Some).collect()),
-        Some(name) => name.parse().map(|trap| vec![Some(trap)]),
+    let violated = match (arguments.numbers, arguments.trap.as_deref()) {
+        (false, name) => named(name, Trap::ALL).and_then(|traps| {
+            let verbose = traps.len() == 1;
+            any(traps, |trap| seeds(&mut out, &arguments, trap, verbose))
+        }),
+        (true, name) => named(name, numbers::Trap::ALL)
+            .and_then(|traps| any(traps, |trap| numbered(&mut out, &arguments, trap))),
     };
-    let traps: Vec<Option<Trap>> = match traps {
-        Ok(traps) => traps,
+    match violated {
+        Ok(violated) => Ok(if violated { ExitCode::from(1) } else { ExitCode::SUCCESS }),
         Err(message) => {
             writeln!(std::io::stderr(), "{message}")?;
-            return Ok(ExitCode::from(2));
+            Ok(ExitCode::from(2))
         }
-    };
-    let mut violated = false;
-    for trap in &traps {
-        violated |= seeds(&mut out, &arguments, *trap, traps.len() == 1)?;
     }
-    Ok(if violated { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// The traps that are meant by a name: none without one.
+fn named<T: Copy + FromStr<Err = String>>(
+    name: Option<&str>,
+    all: &[T],
+) -> Result<Vec<Option<T>>, String> {
+    match name {
+        None => Ok(vec![None]),
+        Some("all") => Ok(all.iter().copied().map(Some).collect()),
+        Some(name) => name.parse().map(|trap| vec![Some(trap)]),
+    }
+}
+
+/// Runs the seeds with each of them; says whether a promise was violated.
+fn any<T>(
+    traps: Vec<Option<T>>,
+    mut run: impl FnMut(Option<T>) -> std::io::Result<bool>,
+) -> Result<bool, String> {
+    let mut violated = false;
+    for trap in traps {
+        violated |= run(trap).map_err(|error| error.to_string())?;
+    }
+    Ok(violated)
+}
+
+/// Runs the seeds of the world of numbers. With a trap the first violation ends it.
+fn numbered(
+    out: &mut impl Write,
+    arguments: &Arguments,
+    trap: Option<numbers::Trap>,
+) -> std::io::Result<bool> {
+    let name = trap.map_or("no trap", numbers::Trap::name);
+    let (mut violations, mut total) = (0u64, numbers::Report::default());
+    for seed in arguments.from..arguments.from.saturating_add(arguments.seeds) {
+        let report = numbers::run(seed, trap);
+        total.born += report.born;
+        total.moved += report.moved;
+        total.followed += report.followed;
+        let Some(violation) = report.violation else { continue };
+        violations += 1;
+        if violations <= arguments.print {
+            writeln!(out, "{name}: seed {seed}: {violation}")?;
+        }
+        if trap.is_some() {
+            return Ok(true);
+        }
+    }
+    writeln!(
+        out,
+        "{name}: {} seeds, {violations} violations; {} rows, {} took another number, {} children",
+        arguments.seeds, total.born, total.moved, total.followed
+    )?;
+    Ok(violations > 0)
 }
 
 /// Runs the seeds with one trap, or none; says whether a promise was violated. With a trap the

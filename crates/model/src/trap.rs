@@ -17,6 +17,19 @@ macro_rules! traps {
                 match self { $(Trap::$name => $text,)+ }
             }
         }
+
+        impl std::str::FromStr for Trap {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Trap, String> {
+                let names = || Trap::ALL.iter().map(|trap| trap.name()).collect::<Vec<_>>().join(", ");
+                Trap::ALL
+                    .iter()
+                    .copied()
+                    .find(|trap| trap.name() == text)
+                    .ok_or_else(|| format!("unknown trap `{text}`; there are: {}", names()))
+            }
+        }
     };
 }
 
@@ -118,19 +131,6 @@ traps! {
     SetBackSharesAStamp = "set-back-shares-a-stamp",
     /// PostgreSQL gives what is pushed a stamp of its own.
     PushByServerClock = "push-by-server-clock",
-}
-
-impl std::str::FromStr for Trap {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Trap, String> {
-        let names = || Trap::ALL.iter().map(|trap| trap.name()).collect::<Vec<_>>().join(", ");
-        Trap::ALL
-            .iter()
-            .copied()
-            .find(|trap| trap.name() == text)
-            .ok_or_else(|| format!("unknown trap `{text}`; there are: {}", names()))
-    }
 }
 
 /// The traps that are set: none or one.

@@ -150,13 +150,13 @@ impl Truth {
     /// `version`: one stamp can have been given to two.
     fn in_version(&self, key: Key, version: &Version, register: RegisterId) -> Vec<OpId> {
         let stands = |op: &Op| match register {
-            RegisterId::Live => op.value == Value::Bool(version.live.value),
+            RegisterId::Live | RegisterId::Number => op.value == Value::Bool(version.live.value),
             RegisterId::Column(column) => {
                 version.columns.get(column).is_some_and(|column| column.value == op.value)
             }
         };
         let stamp = match register {
-            RegisterId::Live => version.live.stamp,
+            RegisterId::Live | RegisterId::Number => version.live.stamp,
             RegisterId::Column(column) => version.stamp_of(column),
         };
         // What inserts said nothing about shares one stamp: it is of the insert that gave the life.
@@ -199,7 +199,7 @@ impl Truth {
         let before_all = before.map(|before| self.all_of(key, before)).unwrap_or_default();
         for (register, stamp) in registers(after) {
             let was = before.map(|before| match register {
-                RegisterId::Live => before.live.stamp,
+                RegisterId::Live | RegisterId::Number => before.live.stamp,
                 RegisterId::Column(column) => before.stamp_of(column),
             });
             // A column about which the insert said nothing is nobody's write, also at a purge horizon
@@ -222,7 +222,7 @@ impl Truth {
             if op == fresh {
                 let (seen, destroyed) = (BTreeSet::new(), false);
                 let value = match register {
-                    RegisterId::Live => Value::Bool(after.live.value),
+                    RegisterId::Live | RegisterId::Number => Value::Bool(after.live.value),
                     RegisterId::Column(column) => {
                         after.columns.get(column).map_or(Value::Null, |c| c.value.clone())
                     }

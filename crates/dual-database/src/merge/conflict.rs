@@ -10,6 +10,8 @@ pub enum RegisterId {
     Live,
     /// The column at that position.
     Column(usize),
+    /// Its number, where a side hands it out: another row had it.
+    Number,
 }
 
 /// A write that was superseded by one that did not know it: an entry for the conflict log.

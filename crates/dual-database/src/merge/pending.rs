@@ -293,7 +293,7 @@ impl Tracked {
             .collect();
         for (register, _, new) in &restamped {
             match register {
-                RegisterId::Live => self.version.live.stamp = *new,
+                RegisterId::Live | RegisterId::Number => self.version.live.stamp = *new,
                 RegisterId::Column(column) => {
                     if let Some(column) = self.version.columns.get_mut(*column) {
                         column.stamp = *new;

@@ -38,11 +38,12 @@ pub struct Quarantined {
     pub retry_ms: i64,
 }
 
-/// The register's name in the conflict log: `live`, or the column's.
+/// The register's name in the conflict log: the column's, or in brackets what else it is about.
 #[must_use]
 pub(crate) fn register_name(table: &Table, register: RegisterId) -> &str {
     match register {
         RegisterId::Live => "(row)",
+        RegisterId::Number => "(renumbered)",
         RegisterId::Column(at) => {
             table.data_columns().nth(at).map_or("?", |(_, column)| &column.name)
         }

@@ -2,7 +2,8 @@
 //! ([`Snapshot`]), whether PostgreSQL is still the one that was followed ([`Epoch`]), the life
 //! of a file's cursor ([`Follow`]), what a full comparison does with a row that PostgreSQL
 //! does not know ([`reconcile`]), when to wake up again ([`Pace`]), which of several
-//! processes does the work ([`Lease`]), what becomes of stamps that lie in the future ([`SetBack`]);
+//! processes does the work ([`Lease`]), what becomes of stamps that lie in the future ([`SetBack`]), to
+//! whom a number belongs ([`NumberView`]);
 //! what a store
 //! lacks ([`Addition`]) and what has become of capture there ([`Drift`]); entries of the lists that both keep, and what a list asks. The states and their failures are in `sync/DESIGN.md`.
 
@@ -12,6 +13,7 @@ mod drift;
 mod entry;
 mod epoch;
 mod list;
+mod number;
 mod pace;
 pub mod reconcile;
 mod set_back;
@@ -24,6 +26,7 @@ pub(crate) use entry::register_name;
 pub use entry::{ConflictEntry, Quarantined};
 pub use epoch::{Break, Epoch, Token, Tokens};
 pub use list::{After, Filter};
+pub use number::{NumberVerdict, NumberView, Reservation};
 pub use pace::{Lease, Outcome, Pace};
 pub use set_back::{Ahead, SetBack};
 pub use snapshot::{Snapshot, SnapshotSyntax};

@@ -505,7 +505,7 @@ fn drop_purged(content: &Content<'_>, id: &RowId, horizon: Stamp, intact: bool) 
     }
     let (version, bases) = (&row.tracked.version, &row.tracked.bases);
     let is_pending = |register| match register {
-        RegisterId::Live => bases.live.is_some(),
+        RegisterId::Live | RegisterId::Number => bases.live.is_some(),
         RegisterId::Column(column) => bases.column(column).is_some(),
     };
     let entries: Vec<ConflictEntry> = log::registers(version)

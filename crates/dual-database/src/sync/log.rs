@@ -21,7 +21,7 @@ pub(super) fn entry(
             let value = &version.columns.get(column)?.value;
             plain_text(value).map(Cow::into_owned)
         }
-        RegisterId::Live | RegisterId::Column(_) => None,
+        RegisterId::Live | RegisterId::Number | RegisterId::Column(_) => None,
     };
     ConflictEntry {
         id: id.clone(),

@@ -1,6 +1,6 @@
 //! The model over many seeds, and every known mistake put back.
 
-use model::{Trap, generate, replay, run, shrink};
+use model::{Trap, generate, numbers, replay, run, shrink};
 
 const SEEDS: u64 = 3_000;
 
@@ -106,4 +106,21 @@ fn a_shrunk_history_still_fails() {
     let whole = generate(seed);
     let short = shrink(whole.clone(), fails);
     assert!(fails(&short) && short.len() < whole.len());
+}
+
+#[test]
+fn numbers_that_both_sides_hand_out_keep_the_promises() {
+    let runs = || (0..SEEDS).map(|seed| (seed, numbers::run(seed, None)));
+    let first = runs().find_map(|(seed, report)| Some((seed, report.violation?)));
+    assert_eq!(first, None);
+    assert!(runs().take(200).map(|(_, report)| report.moved).sum::<usize>() > 1_000);
+    assert!(runs().take(200).map(|(_, report)| report.followed).sum::<usize>() > 2_000);
+}
+
+#[test]
+fn every_mistake_about_numbers_is_noticed() {
+    let keeps = |trap| (0..400).all(|seed| numbers::run(seed, Some(trap)).violation.is_none());
+    let missed: Vec<&str> =
+        numbers::Trap::ALL.iter().copied().filter(|trap| keeps(*trap)).map(|t| t.name()).collect();
+    assert_eq!(missed, Vec::<&str>::new());
 }

@@ -238,8 +238,9 @@ impl Primary<'_> {
     fn register_of(&self, relation: &str, register: &str) -> Option<(usize, RegisterId)> {
         let at = self.tables.iter().position(|table| table.layout.name() == relation)?;
         let table = &self.tables.get(at)?.table;
-        if register == register_name(table, RegisterId::Live) {
-            return Some((at, RegisterId::Live));
+        let of_the_row = [RegisterId::Live, RegisterId::Number];
+        if let Some(id) = of_the_row.into_iter().find(|id| register == register_name(table, *id)) {
+            return Some((at, id));
         }
         let column = table.data_columns().position(|(_, column)| *column.name == *register)?;
         Some((at, RegisterId::Column(column)))

@@ -136,7 +136,7 @@ impl Content<'_> {
             return Ok(None);
         };
         let columns = (0..local.defaults.len()).map(RegisterId::Column);
-        let register = [RegisterId::Live]
+        let register = [RegisterId::Live, RegisterId::Number]
             .into_iter()
             .chain(columns)
             .find(|id| register_name(&local.table, *id) == register);

@@ -244,7 +244,7 @@ fn absorb(own: Option<&Tracked>, salvaged: &Tracked, defaults: &Defaults) -> Abs
     let base = |ours: bool, at: RegisterId| {
         let bases = if ours { &own.bases } else { &salvaged.bases };
         match at {
-            RegisterId::Live => bases.live,
+            RegisterId::Live | RegisterId::Number => bases.live,
             RegisterId::Column(at) => bases.column(at),
         }
     };

@@ -144,7 +144,7 @@ pub(super) fn entry(
 /// What that version has in the register, if it carries the stamp.
 fn image(version: &Version, conflict: Conflict, stamp: Stamp) -> Option<Option<String>> {
     match conflict.register {
-        RegisterId::Live => {
+        RegisterId::Live | RegisterId::Number => {
             (version.live.stamp == stamp).then(|| version.live.value.then(|| "1".to_owned()))
         }
         // A delete that took the whole row has no value in it.

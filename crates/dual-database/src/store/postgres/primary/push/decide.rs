@@ -110,14 +110,14 @@ fn whole(version: Version, defaults: &Defaults) -> Version {
 /// two sides that carries the losing stamp and is not it.
 fn noted(id: &RowId, conflict: Conflict, merged: &Version, sides: [&Version; 2]) -> LoggedConflict {
     let image = |version: &Version| match conflict.register {
-        RegisterId::Live => version.live.value.then(|| "1".to_owned()),
+        RegisterId::Live | RegisterId::Number => version.live.value.then(|| "1".to_owned()),
         RegisterId::Column(_) if !version.live.value => None,
         RegisterId::Column(column) => {
             version.columns.get(column).and_then(|register| text(&register.value))
         }
     };
     let stamp = |version: &Version| match conflict.register {
-        RegisterId::Live => version.live.stamp,
+        RegisterId::Live | RegisterId::Number => version.live.stamp,
         RegisterId::Column(column) => version.stamp_of(column),
     };
     let winning = image(merged);

@@ -1,0 +1,30 @@
+//! Known mistakes about numbers, to be put back one at a time.
+
+traps! {
+    /// A birth is pushed under its number without asking, and merged with what is there.
+    SentUnreserved = "sent-unreserved",
+    /// A fresh number is used at PostgreSQL before the file has written it down.
+    UsedBeforeNoted = "used-before-noted",
+    /// The pull merges into a birth that waits for its number.
+    PulledInto = "pulled-into",
+    /// References stay behind when a row moves.
+    ReferencesStay = "references-stay",
+    /// What refers to the other row moves along.
+    AllReferencesMove = "all-references-move",
+    /// A tombstone under the number is taken for one that the file has seen.
+    TombstoneSeen = "tombstone-seen",
+    /// A birth over a tombstone that the file knows counts as one that has seen what is there.
+    DeadSeen = "dead-seen",
+    /// A number that was handed out, and is not committed yet, counts as free.
+    InFlightUnseen = "in-flight-unseen",
+    /// PostgreSQL's sequence does not go on behind the numbers of files.
+    SequenceStays = "sequence-stays",
+    /// PostgreSQL keeps nothing of what it has reserved.
+    NothingKept = "nothing-kept",
+    /// A reservation answered late is used though another process has used one for that row.
+    LateAnswer = "late-answer",
+    /// A birth that was deleted before anybody heard of it deletes what PostgreSQL has under its number.
+    DeadAreSent = "dead-are-sent",
+    /// What was set aside because a birth was in the way is not asked for again.
+    NotAskedAgain = "not-asked-again",
+}
