@@ -13,6 +13,7 @@ mod core_init;
 mod core_joining;
 mod core_look;
 mod core_neighbours;
+mod core_numbers;
 mod core_paused;
 mod core_private;
 mod core_restores;

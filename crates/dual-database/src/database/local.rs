@@ -313,6 +313,10 @@ pub(super) fn direct(
             return Ok(Direct::Misses);
         }
         let before = content.captured(id)?;
+        // A birth under a number that PostgreSQL has not been asked for is another row.
+        if before.as_ref().is_some_and(|row| content.is_unsent(id, &row.tracked)) {
+            return Ok(Direct::Misses);
+        }
         let absorbed = Tracked::absorb_direct(
             before.as_ref().map(|row| &row.tracked),
             written.previous.as_ref(),

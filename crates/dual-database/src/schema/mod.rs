@@ -292,6 +292,12 @@ impl Table {
         self.surrogate().or_else(|| Some(self.key()).filter(|key| key.automatic))
     }
 
+    /// Whether a side hands out the numbers that are the key: then two births under one are two rows.
+    #[must_use]
+    pub fn has_automatic_key(&self) -> bool {
+        self.surrogate.is_none() && self.key().automatic
+    }
+
     /// The column that PostgreSQL numbers, if the table has one.
     #[must_use]
     pub fn surrogate(&self) -> Option<&Column> {

@@ -318,7 +318,8 @@ impl Rounds {
                 content.compared(&tables)?;
                 content.relations_are(&relations)?;
                 node.follow = follow(&node.follow, Event::Reconciled { epoch, snapshot })?;
-                node.pushed = node.pushed.max(comparison.upto);
+                let first = content.first_unsent()?.map_or(i64::MAX, |first| first - 1);
+                node.pushed = node.pushed.max(comparison.upto).min(first);
                 node.held_from = None;
                 content.set_node(&node)?;
                 content.purge(comparison.forgotten)?;
@@ -398,6 +399,9 @@ impl Comparison {
         let is_pending = |id: &RowId, row: &_| push::is_pending(row, id, &node, &quarantine);
         let intact = self.cause.primary_is_intact();
         let Some(local) = content.tables().get(self.table()) else { return Ok(None) };
+        // Births that PostgreSQL has not been asked about are no part of it, and what it has under their
+        // numbers waits.
+        here.retain(|(id, row)| !content.is_unsent(id, &row.tracked));
         let terms = RangeTerms {
             intact,
             here: self.cause == Break::LocalGap,

@@ -16,6 +16,7 @@ mod gaps;
 mod growth;
 mod link;
 mod log;
+mod numbers;
 mod plan;
 mod pull;
 mod push;

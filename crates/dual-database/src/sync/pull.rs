@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::connect::schema_version;
-use super::quarantine::QuarantineSet;
+use super::quarantine::{NUMBER, QuarantineSet};
 use super::rounds::{Flow, RoundState, Rounds, follow, now_ms};
 use crate::Result;
 use crate::merge::Tracked;
 use crate::protocol::{
     Break, Event, Follow, PollVerdict as Verdict, SetBack, Snapshot, Tokens, judge_poll,
 };
+use crate::schema::RowId;
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::primary::{Poll, PurgePosition, RemoteRow};
-use crate::store::sqlite::replica::{Content, Durability, Side, Taken};
+use crate::store::sqlite::replica::{Content, Durability, LocalRow, Side, Taken};
 
 /// For how long a round looks for tombstones before it goes on with what is new.
 const PURGE: Duration = Duration::from_secs(2);
@@ -290,6 +291,12 @@ fn apply(
         content.note_ahead(highest)?;
     }
     let quarantine = QuarantineSet::of(content, poll.rows.iter().map(|row| row.id.clone()))?;
+    // Asked about first, a birth that has come since makes room for what PostgreSQL has under its number.
+    for row in poll.rows.iter().filter(|row| !quarantine.has(&row.id, Side::Postgres)) {
+        if is_in_the_way(content, &row.id, content.row(&row.id)?.as_ref()) {
+            return Ok(Applied::Overtaken);
+        }
+    }
     poll.rows.iter().try_for_each(|row| take_in(content, &quarantine, row, true))?;
     let event = Event::Pulled { epoch: header.epoch, snapshot: header.snapshot.clone() };
     // Taking rows in may have moved what the node knows of its position.
@@ -299,6 +306,11 @@ fn apply(
     content.set_node(&node)?;
     content.purge(forgotten)?;
     Ok(Applied::Done { pending: content.is_pending()? })
+}
+
+/// Whether a birth stands there that PostgreSQL has not been asked about.
+fn is_in_the_way(content: &Content<'_>, id: &RowId, row: Option<&LocalRow>) -> bool {
+    row.is_some_and(|row| row.tracked.version.live.value && content.is_unsent(id, &row.tracked))
 }
 
 /// Merges one of PostgreSQL's rows into the file. One that cannot be carried, or that the file's
@@ -313,7 +325,16 @@ pub(super) fn take_in(
         return quarantine.unreadable(content, &row.id, Side::Sqlite, column);
     }
     let Some(table) = content.tables().get(row.id.table) else { return Ok(()) };
-    let before = content.captured(&row.id)?;
+    let mut before = content.captured(&row.id)?;
+    if let Some(local) = before.as_ref().filter(|local| content.is_unsent(&row.id, &local.tracked))
+    {
+        if local.tracked.version.live.value {
+            let reason = "the file has another row under this number, which has to take another";
+            return quarantine.set_aside(content, &row.id, Side::Sqlite, NUMBER, reason.into());
+        }
+        content.leave_number(&row.id, &local.tracked)?;
+        before = content.captured(&row.id)?;
+    }
     let existing = before.as_ref().map(|local| &local.tracked);
     let absorbed = Tracked::absorb(existing, &row.version, intact, &table.defaults);
     match content.take(&row.id, before.as_ref(), Some(&row.version), &absorbed, row.surrogate)? {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
+use super::numbers::{AT_ONCE, Asked};
 use super::quarantine::QuarantineSet;
 use super::rounds::{Flow, RoundState, Rounds, follow, now_ms};
 use crate::Result;
@@ -14,7 +15,7 @@ use crate::protocol::{Break, Epoch, Event, Follow};
 use crate::schema::RowId;
 use crate::stamp::Writer;
 use crate::store::postgres::primary::{LOCKED, PushEnd, Pushed};
-use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Pending, Side};
+use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Pending, Side, Unsent};
 
 /// Rows on their way to PostgreSQL.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +67,8 @@ struct BeforePush {
     pending: Option<Pending>,
     /// The writer numbers that the file uses.
     numbers: Vec<Writer>,
+    /// Births under numbers that PostgreSQL has to be asked for first.
+    births: Unsent,
     /// Conflicts that PostgreSQL has not heard of.
     unsent: bool,
     generation: u64,
@@ -82,7 +85,8 @@ impl Rounds {
             self.wait_for_turn().await?;
             look = self.look().await?;
         }
-        let BeforePush { besides, node, pending, numbers, unsent, generation, compares } = look;
+        let BeforePush { besides, node, pending, numbers, births, unsent, generation, compares } =
+            look;
         self.keeps_all(besides)?;
         if node.file != self.file {
             // Another process has given the file another identity, or it is another file.
@@ -112,6 +116,12 @@ impl Rounds {
             Follow::Following { epoch, .. } => Some(*epoch),
             Follow::Reconciling { .. } | Follow::Held { .. } => None,
         };
+        if let Some(followed) = followed.filter(|_| !births.is_empty()) {
+            self.begun -= 1;
+            let (unsent, writer) = (births, node.number);
+            let asked = Asked { unsent, writer, followed, generation };
+            return Flow::to(RoundState::Reserve(Box::new(asked)));
+        }
         let Some(pending) = pending else {
             self.break_off(node.follow, Break::Backlog).await?;
             info!("much has changed in the file: both sides are gone through by ranges");
@@ -136,13 +146,14 @@ impl Rounds {
             let node = content.node()?;
             let pending = match node.follow {
                 Follow::Following { .. } if content.exceeds(at_once)? => None,
-                Follow::Following { .. } => Some(content.pending(now_ms(), false)?),
+                Follow::Following { .. } => Some(content.to_push(now_ms())?),
                 Follow::Reconciling { .. } | Follow::Held { .. } => Some(Pending::default()),
             };
+            let births = content.unsent(now_ms(), AT_ONCE)?;
             let unsent = !content.unsent_conflicts()?.is_empty();
             let (numbers, generation) = (content.numbers()?, content.generation());
             let compares = content.to_compare()?.is_some();
-            Ok(BeforePush { besides, node, pending, numbers, unsent, generation, compares })
+            Ok(BeforePush { besides, node, pending, numbers, births, unsent, generation, compares })
         })
         .await
     }

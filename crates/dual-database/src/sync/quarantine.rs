@@ -13,6 +13,9 @@ use crate::value::LONGEST;
 /// The code of a value that the other side's type cannot hold.
 pub(super) const UNREADABLE: &str = "unreadable";
 
+/// The code of a row in whose place another one waits for its number.
+pub(super) const NUMBER: &str = "number";
+
 /// How often a transaction is made again that a trigger without an end has taken back: each time
 /// another row is known that is set aside then, after a few all of its table.
 pub(super) const AGAIN: usize = 10;

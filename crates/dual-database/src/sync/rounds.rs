@@ -13,12 +13,14 @@ use super::compare::Comparison;
 use super::failure::{FailureNotes, is_locked};
 use super::growth::Looked;
 use super::link::Link;
+use super::numbers::Asked;
 use super::push::Batch;
 use super::quarantine::AGAIN;
 use super::scrub::Scrubber;
 use super::step::{Fault, Step, injected};
 use super::{Exchange, Shared};
-use crate::protocol::{Event, Follow, Outcome, Token, Tokens};
+use crate::protocol::{Event, Follow, Outcome, Reservation, Token, Tokens};
+use crate::schema::RowId;
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::primary::{Header, Poll, Primary, PurgePosition, Pushed};
 use crate::store::sqlite::replica::{Content, Durability, PushTurn, Replica, is_endless};
@@ -39,6 +41,8 @@ pub(super) enum RoundState {
     PushRead,
     Claim(Vec<Writer>),
     Renumber { claimed: Vec<Writer>, replaced: Vec<(Writer, Writer)> },
+    Reserve(Box<Asked>),
+    Number(Box<(Asked, Vec<(RowId, Reservation)>)>),
     Compare,
     ReadRemote(Box<Comparison>),
     ReadLocal(Box<Comparison>),
@@ -69,6 +73,8 @@ impl RoundState {
             RoundState::PushRead => Step::PushRead,
             RoundState::Claim(_) => Step::Claim,
             RoundState::Renumber { .. } => Step::Renumber,
+            RoundState::Reserve(_) => Step::Reserve,
+            RoundState::Number(_) => Step::Number,
             RoundState::Compare => Step::Compare,
             RoundState::ReadRemote(_) => Step::ReadRemote,
             RoundState::ReadLocal(_) => Step::ReadLocal,
@@ -322,6 +328,8 @@ impl Rounds {
             RoundState::PushRead => self.push_read().await,
             RoundState::Claim(numbers) => self.claim(numbers).await,
             RoundState::Renumber { claimed, replaced } => self.renumber(claimed, replaced).await,
+            RoundState::Reserve(asked) => self.reserve(*asked).await,
+            RoundState::Number(answered) => self.number(answered.0, answered.1).await,
             RoundState::Compare => self.compare().await,
             RoundState::ReadRemote(comparison) => self.read_remote(comparison).await,
             RoundState::ReadLocal(comparison) => self.read_local(comparison).await,

@@ -58,6 +58,10 @@ steps! {
         Claim on Postgres as "claim numbers",
         /// Takes others for those that belong to somebody else.
         Renumber on Sqlite as "take other numbers",
+        /// Has numbers kept for births under numbers that both sides hand out.
+        Reserve on Postgres as "reserve numbers",
+        /// Writes them down, and moves what takes another one.
+        Number on Sqlite as "number rows",
         /// Reads who the server is: the cursor after the comparison.
         Compare on Postgres as "begin a comparison",
         /// Reads a range of keys.

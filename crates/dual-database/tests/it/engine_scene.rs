@@ -136,7 +136,16 @@ impl Node {
 
     /// With other tables, without a task.
     pub async fn keeping(url: &str, path: &Path, tables: Arc<[Table]>) -> Node {
-        Node::build(url, path, tables, |_| {}, Synchroniser::on_demand).await
+        Node::keeping_with(url, path, tables, |_| {}).await
+    }
+
+    pub async fn keeping_with(
+        url: &str,
+        path: &Path,
+        tables: Arc<[Table]>,
+        set: impl FnOnce(&mut Shared),
+    ) -> Node {
+        Node::build(url, path, tables, set, Synchroniser::on_demand).await
     }
 
     /// With its task, which polls often.

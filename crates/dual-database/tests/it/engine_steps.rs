@@ -50,11 +50,13 @@ async fn run(step: Step, fault: Fault) {
     assert_eq!(scene.one("SELECT balance FROM accounts WHERE owner = 1"), "20");
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(scene.conflicts(), [vec![text("1"), text("20"), text("10")]], "{step}");
-    // What needs a clock far ahead, a number that is taken, too many losses, missing triggers, or a
+    // What needs a clock far ahead, a number that is taken, a table that both sides number, too many losses, missing triggers, or a
     // quiet time has its own test.
     let rare = [
         Step::Restamp,
         Step::Renumber,
+        Step::Reserve,
+        Step::Number,
         Step::Hold,
         Step::Forward,
         Step::NoteForwarded,

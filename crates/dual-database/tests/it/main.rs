@@ -29,6 +29,7 @@ mod engine_keys_odd;
 mod engine_keys_scene;
 mod engine_large;
 mod engine_locks;
+mod engine_numbers;
 mod engine_quarantine;
 mod engine_scene;
 mod engine_steps;

@@ -37,6 +37,8 @@ enum Stage {
     Ahead,
     /// The file's numbers belong to somebody else.
     Numbered,
+    /// Both sides have given rows the same number.
+    Born,
     /// Too much would be lost.
     Held,
     /// What PostgreSQL refuses meets what comes from there.
@@ -50,12 +52,13 @@ enum Stage {
 }
 
 impl Stage {
-    const ALL: [Stage; 10] = [
+    const ALL: [Stage; 11] = [
         Stage::Ordinary,
         Stage::Alone,
         Stage::Unheard,
         Stage::Ahead,
         Stage::Numbered,
+        Stage::Born,
         Stage::Held,
         Stage::Met,
         Stage::Uncaptured,
@@ -69,6 +72,7 @@ impl Stage {
             Step::Resume => Stage::Unheard,
             Step::Restamp => Stage::Ahead,
             Step::Renumber => Stage::Numbered,
+            Step::Reserve | Step::Number => Stage::Born,
             Step::Hold => Stage::Held,
             Step::Forward | Step::NoteForwarded => Stage::Met,
             Step::Uncaptured => Stage::Uncaptured,
@@ -87,7 +91,7 @@ impl Stage {
     /// write under a later one of the same file: the log then has it as the loser.
     fn conflicts(self, step: Step, blow: Blow) -> Option<usize> {
         match self {
-            Stage::Held => None,
+            Stage::Held | Stage::Born => None,
             _ if matches!((step, blow), (Step::Push | Step::Give, Blow::Lost)) => None,
             Stage::Met | Stage::Uncaptured => Some(1),
             _ => Some(0),
@@ -161,6 +165,9 @@ fn survives(step: Step, blow: Blow) {
         assert!(next.status.success(), "the next process: {}\n{errors}", said());
     }
     check(&place, &what);
+    if stage == Stage::Born {
+        stages::check_born(&place, &what);
+    }
     if let Some(expected) = stage.conflicts(step, blow) {
         // Of the keys that the struck process alone writes there can be one with itself: an answer
         // that a busy machine has given too late, and then another change.

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use dual_database::DualDatabase;
 use dual_database::database::{Builder, RepairPreference, Transaction};
-use dual_database::schema::{Dialect, users};
+use dual_database::init;
+use dual_database::schema::{Column, Dialect, LogicalType, Making, Role, Table, users};
+use dual_database::store::postgres::{Limits, Settings};
+use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
 use dual_database::sync::{Step, StepHook};
 use dual_database::users::UserPatch;
 
@@ -46,6 +49,15 @@ pub fn prepare(stage: Stage, place: &Place) {
         }
         Stage::Alone => old_file(place),
         Stage::Ahead | Stage::Numbered => met(&other, &[(3, "there")]),
+        Stage::Born => {
+            runtime.block_on(join_tickets(place));
+            place.psql("INSERT INTO tickets (what) VALUES ('psql'), ('psql too')");
+            sqlite(
+                &place.file(),
+                "for what in ('file', 'file too', 'file last'):\n  \
+                 db.execute('INSERT INTO tickets (what) VALUES (?)', (what,))",
+            );
+        }
         Stage::Held => {
             met(&place.file(), &[(3, "there")]);
             place.psql(
@@ -75,6 +87,38 @@ pub fn prepare(stage: Stage, place: &Place) {
             import::write_csv(place.folder.path());
         }
     }
+}
+
+/// A table whose key both sides hand out, on both.
+async fn join_tickets(place: &Place) {
+    let number = Column::new("id", LogicalType::Int, Role::Key);
+    let what = Column::new("what", LogicalType::Text, Role::Data);
+    let tickets = vec![Column { automatic: true, ..number }, what];
+    let stores = init::Stores {
+        postgres: Settings::parse(&place.url()).unwrap(),
+        limits: Limits::default(),
+        sqlite: ReplicaSettings {
+            path: place.file(),
+            busy: Duration::from_secs(5),
+            tables: [users(), Table::declare("tickets", tickets).unwrap()].into(),
+            making: Making::default(),
+            extensions: Vec::new(),
+            aside: [].into(),
+        },
+    };
+    init::apply(&stores, init::Joining::default(), LIMIT).await.unwrap();
+}
+
+/// Each row once, on both sides.
+pub fn check_born(place: &Place, what: &str) {
+    let each = "SELECT id || ' ' || what FROM tickets ORDER BY id";
+    let here = format!("print('\\n'.join(row[0] for row in db.execute(\"{each}\")))");
+    let there = place.psql(&format!("SELECT string_agg(t, E'\\n') FROM ({each}) AS r (t)"));
+    assert_eq!(sqlite(&place.file(), &here), there, "{what}");
+    let mut rows: Vec<&str> =
+        there.lines().filter_map(|row| Some(row.split_once(' ')?.1)).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, ["file", "file last", "file too", "psql", "psql too"], "{what}");
 }
 
 /// The process that [`Place::process`] starts.
@@ -112,7 +156,7 @@ fn inner_process() {
             (Stage::Ahead, true) => process.is_ahead(builder).await,
             (Stage::Numbered, true) => process.is_numbered(builder).await,
             (Stage::Met, true) => process.meets(builder).await,
-            (Stage::Uncaptured, true) => process.goes_on(builder).await,
+            (Stage::Uncaptured | Stage::Born, true) => process.goes_on(builder).await,
             (Stage::Quiet, true) => process.rests(builder).await,
             (Stage::Import, true) => {}
         }

@@ -105,7 +105,7 @@ impl Layout {
         let silent = self.each(", ", |r| format!("CASE WHEN {} THEN 0 END", r.silent("u")));
         format!(
             "INSERT INTO {sidecar} ({own}, live, stamp, seq, live_base, {bases}, {stamps})\n\
-             SELECT {key}, 1, {adopted}, (SELECT seq FROM dual_state), 0, {zeros}, {silent}\n\
+             SELECT {key}, 1, {adopted}, (SELECT seq FROM dual_state), {base}, {zeros}, {silent}\n\
              FROM {target} AS u WHERE {this}{keyed}\n  \
                AND NOT EXISTS (SELECT 1 FROM {sidecar} AS s WHERE {tells_of})",
             sidecar = self.sidecar,
@@ -115,6 +115,7 @@ impl Layout {
             keyed = self.is_keyed("u"),
             tells_of = self.tells_of("u"),
             adopted = Stamp::ADOPTED_SQLITE.raw(),
+            base = self.adopted_base(),
             bases = self.each(", ", |r| r.base.clone()),
             stamps = self.each(", ", |r| r.stamp.clone()),
             zeros = self.each(", ", |_| "0".into()),

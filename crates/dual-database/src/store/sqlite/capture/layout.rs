@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::schema::{Column, Dialect, KeyColumns, LogicalType, Role, Table, literal, quoted};
+use crate::stamp::Stamp;
 
 /// A unique index other than the key's: a row that conflicts in it is the victim of `REPLACE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Layout {
     /// The key's columns in the sidecar, and wherever else rows of ours are told apart.
     pub(in crate::store::sqlite) own_key: KeyColumns,
     pub(in crate::store::sqlite) surrogate: Option<String>,
+    /// The key is a number that a side hands out.
+    pub(in crate::store::sqlite) is_automatic: bool,
     pub(in crate::store::sqlite) registers: Vec<Register>,
     pub(super) statements: Statements,
 }
@@ -107,11 +110,18 @@ impl Layout {
             key: KeyColumns::of(table, Dialect::Sqlite),
             own_key: KeyColumns::of_sidecar(table, Dialect::Sqlite),
             surrogate: table.surrogate().map(|column| quoted(&column.name)),
+            is_automatic: table.has_automatic_key(),
             registers: data.map(register).collect(),
             statements: Statements::default(),
         };
         layout.statements = Statements::new(&layout);
         layout
+    }
+
+    /// The base of a row that was there before anybody looked. Under a number that a side hands out it is
+    /// told apart from a birth, which is another row than whatever PostgreSQL has there.
+    pub(in crate::store::sqlite) fn adopted_base(&self) -> i64 {
+        if self.is_automatic { Stamp::ADOPTED_SQLITE.raw() } else { 0 }
     }
 
     /// The sidecar's quoted name.

@@ -96,8 +96,12 @@ impl Layout {
     /// What the row's life, new or over, does to a sidecar row that is there: one stamp for
     /// everything. What PostgreSQL and the file last agreed on stays the base.
     fn relive(&self, live: u8, condition: &str) -> String {
+        self.relived(live, "coalesce(live_base, stamp)", condition)
+    }
+
+    fn relived(&self, live: u8, base: &str, condition: &str) -> String {
         format!(
-            "  UPDATE {} SET live = {live}, live_base = coalesce(live_base, stamp),\n    {},\n    \
+            "  UPDATE {} SET live = {live}, live_base = {base},\n    {},\n    \
              {},\n    stamp = (SELECT moment FROM dual_state), seq = (SELECT seq FROM dual_state)\n  \
              WHERE {condition};\n",
             self.sidecar,
@@ -108,10 +112,17 @@ impl Layout {
 
     /// A sidecar row for a key that never had one. No `INSERT OR …`: the conflict clause of the
     /// statement outside would take its place.
-    fn first(&self, row: &str, live: u8, stamp: &str, silent: &str, condition: &str) -> String {
+    fn first(
+        &self,
+        row: &str,
+        live: u8,
+        (stamp, base): (&str, i64),
+        silent: &str,
+        condition: &str,
+    ) -> String {
         format!(
             "  INSERT INTO {sidecar} ({own}, live, stamp, seq, live_base, {bases}, {stamps})\n  \
-             SELECT {key}, {live}, {stamp}, seq, 0, {zeros},\n    {silent}\n  FROM dual_state\n  \
+             SELECT {key}, {live}, {stamp}, seq, {base}, {zeros},\n    {silent}\n  FROM dual_state\n  \
              WHERE {keyed} AND {condition}\n    \
                AND NOT EXISTS (SELECT 1 FROM {sidecar} WHERE {known});\n",
             sidecar = self.sidecar,
@@ -150,9 +161,23 @@ impl Layout {
         format!(
             "{}{}{}",
             self.take_moment(&self.highest(), row),
-            self.relive(1, &format!("{} AND {there}", self.known_whole(row))),
-            self.first(row, 1, "moment", &silent, &there),
+            self.relived(
+                1,
+                &self.base_of_birth(),
+                &format!("{} AND {there}", self.known_whole(row))
+            ),
+            self.first(row, 1, ("moment", 0), &silent, &there),
         )
+    }
+
+    /// What a birth over a sidecar row has for its base. Whether others have used the number of a row that is
+    /// dead again, a file does not know: PostgreSQL has to be asked.
+    fn base_of_birth(&self) -> String {
+        let agreed = "coalesce(live_base, stamp)";
+        match self.is_automatic {
+            true => format!("CASE WHEN live = 0 AND live_base IS NULL THEN 0 ELSE {agreed} END"),
+            false => agreed.to_owned(),
+        }
     }
 
     fn captured_delete(&self, row: &str) -> String {
@@ -162,7 +187,7 @@ impl Layout {
             "{}{}{}",
             self.take_moment(&self.highest(), row),
             self.relive(0, &format!("{} AND {gone}", self.known_whole(row))),
-            self.first(row, 0, "moment", &nulls, &gone),
+            self.first(row, 0, ("moment", self.adopted_base()), &nulls, &gone),
         )
     }
 
@@ -187,7 +212,13 @@ impl Layout {
         format!(
             "{}{}  UPDATE {} SET\n    {},\n    seq = (SELECT seq FROM dual_state)\n  \
              WHERE {known} AND live = 1;\n",
-            self.first("new", 1, &adopted, &nulls, &self.there(&self.key, "new")),
+            self.first(
+                "new",
+                1,
+                (&adopted, self.adopted_base()),
+                &nulls,
+                &self.there(&self.key, "new")
+            ),
             self.take_moment(&format!("max(stamp,\n      {replaced})"), "new"),
             self.sidecar,
             self.each(",\n    ", |r| {

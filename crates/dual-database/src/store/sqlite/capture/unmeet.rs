@@ -57,10 +57,15 @@ impl Layout {
         format!(
             "DELETE FROM {sidecar} WHERE NOT {pending};\n\
              UPDATE {sidecar} SET\n  {stamps},\n  {zeros},\n  \
-             stamp = CASE WHEN live_base IS NULL THEN {adopted} ELSE stamp END, live_base = 0",
+             stamp = CASE WHEN live_base IS NULL THEN {adopted} ELSE stamp END, live_base = {base}",
             sidecar = self.sidecar,
             pending = self.is_pending(),
             zeros = self.each(", ", |r| format!("{} = 0", r.base)),
+            // What was never offered to anybody is not what the next one has under its number.
+            base = match self.is_automatic {
+                true => format!("CASE live_base WHEN 0 THEN 0 ELSE {} END", self.adopted_base()),
+                false => "0".to_owned(),
+            },
         )
     }
 }

@@ -41,7 +41,10 @@ impl Content<'_> {
         }
         let local = self.local(id.table)?;
         let unseen = state(self.connection())?.horizon;
-        let tracked = Tracked::changed(seen, change, stamp, unseen, &local.defaults);
+        let mut tracked = Tracked::changed(seen, change, stamp, unseen, &local.defaults);
+        if local.layout.is_automatic && matches!(change, Change::Insert(_)) {
+            tracked = tracked.named();
+        }
         let surrogate = match before.as_ref().and_then(|row| row.surrogate) {
             Some(surrogate) => Some(surrogate),
             None if tracked.version.live.value => self.provisional(id.table)?,
@@ -336,7 +339,7 @@ impl Content<'_> {
 }
 
 /// A trigger of the user's has kept a write from being done, without an error.
-fn left_out(operation: &'static str) -> Error {
+pub(super) fn left_out(operation: &'static str) -> Error {
     let code = ffi::Error::new(ffi::SQLITE_CONSTRAINT_TRIGGER);
     let message = "a trigger of the table has left the row out".to_owned();
     failed(operation, rusqlite::Error::SqliteFailure(code, Some(message)))

@@ -1,8 +1,11 @@
-//! Columns of the file's tables that refer to the surrogate of one of ours. Where PostgreSQL's number
-//! replaces another one, they go along: the file's own foreign keys are not enforced here, and
+//! Columns of the file's tables that refer to the numbers of one of ours. Where another number takes
+//! the place of one, they go along: the file's own foreign keys are not enforced here, and
 //! nothing else would move them.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+
+use rusqlite::types::Value as Stored;
 
 use super::super::failed;
 use super::{Content, LocalTable};
@@ -11,23 +14,64 @@ use crate::schema::quoted;
 
 const OPERATION: &str = "move references in the SQLite file";
 
-/// The statements that move what refers to a table's surrogate, from `?1` to `?2`, for the version
-/// of the file's schema for which they were made.
+/// What refers to a table's numbers, for the version of the file's schema for which it was looked up.
 #[derive(Debug, Default)]
-pub(super) struct References(Mutex<Option<(i64, Vec<String>)>>);
+pub(super) struct References(Mutex<Option<(i64, Vec<Reference>)>>);
+
+/// A column that refers to the numbers of a table, or to a column that does.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Reference {
+    table: String,
+    column: String,
+}
 
 impl Content<'_> {
     /// Lets everything that is declared to refer to that number refer to the other one. Writes to
     /// a tracked table are captured, and arrive at PostgreSQL.
     pub(super) fn move_references(&self, table: usize, from: i64, to: i64) -> Result<()> {
-        let local = self.local(table)?;
-        for sql in self.references(local)? {
+        for Reference { table, column } in self.references(self.local(table)?)? {
+            let (table, column) = (quoted(&table), quoted(&column));
+            let sql = format!("UPDATE OR ABORT {table} SET {column} = ?2 WHERE {column} = ?1");
             self.execute(OPERATION, &sql, &[&from, &to])?;
         }
         Ok(())
     }
 
-    fn references(&self, local: &LocalTable) -> Result<Vec<String>> {
+    /// The same of what was set here and is pending. What has come from PostgreSQL, or has arrived
+    /// there, means the row that has the number there.
+    pub(super) fn move_pending_references(
+        &self,
+        table: usize,
+        from: &Stored,
+        to: &Stored,
+    ) -> Result<()> {
+        for Reference { table, column } in self.references(self.local(table)?)? {
+            let child = self.tables().iter().find(|local| local.table.name() == table);
+            let is_pending = match child {
+                Some(child) => format!(" AND {}", child.is_pending_in(&column)),
+                None => String::new(),
+            };
+            let name = quoted(&column);
+            let sql = format!(
+                "UPDATE OR ABORT {} SET {name} = ?2 WHERE {name} = ?1{is_pending}",
+                quoted(&table)
+            );
+            self.execute(OPERATION, &sql, &[from, to])?;
+            // Of a row that has changed its key nothing is left under the old one: nobody has heard of
+            // it.
+            let keyed = child.and_then(|child| Some((child, child.own_key_column(&column)?)));
+            if let Some((child, own)) = keyed {
+                let sql = format!(
+                    "DELETE FROM {} WHERE live = 0 AND live_base = 0 AND {own} = ?1",
+                    child.layout.sidecar
+                );
+                self.execute(OPERATION, &sql, &[from])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn references(&self, local: &LocalTable) -> Result<Vec<Reference>> {
         let wrap = |cause| failed(OPERATION, cause);
         let version = "SELECT schema_version FROM pragma_schema_version";
         let version: i64 = self
@@ -36,29 +80,62 @@ impl Content<'_> {
             .and_then(|mut look| look.query_row([], |row| row.get(0)))
             .map_err(wrap)?;
         let mut known = local.references.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, statements)) = &*known
+        if let Some((of, references)) = &*known
             && *of == version
         {
-            return Ok(statements.clone());
+            return Ok(references.clone());
         }
+        let Some(numbered) = local.table.numbered() else { return Ok(Vec::new()) };
+        let root =
+            Reference { table: local.table.name().to_owned(), column: numbered.name.to_string() };
+        let (mut found, mut left) = (BTreeSet::new(), vec![root]);
+        // What refers to a column that refers to it has the same number.
+        while let Some(next) = left.pop() {
+            for reference in self.refer_to(&next)? {
+                if found.insert(reference.clone()) {
+                    left.push(reference);
+                }
+            }
+        }
+        let references: Vec<Reference> = found.into_iter().collect();
+        *known = Some((version, references.clone()));
+        Ok(references)
+    }
+
+    fn refer_to(&self, to: &Reference) -> Result<Vec<Reference>> {
+        let wrap = |cause| failed(OPERATION, cause);
         // Without a column a foreign key refers to the primary one.
         let sql = "SELECT DISTINCT m.name, f.\"from\" \
              FROM sqlite_schema AS m, pragma_foreign_key_list(m.name) AS f \
              WHERE m.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE \
                AND (f.\"to\" = ?2 COLLATE NOCASE OR f.\"to\" IS NULL AND ?2 COLLATE NOCASE IN \
                  (SELECT name FROM pragma_table_info(?1) WHERE pk = f.seq + 1))";
-        let Some(surrogate) = local.table.surrogate() else { return Ok(Vec::new()) };
-        let names = (local.table.name(), &surrogate.name);
         let mut look = self.connection().prepare(sql).map_err(wrap)?;
-        let statements = look
-            .query_map(names, |row| {
-                let (name, column): (String, String) = (row.get(0)?, row.get(1)?);
-                let (name, column) = (quoted(&name), quoted(&column));
-                Ok(format!("UPDATE OR ABORT {name} SET {column} = ?2 WHERE {column} = ?1"))
-            })
-            .and_then(Iterator::collect::<rusqlite::Result<Vec<String>>>)
-            .map_err(wrap)?;
-        *known = Some((version, statements.clone()));
-        Ok(statements)
+        look.query_map((&to.table, &to.column), |row| {
+            Ok(Reference { table: row.get(0)?, column: row.get(1)? })
+        })
+        .and_then(Iterator::collect::<rusqlite::Result<Vec<Reference>>>)
+        .map_err(wrap)
+    }
+}
+
+impl LocalTable {
+    /// What is so of a row of the table whose value of that column is pending; also if the sidecar does not
+    /// know it.
+    fn is_pending_in(&self, column: &str) -> String {
+        let quoted = quoted(column);
+        let register = self.layout.registers.iter().find(|r| r.column == quoted);
+        let base = register.map_or("live_base", |register| &register.base);
+        format!(
+            "NOT EXISTS (SELECT 1 FROM {} AS s WHERE {} AND s.{base} IS NULL)",
+            self.layout.sidecar,
+            self.layout.tells_of(&self.layout.target),
+        )
+    }
+
+    /// The sidecar's name of a column of the key.
+    fn own_key_column(&self, column: &str) -> Option<String> {
+        let at = self.table.key_columns().position(|(_, key)| *key.name == *column)?;
+        Some(if at == 0 { "key".to_owned() } else { format!("key{}", at + 1) })
     }
 }

@@ -120,7 +120,17 @@ impl Content<'_> {
         Ok(false)
     }
 
-    /// What is to be pushed: rows above `pushed`, and the due ones of the quarantine (all of
+    /// What is to be pushed now: not the births whose numbers PostgreSQL has not been asked for.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub fn to_push(&self, now_ms: i64) -> Result<Pending> {
+        let mut pending = self.pending(now_ms, false)?;
+        pending.rows.retain(|(id, row)| !self.is_unsent(id, &row.tracked));
+        Ok(pending)
+    }
+
+    /// What is pending: rows above `pushed`, and the due ones of the quarantine (all of
     /// them with `all`). `now_ms` by this machine's clock. Rows that cannot be carried are among
     /// them, for the caller to set aside.
     ///

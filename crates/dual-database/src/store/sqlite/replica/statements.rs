@@ -88,7 +88,7 @@ impl Statements {
             ),
             row: format!(
                 "SELECT {}, coalesce(s.live, 1), coalesce(s.stamp, {adopted}), coalesce(s.seq, -1), \
-                 CASE WHEN {unseen} THEN 0 ELSE s.live_base END, {unknown}, {there}, {number}, \
+                 CASE WHEN {unseen} THEN {base} ELSE s.live_base END, {unknown}, {there}, {number}, \
                  {columns} FROM (SELECT {}) AS k LEFT JOIN {sidecar} AS s ON {} \
                  LEFT JOIN {target} AS u ON {} AND {} \
                  WHERE NOT ({unseen}) OR {there} IS NOT NULL",
@@ -97,6 +97,7 @@ impl Statements {
                 own.same("s", "=", own, "k"),
                 layout.is_of("k"),
                 layout.is_keyed("u"),
+                base = layout.adopted_base(),
             ),
             bytes: format!(
                 "(0 + {})",

@@ -20,6 +20,7 @@
 mod apply;
 mod decide;
 mod refusal;
+mod reserve;
 mod statements;
 mod unique;
 

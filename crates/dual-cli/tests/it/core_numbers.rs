@@ -1,0 +1,181 @@
+//! Numbers that both sides hand out: two rows under one number are two rows.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use throwaway_postgres::{Server, StopMode};
+
+use crate::core_scene::Pair;
+use crate::scene::Row;
+
+/// Guests and their bookings, joined, with one of each.
+fn booked<'s>(server: &'s Server) -> Pair<'s> {
+    let pair = Pair::on(server);
+    for sql in [
+        "CREATE TABLE guests (id serial PRIMARY KEY, name text, brought_by integer REFERENCES guests)",
+        "CREATE TABLE bookings (id serial PRIMARY KEY, guest_id integer REFERENCES guests (id), what text)",
+        "CREATE TABLE seats (guest_id integer REFERENCES guests (id), seat integer, note text, \
+         PRIMARY KEY (guest_id, seat))",
+        "INSERT INTO guests (name) VALUES ('Анна')",
+        "INSERT INTO bookings (guest_id, what) VALUES (1, 'у окна')",
+    ] {
+        pair.postgres(sql);
+    }
+    for sql in [
+        "CREATE TABLE guests (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, \
+         brought_by INTEGER REFERENCES guests)",
+        "CREATE TABLE bookings (id INTEGER PRIMARY KEY AUTOINCREMENT, \
+         guest_id INTEGER REFERENCES guests (id), what TEXT)",
+        "CREATE TABLE seats (guest_id INTEGER REFERENCES guests (id), seat INTEGER, note TEXT, \
+         PRIMARY KEY (guest_id, seat))",
+        "CREATE TABLE remarks (guest INTEGER REFERENCES guests, remark TEXT)",
+    ] {
+        pair.sqlite(sql);
+    }
+    pair.json(0, &["init", "--apply"]);
+    pair
+}
+
+/// What an old script does, with Python's own `sqlite3`; answers what its last statement gives.
+#[track_caller]
+fn python(pair: &Pair<'_>, script: &str) -> Vec<Row> {
+    let program = format!(
+        "import json, sqlite3, sys\n\
+         db = sqlite3.connect(sys.argv[1], timeout=10)\n\
+         rows = []\n{script}\n\
+         db.commit()\n\
+         print(json.dumps([[None if v is None else str(v) for v in row] for row in rows]))\n"
+    );
+    let ran = Command::new("python3").arg("-c").arg(program).arg(pair.path()).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+#[track_caller]
+fn equal(pair: &Pair<'_>, select: &str) -> Vec<Row> {
+    let rows = pair.postgres(select);
+    assert_eq!(
+        rows,
+        python(pair, &format!("rows = db.execute({select:?}).fetchall()")),
+        "{select}"
+    );
+    rows
+}
+
+fn texts(row: &[&str]) -> Row {
+    row.iter().map(|text| Some((*text).to_owned())).collect()
+}
+
+const WHOSE: &str = "SELECT g.name, b.what FROM bookings AS b JOIN guests AS g ON g.id = b.guest_id \
+                     ORDER BY b.what";
+
+const VERA: &str = "guest = db.execute(\"INSERT INTO guests (name) VALUES ('Вера')\").lastrowid\n\
+    db.execute(\"INSERT INTO bookings (guest_id, what) VALUES (?, 'file')\", (guest,))\n\
+    db.execute(\"INSERT INTO seats VALUES (?, 1, 'file')\", (guest,))\n\
+    db.execute(\"INSERT INTO remarks VALUES (?, 'file')\", (guest,))\n\
+    db.execute(\"INSERT INTO guests (name, brought_by) VALUES ('Зоя', ?)\", (guest,))\n\
+    db.execute(\"UPDATE guests SET brought_by = id WHERE id = ?\", (guest,))\n";
+
+#[test]
+fn two_rows_under_one_number_with_children_on_both_sides_are_two_rows() {
+    let server = Server::builder().start().unwrap();
+    let pair = booked(&server);
+    server.stop(StopMode::Fast).unwrap();
+    python(&pair, VERA);
+    pair.json(3, &["sync", "--once"]);
+    server.start().unwrap();
+    pair.postgres(
+        "WITH one AS (INSERT INTO guests (name) VALUES ('Пётр') RETURNING id), \
+         two AS (INSERT INTO seats SELECT id, 1, 'psql' FROM one) \
+         INSERT INTO bookings (guest_id, what) SELECT id, 'psql' FROM one",
+    );
+    pair.json(0, &["sync", "--once"]);
+
+    let guests = equal(&pair, "SELECT id, name FROM guests ORDER BY id");
+    assert_eq!(guests.len(), 4, "{guests:?}");
+    assert_eq!(guests[1], texts(&["2", "Пётр"]));
+    let whose = equal(&pair, WHOSE);
+    let expected = [["Вера", "file"], ["Пётр", "psql"], ["Анна", "у окна"]];
+    assert_eq!(whose, expected.map(|row| texts(&row)));
+    let seats = "SELECT g.name, s.note FROM seats AS s JOIN guests AS g ON g.id = s.guest_id \
+                 ORDER BY s.note";
+    assert_eq!(equal(&pair, seats), [["Вера", "file"], ["Пётр", "psql"]].map(|row| texts(&row)));
+    assert_eq!(equal(&pair, "SELECT guest_id FROM seats").len(), 2);
+    let brought = "SELECT g.name, b.name FROM guests AS g JOIN guests AS b ON b.id = g.brought_by \
+                   ORDER BY g.id";
+    let brought = equal(&pair, brought);
+    assert_eq!(brought.len(), 2, "{brought:?}");
+    assert!(brought.iter().all(|row| row[1].as_deref() == Some("Вера")), "{brought:?}");
+    // A table that only the file has goes along.
+    let remarks = "rows = db.execute(\"SELECT g.name FROM remarks AS r \
+                   JOIN guests AS g ON g.id = r.guest\").fetchall()";
+    assert_eq!(python(&pair, remarks), [texts(&["Вера"])]);
+
+    // Whoever looks is told, and both go on with numbers of their own.
+    let conflicts = pair.json(0, &["conflicts"])["conflicts"].clone();
+    let moved: Vec<&Value> = conflicts
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["column"] == "(renumbered)" && one["table"] == "guests")
+        .collect();
+    let vera = guests.iter().find(|row| row[1].as_deref() == Some("Вера")).unwrap();
+    assert!(
+        moved
+            .iter()
+            .any(|one| one["key"] == 2 && one["losing"] == "2" && one["winning"] == json!(vera[0])),
+        "{conflicts}"
+    );
+    let text = pair.run(&["conflicts"]).ended(0).stdout;
+    assert!(text.contains("(renumbered)"), "{text}");
+    pair.postgres("INSERT INTO guests (name) VALUES ('Олег')");
+    pair.json(0, &["sync", "--once"]);
+    python(&pair, "db.execute(\"INSERT INTO guests (name) VALUES ('Нина')\")");
+    pair.json(0, &["sync", "--once"]);
+    assert_eq!(equal(&pair, "SELECT name FROM guests ORDER BY id").len(), 6);
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+    let status = pair.json(0, &["status"]);
+    assert_eq!(status["pending"], json!({ "to_postgres": 0, "to_sqlite": 0 }));
+    assert_eq!(status["quarantined"], 0, "{status}");
+}
+
+#[test]
+fn a_row_that_died_under_the_number_is_another_row() {
+    let pair = booked(throwaway_postgres::shared().unwrap());
+    let insert = |name: &str| {
+        python(&pair, &format!("db.execute(\"INSERT INTO guests (name) VALUES ('{name}')\")"));
+    };
+    insert("Вера");
+    pair.postgres("INSERT INTO guests (name) VALUES ('Пётр')");
+    pair.postgres("DELETE FROM guests WHERE name = 'Пётр'");
+    pair.json(0, &["sync", "--once"]);
+    let guests = "SELECT name FROM guests ORDER BY name";
+    assert_eq!(equal(&pair, guests), [["Анна"], ["Вера"]].map(|row| texts(&row)));
+
+    // Deleted before anybody has heard of it, it takes nothing with it.
+    let next = "rows = db.execute(\"SELECT max(id) + 1 FROM guests\").fetchall()";
+    let next = python(&pair, next)[0][0].clone().unwrap();
+    pair.postgres(&format!("SELECT setval('guests_id_seq', {next}, false)"));
+    pair.postgres("INSERT INTO guests (name) VALUES ('Олег')");
+    insert("Зоя");
+    let zoya = "rows = db.execute(\"SELECT id FROM guests WHERE name = 'Зоя'\").fetchall()";
+    assert_eq!(python(&pair, zoya), [[Some(next)]]);
+    python(&pair, "db.execute(\"DELETE FROM guests WHERE name = 'Зоя'\")");
+    pair.json(0, &["sync", "--once"]);
+    let expected = [["Анна"], ["Вера"], ["Олег"]].map(|row| texts(&row));
+    assert_eq!(equal(&pair, guests), expected);
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+}
+
+#[test]
+fn a_natural_number_is_one_row_wherever_it_was_born() {
+    let pair = Pair::new();
+    pair.postgres("CREATE TABLE chats (chat bigint PRIMARY KEY, title text, link text)");
+    pair.sqlite("CREATE TABLE chats (chat INTEGER PRIMARY KEY, title TEXT, link TEXT)");
+    pair.json(0, &["init", "--apply"]);
+    pair.sqlite("INSERT INTO chats (chat, title) VALUES (77, 'file')");
+    pair.postgres("INSERT INTO chats (chat, link) VALUES (77, 'psql')");
+    pair.json(0, &["sync", "--once"]);
+    let expected = [texts(&["77", "file", "psql"])];
+    assert_eq!(equal(&pair, "SELECT chat, title, link FROM chats"), expected);
+}

@@ -1,0 +1,244 @@
+//! Keeping numbers for births of a file: each its own, if nobody else has it, or a fresh one.
+//!
+//! What is kept is a tombstone in the sidecar, under the file's number: whoever else asks finds it, the
+//! row's push replaces it, and a file whose answer was lost finds its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::types::Type;
+
+use super::super::row::column;
+use super::Primary;
+use crate::protocol::{Epoch, NumberVerdict, NumberView, Reservation};
+use crate::schema::{EQUALS, RowId};
+use crate::stamp::{Stamp, Writer, captured};
+use crate::store::postgres::Parameter;
+use crate::store::postgres::primary::RemoteTable;
+use crate::{Error, Kind, Result, Store};
+
+const OPERATION: &str = "reserve numbers at PostgreSQL";
+
+/// How often fresh numbers are asked for that turn out to be in use.
+const LOOKS: usize = 1_000;
+
+/// The sequence of a table's key.
+struct Sequence {
+    name: String,
+    /// The last number that it has handed out.
+    handed_out: i64,
+}
+
+impl Primary<'_> {
+    /// Keeps for each of these births of a file, whose triggers have that number, its own number or a
+    /// fresh one, in one transaction. `None`: it is not the server any more that the file follows.
+    ///
+    /// # Errors
+    /// As for [`Primary::push`].
+    pub async fn reserve(
+        &self,
+        asked: &[RowId],
+        writer: Writer,
+        followed: &Epoch,
+    ) -> Result<Option<Vec<(RowId, Reservation)>>> {
+        match Box::pin(self.reserve_in(asked, writer, followed)).await {
+            Ok(Some(reserved)) => {
+                self.session.commit(OPERATION).await?;
+                Ok(Some(reserved))
+            }
+            Ok(None) => {
+                self.leave(OPERATION).await;
+                Ok(None)
+            }
+            Err(error) => Err(self.give_up(error, OPERATION).await),
+        }
+    }
+
+    async fn reserve_in(
+        &self,
+        asked: &[RowId],
+        writer: Writer,
+        followed: &Epoch,
+    ) -> Result<Option<Vec<(RowId, Reservation)>>> {
+        let (server, epoch) = self.server(None, false).await?;
+        if !epoch.is_server_of(followed) {
+            return Ok(None);
+        }
+        let stamp = captured(server.now_ms, server.horizon, writer);
+        let mut reserved = Vec::with_capacity(asked.len());
+        for (at, table) in self.tables.iter().enumerate() {
+            let of = asked.iter().filter(|id| id.table == at);
+            let numbers: BTreeSet<i64> = of.filter_map(|id| id.key.number()).collect();
+            if numbers.is_empty() {
+                continue;
+            }
+            let kept = self.reserve_of(table, numbers, writer, stamp).await?;
+            let kept = kept.into_iter();
+            reserved.extend(kept.map(|(own, kept)| (RowId { table: at, key: own.into() }, kept)));
+        }
+        Ok(Some(reserved))
+    }
+
+    async fn reserve_of(
+        &self,
+        table: &RemoteTable,
+        numbers: BTreeSet<i64>,
+        writer: Writer,
+        stamp: Stamp,
+    ) -> Result<BTreeMap<i64, Reservation>> {
+        let sequence = self.sequence_behind(table, &numbers).await?;
+        // Whoever takes a number from here on gets another one; who has taken one before, and has not
+        // committed, writes to the table.
+        let is_written = self.is_written(table).await?;
+        let handed_out = sequence.as_ref().map_or(i64::MIN, |sequence| sequence.handed_out);
+        let mut kept = BTreeMap::new();
+        let (mut free, mut taken) = (Vec::new(), Vec::new());
+        for (number, view) in self.views(table, &numbers).await? {
+            let may_come = is_written && number <= handed_out;
+            match (NumberView { may_come, ..view }).judge(writer) {
+                NumberVerdict::Reserved(stamp) => {
+                    kept.insert(number, Reservation { number, stamp });
+                }
+                NumberVerdict::Free => free.push(number),
+                NumberVerdict::Taken => taken.push(number),
+            }
+        }
+        let granted = self.keep(table, &free, stamp).await?;
+        taken.extend(free.into_iter().filter(|number| !granted.contains(number)));
+        kept.extend(granted.into_iter().map(|number| (number, Reservation { number, stamp })));
+        let fresh = self.fresh(table, sequence.as_ref(), taken.len(), stamp).await?;
+        let fresh = fresh.into_iter().map(|number| Reservation { number, stamp });
+        kept.extend(taken.into_iter().zip(fresh));
+        Ok(kept)
+    }
+
+    /// The sequence of the key, and how far it was before it was let go on behind these numbers, as far as
+    /// counting can come to them; `None` if there is none that may be set.
+    async fn sequence_behind(
+        &self,
+        table: &RemoteTable,
+        numbers: &BTreeSet<i64>,
+    ) -> Result<Option<Sequence>> {
+        let sql = "SELECT s.name, coalesce(pg_sequence_last_value(s.name::regclass), 0), q.seqmax / 2 \
+             FROM (SELECT pg_get_serial_sequence($1, $2) AS name) AS s \
+             JOIN pg_sequence AS q ON q.seqrelid = s.name::regclass \
+             WHERE has_sequence_privilege(s.name, 'UPDATE')";
+        let (target, name) = (table.layout.target.as_str(), &*table.table.key().name);
+        let parameters: [Parameter<'_>; 2] = [(&target, Type::TEXT), (&name, Type::TEXT)];
+        let rows = self.session.query(OPERATION, sql, &parameters).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let name: String = column(row, 0, OPERATION)?;
+        let (handed_out, most): (i64, i64) =
+            (column(row, 1, OPERATION)?, column(row, 2, OPERATION)?);
+        if let Some(highest) = numbers.range(..=most).next_back().filter(|at| **at > handed_out) {
+            let sql = "SELECT CASE WHEN coalesce(pg_sequence_last_value($1::text::regclass), 0) < $2 \
+                 THEN setval($1::text::regclass, $2) END";
+            let parameters: [Parameter<'_>; 2] = [(&name, Type::TEXT), (highest, Type::INT8)];
+            self.session.query(OPERATION, sql, &parameters).await?;
+        }
+        Ok(Some(Sequence { name, handed_out }))
+    }
+
+    /// Whether another transaction that is open has written to the table, or may.
+    async fn is_written(&self, table: &RemoteTable) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT FROM pg_locks AS l WHERE l.locktype = 'relation' \
+             AND l.relation = to_regclass($1) AND l.granted \
+             AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()) \
+             AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', \
+               'AccessExclusiveLock') AND l.pid IS DISTINCT FROM pg_backend_pid())";
+        let target = table.layout.target.as_str();
+        let rows = self.session.query(OPERATION, sql, &[(&target, Type::TEXT)]).await?;
+        rows.first().map_or(Ok(false), |row| column(row, 0, OPERATION))
+    }
+
+    async fn views(
+        &self,
+        table: &RemoteTable,
+        numbers: &BTreeSet<i64>,
+    ) -> Result<Vec<(i64, NumberView)>> {
+        let sql = format!(
+            "SELECT n.number, EXISTS (SELECT FROM {target} AS u WHERE {there}) \
+             OR coalesce(s.live, false), CASE WHEN NOT s.live THEN s.stamp END \
+             FROM unnest($1::bigint[]) AS n (number) LEFT JOIN {sidecar} AS s ON {known} ORDER BY 1",
+            target = table.layout.target,
+            there = table.layout.key.is_given("u", EQUALS, "n.number"),
+            sidecar = table.layout.sidecar,
+            known = table.layout.own_key.is_given("s", "=", "n.number"),
+        );
+        let numbers: Vec<i64> = numbers.iter().copied().collect();
+        let rows = self.session.query(OPERATION, &sql, &[(&numbers, Type::INT8_ARRAY)]).await?;
+        let view = |row: &tokio_postgres::Row| {
+            let raw: Option<i64> = column(row, 2, OPERATION)?;
+            let tombstone = raw.map(|raw| Stamp::from_raw(raw).unwrap_or_default());
+            let is_there = column(row, 1, OPERATION)?;
+            Ok((column(row, 0, OPERATION)?, NumberView { is_there, tombstone, may_come: false }))
+        };
+        rows.iter().map(view).collect()
+    }
+
+    /// Keeps these numbers, as far as nobody has them or had them; says which.
+    async fn keep(
+        &self,
+        table: &RemoteTable,
+        numbers: &[i64],
+        stamp: Stamp,
+    ) -> Result<BTreeSet<i64>> {
+        if numbers.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let key = table.layout.own_key.list("");
+        let sql = format!(
+            "INSERT INTO {sidecar} ({key}, stamp, txid, live) \
+             SELECT n.number, $2, txid_current(), false FROM unnest($1::bigint[]) AS n (number) \
+             WHERE NOT EXISTS (SELECT FROM {target} AS u WHERE {there}) ORDER BY n.number \
+             ON CONFLICT ({key}) DO NOTHING RETURNING {key}",
+            sidecar = table.layout.sidecar,
+            target = table.layout.target,
+            there = table.layout.key.is_given("u", EQUALS, "n.number"),
+        );
+        let parameters: [Parameter<'_>; 2] =
+            [(&numbers, Type::INT8_ARRAY), (&stamp.raw(), Type::INT8)];
+        let rows = self.session.query(OPERATION, &sql, &parameters).await?;
+        rows.iter().map(|row| column(row, 0, OPERATION)).collect()
+    }
+
+    /// So many numbers that nobody has had, kept.
+    async fn fresh(
+        &self,
+        table: &RemoteTable,
+        sequence: Option<&Sequence>,
+        count: usize,
+        stamp: Stamp,
+    ) -> Result<Vec<i64>> {
+        let mut fresh: Vec<i64> = Vec::with_capacity(count);
+        for _ in 0..LOOKS {
+            if fresh.len() >= count {
+                return Ok(fresh);
+            }
+            let wanted = i64::try_from(count - fresh.len()).unwrap_or(i64::MAX);
+            let next = match sequence {
+                Some(sequence) => {
+                    let sql = "SELECT nextval($1::text::regclass) FROM generate_series(1, $2)";
+                    let parameters: [Parameter<'_>; 2] =
+                        [(&sequence.name, Type::TEXT), (&wanted, Type::INT8)];
+                    self.session.query(OPERATION, sql, &parameters).await?
+                }
+                None => {
+                    let (key, own) = (table.layout.key.list(""), table.layout.own_key.list(""));
+                    let sql = format!(
+                        "SELECT m.highest + n FROM generate_series(1, $1) AS n, (SELECT greatest(0, \
+                         (SELECT max({key}) FROM {}), (SELECT max({own}) FROM {})) AS highest) AS m",
+                        table.layout.target, table.layout.sidecar,
+                    );
+                    self.session.query(OPERATION, &sql, &[(&wanted, Type::INT8)]).await?
+                }
+            };
+            let next: Vec<i64> =
+                next.iter().map(|row| column(row, 0, OPERATION)).collect::<Result<_>>()?;
+            fresh.extend(self.keep(table, &next, stamp).await?);
+        }
+        let message = "the sequence of its key gives no number that nobody has";
+        Err(Error::new(Kind::Schema(Store::Postgres), OPERATION, message)
+            .about(format!("table {}", table.table.name()))
+            .with_hint("`SELECT setval(…)` lets it go on behind the highest number"))
+    }
+}
