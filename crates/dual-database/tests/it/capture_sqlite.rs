@@ -1,7 +1,7 @@
 //! Capture in the file: who writes is seen, whatever he does; what installing needs, makes and leaves.
 
 use dual_database::merge::{Bases, Register};
-use dual_database::schema::{Table, users};
+use dual_database::schema::{Column, LogicalType, Role, Table, users};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::sqlite::capture::{
     Drift, Entry, Layout, changed_above, drift, entry, install, renumber, state, uninstall,
@@ -361,17 +361,26 @@ fn a_column_that_the_declaration_gets_later_was_never_set() {
     assert_eq!(dead.columns[2], dead.live.stamp);
 }
 
+/// What is ours in the file, by names.
+fn ours(scene: &Scene, like: &str) -> String {
+    let sql = "SELECT sql FROM sqlite_master WHERE name LIKE ?1 AND sql IS NOT NULL ORDER BY rowid";
+    let mut look = scene.own.prepare(sql).unwrap();
+    let text: Vec<String> =
+        look.query_map([like], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    text.join(";\n\n")
+}
+
 #[test]
 fn the_sql_is_as_reviewed_and_old_enough() {
     let scene = Scene::new(visits(), "CREATE UNIQUE INDEX by_place ON visits (guest, note)");
-    let mut sql = scene
-        .own
-        .prepare("SELECT sql FROM sqlite_master WHERE name LIKE 'dual%' AND sql IS NOT NULL ORDER BY rowid")
-        .unwrap();
-    let text: Vec<String> =
-        sql.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
-    insta::assert_snapshot!("sqlite_visits", text.join(";\n\n"));
-    let text = text.join("\n").to_ascii_lowercase();
+    let visits = ours(&scene, "dual%");
+    insta::assert_snapshot!("sqlite_visits", visits);
+    let number = Column { automatic: true, ..Column::new("id", LogicalType::Int, Role::Key) };
+    let what = Column::new("what", LogicalType::Text, Role::Data);
+    let scene = Scene::new(Table::declare("tickets", vec![number, what]).unwrap(), "");
+    let tickets = ours(&scene, "dual%tickets%");
+    insta::assert_snapshot!("sqlite_tickets", tickets);
+    let text = [visits, tickets].concat().to_ascii_lowercase();
     for newer in [
         "json",
         "on conflict",
