@@ -168,6 +168,38 @@ fn a_row_that_died_under_the_number_is_another_row() {
 }
 
 #[test]
+fn a_sequence_that_the_column_only_takes_from_goes_on_behind_what_was_moved() {
+    let pair = Pair::new();
+    pair.postgres("CREATE SEQUENCE given");
+    pair.postgres(
+        "CREATE TABLE orders (id bigint PRIMARY KEY DEFAULT nextval('given'), what text)",
+    );
+    pair.sqlite("CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT)");
+    pair.json(0, &["init", "--apply"]);
+    python(&pair, "db.execute(\"INSERT INTO orders (what) VALUES ('file')\")");
+    pair.postgres("INSERT INTO orders (what) VALUES ('psql')");
+    pair.json(0, &["sync", "--once"]);
+    pair.postgres("INSERT INTO orders (what) VALUES ('psql too')");
+    pair.json(0, &["sync", "--once"]);
+    let expected = [["1", "psql"], ["2", "file"], ["3", "psql too"]].map(|row| texts(&row));
+    assert_eq!(equal(&pair, "SELECT id, what FROM orders ORDER BY id"), expected);
+}
+
+#[test]
+fn a_number_that_the_column_cannot_hold_keeps_no_other_row_waiting() {
+    let pair = booked(throwaway_postgres::shared().unwrap());
+    python(
+        &pair,
+        "db.execute(\"INSERT INTO guests (id, name) VALUES (3000000000, 'Вера')\")\n\
+         db.execute(\"INSERT INTO bookings (guest_id, what) VALUES (1, 'file')\")",
+    );
+    assert_eq!(pair.json(1, &["sync", "--once"])["state"], "quarantined");
+    let bookings = [["file"], ["у окна"]].map(|row| texts(&row));
+    assert_eq!(equal(&pair, "SELECT what FROM bookings ORDER BY what"), bookings);
+    assert_eq!(pair.postgres("SELECT id FROM guests"), [texts(&["1"])]);
+}
+
+#[test]
 fn a_natural_number_is_one_row_wherever_it_was_born() {
     let pair = Pair::new();
     pair.postgres("CREATE TABLE chats (chat bigint PRIMARY KEY, title text, link text)");

@@ -7,6 +7,7 @@ use tokio_postgres::types::Type;
 
 use super::decide::{ServerView, Verdict, decide, text};
 use super::refusal::{Refusal, locked, refusal, suppressed};
+use super::reserve::SEQUENCE;
 use super::statements::{CHUNK, MovedAside, marks, moved_aside, statements};
 use super::unique::{Unique, unique_groups};
 use super::{Job, LOCKED, OPERATION, is_locked};
@@ -131,16 +132,17 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
             let Some(highest) = highest else { continue };
             // Not to where it is: somebody may take a number between the look and the setting, and the
             // next would get the same.
-            let sql = "SELECT CASE WHEN coalesce(pg_sequence_last_value(s.name::regclass), 0) < $3 \
-                   THEN setval(s.name::regclass, $3) END \
-                 FROM (SELECT pg_get_serial_sequence($1, $2) AS name) AS s \
+            let sql = format!(
+                "SELECT CASE WHEN coalesce(pg_sequence_last_value(s.name::regclass), 0) < $3 \
+                   THEN setval(s.name::regclass, $3) END FROM (SELECT {SEQUENCE} AS name) AS s \
                  WHERE has_sequence_privilege(s.name, 'UPDATE') AND $3 <= (SELECT q.seqmax / 2 \
-                   FROM pg_sequence AS q WHERE q.seqrelid = s.name::regclass)";
+                   FROM pg_sequence AS q WHERE q.seqrelid = s.name::regclass)"
+            );
             let target = table.layout.target.as_str();
             let name = &*numbered.name;
             let parameters: [Parameter<'_>; 3] =
                 [(&target, Type::TEXT), (&name, Type::TEXT), (&highest, Type::INT8)];
-            if self.primary.session.query(OPERATION, sql, &parameters).await?.is_empty() {
+            if self.primary.session.query(OPERATION, &sql, &parameters).await?.is_empty() {
                 self.jobs.iter_mut().filter(|job| job.id.table == at).for_each(|job| {
                     job.number = None;
                 });

@@ -18,6 +18,15 @@ use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "reserve numbers at PostgreSQL";
 
+/// The sequence of the column `$2` of the table `$1`: that of its default, whoever owns it, or the column's own.
+pub(super) const SEQUENCE: &str = "coalesce((SELECT p.refobjid::regclass::text FROM pg_attribute AS a \
+       JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+       JOIN pg_depend AS p ON p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid \
+         AND p.refclassid = 'pg_class'::regclass \
+       JOIN pg_sequence AS q ON q.seqrelid = p.refobjid \
+     WHERE a.attrelid = to_regclass($1) AND a.attname = $2 LIMIT 1), \
+     pg_get_serial_sequence($1, $2))";
+
 /// How often fresh numbers are asked for that turn out to be in use.
 const LOOKS: usize = 1_000;
 
@@ -118,13 +127,15 @@ impl Primary<'_> {
         table: &RemoteTable,
         numbers: &BTreeSet<i64>,
     ) -> Result<Option<Sequence>> {
-        let sql = "SELECT s.name, coalesce(pg_sequence_last_value(s.name::regclass), 0), q.seqmax / 2 \
-             FROM (SELECT pg_get_serial_sequence($1, $2) AS name) AS s \
+        let sql = format!(
+            "SELECT s.name, coalesce(pg_sequence_last_value(s.name::regclass), 0), q.seqmax / 2 \
+             FROM (SELECT {SEQUENCE} AS name) AS s \
              JOIN pg_sequence AS q ON q.seqrelid = s.name::regclass \
-             WHERE has_sequence_privilege(s.name, 'UPDATE')";
+             WHERE has_sequence_privilege(s.name, 'UPDATE')"
+        );
         let (target, name) = (table.layout.target.as_str(), &*table.table.key().name);
         let parameters: [Parameter<'_>; 2] = [(&target, Type::TEXT), (&name, Type::TEXT)];
-        let rows = self.session.query(OPERATION, sql, &parameters).await?;
+        let rows = self.session.query(OPERATION, &sql, &parameters).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let name: String = column(row, 0, OPERATION)?;
         let (handed_out, most): (i64, i64) =
