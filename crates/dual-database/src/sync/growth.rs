@@ -42,14 +42,14 @@ impl Rounds {
         }
         self.columns.next = Some(Instant::now() + LOOK);
         let primary = self.primary(link);
-        let version = self.read(OPERATION, |content| schema_version(content)).await?;
+        let version = self.read(OPERATION, schema_version).await?;
         let mark = (primary.columns_mark().await?, version);
         if self.columns.mark == Some(mark) {
             return Ok(false);
         }
         // A migration that adds a column, fills it and gives it the name of another one is let come to its end.
         let is_begun = self.columns.mark.is_some();
-        if std::mem::replace(&mut self.columns.seen, Some(mark)) != Some(mark) && is_begun {
+        if self.columns.seen.replace(mark) != Some(mark) && is_begun {
             return Ok(false);
         }
         let tables = self.grown(link).await?;
