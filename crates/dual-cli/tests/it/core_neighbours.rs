@@ -370,7 +370,7 @@ fn a_function_that_only_the_application_has_is_told_by_the_plan_and_by_status() 
     assert_eq!(pair.json(1, &["sync", "--once"])["state"], "quarantined");
     let status = pair.json(1, &["status"]);
     assert_eq!(status["paused"][0]["table"], "users", "{status}");
-    assert!(pair.run(&["status"]).ended(1).stdout.contains("paused in the file"));
+    assert!(pair.run(&["status"]).ended(1).stdout.contains("table users: SQLite: "));
     pair.script("DROP TRIGGER slugs");
     assert_eq!(pair.json(0, &["sync", "--once"])["state"], "done");
     assert_eq!(pair.json(0, &["status"])["paused"], json!([]));

@@ -62,6 +62,28 @@ fn what_an_administrator_runs_is_printed_and_a_role_that_owns_nothing_goes_on() 
 }
 
 #[test]
+fn rows_that_both_sides_number_stay_apart_for_a_role_that_owns_nothing() {
+    let pair = Pair::new();
+    let role = format!("runs_{}", pair.database.name());
+    pair.postgres(&format!(
+        "CREATE TABLE tickets (id serial PRIMARY KEY, note text); CREATE ROLE {role} LOGIN"
+    ));
+    pair.run(&["init", "--tables", "tickets", "--apply", "--runtime", &role]).ended(0);
+    pair.sqlite("INSERT INTO tickets (note) VALUES ('here')");
+    pair.postgres("INSERT INTO tickets (note) VALUES ('there')");
+    let url = pair.database.url_as(&role, None);
+    pair.run_to(&url, &["sync"]).ended(0);
+    let notes = "SELECT note FROM tickets ORDER BY note";
+    let both = ["here", "there"].map(|note| vec![Some(note.to_owned())]);
+    assert_eq!(pair.postgres(notes), both);
+    assert_eq!(pair.sqlite(notes), both);
+    pair.run_to(&url, &["verify"]).ended(0);
+    pair.postgres("INSERT INTO tickets (note) VALUES ('next')");
+    pair.run(&["uninstall", "--yes"]).ended(0);
+    pair.postgres(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+#[test]
 fn the_schema_is_named_by_an_option_a_variable_or_the_settings_file() {
     let pair = Pair::new();
     let name = "Our \"things\"";

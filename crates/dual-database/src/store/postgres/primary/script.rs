@@ -165,22 +165,24 @@ async fn grants(
                 statements.push(sql);
             }
         }
-        if let (None, Some(surrogate)) = (sequence, table.surrogate()) {
-            statements.push(of_its_sequence(&plan.target.to_string(), &surrogate.name, &to));
+        // A key that is there without one stays without.
+        let numbered = table.surrogate().or_else(|| table.numbered().filter(|_| found.is_none()));
+        if let (None, Some(column)) = (sequence, numbered) {
+            statements.push(of_its_sequence(&plan.target.to_string(), &column.name, &to));
         }
     }
     Ok(statements)
 }
 
 /// On the sequence of a table that is made, or numbered, by the same statements.
-fn of_its_sequence(target: &str, surrogate: &str, to: &str) -> String {
+fn of_its_sequence(target: &str, column: &str, to: &str) -> String {
     let grant =
         format!("GRANT {} ON SEQUENCE %s TO {}", USERS_SEQUENCE.join(", "), to.replace('%', "%%"));
     let body = format!(
         " BEGIN EXECUTE format({}, pg_get_serial_sequence({}, {})); END ",
         quoted_text(&grant),
         quoted_text(target),
-        quoted_text(surrogate)
+        quoted_text(column)
     );
     format!("DO {}", quoted_body(&body))
 }
