@@ -88,11 +88,28 @@ impl DualDatabase {
         tokio::spawn(follow(Arc::downgrade(&self.current), builder));
     }
 
+    /// Does it with what is open; if that cannot be done because something has changed since it was opened, it is
+    /// opened once more, and done with that.
+    ///
+    /// # Errors
+    /// Those of doing it, and of [`Builder::open`].
+    pub(super) async fn as_it_is<T, F: Future<Output = Result<T>>>(
+        &self,
+        work: impl Fn(Arc<Core>) -> F,
+    ) -> Result<T> {
+        let core = self.core();
+        let done = work(Arc::clone(&core)).await;
+        if done.is_err() && core.shared.is_outdated() && self.open_once_more().await? {
+            return work(self.core()).await;
+        }
+        done
+    }
+
     /// Opens it once more now; says whether that one serves.
     ///
     /// # Errors
     /// As for [`Builder::open`].
-    pub(super) async fn open_once_more(&self) -> Result<bool> {
+    async fn open_once_more(&self) -> Result<bool> {
         let known = self.core().shared.troubles().unwrap_or_default();
         let opened = Box::pin(self.current.builder.open_all(&known)).await?;
         if opened.core.shared.pool.tables().is_none() {

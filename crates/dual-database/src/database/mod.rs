@@ -101,14 +101,8 @@ impl DualDatabase {
     /// Unavailable if a side does not answer or time is up.
     pub async fn sync_now(&self, within: Duration) -> Result<Exchange> {
         let deadline = Deadline::after(within);
-        let core = self.core();
-        core.look_again().await;
-        let exchanged = core.exchange(deadline.remaining()).await;
-        // Something has changed since it was opened: with that it goes on.
-        if exchanged.is_err() && core.shared.is_outdated() && self.open_once_more().await? {
-            return self.core().exchange(deadline.remaining()).await;
-        }
-        exchanged
+        self.core().look_again().await;
+        self.as_it_is(move |core| async move { core.exchange(deadline.remaining()).await }).await
     }
 
     /// Ends it: pushes what is pending and closes the file, all within that time. When it

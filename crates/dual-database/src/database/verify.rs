@@ -38,11 +38,11 @@ impl DualDatabase {
     /// nobody knows then what lies in the future. Unavailable if a side does not answer; it can be
     /// repeated.
     pub async fn repair_stamps(&self) -> Result<Verification> {
-        let core = self.core();
-        let running = core.synchroniser.read().await;
-        let synchroniser = running.as_ref().ok_or_else(closing)?;
-        Box::pin(synchroniser.set_back()).await?;
-        drop(running);
+        self.as_it_is(|core| async move {
+            let running = core.synchroniser.read().await;
+            Box::pin(running.as_ref().ok_or_else(closing)?.set_back()).await
+        })
+        .await?;
         self.verify().await
     }
 
@@ -58,11 +58,11 @@ impl DualDatabase {
             RepairPreference::Sqlite => Preference::Sqlite,
             RepairPreference::Newest => Preference::Newest,
         };
-        let core = self.core();
-        let running = core.synchroniser.read().await;
-        let synchroniser = running.as_ref().ok_or_else(closing)?;
-        Box::pin(synchroniser.repair(prefer)).await?;
-        drop(running);
+        self.as_it_is(move |core| async move {
+            let running = core.synchroniser.read().await;
+            Box::pin(running.as_ref().ok_or_else(closing)?.repair(prefer)).await
+        })
+        .await?;
         self.verify().await
     }
 }
