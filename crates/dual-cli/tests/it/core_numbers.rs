@@ -211,3 +211,98 @@ fn a_natural_number_is_one_row_wherever_it_was_born() {
     let expected = [texts(&["77", "file", "psql"])];
     assert_eq!(equal(&pair, "SELECT chat, title, link FROM chats"), expected);
 }
+
+/// Вера of the file and Пётр of PostgreSQL, each with a seat, stay who they are.
+#[track_caller]
+fn each_has_a_seat(pair: &Pair<'_>) {
+    let seats = "SELECT g.name, s.note FROM seats AS s JOIN guests AS g ON g.id = s.guest_id \
+                 ORDER BY s.note";
+    assert_eq!(equal(pair, seats), [["Вера", "file"], ["Пётр", "psql"]].map(|row| texts(&row)));
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+    let status = pair.json(0, &["status"]);
+    assert_eq!(status["pending"], json!({ "to_postgres": 0, "to_sqlite": 0 }));
+}
+
+const PETER: &str = "WITH one AS (INSERT INTO guests (name) VALUES ('Пётр') RETURNING id) \
+                     INSERT INTO seats SELECT id, 2, 'psql' FROM one";
+
+#[test]
+fn a_comparison_gives_no_child_to_a_stranger() {
+    let pair = booked(throwaway_postgres::shared().unwrap());
+    python(&pair, VERA);
+    pair.postgres(PETER);
+    // As after a fail-over: both sides are compared.
+    pair.postgres("DELETE FROM dual.token");
+    pair.json(0, &["sync", "--once"]);
+    each_has_a_seat(&pair);
+}
+
+#[test]
+fn a_birth_in_a_table_that_is_left_alone_is_asked_about_when_it_is_mended() {
+    for peter in [true, false] {
+        let pair = booked(throwaway_postgres::shared().unwrap());
+        pair.postgres("ALTER TABLE guests ALTER name TYPE json USING to_json(name)");
+        assert_eq!(pair.json(1, &["sync", "--once"])["state"], "paused");
+        python(&pair, "db.execute(\"INSERT INTO guests (name) VALUES ('Вера')\")");
+        if peter {
+            pair.postgres("INSERT INTO guests (name) VALUES ('\"Пётр\"')");
+        }
+        // The file's position goes on without them.
+        python(&pair, "db.execute(\"UPDATE bookings SET what = 'у двери'\")");
+        assert_eq!(pair.json(1, &["sync", "--once"])["state"], "paused");
+        pair.postgres("ALTER TABLE guests ALTER name TYPE text USING name #>> '{}'");
+        pair.json(0, &["sync", "--once"]);
+        let names = equal(&pair, "SELECT name FROM guests ORDER BY name");
+        let expected: &[&str] =
+            if peter { &["Анна", "Вера", "Пётр"] } else { &["Анна", "Вера"] };
+        assert_eq!(names, expected.iter().map(|name| texts(&[name])).collect::<Vec<_>>());
+        // What PostgreSQL changes arrives.
+        pair.postgres("UPDATE guests SET name = name || '!'");
+        pair.json(0, &["sync", "--once"]);
+        equal(&pair, "SELECT name FROM guests ORDER BY name");
+        assert_eq!(pair.json(0, &["verify"])["equal"], true);
+    }
+}
+
+#[test]
+fn a_sequence_is_never_put_back() {
+    let pair = booked(throwaway_postgres::shared().unwrap());
+    // As after a load: it is told which number is the next.
+    pair.postgres("INSERT INTO guests SELECT n, 'g' FROM generate_series(2, 1500) AS n");
+    pair.postgres("SELECT setval('guests_id_seq', 1501, false)");
+    python(&pair, "db.execute(\"INSERT INTO guests (name) VALUES ('Вера')\")");
+    pair.json(0, &["sync", "--once"]);
+    let vera = equal(&pair, "SELECT id FROM guests WHERE name = 'Вера'");
+    assert!(vera[0][0].as_deref().unwrap().parse::<i64>().unwrap() > 1500, "{vera:?}");
+    pair.postgres("INSERT INTO guests (name) VALUES ('Олег')");
+    // A load that has told it nothing, and a number that a program names.
+    pair.postgres("INSERT INTO guests SELECT n, 'g' FROM generate_series(1600, 3000) AS n");
+    python(&pair, "db.execute(\"INSERT INTO guests (id, name) VALUES (1599, 'Нина')\")");
+    python(&pair, "db.execute(\"INSERT INTO guests (id, name) VALUES (2000, 'Зоя')\")");
+    pair.json(0, &["sync", "--once"]);
+    let named = "SELECT name FROM guests WHERE name <> 'g' ORDER BY name";
+    let expected = ["Анна", "Вера", "Зоя", "Нина", "Олег"].map(|name| texts(&[name]));
+    assert_eq!(equal(&pair, named), expected);
+    pair.postgres("INSERT INTO guests (name) VALUES ('Пётр')");
+    pair.json(0, &["sync", "--once"]);
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+}
+
+#[test]
+fn a_table_without_numbers_left_is_nobody_elses_trouble() {
+    let pair = booked(throwaway_postgres::shared().unwrap());
+    pair.postgres("ALTER SEQUENCE guests_id_seq MAXVALUE 2");
+    pair.postgres("INSERT INTO guests (name) VALUES ('Пётр')");
+    python(&pair, "db.execute(\"INSERT INTO guests (name) VALUES ('Вера')\")");
+    python(&pair, "db.execute(\"UPDATE bookings SET what = 'у двери'\")");
+    assert_eq!(pair.json(1, &["sync", "--once"])["state"], "quarantined");
+    assert_eq!(pair.postgres("SELECT what FROM bookings"), [texts(&["у двери"])]);
+    let aside = pair.json(0, &["quarantine"])["quarantine"].clone();
+    let reasons: Vec<&Value> = aside.as_array().unwrap().iter().collect();
+    assert!(reasons.iter().any(|one| one["refused_by"] == "postgres"), "{aside}");
+    pair.postgres("ALTER SEQUENCE guests_id_seq NO MAXVALUE");
+    python(&pair, "db.execute(\"UPDATE dual_quarantine SET retry = 0\")");
+    pair.json(0, &["sync", "--once"]);
+    let names = equal(&pair, "SELECT name FROM guests ORDER BY name");
+    assert_eq!(names, ["Анна", "Вера", "Пётр"].map(|name| texts(&[name])));
+}

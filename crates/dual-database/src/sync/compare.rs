@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tracing::{debug, info, warn};
 
 use super::gaps::report_gaps;
+use super::numbers::{AT_ONCE, Asked};
 use super::plan::{Counters, RangePlan, RangeTerms, plan};
 use super::pull::take_in;
 use super::push::acknowledged;
@@ -75,7 +76,7 @@ impl Rounds {
         if !self.loose_local().await?.is_none() {
             self.note_gaps().await?;
         }
-        let (node, follow, tables, is_empty, generation) = self
+        let (node, follow, tables, is_empty, births, generation) = self
             .read("begin a comparison", |content| {
                 let (node, all) = (content.node()?, 0..content.tables().len());
                 let tables: Vec<usize> = match node.follow {
@@ -89,7 +90,8 @@ impl Rounds {
                     is_empty &= content.range(*table, None, None, 1)?.0.is_empty();
                 }
                 let follow = content.follow_of(tables.iter().copied())?;
-                Ok((node, follow, tables, is_empty, content.generation()))
+                let births = content.unsent(now_ms(), AT_ONCE)?;
+                Ok((node, follow, tables, is_empty, births, content.generation()))
             })
             .await?;
         let Follow::Reconciling { cause, approved, .. } = follow else {
@@ -107,6 +109,13 @@ impl Rounds {
         if node.follow.break_at(&header.epoch, &node.tokens).is_some() {
             self.drop_link();
             return Flow::more();
+        }
+        if !births.is_empty() {
+            // What refers to them is given: it must not find somebody else's row under their numbers.
+            self.put_link(link);
+            let (unsent, writer, followed) = (births, node.number, header.epoch);
+            let asked = Asked { unsent, writer, followed, generation };
+            return Flow::to(RoundState::Reserve(Box::new(asked)));
         }
         // After the header: what was set back since is another epoch.
         let set_back = primary.set_backs().await?;
@@ -309,6 +318,7 @@ impl Rounds {
                     let is_followed = epoch.is_server_of(followed);
                     if is_followed {
                         content.compared(&tables)?;
+                        content.passes_no_birth()?;
                     }
                     return Ok(is_followed);
                 }
@@ -318,10 +328,10 @@ impl Rounds {
                 content.compared(&tables)?;
                 content.relations_are(&relations)?;
                 node.follow = follow(&node.follow, Event::Reconciled { epoch, snapshot })?;
-                let first = content.first_unsent()?.map_or(i64::MAX, |first| first - 1);
-                node.pushed = node.pushed.max(comparison.upto).min(first);
+                node.pushed = node.pushed.max(comparison.upto);
                 node.held_from = None;
                 content.set_node(&node)?;
+                content.passes_no_birth()?;
                 content.purge(comparison.forgotten)?;
                 Ok(true)
             })

@@ -6,9 +6,9 @@ use tracing::{debug, info, warn};
 
 use super::rounds::{Flow, RoundState, Rounds};
 use crate::Result;
-use crate::protocol::{Epoch, Reservation};
-use crate::schema::RowId;
+use crate::protocol::Epoch;
 use crate::stamp::Writer;
+use crate::store::postgres::primary::Reserved;
 use crate::store::sqlite::replica::{Content, Durability, Numbered, Unsent};
 
 /// How many births of a table are asked about at once.
@@ -30,7 +30,7 @@ impl Rounds {
     /// Has PostgreSQL keep a number for each.
     pub(super) async fn reserve(&mut self, asked: Asked) -> Result<Flow> {
         if asked.unsent.alive.is_empty() {
-            return Flow::to(RoundState::Number(Box::new((asked, Vec::new()))));
+            return Flow::to(RoundState::Number(Box::new((asked, Reserved::default()))));
         }
         let link = self.take_link("reserve numbers")?;
         let primary = self.primary(&link);
@@ -48,11 +48,7 @@ impl Rounds {
 
     /// Writes down what is kept, on disk before anything is pushed under it, and moves what has to move.
     /// Then what is pending is read again: a row must not go before what it refers to has its number.
-    pub(super) async fn number(
-        &mut self,
-        asked: Asked,
-        reserved: Vec<(RowId, Reservation)>,
-    ) -> Result<Flow> {
+    pub(super) async fn number(&mut self, asked: Asked, reserved: Reserved) -> Result<Flow> {
         let work = move |content: &Content<'_>| {
             let mut moved = BTreeMap::<usize, usize>::new();
             let mut refused = 0_usize;
@@ -66,7 +62,14 @@ impl Rounds {
                     content.leave_number(id, &row)?;
                 }
             }
-            for (id, kept) in &reserved {
+            for (id, why) in &reserved.refused {
+                let row = content.row(id)?.map(|row| row.tracked);
+                if row.is_some_and(|row| content.is_unsent(id, &row)) {
+                    content.refuse_number(id, why)?;
+                    refused += 1;
+                }
+            }
+            for (id, kept) in &reserved.kept {
                 match content.take_number(id, *kept)? {
                     Numbered::Moved => *moved.entry(id.table).or_default() += 1,
                     Numbered::Refused => refused += 1,

@@ -292,7 +292,11 @@ fn apply(
     }
     let quarantine = QuarantineSet::of(content, poll.rows.iter().map(|row| row.id.clone()))?;
     // Asked about first, a birth that has come since makes room for what PostgreSQL has under its number.
-    for row in poll.rows.iter().filter(|row| !quarantine.has(&row.id, Side::Postgres)) {
+    let is_automatic = |row: &&RemoteRow| {
+        content.tables().get(row.id.table).is_some_and(|local| local.table.has_automatic_key())
+    };
+    let asked = poll.rows.iter().filter(is_automatic);
+    for row in asked.filter(|row| !quarantine.has(&row.id, Side::Postgres)) {
         if is_in_the_way(content, &row.id, content.row(&row.id)?.as_ref()) {
             return Ok(Applied::Overtaken);
         }

@@ -104,6 +104,17 @@ impl Rounds {
             Follow::Held { losses, .. } => return self.wait_for_a_person(&node, losses).await,
             Follow::Following { .. } => self.held_since = None,
         }
+        let followed = match &node.follow {
+            Follow::Following { epoch, .. } => Some(*epoch),
+            Follow::Reconciling { .. } | Follow::Held { .. } => None,
+        };
+        // Before a comparison, too: it gives what refers to them.
+        if let Some(followed) = followed.filter(|_| !births.is_empty()) {
+            self.begun -= 1;
+            let (unsent, writer) = (births, node.number);
+            let asked = Asked { unsent, writer, followed, generation };
+            return Flow::to(RoundState::Reserve(Box::new(asked)));
+        }
         if compares {
             return Flow::to(RoundState::Compare);
         }
@@ -111,16 +122,6 @@ impl Rounds {
         {
             self.note_gaps().await?;
             return Flow::more();
-        }
-        let followed = match &node.follow {
-            Follow::Following { epoch, .. } => Some(*epoch),
-            Follow::Reconciling { .. } | Follow::Held { .. } => None,
-        };
-        if let Some(followed) = followed.filter(|_| !births.is_empty()) {
-            self.begun -= 1;
-            let (unsent, writer) = (births, node.number);
-            let asked = Asked { unsent, writer, followed, generation };
-            return Flow::to(RoundState::Reserve(Box::new(asked)));
         }
         let Some(pending) = pending else {
             self.break_off(node.follow, Break::Backlog).await?;

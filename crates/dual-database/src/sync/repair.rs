@@ -188,6 +188,10 @@ fn resolve_range(
         there.retain(|row| row.id.key <= *end);
         here.retain(|(id, _)| id.key <= *end);
     }
+    // Two rows under one number are not one: both wait until PostgreSQL was asked.
+    let is_unsent = |row: &(RowId, LocalRow)| content.is_unsent(&row.0, &row.1.tracked);
+    let births: Vec<RowId> = here.extract_if(.., |row| is_unsent(row)).map(|(id, _)| id).collect();
+    there.retain(|row| !births.contains(&row.id));
     let from = node.held_from.unwrap_or(i64::MAX);
     let ids = here.iter().map(|(id, _)| id.clone()).chain(there.iter().map(|row| row.id.clone()));
     let quarantine = QuarantineSet::of(content, ids)?;

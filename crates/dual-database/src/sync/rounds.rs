@@ -19,10 +19,9 @@ use super::quarantine::AGAIN;
 use super::scrub::Scrubber;
 use super::step::{Fault, Step, injected};
 use super::{Exchange, Shared};
-use crate::protocol::{Event, Follow, Outcome, Reservation, Token, Tokens};
-use crate::schema::RowId;
+use crate::protocol::{Event, Follow, Outcome, Token, Tokens};
 use crate::stamp::{Stamp, Writer};
-use crate::store::postgres::primary::{Header, Poll, Primary, PurgePosition, Pushed};
+use crate::store::postgres::primary::{Header, Poll, Primary, PurgePosition, Pushed, Reserved};
 use crate::store::sqlite::replica::{Content, Durability, PushTurn, Replica, is_endless};
 use crate::{Error, Kind, Result, Store};
 
@@ -42,7 +41,7 @@ pub(super) enum RoundState {
     Claim(Vec<Writer>),
     Renumber { claimed: Vec<Writer>, replaced: Vec<(Writer, Writer)> },
     Reserve(Box<Asked>),
-    Number(Box<(Asked, Vec<(RowId, Reservation)>)>),
+    Number(Box<(Asked, Reserved)>),
     Compare,
     ReadRemote(Box<Comparison>),
     ReadLocal(Box<Comparison>),

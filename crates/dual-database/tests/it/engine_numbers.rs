@@ -175,6 +175,10 @@ async fn a_row_that_may_not_move_waits_and_so_does_what_has_its_number() {
     // Nothing else waits, and nothing is mixed up.
     assert_eq!(node.one::<String>("SELECT group_concat(what) FROM tickets"), "file,free");
     assert_eq!(scene.one("SELECT string_agg(what, ',' ORDER BY id) FROM tickets"), "psql,free");
+    // Both wait on, however often it is tried.
+    node.script("UPDATE dual_quarantine SET retry = 0");
+    node.sync().await;
+    assert_eq!(node.sync().await.quarantined, 2);
     node.script("DROP TRIGGER still; UPDATE dual_quarantine SET retry = 0");
     node.sync().await;
     assert_eq!(node.sync().await.quarantined, 0);

@@ -75,6 +75,7 @@ impl Content<'_> {
                 let sql = "UPDATE dual_tracked SET paused = NULL WHERE name = ?1";
                 self.execute(OPERATION, sql, &[&name])?;
                 self.compare_alone(table, Break::CaptureGap)?;
+                self.passes_no_birth()?;
                 tracing::info!(table = name, "the table is followed again: it is compared");
             }
         }

@@ -7,12 +7,12 @@ use rusqlite::types::Value as Stored;
 use super::super::capture::state;
 use super::super::failed;
 use super::{Content, LocalTable, Side, Taken};
-use crate::Result;
 use crate::merge::{Conflict, RegisterId, Tracked};
 use crate::protocol::{ConflictEntry, Quarantined, Reservation};
 use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
 use crate::store::sqlite::stored;
+use crate::{Error, Result};
 
 const OPERATION: &str = "number rows of the SQLite file";
 
@@ -96,11 +96,23 @@ impl Content<'_> {
         Ok(unsent)
     }
 
-    /// The position of the first birth that waits to be asked about, those in quarantine not counted.
+    /// Lets the file's position lie below each birth that waits to be asked about: a comparison passes by them,
+    /// and so does whoever pushes the others while their table is left alone.
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn first_unsent(&self) -> Result<Option<i64>> {
+    pub(crate) fn passes_no_birth(&self) -> Result<()> {
+        let Some(first) = self.first_unsent()? else { return Ok(()) };
+        let mut node = self.node()?;
+        if node.pushed >= first {
+            node.pushed = first - 1;
+            self.set_node(&node)?;
+        }
+        Ok(())
+    }
+
+    /// The position of the first birth that waits to be asked about, those in quarantine not counted.
+    fn first_unsent(&self) -> Result<Option<i64>> {
         let mut first: Option<i64> = None;
         for local in self.tables().iter().filter(|local| local.layout.is_automatic) {
             let sql = format!(
@@ -169,8 +181,14 @@ impl Content<'_> {
         if self.row(&to)?.is_some_and(|other| other.tracked.version.live.value) {
             return Ok(Numbered::Again);
         }
+        let is_waiting = |one: &Quarantined| one.refused_by == Side::Sqlite;
+        let waiting = self.aside(id)?.into_iter().find(is_waiting);
         if self.attempt(id, || self.move_row(id, &to, &row))? == Taken::Refused {
             self.refused_to_move(id)?;
+            // What PostgreSQL has under the number goes on waiting for it.
+            if let Some(waiting) = waiting {
+                self.set_aside(&waiting)?;
+            }
             return Ok(Numbered::Refused);
         }
         self.leave_number(id, &before.tracked)?;
@@ -196,6 +214,22 @@ impl Content<'_> {
         }
         self.move_pending_references(id.table, &stored(&id.key), &stored(&to.key))?;
         self.write_sidecar_row(to, row, self.next_seq()?).map(|_| ())
+    }
+
+    /// PostgreSQL has no number for a birth: it waits, as what PostgreSQL does not take.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn refuse_number(&self, id: &RowId, why: &Error) -> Result<()> {
+        let now = crate::clock::now().as_millisecond();
+        self.set_aside(&Quarantined {
+            id: id.clone(),
+            refused_by: Side::Postgres,
+            code: "number".to_owned(),
+            reason: why.message().to_owned(),
+            since_ms: now,
+            retry_ms: now.saturating_add(RETRY_MS),
+        })
     }
 
     /// It waits for a person, as what PostgreSQL does not take: there is nothing to take from there.

@@ -133,8 +133,8 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
             // Not to where it is: somebody may take a number between the look and the setting, and the
             // next would get the same.
             let sql = format!(
-                "SELECT CASE WHEN coalesce(pg_sequence_last_value(s.name::regclass), 0) < $3 \
-                   THEN setval(s.name::regclass, $3) END FROM (SELECT {SEQUENCE} AS name) AS s \
+                "SELECT CASE WHEN coalesce(pg_sequence_last_value(s.name::regclass), \
+                   nextval(s.name::regclass)) < $3 THEN setval(s.name::regclass, $3) END FROM (SELECT {SEQUENCE} AS name) AS s \
                  WHERE has_sequence_privilege(s.name, 'UPDATE') AND $3 <= (SELECT q.seqmax / 2 \
                    FROM pg_sequence AS q WHERE q.seqrelid = s.name::regclass)"
             );

@@ -26,6 +26,8 @@ mod unique;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::reserve::Reserved;
+
 use self::apply::Applier;
 use self::decide::{ServerView, Verdict, decide, unreadable};
 use self::statements::CHUNK;

@@ -4,6 +4,7 @@
 //! row's push replaces it, and a file whose answer was lost finds its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tokio_postgres::types::Type;
 
@@ -30,11 +31,24 @@ pub(super) const SEQUENCE: &str = "coalesce((SELECT p.refobjid::regclass::text F
 /// How often fresh numbers are asked for that turn out to be in use.
 const LOOKS: usize = 1_000;
 
+/// What has become of births that were asked about.
+#[derive(Clone, Debug, Default)]
+pub struct Reserved {
+    /// The numbers that are kept for them.
+    pub kept: Vec<(RowId, Reservation)>,
+    /// Those of a table that has none to give, and why.
+    pub refused: Vec<(RowId, Arc<Error>)>,
+}
+
 /// The sequence of a table's key.
 struct Sequence {
     name: String,
     /// The last number that it has handed out.
     handed_out: i64,
+    /// As far as counting can come.
+    most: i64,
+    /// It may be let go on behind a number.
+    may_be_set: bool,
 }
 
 impl Primary<'_> {
@@ -48,7 +62,7 @@ impl Primary<'_> {
         asked: &[RowId],
         writer: Writer,
         followed: &Epoch,
-    ) -> Result<Option<Vec<(RowId, Reservation)>>> {
+    ) -> Result<Option<Reserved>> {
         match Box::pin(self.reserve_in(asked, writer, followed)).await {
             Ok(Some(reserved)) => {
                 self.session.commit(OPERATION).await?;
@@ -67,22 +81,37 @@ impl Primary<'_> {
         asked: &[RowId],
         writer: Writer,
         followed: &Epoch,
-    ) -> Result<Option<Vec<(RowId, Reservation)>>> {
+    ) -> Result<Option<Reserved>> {
         let (server, epoch) = self.server(None, false).await?;
         if !epoch.is_server_of(followed) {
             return Ok(None);
         }
         let stamp = captured(server.now_ms, server.horizon, writer);
-        let mut reserved = Vec::with_capacity(asked.len());
+        let mut reserved = Reserved::default();
         for (at, table) in self.tables.iter().enumerate() {
             let of = asked.iter().filter(|id| id.table == at);
             let numbers: BTreeSet<i64> = of.filter_map(|id| id.key.number()).collect();
             if numbers.is_empty() {
                 continue;
             }
-            let kept = self.reserve_of(table, numbers, writer, stamp).await?;
-            let kept = kept.into_iter();
-            reserved.extend(kept.map(|(own, kept)| (RowId { table: at, key: own.into() }, kept)));
+            let id = |own: i64| RowId { table: at, key: own.into() };
+            // What is wrong with one table's numbers is no other's.
+            self.session.batch(OPERATION, "SAVEPOINT dual_numbers").await?;
+            match self.reserve_of(table, numbers.clone(), writer, stamp).await {
+                Ok(kept) => {
+                    self.session.batch(OPERATION, "RELEASE SAVEPOINT dual_numbers").await?;
+                    reserved.kept.extend(kept.into_iter().map(|(own, kept)| (id(own), kept)));
+                }
+                Err(error) if is_about_numbers(&error) && !self.session.is_closed() => {
+                    let sql = "ROLLBACK TO SAVEPOINT dual_numbers; RELEASE SAVEPOINT dual_numbers";
+                    self.session.batch(OPERATION, sql).await?;
+                    self.session.trust();
+                    let why = Arc::new(error);
+                    let all = numbers.into_iter().map(|own| (id(own), Arc::clone(&why)));
+                    reserved.refused.extend(all);
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(Some(reserved))
     }
@@ -98,11 +127,13 @@ impl Primary<'_> {
         // Whoever takes a number from here on gets another one; who has taken one before, and has not
         // committed, writes to the table.
         let is_written = self.is_written(table).await?;
-        let handed_out = sequence.as_ref().map_or(i64::MIN, |sequence| sequence.handed_out);
+        let handed_out = sequence.as_ref().map_or(i64::MAX, |sequence| sequence.handed_out);
+        let is_fixed = sequence.as_ref().is_some_and(|sequence| !sequence.may_be_set);
         let mut kept = BTreeMap::new();
         let (mut free, mut taken) = (Vec::new(), Vec::new());
         for (number, view) in self.views(table, &numbers).await? {
-            let may_come = is_written && number <= handed_out;
+            // A sequence that may not be set comes to what lies before it.
+            let may_come = is_written && number <= handed_out || is_fixed && number > handed_out;
             match (NumberView { may_come, ..view }).judge(writer) {
                 NumberVerdict::Reserved(stamp) => {
                     kept.insert(number, Reservation { number, stamp });
@@ -121,17 +152,19 @@ impl Primary<'_> {
     }
 
     /// The sequence of the key, and how far it was before it was let go on behind these numbers, as far as
-    /// counting can come to them; `None` if there is none that may be set.
+    /// counting can come to them; `None` if there is none that may be used. One that has handed out nothing, or
+    /// was set to what it is to give next, says where it is when it has given a number.
     async fn sequence_behind(
         &self,
         table: &RemoteTable,
         numbers: &BTreeSet<i64>,
     ) -> Result<Option<Sequence>> {
         let sql = format!(
-            "SELECT s.name, coalesce(pg_sequence_last_value(s.name::regclass), 0), q.seqmax / 2 \
+            "SELECT s.name, coalesce(pg_sequence_last_value(s.name::regclass), nextval(s.name::regclass)), \
+               q.seqmax / 2, has_sequence_privilege(s.name, 'UPDATE') \
              FROM (SELECT {SEQUENCE} AS name) AS s \
              JOIN pg_sequence AS q ON q.seqrelid = s.name::regclass \
-             WHERE has_sequence_privilege(s.name, 'UPDATE')"
+             WHERE has_sequence_privilege(s.name, 'USAGE')"
         );
         let (target, name) = (table.layout.target.as_str(), &*table.table.key().name);
         let parameters: [Parameter<'_>; 2] = [(&target, Type::TEXT), (&name, Type::TEXT)];
@@ -140,13 +173,35 @@ impl Primary<'_> {
         let name: String = column(row, 0, OPERATION)?;
         let (handed_out, most): (i64, i64) =
             (column(row, 1, OPERATION)?, column(row, 2, OPERATION)?);
-        if let Some(highest) = numbers.range(..=most).next_back().filter(|at| **at > handed_out) {
-            let sql = "SELECT CASE WHEN coalesce(pg_sequence_last_value($1::text::regclass), 0) < $2 \
-                 THEN setval($1::text::regclass, $2) END";
-            let parameters: [Parameter<'_>; 2] = [(&name, Type::TEXT), (highest, Type::INT8)];
-            self.session.query(OPERATION, sql, &parameters).await?;
+        let may_be_set: bool = column(row, 3, OPERATION)?;
+        let sequence = Sequence { name, handed_out, most, may_be_set };
+        if let Some(highest) = numbers.range(..=most).next_back() {
+            self.go_on_behind(&sequence, *highest).await?;
         }
-        Ok(Some(Sequence { name, handed_out }))
+        Ok(Some(sequence))
+    }
+
+    /// Lets the sequence go on behind the number, if it may be set, and is not there yet.
+    async fn go_on_behind(&self, sequence: &Sequence, number: i64) -> Result<()> {
+        if !sequence.may_be_set || number <= sequence.handed_out {
+            return Ok(());
+        }
+        let sql = "SELECT CASE WHEN pg_sequence_last_value($1::text::regclass) < $2 \
+             THEN setval($1::text::regclass, $2) END";
+        let parameters: [Parameter<'_>; 2] = [(&sequence.name, Type::TEXT), (&number, Type::INT8)];
+        self.session.query(OPERATION, sql, &parameters).await.map(|_| ())
+    }
+
+    /// The highest number that the table has, as far as counting can come; 0 without one.
+    async fn highest_number(&self, table: &RemoteTable, most: i64) -> Result<i64> {
+        let (key, own) = (table.layout.key.list(""), table.layout.own_key.list(""));
+        let sql = format!(
+            "SELECT greatest(0, (SELECT max({key}) FROM {} WHERE {key} <= $1), \
+             (SELECT max({own}) FROM {} WHERE {own} <= $1))::bigint",
+            table.layout.target, table.layout.sidecar,
+        );
+        let rows = self.session.query(OPERATION, &sql, &[(&most, Type::INT8)]).await?;
+        rows.first().map_or(Ok(0), |row| column(row, 0, OPERATION))
     }
 
     /// Whether another transaction that is open has written to the table, or may.
@@ -234,22 +289,33 @@ impl Primary<'_> {
                     self.session.query(OPERATION, sql, &parameters).await?
                 }
                 None => {
-                    let (key, own) = (table.layout.key.list(""), table.layout.own_key.list(""));
-                    let sql = format!(
-                        "SELECT m.highest + n FROM generate_series(1, $1) AS n, (SELECT greatest(0, \
-                         (SELECT max({key}) FROM {}), (SELECT max({own}) FROM {})) AS highest) AS m",
-                        table.layout.target, table.layout.sidecar,
-                    );
-                    self.session.query(OPERATION, &sql, &[(&wanted, Type::INT8)]).await?
+                    let highest = self.highest_number(table, i64::MAX / 2).await?;
+                    let sql = "SELECT $2 + n FROM generate_series(1, $1) AS n";
+                    let parameters: [Parameter<'_>; 2] =
+                        [(&wanted, Type::INT8), (&highest, Type::INT8)];
+                    self.session.query(OPERATION, sql, &parameters).await?
                 }
             };
             let next: Vec<i64> =
                 next.iter().map(|row| column(row, 0, OPERATION)).collect::<Result<_>>()?;
             fresh.extend(self.keep(table, &next, stamp).await?);
+            if let Some(sequence) = sequence.filter(|_| fresh.len() < count) {
+                // Rows were loaded beside it.
+                let highest = self.highest_number(table, sequence.most).await?;
+                self.go_on_behind(sequence, highest).await?;
+            }
         }
         let message = "the sequence of its key gives no number that nobody has";
         Err(Error::new(Kind::Schema(Store::Postgres), OPERATION, message)
             .about(format!("table {}", table.table.name()))
             .with_hint("`SELECT setval(…)` lets it go on behind the highest number"))
     }
+}
+
+/// Whether the error is about the table's numbers, and nobody else's trouble.
+fn is_about_numbers(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::InvalidData | Kind::Schema(_) | Kind::AccessDenied | Kind::Internal
+    )
 }
