@@ -22,6 +22,14 @@ pub type Reply = Box<dyn for<'py> FnOnce(Python<'py>) -> PyResult<Py<PyAny>> + S
 
 type Work = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
+/// What it answers; a failure as a value.
+fn answer(py: Python<'_>, reply: Reply) -> PyResult<Py<PyAny>> {
+    reply(py).or_else(|error| match error.is_instance_of::<failure::Failed>(py) {
+        true => Ok(error.into_value(py).into_any()),
+        false => Err(error),
+    })
+}
+
 /// A call that was prepared: either waited for by a thread, or started for a coroutine. Given
 /// up, it ends where it is: a write is then in a store whole or not at all, and what is in one
 /// reaches the other.
@@ -85,19 +93,20 @@ fn once() -> PyErr {
 impl Call {
     /// Waits for it for a moment; other threads go on meanwhile. Gives the call itself if Python
     /// has something else to do first, look for signals or tell the log: it is to be waited for
-    /// again then.
+    /// again then. That the call failed is given, too, not raised: a Ctrl-C that came meanwhile would be
+    /// told as something that happened while that failure was handled.
     fn wait(slf: &Bound<'_, Call>) -> PyResult<Py<PyAny>> {
         let (py, call) = (slf.py(), slf.get());
         let (home, mut work) = match call.taken() {
             State::Prepared(kept) => work_of(kept)?,
-            State::Done(reply) => return reply(py),
+            State::Done(reply) => return answer(py, reply),
             State::Running(_) | State::Over => return Err(once()),
         };
         let done = py.detach(|| {
             home.runtime.block_on(async { tokio::time::timeout(SIGNALS, &mut work).await })
         });
         match done {
-            Ok(reply) if !log::has_records() => return reply(py),
+            Ok(reply) if !log::has_records() => return answer(py, reply),
             Ok(reply) => call.becomes(State::Done(reply)),
             Err(_) => call.becomes(State::Prepared(Kept::new(home, work))),
         };

@@ -29,7 +29,9 @@ def waited(method: Callable[..., _native.Call], *arguments: object) -> Any:
             # Python has looked for signals before it came here.
             _log.deliver()
             answer = call.wait()
-        return answer
+        if not isinstance(answer, _native.Failed):
+            return answer
+        said = answer.args
     except _native.Failed as failed:
         said = failed.args
     except BaseException:
