@@ -10,7 +10,7 @@ use super::connect::schema_version;
 use super::link::Link;
 use super::rounds::Rounds;
 use crate::adoption::{grown, remote_columns};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::schema::Table;
 use crate::store::postgres::primary::Pool;
 
@@ -73,7 +73,11 @@ impl Rounds {
                     error = error.chain(),
                     "new columns are not carried: `dual init` shows them, `dual init --apply` declares them"
                 );
-                self.columns.next = Some(Instant::now() + AGAIN);
+                // Who may not declare them may not later either: somebody else does, or grants it.
+                match error.kind() {
+                    Kind::AccessDenied | Kind::Schema(_) => self.columns.mark = Some(mark),
+                    _ => self.columns.next = Some(Instant::now() + AGAIN),
+                }
                 Ok(false)
             }
         }
