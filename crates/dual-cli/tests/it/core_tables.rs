@@ -1,8 +1,10 @@
 //! Any tables: chosen, joined, kept together, and more of them while others run.
 
 use std::io::{BufRead as _, BufReader};
+use std::process::Command;
 
 use serde_json::{Value, json};
+use throwaway_postgres::{Server, StopMode, shared};
 
 use crate::core_scene::{Pair, eventually, signal};
 use crate::scene::{Ran, Row};
@@ -219,10 +221,34 @@ fn a_program_that_runs_meanwhile_takes_up_what_is_joined() {
     assert_eq!(pair.json(0, &["verify"])["equal"], true);
 }
 
+#[test]
+fn a_bot_that_adds_a_column_when_it_starts_goes_on_while_a_program_runs() {
+    let pair = bot();
+    pair.json(0, &["init", "--apply"]);
+    let mut child = pair.spawn(&["sync", "--watch"]);
+    for start in 1..=2 {
+        let column = format!("extra_{start}");
+        pair.sqlite(&format!("ALTER TABLE users ADD COLUMN {column} TEXT"));
+        pair.sqlite(&format!(
+            "INSERT INTO users (user_id, first_name, {column}) VALUES (1{start}, 'Иван', 'here')"
+        ));
+        pair.sqlite(&format!("UPDATE users SET {column} = 'set', blocked = 1 WHERE user_id = 1"));
+        eventually("what the bot has written", || {
+            let sql = format!("SELECT {column} FROM users WHERE {column} <> '' ORDER BY user_id");
+            let texts = [["set"], ["here"]].map(|row| row.map(|text| Some(text.to_owned())));
+            pair.database.execute(&sql).is_ok_and(|rows| rows == texts)
+        });
+    }
+    signal(&child, "TERM");
+    child.wait().unwrap();
+    equal(&pair, "SELECT user_id, first_name, extra_1, extra_2 FROM users ORDER BY user_id");
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+}
+
 /// Tables of everything: a text as the key and every type, a uuid with a reference and a computed column,
 /// a key of three columns with Cyrillic names, and names with blanks, quotes and a semicolon.
-fn four() -> Pair<'static> {
-    let pair = Pair::new();
+fn four<'s>(server: &'s Server) -> Pair<'s> {
+    let pair = Pair::on(server);
     pair.postgres("CREATE TYPE mood AS ENUM ('ok', 'bad')");
     for sql in [
         "CREATE TABLE codes (code text PRIMARY KEY, a boolean, b smallint, c integer, d bigint, e real, \
@@ -250,6 +276,16 @@ fn four() -> Pair<'static> {
         pair.postgres(sql);
     }
     pair
+}
+
+/// As an old script does.
+#[track_caller]
+fn python(pair: &Pair<'_>, sql: &str) {
+    let program = "import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1], timeout=10)\n\
+                   db.execute(sys.argv[2])\ndb.commit()\n";
+    let ran = Command::new("python3").args(["-c", program]).arg(pair.path()).arg(sql).output();
+    let ran = ran.unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
 /// By plain statements of both sides' own clients.
@@ -281,7 +317,8 @@ fn equal_four(pair: &Pair<'_>) {
 
 #[test]
 fn tables_of_any_key_type_and_name_are_adopted_as_they_are() {
-    let pair = four();
+    let server = Server::builder().start().unwrap();
+    let pair = four(&server);
     pair.json(0, &["init", "--all", "--apply"]);
     equal_four(&pair);
     for sql in [
@@ -301,8 +338,14 @@ fn tables_of_any_key_type_and_name_are_adopted_as_they_are() {
         "DELETE FROM \"Гости\" WHERE \"Имя\" = 'Анна' AND \"Номер\" = 1",
         "INSERT INTO \"odd table\" (id, \"a b\", \"x;y\") VALUES (17, 'sqlite3', 7)",
     ] {
-        pair.sqlite(sql);
+        python(&pair, sql);
     }
+    // PostgreSQL is away meanwhile.
+    server.stop(StopMode::Fast).unwrap();
+    python(&pair, "UPDATE \"Гости\" SET \"При мечание\" = 'alone' WHERE \"Когда\" = '2024-01-02'");
+    pair.json(3, &["sync", "--once"]);
+    server.start().unwrap();
+    pair.postgres("UPDATE codes SET b = 7 WHERE code = 'b2'");
     pair.json(0, &["sync"]);
     equal_four(&pair);
     assert_eq!(pair.json(0, &["verify"])["equal"], true);
@@ -321,7 +364,7 @@ fn tables_of_any_key_type_and_name_are_adopted_as_they_are() {
 
 #[test]
 fn rows_of_any_table_are_read_and_written_by_their_keys() {
-    let pair = four();
+    let pair = four(shared().unwrap());
     pair.json(0, &["init", "--all", "--apply"]);
     let got = pair.json(0, &["row", "get", "codes", "A1"]);
     assert_eq!(
