@@ -153,3 +153,20 @@ fn it_can_be_left_to_people() {
     pair.json(0, &["sync"]);
     equal_in(&pair, "SELECT id, name, rank FROM guests ORDER BY id");
 }
+
+#[test]
+fn of_a_column_that_both_sides_have_got_what_is_known_stands() {
+    let pair = joined();
+    pair.postgres("ALTER TABLE prices ADD note text");
+    pair.sqlite("ALTER TABLE prices ADD note TEXT");
+    pair.postgres("UPDATE prices SET note = 'there' WHERE code = 'p2'");
+    pair.sqlite("UPDATE prices SET note = 'here'");
+    // That there was nothing in PostgreSQL is no loss, and nobody has to be asked.
+    pair.run(&["init", "--apply"]).ended(0);
+    let notes = "SELECT note, count(*) FROM prices GROUP BY note ORDER BY note DESC";
+    assert_eq!(pair.postgres(notes), pair.sqlite(notes));
+    assert_eq!(pair.postgres(notes)[0], ["there", "1"].map(|text| Some(text.to_owned())));
+    let lost = pair.json(0, &["conflicts"])["conflicts"].clone();
+    let lost: Vec<_> = lost.as_array().unwrap().iter().map(|one| &one["losing"]).collect();
+    assert_eq!(lost, ["here"]);
+}

@@ -134,7 +134,14 @@ pub(super) fn plan(
         let loses_on = |side| found.iter().any(|one| one.loses && one.stands != side);
         counters.lost_local += usize::from(loses_on(Store::Sqlite));
         let lost_remote = loses_on(Store::Postgres);
-        let kept = unexplained(own, &remote.version);
+        let mut kept = unexplained(own, &remote.version);
+        // Of a column that is joined just now, nobody has set what it does not say: that is nothing to miss.
+        for one in found.iter().filter(|one| !one.loses) {
+            let pair = kept.columns.get_mut(one.column).zip(remote.version.columns.get(one.column));
+            if let Some((ours, theirs)) = pair.filter(|(_, theirs)| theirs.stamp == Stamp::ZERO) {
+                ours.clone_from(theirs);
+            }
+        }
         counters.lost_remote += usize::from(lost_remote || loses(&remote.version, &kept));
         let agrees = own.version == remote.version && row.surrogate == remote.surrogate;
         if !agrees || own.bases.any() || remote.unreadable.is_some() || is_refused(&id) {
