@@ -69,7 +69,7 @@ fn run<A: Parser>(
 }
 
 async fn execute(global: &Global, command: Command) -> Result<Exit> {
-    use commands::{conflicts, init, quarantine, repair, row, sql, status, sync};
+    use commands::{conflicts, init, quarantine, repair, row, schema, sql, status, sync};
     #[cfg(feature = "import")]
     use commands::{demo, migrate};
     use commands::{uninstall, user, verify};
@@ -82,6 +82,7 @@ async fn execute(global: &Global, command: Command) -> Result<Exit> {
         Command::Sync(arguments) => sync::run(&stores()?, json, arguments).await,
         Command::User(command) => user::run(&stores()?, json, command).await,
         Command::Row(command) => row::run(&stores()?, json, output::Words::Rows, command).await,
+        Command::Schema(arguments) => schema::run(&stores()?, json, arguments).await,
         Command::Sql(arguments) => sql::run(&stores()?, json, &arguments).await,
         Command::Conflicts(arguments) => conflicts::run(&stores()?, json, arguments).await,
         Command::Quarantine => quarantine::run(&stores()?, json).await,

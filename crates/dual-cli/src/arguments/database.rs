@@ -1,4 +1,4 @@
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use dual_database::Store;
 use dual_database::database::RepairPreference;
 
@@ -73,6 +73,49 @@ pub struct Status {
     /// Mark what it tells of damaged files as seen
     #[arg(long)]
     pub review: bool,
+}
+
+/// Arguments of `dual schema`.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Schema {
+    /// These tables alone
+    #[arg(value_name = "TABLE")]
+    pub tables: Vec<String>,
+    /// What to do with it, besides showing it
+    #[command(subcommand)]
+    pub apply: Option<SchemaChange>,
+}
+
+/// What can be done with what is declared.
+#[derive(Subcommand, Debug)]
+pub enum SchemaChange {
+    /// Declare a table as it is now: with PostgreSQL's types, and the names that are given
+    Apply(SchemaApply),
+}
+
+/// Arguments of `dual schema apply`.
+#[derive(Args, Debug)]
+pub struct SchemaApply {
+    /// The table
+    #[arg(value_name = "TABLE")]
+    pub table: String,
+    /// A column that has another name now; it keeps its values and gets that name on both sides
+    #[arg(long, value_name = "OLD=NEW", value_parser = renamed)]
+    pub rename: Vec<(String, String)>,
+    /// A column that was dropped on one side, and is to be carried no more
+    #[arg(long, value_name = "COLUMN")]
+    pub drop: Vec<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+fn renamed(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.into(), new.into())),
+        _ => Err("give the old name, =, and the new one".into()),
+    }
 }
 
 /// Arguments of `dual sql`.

@@ -7,7 +7,10 @@ mod migrate;
 mod row;
 mod user;
 
-pub use database::{Conflicts, Init, Prefer, Repair, Side, Sql, Status, Sync, Uninstall};
+pub use database::{
+    Conflicts, Init, Prefer, Repair, Schema, SchemaApply, SchemaChange, Side, Sql, Status, Sync,
+    Uninstall,
+};
 pub use interval::Interval;
 #[cfg(feature = "import")]
 pub use migrate::{Demo, Migrate};
@@ -121,6 +124,8 @@ pub enum Command {
     /// Add, read, change, list and delete rows of any table that is kept
     #[command(subcommand)]
     Row(Row),
+    /// Show how the tables are declared beside what both sides have; declare one as it is now
+    Schema(Schema),
     /// Read from the SQLite file by one statement of SQL; nothing can be changed by it
     Sql(Sql),
     /// Show the values that lost against a concurrent write

@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use std::sync::Arc;
-
-use dual_database::init::{Choice, Joining, Stores as Both, apply, apply_for, choose, plan, sql};
-use dual_database::schema::Making;
+use dual_database::init::{Choice, Joining, apply, apply_for, choose, plan, sql};
 use dual_database::store::postgres::Limits;
-use dual_database::store::sqlite::replica::Settings as ReplicaSettings;
 use dual_database::{Error, Kind, Result};
 
 use super::stop_signal;
@@ -30,18 +26,8 @@ const BUSY: Duration = Duration::from_secs(10);
 /// Those of reaching both sides; with `--apply` what stands in the way of joining, after which
 /// nothing was changed.
 pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
-    let mut both = Both {
-        postgres: stores.postgres.clone(),
-        limits: Limits { statement: STATEMENT, ..Limits::default() },
-        sqlite: ReplicaSettings {
-            path: stores.sqlite.path.clone(),
-            busy: BUSY,
-            tables: Arc::default(),
-            making: Making::Everything,
-            extensions: stores.sqlite.extensions.clone(),
-            aside: [].into(),
-        },
-    };
+    let mut both = stores.both(Limits { statement: STATEMENT, ..Limits::default() });
+    both.sqlite.busy = BUSY;
     let joining = Joining {
         prefer: arguments.prefer.into(),
         copy: !arguments.no_copy,

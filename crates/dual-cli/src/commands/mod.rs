@@ -10,6 +10,7 @@ pub mod migrate;
 pub mod quarantine;
 pub mod repair;
 pub mod row;
+pub mod schema;
 mod session;
 pub mod sql;
 pub mod status;

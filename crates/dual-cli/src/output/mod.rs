@@ -9,6 +9,7 @@ mod migration;
 #[cfg(feature = "import")]
 mod progress;
 mod rows;
+mod schema;
 mod state;
 #[cfg(feature = "import")]
 mod summary;
@@ -26,6 +27,7 @@ pub use migration::{LISTED as JSON_LISTED, MigrationDocument};
 #[cfg(feature = "import")]
 pub use progress::Progress;
 pub use rows::{Shown, Words, away, rows_of_sql};
+pub use schema::{SchemaReport, schema_document, schema_text};
 pub use state::Away;
 pub use state::{state_line, status_document, status_text};
 #[cfg(feature = "import")]

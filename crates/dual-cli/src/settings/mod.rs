@@ -118,9 +118,19 @@ impl Stores {
     /// # Errors
     /// [`Kind::Configuration`] if it is not kept.
     pub async fn declared(&self, name: &str) -> Result<Table> {
-        let both = Both {
+        let tables = joined_tables(&self.both(Limits::default()), LOOK).await;
+        tables.iter().find(|table| table.name() == name).cloned().ok_or_else(|| {
+            let message = format!("no table {name} is kept; `dual init` shows which could be");
+            Error::new(Kind::Configuration, "find a table", message)
+                .suggesting(name, tables.iter().map(Table::name))
+        })
+    }
+
+    /// Both sides, before it is known which tables they keep together.
+    pub fn both(&self, limits: Limits) -> Both {
+        Both {
             postgres: self.postgres.clone(),
-            limits: Limits::default(),
+            limits,
             sqlite: ReplicaSettings {
                 path: self.sqlite.path.clone(),
                 busy: BUSY,
@@ -129,13 +139,7 @@ impl Stores {
                 extensions: self.sqlite.extensions.clone(),
                 aside: [].into(),
             },
-        };
-        let tables = joined_tables(&both, LOOK).await;
-        tables.iter().find(|table| table.name() == name).cloned().ok_or_else(|| {
-            let message = format!("no table {name} is kept; `dual init` shows which could be");
-            Error::new(Kind::Configuration, "find a table", message)
-                .suggesting(name, tables.iter().map(Table::name))
-        })
+        }
     }
 
     /// Opens both as one database; `opening` says what for.

@@ -19,6 +19,7 @@ mod core_private;
 mod core_restores;
 mod core_roles;
 mod core_scene;
+mod core_schema;
 mod core_settings;
 mod core_sync;
 mod core_tables;

@@ -114,6 +114,16 @@ impl LocalFile {
         Adoption::plan("main", table, &found).map(drop)
     }
 
+    /// Whether additions, and columns that are made anew, make the table what is declared.
+    ///
+    /// # Errors
+    /// About the schema if not; those of reading it.
+    pub(super) fn can_be_made(&self, table: &Table) -> Result<()> {
+        let Some(connection) = self.connection() else { return Ok(()) };
+        let found = FoundRelation::read(&connection, "main", table)?;
+        Adoption::retyping("main", table, &found).map(drop)
+    }
+
     /// Whether it knows itself as a node.
     pub(crate) fn is_node(&self) -> Result<bool> {
         self.connection().as_deref().map_or(Ok(false), has_node)

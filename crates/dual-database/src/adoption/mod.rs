@@ -15,6 +15,7 @@ mod file;
 mod growth;
 mod plan;
 mod rows;
+mod schema;
 mod survey;
 mod trouble;
 
@@ -24,6 +25,7 @@ pub(crate) use file::{LocalFile, joined};
 pub(crate) use growth::{grown, remote_columns};
 pub use plan::{Bond, Plan, SidePlan, TablePlan};
 pub use rows::RowCounts;
+pub use schema::{ColumnSchema, Confirmed, Revision, TableSchema, revision, schema};
 pub use survey::{Choice, Chosen, ChosenColumn, Skipped, Survey};
 pub(crate) use trouble::{Kept, Troubles, troubles};
 
@@ -151,6 +153,14 @@ pub async fn declared(stores: &Stores, within: Duration) -> Arc<[Table]> {
 pub async fn joined_tables(stores: &Stores, within: Duration) -> Vec<Table> {
     let Kept { tables, aside } = kept(stores, within).await;
     tables.into_iter().chain(aside.into_iter().map(|(table, _)| table)).collect()
+}
+
+/// The tables that the file declares, also those that are left alone.
+///
+/// # Errors
+/// Those of reading the file.
+fn noted(stores: &Stores) -> Result<Vec<Table>> {
+    LocalFile::open(&stores.sqlite)?.declared()
 }
 
 impl Stores {

@@ -147,8 +147,8 @@ fn compared(table: &Table) -> impl Iterator<Item = &Column> {
 
 /// The SQL by which a row `u` of PostgreSQL's table reads in the column once that is there.
 pub(super) fn remote_reads(column: &Column, found: &FoundTable) -> String {
-    if found.column(&column.name).is_some() {
-        return format!("u.{}", quoted(&column.name));
+    if let Some(there) = found.present(column) {
+        return format!("u.{}", quoted(&there.name));
     }
     let default = column.default.as_ref();
     let value = default.map_or("NULL".into(), |value| literal(value, Dialect::Postgres));

@@ -1,11 +1,13 @@
 //! Which of the tables that are joined cannot be followed as they are: somebody has changed a type, taken a
 //! table away, or a right. The others go on without them.
 
+use std::sync::Arc;
+
 use super::{LocalFile, Stores};
-use crate::error::{Kind, Result, Store};
+use crate::error::{Error, Kind, Result, Store};
 use crate::schema::Table;
-use crate::store::postgres::Session;
 use crate::store::postgres::primary::obstacles;
+use crate::store::postgres::{Session, capture};
 use crate::store::sqlite::replica::Paused;
 
 /// The tables of a database.
@@ -24,16 +26,18 @@ pub(crate) struct Troubles {
     pub found: Vec<Paused>,
     /// Both sides were asked.
     pub is_all: bool,
+    /// Tables that PostgreSQL declares by a later revision: what is in their way was judged by that.
+    pub revised: Vec<Table>,
 }
 
 impl Kept {
-    /// Leaves those alone that are in trouble; `false`, and nothing is changed, if there are none, or none
-    /// would be left.
+    /// Leaves those alone that are in trouble, unless none would be left; `false` if nothing was changed.
     pub(crate) fn leave(&mut self, troubles: &Troubles) -> bool {
+        let is_revised = self.revise(troubles);
         let why = |table: &Table| troubles.found.iter().find(|one| *one.table == *table.name());
         let left = self.tables.iter().filter(|table| why(table).is_none()).count();
         if left == 0 || left == self.tables.len() {
-            return false;
+            return is_revised;
         }
         for table in std::mem::take(&mut self.tables) {
             match why(&table).cloned() {
@@ -49,6 +53,7 @@ impl Kept {
         if !troubles.is_all {
             return false;
         }
+        self.revise(troubles);
         let before = self.tables.len();
         for (table, _) in std::mem::take(&mut self.aside) {
             match troubles.found.iter().find(|one| *one.table == *table.name()) {
@@ -58,15 +63,39 @@ impl Kept {
         }
         self.tables.len() > before
     }
+
+    /// Takes the later declarations; says whether there are any.
+    fn revise(&mut self, troubles: &Troubles) -> bool {
+        let mut is_revised = false;
+        for own in self.tables.iter_mut().chain(self.aside.iter_mut().map(|(table, _)| table)) {
+            if let Some(later) = troubles.revised.iter().find(|later| is_later(later, own)) {
+                own.clone_from(later);
+                is_revised = true;
+            }
+        }
+        is_revised
+    }
+}
+
+fn is_later(later: &Table, own: &Table) -> bool {
+    later.name() == own.name() && later.revision() > own.revision()
 }
 
 /// Looks at these tables of both sides, as far as they can be asked.
 pub(crate) async fn troubles(stores: &Stores) -> Troubles {
+    let mut stores = stores.clone();
+    let there = in_postgres(&stores).await;
     let mut troubles = Troubles::default();
-    let there = in_postgres(stores).await;
-    let here = in_file(stores);
-    troubles.is_all = there.is_ok() && here.is_ok();
-    for one in there.unwrap_or_default().into_iter().chain(here.unwrap_or_default()) {
+    let mut found = Vec::new();
+    let is_asked = there.is_ok();
+    if let Ok((paused, revised)) = there {
+        found = paused;
+        stores.sqlite.tables = newest(&stores.sqlite.tables, &revised);
+        troubles.revised = revised;
+    }
+    let here = in_file(&stores);
+    troubles.is_all = is_asked && here.is_ok();
+    for one in found.into_iter().chain(here.unwrap_or_default()) {
         if troubles.found.iter().all(|found| found.table != one.table) {
             troubles.found.push(one);
         }
@@ -74,12 +103,41 @@ pub(crate) async fn troubles(stores: &Stores) -> Troubles {
     troubles
 }
 
-async fn in_postgres(stores: &Stores) -> Result<Vec<Paused>> {
+/// What is in the way there, and what is declared by a later revision.
+async fn in_postgres(stores: &Stores) -> Result<(Vec<Paused>, Vec<Table>)> {
+    let operation = "look which tables PostgreSQL keeps";
     let session = Session::open(&stores.postgres, &stores.limits).await?;
-    let tables = &stores.sqlite.tables;
-    let found = obstacles(&session, tables, stores.sqlite.making).await?;
+    session.begin_snapshot(operation).await?;
+    let mut revised = capture::declared(&session).await?;
+    session.rollback(operation).await?;
+    revised.retain(|later| stores.sqlite.tables.iter().any(|own| is_later(later, own)));
+    let tables = newest(&stores.sqlite.tables, &revised);
+    let found = obstacles(&session, &tables, stores.sqlite.making).await?;
     let named = tables.iter().zip(found).filter_map(|(table, error)| Some((table, error?)));
-    Ok(named.map(|(table, error)| Paused::new(table, Store::Postgres, &error)).collect())
+    let paused = named.map(|(table, error)| changed(table, Store::Postgres, &error)).collect();
+    Ok((paused, revised))
+}
+
+/// Besides putting it back, what is about its form can be declared as it is.
+fn changed(table: &Table, store: Store, error: &Error) -> Paused {
+    let mut paused = Paused::new(table, store, error);
+    if matches!(error.kind(), Kind::Schema(_)) {
+        let is_plain = |c: char| c.is_alphanumeric() || c == '_';
+        let name = match table.name().chars().all(is_plain) {
+            true => table.name().to_owned(),
+            false => format!("'{}'", table.name().replace('\'', r"'\''")),
+        };
+        let way = format!(
+            "`dual schema {name}` shows both sides; `dual schema apply {name}` declares it as it is now"
+        );
+        paused.hint = Some(paused.hint.map_or(way.clone(), |hint| format!("{hint} ({way})")));
+    }
+    paused
+}
+
+fn newest(tables: &[Table], revised: &[Table]) -> Arc<[Table]> {
+    let later = |own: &Table| revised.iter().find(|later| is_later(later, own));
+    tables.iter().map(|own| later(own).unwrap_or(own).clone()).collect()
 }
 
 fn in_file(stores: &Stores) -> Result<Vec<Paused>> {
@@ -89,7 +147,7 @@ fn in_file(stores: &Stores) -> Result<Vec<Paused>> {
         match file.is_whole(table) {
             Ok(()) => {}
             Err(error) if matches!(error.kind(), Kind::Schema(_)) => {
-                found.push(Paused::new(table, Store::Sqlite, &error));
+                found.push(changed(table, Store::Sqlite, &error));
             }
             Err(error) => return Err(error),
         }

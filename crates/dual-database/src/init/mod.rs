@@ -4,21 +4,24 @@ mod copy;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use crate::adoption::{
-    Bond, Choice, Chosen, ChosenColumn, ColumnCounts, FileStanding, Joining, Plan, RowCounts,
-    SidePlan, Skipped, Stores, Survey, TablePlan, choose, declared, joined_tables, plan, standing,
-    tracked_elsewhere,
+    Bond, Choice, Chosen, ChosenColumn, ColumnCounts, ColumnSchema, Confirmed, FileStanding,
+    Joining, Plan, Revision, RowCounts, SidePlan, Skipped, Stores, Survey, TablePlan, TableSchema,
+    choose, declared, joined_tables, plan, revision, schema, standing, tracked_elsewhere,
 };
 
 use crate::adoption::LocalFile;
-use crate::error::Result;
+use crate::error::{Result, Store};
 use crate::schema::Making;
 use crate::store::postgres::primary::{Pool, grant, known_role, script};
 use crate::store::postgres::{Session, capture, is_confirmed};
-use crate::store::sqlite::replica::{Content, Durability, Replica};
+use crate::store::sqlite::replica::{Content, Durability, Paused, Replica};
 use crate::sync::{Exchange, Shared, Synchroniser};
+
+/// How soon it is tried again where another program is in the middle of the same.
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// What a role that may install can run, so that `runtime`, or else the role that is connected, can run what
 /// it makes: one text for `psql`. Nothing is changed.
@@ -51,6 +54,48 @@ pub async fn apply_for(
     let session = Session::open(&stores.postgres, &stores.limits).await?;
     grant(&session, &stores.sqlite.tables, runtime).await?;
     Ok(joined)
+}
+
+/// Declares the table as a person has confirmed, on both sides, and exchanges everything, at most for `within`.
+/// Other files, and programs that run, follow by themselves.
+///
+/// # Errors
+/// Those of preparing PostgreSQL: then nothing was changed; of opening the file and of the exchange: it can be
+/// repeated, and so does whoever opens the file next.
+pub async fn redeclare(
+    stores: &mut Stores,
+    revision: &Revision,
+    within: Duration,
+) -> Result<Exchange> {
+    let tables = [revision.table.clone()].into();
+    Pool::new(stores.postgres.clone(), stores.limits, tables, 1)
+        .making(Making::Everything)
+        .prepare()
+        .await?;
+    // By itself, as what is left alone: nothing is exchanged, or taken over from elsewhere, without the others.
+    let mut alone = stores.sqlite.clone();
+    alone.aside = [Paused {
+        table: revision.table.shared_name(),
+        store: Store::Sqlite,
+        reason: "it is being declared anew".to_owned(),
+        hint: Some("`dual init --apply` goes on with it".to_owned()),
+    }]
+    .into();
+    alone.tables = [revision.table.clone()].into();
+    alone.making = Making::Retyped;
+    drop(Replica::open(alone).await?);
+    let end = Instant::now() + within;
+    loop {
+        choose(stores, &Choice::default()).await?;
+        stores.sqlite.making = Making::Everything;
+        match exchange(stores, end.saturating_duration_since(Instant::now())).await {
+            // A program that runs on the file is on its way to the same declaration.
+            Err(error) if error.is_conflict() && Instant::now() < end => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            ended => return ended,
+        }
+    }
 }
 
 /// What became of a plan.

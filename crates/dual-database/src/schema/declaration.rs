@@ -2,6 +2,7 @@
 //! read on.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,10 @@ struct TableForm {
     moments: Vec<Arc<str>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     words: Vec<(Arc<str>, Vec<Arc<str>>)>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    revision: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dropped: Vec<(Arc<str>, Arc<str>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -44,6 +49,13 @@ struct ColumnForm {
     default: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     formerly: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    was: Vec<Arc<str>>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives it so")]
+fn is_zero(revision: &u32) -> bool {
+    *revision == 0
 }
 
 fn is_data(role: &Role) -> bool {
@@ -71,6 +83,7 @@ impl Table {
                 automatic: column.automatic,
                 default: default.map(Cow::into_owned),
                 formerly: column.formerly.clone(),
+                was: column.was.clone(),
             }
         };
         let form = TableForm {
@@ -82,18 +95,26 @@ impl Table {
             newest_by: self.newest_by.clone(),
             moments: self.moments.clone(),
             words: self.words.clone(),
+            revision: self.revision,
+            dropped: self.dropped.clone(),
         };
         serde_json::to_string(&form).unwrap_or_default()
     }
 
-    /// Whether it has all columns that `other`, another declaration of the same table, has.
+    /// Whether it has all columns that `other`, another declaration of the same table, has, or is a later
+    /// revision of it.
     #[must_use]
     pub fn covers(&self, other: &Table) -> bool {
         let has = |column: &Column| {
             let same = |own: &Column| own.label == column.label && own.name == column.name;
             self.columns.iter().any(same)
         };
-        self.name == other.name && other.columns.iter().all(has)
+        self.name == other.name
+            && match self.revision.cmp(&other.revision) {
+                Ordering::Less => false,
+                Ordering::Equal => other.columns.iter().all(has),
+                Ordering::Greater => true,
+            }
     }
 
     /// The table that the text declares.
@@ -124,12 +145,16 @@ impl Table {
                 role: form.role,
                 automatic: form.automatic,
                 formerly: form.formerly,
+                was: form.was,
             }
         };
         let columns = form.columns.into_iter().map(column).collect();
         let table = Table::declare(form.name, columns)?;
         let (newest_by, moments, words) = (form.newest_by, form.moments, form.words);
-        Ok(Table { label: form.label, schema: form.schema, newest_by, moments, words, ..table })
+        let (label, schema, revision, dropped) =
+            (form.label, form.schema, form.revision, form.dropped);
+        let table = Table { label, schema, newest_by, moments, words, ..table };
+        Ok(Table { revision, dropped, ..table })
     }
 }
 

@@ -14,6 +14,7 @@ mod key;
 mod key_columns;
 mod name;
 mod relation;
+mod revision;
 mod types;
 mod users;
 
@@ -43,6 +44,17 @@ pub enum Making {
     Additions,
     /// Those as well: a person has asked for it.
     Everything,
+    /// And columns of the file are made anew that are declared there in a way that changes the values of their
+    /// type: a person has said so.
+    Retyped,
+}
+
+impl Making {
+    /// Whether a person has asked for what somebody has taken away.
+    #[must_use]
+    pub fn is_asked(self) -> bool {
+        matches!(self, Making::Everything | Making::Retyped)
+    }
 }
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +94,9 @@ pub struct Column {
     /// What a file of before calls a column from which this one is filled where it is missing. The old
     /// one stays, and new rows of an import get it, too: the old program goes on reading it.
     pub formerly: Option<Arc<str>>,
+    /// The names that it had before a person confirmed that it was renamed ([`Table::renaming`]): where one of
+    /// them is there and its own is not, the column is renamed.
+    pub was: Vec<Arc<str>>,
 }
 
 impl Column {
@@ -89,7 +104,8 @@ impl Column {
     pub fn new(name: impl Into<Arc<str>>, kind: LogicalType, role: Role) -> Column {
         let name = name.into();
         let label = Arc::clone(&name);
-        Column { name, label, kind, role, default: None, automatic: false, formerly: None }
+        let was = Vec::new();
+        Column { name, label, kind, role, default: None, automatic: false, formerly: None, was }
     }
 
     /// The same under another label.
@@ -117,6 +133,10 @@ pub struct Table {
     moments: Vec<Arc<str>>,
     words: Vec<(Arc<str>, Vec<Arc<str>>)>,
     newest_by: Option<Arc<str>>,
+    /// How often a person has declared other than additions.
+    revision: u32,
+    /// Names and labels of columns that are carried no more although a side may have them.
+    dropped: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl Table {
@@ -171,8 +191,20 @@ impl Table {
         }
         let surrogate = surrogate.first().copied();
         let (moments, words, newest_by) = (Vec::new(), Vec::new(), None);
-        let (label, schema) = (Arc::clone(&name), None);
-        Ok(Table { name, label, schema, columns, key, surrogate, moments, words, newest_by })
+        let (label, schema, revision, dropped) = (Arc::clone(&name), None, 0, Vec::new());
+        Ok(Table {
+            name,
+            label,
+            schema,
+            columns,
+            key,
+            surrogate,
+            moments,
+            words,
+            newest_by,
+            revision,
+            dropped,
+        })
     }
 
     /// The same under another label.
@@ -193,6 +225,11 @@ impl Table {
     /// Configuration if one of them is, or has the name of another.
     pub fn with_columns(self, besides: Vec<Column>) -> Result<Table> {
         let columns = self.columns.iter().cloned().chain(besides).collect();
+        self.with(columns)
+    }
+
+    /// The same with these columns instead of its own.
+    fn with(self, columns: Vec<Column>) -> Result<Table> {
         let Table { name, columns, key, surrogate, .. } =
             Table::declare(Arc::clone(&self.name), columns)?;
         Ok(Table { name, columns, key, surrogate, ..self })
@@ -238,8 +275,8 @@ impl Table {
     /// for the same, and one may have had another name there.
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.columns.iter().any(|column| {
-            let names = [Some(&column.name), column.formerly.as_ref()];
-            names.into_iter().flatten().any(|known| known.eq_ignore_ascii_case(name))
+            let names = [Some(&column.name), column.formerly.as_ref()].into_iter().flatten();
+            names.chain(&column.was).any(|known| known.eq_ignore_ascii_case(name))
         })
     }
 

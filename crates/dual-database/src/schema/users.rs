@@ -34,5 +34,7 @@ pub fn users() -> Table {
         moments: vec!["register_date".into(), "last_activity".into()],
         words: vec![("status".into(), words.map(Into::into).into())],
         newest_by: Some("register_date".into()),
+        revision: 0,
+        dropped: Vec::new(),
     }
 }

@@ -12,7 +12,6 @@ use super::rounds::{Flow, RoundState, Rounds, follow, now_ms};
 use crate::Result;
 use crate::adoption::{other_installation, tracked_elsewhere};
 use crate::protocol::{Break, Event, Follow, Token, Tokens};
-use crate::schema::Table;
 use crate::stamp::Writer;
 use crate::store::postgres::primary::Header;
 use crate::store::sqlite::replica::{Content, Durability, Node};
@@ -35,10 +34,10 @@ impl Rounds {
         self.shared.clock().measure(sent_ms, header.now_ms);
         self.shadowed.clone_from(&link.shadowed);
         self.besides_at = Some(Instant::now());
-        let is_aside =
-            |table: &Table| self.shared.sqlite.aside.iter().any(|one| *one.table == *table.name());
-        let besides: Vec<Table> =
-            link.besides.iter().filter(|table| !is_aside(table)).cloned().collect();
+        let besides = link.besides.clone();
+        let besides = self
+            .read("look which tables the file keeps", move |content| content.undeclared(besides))
+            .await?;
         if !besides.is_empty() {
             let work = move |content: &Content<'_>| content.learn(&besides);
             self.write("note which tables PostgreSQL keeps", Durability::Full, work).await?;

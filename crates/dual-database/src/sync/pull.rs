@@ -57,8 +57,9 @@ impl Rounds {
         let link = self.take_link("poll")?;
         if self.besides_at.is_none_or(|at| at.elapsed() >= BESIDES) {
             self.besides_at = Some(Instant::now());
-            let aside = self.shared.sqlite.aside.iter().map(|one| &*one.table);
-            let aside: Vec<&str> = aside.collect();
+            let aside = self
+                .read("look which tables are left alone", |content| content.left_alone())
+                .await?;
             if self.primary(&link).keeps_besides(&aside).await? {
                 // Whoever connects notes it in the file.
                 return Flow::more();

@@ -221,9 +221,14 @@ fn widened(table: Table, sides: &Sides<'_>) -> Result<Table, Reason> {
     with(table.clone(), &besides(&table, &pairs))
 }
 
-/// The columns that one of the sides has besides, and could be carried.
+/// The columns that one of the sides has besides, and could be carried. Of those that a person has dropped both
+/// sides must have it: one of them only did not take it away.
 fn besides<'p, 's>(table: &Table, pairs: &'p [Pair<'s>]) -> Vec<&'p Pair<'s>> {
-    pairs.iter().filter(|pair| !table.knows(pair.name) && pair.kind().is_ok()).collect()
+    let is_back = |pair: &Pair<'_>| pair.remote.is_some() && pair.local.is_some();
+    let is_new = |pair: &Pair<'_>| {
+        !table.knows(pair.name) && (!table.has_dropped(pair.name) || is_back(pair))
+    };
+    pairs.iter().filter(|pair| is_new(pair) && pair.kind().is_ok()).collect()
 }
 
 fn with(table: Table, besides: &[&Pair<'_>]) -> Result<Table, Reason> {
@@ -231,8 +236,7 @@ fn with(table: Table, besides: &[&Pair<'_>]) -> Result<Table, Reason> {
         let reason = format!("it has more than {WIDEST} columns");
         return Err((reason, "take the new ones away, or split the table".into()));
     }
-    let used =
-        table.columns().iter().filter_map(|column| column.label.strip_prefix('c')?.parse().ok());
+    let used = table.labels().filter_map(|label| label.strip_prefix('c')?.parse().ok());
     let first = used.max().unwrap_or(table.columns().len());
     let carried =
         besides.iter().filter_map(|pair| Some(pair.column(pair.kind().ok()?, Role::Data)));
@@ -302,6 +306,7 @@ pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
         let evidence = pair.local.and_then(|column| column.evidence.clone());
         let remark = match known {
             Some(_) => evidence.filter(|_| pair.remote.is_none()),
+            None if table.has_dropped(pair.name) => Some("it was dropped on the other side".into()),
             None => pair.kind().err().or_else(|| Some("it is read from under another name".into())),
         };
         ChosenColumn {

@@ -274,14 +274,19 @@ fn adopt(plan: &mut SchemaPlan, table: &Table, found: &FoundTable, user: &str) {
         plan.shape(None, "row security hides rows from this user", Some(sql));
     }
     for column in table.columns() {
-        match found.column(&column.name) {
+        match found.present(column) {
             None => missing_column(plan, column, found),
+            Some(there) if there.name != *column.name => renamed_column(plan, column, there),
             Some(there) => present_column(plan, column, there),
         }
     }
     for extra in &found.columns {
         let filled = extra.default.is_some() || extra.identity || extra.generated;
-        if table.column(&extra.name).is_none() && extra.not_null && !filled {
+        let is_known = table
+            .columns()
+            .iter()
+            .any(|column| found.present(column).is_some_and(|present| present.name == extra.name));
+        if !is_known && extra.not_null && !filled {
             let sql = format!(
                 "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL",
                 plan.target,
@@ -311,6 +316,14 @@ fn missing_column(plan: &mut SchemaPlan, column: &Column, found: &FoundTable) {
     );
     let done = plan.column_has(&column.name, "true");
     plan.step(format!("add the column {name}"), sql, Some(done));
+}
+
+fn renamed_column(plan: &mut SchemaPlan, column: &Column, there: &FoundColumn) {
+    let (old, new) = (quoted(&there.name), quoted(&column.name));
+    let sql = format!("ALTER TABLE {} RENAME COLUMN {old} TO {new}", plan.target);
+    let done = plan.column_has(&column.name, "true");
+    plan.step(format!("rename the column {old} to {new}"), sql, Some(done));
+    present_column(plan, column, there);
 }
 
 fn present_column(plan: &mut SchemaPlan, column: &Column, there: &FoundColumn) {

@@ -5,7 +5,7 @@ use tokio_postgres::types::{FromSql, Type};
 
 use super::capture::USERS_TABLE;
 use super::session::{Parameter, Session};
-use crate::schema::{Decimal, FoundType, LogicalType, QualifiedName, Table, quoted};
+use crate::schema::{Column, Decimal, FoundType, LogicalType, QualifiedName, Table, quoted};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "read PostgreSQL's catalog";
@@ -181,6 +181,12 @@ impl FoundTable {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&FoundColumn> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// What there is of a declared column: that of its name, or else of a name that it had.
+    pub(crate) fn present(&self, column: &Column) -> Option<&FoundColumn> {
+        let mut names = std::iter::once(&column.name).chain(column.was.iter().rev());
+        names.find_map(|name| self.column(name))
     }
 
     /// The unique index on exactly these columns, in any order.

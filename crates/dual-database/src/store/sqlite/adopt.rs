@@ -20,8 +20,8 @@ impl Adoption {
     /// column itself, or what an added column starts with.
     #[must_use]
     pub fn reads_as(column: &Column, columns: &[FoundColumn]) -> String {
-        if find(columns, &column.name).is_some() {
-            format!("u.{}", quoted(&column.name))
+        if let Some(found) = FoundColumn::of(column, columns) {
+            format!("u.{}", quoted(&found.name))
         } else if let Some(old) = former(column, columns) {
             read_from(column, &format!("u.{}", quoted(&old.name))).0
         } else {
@@ -35,6 +35,19 @@ impl Adoption {
     /// [`Kind::Schema`] if the table cannot become the declared one by additions, with every
     /// obstacle in one message.
     pub fn plan(schema: &str, table: &Table, found: &FoundRelation) -> Result<Adoption> {
+        Adoption::with(schema, table, found, false)
+    }
+
+    /// The same; columns that are declared in a way that changes values of their type are made anew, at the end of
+    /// the table, without constraints.
+    ///
+    /// # Errors
+    /// As for [`Adoption::plan`].
+    pub(crate) fn retyping(schema: &str, table: &Table, found: &FoundRelation) -> Result<Adoption> {
+        Adoption::with(schema, table, found, true)
+    }
+
+    fn with(schema: &str, table: &Table, found: &FoundRelation, retypes: bool) -> Result<Adoption> {
         let name = quoted(table.name());
         match found {
             FoundRelation::Nothing => Ok(Adoption {
@@ -47,9 +60,18 @@ impl Adoption {
                 Err(refused(table, &["it is a view or a virtual table".into()]))
             }
             FoundRelation::Table { columns, key_is_unique, bad_keys } => {
-                let obstacles = obstacles(table, columns, *key_is_unique, *bad_keys);
+                let (mut obstacles, unfit) = obstacles(table, columns, *key_is_unique, *bad_keys);
+                let mut retyped = Vec::new();
+                for (column, what) in unfit {
+                    match retypes && column.role == Role::Data {
+                        true => retyped.push(retype(schema, table, column, columns)),
+                        false => obstacles.push(what),
+                    }
+                }
                 if obstacles.is_empty() {
-                    Ok(Adoption { steps: additions(schema, table, columns, *key_is_unique) })
+                    let mut steps = additions(schema, table, columns, *key_is_unique);
+                    steps.extend(retyped);
+                    Ok(Adoption { steps })
                 } else {
                     Err(refused(table, &obstacles))
                 }
@@ -111,7 +133,7 @@ fn refused(table: &Table, obstacles: &[String]) -> Error {
 
 /// The file's column of a former name.
 fn former<'a>(column: &Column, columns: &'a [FoundColumn]) -> Option<&'a FoundColumn> {
-    find(columns, column.formerly.as_deref()?)
+    FoundColumn::named(column.formerly.as_deref()?, columns)
 }
 
 /// The value that the column gets from its former one, and where that has any.
@@ -122,19 +144,16 @@ fn read_from(column: &Column, former: &str) -> (String, String) {
     }
 }
 
-fn find<'a>(columns: &'a [FoundColumn], name: &str) -> Option<&'a FoundColumn> {
-    columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
-}
-
-fn obstacles(
-    table: &Table,
+/// What is in the way; and columns that are declared in a way that changes values of their type, each with that.
+fn obstacles<'t>(
+    table: &'t Table,
     columns: &[FoundColumn],
     key_is_unique: bool,
     bad_keys: i64,
-) -> Vec<String> {
-    let mut obstacles = Vec::new();
+) -> (Vec<String>, Vec<(&'t Column, String)>) {
+    let (mut obstacles, mut unfit) = (Vec::new(), Vec::new());
     for column in table.columns() {
-        match find(columns, &column.name) {
+        match FoundColumn::of(column, columns) {
             None if column.role == Role::Key => {
                 obstacles.push(format!("it has no column {}", column.name));
             }
@@ -143,20 +162,23 @@ fn obstacles(
                 obstacles.push(format!("column {} is computed", column.name));
             }
             Some(found) if !column.kind.fits(&found.declared) => {
-                obstacles.push(format!(
-                    "column {} is declared {}, which changes values of type {}",
+                let declared =
+                    if found.declared.is_empty() { "without a type" } else { &found.declared };
+                let what = format!(
+                    "column {} is declared {declared}, which changes values of type {}",
                     column.name,
-                    if found.declared.is_empty() { "without a type" } else { &found.declared },
                     column.kind.sql(Dialect::Sqlite),
-                ));
+                );
+                unfit.push((column, what));
             }
             Some(_) => {}
         }
     }
     for extra in columns {
-        if extra.must_be_given
-            && table.columns().iter().all(|c| !c.name.eq_ignore_ascii_case(&extra.name))
-        {
+        let is_extra = |column: &Column| {
+            FoundColumn::of(column, columns).is_none_or(|found| found.name != extra.name)
+        };
+        if extra.must_be_given && table.columns().iter().all(is_extra) {
             obstacles.push(format!("column {} is NOT NULL and has no default", extra.name));
         }
     }
@@ -166,7 +188,31 @@ fn obstacles(
             table.key_name()
         ));
     }
-    obstacles
+    (obstacles, unfit)
+}
+
+/// Makes a column anew with its values, as its type keeps them. What of them is none of the type stays what it is,
+/// and its row waits in quarantine.
+fn retype(schema: &str, table: &Table, column: &Column, columns: &[FoundColumn]) -> Addition {
+    let name = format!("{schema}.{}", quoted(table.name()));
+    let mut anew = Column { name: "dual_anew".into(), ..column.clone() };
+    while FoundColumn::named(&anew.name, columns).is_some() {
+        anew.name = format!("{}_", anew.name).into();
+    }
+    let (own, other) = (quoted(&column.name), quoted(&anew.name));
+    Addition::new(
+        format!(
+            "make column {}.{} anew as {}",
+            table.name(),
+            column.name,
+            column.kind.sql(Dialect::Sqlite)
+        ),
+        format!(
+            "ALTER TABLE {name} ADD COLUMN {};\nUPDATE {name} SET {other} = {own};\n\
+             ALTER TABLE {name} DROP COLUMN {own};\nALTER TABLE {name} RENAME COLUMN {other} TO {own}",
+            anew.added_definition(Dialect::Sqlite)
+        ),
+    )
 }
 
 fn additions(
@@ -176,21 +222,29 @@ fn additions(
     key_is_unique: bool,
 ) -> Vec<Addition> {
     let name = format!("{schema}.{}", quoted(table.name()));
-    let missing = |column: &&Column| find(columns, &column.name).is_none();
-    let mut steps: Vec<Addition> = table
-        .columns()
-        .iter()
-        .filter(missing)
-        .map(|column| {
-            Addition::new(
-                format!("add column {}.{}", table.name(), column.name),
-                format!(
-                    "ALTER TABLE {name} ADD COLUMN {}",
-                    column.added_definition(Dialect::Sqlite)
-                ),
-            )
-        })
-        .collect();
+    let missing = |column: &&Column| FoundColumn::of(column, columns).is_none();
+    let renamed = table.columns().iter().filter_map(|column| {
+        let found = FoundColumn::of(column, columns)?;
+        (!found.name.eq_ignore_ascii_case(&column.name)).then_some((column, found))
+    });
+    let rename = |(column, found): (&Column, &FoundColumn)| {
+        Addition::new(
+            format!("rename column {}.{} to {}", table.name(), found.name, column.name),
+            format!(
+                "ALTER TABLE {name} RENAME COLUMN {} TO {}",
+                quoted(&found.name),
+                quoted(&column.name)
+            ),
+        )
+    };
+    let add = |column: &Column| {
+        Addition::new(
+            format!("add column {}.{}", table.name(), column.name),
+            format!("ALTER TABLE {name} ADD COLUMN {}", column.added_definition(Dialect::Sqlite)),
+        )
+    };
+    let added = table.columns().iter().filter(missing).map(add);
+    let mut steps: Vec<Addition> = renamed.map(rename).chain(added).collect();
     let renewed = table.columns().iter().filter(missing);
     for (column, old) in renewed.filter_map(|column| Some((column, former(column, columns)?))) {
         // The old column stays as it is, for the old program and for what is no date in it.

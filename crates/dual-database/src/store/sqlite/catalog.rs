@@ -19,6 +19,19 @@ pub struct FoundColumn {
     pub generated: bool,
 }
 
+impl FoundColumn {
+    /// What there is of a declared column: that of its name, or else of a name that it had.
+    pub(crate) fn of<'a>(column: &Column, columns: &'a [FoundColumn]) -> Option<&'a FoundColumn> {
+        let mut names = std::iter::once(&column.name).chain(column.was.iter().rev());
+        names.find_map(|name| FoundColumn::named(name, columns))
+    }
+
+    /// The one of that name.
+    pub(super) fn named<'a>(name: &str, columns: &'a [FoundColumn]) -> Option<&'a FoundColumn> {
+        columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
+    }
+}
+
 /// What stands under the table's name.
 #[derive(Clone, Debug)]
 pub enum FoundRelation {

@@ -82,12 +82,13 @@ impl Primary<'_> {
     ///
     /// # Errors
     /// About the schema if a declaration cannot be read; else as for [`Session::query`].
-    pub(crate) async fn keeps_besides(&self, aside: &[&str]) -> Result<bool> {
+    pub(crate) async fn keeps_besides(&self, aside: &[Table]) -> Result<bool> {
         self.session.begin_snapshot(OPERATION).await?;
         let kept = declared(self.session).await?;
         self.session.rollback(OPERATION).await?;
         let is_besides = |kept: &Table| {
-            !self.tables.iter().any(|own| own.table.covers(kept)) && !aside.contains(&kept.name())
+            let own = self.tables.iter().map(|own| &own.table);
+            !own.chain(aside).any(|own| own.covers(kept))
         };
         Ok(kept.iter().any(is_besides))
     }
@@ -199,7 +200,7 @@ async fn survey_of(
     standing: &SchemaStanding,
     kept: &[Table],
 ) -> Result<Survey> {
-    let asked = making == Making::Everything;
+    let asked = making.is_asked();
     let own = kept.iter().find(|one| one.name() == table.name());
     alone_under_its_label(table, kept)?;
     let Planned { plan, catalog, shadowed } = plan_known(session, table, asked).await?;
@@ -303,7 +304,7 @@ pub(crate) async fn plan_known(
                     Role::Data => known.columns.iter().any(|label| **label == *column.label),
                     Role::Key | Role::Surrogate => !known.columns.is_empty(),
                 };
-                let found = catalog.table.as_ref().and_then(|table| table.column(&column.name));
+                let found = catalog.table.as_ref().and_then(|table| table.present(column));
                 tracked && found.is_none()
             };
             let gone: Vec<&str> = table.columns().iter().filter(gone).map(|c| &*c.name).collect();

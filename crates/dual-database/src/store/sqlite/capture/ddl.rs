@@ -170,7 +170,7 @@ impl Layout {
         }
     }
 
-    pub(super) fn drop_triggers(&self) -> Vec<String> {
+    pub(in crate::store::sqlite) fn drop_triggers(&self) -> Vec<String> {
         let names = self.trigger_names();
         let drop =
             |name: &String| format!("DROP TRIGGER IF EXISTS {}", crate::schema::quoted(name));

@@ -86,15 +86,17 @@ pub(crate) fn upgrade(connection: &Connection) -> Result<()> {
     connection.execute(format, [FORMAT]).map(|_| ()).map_err(wrap)
 }
 
-/// Notes that the table is to be kept; [`super::drift`] calls it absent until somebody has installed capture.
+/// Notes that the table is to be kept; [`super::drift`] calls it absent until somebody has installed capture. By
+/// which columns an earlier revision was captured counts no more.
 ///
 /// # Errors
 /// Those of [`failed`].
 pub(crate) fn learn(connection: &Connection, table: &Table) -> Result<()> {
     let operation = "note which tables PostgreSQL keeps";
     let wrap = |cause| failed(operation, cause);
+    let kept = declared(connection)?;
     let is_twin = |own: &Table| own.label() == table.label() && own.name() != table.name();
-    if let Some(twin) = declared(connection)?.iter().find(|own| is_twin(own)) {
+    if let Some(twin) = kept.iter().find(|own| is_twin(own)) {
         let (one, other) = (twin.name(), table.name());
         let message =
             format!("the file keeps {one} under the number that {other} has in PostgreSQL");
@@ -102,9 +104,13 @@ pub(crate) fn learn(connection: &Connection, table: &Table) -> Result<()> {
             "they were joined apart: `dual uninstall --file-only`, then `dual init --apply`, which compares",
         ));
     }
-    let sql = "INSERT INTO dual_tracked (name, triggers, columns, declaration) VALUES (?1, '', '', ?2) \
-               ON CONFLICT (name) DO UPDATE SET declaration = excluded.declaration";
-    connection.execute(sql, (table.name(), table.declaration())).map(|_| ()).map_err(wrap)
+    let is_earlier = |own: &Table| own.name() == table.name() && own.revision() < table.revision();
+    let is_revised = kept.iter().any(is_earlier);
+    let sql = "INSERT INTO dual_tracked AS k (name, triggers, columns, declaration) VALUES (?1, '', '', ?2) \
+               ON CONFLICT (name) DO UPDATE SET declaration = excluded.declaration, \
+               columns = CASE WHEN ?3 THEN '' ELSE k.columns END";
+    let parameters = (table.name(), table.declaration(), is_revised);
+    connection.execute(sql, parameters).map(|_| ()).map_err(wrap)
 }
 
 fn has(connection: &Connection, column: &str) -> Result<bool> {

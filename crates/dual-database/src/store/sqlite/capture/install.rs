@@ -158,14 +158,14 @@ pub(crate) fn tracked_columns<'t>(
     connection: &Connection,
     table: &'t Table,
     layout: &Layout,
-) -> Result<Vec<&'t str>> {
+) -> Result<Vec<&'t Column>> {
     let known = columns(connection, &layout.sidecar)
         .map_err(|cause| failed("compare capture on SQLite", cause))?;
     let is_known = |column: &&Column| match column.role {
         Role::Data => known.iter().any(|name| *name == format!("s_{}", column.label)),
         Role::Key | Role::Surrogate => true,
     };
-    Ok(table.columns().iter().filter(is_known).map(|column| &*column.name).collect())
+    Ok(table.columns().iter().filter(is_known).collect())
 }
 
 /// Takes everything of the tables that were ever installed, and of the file, away; that of the users of the

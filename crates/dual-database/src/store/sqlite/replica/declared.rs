@@ -28,7 +28,28 @@ impl Content<'_> {
         Ok(besides.map(|table| table.name().to_owned()))
     }
 
-    /// Notes tables that PostgreSQL keeps and this process does not, for whoever opens the file next.
+    /// Those of these tables that the file does not declare as they are, or more of them.
+    ///
+    /// # Errors
+    /// About the schema if a declaration cannot be read; those of [`crate::store::sqlite::failed`].
+    pub(crate) fn undeclared(&self, mut tables: Vec<Table>) -> Result<Vec<Table>> {
+        let kept = declared(self.connection())?;
+        tables.retain(|table| !kept.iter().any(|kept| kept.covers(table)));
+        Ok(tables)
+    }
+
+    /// The tables that are left alone, as they are declared.
+    ///
+    /// # Errors
+    /// As for [`Content::undeclared`].
+    pub(crate) fn left_alone(&self) -> Result<Vec<Table>> {
+        let paused = paused(self.connection())?;
+        let mut kept = declared(self.connection())?;
+        kept.retain(|table| paused.iter().any(|one| *one.table == *table.name()));
+        Ok(kept)
+    }
+
+    /// Notes tables that PostgreSQL keeps and the file does not, for whoever opens it next.
     ///
     /// # Errors
     /// Those of [`crate::store::sqlite::failed`].
@@ -37,14 +58,15 @@ impl Content<'_> {
     }
 }
 
-/// Refuses to install less of a table than another program has.
+/// Whether the file declares the table by an earlier revision, so that it is captured by that one. To install
+/// less of it than another program has is refused.
 ///
 /// # Errors
 /// [`outdated`]; those of [`crate::store::sqlite::failed`].
-pub(super) fn not_less(connection: &Connection, table: &Table) -> Result<()> {
+pub(super) fn is_later(connection: &Connection, table: &Table) -> Result<bool> {
     match declared(connection)?.iter().find(|kept| kept.name() == table.name()) {
         Some(kept) if !table.covers(kept) => Err(outdated(kept.name())),
-        _ => Ok(()),
+        kept => Ok(kept.is_some_and(|kept| kept.revision() < table.revision())),
     }
 }
 

@@ -9,10 +9,10 @@ use super::super::capture::{
 };
 use super::super::failure::cause_of;
 use super::super::{
-    Adoption, File, FoundRelation, define_functions, failed, make, remove_if_empty,
+    Adoption, File, FoundColumn, FoundRelation, define_functions, failed, make, remove_if_empty,
     rewrite_timestamps,
 };
-use super::declared::not_less;
+use super::declared::is_later;
 use super::place::{COMPANIONS, Identity, SMALLEST, SharedFile};
 use super::{Content, LocalTable, node, number, watch};
 use crate::protocol::{Break, Event, Follow};
@@ -218,16 +218,26 @@ pub(super) enum Capture {
 pub(super) fn track(connection: &Connection, local: &LocalTable) -> Result<Capture> {
     let wrap = |cause| failed(OPERATION, cause);
     let (table, layout) = (&local.table, &local.layout);
-    not_less(connection, table)?;
+    let is_later = is_later(connection, table)?;
     let drift = drift(connection, layout)?;
-    if local.making != Making::Everything {
+    if !local.making.is_asked() {
         refuse_taken_away(connection, table, layout)?;
     }
-    let plan = Adoption::plan("main", table, &FoundRelation::read(connection, "main", table)?)?;
-    if drift == Drift::None && plan.steps.is_empty() && !lacks(connection, layout)? {
+    let found = FoundRelation::read(connection, "main", table)?;
+    let plan = match local.making {
+        Making::Retyped => Adoption::retyping("main", table, &found)?,
+        _ => Adoption::plan("main", table, &found)?,
+    };
+    let is_there = drift == Drift::None && plan.steps.is_empty() && !is_later;
+    if is_there && !lacks(connection, layout)? {
         return Ok(Capture::Whole);
     }
     let is_new = drift == Drift::Absent && !has_sidecar(connection, layout)?;
+    if local.making == Making::Retyped {
+        // A column that a trigger names cannot be dropped.
+        let sql = layout.drop_triggers().join(";\n");
+        connection.execute_batch(&sql).map_err(wrap)?;
+    }
     without_triggers(connection, || {
         for step in &plan.steps {
             connection.execute_batch(&step.sql).map_err(wrap)?;
@@ -302,7 +312,8 @@ pub(crate) fn refuse_taken_away(
     };
     let gone: Vec<&str> = tracked_columns(connection, table, layout)?
         .into_iter()
-        .filter(|column| !columns.iter().any(|found| found.name.eq_ignore_ascii_case(column)))
+        .filter(|column| FoundColumn::of(column, &columns).is_none())
+        .map(|column| &*column.name)
         .collect();
     if gone.is_empty() {
         return Ok(());

@@ -1,0 +1,249 @@
+//! What is declared beside what both sides have, and what a person can declare anew: names, types, and columns
+//! that are no more. Nothing of what was written is lost by it.
+
+use std::process::Child;
+
+use serde_json::{Value, json};
+
+use crate::core_scene::{Pair, eventually, signal};
+use crate::scene::Row;
+
+/// Two tables with rows, joined, and a program that keeps them together.
+struct Scene {
+    pair: Pair<'static>,
+    watcher: Child,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let pair = Pair::new();
+        pair.postgres("CREATE TABLE prices (code text PRIMARY KEY, price integer, note text)");
+        pair.postgres("CREATE TABLE halls (id bigint PRIMARY KEY, seats numeric)");
+        pair.postgres(
+            "INSERT INTO prices SELECT 'p' || g, g, 'n' || g FROM generate_series(1, 20) AS g",
+        );
+        pair.postgres("INSERT INTO halls SELECT g, g FROM generate_series(1, 20) AS g");
+        pair.run(&["init", "--tables", "prices,halls", "--apply"]).ended(0);
+        let watcher = pair.spawn(&["sync", "--watch"]);
+        let scene = Scene { pair, watcher };
+        scene.equal("SELECT * FROM prices ORDER BY code");
+        scene
+    }
+
+    fn equal(&self, sql: &str) -> Vec<Row> {
+        eventually(sql, || {
+            let Ok(there) = self.pair.database.execute(sql) else { return false };
+            there == self.pair.sqlite(sql)
+        });
+        self.pair.postgres(sql)
+    }
+
+    fn paused(&self) -> Vec<Value> {
+        let status =
+            crate::scene::Ran::of(self.pair.command(&["status", "--json"]).output().unwrap());
+        status.json()["paused"].as_array().unwrap().clone()
+    }
+
+    fn is_paused(&self) {
+        eventually("that prices is left alone", || {
+            self.paused().first().is_some_and(|one| one["table"] == "prices")
+        });
+    }
+
+    fn follows(&self) {
+        eventually("that all is followed", || {
+            let status = self.pair.run(&["status", "--json"]).json();
+            status["paused"] == json!([]) && status["sync"] == "following"
+        });
+        self.pair.run(&["verify"]).ended(0);
+    }
+
+    /// What `dual schema` says of a column of prices.
+    fn column(&self, code: i32, name: &str) -> Value {
+        let shown = self.pair.json(code, &["schema", "prices"]);
+        let columns = shown["tables"][0]["columns"].as_array().unwrap();
+        columns.iter().find(|column| column["name"] == name).cloned().unwrap_or_default()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        signal(&self.watcher, "TERM");
+        let _ = self.watcher.wait();
+    }
+}
+
+#[test]
+fn a_column_that_was_renamed_in_postgresql_keeps_its_values_and_stamps() {
+    let scene = Scene::new();
+    let pair = &scene.pair;
+    pair.sqlite("UPDATE prices SET price = 100 WHERE code = 'p1'");
+    scene.equal("SELECT * FROM prices ORDER BY code");
+    let side = pair.postgres("SELECT 'dual.side_' || (declaration::json ->> 'label') FROM dual.tracked WHERE name = 'prices'");
+    let stamps = format!("SELECT key, s_c2 FROM {} ORDER BY key", side[0][0].clone().unwrap());
+    let before = pair.postgres(&stamps);
+    pair.postgres("ALTER TABLE prices RENAME price TO cost");
+    scene.is_paused();
+    // Both sides take what is written meanwhile.
+    pair.postgres("UPDATE prices SET note = 'there' WHERE code = 'p2'");
+    pair.sqlite("UPDATE prices SET note = 'here' WHERE code = 'p3'");
+    pair.sqlite("UPDATE prices SET price = 400 WHERE code = 'p4'");
+    assert_eq!(scene.column(1, "price")["differs"], "it is not in PostgreSQL");
+    let text = pair.run(&["schema"]).ended(1).stdout;
+    assert!(text.contains("table halls") && text.contains("paused: PostgreSQL"), "{text}");
+    // Nothing is guessed; the hint names the way.
+    let refused = pair.json(2, &["schema", "apply", "prices", "--yes"]);
+    let hint = refused["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains("`dual schema apply prices --rename price=cost`"), "{refused}");
+    let done = pair.json(0, &["schema", "apply", "prices", "--rename", "price=cost", "--yes"]);
+    assert_eq!((&done["applied"], &done["revision"]), (&json!(true), &json!(1)), "{done}");
+    scene.follows();
+    let rows = scene.equal("SELECT code, cost, note FROM prices ORDER BY code");
+    let row = |code: &str| rows.iter().find(|row| row[0].as_deref() == Some(code)).unwrap().clone();
+    let wanted =
+        [("p1", "100", "n1"), ("p2", "2", "there"), ("p3", "3", "here"), ("p4", "400", "n4")];
+    for (code, cost, note) in wanted {
+        assert_eq!(row(code), [code, cost, note].map(|text| Some(text.to_owned())));
+    }
+    let after = pair.postgres(&stamps);
+    let changed = |(one, other): &(&Row, &Row)| one != other;
+    let changed: Vec<_> =
+        before.iter().zip(&after).filter(changed).map(|(row, _)| &row[0]).collect();
+    assert_eq!(changed, [&Some("p4".to_owned())], "only what was written has another stamp");
+    assert_eq!(scene.column(0, "cost")["differs"], Value::Null);
+    pair.sqlite("UPDATE prices SET cost = 7 WHERE code = 'p7'");
+    pair.postgres("UPDATE prices SET cost = 8 WHERE code = 'p8'");
+    scene.equal("SELECT code, cost, note FROM prices ORDER BY code");
+    let again = pair.json(0, &["schema", "apply", "prices"]);
+    assert_eq!((&again["applied"], &again["steps"]), (&json!(false), &json!([])), "{again}");
+}
+
+#[test]
+fn a_column_that_was_renamed_in_the_file_is_renamed_in_postgresql() {
+    let scene = Scene::new();
+    let pair = &scene.pair;
+    pair.sqlite("ALTER TABLE prices RENAME COLUMN note TO \"Заметка; да\"");
+    scene.is_paused();
+    pair.sqlite("UPDATE prices SET \"Заметка; да\" = 'here' WHERE code = 'p3'");
+    pair.postgres("UPDATE prices SET note = 'there' WHERE code = 'p2'");
+    let rename = "note=Заметка; да";
+    pair.run(&["schema", "apply", "prices", "--rename", rename, "--yes"]).ended(0);
+    scene.follows();
+    let rows = scene
+        .equal("SELECT code, \"Заметка; да\" FROM prices WHERE code IN ('p2', 'p3') ORDER BY code");
+    assert_eq!((rows[0][1].as_deref(), rows[1][1].as_deref()), (Some("there"), Some("here")));
+}
+
+#[test]
+fn other_files_follow_by_themselves_also_those_that_come_later() {
+    let scene = Scene::new();
+    let pair = &scene.pair;
+    let other = Pair::new();
+    let url = pair.database.url();
+    other.run_to(&url, &["init", "--apply"]).ended(0);
+    let mut watcher = other.command_to(&url, &["sync", "--watch"]).spawn().unwrap();
+    let third = Pair::new();
+    third.run_to(&url, &["init", "--apply"]).ended(0);
+    // Both sides are as declared: the name is changed on both.
+    pair.run(&["schema", "apply", "prices", "--rename", "price=cost", "--yes"]).ended(0);
+    scene.follows();
+    let cost = "SELECT cost FROM prices WHERE code = 'p9'";
+    pair.sqlite("UPDATE prices SET cost = 90 WHERE code = 'p9'");
+    eventually("the other file", || {
+        let there = "SELECT 1 FROM pragma_table_info('prices') WHERE name = 'cost'";
+        !other.sqlite(there).is_empty() && other.sqlite(cost) == [[Some("90".to_owned())]]
+    });
+    signal(&watcher, "TERM");
+    watcher.wait().unwrap();
+    third.sqlite("UPDATE prices SET price = 50 WHERE code = 'p5'");
+    third.run_to(&url, &["sync"]).ended(0);
+    assert_eq!(third.sqlite(cost), [[Some("90".to_owned())]]);
+    let p5 = pair.postgres("SELECT cost FROM prices WHERE code = 'p5'");
+    assert_eq!(p5, [[Some("50".to_owned())]]);
+}
+
+#[test]
+fn a_column_that_was_dropped_is_carried_no_more_and_does_not_come_back() {
+    let scene = Scene::new();
+    let pair = &scene.pair;
+    pair.postgres("ALTER TABLE prices DROP note");
+    scene.is_paused();
+    pair.postgres("UPDATE prices SET price = 200 WHERE code = 'p2'");
+    pair.sqlite("UPDATE prices SET price = 300 WHERE code = 'p3'");
+    pair.run(&["schema", "apply", "prices", "--drop", "note", "--yes"]).ended(0);
+    scene.follows();
+    let rows = scene.equal("SELECT code, price FROM prices ORDER BY code");
+    let price =
+        |code: &str| rows.iter().find(|row| row[0].as_deref() == Some(code)).unwrap()[1].clone();
+    assert_eq!((price("p2").as_deref(), price("p3").as_deref()), (Some("200"), Some("300")));
+    // The file has kept it, and nobody puts it back.
+    pair.sqlite("UPDATE prices SET note = 'mine', price = 1000 WHERE code = 'p1'");
+    scene.equal("SELECT code, price FROM prices ORDER BY code");
+    pair.run(&["init", "--apply"]).ended(0);
+    assert!(pair.database.execute("SELECT note FROM prices").is_err());
+    // Until both sides have one.
+    pair.postgres("ALTER TABLE prices ADD note text");
+    pair.postgres("UPDATE prices SET note = 'new' WHERE code = 'p2'");
+    pair.run(&["init", "--apply"]).ended(0);
+    scene.follows();
+    let rows =
+        scene.equal("SELECT code, note FROM prices WHERE code IN ('p1', 'p2') ORDER BY code");
+    assert_eq!((rows[0][1].as_deref(), rows[1][1].as_deref()), (Some("mine"), Some("new")));
+}
+
+#[test]
+fn a_type_that_was_changed_in_postgresql_is_that_of_both_sides() {
+    let scene = Scene::new();
+    let pair = &scene.pair;
+    pair.postgres("ALTER TABLE prices ALTER price TYPE text");
+    scene.is_paused();
+    pair.postgres("UPDATE prices SET price = 'dear' WHERE code = 'p2'");
+    pair.sqlite("UPDATE prices SET price = 300 WHERE code = 'p3'");
+    pair.sqlite("INSERT INTO prices VALUES ('p30', 30, 'new')");
+    let differs = scene.column(1, "price")["differs"].clone();
+    assert_eq!(differs, "PostgreSQL has text");
+    let done = pair.json(0, &["schema", "apply", "prices", "--yes"]);
+    assert_eq!(done["steps"].as_array().unwrap().len(), 2, "{done}");
+    scene.follows();
+    let rows = scene.equal("SELECT code, price, note FROM prices ORDER BY code");
+    assert_eq!(rows.len(), 21);
+    let price =
+        |code: &str| rows.iter().find(|row| row[0].as_deref() == Some(code)).unwrap()[1].clone();
+    for (code, wanted) in [("p1", "1"), ("p2", "dear"), ("p3", "300"), ("p30", "30")] {
+        assert_eq!(price(code).as_deref(), Some(wanted), "{code}");
+    }
+    pair.sqlite("UPDATE prices SET price = 'cheap' WHERE code = 'p4'");
+    scene.equal("SELECT code, price, note FROM prices ORDER BY code");
+    assert_eq!(
+        pair.postgres("SELECT price FROM prices WHERE code = 'p4'"),
+        [[Some("cheap".to_owned())]]
+    );
+}
+
+#[test]
+fn what_fits_neither_side_is_refused_and_changes_nothing() {
+    let scene = Scene::new();
+    let pair = &scene.pair;
+    let declared = "SELECT declaration FROM dual.tracked ORDER BY name";
+    let before = pair.postgres(declared);
+    let refused = |words: &[&str], wanted: &str| {
+        let all: Vec<&str> =
+            ["schema", "apply"].iter().chain(words).chain(&["--yes"]).copied().collect();
+        let error = pair.json(2, &all)["error"].clone();
+        let shown = format!("{} {}", error["message"], error["hint"]);
+        assert!(shown.contains(wanted), "{words:?}: {error}");
+    };
+    refused(&["price"], "prices");
+    refused(&["prices", "--rename", "pric=cost"], "did you mean `price`?");
+    refused(&["prices", "--rename", "price=note"], "is taken");
+    refused(&["prices", "--rename", "code=id"], "of its key");
+    refused(&["prices", "--rename", "price"], "the old name");
+    refused(&["prices", "--drop", "code"], "of its key");
+    refused(&["prices", "--drop", "note"], "drop it on one of them first");
+    assert_eq!(pair.postgres(declared), before);
+    assert!(pair.run(&["schema", "price"]).ended(2).stderr.contains("prices"));
+    // Without an answer nothing is done.
+    pair.postgres("ALTER TABLE prices RENAME price TO cost");
+    pair.run(&["schema", "apply", "prices", "--rename", "price=cost"]).ended(2);
+    assert_eq!(pair.postgres(declared), before);
+}

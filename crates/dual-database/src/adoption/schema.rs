@@ -1,0 +1,321 @@
+//! What is declared of the tables that are joined beside what both sides have, and what a person can confirm of
+//! it. Changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Bond, LocalFile, Stores, noted, remote, troubles};
+use crate::error::{Error, Kind, Result};
+use crate::schema::{
+    Column, Dialect, LogicalType, Making, Relation, RelationColumn, Role, Table, users,
+};
+use crate::store::postgres::{Session, capture, relations};
+use crate::store::sqlite;
+use crate::store::sqlite::replica::Paused;
+
+const OPERATION: &str = "compare a declaration with both sides";
+
+/// A column as it is declared, and as both sides have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnSchema {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its declared type, in PostgreSQL's words; `None`: it is not carried.
+    pub declared: Option<String>,
+    /// Its type in PostgreSQL, if it is there.
+    pub postgres: Option<String>,
+    /// Its type in the file, if it is there.
+    pub sqlite: Option<String>,
+    /// What differs; `None`: nothing.
+    pub differs: Option<String>,
+}
+
+/// A table that is joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSchema {
+    /// As it is declared.
+    pub table: Table,
+    /// The declared columns, then those that only a side has.
+    pub columns: Vec<ColumnSchema>,
+    /// Why it is left alone, or would be.
+    pub paused: Option<Paused>,
+}
+
+/// What a person says of a table that has been changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Confirmed {
+    /// Columns that have another name: the declared one, the new one.
+    pub renamed: Vec<(String, String)>,
+    /// Columns that are carried no more.
+    pub dropped: Vec<String>,
+}
+
+/// A declaration that is to take the place of the one in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// As it would be declared.
+    pub table: Table,
+    /// What would be done, as phrases; none if nothing differs.
+    pub steps: Vec<String>,
+}
+
+/// A table with what each side has of it.
+struct Found {
+    table: Table,
+    remote: Option<Relation>,
+    local: Option<Relation>,
+}
+
+/// The tables that are joined: what is declared, and what both sides have.
+///
+/// # Errors
+/// Those of reaching PostgreSQL and of reading the file; access denied if the schema of ours is of somebody who is
+/// not to be trusted.
+pub async fn schema(stores: &Stores) -> Result<Vec<TableSchema>> {
+    let found = found(stores).await?;
+    let mut stores = stores.clone();
+    stores.sqlite.tables = found.iter().map(|one| one.table.clone()).collect();
+    stores.sqlite.making = Making::Additions;
+    let troubles = troubles(&stores).await;
+    let of = |one: Found| {
+        let is_its = |paused: &&Paused| *paused.table == *one.table.name();
+        let paused = troubles.found.iter().find(is_its).cloned();
+        TableSchema { columns: one.columns(), table: one.table, paused }
+    };
+    Ok(found.into_iter().map(of).collect())
+}
+
+/// How the table would be declared by what a person says of it: columns have the names that he says and the types
+/// that PostgreSQL has; those of the file that do not hold these are made anew.
+///
+/// # Errors
+/// Those of [`schema`]; configuration if no such table is joined, or if what he says fits neither side; about the
+/// schema if a side has no column of a declared name, and he says nothing of it, or if something else is in the
+/// way.
+pub async fn revision(stores: &Stores, name: &str, confirmed: &Confirmed) -> Result<Revision> {
+    let all = found(stores).await?;
+    let Some(found) = all.iter().find(|one| one.table.name() == name) else {
+        let message = format!("no table {name} is joined");
+        let known = all.iter().map(|one| one.table.name());
+        return Err(Error::new(Kind::Configuration, OPERATION, message).suggesting(name, known));
+    };
+    let mut revision = Revision { table: found.table.clone(), steps: Vec::new() };
+    for (from, to) in &confirmed.renamed {
+        revision.table = revision.table.renaming(from, to)?;
+        found.has_either(from, to)?;
+        revision.steps.push(format!("{from} is called {to} on both sides"));
+    }
+    for column in &confirmed.dropped {
+        revision.table = revision.table.leaving(column)?;
+        if found.sides().iter().all(|(_, side)| side.column(column).is_some()) {
+            let message = format!("table {name}: both sides have the column {column}");
+            return Err(Error::new(Kind::Configuration, OPERATION, message)
+                .with_hint("drop it on one of them first"));
+        }
+        revision.steps.push(format!("{column} is carried no more; what a side has of it stays"));
+    }
+    found.lacks_nothing(&revision.table)?;
+    found.retype(&mut revision)?;
+    in_the_way(stores, &revision.table).await?;
+    Ok(revision)
+}
+
+/// Looks whether anything else keeps both sides from what is to be declared.
+async fn in_the_way(stores: &Stores, table: &Table) -> Result<()> {
+    let session = Session::open(&stores.postgres, &stores.limits).await?;
+    session.begin_snapshot(OPERATION).await?;
+    let (there, planned) = remote(&session, table, Bond::Joined).await?;
+    session.rollback(OPERATION).await?;
+    if let Some(refusal) = planned.plan.refusal(OPERATION) {
+        return Err(refusal);
+    }
+    let file = LocalFile::open(&stores.sqlite)?;
+    file.can_be_made(table).map_err(|error| match there.hint {
+        Some(hint) if error.hint().is_none() => error.with_hint(hint),
+        _ => error,
+    })
+}
+
+async fn found(stores: &Stores) -> Result<Vec<Found>> {
+    let session = Session::open(&stores.postgres, &stores.limits).await?;
+    session.begin_snapshot(OPERATION).await?;
+    let local = noted(stores)?;
+    let standing = capture::SchemaStanding::read(&session, &local).await?;
+    standing.trusted(&session)?;
+    let mut tables = capture::declared(&session).await?;
+    let is_alone = |table: &Table| tables.iter().all(|one| one.name() != table.name());
+    let alone: Vec<Table> = local.into_iter().filter(is_alone).collect();
+    tables.extend(alone);
+    let schemas: BTreeSet<_> = tables.iter().map(|table| table.remote_name().schema).collect();
+    let mut remote = BTreeMap::new();
+    for schema in schemas {
+        let relations = relations(&session, schema.as_deref()).await?;
+        remote.insert(schema, relations);
+    }
+    session.rollback(OPERATION).await?;
+    let file = LocalFile::open(&stores.sqlite)?;
+    let here = match file.connection() {
+        // Of what types the values are is PostgreSQL's to say.
+        Some(connection) => sqlite::relations(&connection, |_, _| true)?,
+        None => Vec::new(),
+    };
+    let found = |table: Table| {
+        let there = remote.get(&table.remote_name().schema);
+        let there = there.and_then(|all| all.iter().find(|one| *one.name == *table.name()));
+        let local = here.iter().find(|one| one.name.eq_ignore_ascii_case(table.name()));
+        Found { remote: there.cloned(), local: local.cloned(), table }
+    };
+    Ok(tables.into_iter().map(found).collect())
+}
+
+impl Found {
+    /// What there is, with the side's name.
+    fn sides(&self) -> Vec<(&'static str, &Relation)> {
+        let sides = [("PostgreSQL", &self.remote), ("the SQLite file", &self.local)];
+        sides.into_iter().filter_map(|(side, found)| Some((side, found.as_ref()?))).collect()
+    }
+
+    fn columns(&self) -> Vec<ColumnSchema> {
+        let declared = self.table.columns().iter().map(|column| ColumnSchema {
+            name: Arc::clone(&column.name),
+            declared: Some(column.kind.sql(Dialect::Postgres).to_owned()),
+            postgres: of(&self.remote, column).map(|there| there.declared.clone()),
+            sqlite: of(&self.local, column).map(|here| here.declared.clone()),
+            differs: self.difference(column),
+        });
+        let mut columns: Vec<ColumnSchema> = declared.collect();
+        for (_, side) in self.sides() {
+            for column in &side.columns {
+                let is_there = |one: &ColumnSchema| one.name.eq_ignore_ascii_case(&column.name);
+                if self.table.knows(&column.name) || columns.iter().any(is_there) {
+                    continue;
+                }
+                let shown = |side: &Option<Relation>| {
+                    Some(side.as_ref()?.column(&column.name)?.declared.clone())
+                };
+                columns.push(ColumnSchema {
+                    name: Arc::clone(&column.name),
+                    declared: None,
+                    postgres: shown(&self.remote),
+                    sqlite: shown(&self.local),
+                    differs: Some("it is not carried: `dual init` says why".to_owned()),
+                });
+            }
+        }
+        columns
+    }
+
+    fn difference(&self, column: &Column) -> Option<String> {
+        for (side, found) in self.sides() {
+            match of(&Some(found.clone()), column) {
+                None => return Some(format!("it is not in {side}")),
+                Some(there) if !there.name.eq_ignore_ascii_case(&column.name) => {
+                    return Some(format!("{side} calls it {}", there.name));
+                }
+                Some(_) => {}
+            }
+        }
+        let there = of(&self.remote, column);
+        if let Some(there) = there.filter(|there| self.becomes(column, there).is_some()) {
+            return Some(format!("PostgreSQL has {}", there.declared));
+        }
+        let here = of(&self.local, column)?;
+        let shown = if here.declared.is_empty() { "no type" } else { &here.declared };
+        (!column.kind.fits(&here.declared)).then(|| format!("the SQLite file declares {shown}"))
+    }
+
+    /// The type that the column has in PostgreSQL, if that is another one than the declared; `None` inside if it is
+    /// none that is carried.
+    fn becomes(&self, column: &Column, there: &RelationColumn) -> Option<Option<LogicalType>> {
+        let kind = there.kind.clone();
+        let is_same = |kind: &LogicalType| {
+            *kind == column.kind || (kind.is_whole_number() && column.kind.is_whole_number())
+        };
+        let binary = there.in_binary.as_ref().is_some_and(is_same);
+        (!binary && !kind.as_ref().is_some_and(is_same)).then_some(kind)
+    }
+
+    /// Whether each side has one of the two names, and only one.
+    fn has_either(&self, from: &str, to: &str) -> Result<()> {
+        let name = self.table.name();
+        for (side, found) in self.sides() {
+            let (old, new) = (found.column(from).is_some(), found.column(to).is_some());
+            let message = match (old, new) {
+                (true, true) => format!("table {name}: {side} has both columns, {from} and {to}"),
+                (false, false) => format!("table {name}: {side} has no column {from}, and no {to}"),
+                _ => continue,
+            };
+            return Err(Error::new(Kind::Configuration, OPERATION, message)
+                .with_hint(format!("`dual schema {name}` shows what both sides have")));
+        }
+        Ok(())
+    }
+
+    /// A column that a side has no more is not put back unasked, and not forgotten either.
+    fn lacks_nothing(&self, table: &Table) -> Result<()> {
+        for (store, found) in [("PostgreSQL", &self.remote), ("the SQLite file", &self.local)] {
+            let Some(relation) = found else {
+                let message = format!("the table {} is not in {store}", table.name());
+                return Err(Error::new(Kind::Configuration, OPERATION, message)
+                    .with_hint("`dual init --apply` makes it anew, from the other side"));
+            };
+            let gone = |column: &&Column| of(found, column).is_none();
+            let Some(column) = table.columns().iter().find(gone) else { continue };
+            let (table, name) = (table.name(), &column.name);
+            let message = format!("table {table}: {name} is not in {store}");
+            let others = relation.columns.iter().filter(|other| !self.table.knows(&other.name));
+            let other = others.map(|other| &*other.name).next().unwrap_or("NAME");
+            return Err(Error::new(Kind::Configuration, OPERATION, message).with_hint(format!(
+                "if it has another name: `dual schema apply {table} --rename {name}={other}`; if it was dropped: \
+                 --drop {name}; `dual init --apply` puts it back from the other side"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Columns get the types that they have in PostgreSQL.
+    fn retype(&self, revision: &mut Revision) -> Result<()> {
+        let built_in = users();
+        let is_built_in = |column: &Column| {
+            self.table.label() == built_in.label() && built_in.column(&column.name).is_some()
+        };
+        for column in revision.table.columns().to_vec() {
+            let Some(there) = of(&self.remote, &column) else { continue };
+            if column.role != Role::Data || is_built_in(&column) {
+                continue;
+            }
+            let mut kind = column.kind.clone();
+            if let Some(becomes) = self.becomes(&column, there) {
+                kind = becomes.ok_or_else(|| {
+                    let (table, name) = (self.table.name(), &column.name);
+                    let message = format!(
+                        "table {table}: {name} is {}, which is not carried",
+                        there.declared
+                    );
+                    Error::new(Kind::Configuration, OPERATION, message)
+                        .with_hint("change its type to another one")
+                })?;
+                revision.table = revision.table.retyping(&column.name, kind.clone())?;
+                let shown = kind.sql(Dialect::Postgres);
+                revision.steps.push(format!("{} is {shown} on both sides", column.name));
+            }
+            if let Some(here) = of(&self.local, &column)
+                && !kind.fits(&here.declared)
+            {
+                revision.steps.push(format!(
+                    "{} is made anew in the SQLite file, as {} and without constraints, behind the other columns",
+                    column.name,
+                    kind.sql(Dialect::Sqlite)
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a side has of a declared column, under its name or one that it had.
+fn of<'r>(side: &'r Option<Relation>, column: &Column) -> Option<&'r RelationColumn> {
+    let side = side.as_ref()?;
+    let mut names = std::iter::once(&column.name).chain(column.was.iter().rev());
+    names.find_map(|name| side.column(name))
+}

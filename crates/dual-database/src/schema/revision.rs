@@ -1,0 +1,165 @@
+//! What a person confirms of a declaration: changes that nothing on either side can tell by itself. The label
+//! of a column stays, and with it everything that is kept of its values beside the tables.
+
+use std::sync::Arc;
+
+use super::{Column, LogicalType, Role, Table, users};
+use crate::error::{Error, Kind, Result};
+
+const OPERATION: &str = "declare a table anew";
+
+impl Table {
+    /// How often a person has declared other than additions: the highest one is in force.
+    #[must_use]
+    pub fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// Whether the column was dropped by a person's word: what one side alone has of that name is not carried.
+    #[must_use]
+    pub(crate) fn has_dropped(&self, name: &str) -> bool {
+        self.dropped.iter().any(|(dropped, _)| dropped.eq_ignore_ascii_case(name))
+    }
+
+    /// The labels that columns have, or had: none is given twice, or a new column would have the stamps of another.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &str> {
+        let own = self.columns.iter().map(|column| &column.label);
+        own.chain(self.dropped.iter().map(|(_, label)| label)).map(|label| &**label)
+    }
+
+    /// The same, with another name of a column.
+    ///
+    /// # Errors
+    /// Configuration if there is no such column, if it is of the key or one of the documented system's, or if the
+    /// table knows the other name already: as that of a column, or as one that a column had.
+    ///
+    /// ```
+    /// use dual_database::schema::{Column, LogicalType, Role, Table};
+    /// let columns = [("code", Role::Key), ("phone", Role::Data)];
+    /// let columns = columns.map(|(name, role)| Column::new(name, LogicalType::Text, role));
+    /// let table = Table::declare("guests", columns.into())?;
+    /// let renamed = table.renaming("phone", "telephone")?;
+    /// assert!(renamed.column("telephone").is_some() && renamed.covers(&table));
+    /// assert!(table.renaming("fone", "telephone").is_err());
+    /// # Ok::<(), dual_database::Error>(())
+    /// ```
+    pub fn renaming(&self, from: &str, to: &str) -> Result<Table> {
+        let from = self.changeable(from)?;
+        if self.knows(to) || to.is_empty() {
+            let message = format!("table {}: the name {to} is taken", self.name);
+            return Err(Error::new(Kind::Configuration, OPERATION, message)
+                .with_hint("a column takes a name that no column of the table has, or had"));
+        }
+        let to: Arc<str> = to.into();
+        let mut table = self.clone().next();
+        for column in table.columns.iter_mut().filter(|column| column.name == from) {
+            column.was.push(std::mem::replace(&mut column.name, Arc::clone(&to)));
+        }
+        let named = |name: &mut Arc<str>| {
+            if *name == from {
+                *name = Arc::clone(&to);
+            }
+        };
+        table.newest_by.iter_mut().chain(&mut table.moments).for_each(named);
+        table.words.iter_mut().map(|(name, _)| name).for_each(named);
+        Ok(table)
+    }
+
+    /// The same without a column, whatever either side has of it.
+    ///
+    /// # Errors
+    /// Configuration if there is no such column, if it is one of the documented system's, or of the key, or the
+    /// only one besides the key.
+    pub fn leaving(&self, column: &str) -> Result<Table> {
+        let name = self.changeable(column)?;
+        let mut table = self.clone().next();
+        let columns = self.columns.iter().filter(|column| column.name != name).cloned();
+        table = table.with(columns.collect())?;
+        let label =
+            self.column(&name).map_or_else(|| Arc::clone(&name), |left| Arc::clone(&left.label));
+        table.dropped.push((name, label));
+        Ok(table)
+    }
+
+    /// The same with another type of a column.
+    ///
+    /// # Errors
+    /// Configuration if there is no such column, if it is one of the documented system's, or of the key.
+    pub fn retyping(&self, column: &str, kind: LogicalType) -> Result<Table> {
+        let name = self.changeable(column)?;
+        let mut table = self.clone().next();
+        let changed = |column: &Column| match column.name == name {
+            // What was a default of the old type is none of the new one.
+            true => Column { kind: kind.clone(), default: None, ..column.clone() },
+            false => column.clone(),
+        };
+        let columns = self.columns.iter().map(changed).collect();
+        table = table.with(columns)?;
+        Ok(table)
+    }
+
+    fn next(self) -> Table {
+        Table { revision: self.revision.saturating_add(1), ..self }
+    }
+
+    /// The name of a column that a person may change, as it is declared.
+    fn changeable(&self, name: &str) -> Result<Arc<str>> {
+        let Some(column) = self.column(name) else {
+            let message = format!("table {} has no column {name}", self.name);
+            let known = self.columns.iter().map(|column| &*column.name);
+            return Err(Error::new(Kind::Configuration, OPERATION, message).suggesting(name, known));
+        };
+        let built_in = users();
+        if self.label == built_in.label && built_in.column(&column.name).is_some() {
+            let message = format!("{name} is one of the columns that the documented system has");
+            return Err(Error::new(Kind::Configuration, OPERATION, message)
+                .with_hint("its programs read and write it: put it back as it was"));
+        }
+        if column.role != Role::Data {
+            let message = format!("table {}: {name} is of its key", self.name);
+            return Err(Error::new(Kind::Configuration, OPERATION, message).with_hint(
+                "put it back as it was; with another key it is another table: give it another name",
+            ));
+        }
+        Ok(Arc::clone(&column.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guests() -> Table {
+        let column = |name: &str, role| Column::new(name, LogicalType::Text, role);
+        let columns =
+            vec![column("code", Role::Key), column("phone", Role::Data), column("n", Role::Data)];
+        Table::declare("guests", columns).unwrap().labelled("3")
+    }
+
+    #[test]
+    fn a_later_revision_covers_an_earlier_one_and_is_read_back() {
+        let first = guests();
+        let renamed = first.renaming("phone", "telephone").unwrap();
+        let left = renamed.leaving("n").unwrap();
+        let typed = left.retyping("telephone", LogicalType::Int).unwrap();
+        for (later, earlier) in [(&renamed, &first), (&left, &renamed), (&typed, &left)] {
+            assert!(later.covers(earlier) && !earlier.covers(later));
+            assert_eq!(Table::from_declaration(&later.declaration()).unwrap(), *later);
+        }
+        assert!(typed.knows("phone") && typed.has_dropped("N") && !typed.has_dropped("phone"));
+        let column = typed.column("telephone").unwrap();
+        assert_eq!((&*column.label, &column.kind), ("phone", &LogicalType::Int));
+    }
+
+    #[test]
+    fn what_would_make_two_of_one_is_refused() {
+        let renamed = guests().renaming("phone", "telephone").unwrap();
+        for to in ["n", "N", "telephone", "phone", ""] {
+            assert!(renamed.renaming("n", to).unwrap_err().is_configuration(), "{to}");
+        }
+        assert!(guests().leaving("code").unwrap_err().is_configuration());
+        assert!(guests().retyping("code", LogicalType::Int).unwrap_err().is_configuration());
+        assert!(users().renaming("username", "nick").unwrap_err().is_configuration());
+        assert!(guests().renaming("code", "id").unwrap_err().is_configuration());
+    }
+}
