@@ -31,6 +31,15 @@ pub struct Init {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub except: Vec<String>,
 
+    /// Of these, rows of both sides under one automatic number are the same row: they are merged
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub same: Vec<String>,
+
+    /// Of these, such rows are two if they are not equal: those of the file get other numbers, and
+    /// what refers to them follows
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub different: Vec<String>,
+
     /// The schema of PostgreSQL's in which the tables stand [default: the first of the search path]
     #[arg(long, value_name = "NAME")]
     pub schema: Option<String>,

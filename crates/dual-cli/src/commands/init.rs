@@ -28,19 +28,23 @@ const BUSY: Duration = Duration::from_secs(10);
 pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
     let mut both = stores.both(Limits { statement: STATEMENT, ..Limits::default() });
     both.sqlite.busy = BUSY;
-    let joining = Joining {
+    let mut joining = Joining {
         prefer: arguments.prefer.into(),
         copy: !arguments.no_copy,
         rejoin: arguments.rejoin,
+        different: Vec::new(),
     };
     let choice = Choice {
         all: arguments.all,
         tables: arguments.tables,
         except: arguments.except,
         schema: arguments.schema,
+        same: arguments.same,
+        different: arguments.different,
     };
     let work = async {
         let survey = choose(&mut both, &choice).await?;
+        joining.different.clone_from(&survey.different);
         let runtime = arguments.runtime.as_deref();
         if arguments.sql {
             let sql = sql(&both, runtime).await?;

@@ -77,6 +77,7 @@ struct TableBody<'a> {
     postgres: SideBody<'a>,
     sqlite: SideBody<'a>,
     rows: Option<RowsBody>,
+    renumbered: u64,
     different_columns: BTreeMap<Arc<str>, u64>,
 }
 
@@ -196,7 +197,7 @@ impl InitReport {
             side(&mut text, "PostgreSQL", &table.postgres);
             side(&mut text, "SQLite", &table.sqlite);
             if let Some(rows) = &table.rows {
-                counts(&mut text, rows, &self.plan);
+                counts(&mut text, rows, table.renumbered, &self.plan);
             }
         }
         for Skipped { table, reason, hint, .. } in &self.survey.skipped {
@@ -248,7 +249,13 @@ fn chosen(choice: &Choice) -> String {
     if choice.all {
         words.push_str(" --all");
     }
-    for (option, list) in [("--tables", &choice.tables), ("--except", &choice.except)] {
+    let lists = [
+        ("--tables", &choice.tables),
+        ("--except", &choice.except),
+        ("--same", &choice.same),
+        ("--different", &choice.different),
+    ];
+    for (option, list) in lists {
         if !list.is_empty() {
             let _ = write!(words, " {option} {}", quoted(&list.join(",")));
         }
@@ -294,13 +301,21 @@ fn side(text: &mut String, name: &str, side: &SidePlan) {
     }
 }
 
-fn counts(text: &mut String, rows: &RowCounts, plan: &Plan) {
+fn counts(text: &mut String, rows: &RowCounts, renumbered: u64, plan: &Plan) {
     let _ = writeln!(
         text,
         "  rows: {} in PostgreSQL, {} in SQLite; {} only in PostgreSQL, {} only in SQLite",
         rows.postgres, rows.sqlite, rows.only_postgres, rows.only_sqlite
     );
     if rows.different == 0 {
+        return;
+    }
+    if renumbered > 0 {
+        let _ = writeln!(
+            text,
+            "  rows of both under one number that differ: {renumbered}; those of SQLite get other \
+             numbers, and what refers to them follows"
+        );
         return;
     }
     let _ = writeln!(text, "  rows of both that differ: {}", rows.different);
@@ -349,6 +364,7 @@ impl InitReport {
                 .flat_map(|rows| &rows.columns)
                 .map(|counts| (Arc::clone(&counts.column), counts.different))
                 .collect(),
+            renumbered: plan.renumbered,
             postgres: SideBody::new(&plan.postgres),
             sqlite: SideBody::new(&plan.sqlite),
             rows: plan.rows.as_ref().map(|rows| RowsBody {

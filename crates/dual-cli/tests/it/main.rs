@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod big;
+mod core_apart;
 mod core_away;
 mod core_bad_input;
 mod core_growth;

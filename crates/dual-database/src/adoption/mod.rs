@@ -13,6 +13,7 @@
 mod columns;
 mod file;
 mod growth;
+mod numbers;
 mod plan;
 mod rows;
 mod schema;
@@ -23,6 +24,7 @@ pub use columns::ColumnCounts;
 pub use file::{FileStanding, standing};
 pub(crate) use file::{LocalFile, joined};
 pub(crate) use growth::{grown, remote_columns};
+pub(crate) use numbers::different;
 pub use plan::{Bond, Plan, SidePlan, TablePlan};
 pub use rows::RowCounts;
 pub use schema::{ColumnSchema, Confirmed, Revision, TableSchema, revision, schema};
@@ -56,7 +58,7 @@ pub struct Stores {
 }
 
 /// What a person wants of the joining.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joining {
     /// Whose value stands where both sides have one, and nothing tells which is the newer.
     pub prefer: Store,
@@ -67,11 +69,14 @@ pub struct Joining {
     /// more, or its schema `dual` is. What waits in the file goes over, everything else is joined as if
     /// it had met nobody yet.
     pub rejoin: bool,
+    /// Tables of which rows under one automatic number, if they are not equal, are two: those of the file get
+    /// other numbers, as those do that were born while the sides were apart ([`Choice::different`]).
+    pub different: Vec<String>,
 }
 
 impl Default for Joining {
     fn default() -> Joining {
-        Joining { prefer: Store::Postgres, copy: true, rejoin: false }
+        Joining { prefer: Store::Postgres, copy: true, rejoin: false, different: Vec::new() }
     }
 }
 
@@ -82,7 +87,7 @@ impl Default for Joining {
 /// file belongs to another installation, unless it is to leave that.
 pub async fn plan(stores: &Stores, joining: Joining) -> Result<Plan> {
     let session = Session::open(&stores.postgres, &stores.limits).await?;
-    let (mut plan, planned) = look(&session, stores, joining).await?;
+    let (mut plan, planned) = look(&session, stores, &joining).await?;
     let tables = stores.sqlite.tables.iter().zip(planned);
     for ((table, planned), TablePlan { postgres, .. }) in tables.zip(&mut plan.tables) {
         let is_anothers = postgres.obstacles.len() > planned.obstacles.len();
@@ -102,7 +107,7 @@ pub async fn plan(stores: &Stores, joining: Joining) -> Result<Plan> {
 async fn look(
     session: &Session,
     stores: &Stores,
-    joining: Joining,
+    joining: &Joining,
 ) -> Result<(Plan, Vec<postgres::SchemaPlan>)> {
     session.begin_snapshot(OPERATION).await?;
     let standing = capture::SchemaStanding::read(session, &stores.sqlite.tables).await?;
@@ -129,11 +134,14 @@ async fn look(
                 }
                 _ => None,
             };
-            Some(rows::compare(&remote, &local, columns).await?)
+            Some(rows::compare(&remote, &local, columns, |_| ()).await?)
         } else {
             None
         };
-        tables.push(TablePlan { table: table.shared_name(), postgres, sqlite, rows });
+        let is_apart = joining.different.iter().any(|name| name == table.name());
+        let renumbered = rows.as_ref().filter(|_| is_apart).map_or(0, |rows| rows.different);
+        let table = table.shared_name();
+        tables.push(TablePlan { table, postgres, sqlite, rows, renumbered });
         planned.push(remote.plan);
     }
     session.rollback(OPERATION).await?;
@@ -214,10 +222,14 @@ pub async fn choose(stores: &mut Stores, choice: &Choice) -> Result<Survey> {
             hint: Some(hint.clone()),
         })
         .collect();
-    if survey.chosen.iter().any(|chosen| !chosen.required) {
+    let is_numbered = |chosen: &Chosen| !chosen.joined && chosen.table.has_automatic_key();
+    if survey.chosen.iter().any(|chosen| !chosen.required || is_numbered(chosen))
+        || !(choice.same.is_empty() && choice.different.is_empty())
+    {
         let session = Session::open(&stores.postgres, &stores.limits).await?;
         session.begin_snapshot(OPERATION).await?;
         let file = LocalFile::open(&stores.sqlite)?;
+        numbers::decided(&session, &file, choice, &mut survey).await?;
         let mut kept = Vec::new();
         for chosen in std::mem::take(&mut survey.chosen) {
             match obstacle(&session, &file, &chosen).await? {
@@ -271,10 +283,10 @@ pub(crate) async fn reservation(stores: &Stores) -> Result<Option<Error>> {
         return Ok(None);
     }
     let session = Session::open(&stores.postgres, &stores.limits).await?;
-    let (plan, _) = look(&session, stores, Joining::default()).await?;
+    let (plan, _) = look(&session, stores, &Joining::default()).await?;
     let alters = |side: &SidePlan| side.steps.iter().any(|step| step.contains("column"));
     let reason = plan.tables.iter().find_map(|table| {
-        let TablePlan { table: name, postgres, sqlite, rows } = table;
+        let TablePlan { table: name, postgres, sqlite, rows, .. } = table;
         let different = rows.as_ref().map_or(0, |rows| rows.different);
         if let Some(obstacle) = sqlite.obstacles.first() {
             Some(obstacle.clone())

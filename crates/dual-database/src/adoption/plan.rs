@@ -50,6 +50,8 @@ pub struct TablePlan {
     pub sqlite: SidePlan,
     /// The rows, as both sides would have them after the steps; `None` if there are obstacles.
     pub rows: Option<RowCounts>,
+    /// Rows of the file that would get other numbers, because PostgreSQL has others under theirs.
+    pub renumbered: u64,
 }
 
 /// What there is, and what would be done.

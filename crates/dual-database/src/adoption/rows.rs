@@ -184,11 +184,12 @@ fn unexpected() -> Error {
 }
 
 /// Walks both sides once. Of rows that differ `columns` looks at the columns, if both sides have a
-/// table.
+/// table; `met` gets their keys.
 pub(super) async fn compare(
     remote: &RemoteRows<'_>,
     local: &LocalRows<'_>,
     mut columns: Option<Columns<'_>>,
+    mut met: impl FnMut(&[Key]),
 ) -> Result<RowCounts> {
     let mut counts = RowCounts::default();
     let (mut there, mut here) = (Side::default(), Side::default());
@@ -222,10 +223,12 @@ pub(super) async fn compare(
             here.pass();
         }
         if different.len() == DIFFERENT {
+            met(&different);
             counts.add(&different, columns.as_mut()).await?;
             different.clear();
         }
     }
+    met(&different);
     counts.add(&different, columns.as_mut()).await?;
     let differs = |column: &ColumnCounts| column.different > 0;
     counts.columns =

@@ -12,7 +12,7 @@ pub use crate::adoption::{
     choose, declared, joined_tables, plan, revision, schema, standing, tracked_elsewhere,
 };
 
-use crate::adoption::LocalFile;
+use crate::adoption::{LocalFile, different};
 use crate::error::{Result, Store};
 use crate::schema::Making;
 use crate::store::postgres::primary::{Pool, grant, known_role, script};
@@ -116,7 +116,7 @@ pub struct Joined {
 /// those of opening the file, of preparing
 /// PostgreSQL and of the exchange: it can be repeated.
 pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Result<Joined> {
-    let plan = plan(stores, joining).await?;
+    let plan = plan(stores, joining.clone()).await?;
     if let Some(refusal) = plan.refusal() {
         return Err(refusal);
     }
@@ -130,6 +130,7 @@ pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Resul
     }
     let leaves = matches!(plan.bond, Bond::Rejoining { .. });
     let is_ours = !leaves && LocalFile::open(&stores.sqlite)?.is_node()?;
+    let different = different(stores, &joining.different).await?;
     let copy = match joining.copy && !is_ours {
         true => copy::copy(stores.sqlite.path.clone(), stores.sqlite.busy).await?,
         false => None,
@@ -147,6 +148,7 @@ pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Resul
         if leaves {
             content.unmeet()?;
         }
+        different.iter().try_for_each(|(table, keys)| content.take_apart(table, keys))?;
         content.prefer(prefer)
     };
     replica.write("note whose values stand", Durability::Full, work).await?;

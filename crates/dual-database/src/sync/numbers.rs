@@ -34,7 +34,8 @@ impl Rounds {
         }
         let link = self.take_link("reserve numbers")?;
         let primary = self.primary(&link);
-        let reserved = primary.reserve(&asked.unsent.alive, asked.writer, &asked.followed).await;
+        let Unsent { alive, highest, .. } = &asked.unsent;
+        let reserved = primary.reserve(alive, highest, asked.writer, &asked.followed).await;
         self.put_link(link);
         match reserved? {
             Some(reserved) => Flow::to(RoundState::Number(Box::new((asked, reserved)))),

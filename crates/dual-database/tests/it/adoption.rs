@@ -171,7 +171,7 @@ fn everything(scene: &Scene<'_>) -> (Rows, Vec<(String, Vec<u8>)>) {
 
 pub async fn assert_planned(scene: &Scene<'_>, file: &str, joining: Joining) {
     let before = everything(scene);
-    let found = plan(&stores(scene, file), joining).await.unwrap();
+    let found = plan(&stores(scene, file), joining.clone()).await.unwrap();
     assert_eq!(everything(scene), before);
     let bond = if joining.rejoin { Bond::Rejoining { pending: 0 } } else { Bond::New };
     let prefer = joining.prefer;
@@ -235,7 +235,7 @@ async fn what_is_known_on_one_side_stands_on_both() {
         scene.sql(&tables()[0].create_statement(Dialect::Postgres, "users"));
         scene.sql(&there());
         let joining = Joining { prefer, ..Joining::default() };
-        assert_planned(&scene, "bot.db", joining).await;
+        assert_planned(&scene, "bot.db", joining.clone()).await;
         apply(&stores(&scene, "bot.db"), joining, PATIENCE).await.unwrap();
         assert_joined(&scene, "bot.db", prefer).await;
     }
@@ -253,7 +253,7 @@ async fn a_second_file_joins_what_has_been_one_for_long() {
         scene.sql(&there());
         lonely(&scene, "bot.db");
         let joining = Joining { prefer, ..Joining::default() };
-        assert_planned(&scene, "bot.db", joining).await;
+        assert_planned(&scene, "bot.db", joining.clone()).await;
         script(&scene, "bot.db", "INSERT INTO users (user_id, username) VALUES (9000, 'here')");
         apply(&stores(&scene, "bot.db"), joining, PATIENCE).await.unwrap();
         // A row that only the file has was never given: nobody can have deleted it. What says nothing

@@ -33,8 +33,8 @@ async fn what_was_given_is_joined_as_if_it_had_met_nobody() {
         users(&scene);
         scene.sql(&there());
         let joining = Joining { prefer, ..rejoining() };
-        assert_planned(&scene, "bot.db", joining).await;
-        let done = apply(&stores(&scene, "bot.db"), joining, PATIENCE).await.unwrap();
+        assert_planned(&scene, "bot.db", joining.clone()).await;
+        let done = apply(&stores(&scene, "bot.db"), joining.clone(), PATIENCE).await.unwrap();
         assert!(done.copy.is_some_and(|copy| copy.exists()));
         assert_joined(&scene, "bot.db", prefer).await;
         let after = plan(&stores(&scene, "bot.db"), joining).await.unwrap();

@@ -283,7 +283,7 @@ async fn who_may_not_even_look_prints_what_somebody_else_runs() {
     roles.sql(&format!("CREATE ROLE {to} LOGIN"));
     let joining = init::Joining::default();
     let by_owner = roles.stores(&owner);
-    init::apply_for(&by_owner, joining, &strange, PATIENCE).await.unwrap();
+    init::apply_for(&by_owner, joining.clone(), &strange, PATIENCE).await.unwrap();
     roles.pool(&strange).prepare().await.unwrap();
     roles.psql(&owner, &init::sql(&by_owner, Some(&strange)).await.unwrap()).unwrap();
     roles.pool(&strange).prepare().await.unwrap();

@@ -16,6 +16,10 @@ pub struct Choice {
     pub except: Vec<String>,
     /// The schema of PostgreSQL's in which they stand; else the first of the search path.
     pub schema: Option<String>,
+    /// Of these, rows of both sides under one automatic number are the same row.
+    pub same: Vec<String>,
+    /// Of these, such rows are two if they are not equal: those of the file get other numbers.
+    pub different: Vec<String>,
 }
 
 /// What is to be made of a table.
@@ -85,7 +89,7 @@ impl Choice {
     ///
     /// # Errors
     /// Configuration, with the nearest name, if there is none.
-    pub(super) fn resolved(&self, names: &[Arc<str>]) -> Result<Choice> {
+    pub(in crate::adoption) fn resolved(&self, names: &[Arc<str>]) -> Result<Choice> {
         let resolved = |given: &String| {
             let alike = |name: &&Arc<str>| name.eq_ignore_ascii_case(given);
             let exact = names.iter().find(|name| ***name == **given);
@@ -101,7 +105,17 @@ impl Choice {
         };
         let all = |list: &[String]| list.iter().map(resolved).collect::<Result<Vec<String>>>();
         let (tables, except) = (all(&self.tables)?, all(&self.except)?);
-        Ok(Choice { tables, except, ..self.clone() })
+        let (same, different) = (all(&self.same)?, all(&self.different)?);
+        if let Some(both) = same.iter().find(|name| different.contains(name)) {
+            let message = format!("{both} is named as --same and as --different");
+            return Err(Error::new(Kind::Configuration, OPERATION, message));
+        }
+        Ok(Choice { tables, except, same, different, ..self.clone() })
+    }
+
+    /// Whether a person has said what rows of one automatic number are.
+    pub(in crate::adoption) fn is_decided(&self, name: &str) -> bool {
+        self.same.iter().chain(&self.different).any(|one| one == name)
     }
 
     /// Whether what was named can be kept, and something at all.

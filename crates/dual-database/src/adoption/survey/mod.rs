@@ -67,6 +67,10 @@ pub struct Survey {
     pub chosen: Vec<Chosen>,
     /// The others.
     pub skipped: Vec<Skipped>,
+    /// Tables of which a person has said that rows under one automatic number are two ([`Joining::different`]).
+    ///
+    /// [`Joining::different`]: super::Joining::different
+    pub different: Vec<String>,
 }
 
 impl Survey {

@@ -1,6 +1,8 @@
 //! Births under numbers that a side hands out: which PostgreSQL has to be asked about, and what becomes
 //! of them when it has answered.
 
+use std::collections::BTreeMap;
+
 use rusqlite::params_from_iter;
 use rusqlite::types::Value as Stored;
 
@@ -10,7 +12,7 @@ use super::{Content, LocalTable, Side, Taken};
 use crate::merge::{Conflict, RegisterId, Tracked};
 use crate::protocol::{ConflictEntry, Quarantined, Reservation};
 use crate::schema::{Key, RowId};
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, captured};
 use crate::store::sqlite::stored;
 use crate::{Error, Result};
 
@@ -26,6 +28,8 @@ pub struct Unsent {
     pub alive: Vec<RowId>,
     /// They were deleted before anybody heard of them.
     pub dead: Vec<RowId>,
+    /// The highest numbers that rows of the file have, by table: a fresh one lies behind.
+    pub highest: BTreeMap<usize, i64>,
 }
 
 impl Unsent {
@@ -63,6 +67,7 @@ impl Content<'_> {
     /// # Errors
     /// Those of [`failed`].
     pub fn unsent(&self, now_ms: i64, most: usize) -> Result<Unsent> {
+        let wrap = |cause| failed(OPERATION, cause);
         let mut unsent = Unsent::default();
         for (table, local) in self.tables().iter().enumerate() {
             if !local.layout.is_automatic {
@@ -83,7 +88,6 @@ impl Content<'_> {
             let name = Stored::Text(local.table.name().into());
             let most = i64::try_from(most).unwrap_or(i64::MAX);
             let values = [name, Stored::Integer(now_ms), Stored::Integer(most)];
-            let wrap = |cause| failed(OPERATION, cause);
             let mut look = self.connection().prepare_cached(&sql).map_err(wrap)?;
             let mut rows = look.query(params_from_iter(values)).map_err(wrap)?;
             while let Some(row) = rows.next().map_err(wrap)? {
@@ -91,6 +95,17 @@ impl Content<'_> {
                     (row.get(0).map_err(wrap)?, row.get(1).map_err(wrap)?);
                 let of = if lives { &mut unsent.alive } else { &mut unsent.dead };
                 of.push(RowId { table, key });
+            }
+            if unsent.alive.last().is_some_and(|id| id.table == table) {
+                let key = local.layout.key.list("");
+                let sql = format!(
+                    "SELECT max({key}) FROM {} WHERE typeof({key}) = 'integer'",
+                    local.layout.target
+                );
+                let highest = self.connection().prepare_cached(&sql);
+                let highest = highest.and_then(|mut look| look.query_row([], |row| row.get(0)));
+                let highest: Option<i64> = highest.map_err(wrap)?;
+                unsent.highest.extend(highest.map(|highest| (table, highest)));
             }
         }
         Ok(unsent)
@@ -157,6 +172,34 @@ impl Content<'_> {
                    WHERE name = ?1 AND key = ?2 AND refused_by = 'sqlite'";
         let name = self.local(id.table)?.table.name();
         self.execute(OPERATION, sql, &[&name, &id.key]).map(|_| ())
+    }
+
+    /// Makes births of rows that were there before their table met anybody: those that PostgreSQL has under their
+    /// numbers are others, and the file's take other numbers. Of a table that has met PostgreSQL nothing is changed.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn take_apart(&self, table: &str, keys: &[Key]) -> Result<()> {
+        let is_it = |(_, local): &(usize, &LocalTable)| local.table.name() == table;
+        let Some((table, local)) = self.tables().iter().enumerate().find(is_it) else {
+            return Ok(());
+        };
+        if self.node()?.installation.is_some() && !self.is_first_contact(table)? {
+            return Ok(());
+        }
+        let writer = state(self.connection())?.writer;
+        let sql = format!(
+            "UPDATE {} SET stamp = ?2, live_base = 0, seq = ?3 WHERE {} AND live = 1 AND stamp <= {}",
+            local.layout.sidecar,
+            local.layout.own_key.is("", "=", 1),
+            Stamp::ADOPTED_PREFERRED.raw(),
+        );
+        let mut stamp = Stamp::ZERO;
+        for key in keys {
+            stamp = captured(crate::clock::now().as_millisecond(), stamp, writer);
+            self.execute(OPERATION, &sql, &[key, &stamp.raw(), &self.next_seq()?])?;
+        }
+        Ok(())
     }
 
     /// Writes down what PostgreSQL keeps for a birth; it moves, with what refers to it, if that is another

@@ -53,17 +53,19 @@ struct Sequence {
 
 impl Primary<'_> {
     /// Keeps for each of these births of a file, whose triggers have that number, its own number or a
-    /// fresh one, in one transaction. `None`: it is not the server any more that the file follows.
+    /// fresh one, in one transaction. A fresh one lies behind the `highest` that a row of the file has: what is kept
+    /// there would be that row's. `None`: it is not the server any more that the file follows.
     ///
     /// # Errors
     /// As for [`Primary::push`].
     pub async fn reserve(
         &self,
         asked: &[RowId],
+        highest: &BTreeMap<usize, i64>,
         writer: Writer,
         followed: &Epoch,
     ) -> Result<Option<Reserved>> {
-        match Box::pin(self.reserve_in(asked, writer, followed)).await {
+        match Box::pin(self.reserve_in(asked, highest, writer, followed)).await {
             Ok(Some(reserved)) => {
                 self.session.commit(OPERATION).await?;
                 Ok(Some(reserved))
@@ -79,6 +81,7 @@ impl Primary<'_> {
     async fn reserve_in(
         &self,
         asked: &[RowId],
+        highest: &BTreeMap<usize, i64>,
         writer: Writer,
         followed: &Epoch,
     ) -> Result<Option<Reserved>> {
@@ -97,7 +100,8 @@ impl Primary<'_> {
             let id = |own: i64| RowId { table: at, key: own.into() };
             // What is wrong with one table's numbers is no other's.
             self.session.batch(OPERATION, "SAVEPOINT dual_numbers").await?;
-            match self.reserve_of(table, numbers.clone(), writer, stamp).await {
+            let highest = highest.get(&at).copied().unwrap_or_default();
+            match self.reserve_of(table, numbers.clone(), highest, (writer, stamp)).await {
                 Ok(kept) => {
                     self.session.batch(OPERATION, "RELEASE SAVEPOINT dual_numbers").await?;
                     reserved.kept.extend(kept.into_iter().map(|(own, kept)| (id(own), kept)));
@@ -120,8 +124,8 @@ impl Primary<'_> {
         &self,
         table: &RemoteTable,
         numbers: BTreeSet<i64>,
-        writer: Writer,
-        stamp: Stamp,
+        highest: i64,
+        (writer, stamp): (Writer, Stamp),
     ) -> Result<BTreeMap<i64, Reservation>> {
         let sequence = self.sequence_behind(table, &numbers).await?;
         // Whoever takes a number from here on gets another one; who has taken one before, and has not
@@ -145,7 +149,13 @@ impl Primary<'_> {
         let granted = self.keep(table, &free, stamp).await?;
         taken.extend(free.into_iter().filter(|number| !granted.contains(number)));
         kept.extend(granted.into_iter().map(|number| (number, Reservation { number, stamp })));
-        let fresh = self.fresh(table, sequence.as_ref(), taken.len(), stamp).await?;
+        // One that nobody has counted to is no end of what is counted.
+        let most = sequence.as_ref().map_or(i64::MAX / 2, |sequence| sequence.most);
+        let highest = if highest <= most { highest } else { 0 };
+        if let Some(sequence) = sequence.as_ref().filter(|_| !taken.is_empty()) {
+            self.go_on_behind(sequence, highest).await?;
+        }
+        let fresh = self.fresh(table, sequence.as_ref(), (taken.len(), highest), stamp).await?;
         let fresh = fresh.into_iter().map(|number| Reservation { number, stamp });
         kept.extend(taken.into_iter().zip(fresh));
         Ok(kept)
@@ -272,7 +282,7 @@ impl Primary<'_> {
         &self,
         table: &RemoteTable,
         sequence: Option<&Sequence>,
-        count: usize,
+        (count, of_file): (usize, i64),
         stamp: Stamp,
     ) -> Result<Vec<i64>> {
         let mut fresh: Vec<i64> = Vec::with_capacity(count);
@@ -290,6 +300,7 @@ impl Primary<'_> {
                 }
                 None => {
                     let highest = self.highest_number(table, i64::MAX / 2).await?;
+                    let highest = highest.max(of_file);
                     let sql = "SELECT $2 + n FROM generate_series(1, $1) AS n";
                     let parameters: [Parameter<'_>; 2] =
                         [(&wanted, Type::INT8), (&highest, Type::INT8)];
