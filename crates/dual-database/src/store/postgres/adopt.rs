@@ -310,7 +310,7 @@ fn missing_column(plan: &mut SchemaPlan, column: &Column, found: &FoundTable) {
         return;
     }
     let sql = format!(
-        "ALTER TABLE {} ADD COLUMN {}",
+        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {}",
         plan.target,
         column.added_definition(Dialect::Postgres)
     );

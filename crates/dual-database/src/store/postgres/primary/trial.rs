@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 use super::row::{column, unexpected};
 use crate::schema::Table;
 use crate::store::postgres::capture::{
-    Drift, Layout, SchemaStanding, drift, is_renewable, permitted, place,
+    Drift, Layout, SchemaStanding, drift, is_renewable, permitted, place, schema_locked,
 };
 use crate::store::postgres::{Parameter, SchemaPlan, Session, is_confirmed};
 use crate::{Error, Kind, Result, Store};
@@ -84,6 +84,8 @@ async fn lacking(session: &Session, table: &Table, layout: &Layout) -> Result<Ve
 
 async fn go(session: &Session, layout: &Layout, plan: &SchemaPlan) -> Result<()> {
     session.batch(OPERATION, SHORT).await?;
+    // Another program may be making the same just now.
+    session.batch(OPERATION, &schema_locked()).await?;
     for step in plan.steps.iter().filter(|step| !step.sets_sequence()) {
         session.batch(OPERATION, &step.statement()).await?;
     }
