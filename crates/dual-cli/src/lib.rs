@@ -75,7 +75,9 @@ async fn execute(global: &Global, command: Command) -> Result<Exit> {
     use commands::{uninstall, user, verify};
     let (json, stores) = (global.json, || Stores::new(global));
     match command {
-        Command::Init(arguments) => init::run(&stores()?, json, arguments).await,
+        Command::Init(arguments) => {
+            init::run(&stores()?, json, global.config.as_deref(), arguments).await
+        }
         Command::Status(arguments) => status::run(&stores()?, json, arguments).await,
         Command::Verify => verify::run(&stores()?, json).await,
         Command::Repair(arguments) => repair::run(&stores()?, json, arguments).await,

@@ -14,6 +14,11 @@ pub struct Init {
     #[arg(long, group = "does", conflicts_with_all = ["rejoin", "prefer", "no_copy"])]
     pub sql: bool,
 
+    /// Write the plan of the tables that are not joined yet behind the settings file, as [tables.NAME],
+    /// to be changed there
+    #[arg(long, conflicts_with = "does")]
+    pub write_config: bool,
+
     /// The role that runs the programs and owns nothing: it is granted what it needs, and no more
     /// [with --sql, default: the one that connects]
     #[arg(long, value_name = "ROLE", requires = "does")]

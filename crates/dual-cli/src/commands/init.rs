@@ -1,5 +1,6 @@
 //! `dual init`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use dual_database::init::{Choice, Joining, apply, apply_for, choose, plan, sql};
@@ -10,7 +11,7 @@ use super::stop_signal;
 use crate::arguments::Init;
 use crate::exit::Exit;
 use crate::output::{self, InitReport, message};
-use crate::settings::Stores;
+use crate::settings::{self, Stores};
 
 /// A first copy of a large table takes minutes.
 const FIRST_EXCHANGE: Duration = Duration::from_secs(60 * 60);
@@ -25,7 +26,12 @@ const BUSY: Duration = Duration::from_secs(10);
 /// # Errors
 /// Those of reaching both sides; with `--apply` what stands in the way of joining, after which
 /// nothing was changed.
-pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
+pub async fn run(
+    stores: &Stores,
+    json: bool,
+    config: Option<&Path>,
+    arguments: Init,
+) -> Result<Exit> {
     let mut both = stores.both(Limits { statement: STATEMENT, ..Limits::default() });
     both.sqlite.busy = BUSY;
     let mut joining = Joining {
@@ -41,10 +47,15 @@ pub async fn run(stores: &Stores, json: bool, arguments: Init) -> Result<Exit> {
         schema: arguments.schema,
         same: arguments.same,
         different: arguments.different,
+        declared: settings::declared(config)?,
     };
     let work = async {
         let survey = choose(&mut both, &choice).await?;
         joining.different.clone_from(&survey.different);
+        if arguments.write_config {
+            let path = settings::write_declared(config, &survey)?;
+            message(&format!("the tables stand in {path} now; `dual init` reads them there"));
+        }
         let runtime = arguments.runtime.as_deref();
         if arguments.sql {
             let sql = sql(&both, runtime).await?;

@@ -1,25 +1,28 @@
 //! `dual.toml`: what can stand in it, and what is wrong with it.
 
+use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use dual_database::init::Declared;
 use dual_database::store::postgres::{Masked, mask};
 use dual_database::{Error, Kind, Result};
 
+use super::tables::TABLES;
 use super::{beside, unreadable};
 use crate::arguments::Interval;
 use crate::output::message;
 
 /// Looked for in the current folder.
-const NAME: &str = "dual.toml";
+pub(super) const NAME: &str = "dual.toml";
 const OPERATION: &str = "read the settings file";
 const URL: &str = "pg_db_url";
 const EXTENSIONS: &str = "sqlite_extensions";
 const VERIFY: &str = "verify_interval";
 const SCHEMA: &str = "pg_schema";
 const FOLLOW: &str = "follow_schema";
-const KEYS: [&str; 6] = [URL, SCHEMA, "sqlite_db_path", EXTENSIONS, VERIFY, FOLLOW];
+const KEYS: [&str; 7] = [URL, SCHEMA, "sqlite_db_path", EXTENSIONS, VERIFY, FOLLOW, TABLES];
 
 /// What the file says.
 #[derive(Debug, Default, PartialEq)]
@@ -32,6 +35,8 @@ pub(super) struct SettingsFile {
     pub sqlite_extensions: Vec<PathBuf>,
     pub verify_interval: Option<Interval>,
     pub follow_schema: Option<bool>,
+    /// Counted when tables are joined.
+    tables: BTreeMap<String, Declared>,
 }
 
 impl SettingsFile {
@@ -41,20 +46,9 @@ impl SettingsFile {
     /// [`Kind::Configuration`] with the line, without the values.
     pub fn read(named: Option<&Path>) -> Result<SettingsFile> {
         let path = named.unwrap_or(Path::new(NAME));
-        // What is read is what is looked at: whoever owns the folder could put another file there.
-        let read = || {
-            let mut opened = std::fs::File::open(path)?;
-            let (found, mut bytes) = (opened.metadata()?, Vec::new());
-            opened.read_to_end(&mut bytes).map(|_| (found, bytes))
+        let Some((found, file)) = SettingsFile::found(named)? else {
+            return Ok(SettingsFile::default());
         };
-        let (found, bytes) = match read() {
-            Err(cause) if named.is_none() && cause.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(SettingsFile::default());
-            }
-            read => read.map_err(|cause| unreadable(OPERATION, path, cause))?,
-        };
-        let text = std::str::from_utf8(&bytes).map_err(|_| wrong(path, "it is not UTF-8"))?;
-        let file = SettingsFile::parse(text, path)?;
         if !file.sqlite_extensions.is_empty() && others_write(&found) {
             // It lies in the folder in which the program happens to run, and names code that runs.
             let message = format!("{EXTENSIONS} stands in a file that another user can write");
@@ -76,6 +70,32 @@ impl SettingsFile {
         Ok(file)
     }
 
+    /// The tables that it declares.
+    ///
+    /// # Errors
+    /// As for [`SettingsFile::read`].
+    pub fn tables(named: Option<&Path>) -> Result<BTreeMap<String, Declared>> {
+        Ok(SettingsFile::found(named)?.map(|(_, file)| file.tables).unwrap_or_default())
+    }
+
+    fn found(named: Option<&Path>) -> Result<Option<(Metadata, SettingsFile)>> {
+        let path = named.unwrap_or(Path::new(NAME));
+        // What is read is what is looked at: whoever owns the folder could put another file there.
+        let read = || {
+            let mut opened = std::fs::File::open(path)?;
+            let (found, mut bytes) = (opened.metadata()?, Vec::new());
+            opened.read_to_end(&mut bytes).map(|_| (found, bytes))
+        };
+        let (found, bytes) = match read() {
+            Err(cause) if named.is_none() && cause.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            read => read.map_err(|cause| unreadable(OPERATION, path, cause))?,
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|_| wrong(path, "it is not UTF-8"))?;
+        Ok(Some((found, SettingsFile::parse(text, path)?)))
+    }
+
     fn parse(text: &str, path: &Path) -> Result<SettingsFile> {
         let text = text.trim_start_matches('\u{feff}');
         // The parser's own display repeats the line, and the line may hold a password.
@@ -92,6 +112,10 @@ impl SettingsFile {
             }
             if key == EXTENSIONS {
                 file.sqlite_extensions = paths(path, value)?;
+                continue;
+            }
+            if key == TABLES {
+                file.tables = super::tables::parse(path, value)?;
                 continue;
             }
             if key == VERIFY {
@@ -142,7 +166,7 @@ fn interval(path: &Path, value: &toml::Value) -> Result<Interval> {
     text.parse().map_err(|hint| wrong(path, &format!("{VERIFY} is no interval")).with_hint(hint))
 }
 
-fn wrong(path: &Path, message: &str) -> Error {
+pub(super) fn wrong(path: &Path, message: &str) -> Error {
     Error::new(Kind::Configuration, OPERATION, format!("{}: {message}", path.display()))
 }
 
@@ -221,7 +245,7 @@ mod tests {
         assert_eq!(
             hint,
             "the keys are pg_db_url, pg_schema, sqlite_db_path, sqlite_extensions, verify_interval, \
-             follow_schema"
+             follow_schema, tables"
         );
         let (message, _) = told("sqlite_db_path = 'a'\npg_db_url = postgresql://u:hunter2@h/d");
         assert_eq!(message, "/etc/bar/dual.toml: line 2 is not TOML");

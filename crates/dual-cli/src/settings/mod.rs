@@ -6,6 +6,7 @@
 mod file;
 #[cfg(feature = "import")]
 mod migration;
+mod tables;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use dual_database::{DualDatabase, Error, Kind, Result};
 
 #[cfg(feature = "import")]
 pub use migration::{From, Migration};
+pub use tables::{declared, write as write_declared};
 
 use crate::arguments::{Global, Interval};
 use file::SettingsFile;

@@ -8,6 +8,7 @@ mod big;
 mod core_apart;
 mod core_away;
 mod core_bad_input;
+mod core_declared;
 mod core_growth;
 mod core_hard_servers;
 mod core_init;

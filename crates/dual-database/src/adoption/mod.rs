@@ -28,7 +28,7 @@ pub(crate) use numbers::different;
 pub use plan::{Bond, Plan, SidePlan, TablePlan};
 pub use rows::RowCounts;
 pub use schema::{ColumnSchema, Confirmed, Revision, TableSchema, revision, schema};
-pub use survey::{Choice, Chosen, ChosenColumn, Skipped, Survey};
+pub use survey::{Choice, Chosen, ChosenColumn, Declared, Skipped, Survey};
 pub(crate) use trouble::{Kept, Troubles, troubles};
 
 use self::columns::Columns;

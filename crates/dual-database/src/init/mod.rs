@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use crate::adoption::{
-    Bond, Choice, Chosen, ChosenColumn, ColumnCounts, ColumnSchema, Confirmed, FileStanding,
-    Joining, Plan, Revision, RowCounts, SidePlan, Skipped, Stores, Survey, TablePlan, TableSchema,
-    choose, declared, joined_tables, plan, revision, schema, standing, tracked_elsewhere,
+    Bond, Choice, Chosen, ChosenColumn, ColumnCounts, ColumnSchema, Confirmed, Declared,
+    FileStanding, Joining, Plan, Revision, RowCounts, SidePlan, Skipped, Stores, Survey, TablePlan,
+    TableSchema, choose, declared, joined_tables, plan, revision, schema, standing,
+    tracked_elsewhere,
 };
 
 use crate::adoption::{LocalFile, different};

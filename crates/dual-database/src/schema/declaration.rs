@@ -32,6 +32,8 @@ struct TableForm {
     revision: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dropped: Vec<(Arc<str>, Arc<str>)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<Arc<str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,6 +99,7 @@ impl Table {
             words: self.words.clone(),
             revision: self.revision,
             dropped: self.dropped.clone(),
+            left_out: self.left_out.clone(),
         };
         serde_json::to_string(&form).unwrap_or_default()
     }
@@ -154,7 +157,7 @@ impl Table {
         let (label, schema, revision, dropped) =
             (form.label, form.schema, form.revision, form.dropped);
         let table = Table { label, schema, newest_by, moments, words, ..table };
-        Ok(Table { revision, dropped, ..table })
+        Ok(Table { revision, dropped, left_out: form.left_out, ..table })
     }
 }
 

@@ -137,6 +137,8 @@ pub struct Table {
     revision: u32,
     /// Names and labels of columns that are carried no more although a side may have them.
     dropped: Vec<(Arc<str>, Arc<str>)>,
+    /// Columns that a person has left out when the table was joined.
+    left_out: Vec<Arc<str>>,
 }
 
 impl Table {
@@ -191,7 +193,8 @@ impl Table {
         }
         let surrogate = surrogate.first().copied();
         let (moments, words, newest_by) = (Vec::new(), Vec::new(), None);
-        let (label, schema, revision, dropped) = (Arc::clone(&name), None, 0, Vec::new());
+        let (label, schema, revision) = (Arc::clone(&name), None, 0);
+        let (dropped, left_out) = (Vec::new(), Vec::new());
         Ok(Table {
             name,
             label,
@@ -204,6 +207,7 @@ impl Table {
             newest_by,
             revision,
             dropped,
+            left_out,
         })
     }
 
@@ -211,6 +215,18 @@ impl Table {
     #[must_use]
     pub fn labelled(self, label: impl Into<Arc<str>>) -> Table {
         Table { label: label.into(), ..self }
+    }
+
+    /// The same without those columns of either side that a person leaves out, for good.
+    #[must_use]
+    pub(crate) fn leaving_out(self, left_out: Vec<Arc<str>>) -> Table {
+        Table { left_out, ..self }
+    }
+
+    /// Whether a person has left the column out.
+    #[must_use]
+    pub(crate) fn leaves_out(&self, name: &str) -> bool {
+        self.left_out.iter().any(|left| left.eq_ignore_ascii_case(name))
     }
 
     /// The same in that schema of PostgreSQL's; without one it stands where the search path leads.

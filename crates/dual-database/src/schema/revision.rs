@@ -21,6 +21,11 @@ impl Table {
         self.dropped.iter().any(|(dropped, _)| dropped.eq_ignore_ascii_case(name))
     }
 
+    /// Whether a column of either side that is called so is one of its columns, or a person has said that it is none.
+    pub(crate) fn has_judged(&self, name: &str) -> bool {
+        self.knows(name) || self.leaves_out(name) || self.has_dropped(name)
+    }
+
     /// The labels that columns have, or had: none is given twice, or a new column would have the stamps of another.
     pub(crate) fn labels(&self) -> impl Iterator<Item = &str> {
         let own = self.columns.iter().map(|column| &column.label);

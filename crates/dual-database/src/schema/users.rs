@@ -36,5 +36,6 @@ pub fn users() -> Table {
         newest_by: Some("register_date".into()),
         revision: 0,
         dropped: Vec::new(),
+        left_out: Vec::new(),
     }
 }

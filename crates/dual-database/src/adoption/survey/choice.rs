@@ -1,8 +1,9 @@
 //! What a person has chosen.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{OPERATION, Survey};
+use super::{Declared, OPERATION, Survey};
 use crate::error::{Error, Kind, Result};
 
 /// Which tables a person wants kept.
@@ -20,6 +21,8 @@ pub struct Choice {
     pub same: Vec<String>,
     /// Of these, such rows are two if they are not equal: those of the file get other numbers.
     pub different: Vec<String>,
+    /// What a person declares of tables that are not joined yet, by their names.
+    pub declared: BTreeMap<String, Declared>,
 }
 
 /// What is to be made of a table.
@@ -110,7 +113,10 @@ impl Choice {
             let message = format!("{both} is named as --same and as --different");
             return Err(Error::new(Kind::Configuration, OPERATION, message));
         }
-        Ok(Choice { tables, except, same, different, ..self.clone() })
+        let declared = self.declared.iter();
+        let declared = declared.map(|(name, declared)| Ok((resolved(name)?, declared.clone())));
+        let declared = declared.collect::<Result<_>>()?;
+        Ok(Choice { tables, except, same, different, declared, ..self.clone() })
     }
 
     /// Whether a person has said what rows of one automatic number are.

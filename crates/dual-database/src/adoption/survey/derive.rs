@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ChosenColumn;
+use super::{ChosenColumn, Declared};
 use crate::schema::{
     Column, Dialect, LogicalType, Relation, RelationColumn, RelationKey, RelationSort, Role, Table,
     users,
@@ -22,6 +22,8 @@ pub(super) struct Sides<'s> {
     pub name: &'s Arc<str>,
     pub remote: Option<&'s Relation>,
     pub local: Option<&'s Relation>,
+    /// What a person says of it, if it is not joined yet.
+    pub declared: Option<&'s Declared>,
 }
 
 /// A column of either side.
@@ -31,6 +33,7 @@ struct Pair<'s> {
     local: Option<&'s RelationColumn>,
     /// An earlier one, from which the file cannot tell it.
     twin: Option<&'s Arc<str>>,
+    declared: Option<&'s Declared>,
 }
 
 impl Sides<'_> {
@@ -43,7 +46,8 @@ impl Sides<'_> {
             let twin = pairs.iter().find(alike).map(|pair: &Pair<'_>| pair.name);
             let local = local.and_then(|relation| relation.column(&column.name));
             let local = local.filter(|_| twin.is_none());
-            pairs.push(Pair { name: &column.name, remote: Some(column), local, twin });
+            let (name, remote, declared) = (&column.name, Some(column), self.declared);
+            pairs.push(Pair { name, remote, local, twin, declared });
         }
         for column in local.iter().flat_map(|relation| &relation.columns) {
             if remote.and_then(|relation| relation.column(&column.name)).is_none() {
@@ -52,6 +56,7 @@ impl Sides<'_> {
                     remote: None,
                     local: Some(column),
                     twin: None,
+                    declared: self.declared,
                 });
             }
         }
@@ -90,6 +95,9 @@ impl Sides<'_> {
 impl Pair<'_> {
     /// The type for both sides, or why the column is not carried.
     fn kind(&self) -> Result<LogicalType, String> {
+        if self.declared.is_some_and(|declared| declared.leaves_out(self.name)) {
+            return Err("the settings leave it out".into());
+        }
         if let Some(twin) = self.twin {
             return Err(format!("the file cannot tell it from {twin}"));
         }
@@ -101,7 +109,10 @@ impl Pair<'_> {
             return Err("it is computed: each side does that by itself".into());
         }
         let first = self.remote.or(self.local);
-        let kind = first.and_then(|column| column.kind.clone());
+        // Of what PostgreSQL has, PostgreSQL says the type.
+        let said = self.declared.filter(|_| self.remote.is_none());
+        let said = said.and_then(|declared| declared.kind(self.name));
+        let kind = said.or_else(|| first.and_then(|column| column.kind.clone()));
         let declared = first.map_or("", |column| column.declared.as_str());
         let kind = kind.ok_or_else(|| match self.remote {
             Some(_) => format!("its type {declared} is none that is carried"),
@@ -199,7 +210,9 @@ pub(super) fn table(
             }
             Ok(kind) => {
                 let column = pair.column(kind, role).labelled(format!("c{}", at + 1));
-                let automatic = column.automatic && key.columns.len() == 1;
+                let numbered = sides.declared.and_then(|declared| declared.automatic);
+                let is_numbered = is_key && numbered.unwrap_or(column.automatic);
+                let automatic = is_numbered && key.columns.len() == 1;
                 columns.push(Column { automatic, ..column });
             }
             Err(why) if is_key => {
@@ -212,7 +225,9 @@ pub(super) fn table(
     let table = Table::declare(Arc::clone(sides.name), columns).map_err(|error| {
         (error.message().to_owned(), "nothing but its columns could change that".into())
     })?;
-    Ok(table.labelled(number.to_string()).within(schema.map(Arc::from)))
+    let left_out = sides.declared.map_or(Vec::new(), Declared::left_out);
+    let table = table.labelled(number.to_string()).within(schema.map(Arc::from));
+    Ok(table.leaving_out(left_out))
 }
 
 /// The declaration with the columns that one of the sides has besides.
@@ -228,7 +243,8 @@ fn besides<'p, 's>(table: &Table, pairs: &'p [Pair<'s>]) -> Vec<&'p Pair<'s>> {
     let is_new = |pair: &Pair<'_>| {
         !table.knows(pair.name) && (!table.has_dropped(pair.name) || is_back(pair))
     };
-    pairs.iter().filter(|pair| is_new(pair) && pair.kind().is_ok()).collect()
+    let is_meant = |pair: &Pair<'_>| is_new(pair) && !table.leaves_out(pair.name);
+    pairs.iter().filter(|pair| is_meant(pair) && pair.kind().is_ok()).collect()
 }
 
 fn with(table: Table, besides: &[&Pair<'_>]) -> Result<Table, Reason> {
@@ -264,14 +280,16 @@ fn key(sides: &Sides<'_>) -> Result<RelationKey, Reason> {
     let Some(first) = sides.remote.or(sides.local) else {
         return Err(("it is not there".into(), String::new()));
     };
+    let said = sides.declared.and_then(Declared::as_key);
     let others: Vec<&RelationKey> = first.keys.iter().filter(|key| !key.primary).collect();
-    let key = match (first.keys.iter().find(|key| key.primary), others.as_slice()) {
-        (Some(primary), _) => primary,
+    let own = said.as_ref().or_else(|| first.keys.iter().find(|key| key.primary));
+    let key = match (own, others.as_slice()) {
+        (Some(own), _) => own,
         (None, [only]) => only,
         (None, []) => {
             return Err((
                 "it has no key: nothing tells its rows apart".into(),
-                "give it a PRIMARY KEY, or UNIQUE columns that are NOT NULL".into(),
+                "give it a PRIMARY KEY, or UNIQUE columns that are NOT NULL; or name them in the settings".into(),
             ));
         }
         (None, several) => {
@@ -306,6 +324,7 @@ pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
         let evidence = pair.local.and_then(|column| column.evidence.clone());
         let remark = match known {
             Some(_) => evidence.filter(|_| pair.remote.is_none()),
+            None if table.leaves_out(pair.name) => Some("it was left out".into()),
             None if table.has_dropped(pair.name) => Some("it was dropped on the other side".into()),
             None => pair.kind().err().or_else(|| Some("it is read from under another name".into())),
         };

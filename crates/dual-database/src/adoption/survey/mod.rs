@@ -2,12 +2,14 @@
 //! person has chosen. Changes nothing.
 
 mod choice;
+mod declared;
 mod derive;
 mod order;
 
 use std::sync::Arc;
 
 pub use choice::Choice;
+pub use declared::Declared;
 
 use self::choice::Wanted;
 use super::{LocalFile, Stores};
@@ -133,7 +135,7 @@ pub(super) fn grown(tables: &[Table], remote: &[Relation], here: &[Relation]) ->
         let name = &table.shared_name();
         let remote = remote.iter().find(|relation| relation.name == *name);
         let local = here.iter().find(|relation| relation.name.eq_ignore_ascii_case(name));
-        derive::grown(table, &derive::Sides { name, remote, local })
+        derive::grown(table, &derive::Sides { name, remote, local, declared: None })
     };
     tables.iter().filter_map(grown).collect()
 }
@@ -201,7 +203,11 @@ fn chosen(
             .is_some_and(|table| table.remote_name().schema.as_deref() != choice.schema.as_deref());
         let there = there.filter(|_| !elsewhere);
         let own = own.filter(|_| !elsewhere);
-        let sides = derive::Sides { name: &name, remote: there, local: own };
+        let declared = choice.declared.get(&*name).filter(|_| known.is_none());
+        let sides = derive::Sides { name: &name, remote: there, local: own, declared };
+        if let (Some(declared), None) = (sides.declared, known) {
+            declared.fits(&sides)?;
+        }
         let derived = derive::table(&sides, known, choice.schema.as_deref(), number + 1);
         let is_local = own.is_some() || *name == *built_in.name();
         match (choice.wants(&name, known.is_some(), is_local), derived) {
@@ -223,7 +229,7 @@ fn chosen(
     let has_users = |one: &Skipped| *one.table == *built_in.name();
     if survey.chosen.is_empty() && choice.is_plain() && !survey.skipped.iter().any(has_users) {
         let name = built_in.shared_name();
-        let sides = derive::Sides { name: &name, remote: None, local: None };
+        let sides = derive::Sides { name: &name, remote: None, local: None, declared: None };
         let table = built_in.within(choice.schema.as_deref().map(Arc::from));
         let columns = derive::columns(&sides, &table);
         survey.chosen.push(Chosen { table, columns, required: true, joined: false });

@@ -106,6 +106,49 @@ impl LogicalType {
         }
     }
 
+    /// The type that PostgreSQL calls so, in any of the usual ways; `None` if it is none that needs no more said.
+    ///
+    /// ```
+    /// use dual_database::schema::LogicalType;
+    /// assert_eq!(LogicalType::named("timestamptz"), Some(LogicalType::TimestampTz));
+    /// assert_eq!(LogicalType::named("VARCHAR"), Some(LogicalType::Text));
+    /// assert_eq!(LogicalType::named("colour"), None);
+    /// ```
+    #[must_use]
+    pub fn named(name: &str) -> Option<LogicalType> {
+        use LogicalType::{
+            BigInt, Bool, Bytes, Char, Date, Double, Int, Json, Jsonb, Numeric, Real, SmallInt,
+            Text, Time, Timestamp, TimestampTz, Uuid,
+        };
+        let kinds = [
+            (Bool, ["boolean", "bool"]),
+            (SmallInt, ["smallint", "int2"]),
+            (Int, ["integer", "int"]),
+            (BigInt, ["bigint", "int8"]),
+            (Real, ["real", "float4"]),
+            (Double, ["double precision", "float8"]),
+            (Numeric, ["numeric", "decimal"]),
+            (Text, ["text", "varchar"]),
+            (Char, ["character", "char"]),
+            (Date, ["date", "date"]),
+            (Time, ["time", "time without time zone"]),
+            (Timestamp, ["timestamp", "timestamp without time zone"]),
+            (TimestampTz, ["timestamptz", "timestamp with time zone"]),
+            (Bytes, ["bytea", "bytes"]),
+            (Uuid, ["uuid", "uuid"]),
+            (Json, ["json", "json"]),
+            (Jsonb, ["jsonb", "jsonb"]),
+        ];
+        let is_it = |kind: &LogicalType, words: &[&str]| {
+            words
+                .iter()
+                .copied()
+                .chain([kind.sql(Dialect::Postgres)])
+                .any(|w| w.eq_ignore_ascii_case(name))
+        };
+        kinds.into_iter().find(|(kind, words)| is_it(kind, words)).map(|(kind, _)| kind)
+    }
+
     /// The type's name in that side's DDL.
     #[must_use]
     pub fn sql(&self, dialect: Dialect) -> &str {

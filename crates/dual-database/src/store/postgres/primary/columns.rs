@@ -67,7 +67,7 @@ impl Primary<'_> {
                 (column(&row, 0, OPERATION)?, column(&row, 1, OPERATION)?);
             let is_it = |table: &RemoteTable| table.layout.name() == name;
             let Some(at) = self.tables.iter().position(is_it) else { continue };
-            if !self.tables[at].table.knows(&found) {
+            if !self.tables[at].table.has_judged(&found) {
                 besides.push((at, found.into()));
             }
         }

@@ -73,7 +73,7 @@ impl Content<'_> {
         for (at, LocalTable { table, .. }) in self.tables().iter().enumerate() {
             let names = look.query_map([table.name()], |row| readable(row, 0));
             let names: Vec<String> = names.and_then(Iterator::collect).map_err(wrap)?;
-            let new = names.into_iter().filter(|name| !table.knows(name));
+            let new = names.into_iter().filter(|name| !table.has_judged(name));
             besides.extend(new.map(|name| (at, Arc::from(name))));
         }
         Ok(besides)
