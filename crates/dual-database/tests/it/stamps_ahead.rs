@@ -138,10 +138,10 @@ async fn stamps_of_the_future_in_the_file_alone_are_set_back() {
     let [here, away] = two(&scene).await;
     let ahead = ahead(&scene);
     here.script(&format!(
-        "UPDATE dual_side_accounts SET s_balance = {ahead} WHERE key = 1; \
+        "UPDATE dual_side_accounts SET s_balance = {ahead} WHERE key = 4; \
          UPDATE dual_side_accounts SET stamp = {ahead} WHERE key = 2; \
          UPDATE dual_side_accounts SET s_note = -5 WHERE key = 3; \
-         UPDATE dual_side_accounts SET stamp = 'soon' WHERE key = 4"
+         UPDATE dual_side_accounts SET stamp = 'soon' WHERE key = 1"
     ));
     assert!(repair(&here).await);
     assert!(verify(&here).await.is_sound());

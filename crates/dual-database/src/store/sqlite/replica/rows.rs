@@ -73,6 +73,18 @@ impl Content<'_> {
         Ok(false)
     }
 
+    /// Whether the file knows of any row of the table, alive or dead.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn knows_any(&self, table: usize) -> Result<bool> {
+        let sidecar = &self.local(table)?.layout.sidecar;
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {sidecar})");
+        let look = self.connection().prepare_cached(&sql);
+        let found = look.and_then(|mut look| look.query_row([], |row| row.get(0)));
+        found.map_err(|cause| failed(OPERATION, cause))
+    }
+
     /// How many rows are pending, those in quarantine not counted.
     ///
     /// # Errors
