@@ -13,6 +13,7 @@ mod core_growth;
 mod core_hard_servers;
 mod core_init;
 mod core_joining;
+mod core_keys_only;
 mod core_look;
 mod core_neighbours;
 mod core_numbers;

@@ -11,7 +11,7 @@ use super::{Bond, LocalFile, OPERATION};
 use crate::error::{Result, Store};
 use crate::merge::Defaults;
 use crate::protocol::reconcile::{Says, outlasts};
-use crate::schema::{Dialect, Key, KeyColumns, LogicalType, Role, Table, literal, quoted};
+use crate::schema::{Dialect, Key, KeyColumns, LogicalType, Role, Table, behind, literal, quoted};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::digest_of;
 use crate::store::postgres::{FoundTable, Parameter, Session, capture};
@@ -133,7 +133,7 @@ impl<'a> Columns<'a> {
         let Some(row) = rows.next().map_err(wrap)? else { return Ok(None) };
         let mut cells = Vec::with_capacity(self.kinds.len());
         for (at, kind) in self.kinds.iter().enumerate() {
-            let stored = row.get_ref(3 * at).map_err(wrap)?;
+            let stored = row.get_ref(1 + 3 * at).map_err(wrap)?;
             let (says, digest) = match from_sqlite(kind, stored) {
                 Ok(value) => {
                     let says = Says::of(&value, at, &self.defaults);
@@ -142,8 +142,8 @@ impl<'a> Columns<'a> {
                 Err(_) => (Says::Something, row_digest([Some(unreadable(stored))])),
             };
             let number = |at: usize| row.get::<_, Option<i64>>(at).map_err(wrap);
-            let kept = number(3 * at + 1)?.and_then(Stamp::from_raw);
-            let is_pending = number(3 * at + 2)?.is_some();
+            let kept = number(3 * at + 2)?.and_then(Stamp::from_raw);
+            let is_pending = number(3 * at + 3)?.is_some();
             cells.push(self.cell(says, digest, kept, is_pending));
         }
         Ok(Some(cells))
@@ -181,7 +181,8 @@ fn stands(ours: &Cell, theirs: &Cell, horizon: Stamp) -> Store {
 /// The purge horizon, if PostgreSQL keeps stamps of all columns.
 async fn horizon(session: &Session, table: &Table) -> Result<Option<Stamp>> {
     let layout = capture::Layout::new(table, "").within(session);
-    let (sidecar, stamps) = (layout.sidecar(), layout.stamps().collect::<Vec<_>>());
+    let stamps: Vec<&str> = std::iter::once("\"stamp\"").chain(layout.stamps()).collect();
+    let sidecar = layout.sidecar();
     let sql = "SELECT count(*) FROM pg_catalog.pg_attribute AS a \
                WHERE a.attrelid = to_regclass($1) AND NOT a.attisdropped \
                AND '\"' || replace(a.attname, '\"', '\"\"') || '\"' = ANY ($2)";
@@ -233,12 +234,12 @@ fn remote_sql(session: &Session, table: &Table, found: &FoundTable, keeps: bool)
         false => String::new(),
     };
     format!(
-        "SELECT {}, ARRAY[{}]::int[], ARRAY[{}]::bigint[], {} \
+        "SELECT {}, ARRAY[{}]::int[], ARRAY[{}]::bigint[], ''::bytea{} \
          FROM {} AS u{sidecar} WHERE {} ORDER BY {}",
         key.given("u"),
         says.join(", "),
         stamps.join(", "),
-        digests.join(" || "),
+        behind(" || ", digests.join(" || ")),
         found.qualified(),
         key.among("u", "=", 1),
         key.order("u", ""),
@@ -292,8 +293,8 @@ fn local_sql(file: &LocalFile, table: &Table, found: &[FoundColumn]) -> Result<S
         false => String::new(),
     };
     Ok(format!(
-        "SELECT {} FROM {} AS u{sidecar} WHERE {} AND {}",
-        reads.join(", "),
+        "SELECT 1{} FROM {} AS u{sidecar} WHERE {} AND {}",
+        behind(", ", reads.join(", ")),
         quoted(table.name()),
         key.is("u", "=", 1),
         key.is_carried("u"),

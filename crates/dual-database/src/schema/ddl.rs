@@ -56,6 +56,32 @@ pub fn quoted_body(body: &str) -> String {
     format!("{tag}{body}{tag}")
 }
 
+/// A list of pieces of a statement behind what is there in any case, with what parts the two: nothing at all of
+/// a list that is empty. A table of nothing but its key has no other column to name.
+///
+/// ```
+/// use dual_database::schema::behind;
+/// assert_eq!(format!("live, stamp{}", behind(", ", "s_c1, s_c2".into())), "live, stamp, s_c1, s_c2");
+/// assert_eq!(format!("live, stamp{}", behind(", ", String::new())), "live, stamp");
+/// ```
+#[must_use]
+pub fn behind(separator: &str, list: String) -> String {
+    if list.is_empty() { list } else { separator.to_owned() + &list }
+}
+
+/// One of the conditions holds, joined by that; no one does if there is none.
+///
+/// ```
+/// use dual_database::schema::any_of;
+/// assert_eq!(any_of(["a = 1".into(), "b = 2".into()], " OR "), "a = 1 OR b = 2");
+/// assert_eq!(any_of([], " OR "), "1 = 0");
+/// ```
+#[must_use]
+pub fn any_of(conditions: impl IntoIterator<Item = String>, or: &str) -> String {
+    let conditions: Vec<String> = conditions.into_iter().collect();
+    if conditions.is_empty() { "1 = 0".to_owned() } else { conditions.join(or) }
+}
+
 impl Column {
     /// The column's definition in `CREATE TABLE`.
     #[must_use]

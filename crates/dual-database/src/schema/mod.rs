@@ -21,7 +21,7 @@ mod users;
 use std::sync::Arc;
 
 pub use affinity::Affinity;
-pub use ddl::{Dialect, literal, quoted, quoted_body, quoted_text};
+pub use ddl::{Dialect, any_of, behind, literal, quoted, quoted_body, quoted_text};
 pub(crate) use declaration::{Kept, declared};
 pub use key::{Key, RowId};
 pub use key_columns::KeyColumns;
@@ -147,7 +147,7 @@ impl Table {
     /// # Errors
     /// [`Kind::Configuration`] if it has no key, or one of a type that makes none; if it has more than one
     /// surrogate, or one that is no whole number or stands beside another key than one of one whole
-    /// number; if it has no other column, or two of one name.
+    /// number; if it has two columns of one name.
     pub fn declare(name: impl Into<Arc<str>>, columns: Vec<Column>) -> Result<Table> {
         let name = name.into();
         let wrong = |message: String| {
@@ -159,9 +159,6 @@ impl Table {
             all.filter(|(_, column)| column.role == role).map(|(at, _)| at).collect()
         };
         let is_whole = |at: &usize| columns.get(*at).is_some_and(|c| c.kind.is_whole_number());
-        if !columns.iter().any(|column| column.role == Role::Data) {
-            return Err(wrong("it has nothing but numbers of rows".into()));
-        }
         let (key, surrogate) = (of(Role::Key), of(Role::Surrogate));
         if key.is_empty() {
             return Err(wrong("it needs a key".into()));

@@ -1,7 +1,7 @@
 //! The sidecar that stands beside a table of the user's, and what fills and reads it. Pure text.
 
-use super::layout::{Layout, next};
-use crate::schema::{KeyColumns, quoted_text};
+use super::layout::{Layout, array_of_stamps, next};
+use crate::schema::{KeyColumns, behind, quoted_text};
 
 /// The stamp of a row that the sidecar does not know, as an expression over `dual.installation` as
 /// `i`: that of rows that were there before, above the purge horizon, below which files may still
@@ -25,8 +25,8 @@ impl Layout {
             format!(
                 "CREATE TABLE IF NOT EXISTS {sidecar} (\n  \
                    {key},\n  stamp bigint NOT NULL,\n  txid bigint NOT NULL,\n  \
-                   live boolean NOT NULL,\n  {}{primary}\n)",
-                self.each(",\n  ", |r| format!("{} bigint", r.stamp)),
+                   live boolean NOT NULL{}{primary}\n)",
+                behind(",\n  ", self.each(",\n  ", |r| format!("{} bigint", r.stamp))),
             ),
             format!(
                 "CREATE INDEX IF NOT EXISTS {} ON {sidecar} (txid)",
@@ -75,28 +75,34 @@ impl Layout {
         let (known, found) = (these(&self.own_key, "s"), these(&self.key, "u"));
         let there = format!("EXISTS (SELECT FROM {target} AS u WHERE {})", self.is_of("s"));
         let tells_of = self.tells_of("u");
-        let nulls = self.each(", ", |r| format!("{} = NULL", r.stamp));
+        let nulls = behind(", ", self.each(", ", |r| format!("{} = NULL", r.stamp)));
         [
             format!(
-                "UPDATE {sidecar} AS s SET stamp = 0, txid = txid_current(), {nulls}\n\
+                "UPDATE {sidecar} AS s SET stamp = 0, txid = txid_current(){nulls}\n\
                  WHERE {known}s.live AND s.stamp <> 0 AND NOT {there}",
             ),
             format!(
-                "UPDATE {sidecar} AS s SET live = true, txid = txid_current(), {nulls},\n  \
+                "UPDATE {sidecar} AS s SET live = true, txid = txid_current(){nulls},\n  \
                  stamp = greatest({}, (((date_part('epoch', clock_timestamp()) * 1000)::bigint \
                  - {}) << 22))\nWHERE {known}(NOT s.live OR s.stamp = 0) AND {there}",
                 next(&self.highest()),
                 crate::stamp::EPOCH_UNIX_MS,
             ),
             format!(
-                "INSERT INTO {sidecar} ({own}, live, stamp, txid, {})\n\
-                 SELECT {key}, true, {adopted}, txid_current(),\n  {}\n\
+                "INSERT INTO {sidecar} ({own}, live, stamp, txid{})\n\
+                 SELECT {key}, true, {adopted}, txid_current(){}\n\
                  FROM {target} AS u, {dual}.installation AS i\n\
                  WHERE {found}{first} IS NOT NULL \
                  AND NOT EXISTS (SELECT FROM {sidecar} AS s WHERE {tells_of})\n\
                  ON CONFLICT ({own}) DO NOTHING",
-                self.each(", ", |r| r.stamp.clone()),
-                self.each(",\n  ", |r| format!("CASE WHEN {} THEN i.horizon END", r.silent("u"))),
+                behind(", ", self.each(", ", |r| r.stamp.clone())),
+                behind(
+                    ",\n  ",
+                    self.each(",\n  ", |r| format!(
+                        "CASE WHEN {} THEN i.horizon END",
+                        r.silent("u")
+                    ))
+                ),
                 key = self.key.list("u"),
                 first = self.key.first("u"),
                 adopted = adopted(),
@@ -109,10 +115,10 @@ impl Layout {
     #[must_use]
     pub fn changed_since(&self) -> String {
         format!(
-            "SELECT {}, live, stamp, txid, ARRAY[{}] FROM {} \
+            "SELECT {}, live, stamp, txid, {} FROM {} \
              WHERE txid >= $1 OR txid = ANY ($2)",
             self.own_key.given(""),
-            self.each(", ", |r| format!("coalesce({}, stamp)", r.stamp)),
+            array_of_stamps(&self.each(", ", |r| format!("coalesce({}, stamp)", r.stamp))),
             self.sidecar,
         )
     }

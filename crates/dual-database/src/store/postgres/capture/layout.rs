@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::schema::{
-    Column, Dialect, KeyColumns, LogicalType, Role, Table, literal, quoted, quoted_text,
+    Column, Dialect, KeyColumns, LogicalType, Role, Table, behind, literal, quoted, quoted_text,
 };
 use crate::store::postgres::{SchemaName, Session};
 
@@ -118,6 +118,13 @@ impl Layout {
         self.registers.iter().map(piece).collect::<Vec<_>>().join(separator)
     }
 
+    /// What an `UPDATE` of the row `u` sets. It has to set something: of a table that is nothing but its key
+    /// that column stays as it is.
+    pub(super) fn assigned(&self, list: String) -> String {
+        let key = self.key.first("");
+        if list.is_empty() { format!("{key} = u.{key}") } else { list }
+    }
+
     /// The surrogate of the row, an expression: NULL where the table has none.
     pub(in crate::store::postgres) fn number(&self, row: &str) -> String {
         match &self.surrogate {
@@ -141,15 +148,15 @@ impl Layout {
     /// that cannot be carried; in its place there is NULL.
     pub(in crate::store::postgres) fn texts(&self, row: &str) -> String {
         let any_bytes = self.any_bytes;
-        let texts = self.each(", ", |r| r.kind.description().printed(&r.read(row), any_bytes));
+        let texts = self.each("", |r| r.kind.description().printed(&r.read(row), any_bytes) + ", ");
         let bad = self.registers.iter().enumerate().flat_map(|(at, r)| {
             let reasons = r.kind.description().uncarried(&r.read(row), any_bytes);
             reasons.into_iter().map(move |reason| format!(" WHEN {reason} THEN '{at}'"))
         });
         let bad: String = bad.collect();
         match bad.is_empty() {
-            true => format!("{texts}, NULL"),
-            false => format!("{texts}, CASE{bad} END"),
+            true => format!("{texts}NULL"),
+            false => format!("{texts}CASE{bad} END"),
         }
     }
 
@@ -166,8 +173,9 @@ impl Layout {
             format!("{} bigint, {} {}", r.stamp, r.value, r.kind.description().marked())
         });
         format!(
-            "pg_catalog.jsonb_to_recordset({json}) AS m ({}, alive boolean, life bigint, {columns})",
-            self.own_key.declared()
+            "pg_catalog.jsonb_to_recordset({json}) AS m ({}, alive boolean, life bigint{})",
+            self.own_key.declared(),
+            behind(", ", columns),
         )
     }
 
@@ -191,7 +199,8 @@ impl Layout {
 
     /// The highest stamp in the sidecar row `s`. `greatest` passes over NULL.
     pub(super) fn highest(&self) -> String {
-        format!("greatest(s.stamp, {})", self.each(", ", |r| format!("s.{}", r.stamp)))
+        let own = self.each(", ", |r| format!("s.{}", r.stamp));
+        format!("greatest(s.stamp{})", behind(", ", own))
     }
 }
 
@@ -234,6 +243,12 @@ impl Register {
     fn mark(&self) -> String {
         format!("m.{}", self.value)
     }
+}
+
+/// An array of these stamps, expressions.
+pub(in crate::store::postgres) fn array_of_stamps(list: &str) -> String {
+    // Of none it has no type.
+    if list.is_empty() { "'{}'::pg_catalog.int8[]".to_owned() } else { format!("ARRAY[{list}]") }
 }
 
 /// The qualified name of the table's sidecar in that schema.

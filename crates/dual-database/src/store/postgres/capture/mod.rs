@@ -40,6 +40,7 @@ pub use install::{
 pub(super) use install::{entry_of, is_renewable, permitted, place, renew};
 pub(crate) use install::{has, kept_tables, mend_all};
 pub use layout::Layout;
+pub(super) use layout::array_of_stamps;
 pub(crate) use ours::{Ours, ours_alone};
 pub(super) use row_stamps::record;
 pub use row_stamps::{RowStamps, refusal};

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::layout::{Layout, next};
 use crate::Error;
 use crate::merge::Admission;
-use crate::schema::{Dialect, Key, KeyColumns, Table, quoted_body};
+use crate::schema::{Dialect, Key, KeyColumns, Table, behind, quoted_body};
 use crate::stamp::Stamp;
 use crate::store::postgres::sqlstate;
 use crate::value::{Value, plain_text};
@@ -123,9 +123,8 @@ BEGIN
     SELECT i.horizon INTO above FROM {dual}.installation AS i;
   END IF;
   FOR row_before, row_after, row_surrogate, row_values, replaced IN
-    UPDATE {sidecar} AS s SET (live, stamp, {stamps}, txid) = (
-      SELECT {key} IS NOT NULL, w.stamp,
-      {registers},
+    UPDATE {sidecar} AS s SET (live, stamp{stamps}, txid) = (
+      SELECT {key} IS NOT NULL, w.stamp{registers},
       own
       FROM (SELECT proposal IS NOT NULL AND m.before IS NULL AS fresh,
         CASE WHEN m.alive = ({key} IS NOT NULL) THEN m.life ELSE s.stamp END AS stamp OFFSET 0) AS w)
@@ -133,11 +132,11 @@ BEGIN
           ELSE (SELECT to_jsonb(o.*) FROM {sidecar} AS o WHERE {earlier}) END AS before
         FROM {marks} OFFSET 0) AS m
       CROSS JOIN LATERAL jsonb_to_record(CASE WHEN proposal IS NOT NULL THEN m.before END)
-        AS b (stamp bigint, {found})
+        AS b (stamp bigint{found})
       LEFT JOIN {target} AS u ON {is_of}
     WHERE {known}
     RETURNING m.before, to_jsonb(s.*), {surrogate}, CASE WHEN {key} IS NOT NULL THEN ARRAY[{values}] END,
-      greatest(b.stamp, {replaced})
+      greatest(b.stamp{replaced})
   LOOP
     above := greatest(above, replaced);
     RETURN NEXT;
@@ -171,13 +170,17 @@ END
             is_of = self.is_of("m"),
             known = self.own_key.same("s", "=", &self.own_key, "m"),
             surrogate = self.number("u"),
-            stamps = self.each(", ", |r| r.stamp.clone()),
-            found = self.each(", ", |r| format!("{} bigint", r.stamp)),
+            stamps = behind(", ", self.each(", ", |r| r.stamp.clone())),
+            registers = behind(",\n      ", registers),
+            found = behind(", ", self.each(", ", |r| format!("{} bigint", r.stamp))),
             values = self.texts("u"),
-            replaced = self.each(",\n        ", |r| format!(
-                "CASE WHEN m.life IS NOT NULL OR m.{0} IS NOT NULL THEN b.{0} END",
-                r.stamp
-            )),
+            replaced = behind(
+                ", ",
+                self.each(",\n        ", |r| format!(
+                    "CASE WHEN m.life IS NOT NULL OR m.{0} IS NOT NULL THEN b.{0} END",
+                    r.stamp
+                ))
+            ),
         );
         head + &quoted_body(&body)
     }

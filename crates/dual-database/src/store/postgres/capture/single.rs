@@ -2,9 +2,9 @@
 //! return arrays of text, because what a statement costs before it does anything grows with the
 //! number of its columns, and one without a FROM is the cheapest there is.
 
-use super::layout::{Layout, Register, next};
+use super::layout::{Layout, Register, array_of_stamps, next};
 use super::triggers::{TRIGGERS, notifies};
-use crate::schema::{EQUALS, quoted_body, quoted_text};
+use crate::schema::{EQUALS, behind, quoted_body, quoted_text};
 use crate::store::postgres::switched;
 
 /// The code of an insert of a row that is there.
@@ -46,8 +46,7 @@ BEGIN
   dual_set := set_config('lock_timeout', dual_patience, true) || set_config('row_security', 'off', true);
   RETURN (SELECT ARRAY[coalesce(s.live, true)::text, coalesce(s.stamp, {adopted})::text,
       coalesce(s.txid, 0)::text,
-      ({there} IS NOT NULL)::text, {surrogate}::text,
-      {stamps},
+      ({there} IS NOT NULL)::text, {surrogate}::text{stamps},
       {values}]
     FROM (SELECT {asked}) AS k LEFT JOIN {target} AS u ON {is_of}
       LEFT JOIN {sidecar} AS s ON {is_asked}
@@ -59,8 +58,10 @@ END
             is_asked = own.same("s", "=", own, "k"),
             is_of = self.is_of("k"),
             surrogate = self.number("u"),
-            stamps =
-                self.each(", ", |r| format!("coalesce(s.{}, s.stamp, {adopted})::text", r.stamp)),
+            stamps = behind(
+                ",\n      ",
+                self.each(", ", |r| format!("coalesce(s.{}, s.stamp, {adopted})::text", r.stamp))
+            ),
             values = self.texts("u"),
         );
         head + &quoted_body(&body)
@@ -78,8 +79,40 @@ END
     pub(super) fn put_function(&self) -> String {
         let (target, sidecar, key) = (&self.target, &self.sidecar, &self.key);
         let (own, known) = (self.own_key.list(""), self.own_key.is_given("s", "=", "dual_key"));
-        let registers = self.each(", ", |r| r.stamp.clone());
+        let registers = behind(", ", self.each(", ", |r| r.stamp.clone()));
         let [theirs, ours] = switched("dual_set");
+        let marks = self.numbered(",\n      ", |at, r| {
+            format!(
+                "CASE WHEN dual_marked[{at}] THEN dual_proposal END AS {}, dual_values[{at}] AS {}",
+                r.stamp, r.value,
+            )
+        });
+        let updated = self.numbered(",\n        ", |at, r| {
+            let (column, given) = (&r.column, r.given(at));
+            format!("{column} = CASE WHEN dual_marked[{at}] THEN {given} ELSE u.{column} END")
+        });
+        let born = self.numbered(",\n        ", |at, r| {
+            let (is_given, silent) = (r.is_given(at), r.silent("u"));
+            format!("CASE WHEN NOT ({is_given}) THEN dual_next WHEN {silent} THEN 0 ELSE dual_proposal END")
+        });
+        let changed = self.numbered(",\n        ", |at, r| {
+            format!("CASE WHEN {} THEN dual_proposal ELSE dual_next END", r.is_given(at))
+        });
+        let replaced = self.numbered(",\n      ", |at, r| {
+            format!("CASE WHEN dual_alive IS NOT NULL OR dual_marked[{at}] THEN s.{} END", r.stamp)
+        });
+        let inserted = self.numbered(",\n        ", |at, _| {
+            format!(
+                "CASE WHEN dual_stamps[{at}] > 0 THEN nullif(dual_stamps[{at}], dual_proposal) \
+                 WHEN dual_before IS NULL THEN dual_horizon END",
+            )
+        });
+        let kept = self.numbered(",\n        ", |at, r| {
+            format!(
+                "{0} = CASE WHEN dual_marked[{at}] THEN dual_stamps[{at}] ELSE s.{0} END",
+                r.stamp,
+            )
+        });
         let head = format!(
             "CREATE FUNCTION {}(dual_key {}, dual_alive boolean, dual_marked boolean[],
   dual_values text[], dual_proposal bigint, dual_file uuid, dual_relations text[])
@@ -109,23 +142,22 @@ BEGIN
     SELECT w.row_before::text, w.row_after::text, w.row_surrogate::text, w.row_values
     INTO dual_before, dual_after, dual_surrogate, dual_left
     FROM {write}((SELECT jsonb_build_array(to_jsonb(m.*)) FROM (SELECT {named},
-      dual_alive AS alive, CASE WHEN dual_alive IS NOT NULL THEN dual_proposal END AS life,
-      {marks}) AS m), dual_proposal, '[]') AS w;
+      dual_alive AS alive, CASE WHEN dual_alive IS NOT NULL THEN dual_proposal END AS life{marks}) AS m), dual_proposal, '[]') AS w;
   ELSE
     dual_set := set_config('dual.put', dual_own || {mine} || dual_key, true);
     {theirs}
     IF dual_alive THEN
-      INSERT INTO {target} AS u ({keys}, {columns})
-      VALUES ({taken}, {given})
+      INSERT INTO {target} AS u ({keys}{columns})
+      VALUES ({taken}{given})
       ON CONFLICT ({keys}) DO NOTHING
-      RETURNING {surrogate}::pg_catalog.text, ARRAY[{values}], ARRAY[{born}]
+      RETURNING {surrogate}::pg_catalog.text, ARRAY[{values}], {born}
       INTO dual_surrogate, dual_left, dual_stamps;
     ELSIF NOT dual_alive THEN
       DELETE FROM {target} AS u WHERE {is_its_row};
     ELSE
       UPDATE {target} AS u SET {updated}
       WHERE {is_its_row}
-      RETURNING {surrogate}::pg_catalog.text, ARRAY[{values}], ARRAY[{changed}]
+      RETURNING {surrogate}::pg_catalog.text, ARRAY[{values}], {changed}
       INTO dual_surrogate, dual_left, dual_stamps;
     END IF;
     {ours}
@@ -142,8 +174,7 @@ BEGIN
       RAISE EXCEPTION 'row missing in %, key %', {name}, dual_key USING ERRCODE = '{MISSING}';
     END IF;
     dual_set := set_config('dual.put', '', true);
-    SELECT i.horizon, to_json(s.*)::text, greatest(i.horizon, s.stamp,
-      {replaced})
+    SELECT i.horizon, to_json(s.*)::text, greatest(i.horizon, s.stamp{replaced})
     INTO dual_horizon, dual_before, dual_above
     FROM {dual}.installation AS i LEFT JOIN {sidecar} AS s ON {known};
     IF dual_proposal <= dual_above THEN
@@ -153,22 +184,19 @@ BEGIN
       RAISE EXCEPTION 'proposal ahead of the clock' USING ERRCODE = 'DU002';
     END IF;
     IF dual_alive THEN
-      INSERT INTO {sidecar} AS s ({own}, live, stamp, txid, {registers})
-      VALUES ({taken}, true, dual_proposal, dual_own, {inserted})
-      ON CONFLICT ({own}) DO UPDATE SET live = true, stamp = dual_proposal, txid = dual_own,
-        {excluded}
+      INSERT INTO {sidecar} AS s ({own}, live, stamp, txid{registers})
+      VALUES ({taken}, true, dual_proposal, dual_own{inserted})
+      ON CONFLICT ({own}) DO UPDATE SET live = true, stamp = dual_proposal, txid = dual_own{excluded}
       RETURNING to_json(s.*)::text INTO dual_after;
     ELSIF NOT dual_alive THEN
       INSERT INTO {sidecar} AS s ({own}, live, stamp, txid)
       VALUES ({taken}, false, dual_proposal, dual_own)
-      ON CONFLICT ({own}) DO UPDATE SET live = false, stamp = dual_proposal, txid = dual_own,
-        {null}
+      ON CONFLICT ({own}) DO UPDATE SET live = false, stamp = dual_proposal, txid = dual_own{null}
       RETURNING to_json(s.*)::text INTO dual_after;
     ELSE
-      INSERT INTO {sidecar} AS s ({own}, live, stamp, txid, {registers})
-      VALUES ({taken}, true, {adopted}, dual_own, {updated_stamps})
-      ON CONFLICT ({own}) DO UPDATE SET txid = dual_own,
-        {kept}
+      INSERT INTO {sidecar} AS s ({own}, live, stamp, txid{registers})
+      VALUES ({taken}, true, {adopted}, dual_own{updated_stamps})
+      ON CONFLICT ({own}) DO UPDATE SET txid = dual_own{kept}
       RETURNING to_json(s.*)::text INTO dual_after;
     END IF;
     IF {notifies} THEN
@@ -195,44 +223,27 @@ END
             name = quoted_text(self.name()),
             mine = quoted_text(&format!(":{}:", self.setting())),
             surrogate = self.number("u"),
-            columns = self.each(", ", |r| r.column.clone()),
+            columns = behind(", ", self.each(", ", |r| r.column.clone())),
             values = self.texts("u"),
-            marks = self.numbered(",\n      ", |at, r| format!(
-                "CASE WHEN dual_marked[{at}] THEN dual_proposal END AS {}, dual_values[{at}] AS {}",
-                r.stamp, r.value,
-            )),
-            given = self.numbered(", ", |at, r| r.given(at)),
-            updated = self.numbered(",\n        ", |at, r| format!(
-                "{0} = CASE WHEN dual_marked[{at}] THEN {1} ELSE u.{0} END",
-                r.column,
-                r.given(at),
-            )),
-            born = self.numbered(",\n        ", |at, r| format!(
-                "CASE WHEN NOT ({}) THEN dual_next WHEN {} THEN 0 ELSE dual_proposal END",
-                r.is_given(at),
-                r.silent("u"),
-            )),
-            changed = self.numbered(",\n        ", |at, r| format!(
-                "CASE WHEN {} THEN dual_proposal ELSE dual_next END",
-                r.is_given(at),
-            )),
-            replaced = self.numbered(",\n      ", |at, r| format!(
-                "CASE WHEN dual_alive IS NOT NULL OR dual_marked[{at}] THEN s.{} END",
-                r.stamp,
-            )),
-            inserted = self.numbered(",\n        ", |at, _| format!(
-                "CASE WHEN dual_stamps[{at}] > 0 THEN nullif(dual_stamps[{at}], dual_proposal) \
-                 WHEN dual_before IS NULL THEN dual_horizon END",
-            )),
-            excluded = self.each(", ", |r| format!("{0} = excluded.{0}", r.stamp)),
-            null = self.each(", ", |r| format!("{} = NULL", r.stamp)),
-            updated_stamps = self.numbered(", ", |at, _| format!(
-                "CASE WHEN dual_marked[{at}] THEN dual_stamps[{at}] END"
-            )),
-            kept = self.numbered(",\n        ", |at, r| format!(
-                "{0} = CASE WHEN dual_marked[{at}] THEN dual_stamps[{at}] ELSE s.{0} END",
-                r.stamp,
-            )),
+            marks = behind(",\n      ", marks),
+            given = behind(", ", self.numbered(", ", |at, r| r.given(at))),
+            updated = self.assigned(updated),
+            born = array_of_stamps(&born),
+            changed = array_of_stamps(&changed),
+            replaced = behind(",\n      ", replaced),
+            inserted = behind(", ", inserted),
+            excluded = behind(
+                ",\n        ",
+                self.each(", ", |r| format!("{0} = excluded.{0}", r.stamp))
+            ),
+            null = behind(",\n        ", self.each(", ", |r| format!("{} = NULL", r.stamp))),
+            updated_stamps = behind(
+                ", ",
+                self.numbered(", ", |at, _| format!(
+                    "CASE WHEN dual_marked[{at}] THEN dual_stamps[{at}] END"
+                ))
+            ),
+            kept = behind(",\n        ", kept),
         );
         head + &quoted_body(&body)
     }

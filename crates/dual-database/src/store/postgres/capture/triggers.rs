@@ -1,7 +1,7 @@
 //! The trigger functions and triggers of a tracked table. Pure: text from a [`Layout`].
 
 use super::layout::{Layout, next};
-use crate::schema::{quoted_body, quoted_text};
+use crate::schema::{any_of, behind, quoted_body, quoted_text};
 
 /// The events that triggers answer, by what they are called.
 const EVENTS: [&str; 5] = ["inserted", "updated", "rekeyed", "deleted", "truncated"];
@@ -308,20 +308,20 @@ impl Layout {
         let (own, key, hidden) =
             (self.own_key.list(""), self.key.list(row), self.hidden(row, from));
         format!(
-            "{hidden}  INSERT INTO {sidecar} AS s ({own}, live, stamp, {stamps}, txid)
-  SELECT {key}, true, greatest(moment, {unseen}),
-    {silent},
+            "{hidden}  INSERT INTO {sidecar} AS s ({own}, live, stamp{stamps}, txid)
+  SELECT {key}, true, greatest(moment, {unseen}){silent},
     own{from}
-  ON CONFLICT ({own}) DO UPDATE SET live = true, stamp = greatest(moment, {next}),
-    {null}, txid = own
+  ON CONFLICT ({own}) DO UPDATE SET live = true, stamp = greatest(moment, {next}){null}, txid = own
   WHERE s.txid <> own OR {there} IS NOT NULL;
 ",
-            stamps = self.each(", ", |r| r.stamp.clone()),
-            silent =
-                self.each(",\n    ", |r| format!("CASE WHEN {} THEN i.horizon END", r.silent(row))),
+            stamps = behind(", ", self.each(", ", |r| r.stamp.clone())),
+            silent = behind(
+                ",\n    ",
+                self.each(",\n    ", |r| format!("CASE WHEN {} THEN i.horizon END", r.silent(row)))
+            ),
             unseen = next("i.horizon"),
             next = next(&self.highest()),
-            null = self.each(", ", |r| format!("{} = NULL", r.stamp)),
+            null = self.unstamped(),
         )
     }
 
@@ -333,13 +333,17 @@ impl Layout {
         format!(
             "{hidden}  INSERT INTO {sidecar} AS s ({own}, live, stamp, txid)
   SELECT {key}, false, moment, own{from}
-  ON CONFLICT ({own}) DO UPDATE SET live = false, stamp = greatest(moment, {next}),
-    {null}, txid = own
+  ON CONFLICT ({own}) DO UPDATE SET live = false, stamp = greatest(moment, {next}){null}, txid = own
   WHERE s.txid <> own OR {there} IS NULL;
 ",
             next = next(&self.highest()),
-            null = self.each(", ", |r| format!("{} = NULL", r.stamp)),
+            null = self.unstamped(),
         )
+    }
+
+    /// The rest of what is set where a row has one stamp for everything.
+    fn unstamped(&self) -> String {
+        behind(",\n    ", self.each(", ", |r| format!("{} = NULL", r.stamp)))
     }
 
     /// The key if the table has the row that is written to the sidecar. An `EXISTS` could be planned as a
@@ -384,48 +388,47 @@ impl Layout {
     /// is.
     fn update_body(&self) -> String {
         let (sidecar, own, key) = (&self.sidecar, self.own_key.list(""), self.key.list("n"));
-        let renumbered = self.surrogate.as_ref().map_or(String::new(), |column| {
-            format!("o.{column} IS DISTINCT FROM n.{column}\n    OR ")
-        });
+        let renumbered = self.surrogate.as_ref();
+        let renumbered = renumbered.map(|column| format!("o.{column} IS DISTINCT FROM n.{column}"));
+        let differs = self.registers.iter().map(|r| r.differs("o", "n"));
+        let differs = any_of(renumbered.into_iter().chain(differs), "\n    OR ");
         let same = self.key.alike("n", "o", false);
         let before = self.keep_before("n", "FROM dual_new AS n");
+        let set =
+            self.each(",\n    ", |r| format!("CASE WHEN {} THEN moment END", r.differs("o", "n")));
+        let raised = self.each(",\n    ", |r| {
+            let above = next(&format!("greatest(s.stamp, s.{})", r.stamp));
+            format!(
+                "{0} = CASE WHEN excluded.{0} IS NULL THEN s.{0} ELSE greatest(moment, {above}) END",
+                r.stamp
+            )
+        });
         format!(
-            "{before}  INSERT INTO {sidecar} AS s ({own}, live, stamp, {stamps}, txid)
-  SELECT {key}, true, {adopted},
-    {set},
+            "{before}  INSERT INTO {sidecar} AS s ({own}, live, stamp{stamps}, txid)
+  SELECT {key}, true, {adopted}{set},
     own
   FROM dual_old AS o JOIN dual_new AS n ON {same}
-  WHERE {other} AND ({renumbered}{differs})
-  ON CONFLICT ({own}) DO UPDATE SET txid = own,
-    {raised}
+  WHERE {other} AND ({differs})
+  ON CONFLICT ({own}) DO UPDATE SET txid = own{raised}
   WHERE s.live;
 ",
-            stamps = self.each(", ", |r| r.stamp.clone()),
+            stamps = behind(", ", self.each(", ", |r| r.stamp.clone())),
             other = self.other("n"),
             adopted = crate::stamp::Stamp::ADOPTED_POSTGRES.raw(),
-            set = self
-                .each(",\n    ", |r| format!("CASE WHEN {} THEN moment END", r.differs("o", "n"))),
-            differs = self.each("\n    OR ", |r| r.differs("o", "n")),
-            raised = self.each(",\n    ", |r| {
-                let above = next(&format!("greatest(s.stamp, s.{})", r.stamp));
-                format!(
-                    "{0} = CASE WHEN excluded.{0} IS NULL THEN s.{0} ELSE greatest(moment, {above}) END",
-                    r.stamp
-                )
-            }),
+            set = behind(",\n    ", set),
+            raised = behind(",\n    ", raised),
         )
     }
 
     fn truncate_body(&self) -> String {
         // The only way is through all of it.
         format!(
-            "  UPDATE {} AS s SET live = false, stamp = greatest(moment, {}),
-    {}, txid = own
+            "  UPDATE {} AS s SET live = false, stamp = greatest(moment, {}){}, txid = own
   WHERE s.live;
 ",
             self.sidecar,
             next(&self.highest()),
-            self.each(", ", |r| format!("{} = NULL", r.stamp)),
+            self.unstamped(),
         )
     }
 }

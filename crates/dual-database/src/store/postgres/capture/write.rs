@@ -2,7 +2,7 @@
 
 use super::layout::{Layout, Register};
 use super::single::{ABSENT, EXISTS, LEFT_OUT, MISSING};
-use crate::schema::{EQUALS, quoted_body, quoted_text};
+use crate::schema::{EQUALS, behind, quoted_body, quoted_text};
 use crate::store::postgres::switched;
 
 impl Layout {
@@ -19,7 +19,11 @@ impl Layout {
     pub(super) fn write_function(&self) -> String {
         let (target, sidecar, own) = (&self.target, &self.sidecar, &self.own_key);
         let is_its_row = self.key.same("u", EQUALS, &self.own_key, "m");
-        let columns = self.each(", ", |r| r.column.clone());
+        let columns = behind(", ", self.each(", ", |r| r.column.clone()));
+        let updated = self.each(",\n      ", |r| {
+            let (column, stamp, value) = (&r.column, &r.stamp, r.stamped_value());
+            format!("{column} = CASE WHEN m.{stamp} IS NOT NULL THEN {value} ELSE u.{column} END")
+        });
         let [theirs, _] = switched("dual_set");
         let head = format!(
             "CREATE FUNCTION {}(dual_changes jsonb, dual_proposal bigint, dual_reads jsonb)
@@ -46,7 +50,7 @@ BEGIN
     FROM jsonb_array_elements(dual_reads) AS r
       LEFT JOIN {sidecar} AS s ON {is_read} AND s.live
     WHERE r.value ? 'stamps' AND r.value -> 'stamps' <> CASE WHEN s.key IS NULL THEN 'null'
-      ELSE to_jsonb(ARRAY[s.stamp, {stamps}]) END
+      ELSE to_jsonb(ARRAY[s.stamp{stamps}]) END
     LIMIT 1;
     IF FOUND THEN
       RAISE EXCEPTION 'row changed in %, key %', {name}, dual_wrong USING ERRCODE = 'DU003';
@@ -68,8 +72,8 @@ BEGIN
   END IF;
   IF dual_changes @> '[{{\"alive\": true}}]' THEN
     {theirs}
-    WITH done AS (INSERT INTO {target} AS u ({key}, {columns})
-      SELECT {marked}, {inserted} FROM {marks} WHERE m.alive
+    WITH done AS (INSERT INTO {target} AS u ({key}{columns})
+      SELECT {marked}{inserted} FROM {marks} WHERE m.alive
       ON CONFLICT ({key}) DO NOTHING RETURNING {returned})
     {undone_insert}
   END IF;
@@ -89,14 +93,10 @@ END
             name = quoted_text(self.name()),
             marks = self.marks("dual_changes"),
             settle = self.function("settle"),
-            stamps = self.each(", ", |r| format!("coalesce(s.{0}, s.stamp)", r.stamp)),
-            updated = self.each(",\n      ", |r| format!(
-                "{} = CASE WHEN m.{} IS NOT NULL THEN {} ELSE u.{0} END",
-                r.column,
-                r.stamp,
-                r.stamped_value(),
-            )),
-            inserted = self.each(",\n        ", Register::stamped_value),
+            stamps =
+                behind(", ", self.each(", ", |r| format!("coalesce(s.{0}, s.stamp)", r.stamp))),
+            updated = self.assigned(updated),
+            inserted = behind(", ", self.each(",\n        ", Register::stamped_value)),
             undone_delete = self.undone("NOT m.alive", "missing", MISSING),
             undone_update = self.undone("m.alive IS NULL", "missing", MISSING),
             undone_insert = self.undone("m.alive", "exists", EXISTS),

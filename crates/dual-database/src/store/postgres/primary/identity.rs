@@ -27,8 +27,8 @@ pub(super) enum Identity {
 /// A table of the server, with what was known of it before.
 pub(super) struct Known {
     pub identity: Identity,
-    /// The columns whose stamps the sidecar keeps.
-    pub columns: Vec<String>,
+    /// The columns whose stamps the sidecar keeps, if there is one.
+    pub columns: Option<Vec<String>>,
     /// The table to which the search path leads instead, if it leads to another one.
     pub shadowed: Option<String>,
 }
@@ -44,8 +44,9 @@ const KNOWN: &str = "WITH k AS (SELECT to_jsonb(t) AS j FROM {dual}.tracked AS t
      (parse_ident(r.relation))[1], \
      (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class AS c \
        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = $2), \
-     ARRAY(SELECT substr(a.attname, 3) FROM pg_catalog.pg_attribute AS a \
-       WHERE a.attrelid = to_regclass($3) AND a.attname LIKE 's\\_%' AND NOT a.attisdropped) \
+     CASE WHEN to_regclass($3) IS NOT NULL THEN ARRAY(SELECT substr(a.attname, 3) \
+       FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = to_regclass($3) \
+       AND a.attname LIKE 's\\_%' AND NOT a.attisdropped) END \
      FROM r";
 
 impl Known {
@@ -54,7 +55,7 @@ impl Known {
     /// # Errors
     /// As for [`Session::query`].
     pub(super) async fn read(session: &Session, table: &Table, sidecar: &str) -> Result<Known> {
-        let unknown = Known { identity: Identity::Untracked, columns: Vec::new(), shadowed: None };
+        let unknown = Known { identity: Identity::Untracked, columns: None, shadowed: None };
         if !has(session, "tracked").await? {
             return Ok(unknown);
         }

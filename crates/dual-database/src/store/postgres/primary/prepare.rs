@@ -300,10 +300,11 @@ pub(crate) async fn plan_known(
         ),
         Identity::Untracked | Identity::There { .. } => {
             let gone = |column: &&Column| {
-                let tracked = match column.role {
-                    Role::Data => known.columns.iter().any(|label| **label == *column.label),
-                    Role::Key | Role::Surrogate => !known.columns.is_empty(),
+                let is_tracked = |stamps: &Vec<String>| match column.role {
+                    Role::Data => stamps.iter().any(|label| **label == *column.label),
+                    Role::Key | Role::Surrogate => true,
                 };
+                let tracked = known.columns.as_ref().is_some_and(is_tracked);
                 let found = catalog.table.as_ref().and_then(|table| table.present(column));
                 tracked && found.is_none()
             };

@@ -7,6 +7,7 @@ use super::{RemoteRow, RemoteTable};
 use crate::merge::{Register, Version};
 use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
+use crate::store::postgres::capture::array_of_stamps;
 use crate::value::Value;
 use crate::{Error, Kind, Result, Store};
 
@@ -61,9 +62,11 @@ impl RemoteTable {
         let adopted = Stamp::ADOPTED_POSTGRES.raw();
         format!(
             "coalesce({own}, {given}), coalesce(s.live, true), \
-             coalesce(s.stamp, {adopted}), coalesce(s.txid, 0), ARRAY[{stamps}], \
+             coalesce(s.stamp, {adopted}), coalesce(s.txid, 0), {stamps}, \
              {key} IS NOT NULL, {surrogate}::bigint, ARRAY[{values}]",
-            stamps = layout.each(", ", |r| format!("coalesce(s.{}, s.stamp, {adopted})", r.stamp)),
+            stamps = array_of_stamps(
+                &layout.each(", ", |r| format!("coalesce(s.{}, s.stamp, {adopted})", r.stamp))
+            ),
             own = layout.own_key.given("s"),
             given = layout.key.given("u"),
             key = layout.key.first("u"),

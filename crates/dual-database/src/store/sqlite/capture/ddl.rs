@@ -2,7 +2,7 @@
 
 use super::layout::Layout;
 use super::triggers::trigger_names;
-use crate::schema::KeyColumns;
+use crate::schema::{KeyColumns, behind};
 use crate::stamp::Stamp;
 
 /// The version of everything whose name begins with `dual_`.
@@ -72,8 +72,11 @@ impl Layout {
             format!(
                 "CREATE TABLE IF NOT EXISTS {sidecar} (\n  {key},\n  \
                    live INTEGER NOT NULL,\n  stamp INTEGER NOT NULL,\n  seq INTEGER NOT NULL,\n  \
-                   live_base INTEGER,\n  {}{primary}\n){kept}",
-                self.each(",\n  ", |r| format!("{} INTEGER,\n  {} INTEGER", r.stamp, r.base)),
+                   live_base INTEGER{}{primary}\n){kept}",
+                behind(
+                    ",\n  ",
+                    self.each(",\n  ", |r| format!("{} INTEGER,\n  {} INTEGER", r.stamp, r.base))
+                ),
             ),
             format!("CREATE INDEX IF NOT EXISTS {index} ON {sidecar} (seq)"),
             format!("CREATE TABLE IF NOT EXISTS {look} ({key}{primary}){kept}"),
@@ -104,8 +107,8 @@ impl Layout {
         };
         let silent = self.each(", ", |r| format!("CASE WHEN {} THEN 0 END", r.silent("u")));
         format!(
-            "INSERT INTO {sidecar} ({own}, live, stamp, seq, live_base, {bases}, {stamps})\n\
-             SELECT {key}, 1, {adopted}, (SELECT seq FROM dual_state), {base}, {zeros}, {silent}\n\
+            "INSERT INTO {sidecar} ({own}, live, stamp, seq, live_base{bases}{stamps})\n\
+             SELECT {key}, 1, {adopted}, (SELECT seq FROM dual_state), {base}{zeros}{silent}\n\
              FROM {target} AS u WHERE {this}{keyed}\n  \
                AND NOT EXISTS (SELECT 1 FROM {sidecar} AS s WHERE {tells_of})",
             sidecar = self.sidecar,
@@ -116,9 +119,10 @@ impl Layout {
             tells_of = self.tells_of("u"),
             adopted = Stamp::ADOPTED_SQLITE.raw(),
             base = self.adopted_base(),
-            bases = self.each(", ", |r| r.base.clone()),
-            stamps = self.each(", ", |r| r.stamp.clone()),
-            zeros = self.each(", ", |_| "0".into()),
+            bases = behind(", ", self.each(", ", |r| r.base.clone())),
+            stamps = behind(", ", self.each(", ", |r| r.stamp.clone())),
+            zeros = behind(", ", self.each(", ", |_| "0".into())),
+            silent = behind(", ", silent),
         )
     }
 

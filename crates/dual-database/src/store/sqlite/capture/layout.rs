@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::schema::{Column, Dialect, KeyColumns, LogicalType, Role, Table, literal, quoted};
+use crate::schema::{
+    Column, Dialect, KeyColumns, LogicalType, Role, Table, behind, literal, quoted,
+};
 use crate::stamp::Stamp;
 
 /// A unique index other than the key's: a row that conflicts in it is the victim of `REPLACE`.
@@ -45,7 +47,7 @@ pub struct Layout {
 /// What is said for each row, so it is put together once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Statements {
-    /// The data columns of the row with the key `?1`.
+    /// That the row with the key `?1` is there, and its data columns.
     pub values: String,
     /// The sidecar's rows, up to `WHERE`: key, live, stamp, seq, live_base; for each column its
     /// stamp and base.
@@ -59,30 +61,36 @@ impl Statements {
         let sidecar = &layout.sidecar;
         Statements {
             values: format!(
-                "SELECT {} FROM {} WHERE {}",
-                layout.each(", ", |r| r.kind.description().stored(&r.column)),
+                "SELECT 1{} FROM {} WHERE {}",
+                behind(", ", layout.each(", ", |r| r.kind.description().stored(&r.column))),
                 layout.target,
                 layout.key.is("", "=", 1)
             ),
             entries: format!(
-                "SELECT {}, live, stamp, seq, live_base, {} FROM {sidecar}",
+                "SELECT {}, live, stamp, seq, live_base{} FROM {sidecar}",
                 layout.own_key.given(""),
-                layout.each(", ", |r| format!("coalesce({}, stamp), {}", r.stamp, r.base)),
+                behind(
+                    ", ",
+                    layout.each(", ", |r| format!("coalesce({}, stamp), {}", r.stamp, r.base))
+                ),
             ),
             put: format!(
-                "INSERT INTO {sidecar} ({}, live, stamp, seq, live_base, {}) \
+                "INSERT INTO {sidecar} ({}, live, stamp, seq, live_base{}) \
                  VALUES ({}, {}) ON CONFLICT ({}) DO UPDATE SET live = excluded.live, \
-                 stamp = excluded.stamp, seq = excluded.seq, live_base = excluded.live_base, {}",
+                 stamp = excluded.stamp, seq = excluded.seq, live_base = excluded.live_base{}",
                 layout.own_key.list(""),
-                layout.each(", ", |r| format!("{}, {}", r.stamp, r.base)),
+                behind(", ", layout.each(", ", |r| format!("{}, {}", r.stamp, r.base))),
                 layout.own_key.taken("?1"),
                 vec!["?"; 4 + 2 * layout.registers.len()].join(", "),
                 layout.own_key.list(""),
                 // Of columns that another program has joined meanwhile nothing is forgotten.
-                layout.each(", ", |r| format!(
-                    "{0} = excluded.{0}, {1} = excluded.{1}",
-                    r.stamp, r.base
-                )),
+                behind(
+                    ", ",
+                    layout.each(", ", |r| format!(
+                        "{0} = excluded.{0}, {1} = excluded.{1}",
+                        r.stamp, r.base
+                    ))
+                ),
             ),
         }
     }
@@ -149,11 +157,14 @@ impl Layout {
     /// them. SQLite's `max` of several is NULL if one is.
     pub(super) fn highest(&self) -> String {
         format!(
-            "max(stamp, coalesce(live_base, 0), {})",
-            self.each(", ", |r| format!(
-                "max(coalesce({}, stamp), coalesce({}, 0))",
-                r.stamp, r.base
-            ))
+            "max(stamp, coalesce(live_base, 0){})",
+            behind(
+                ", ",
+                self.each(", ", |r| format!(
+                    "max(coalesce({}, stamp), coalesce({}, 0))",
+                    r.stamp, r.base
+                ))
+            )
         )
     }
 

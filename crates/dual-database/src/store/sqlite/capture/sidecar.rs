@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 
 use super::layout::Layout;
 use crate::merge::{Bases, Register};
-use crate::schema::{Key, Table};
+use crate::schema::{Key, Table, behind};
 use crate::stamp::{Stamp, Writer};
 use crate::store::sqlite::{failed, from_sqlite};
 use crate::value::Value;
@@ -70,10 +70,10 @@ pub fn renumber(connection: &Connection, writer: Writer) -> Result<()> {
 /// Those of [`failed`].
 pub fn agree_on_adopted(connection: &Connection, layout: &Layout) -> Result<usize> {
     let sql = format!(
-        "UPDATE {} SET stamp = {}, seq = 0, live_base = NULL, {} WHERE stamp = {} AND live = 1",
+        "UPDATE {} SET stamp = {}, seq = 0, live_base = NULL{} WHERE stamp = {} AND live = 1",
         layout.sidecar,
         Stamp::ADOPTED_POSTGRES.raw(),
-        layout.each(", ", |r| format!("{} = NULL", r.base)),
+        behind(", ", layout.each(", ", |r| format!("{} = NULL", r.base))),
         Stamp::ADOPTED_SQLITE.raw(),
     );
     connection.execute(&sql, []).map_err(|cause| failed("settle adopted rows", cause))
@@ -93,11 +93,11 @@ pub fn prefer(connection: &Connection, layout: &Layout, here: bool) -> Result<()
     let set =
         |stamp: &str| format!("{stamp} = CASE {stamp} WHEN {from} THEN {to} ELSE {stamp} END");
     let sql = format!(
-        "UPDATE {} SET {}, {} WHERE live = 1 AND (stamp = {from} OR {})",
+        "UPDATE {} SET {}{} WHERE live = 1 AND (stamp = {from}{})",
         layout.sidecar,
         set("stamp"),
-        layout.each(", ", |r| set(&r.stamp)),
-        layout.each(" OR ", |r| format!("{} = {from}", r.stamp)),
+        behind(", ", layout.each(", ", |r| set(&r.stamp))),
+        behind(" OR ", layout.each(" OR ", |r| format!("{} = {from}", r.stamp))),
     );
     connection
         .execute(&sql, [])
@@ -146,7 +146,7 @@ pub fn write_sidecar(
                 let pairs = table.data_columns().zip(values).enumerate();
                 let same = pairs.map(|(at, ((_, c), value))| {
                     // What the column cannot hold is read as NULL, and is left alone.
-                    let is = from_sqlite(&c.kind, row.get_ref(at)?).unwrap_or(Value::Null);
+                    let is = from_sqlite(&c.kind, row.get_ref(1 + at)?).unwrap_or(Value::Null);
                     Ok(is == **value)
                 });
                 same.collect::<rusqlite::Result<Vec<bool>>>()

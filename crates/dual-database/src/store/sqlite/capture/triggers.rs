@@ -1,6 +1,7 @@
 //! The triggers of a tracked table. Pure: text from a [`Layout`].
 
 use super::layout::{Layout, Unique, moment};
+use crate::schema::{any_of, behind};
 
 /// The names of the triggers, behind the table's.
 const NAMES: [&str; 8] =
@@ -34,10 +35,9 @@ impl Layout {
         let number = |row: &str| self.is_keyed(row);
         let (same, other) =
             (self.key.alike("new", "old", false), self.key.alike("new", "old", true));
-        let mut changed = self.each("\n    OR ", |r| r.differs());
-        if let Some(surrogate) = &self.surrogate {
-            changed.push_str(&format!("\n    OR new.{surrogate} IS NOT old.{surrogate}"));
-        }
+        let renumbered = self.surrogate.as_ref().map(|id| format!("new.{id} IS NOT old.{id}"));
+        let changed = self.registers.iter().map(|r| r.differs()).chain(renumbered);
+        let changed = any_of(changed, "\n    OR ");
         let captured_insert = self.captured_insert("new");
         let captured_delete = self.captured_delete("old");
         let looking = format!("EXISTS (SELECT 1 FROM {})", self.look);
@@ -101,12 +101,15 @@ impl Layout {
 
     fn relived(&self, live: u8, base: &str, condition: &str) -> String {
         format!(
-            "  UPDATE {} SET live = {live}, live_base = {base},\n    {},\n    \
-             {},\n    stamp = (SELECT moment FROM dual_state), seq = (SELECT seq FROM dual_state)\n  \
+            "  UPDATE {} SET live = {live}, live_base = {base}{}{},\n    \
+             stamp = (SELECT moment FROM dual_state), seq = (SELECT seq FROM dual_state)\n  \
              WHERE {condition};\n",
             self.sidecar,
-            self.each(", ", |r| format!("{0} = coalesce({0}, {1}, stamp)", r.base, r.stamp)),
-            self.each(", ", |r| format!("{} = NULL", r.stamp)),
+            behind(
+                ",\n    ",
+                self.each(", ", |r| format!("{0} = coalesce({0}, {1}, stamp)", r.base, r.stamp))
+            ),
+            behind(",\n    ", self.each(", ", |r| format!("{} = NULL", r.stamp))),
         )
     }
 
@@ -121,8 +124,8 @@ impl Layout {
         condition: &str,
     ) -> String {
         format!(
-            "  INSERT INTO {sidecar} ({own}, live, stamp, seq, live_base, {bases}, {stamps})\n  \
-             SELECT {key}, {live}, {stamp}, seq, {base}, {zeros},\n    {silent}\n  FROM dual_state\n  \
+            "  INSERT INTO {sidecar} ({own}, live, stamp, seq, live_base{bases}{stamps})\n  \
+             SELECT {key}, {live}, {stamp}, seq, {base}{zeros}{silent}\n  FROM dual_state\n  \
              WHERE {keyed} AND {condition}\n    \
                AND NOT EXISTS (SELECT 1 FROM {sidecar} WHERE {known});\n",
             sidecar = self.sidecar,
@@ -130,9 +133,10 @@ impl Layout {
             key = self.key.list(row),
             keyed = self.is_keyed(row),
             known = self.known(row),
-            bases = self.each(", ", |r| r.base.clone()),
-            stamps = self.each(", ", |r| r.stamp.clone()),
-            zeros = self.each(", ", |_| "0".into()),
+            bases = behind(", ", self.each(", ", |r| r.base.clone())),
+            stamps = behind(", ", self.each(", ", |r| r.stamp.clone())),
+            zeros = behind(", ", self.each(", ", |_| "0".into())),
+            silent = behind(",\n    ", silent.to_owned()),
         )
     }
 
@@ -207,10 +211,15 @@ impl Layout {
                 r.base
             )
         });
+        // `max` of one is that of all rows.
+        let highest = match replaced.is_empty() {
+            true => "stamp".to_owned(),
+            false => format!("max(stamp,\n      {replaced})"),
+        };
         let adopted = crate::stamp::Stamp::ADOPTED_SQLITE.raw().to_string();
         let nulls = self.each(", ", |_| "NULL".into());
         format!(
-            "{}{}  UPDATE {} SET\n    {},\n    seq = (SELECT seq FROM dual_state)\n  \
+            "{}{}  UPDATE {} SET\n    {}seq = (SELECT seq FROM dual_state)\n  \
              WHERE {known} AND live = 1;\n",
             self.first(
                 "new",
@@ -219,13 +228,13 @@ impl Layout {
                 &nulls,
                 &self.there(&self.key, "new")
             ),
-            self.take_moment(&format!("max(stamp,\n      {replaced})"), "new"),
+            self.take_moment(&highest, "new"),
             self.sidecar,
-            self.each(",\n    ", |r| {
+            self.each("", |r| {
                 let (changed, stamp, base) = (r.differs(), &r.stamp, &r.base);
                 format!(
                     "{base} = CASE WHEN {changed} THEN coalesce({base}, {stamp}, stamp) ELSE {base} END,\n    \
-                     {stamp} = CASE WHEN {changed} THEN (SELECT moment FROM dual_state) ELSE {stamp} END"
+                     {stamp} = CASE WHEN {changed} THEN (SELECT moment FROM dual_state) ELSE {stamp} END,\n    "
                 )
             }),
             known = self.known("new"),
@@ -246,9 +255,10 @@ impl Layout {
         let born = format!("{this}(live = 0 OR stamp = 0) AND {there}");
         let take = format!("SELECT max({}) FROM {} WHERE {born}", self.highest(), self.sidecar);
         let nulls = self.each(", ", |r| format!("{} = NULL, {} = NULL", r.stamp, r.base));
+        let nulls = behind(", ", nulls);
         Mend {
             removed: format!(
-                "UPDATE {} SET stamp = 0, seq = 0, live_base = NULL, {nulls} WHERE {removed}",
+                "UPDATE {} SET stamp = 0, seq = 0, live_base = NULL{nulls} WHERE {removed}",
                 self.sidecar
             ),
             moment: moment(&take),

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use super::install::mend;
 use super::layout::Layout;
 use crate::Result;
+use crate::schema::behind;
 use crate::stamp::Stamp;
 use crate::store::sqlite::failed;
 
@@ -31,7 +32,7 @@ impl Layout {
 
     fn is_pending(&self) -> String {
         let bases = self.each(" OR ", |r| format!("{} IS NOT NULL", r.base));
-        format!("(live_base IS NOT NULL OR {bases})")
+        format!("(live_base IS NOT NULL{})", behind(" OR ", bases))
     }
 
     /// Rows of which nothing is pending go, to be taken in anew.
@@ -56,11 +57,12 @@ impl Layout {
         });
         format!(
             "DELETE FROM {sidecar} WHERE NOT {pending};\n\
-             UPDATE {sidecar} SET\n  {stamps},\n  {zeros},\n  \
-             stamp = CASE WHEN live_base IS NULL THEN {adopted} ELSE stamp END, live_base = {base}",
+             UPDATE {sidecar} SET\n  \
+             stamp = CASE WHEN live_base IS NULL THEN {adopted} ELSE stamp END, live_base = {base}{stamps}{zeros}",
             sidecar = self.sidecar,
             pending = self.is_pending(),
-            zeros = self.each(", ", |r| format!("{} = 0", r.base)),
+            stamps = behind(",\n  ", stamps),
+            zeros = behind(",\n  ", self.each(", ", |r| format!("{} = 0", r.base))),
             // What was never offered to anybody is not what the next one has under its number.
             base = match self.is_automatic {
                 true => format!("CASE live_base WHEN 0 THEN 0 ELSE {} END", self.adopted_base()),

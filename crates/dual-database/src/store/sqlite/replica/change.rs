@@ -7,7 +7,7 @@ use super::super::failed;
 use super::watch::limited;
 use super::{Content, LocalRow, Taken};
 use crate::merge::{Bases, Change, Tracked};
-use crate::schema::RowId;
+use crate::schema::{RowId, behind};
 use crate::stamp::Stamp;
 use crate::value::Value;
 use crate::{Error, Kind, Result};
@@ -108,9 +108,9 @@ impl Content<'_> {
         for local in self.tables() {
             let layout = &local.layout;
             let sql = format!(
-                "DELETE FROM {} WHERE live = 0 AND stamp < ?1 AND live_base IS NULL AND {}",
+                "DELETE FROM {} WHERE live = 0 AND stamp < ?1 AND live_base IS NULL{}",
                 layout.sidecar,
-                layout.each(" AND ", |r| format!("{} IS NULL", r.base)),
+                behind(" AND ", layout.each(" AND ", |r| format!("{} IS NULL", r.base))),
             );
             purged += self.execute(operation, &sql, &[&horizon.raw()])? as u64;
         }

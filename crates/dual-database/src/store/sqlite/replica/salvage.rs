@@ -8,7 +8,7 @@ use super::super::failed;
 use super::place::SharedFile;
 use super::{Content, LocalRow, Taken};
 use crate::merge::{Absorbed, Bases, Conflict, Defaults, RegisterId, Tracked, merge as merged};
-use crate::schema::{Key, KeyColumns, RowId};
+use crate::schema::{Key, KeyColumns, RowId, behind};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "merge a salvaged SQLite file";
@@ -150,8 +150,8 @@ fn rows(
         let which = match extent {
             Extent::Whole => "1".to_owned(),
             Extent::Pending => format!(
-                "+seq > {pushed} OR live_base IS NOT NULL OR {}",
-                layout.each(" OR ", |r| format!("{} IS NOT NULL", r.base))
+                "+seq > {pushed} OR live_base IS NOT NULL{}",
+                behind(" OR ", layout.each(" OR ", |r| format!("{} IS NOT NULL", r.base)))
             ),
         };
         let (keys, is_complete) =

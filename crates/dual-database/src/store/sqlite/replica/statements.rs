@@ -1,7 +1,7 @@
 //! The statements on a table that do not depend on the row. Pure text.
 
 use super::super::capture::Layout;
-use crate::schema::{Dialect, Table, quoted};
+use crate::schema::{Dialect, Table, behind, quoted};
 use crate::stamp::Stamp;
 
 #[derive(Debug)]
@@ -57,8 +57,10 @@ impl Statements {
         let (own, unseen) = (&layout.own_key, format!("{} IS NULL", layout.own_key.first("s")));
         let stamps =
             layout.each(", ", |r| format!("coalesce(s.{0}, s.stamp), s.{1}", r.stamp, r.base));
+        let stamps = behind(", ", stamps);
         let columns =
             layout.each(", ", |r| r.kind.description().stored(&format!("u.{}", r.column)));
+        let columns = behind(", ", columns);
         let adopted = Stamp::ADOPTED_SQLITE.raw();
         let unknown = layout.each(", ", |r| {
             let silent = format!("CASE WHEN {unseen} AND {} THEN 0 END", r.silent("u"));
@@ -67,6 +69,7 @@ impl Statements {
                 r.stamp, r.base,
             )
         });
+        let unknown = behind(", ", unknown);
         let names = table.data_columns().map(|(_, c)| quoted(&c.name));
         let written: Vec<String> =
             layout.surrogate.iter().cloned().chain([key]).chain(names).collect();
@@ -76,7 +79,7 @@ impl Statements {
         let given: Vec<String> = given.chain(layout.registers.iter().map(|_| "?".into())).collect();
         Statements {
             select: format!(
-                "SELECT {}, s.live, s.stamp, s.seq, s.live_base, {stamps}, {there}, {number}, {columns} \
+                "SELECT {}, s.live, s.stamp, s.seq, s.live_base{stamps}, {there}, {number}{columns} \
                  FROM {known} AS s LEFT JOIN {target} AS u ON {}",
                 own.given("s"),
                 layout.is_of("s"),
@@ -88,7 +91,7 @@ impl Statements {
             ),
             row: format!(
                 "SELECT {}, coalesce(s.live, 1), coalesce(s.stamp, {adopted}), coalesce(s.seq, -1), \
-                 CASE WHEN {unseen} THEN {base} ELSE s.live_base END, {unknown}, {there}, {number}, \
+                 CASE WHEN {unseen} THEN {base} ELSE s.live_base END{unknown}, {there}, {number}\
                  {columns} FROM (SELECT {}) AS k LEFT JOIN {sidecar} AS s ON {} \
                  LEFT JOIN {target} AS u ON {} AND {} \
                  WHERE NOT ({unseen}) OR {there} IS NOT NULL",
@@ -100,11 +103,11 @@ impl Statements {
                 base = layout.adopted_base(),
             ),
             bytes: format!(
-                "(0 + {})",
-                layout.each(" + ", |r| {
+                "(0{})",
+                layout.each("", |r| {
                     let column = format!("u.{}", r.column);
                     let bytes = r.kind.description().bytes(Dialect::Sqlite, &column);
-                    bytes.unwrap_or_else(|| "0".to_owned())
+                    bytes.map_or_else(String::new, |bytes| format!(" + {bytes}"))
                 })
             ),
             // The conflict clauses that the table declares for itself do not count here.

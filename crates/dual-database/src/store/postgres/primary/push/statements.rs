@@ -8,7 +8,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::Job;
 use super::decide::text;
 use super::unique::Unique;
-use crate::schema::{EQUALS, Key};
+use crate::schema::{EQUALS, Key, behind};
 use crate::store::postgres::capture::RowStamps;
 use crate::store::postgres::primary::RemoteTable;
 
@@ -125,10 +125,11 @@ fn insert(table: &RemoteTable, jobs: &[&Job<'_>], number: Number) -> Statement {
     }
     let overriding = if number == Number::Own { " OVERRIDING SYSTEM VALUE" } else { "" };
     let sql = format!(
-        "INSERT INTO {target} ({into}{names}){overriding} SELECT {from}{values} FROM {rows}{only} \
+        "INSERT INTO {target} ({into}{key}{names}){overriding} SELECT {from}{taken}{values} FROM {rows}{only} \
          ON CONFLICT ({key}) DO NOTHING RETURNING {given}, {surrogate}::bigint",
-        names = [key.list(""), names].join(", "),
-        values = [key.taken("v.k"), values].join(", "),
+        names = behind(", ", names),
+        taken = key.taken("v.k"),
+        values = behind(", ", values),
         key = key.list(""),
         given = key.given(""),
     );
