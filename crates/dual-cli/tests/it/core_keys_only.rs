@@ -2,6 +2,7 @@
 //! Python, and compared by what these say.
 
 use std::collections::BTreeSet;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::process::Command;
 
 use serde_json::json;
@@ -63,8 +64,10 @@ fn ran(command: &mut Command) -> String {
 /// PostgreSQL's own client.
 #[track_caller]
 fn psql(pair: &Pair<'_>, sql: &str) -> String {
-    let words = ["-X", "-q", "-A", "-t", "-F", "|", "-v", "ON_ERROR_STOP=1"];
-    ran(Command::new("psql").args(words).arg("-d").arg(pair.database.url()).args(["-c", sql]))
+    let own = pair.database.server().binaries().folder().join("psql");
+    let mut program = Command::new(if own.exists() { own } else { "psql".into() });
+    program.args(["-X", "-q", "-A", "-t", "-F", "|", "-v", "ON_ERROR_STOP=1"]);
+    ran(program.arg("-d").arg(pair.database.url()).args(["-c", sql]))
 }
 
 /// SQLite's own client.
@@ -95,11 +98,16 @@ fn equal(pair: &Pair<'_>, select: &str, rows: usize) {
 
 #[track_caller]
 fn all_equal(pair: &Pair<'_>, rows: [usize; 4]) {
+    each_equal(pair, rows);
+    assert_eq!(pair.json(0, &["conflicts"])["conflicts"], json!([]));
+}
+
+#[track_caller]
+fn each_equal(pair: &Pair<'_>, rows: [usize; 4]) {
     for ((table, columns), rows) in KEYS_ONLY.into_iter().zip(rows) {
         equal(pair, &format!("SELECT {columns} FROM {table}"), rows);
     }
     assert_eq!(pair.json(0, &["verify"])["equal"], true);
-    assert_eq!(pair.json(0, &["conflicts"])["conflicts"], json!([]));
 }
 
 #[test]
@@ -278,4 +286,94 @@ fn what_nobody_saw_comes_back() {
         pair.json(0, &["repair", "--prefer", prefer]);
         all_equal(&pair, [5, 5, 3, 3]);
     }
+}
+
+#[test]
+fn one_that_is_taken_away_or_damaged_is_given_back() {
+    let pair = scene(shared().unwrap());
+    pair.json(0, &["init", "--all", "--apply"]);
+    // A column of the key, and a whole table.
+    psql(&pair, "ALTER TABLE labels RENAME COLUMN label TO mark; DROP TABLE flags");
+    sqlite3(&pair, "INSERT INTO labels VALUES ('kept'); INSERT INTO sizes (code) VALUES ('L')");
+    pair.json(1, &["sync", "--once"]);
+    let paused = pair.run(&["status", "--json"]).json()["paused"].clone();
+    let names: Vec<_> = paused.as_array().unwrap().iter().map(|one| &one["table"]).collect();
+    assert_eq!(names, [&json!("flags"), &json!("labels")], "{paused}");
+    equal(&pair, "SELECT code, width FROM sizes", 4);
+    psql(&pair, "ALTER TABLE labels RENAME COLUMN mark TO label");
+    pair.json(0, &["init", "--apply"]);
+    pair.json(0, &["sync"]);
+    all_equal(&pair, [5, 5, 2, 4]);
+    assert_eq!(pair.json(0, &["init"])["done"], true);
+
+    // A hole into the rows of one table, and into their index: PostgreSQL has them.
+    sqlite3(&pair, "INSERT INTO people_roles VALUES (2, 3); DELETE FROM flags WHERE flag = 'on'");
+    sqlite3(&pair, "PRAGMA wal_checkpoint(TRUNCATE)");
+    let size: u64 = sqlite3(&pair, "PRAGMA page_size").trim().parse().unwrap();
+    let roots = "SELECT rootpage FROM sqlite_master WHERE tbl_name = 'labels' AND rootpage > 0";
+    let roots = sqlite3(&pair, roots);
+    let mut file = std::fs::File::options().write(true).open(pair.path()).unwrap();
+    for root in roots.split_terminator('\n') {
+        let page: u64 = root.parse().unwrap();
+        file.seek(SeekFrom::Start((page - 1) * size)).unwrap();
+        file.write_all(&vec![0xff; usize::try_from(size).unwrap()]).unwrap();
+    }
+    drop(file);
+    // Whoever meets it makes the file anew, of what can be read, and asks PostgreSQL for the rest.
+    eventually("the file is made anew", || pair.run(&["verify"]).code == Some(0));
+    let beside = std::fs::read_dir(pair.folder.path()).unwrap();
+    let mut names = beside.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(names.any(|name| name.contains(".corrupt-")));
+    for (table, columns) in KEYS_ONLY {
+        // The new file has what is declared: the column that it has computed is not.
+        let sql = format!("SELECT {} FROM {table}", columns.replace(", width", ""));
+        equal(&pair, &sql, psql(&pair, &sql).split_terminator('\n').count());
+    }
+    assert_eq!(psql(&pair, "SELECT flag FROM flags"), "off\n");
+    assert_eq!(psql(&pair, "SELECT count(*) FROM people_roles"), "6\n");
+}
+
+#[test]
+fn a_file_joins_another_postgresql_with_what_waits() {
+    let pair = scene(shared().unwrap());
+    pair.json(0, &["init", "--all", "--apply"]);
+    python(
+        &pair,
+        "INSERT INTO people_roles VALUES (2, 1); DELETE FROM labels WHERE label = 'red'; \
+         INSERT INTO flags VALUES ('waits')",
+    );
+    psql(
+        &pair,
+        "DROP SCHEMA dual CASCADE; INSERT INTO labels VALUES ('there'); DELETE FROM sizes WHERE code = 'S'",
+    );
+    let plan = pair.json(0, &["init", "--all", "--rejoin"]);
+    assert_eq!(plan["rejoins_with"], json!(3), "{plan}");
+    pair.json(0, &["init", "--all", "--apply", "--rejoin"]);
+    each_equal(&pair, [6, 4, 3, 3]);
+    // That row of the other one was deleted by somebody who has not seen it.
+    let conflicts = pair.json(0, &["conflicts"])["conflicts"].clone();
+    let lost: Vec<_> = conflicts.as_array().unwrap().iter().map(|one| &one["key"]).collect();
+    assert_eq!(lost, [&json!("red")]);
+}
+
+#[test]
+fn a_role_that_owns_nothing_keeps_them() {
+    let pair = scene(shared().unwrap());
+    let role = format!("runs {}", pair.database.name());
+    psql(
+        &pair,
+        &format!(
+            "CREATE ROLE \"{role}\" LOGIN; \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO \"{role}\""
+        ),
+    );
+    pair.json(0, &["init", "--all", "--apply", "--runtime", &role]);
+    let url = pair.database.url_as(&role, None);
+    let json = |code, words: &[&str]| pair.run_to(&url, words).ended(code).json();
+    json(0, &["row", "add", "labels", r#"{"label":"by the role"}"#, "--json"]);
+    json(0, &["row", "delete", "people_roles", "[1,1]", "--json"]);
+    sqlite3(&pair, "INSERT INTO flags VALUES ('file'); DELETE FROM sizes WHERE code = 'S'");
+    psql(&pair, "INSERT INTO flags VALUES ('psql')");
+    json(0, &["sync", "--json"]);
+    all_equal(&pair, [4, 5, 4, 2]);
 }

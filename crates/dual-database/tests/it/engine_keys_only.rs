@@ -1,32 +1,30 @@
 //! Tables of nothing but their key: whoever writes, what comes past capture, and what is rare.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+use dual_database::database::Patch;
 use dual_database::merge::Change;
 use dual_database::protocol::Filter;
 use dual_database::schema::{Column, Key, LogicalType, Role, RowId, Table, users};
-use dual_database::stamp::{Stamp, Writer};
+use dual_database::stamp::Stamp;
+use dual_database::store::postgres::Settings;
 use dual_database::store::postgres::capture::Layout;
 use dual_database::store::postgres::primary::{Pool, Primary, Refused};
-use dual_database::store::postgres::{Settings, primary};
-use dual_database::store::sqlite::replica::{Content, Durability};
-use dual_database::sync::Preference;
 use dual_database::verify::{Verification, compare};
-use rusqlite::Connection;
 use throwaway_postgres::shared;
 
+use crate::api_scene;
 use crate::engine_keys_scene::{here, there};
-use crate::engine_scene::{Node, PATIENCE, Scene, limits, until};
+use crate::engine_scene::{Node, PATIENCE, Scene, limits};
 
-const LINKS: usize = 1;
-const TAGS: usize = 2;
+pub const LINKS: usize = 1;
+pub const TAGS: usize = 2;
 const TICKETS: usize = 3;
 const OWNERS: usize = 4;
 
 /// Beside the built-in table: one of two numbers, one of a text, one whose numbers both sides hand out, and one
 /// that PostgreSQL numbers besides.
-fn tables() -> Arc<[Table]> {
+pub fn tables() -> Arc<[Table]> {
     let key = |name: &str, kind| Column::new(name, kind, Role::Key);
     let links = vec![key("a", LogicalType::BigInt), key("b", LogicalType::Int)];
     let number = Column { automatic: true, ..key("id", LogicalType::Int) };
@@ -45,24 +43,24 @@ fn tables() -> Arc<[Table]> {
     .into()
 }
 
-async fn node(scene: &Scene<'_>, file: &str) -> Node {
+pub async fn node(scene: &Scene<'_>, file: &str) -> Node {
     Node::keeping(&scene.database.url(), &scene.path(file), tables()).await
 }
 
-async fn pool(scene: &Scene<'_>) -> Pool {
+pub async fn pool(scene: &Scene<'_>) -> Pool {
     let settings = Settings::parse(&scene.database.url()).unwrap();
     let pool = Pool::new(settings, limits(), tables(), 4);
     pool.prepare().await.unwrap();
     pool
 }
 
-async fn verified(pool: &Pool, node: &Node) -> Verification {
+pub async fn verified(pool: &Pool, node: &Node) -> Verification {
     let exchange = || async { node.sync.sync(PATIENCE).await.map(|_| ()) };
     compare(pool, &node.replica(), exchange).await.unwrap()
 }
 
 #[track_caller]
-fn assert_equal(scene: &Scene<'_>, node: &Node, counts: [usize; 4]) {
+pub fn assert_equal(scene: &Scene<'_>, node: &Node, counts: [usize; 4]) {
     for (table, count) in [LINKS, TAGS, TICKETS, OWNERS].into_iter().zip(counts) {
         let table = &tables()[table];
         assert_eq!(here(node, table), there(scene, table), "{}", table.name());
@@ -70,11 +68,11 @@ fn assert_equal(scene: &Scene<'_>, node: &Node, counts: [usize; 4]) {
     }
 }
 
-fn link(a: i64, b: i64) -> Key {
+pub fn link(a: i64, b: i64) -> Key {
     Key::of(&[a.into(), b.into()]).unwrap()
 }
 
-fn new() -> Change {
+pub fn new() -> Change {
     Change::Insert(Vec::new())
 }
 
@@ -215,107 +213,6 @@ async fn they_are_written_at_postgresql_beside_triggers_of_the_users_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_past_the_triggers_is_taken_in_on_either_side() {
-    let scene = Scene::on(shared().unwrap());
-    let node = node(&scene, "bot.db").await;
-    node.sync().await;
-    scene
-        .sql("INSERT INTO tags VALUES ('both'), ('gone'); INSERT INTO links VALUES (1, 1), (1, 2)");
-    node.sync().await;
-    let past = "INSERT INTO tags VALUES ('here'); INSERT INTO links VALUES (2, 2); \
-                DELETE FROM tags WHERE tag = 'gone'; DELETE FROM links WHERE b = 2 AND a = 1";
-    node.past_the_triggers(past);
-    node.shared.looks.store(true, Ordering::Release);
-    node.sync().await;
-    node.sync().await;
-    assert_equal(&scene, &node, [3, 3, 0, 0]);
-    // The triggers were gone on either side.
-    node.drop_triggers("tags");
-    node.script("INSERT INTO tags VALUES ('untold'); DELETE FROM tags WHERE tag = 'both'");
-    scene.sql(
-        "ALTER TABLE links DISABLE TRIGGER USER; INSERT INTO links VALUES (3, 3); \
-         DELETE FROM links WHERE a = 2",
-    );
-    let again = self::node(&scene, "bot.db").await;
-    again.sync().await;
-    again.sync().await;
-    assert_equal(&scene, &again, [4, 4, 0, 0]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_differs_unseen_is_repaired_either_way() {
-    for (prefer, left) in [(Preference::Postgres, "a,gone"), (Preference::Sqlite, "a,loaded")] {
-        let scene = Scene::on(shared().unwrap());
-        let node = node(&scene, "bot.db").await;
-        node.sync().await;
-        scene.sql(
-            "INSERT INTO tags VALUES ('a'), ('gone'); INSERT INTO links VALUES (1, 1), (2, 2)",
-        );
-        node.sync().await;
-        // The sidecar was written, too: nothing tells which side is right.
-        node.past_the_triggers(
-            "INSERT INTO tags VALUES ('loaded'); DELETE FROM tags WHERE tag = 'gone'; \
-             INSERT INTO dual_side_tags SELECT 'loaded', live, stamp, seq, live_base FROM dual_side_tags \
-             WHERE key = 'a'; DELETE FROM links WHERE a = 2",
-        );
-        node.sync.repair(prefer).await.unwrap();
-        node.sync().await;
-        let links = if prefer == Preference::Postgres { 2 } else { 1 };
-        assert_equal(&scene, &node, [links, 2, 0, 0]);
-        let tags = "SELECT string_agg(tag, ',' ORDER BY tag) FROM tags";
-        assert_eq!(scene.one(tags), left);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn their_tombstones_are_purged_and_their_stamps_set_back() {
-    let scene = Scene::on(shared().unwrap());
-    let node = node(&scene, "bot.db").await;
-    node.sync().await;
-    scene.sql(
-        "INSERT INTO tags VALUES ('a'), ('b'), ('c'); DELETE FROM tags WHERE tag = 'b'; \
-         INSERT INTO links VALUES (1, 1), (2, 2); DELETE FROM links WHERE a = 2",
-    );
-    node.sync().await;
-    let pool = pool(&scene).await;
-    let session = pool.get().await.unwrap();
-    let primary = session.primary(node.state().await.file).unwrap();
-    let dead = primary.row(&RowId::new(LINKS, link(2, 2))).await.unwrap().unwrap();
-    let horizon = dead.version.highest().next(node.shared.clock().writer());
-    let mut purged = 0;
-    until("their tombstones are purged", async || {
-        let position = primary::PurgePosition::default();
-        purged += primary.purge(horizon, position, PATIENCE).await.unwrap().0;
-        purged == 2
-    })
-    .await;
-    drop(session);
-    let purge = move |content: &Content<'_>| content.purge(horizon);
-    assert_eq!(node.replica().write("test", Durability::Full, purge).await.unwrap(), 2);
-    // Above the horizon it lives again.
-    node.script("INSERT INTO links VALUES (2, 2)");
-    node.sync().await;
-    assert_equal(&scene, &node, [2, 2, 0, 0]);
-
-    let now = "SELECT floor(date_part('epoch', clock_timestamp()) * 1000)::bigint + 31536000000";
-    let ahead = Stamp::at(scene.one(now).parse().unwrap(), Writer::POSTGRES).raw();
-    scene.sql(&format!(
-        "UPDATE dual.side_tags SET txid = txid_current(), stamp = {ahead} WHERE key = 'a'"
-    ));
-    node.sync().await;
-    node.script("UPDATE dual_side_links SET stamp = 'none' WHERE key = 1");
-    let found = verified(&pool, &node).await;
-    let ahead_of = |at: usize| (found.tables[at].ahead_postgres, found.tables[at].ahead_sqlite);
-    assert_eq!((ahead_of(TAGS), ahead_of(LINKS)), ((1, 1), (0, 1)));
-    node.script("DELETE FROM tags WHERE tag = 'a'; INSERT INTO tags VALUES ('pending')");
-    assert!(node.sync.set_back().await.unwrap());
-    node.sync().await;
-    let found = verified(&pool, &node).await;
-    assert!(found.is_sound(), "{found:?}");
-    assert_equal(&scene, &node, [2, 2, 0, 0]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn numbers_that_both_sides_hand_out_are_two_rows() {
     let scene = Scene::on(shared().unwrap());
     let node = node(&scene, "bot.db").await;
@@ -339,25 +236,6 @@ async fn numbers_that_both_sides_hand_out_are_two_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_an_older_copy_replaces_loses_nothing_that_was_pending() {
-    let scene = Scene::on(shared().unwrap());
-    let node = node(&scene, "bot.db").await;
-    node.sync().await;
-    scene.sql("INSERT INTO tags VALUES ('a'), ('b'); INSERT INTO links VALUES (1, 1)");
-    node.sync().await;
-    let older = scene.path("older.db");
-    node.script(&format!("VACUUM INTO '{}'", older.display()));
-    node.change(TAGS, "new", new()).await;
-    node.change(TAGS, "a", Change::Delete).await;
-    node.change(LINKS, link(2, 2), new()).await;
-    std::fs::rename(&older, node.path()).unwrap();
-    node.sync().await;
-    node.sync().await;
-    assert_equal(&scene, &node, [2, 2, 0, 0]);
-    assert_eq!(scene.one("SELECT string_agg(tag, ',' ORDER BY tag) FROM tags"), "b,new");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_sql_is_as_reviewed() {
     let scene = Scene::on(shared().unwrap());
     let layout = Layout::new(&tables()[LINKS], "public.links");
@@ -373,27 +251,110 @@ async fn the_sql_is_as_reviewed() {
     insta::assert_snapshot!("keys_only_sqlite", text);
 }
 
-/// As a program may have made them, with what it likes in the file.
 #[tokio::test(flavor = "multi_thread")]
-async fn they_are_joined_as_they_stand() {
-    let scene = Scene::on(shared().unwrap());
-    let program = Connection::open(scene.path("bot.db")).unwrap();
-    scene.sql(
-        "CREATE TABLE links (a bigint, b integer, PRIMARY KEY (b, a)); CREATE TABLE tags (tag varchar PRIMARY KEY); \
-         INSERT INTO links VALUES (1, 1), (1, 2); INSERT INTO tags VALUES ('a'), ('there')",
+async fn a_transaction_writes_them_with_what_they_refer_to() {
+    let scene = api_scene::Scene::shared("keys_only");
+    scene.postgres("CREATE TABLE people (id bigint PRIMARY KEY, name text)");
+    scene.postgres(
+        "CREATE TABLE rights (person bigint REFERENCES people (id), what text, PRIMARY KEY (person, what))",
     );
-    program
-        .execute_batch(
-            "CREATE TABLE links (a INTEGER, b INTEGER, UNIQUE (b, a)); \
-             CREATE TABLE tags (tag TEXT COLLATE NOCASE NOT NULL PRIMARY KEY) WITHOUT ROWID; \
-             INSERT INTO links VALUES (1, 1), (3, 3); INSERT INTO tags VALUES ('A'), ('here')",
-        )
-        .unwrap();
-    let node = node(&scene, "bot.db").await;
-    node.sync().await;
-    // The file does not take `a` beside `A`.
-    let rows = |table: usize| (here(&node, &tables()[table]), there(&scene, &tables()[table]));
-    let (links, theirs) = rows(LINKS);
-    assert_eq!((links.len(), &links), (3, &theirs));
-    assert_eq!(rows(TAGS).1.len(), 4);
+    scene.join(&scene.file(), &["people", "rights"]).await;
+    let db = scene.open().await;
+    let (people, rights) = (db.table("people").unwrap(), db.table("rights").unwrap());
+    let person = |row: &str| Patch::from_json(people.declaration(), row).unwrap();
+    let right = |row: &str| Patch::from_json(rights.declaration(), row).unwrap();
+    let (anna, reads) = (person(r#"{"id": 1}"#), right(r#"{"person": 1, "what": "read"}"#));
+    let writes = right(r#"{"person": 1, "what": "write"}"#);
+    let came = db.transaction(async |tx| {
+        tx.add("people", &anna)?;
+        tx.add("rights", &reads)?;
+        tx.add("rights", &writes)
+    });
+    api_scene::both(came.await.unwrap());
+    let key = |what: &str| Key::of(&[1.into(), what.into()]).unwrap();
+    // Taken, given back and taken again in one transaction; one that is there is not added.
+    let twice = db.transaction(async |tx| {
+        tx.delete("rights", key("read")).await?;
+        tx.add("rights", &reads)?;
+        tx.delete("rights", key("write")).await
+    });
+    api_scene::both(twice.await.unwrap());
+    let again = db.transaction(async |tx| tx.add("rights", &reads)).await;
+    assert!(again.unwrap_err().is_already_exists());
+    api_scene::both(rights.upsert(&reads).await.unwrap());
+    let left = "SELECT CAST(count(*) AS TEXT) || min(what) FROM rights";
+    let both = (scene.postgres(left), scene.sqlite(left));
+    assert_eq!((both.0.as_deref(), both.1.as_deref()), (Some("1read"), Some("1read")));
+    let gone = db.transaction(async |tx| {
+        tx.get("rights", key("read")).await?;
+        tx.delete("rights", key("read")).await?;
+        tx.delete("people", 1).await
+    });
+    api_scene::both(gone.await.unwrap());
+    assert_eq!(scene.postgres(left), None);
+}
+
+/// Two files and PostgreSQL write the same few keys in every way, now and then with an exchange.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_writes_last_stands_everywhere() {
+    let scene = Scene::on(shared().unwrap());
+    let nodes = [node(&scene, "one.db").await, node(&scene, "two.db").await];
+    for node in &nodes {
+        node.sync().await;
+    }
+    let mut random = 7_u64;
+    let mut below = |most: u64| {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % most
+    };
+    let mut last = std::collections::BTreeMap::new();
+    for step in 0..400 {
+        let (a, b, other) = (below(3), below(3), below(3));
+        match below(10) {
+            0..3 => {
+                scene.sql(&format!("INSERT INTO links VALUES ({a}, {b}) ON CONFLICT DO NOTHING"))
+            }
+            3 => scene.sql(&format!("DELETE FROM links WHERE a = {a}")),
+            4 => scene.sql(&format!(
+                "UPDATE links SET b = {other} WHERE a = {a} AND b = {b} \
+                 AND NOT EXISTS (SELECT FROM links WHERE a = {a} AND b = {other})"
+            )),
+            5 | 6 => {
+                let how = if other == 0 { "REPLACE" } else { "IGNORE" };
+                let file = &nodes[below(2) as usize];
+                file.script(&format!("INSERT OR {how} INTO links VALUES ({a}, {b})"));
+                Vec::new()
+            }
+            7 => {
+                nodes[below(2) as usize]
+                    .script(&format!("DELETE FROM links WHERE a = {a} AND b = {b}"));
+                Vec::new()
+            }
+            8 => {
+                let file = &nodes[below(2) as usize];
+                file.script(&format!(
+                    "UPDATE OR REPLACE links SET a = {other} WHERE a = {a} AND b = {b}"
+                ));
+                Vec::new()
+            }
+            _ => {
+                nodes[below(2) as usize].sync().await;
+                Vec::new()
+            }
+        };
+        // What is written when all know of everything stands.
+        if step % 40 == 39 {
+            for node in nodes.iter().chain(&nodes) {
+                node.sync().await;
+            }
+            let rows = scene.sql("SELECT 1 FROM links").len();
+            for node in &nodes {
+                assert_equal(&scene, node, [rows, 0, 0, 0]);
+            }
+            last.insert(step, rows);
+        }
+    }
+    assert!(last.values().any(|rows| *rows > 0), "{last:?}");
+    assert!(verified(&pool(&scene).await, &nodes[0]).await.is_sound());
 }

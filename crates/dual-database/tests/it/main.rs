@@ -27,6 +27,7 @@ mod engine_keys;
 mod engine_keys_apart;
 mod engine_keys_odd;
 mod engine_keys_only;
+mod engine_keys_only_apart;
 mod engine_keys_scene;
 mod engine_large;
 mod engine_locks;
