@@ -377,3 +377,39 @@ fn a_role_that_owns_nothing_keeps_them() {
     json(0, &["sync", "--json"]);
     all_equal(&pair, [4, 5, 4, 2]);
 }
+
+/// The number that the file has given goes over as another one, and what refers to it has it in its key.
+#[test]
+fn what_refers_to_a_number_that_moves_goes_along() {
+    let pair = Pair::new();
+    psql(
+        &pair,
+        "CREATE TABLE guests (id serial PRIMARY KEY, name text); \
+         CREATE TABLE guests_tags (guest integer REFERENCES guests, tag text, PRIMARY KEY (guest, tag))",
+    );
+    sqlite3(
+        &pair,
+        "CREATE TABLE guests (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT); \
+         CREATE TABLE guests_tags (guest INTEGER NOT NULL REFERENCES guests (id), tag TEXT NOT NULL, \
+         PRIMARY KEY (guest, tag)) WITHOUT ROWID",
+    );
+    pair.json(0, &["init", "--all", "--apply"]);
+    psql(
+        &pair,
+        "INSERT INTO guests (name) VALUES ('there'), ('there too'); \
+         INSERT INTO guests_tags VALUES (1, 'same'), (1, 'there'), (2, 'same')",
+    );
+    python(
+        &pair,
+        "INSERT INTO guests (name) VALUES ('here'); INSERT INTO guests_tags VALUES (1, 'same'), (1, 'here')",
+    );
+    pair.json(0, &["sync"]);
+    pair.json(0, &["sync"]);
+    let named = "SELECT g.name, t.tag FROM guests AS g JOIN guests_tags AS t ON t.guest = g.id";
+    equal(&pair, named, 5);
+    equal(&pair, "SELECT guest, tag FROM guests_tags", 5);
+    let here = lines(&psql(&pair, &format!("{named} WHERE g.name = 'here'")));
+    assert_eq!(here, lines("here|here\nhere|same\n"));
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+    assert_eq!(pair.json(0, &["quarantine"])["quarantine"], json!([]));
+}
