@@ -66,6 +66,10 @@ impl Scene {
     }
 }
 
+fn tables(paused: &[Value]) -> Vec<&str> {
+    paused.iter().filter_map(|one| one["table"].as_str()).collect()
+}
+
 impl Drop for Scene {
     fn drop(&mut self) {
         signal(&self.watcher, "TERM");
@@ -218,6 +222,107 @@ fn a_type_that_was_changed_in_postgresql_is_that_of_both_sides() {
         pair.postgres("SELECT price FROM prices WHERE code = 'p4'"),
         [[Some("cheap".to_owned())]]
     );
+}
+
+#[test]
+fn nothing_else_is_joined_or_made_anew_by_it() {
+    let scene = Scene::new();
+    let pair = &scene.pair;
+    pair.sqlite("CREATE TABLE secrets (id INTEGER PRIMARY KEY, what TEXT)");
+    pair.sqlite("INSERT INTO secrets VALUES (1, 'mine')");
+    pair.postgres("ALTER TABLE halls DROP seats");
+    eventually("that halls is left alone", || tables(&scene.paused()) == ["halls"]);
+    pair.run(&["schema", "apply", "prices", "--rename", "price=cost", "--yes"]);
+    eventually("that prices is followed", || tables(&scene.paused()) == ["halls"]);
+    scene.equal("SELECT code, cost, note FROM prices ORDER BY code");
+    assert!(pair.database.execute("SELECT seats FROM halls").is_err());
+    assert!(pair.database.execute("SELECT * FROM secrets").is_err());
+    assert!(pair.sqlite("SELECT 1 FROM dual_tracked WHERE name = 'secrets'").is_empty());
+}
+
+#[test]
+fn a_rename_can_be_undone_and_is_not_repeated() {
+    let scene = Scene::new();
+    let pair = &scene.pair;
+    pair.run(&["schema", "apply", "prices", "--rename", "price=cost", "--yes"]).ended(0);
+    scene.follows();
+    // The migration is taken back by hand: nobody takes that back in turn.
+    pair.postgres("ALTER TABLE prices RENAME cost TO price");
+    scene.is_paused();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(pair.database.execute("SELECT price FROM prices").is_ok());
+    pair.run(&["schema", "apply", "prices", "--rename", "cost=price", "--yes"]).ended(0);
+    scene.follows();
+    scene.equal("SELECT code, price, note FROM prices ORDER BY code");
+    // Another column of the old name is another column.
+    pair.sqlite("ALTER TABLE prices ADD COLUMN cost TEXT DEFAULT 'x'");
+    pair.sqlite("UPDATE prices SET price = 77 WHERE code = 'p7'");
+    scene.equal("SELECT code, price FROM prices ORDER BY code");
+}
+
+#[test]
+fn what_else_is_in_the_file_is_tried_before_anything_is_changed() {
+    let scene = Scene::new();
+    let pair = &scene.pair;
+    pair.sqlite("CREATE VIEW broken AS SELECT * FROM gone");
+    let refused = pair.json(5, &["schema", "apply", "prices", "--rename", "price=cost", "--yes"]);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("broken"), "{refused}");
+    assert!(pair.database.execute("SELECT price FROM prices").is_ok());
+    pair.sqlite("DROP VIEW broken");
+    pair.run(&["schema", "apply", "prices", "--rename", "price=cost", "--yes"]).ended(0);
+    scene.follows();
+    // In another file it is that table's trouble alone, until it is mended.
+    let other = Pair::new();
+    let url = pair.database.url();
+    other.run_to(&url, &["init", "--apply"]).ended(0);
+    other.sqlite("CREATE VIEW broken AS SELECT * FROM gone");
+    pair.run(&["schema", "apply", "prices", "--rename", "cost=paid", "--yes"]).ended(0);
+    scene.follows();
+    pair.sqlite("UPDATE halls SET seats = 99 WHERE id = 9");
+    scene.equal("SELECT id, seats FROM halls ORDER BY id");
+    let told = other.run_to(&url, &["sync"]).ended(1).stdout;
+    assert!(told.contains("prices") && told.contains("broken"), "{told}");
+    assert_eq!(other.sqlite("SELECT seats FROM halls WHERE id = 9"), [[Some("99".to_owned())]]);
+    other.sqlite("DROP VIEW broken");
+    other.run_to(&url, &["sync"]).ended(0);
+    let paid = "SELECT code, paid FROM prices ORDER BY code";
+    assert_eq!(other.sqlite(paid), pair.postgres(paid));
+}
+
+#[test]
+fn a_file_does_not_say_what_becomes_of_columns_of_postgresql() {
+    let pair = Pair::new();
+    pair.postgres("CREATE TABLE prices (code text PRIMARY KEY, price integer, note text)");
+    pair.postgres("INSERT INTO prices VALUES ('p1', 1, 'n')");
+    pair.run(&["init", "--all", "--apply"]).ended(0);
+    pair.sqlite(
+        "UPDATE dual_tracked SET declaration = json_set(declaration, '$.revision', 9, \
+         '$.columns[1].name', 'x', '$.columns[1].was', json('[\"price\"]')) WHERE name = 'prices'",
+    );
+    pair.run(&["sync"]);
+    pair.run(&["status"]);
+    assert_eq!(pair.postgres("SELECT price FROM prices"), [[Some("1".to_owned())]]);
+    assert!(pair.database.execute("SELECT x FROM prices").is_err());
+    let status = pair.run(&["status", "--json"]).json().to_string();
+    assert!(status.contains("as somebody has changed it"), "{status}");
+}
+
+#[test]
+fn a_file_of_one_table_follows_as_well() {
+    let pair = Pair::new();
+    pair.postgres("CREATE TABLE prices (code text PRIMARY KEY, price integer)");
+    pair.postgres("INSERT INTO prices VALUES ('p1', 1)");
+    pair.run(&["init", "--all", "--apply"]).ended(0);
+    let url = pair.database.url();
+    let other = Pair::new();
+    other.run_to(&url, &["init", "--apply"]).ended(0);
+    pair.run(&["schema", "apply", "prices", "--rename", "price=cost", "--yes"]).ended(0);
+    other.sqlite("UPDATE prices SET price = 2");
+    eventually("that the other file follows", || {
+        other.run_to(&url, &["sync"]).code == Some(0)
+            && pair.postgres("SELECT cost FROM prices") == [[Some("2".to_owned())]]
+    });
+    assert_eq!(other.sqlite("SELECT cost FROM prices"), [[Some("2".to_owned())]]);
 }
 
 #[test]

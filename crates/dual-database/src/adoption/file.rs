@@ -1,5 +1,6 @@
 //! The file as it is, looked at and never written.
 
+use std::collections::BTreeSet;
 use std::ops::Deref as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,23 +9,26 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{Kept, OPERATION, SidePlan};
 use crate::error::{Error, Kind, Result, Store};
-use crate::schema::{Table, quoted};
-use crate::store::sqlite::capture::{Drift, Layout, declared, drift, is_current, lacks};
-use crate::store::sqlite::replica::{Settings, lacking, paused, refuse_taken_away};
+use crate::schema::{Dialect, Key, KeyColumns, Table, quoted};
+use crate::store::sqlite::capture::{Drift, Layout, declared, drift, is_current, lacks, to_be};
+use crate::store::sqlite::replica::{Settings, lacking, paused, refuse_taken_away, refuse_unasked};
 use crate::store::sqlite::{Adoption, File, FoundRelation, define_functions, failed};
 
 /// The file, if there is one.
 ///
 /// Each look sees its own moment: no lock is held from one to the next, because a file that is not
 /// joined yet has perhaps no write-ahead log, and whoever writes to it would have to wait.
-pub(crate) struct LocalFile(Option<Mutex<Connection>>);
+pub(crate) struct LocalFile {
+    connection: Option<Mutex<Connection>>,
+    settings: Settings,
+}
 
 impl LocalFile {
     pub(crate) fn open(settings: &Settings) -> Result<LocalFile> {
         let wrap = |cause| failed(OPERATION, cause).about(settings.path.display());
         let file = File::look(&settings.path)?;
         if !file.existed {
-            return Ok(LocalFile(None));
+            return Ok(LocalFile { connection: None, settings: settings.clone() });
         }
         let mut log = file.path.clone().into_os_string();
         log.push("-wal");
@@ -41,11 +45,11 @@ impl LocalFile {
             .and_then(|_| connection.execute_batch("PRAGMA query_only = ON"))
             .map_err(wrap)?;
         define_functions(&connection, &settings.extensions)?;
-        Ok(LocalFile(Some(Mutex::new(connection))))
+        Ok(LocalFile { connection: Some(Mutex::new(connection)), settings: settings.clone() })
     }
 
     pub(super) fn connection(&self) -> Option<MutexGuard<'_, Connection>> {
-        self.0.as_ref().map(|one| one.lock().unwrap_or_else(PoisonError::into_inner))
+        self.connection.as_ref().map(|one| one.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn look(&self, table: &Table) -> Result<(SidePlan, FoundRelation)> {
@@ -62,7 +66,7 @@ impl LocalFile {
             ..SidePlan::default()
         };
         side.lacks = self.lacks(table);
-        match Adoption::plan("main", table, &found) {
+        match Adoption::plan("main", &self.to_be(table)?, &found) {
             Ok(adoption) => {
                 side.steps.extend(adoption.steps.into_iter().map(|step| step.what));
                 if !side.captured {
@@ -109,9 +113,12 @@ impl LocalFile {
     /// About the schema if not; those of reading it.
     pub(super) fn is_whole(&self, table: &Table) -> Result<()> {
         let Some(connection) = self.connection() else { return Ok(()) };
-        refuse_taken_away(&connection, table, &Layout::new(table))?;
+        let to_be = to_be(&connection, table)?;
+        let layout = Layout::new(table);
+        refuse_taken_away(&connection, &to_be, &layout)?;
+        refuse_unasked(&connection, table, &layout)?;
         let found = FoundRelation::read(&connection, "main", table)?;
-        Adoption::plan("main", table, &found).map(drop)
+        self.tries(&Adoption::plan("main", &to_be, &found)?, table)
     }
 
     /// Whether additions, and columns that are made anew, make the table what is declared.
@@ -121,7 +128,84 @@ impl LocalFile {
     pub(super) fn can_be_made(&self, table: &Table) -> Result<()> {
         let Some(connection) = self.connection() else { return Ok(()) };
         let found = FoundRelation::read(&connection, "main", table)?;
-        Adoption::retyping("main", table, &found).map(drop)
+        let to_be = to_be(&connection, table)?;
+        self.tries(&Adoption::retyping("main", &to_be, &found)?, table)
+    }
+
+    /// Whatever else there is in the file can be in the way of a change of what is there: it is tried.
+    fn tries(&self, adoption: &Adoption, table: &Table) -> Result<()> {
+        if !adoption.changes_columns() {
+            return Ok(());
+        }
+        let path = &self.settings.path;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)
+            .and_then(|connection| connection.busy_timeout(self.settings.busy).map(|()| connection))
+            .map_err(|cause| failed(OPERATION, cause).about(path.display()))?;
+        define_functions(&connection, &self.settings.extensions)?;
+        adoption.try_out(&connection, table)
+    }
+
+    fn to_be(&self, table: &Table) -> Result<Table> {
+        self.connection().map_or_else(|| Ok(table.clone()), |one| to_be(&one, table))
+    }
+
+    /// Whether it captures the table, and has exchanged it with PostgreSQL or is about to.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(super) fn keeps(&self, table: &Table) -> Result<bool> {
+        let is_captured = match self.connection() {
+            Some(connection) => drift(&connection, &Layout::new(table))? != Drift::Absent,
+            None => false,
+        };
+        Ok(is_captured && self.installation()?.is_some())
+    }
+
+    /// The columns of the file's table that refer to the key of another one, by themselves: each with the name of
+    /// that.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(super) fn references(&self, table: &Table) -> Result<Vec<(String, String)>> {
+        let Some(connection) = self.connection() else { return Ok(Vec::new()) };
+        let sql = "SELECT min(\"from\"), min(\"table\") FROM pragma_foreign_key_list(?1) \
+                   GROUP BY id HAVING count(*) = 1";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        connection
+            .prepare(sql)
+            .and_then(|mut look| look.query_map([table.name()], read)?.collect())
+            .map_err(|cause| failed(OPERATION, cause))
+    }
+
+    /// The keys of the rows that have one of these in that column.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(super) fn referring(
+        &self,
+        table: &Table,
+        column: &str,
+        to: &BTreeSet<Key>,
+    ) -> Result<Vec<Key>> {
+        let Some(connection) = self.connection() else { return Ok(Vec::new()) };
+        let wrap = |cause| failed(OPERATION, cause);
+        let sql = format!(
+            "SELECT {}, {column} FROM {} AS u WHERE typeof({column}) = 'integer'",
+            KeyColumns::of(table, Dialect::Sqlite).given("u"),
+            quoted(table.name()),
+            column = quoted(column),
+        );
+        let mut look = connection.prepare(&sql).map_err(wrap)?;
+        let mut rows = look.query([]).map_err(wrap)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(wrap)? {
+            let number: i64 = row.get(1).map_err(wrap)?;
+            if to.contains(&Key::from(number)) {
+                found.push(row.get(0).map_err(wrap)?);
+            }
+        }
+        Ok(found)
     }
 
     /// Whether it knows itself as a node.
@@ -172,7 +256,7 @@ pub(crate) fn joined(settings: &Settings) -> Result<()> {
         let error = Error::new(Kind::Schema(Store::Sqlite), "look at the SQLite file", message);
         Err(error.with_hint("`dual init` shows what is to be done, `dual init --apply` does it"))
     };
-    if file.0.is_none() {
+    if file.connection.is_none() {
         return wants("the file is not there yet");
     }
     if let Some(connection) = file.connection()
@@ -182,7 +266,7 @@ pub(crate) fn joined(settings: &Settings) -> Result<()> {
     }
     for table in settings.tables.iter() {
         if let Some(connection) = file.connection() {
-            refuse_taken_away(&connection, table, &Layout::new(table))?;
+            refuse_taken_away(&connection, &to_be(&connection, table)?, &Layout::new(table))?;
         }
         let (side, _) = file.look(table)?;
         if let Some(obstacle) = side.obstacles.first() {

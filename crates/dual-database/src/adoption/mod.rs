@@ -134,7 +134,7 @@ async fn look(
                 }
                 _ => None,
             };
-            Some(rows::compare(&remote, &local, columns, |_| ()).await?)
+            Some(rows::compare(&remote, &local, columns, |_, _| ()).await?)
         } else {
             None
         };
@@ -169,6 +169,23 @@ pub async fn joined_tables(stores: &Stores, within: Duration) -> Vec<Table> {
 /// Those of reading the file.
 fn noted(stores: &Stores) -> Result<Vec<Table>> {
     LocalFile::open(&stores.sqlite)?.declared()
+}
+
+/// Lets the stores keep what the file keeps, and that table, whatever was in its way; what is in trouble is left
+/// alone.
+///
+/// # Errors
+/// Those of reading the file.
+pub(crate) async fn keep_with(stores: &mut Stores, name: &str) -> Result<()> {
+    let kept = LocalFile::open(&stores.sqlite)?.kept()?;
+    let aside = kept.aside.into_iter().filter(|(table, _)| table.name() != name);
+    let mut kept = Kept { tables: noted(stores)?, aside: aside.collect() };
+    kept.tables.retain(|table| kept.aside.iter().all(|(own, _)| own.name() != table.name()));
+    stores.sqlite.tables = kept.tables.clone().into();
+    kept.leave(&troubles(stores).await);
+    stores.sqlite.tables = kept.tables.into();
+    stores.sqlite.aside = kept.aside.into_iter().map(|(_, why)| why).collect();
+    Ok(())
 }
 
 impl Stores {
@@ -214,22 +231,24 @@ pub(crate) async fn kept(stores: &Stores, within: Duration) -> Kept {
 pub async fn choose(stores: &mut Stores, choice: &Choice) -> Result<Survey> {
     let mut survey = survey::survey(stores, choice).await?;
     let alone = survey.skipped.iter().filter(|skipped| skipped.joined);
-    let mut aside: Vec<Paused> = alone
-        .map(|Skipped { table, reason, hint, .. }| Paused {
-            table: Arc::clone(table),
-            store: Store::Postgres,
-            reason: reason.clone(),
-            hint: Some(hint.clone()),
-        })
-        .collect();
-    let is_numbered = |chosen: &Chosen| !chosen.joined && chosen.table.has_automatic_key();
+    let left_alone = |Skipped { table, reason, hint, .. }: &Skipped| Paused {
+        table: Arc::clone(table),
+        store: Store::Postgres,
+        reason: reason.clone(),
+        hint: Some(hint.clone()),
+    };
+    let mut aside: Vec<Paused> = alone.map(left_alone).collect();
+    let is_numbered = |chosen: &Chosen| chosen.table.has_automatic_key();
     if survey.chosen.iter().any(|chosen| !chosen.required || is_numbered(chosen))
         || !(choice.same.is_empty() && choice.different.is_empty())
     {
         let session = Session::open(&stores.postgres, &stores.limits).await?;
         session.begin_snapshot(OPERATION).await?;
         let file = LocalFile::open(&stores.sqlite)?;
+        let before = survey.skipped.len();
         numbers::decided(&session, &file, choice, &mut survey).await?;
+        let asked = survey.skipped.iter().skip(before).filter(|skipped| skipped.joined);
+        aside.extend(asked.map(left_alone));
         let mut kept = Vec::new();
         for chosen in std::mem::take(&mut survey.chosen) {
             match obstacle(&session, &file, &chosen).await? {

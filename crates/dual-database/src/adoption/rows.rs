@@ -40,6 +40,15 @@ pub struct RowCounts {
     pub columns: Vec<ColumnCounts>,
 }
 
+/// How a row of the file stands to PostgreSQL's of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    /// They are not equal.
+    Different,
+    /// There is none.
+    OnlySqlite,
+}
+
 type Page = Vec<(Key, [u8; 32])>;
 
 /// PostgreSQL's rows.
@@ -184,12 +193,12 @@ fn unexpected() -> Error {
 }
 
 /// Walks both sides once. Of rows that differ `columns` looks at the columns, if both sides have a
-/// table; `met` gets their keys.
+/// table; `met` gets their keys, and those that only the file has.
 pub(super) async fn compare(
     remote: &RemoteRows<'_>,
     local: &LocalRows<'_>,
     mut columns: Option<Columns<'_>>,
-    mut met: impl FnMut(&[Key]),
+    mut met: impl FnMut(Met, &Key),
 ) -> Result<RowCounts> {
     let mut counts = RowCounts::default();
     let (mut there, mut here) = (Side::default(), Side::default());
@@ -211,10 +220,16 @@ pub(super) async fn compare(
         counts.postgres += u64::from(takes.0);
         counts.sqlite += u64::from(takes.1);
         match takes {
-            (true, true) if one != other => different.extend(one.map(|(key, _)| key)),
+            (true, true) if one != other => {
+                one.iter().for_each(|(key, _)| met(Met::Different, key));
+                different.extend(one.map(|(key, _)| key));
+            }
             (true, true) => {}
             (true, false) => counts.only_postgres += 1,
-            (false, _) => counts.only_sqlite += 1,
+            (false, _) => {
+                other.iter().for_each(|(key, _)| met(Met::OnlySqlite, key));
+                counts.only_sqlite += 1;
+            }
         }
         if takes.0 {
             there.pass();
@@ -223,12 +238,10 @@ pub(super) async fn compare(
             here.pass();
         }
         if different.len() == DIFFERENT {
-            met(&different);
             counts.add(&different, columns.as_mut()).await?;
             different.clear();
         }
     }
-    met(&different);
     counts.add(&different, columns.as_mut()).await?;
     let differs = |column: &ColumnCounts| column.different > 0;
     counts.columns =

@@ -14,6 +14,7 @@ use crate::store::sqlite;
 use crate::store::sqlite::replica::Paused;
 
 const OPERATION: &str = "compare a declaration with both sides";
+const POSTGRES: &str = "PostgreSQL";
 
 /// A column as it is declared, and as both sides have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Revision {
     pub table: Table,
     /// What would be done, as phrases; none if nothing differs.
     pub steps: Vec<String>,
+    /// As PostgreSQL declared it when it was looked at: what is confirmed is confirmed of that.
+    pub(crate) before: Option<Table>,
 }
 
 /// A table with what each side has of it.
@@ -64,6 +67,10 @@ struct Found {
     table: Table,
     remote: Option<Relation>,
     local: Option<Relation>,
+    /// As PostgreSQL declares it.
+    declared: Option<Table>,
+    /// One of the two stores declares it otherwise than it is to be.
+    is_behind: bool,
 }
 
 /// The tables that are joined: what is declared, and what both sides have.
@@ -99,8 +106,14 @@ pub async fn revision(stores: &Stores, name: &str, confirmed: &Confirmed) -> Res
         let known = all.iter().map(|one| one.table.name());
         return Err(Error::new(Kind::Configuration, OPERATION, message).suggesting(name, known));
     };
-    let mut revision = Revision { table: found.table.clone(), steps: Vec::new() };
+    let before = found.declared.clone();
+    let mut revision = Revision { table: found.table.clone(), steps: Vec::new(), before };
     for (from, to) in &confirmed.renamed {
+        let is_said =
+            |column: &Column| *column.name == **to && column.was.iter().any(|was| **was == **from);
+        if revision.table.columns().iter().any(is_said) {
+            continue;
+        }
         revision.table = revision.table.renaming(from, to)?;
         found.has_either(from, to)?;
         revision.steps.push(format!("{from} is called {to} on both sides"));
@@ -116,6 +129,11 @@ pub async fn revision(stores: &Stores, name: &str, confirmed: &Confirmed) -> Res
     }
     found.lacks_nothing(&revision.table)?;
     found.retype(&mut revision)?;
+    if revision.steps.is_empty() && found.is_behind {
+        revision.steps.push("what was declared before is brought to both sides".to_owned());
+    }
+    // As both stores will have it.
+    revision.table = Table::from_declaration(&revision.table.declaration())?;
     in_the_way(stores, &revision.table).await?;
     Ok(revision)
 }
@@ -143,9 +161,15 @@ async fn found(stores: &Stores) -> Result<Vec<Found>> {
     let standing = capture::SchemaStanding::read(&session, &local).await?;
     standing.trusted(&session)?;
     let mut tables = capture::declared(&session).await?;
-    let is_alone = |table: &Table| tables.iter().all(|one| one.name() != table.name());
-    let alone: Vec<Table> = local.into_iter().filter(is_alone).collect();
-    tables.extend(alone);
+    let in_postgres = tables.clone();
+    // A file that has joined more than the server knows of is the later one.
+    for table in &local {
+        match tables.iter_mut().find(|one| one.name() == table.name()) {
+            Some(one) if table.covers(one) => one.clone_from(table),
+            Some(_) => {}
+            None => tables.push(table.clone()),
+        }
+    }
     let schemas: BTreeSet<_> = tables.iter().map(|table| table.remote_name().schema).collect();
     let mut remote = BTreeMap::new();
     for schema in schemas {
@@ -162,8 +186,12 @@ async fn found(stores: &Stores) -> Result<Vec<Found>> {
     let found = |table: Table| {
         let there = remote.get(&table.remote_name().schema);
         let there = there.and_then(|all| all.iter().find(|one| *one.name == *table.name()));
-        let local = here.iter().find(|one| one.name.eq_ignore_ascii_case(table.name()));
-        Found { remote: there.cloned(), local: local.cloned(), table }
+        let own = here.iter().find(|one| one.name.eq_ignore_ascii_case(table.name()));
+        let is_its = |one: &&Table| one.name() == table.name();
+        let declared = in_postgres.iter().find(is_its).cloned();
+        let is_behind = |one: Option<&Table>| one.is_some_and(|one| *one != table);
+        let is_behind = is_behind(declared.as_ref()) || is_behind(local.iter().find(is_its));
+        Found { remote: there.cloned(), local: own.cloned(), declared, is_behind, table }
     };
     Ok(tables.into_iter().map(found).collect())
 }
@@ -171,7 +199,7 @@ async fn found(stores: &Stores) -> Result<Vec<Found>> {
 impl Found {
     /// What there is, with the side's name.
     fn sides(&self) -> Vec<(&'static str, &Relation)> {
-        let sides = [("PostgreSQL", &self.remote), ("the SQLite file", &self.local)];
+        let sides = [(POSTGRES, &self.remote), ("the SQLite file", &self.local)];
         sides.into_iter().filter_map(|(side, found)| Some((side, found.as_ref()?))).collect()
     }
 
@@ -239,10 +267,20 @@ impl Found {
     fn has_either(&self, from: &str, to: &str) -> Result<()> {
         let name = self.table.name();
         for (side, found) in self.sides() {
-            let (old, new) = (found.column(from).is_some(), found.column(to).is_some());
+            let has = |name: &str| match side {
+                POSTGRES => found.columns.iter().any(|column| *column.name == *name),
+                _ => found.column(name).is_some(),
+            };
+            // The file takes upper and lower case for the same.
+            let (old, new) =
+                (has(from), has(to) && !(side != POSTGRES && from.eq_ignore_ascii_case(to)));
             let message = match (old, new) {
                 (true, true) => format!("table {name}: {side} has both columns, {from} and {to}"),
-                (false, false) => format!("table {name}: {side} has no column {from}, and no {to}"),
+                (false, false) => {
+                    let alike = found.column(to).map(|column| format!(", but {}", column.name));
+                    let alike = alike.unwrap_or_default();
+                    format!("table {name}: {side} has no column {from}, and no {to}{alike}")
+                }
                 _ => continue,
             };
             return Err(Error::new(Kind::Configuration, OPERATION, message)
@@ -253,13 +291,16 @@ impl Found {
 
     /// A column that a side has no more is not put back unasked, and not forgotten either.
     fn lacks_nothing(&self, table: &Table) -> Result<()> {
-        for (store, found) in [("PostgreSQL", &self.remote), ("the SQLite file", &self.local)] {
+        for (store, found) in [(POSTGRES, &self.remote), ("the SQLite file", &self.local)] {
             let Some(relation) = found else {
                 let message = format!("the table {} is not in {store}", table.name());
                 return Err(Error::new(Kind::Configuration, OPERATION, message)
                     .with_hint("`dual init --apply` makes it anew, from the other side"));
             };
-            let gone = |column: &&Column| of(found, column).is_none();
+            let gone = |column: &&Column| match store {
+                POSTGRES => exactly(found, column).is_none(),
+                _ => of(found, column).is_none(),
+            };
             let Some(column) = table.columns().iter().find(gone) else { continue };
             let (table, name) = (table.name(), &column.name);
             let message = format!("table {table}: {name} is not in {store}");
@@ -295,7 +336,8 @@ impl Found {
                     Error::new(Kind::Configuration, OPERATION, message)
                         .with_hint("change its type to another one")
                 })?;
-                revision.table = revision.table.retyping(&column.name, kind.clone())?;
+                let default = there.default.clone();
+                revision.table = revision.table.retyping(&column.name, kind.clone(), default)?;
                 let shown = kind.sql(Dialect::Postgres);
                 revision.steps.push(format!("{} is {shown} on both sides", column.name));
             }
@@ -311,6 +353,13 @@ impl Found {
         }
         Ok(())
     }
+}
+
+/// The same, where upper and lower case are not the same.
+fn exactly<'r>(side: &'r Option<Relation>, column: &Column) -> Option<&'r RelationColumn> {
+    let side = side.as_ref()?;
+    let mut names = std::iter::once(&column.name).chain(column.was.iter().rev());
+    names.find_map(|name| side.columns.iter().find(|one| one.name == *name))
 }
 
 /// What a side has of a declared column, under its name or one that it had.

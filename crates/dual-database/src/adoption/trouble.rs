@@ -108,6 +108,9 @@ async fn in_postgres(stores: &Stores) -> Result<(Vec<Paused>, Vec<Table>)> {
     let operation = "look which tables PostgreSQL keeps";
     let session = Session::open(&stores.postgres, &stores.limits).await?;
     session.begin_snapshot(operation).await?;
+    // Whoever made the schema could have said in it which columns are to be renamed.
+    let standing = capture::SchemaStanding::read(&session, &stores.sqlite.tables).await?;
+    standing.trusted(&session)?;
     let mut revised = capture::declared(&session).await?;
     session.rollback(operation).await?;
     revised.retain(|later| stores.sqlite.tables.iter().any(|own| is_later(later, own)));

@@ -13,9 +13,9 @@ pub use crate::adoption::{
     tracked_elsewhere,
 };
 
-use crate::adoption::{LocalFile, different};
-use crate::error::{Result, Store};
-use crate::schema::Making;
+use crate::adoption::{LocalFile, different, keep_with};
+use crate::error::{Error, Kind, Result, Store};
+use crate::schema::{Making, Table};
 use crate::store::postgres::primary::{Pool, grant, known_role, script};
 use crate::store::postgres::{Session, capture, is_confirmed};
 use crate::store::sqlite::replica::{Content, Durability, Paused, Replica};
@@ -68,11 +68,24 @@ pub async fn redeclare(
     revision: &Revision,
     within: Duration,
 ) -> Result<Exchange> {
+    let name = revision.table.name();
+    if declared_at(stores, name).await? != revision.before {
+        return Err(meanwhile(name));
+    }
     let tables = [revision.table.clone()].into();
-    Pool::new(stores.postgres.clone(), stores.limits, tables, 1)
+    let prepared = Pool::new(stores.postgres.clone(), stores.limits, tables, 1)
         .making(Making::Everything)
         .prepare()
-        .await?;
+        .await;
+    prepared.map_err(|error| match error.kind() {
+        Kind::AccessDenied => error.with_hint(
+            "run it with the URL of the role that owns the table and what is ours in PostgreSQL",
+        ),
+        _ => error,
+    })?;
+    if declared_at(stores, name).await?.as_ref() != Some(&revision.table) {
+        return Err(meanwhile(name));
+    }
     // By itself, as what is left alone: nothing is exchanged, or taken over from elsewhere, without the others.
     let mut alone = stores.sqlite.clone();
     alone.aside = [Paused {
@@ -86,10 +99,11 @@ pub async fn redeclare(
     alone.making = Making::Retyped;
     drop(Replica::open(alone).await?);
     let end = Instant::now() + within;
+    stores.sqlite.making = Making::Additions;
     loop {
-        choose(stores, &Choice::default()).await?;
-        stores.sqlite.making = Making::Everything;
-        match exchange(stores, end.saturating_duration_since(Instant::now())).await {
+        // Nothing else is joined, made anew or taken back by this.
+        keep_with(stores, name).await?;
+        match follow(stores, end.saturating_duration_since(Instant::now())).await {
             // A program that runs on the file is on its way to the same declaration.
             Err(error) if error.is_conflict() && Instant::now() < end => {
                 tokio::time::sleep(AGAIN).await;
@@ -97,6 +111,28 @@ pub async fn redeclare(
             ended => return ended,
         }
     }
+}
+
+/// A program that runs was faster.
+fn merged(table: &str) -> Error {
+    let message =
+        format!("another program has joined the table {table} before: rows of one number are one");
+    Error::new(Kind::Conflict, "join both sides", message).with_hint(
+        "`dual conflicts` shows what was lost by that; stop programs that run before you join",
+    )
+}
+
+async fn declared_at(stores: &Stores, name: &str) -> Result<Option<Table>> {
+    let session = Session::open(&stores.postgres, &stores.limits).await?;
+    session.begin_snapshot("look how the table is declared").await?;
+    let declared = capture::declared(&session).await?;
+    Ok(declared.into_iter().find(|table| table.name() == name))
+}
+
+fn meanwhile(name: &str) -> Error {
+    let message = format!("the table {name} was declared anew meanwhile");
+    Error::new(Kind::Conflict, "declare a table anew", message)
+        .with_hint("run it again: what it would do now may be another thing")
 }
 
 /// What became of a plan.
@@ -131,7 +167,6 @@ pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Resul
     }
     let leaves = matches!(plan.bond, Bond::Rejoining { .. });
     let is_ours = !leaves && LocalFile::open(&stores.sqlite)?.is_node()?;
-    let different = different(stores, &joining.different).await?;
     let copy = match joining.copy && !is_ours {
         true => copy::copy(stores.sqlite.path.clone(), stores.sqlite.busy).await?,
         false => None,
@@ -145,11 +180,17 @@ pub async fn apply(stores: &Stores, joining: Joining, within: Duration) -> Resul
         .await?;
     let replica = Replica::open(stores.sqlite.clone()).await?;
     let prefer = joining.prefer;
+    // What is written from here on is captured, and told by that.
+    let different = different(&stores, &joining.different).await?;
     let work = move |content: &Content<'_>| {
         if leaves {
             content.unmeet()?;
         }
-        different.iter().try_for_each(|(table, keys)| content.take_apart(table, keys))?;
+        for (table, keys) in &different {
+            if !content.take_apart(table, keys)? {
+                return Err(merged(table));
+            }
+        }
         content.prefer(prefer)
     };
     replica.write("note whose values stand", Durability::Full, work).await?;
@@ -167,8 +208,24 @@ pub async fn exchange(stores: &Stores, within: Duration) -> Result<Exchange> {
     exchange_with(stores, replica, within).await
 }
 
+/// The same; columns that have come are left alone.
+async fn follow(stores: &Stores, within: Duration) -> Result<Exchange> {
+    let replica = Replica::open(stores.sqlite.clone()).await?;
+    exchange_as(stores, replica, within, false).await
+}
+
 async fn exchange_with(stores: &Stores, replica: Replica, within: Duration) -> Result<Exchange> {
-    let shared = Shared::new(stores.postgres.clone(), stores.limits, stores.sqlite.clone());
+    exchange_as(stores, replica, within, true).await
+}
+
+async fn exchange_as(
+    stores: &Stores,
+    replica: Replica,
+    within: Duration,
+    follow_schema: bool,
+) -> Result<Exchange> {
+    let mut shared = Shared::new(stores.postgres.clone(), stores.limits, stores.sqlite.clone());
+    shared.follow_schema = follow_schema;
     shared.set_replica(Arc::new(replica));
     let synchroniser = Synchroniser::on_demand(Arc::new(shared));
     Box::pin(synchroniser.sync(within)).await

@@ -49,3 +49,13 @@ pub(crate) fn register_name(table: &Table, register: RegisterId) -> &str {
         }
     }
 }
+
+/// Whether the conflict log calls the register so: a column also by the names that it had.
+#[must_use]
+pub(crate) fn is_register(table: &Table, register: RegisterId, name: &str) -> bool {
+    let had = |at: usize| {
+        let column = table.data_columns().nth(at);
+        column.is_some_and(|(_, column)| column.was.iter().any(|was| **was == *name))
+    };
+    register_name(table, register) == name || matches!(register, RegisterId::Column(at) if had(at))
+}

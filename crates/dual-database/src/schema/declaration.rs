@@ -134,6 +134,10 @@ impl Table {
                 "that of {name} has version {found}, this program knows {VERSION}"
             )));
         }
+        // Nobody declares so often: there would be no later one.
+        if form.revision > u32::MAX / 2 {
+            return Err(unreadable(format!("that of {} has no revision that is one", form.name)));
+        }
         let column = |form: ColumnForm| {
             let boolean = |text: String| match (&form.kind, text.as_str()) {
                 (LogicalType::Bool, "0") => "false".to_owned(),

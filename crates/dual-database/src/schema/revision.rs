@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use super::{Column, LogicalType, Role, Table, users};
 use crate::error::{Error, Kind, Result};
+use crate::value::Value;
 
 const OPERATION: &str = "declare a table anew";
+
+/// PostgreSQL cuts what is longer.
+const LONGEST: usize = 63;
 
 impl Table {
     /// How often a person has declared other than additions: the highest one is in force.
@@ -32,11 +36,20 @@ impl Table {
         own.chain(self.dropped.iter().map(|(_, label)| label)).map(|label| &**label)
     }
 
-    /// The same, with another name of a column.
+    /// The same without the names that columns had: for a store that has been brought to this revision.
+    #[must_use]
+    pub(crate) fn without_former_names(&self) -> Table {
+        let mut table = self.clone();
+        table.columns.iter_mut().for_each(|column| column.was.clear());
+        table
+    }
+
+    /// The same, with another name of a column; one that it had is its own again.
     ///
     /// # Errors
-    /// Configuration if there is no such column, if it is of the key or one of the documented system's, or if the
-    /// table knows the other name already: as that of a column, or as one that a column had.
+    /// Configuration if there is no such column, if it is of the key or one of the documented system's, if the
+    /// table knows the other name already, as that of another column or as one that it had, or if that is longer
+    /// than 63 bytes, which PostgreSQL would cut.
     ///
     /// ```
     /// use dual_database::schema::{Column, LogicalType, Role, Table};
@@ -50,15 +63,20 @@ impl Table {
     /// ```
     pub fn renaming(&self, from: &str, to: &str) -> Result<Table> {
         let from = self.changeable(from)?;
-        if self.knows(to) || to.is_empty() {
-            let message = format!("table {}: the name {to} is taken", self.name);
+        let others = self.columns.iter().filter(|column| column.name != from);
+        let others = Table { columns: others.cloned().collect(), ..self.clone() };
+        if others.knows(to) || to.is_empty() || to.len() > LONGEST || *to == *from {
+            let message = format!("table {}: the name {to} is taken, or none", self.name);
             return Err(Error::new(Kind::Configuration, OPERATION, message)
-                .with_hint("a column takes a name that no column of the table has, or had"));
+                .with_hint(
+                    "a column takes a name of at most 63 bytes that no other column of the table has, or had",
+                ));
         }
         let to: Arc<str> = to.into();
         let mut table = self.clone().next();
         for column in table.columns.iter_mut().filter(|column| column.name == from) {
             column.was.push(std::mem::replace(&mut column.name, Arc::clone(&to)));
+            column.was.retain(|was| *was != to);
         }
         let named = |name: &mut Arc<str>| {
             if *name == from {
@@ -86,16 +104,20 @@ impl Table {
         Ok(table)
     }
 
-    /// The same with another type of a column.
+    /// The same with another type of a column, and the constant default that it has with it.
     ///
     /// # Errors
     /// Configuration if there is no such column, if it is one of the documented system's, or of the key.
-    pub fn retyping(&self, column: &str, kind: LogicalType) -> Result<Table> {
+    pub fn retyping(
+        &self,
+        column: &str,
+        kind: LogicalType,
+        default: Option<Value>,
+    ) -> Result<Table> {
         let name = self.changeable(column)?;
         let mut table = self.clone().next();
         let changed = |column: &Column| match column.name == name {
-            // What was a default of the old type is none of the new one.
-            true => Column { kind: kind.clone(), default: None, ..column.clone() },
+            true => Column { kind: kind.clone(), default: default.clone(), ..column.clone() },
             false => column.clone(),
         };
         let columns = self.columns.iter().map(changed).collect();
@@ -146,7 +168,7 @@ mod tests {
         let first = guests();
         let renamed = first.renaming("phone", "telephone").unwrap();
         let left = renamed.leaving("n").unwrap();
-        let typed = left.retyping("telephone", LogicalType::Int).unwrap();
+        let typed = left.retyping("telephone", LogicalType::Int, Some(7.into())).unwrap();
         for (later, earlier) in [(&renamed, &first), (&left, &renamed), (&typed, &left)] {
             assert!(later.covers(earlier) && !earlier.covers(later));
             assert_eq!(Table::from_declaration(&later.declaration()).unwrap(), *later);
@@ -159,11 +181,15 @@ mod tests {
     #[test]
     fn what_would_make_two_of_one_is_refused() {
         let renamed = guests().renaming("phone", "telephone").unwrap();
-        for to in ["n", "N", "telephone", "phone", ""] {
+        for to in ["telephone", "phone", "n", "", &"я".repeat(32)] {
             assert!(renamed.renaming("n", to).unwrap_err().is_configuration(), "{to}");
         }
+        // The way back, and another case, are its own.
+        let back = renamed.renaming("telephone", "phone").unwrap();
+        assert_eq!(*back.column("phone").unwrap().was, ["telephone".into()]);
+        assert!(guests().renaming("n", "N").is_ok());
         assert!(guests().leaving("code").unwrap_err().is_configuration());
-        assert!(guests().retyping("code", LogicalType::Int).unwrap_err().is_configuration());
+        assert!(guests().retyping("code", LogicalType::Int, None).unwrap_err().is_configuration());
         assert!(users().renaming("username", "nick").unwrap_err().is_configuration());
         assert!(guests().renaming("code", "id").unwrap_err().is_configuration());
     }

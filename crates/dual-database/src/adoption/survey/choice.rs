@@ -119,11 +119,6 @@ impl Choice {
         Ok(Choice { tables, except, same, different, declared, ..self.clone() })
     }
 
-    /// Whether a person has said what rows of one automatic number are.
-    pub(in crate::adoption) fn is_decided(&self, name: &str) -> bool {
-        self.same.iter().chain(&self.different).any(|one| one == name)
-    }
-
     /// Whether what was named can be kept, and something at all.
     ///
     /// # Errors

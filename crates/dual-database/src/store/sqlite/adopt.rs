@@ -1,7 +1,9 @@
 //! How a table that is already in the file becomes the declared one: by additions only.
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
+use super::capture::Layout;
 use super::catalog::{FoundColumn, FoundRelation};
 use super::failed;
 use crate::error::{Error, Kind, Result, Store};
@@ -47,6 +49,30 @@ impl Adoption {
         Adoption::with(schema, table, found, true)
     }
 
+    /// Whether columns that are there are changed, and not only others added.
+    #[must_use]
+    pub(crate) fn changes_columns(&self) -> bool {
+        self.steps.iter().any(|step| step.sql.contains(" RENAME COLUMN "))
+    }
+
+    /// Tries the steps on a connection of their own, and takes them back.
+    ///
+    /// # Errors
+    /// About the schema if something of the file is in the way; else those of [`failed`].
+    pub(crate) fn try_out(&self, connection: &Connection, table: &Table) -> Result<()> {
+        let operation = "try what is to be done in the SQLite file";
+        let wrap = |cause| failed(operation, cause);
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
+            .and_then(|_| connection.execute_batch("BEGIN IMMEDIATE"))
+            .map_err(wrap)?;
+        let sql = Layout::new(table).drop_triggers().join(";\n");
+        let tried = connection.execute_batch(&sql).map_err(wrap);
+        let tried =
+            tried.and_then(|()| self.steps.iter().try_for_each(|step| step.run(connection, table)));
+        connection.execute_batch("ROLLBACK").map_err(wrap).and(tried)
+    }
+
     fn with(schema: &str, table: &Table, found: &FoundRelation, retypes: bool) -> Result<Adoption> {
         let name = quoted(table.name());
         match found {
@@ -77,6 +103,33 @@ impl Adoption {
                 }
             }
         }
+    }
+}
+
+impl Addition {
+    /// Does it in the file.
+    ///
+    /// # Errors
+    /// About the schema if something else of the file is in the way: a view, a trigger or an index that names what is
+    /// to be changed, or what is not there any more; else those of [`failed`].
+    pub(super) fn run(&self, connection: &Connection, table: &Table) -> Result<()> {
+        let operation = "bring a table of the SQLite file to its form";
+        connection.execute_batch(&self.sql).map_err(|cause| {
+            let text = cause.to_string();
+            let error = failed(operation, cause);
+            match error.kind() {
+                Kind::Unavailable(_) | Kind::NoSpace(_) => error,
+                _ => {
+                    let message = format!("table {}: cannot {}: {text}", table.name(), self.what);
+                    Error::new(Kind::Schema(Store::Sqlite), operation, message)
+                        .with_hint(
+                            "a view, trigger, index or constraint of the file that names the column, or names \
+                             something that is gone, is in the way: drop it, and make it anew afterwards",
+                        )
+                        .with_source(error)
+                }
+            }
+        })
     }
 }
 
@@ -136,6 +189,11 @@ fn former<'a>(column: &Column, columns: &'a [FoundColumn]) -> Option<&'a FoundCo
     FoundColumn::named(column.formerly.as_deref()?, columns)
 }
 
+/// A column of a name that this one had.
+fn find_former<'a>(column: &Column, columns: &'a [FoundColumn]) -> Option<&'a FoundColumn> {
+    column.was.iter().rev().find_map(|name| FoundColumn::named(name, columns))
+}
+
 /// The value that the column gets from its former one, and where that has any.
 fn read_from(column: &Column, former: &str) -> (String, String) {
     match column.kind.description().tidied(former) {
@@ -154,6 +212,15 @@ fn obstacles<'t>(
     let (mut obstacles, mut unfit) = (Vec::new(), Vec::new());
     for column in table.columns() {
         match FoundColumn::of(column, columns) {
+            Some(found)
+                if find_former(column, columns).is_some_and(|other| other.name != found.name) =>
+            {
+                let old = find_former(column, columns).map_or("", |other| other.name.as_str());
+                obstacles.push(format!(
+                    "it has both {old} and {}, and the one was given the name of the other",
+                    column.name
+                ));
+            }
             None if column.role == Role::Key => {
                 obstacles.push(format!("it has no column {}", column.name));
             }

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use super::row::{column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::merge::{Conflict, RegisterId};
-use crate::protocol::{ConflictEntry, register_name};
+use crate::protocol::{ConflictEntry, is_register, register_name};
 use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
 use crate::store::postgres::Parameter;
@@ -242,7 +242,7 @@ impl Primary<'_> {
         if let Some(id) = of_the_row.into_iter().find(|id| register == register_name(table, *id)) {
             return Some((at, id));
         }
-        let column = table.data_columns().position(|(_, column)| *column.name == *register)?;
-        Some((at, RegisterId::Column(column)))
+        let mut columns = (0..table.data_columns().count()).map(RegisterId::Column);
+        Some((at, columns.find(|id| is_register(table, *id, register))?))
     }
 }

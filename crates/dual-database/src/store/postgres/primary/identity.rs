@@ -31,12 +31,15 @@ pub(super) struct Known {
     pub columns: Option<Vec<String>>,
     /// The table to which the search path leads instead, if it leads to another one.
     pub shadowed: Option<String>,
+    /// The revision by which it is declared there.
+    pub revision: Option<u32>,
 }
 
 /// `$1` the name, `$2` the table to which the user's search path leads, `$3` the sidecar. An installation of an
 /// earlier format knows the table by its object id alone.
 const KNOWN: &str = "WITH k AS (SELECT to_jsonb(t) AS j FROM {dual}.tracked AS t WHERE t.name = $1), \
-     r AS (SELECT (j ->> 'target')::oid AS target, j ->> 'relation' AS relation FROM k) \
+     r AS (SELECT (j ->> 'target')::oid AS target, j ->> 'relation' AS relation, \
+       j ->> 'declaration' AS declaration FROM k) \
      SELECT r.target, r.relation, \
      (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class AS c \
        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = r.target), \
@@ -46,7 +49,7 @@ const KNOWN: &str = "WITH k AS (SELECT to_jsonb(t) AS j FROM {dual}.tracked AS t
        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = $2), \
      CASE WHEN to_regclass($3) IS NOT NULL THEN ARRAY(SELECT substr(a.attname, 3) \
        FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = to_regclass($3) \
-       AND a.attname LIKE 's\\_%' AND NOT a.attisdropped) END \
+       AND a.attname LIKE 's\\_%' AND NOT a.attisdropped) END, r.declaration \
      FROM r";
 
 impl Known {
@@ -55,7 +58,8 @@ impl Known {
     /// # Errors
     /// As for [`Session::query`].
     pub(super) async fn read(session: &Session, table: &Table, sidecar: &str) -> Result<Known> {
-        let unknown = Known { identity: Identity::Untracked, columns: None, shadowed: None };
+        let identity = Identity::Untracked;
+        let unknown = Known { identity, columns: None, shadowed: None, revision: None };
         if !has(session, "tracked").await? {
             return Ok(unknown);
         }
@@ -88,7 +92,10 @@ impl Known {
             Identity::Renamed { .. } | Identity::Dropped { .. } => shown,
             Identity::Untracked => None,
         };
-        Ok(Known { identity, columns: column(row, 6, OPERATION)?, shadowed })
+        let declaration: Option<String> = column(row, 7, OPERATION)?;
+        let declared = declaration.and_then(|text| Table::from_declaration(&text).ok());
+        let revision = declared.map(|table| table.revision());
+        Ok(Known { identity, columns: column(row, 6, OPERATION)?, shadowed, revision })
     }
 
     /// What the server has of the table that is meant.

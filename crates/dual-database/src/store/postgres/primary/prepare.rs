@@ -203,7 +203,15 @@ async fn survey_of(
     let asked = making.is_asked();
     let own = kept.iter().find(|one| one.name() == table.name());
     alone_under_its_label(table, kept)?;
-    let Planned { plan, catalog, shadowed } = plan_known(session, table, asked).await?;
+    let revision = own.map_or(0, Table::revision);
+    if own.is_some() && revision < table.revision() && !asked {
+        return Err(later_in_the_file(table));
+    }
+    let Planned { mut plan, catalog, shadowed } = plan_known(session, table, asked).await?;
+    if revision > table.revision() {
+        // What is in the way of an earlier revision is for whoever has the later one to tell.
+        plan.obstacles.clear();
+    }
     if let Some(refusal) = plan.refusal(OPERATION) {
         return Err(refusal);
     }
@@ -225,6 +233,16 @@ async fn survey_of(
     }
     let found = PreparedTable { drift, steps: Vec::new(), adopted: 0, shadowed };
     Ok(Survey { plan, layout, found, installs: standing.installs, is_newer })
+}
+
+/// Whoever can write the file could have columns of PostgreSQL's renamed or left out by what it says.
+fn later_in_the_file(table: &Table) -> Error {
+    let message = format!(
+        "the SQLite file declares the table {} as somebody has changed it, and PostgreSQL as it was before",
+        table.name()
+    );
+    Error::new(Kind::Schema(Store::Postgres), OPERATION, message)
+        .with_hint("`dual init` shows what would become of it, `dual init --apply` does it")
 }
 
 /// Two tables under one label would share a sidecar.
@@ -275,6 +293,9 @@ pub(crate) async fn plan_known(
 ) -> Result<Planned> {
     let sidecar = Layout::new(table, "").within(session).sidecar().to_owned();
     let known = Known::read(session, table, &sidecar).await?;
+    // What was renamed once is not renamed again: somebody may have given another column the old name since.
+    let settled = table.without_former_names();
+    let table = if known.revision == Some(table.revision()) { &settled } else { table };
     let mut catalog = known.catalog(session, table).await?;
     if let Identity::Dropped { schema: Some(schema), .. } = &known.identity {
         catalog.rights.schema = Some(schema.clone());

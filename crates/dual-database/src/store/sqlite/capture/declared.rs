@@ -86,6 +86,31 @@ pub(crate) fn upgrade(connection: &Connection) -> Result<()> {
     connection.execute(format, [FORMAT]).map(|_| ()).map_err(wrap)
 }
 
+/// The table as the file is to be compared with it: without the names that columns had, if it is captured by that
+/// revision already. What was renamed once is not renamed again: somebody may have given another column the old
+/// name since.
+///
+/// # Errors
+/// As for [`declared`].
+pub(crate) fn to_be(connection: &Connection, table: &Table) -> Result<Table> {
+    let kept = declared(connection)?;
+    let is_its = |kept: &Table| kept.name() == table.name() && kept.revision() == table.revision();
+    Ok(match kept.iter().any(is_its) && !is_only_noted(connection, table)? {
+        true => table.without_former_names(),
+        false => table.clone(),
+    })
+}
+
+/// Whether the declaration that the file has of the table is none by which it is captured ([`learn`]).
+///
+/// # Errors
+/// Those of [`failed`].
+pub(crate) fn is_only_noted(connection: &Connection, table: &Table) -> Result<bool> {
+    let sql = "SELECT 1 FROM dual_tracked WHERE name = ?1 AND columns = ''";
+    let look = connection.prepare(sql).and_then(|mut look| look.exists([table.name()]));
+    look.map_err(|cause| failed(OPERATION, cause))
+}
+
 /// Notes that the table is to be kept; [`super::drift`] calls it absent until somebody has installed capture. By
 /// which columns an earlier revision was captured counts no more.
 ///
@@ -104,8 +129,11 @@ pub(crate) fn learn(connection: &Connection, table: &Table) -> Result<()> {
             "they were joined apart: `dual uninstall --file-only`, then `dual init --apply`, which compares",
         ));
     }
-    let is_earlier = |own: &Table| own.name() == table.name() && own.revision() < table.revision();
-    let is_revised = kept.iter().any(is_earlier);
+    // Also where two have declared it at once: what the one has left out is to be captured.
+    let is_other = |own: &Table| {
+        own.name() == table.name() && (own.revision() < table.revision() || !table.covers(own))
+    };
+    let is_revised = kept.iter().any(is_other);
     let sql = "INSERT INTO dual_tracked AS k (name, triggers, columns, declaration) VALUES (?1, '', '', ?2) \
                ON CONFLICT (name) DO UPDATE SET declaration = excluded.declaration, \
                columns = CASE WHEN ?3 THEN '' ELSE k.columns END";

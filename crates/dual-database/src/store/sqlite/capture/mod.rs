@@ -17,7 +17,7 @@ mod triggers;
 mod unmeet;
 
 pub use crate::protocol::Drift;
-pub(crate) use declared::{declared, has_notes, is_current, learn, upgrade};
+pub(crate) use declared::{declared, has_notes, is_current, is_only_noted, learn, to_be, upgrade};
 pub use install::{drift, install, lacks, loose, mend, uninstall};
 pub(crate) use install::{has_sidecar, tracked_columns};
 pub use layout::{Layout, Unique};

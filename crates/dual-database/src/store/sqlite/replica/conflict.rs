@@ -6,7 +6,7 @@ use super::super::failed;
 use super::Content;
 use crate::Result;
 use crate::merge::{Conflict, RegisterId};
-use crate::protocol::{ConflictEntry, register_name};
+use crate::protocol::{ConflictEntry, is_register, register_name};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 
@@ -139,7 +139,7 @@ impl Content<'_> {
         let register = [RegisterId::Live, RegisterId::Number]
             .into_iter()
             .chain(columns)
-            .find(|id| register_name(&local.table, *id) == register);
+            .find(|id| is_register(&local.table, *id, &register));
         let Some(register) = register else { return Ok(None) };
         let entry = ConflictEntry {
             id: RowId { table: at, key: row.get(2)? },

@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-use super::super::capture::{declared, learn};
+use super::super::capture::{declared, is_only_noted, learn};
 use super::{Content, paused};
 use crate::schema::Table;
 use crate::{Error, Kind, Result};
@@ -66,7 +66,9 @@ impl Content<'_> {
 pub(super) fn is_later(connection: &Connection, table: &Table) -> Result<bool> {
     match declared(connection)?.iter().find(|kept| kept.name() == table.name()) {
         Some(kept) if !table.covers(kept) => Err(outdated(kept.name())),
-        kept => Ok(kept.is_some_and(|kept| kept.revision() < table.revision())),
+        Some(kept) if kept.revision() < table.revision() => Ok(true),
+        Some(_) => is_only_noted(connection, table),
+        None => Ok(false),
     }
 }
 

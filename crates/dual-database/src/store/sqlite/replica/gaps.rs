@@ -4,7 +4,7 @@
 use rusqlite::params_from_iter;
 use rusqlite::types::Value as Stored;
 
-use super::super::capture::{loose, mend};
+use super::super::capture::{loose, mend, to_be};
 use super::super::failed;
 use super::open::{Capture, hinder_nobody, refuse_taken_away, track};
 use super::{Content, LocalRow};
@@ -21,9 +21,10 @@ impl Content<'_> {
     /// # Errors
     /// About the schema if not; those of [`failed`].
     pub fn whole(&self) -> Result<()> {
-        self.tables()
-            .iter()
-            .try_for_each(|it| refuse_taken_away(self.connection(), &it.table, &it.layout))
+        self.tables().iter().try_for_each(|it| {
+            let to_be = to_be(self.connection(), &it.table)?;
+            refuse_taken_away(self.connection(), &to_be, &it.layout)
+        })
     }
 
     /// Takes triggers of ours away that fail everybody who writes, because what they name is gone.

@@ -65,7 +65,7 @@ pub use lacking::Paused;
 pub(crate) use lacking::lacking;
 pub use list::ListedRow;
 pub use numbering::{Numbered, Unsent};
-pub(crate) use open::{is_damage, refuse_taken_away};
+pub(crate) use open::{is_damage, refuse_taken_away, refuse_unasked};
 pub(crate) use place::LOCK;
 pub use scrub::Scrub;
 pub(crate) use turn::PUSH;

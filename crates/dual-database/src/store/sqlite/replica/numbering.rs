@@ -175,17 +175,18 @@ impl Content<'_> {
     }
 
     /// Makes births of rows that were there before their table met anybody: those that PostgreSQL has under their
-    /// numbers are others, and the file's take other numbers. Of a table that has met PostgreSQL nothing is changed.
+    /// numbers are others, and the file's take other numbers. `false`, and nothing is changed, if the table has met
+    /// PostgreSQL.
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub(crate) fn take_apart(&self, table: &str, keys: &[Key]) -> Result<()> {
+    pub(crate) fn take_apart(&self, table: &str, keys: &[Key]) -> Result<bool> {
         let is_it = |(_, local): &(usize, &LocalTable)| local.table.name() == table;
         let Some((table, local)) = self.tables().iter().enumerate().find(is_it) else {
-            return Ok(());
+            return Ok(true);
         };
         if self.node()?.installation.is_some() && !self.is_first_contact(table)? {
-            return Ok(());
+            return Ok(keys.is_empty());
         }
         let writer = state(self.connection())?.writer;
         let sql = format!(
@@ -199,7 +200,7 @@ impl Content<'_> {
             stamp = captured(crate::clock::now().as_millisecond(), stamp, writer);
             self.execute(OPERATION, &sql, &[key, &stamp.raw(), &self.next_seq()?])?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Writes down what PostgreSQL keeps for a birth; it moves, with what refers to it, if that is another

@@ -5,7 +5,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::debug;
 
 use super::super::capture::{
-    Drift, Layout, drift, has_sidecar, install, lacks, let_go, tracked_columns, upgrade,
+    Drift, Layout, drift, has_sidecar, install, lacks, let_go, to_be, tracked_columns, upgrade,
 };
 use super::super::failure::cause_of;
 use super::super::{
@@ -181,6 +181,11 @@ fn set_up(place: &SharedFile, connection: &Connection, installation: Option<u128
     for (table, _) in stands.iter().enumerate().filter(|(_, is)| is_node && **is == Capture::New) {
         content.compare_alone(table, Break::FirstContact)?;
     }
+    // PostgreSQL was changed first, and may have changed values.
+    let revised = stands.iter().enumerate().filter(|(_, is)| **is == Capture::Revised);
+    for (table, _) in revised.filter(|_| is_node) {
+        content.compare_alone(table, Break::CaptureGap)?;
+    }
     if stands.contains(&Capture::Mended) && is_node {
         let mut node = content.node()?;
         if let Ok(follow) = node.follow.next(Event::Broken(Break::LocalGap)) {
@@ -206,6 +211,8 @@ pub(super) enum Capture {
     Whole,
     /// Something was missing.
     Mended,
+    /// By an earlier revision.
+    Revised,
     /// Not at all, ever.
     New,
 }
@@ -219,28 +226,30 @@ pub(super) fn track(connection: &Connection, local: &LocalTable) -> Result<Captu
     let wrap = |cause| failed(OPERATION, cause);
     let (table, layout) = (&local.table, &local.layout);
     let is_later = is_later(connection, table)?;
+    let to_be = to_be(connection, table)?;
     let drift = drift(connection, layout)?;
     if !local.making.is_asked() {
-        refuse_taken_away(connection, table, layout)?;
+        refuse_taken_away(connection, &to_be, layout)?;
+        refuse_unasked(connection, table, layout)?;
     }
     let found = FoundRelation::read(connection, "main", table)?;
     let plan = match local.making {
-        Making::Retyped => Adoption::retyping("main", table, &found)?,
-        _ => Adoption::plan("main", table, &found)?,
+        Making::Retyped => Adoption::retyping("main", &to_be, &found)?,
+        _ => Adoption::plan("main", &to_be, &found)?,
     };
     let is_there = drift == Drift::None && plan.steps.is_empty() && !is_later;
     if is_there && !lacks(connection, layout)? {
         return Ok(Capture::Whole);
     }
     let is_new = drift == Drift::Absent && !has_sidecar(connection, layout)?;
-    if local.making == Making::Retyped {
+    if plan.changes_columns() {
         // A column that a trigger names cannot be dropped.
         let sql = layout.drop_triggers().join(";\n");
         connection.execute_batch(&sql).map_err(wrap)?;
     }
     without_triggers(connection, || {
         for step in &plan.steps {
-            connection.execute_batch(&step.sql).map_err(wrap)?;
+            step.run(connection, table)?;
             tracing::info!(table = table.name(), step = step.what, "SQLite table adopted");
         }
         match drift {
@@ -252,7 +261,11 @@ pub(super) fn track(connection: &Connection, local: &LocalTable) -> Result<Captu
     connection.execute_batch(&layout.keyless_index()).map_err(wrap)?;
     let rows = install(connection, layout, number::fresh())?;
     tracing::info!(table = table.name(), rows, ?drift, "capture installed in the SQLite file");
-    Ok(if is_new { Capture::New } else { Capture::Mended })
+    Ok(match (is_new, is_later && drift != Drift::Absent) {
+        (true, _) => Capture::New,
+        (false, true) => Capture::Revised,
+        (false, false) => Capture::Mended,
+    })
 }
 
 /// Bringing a table to its form is nothing that the user's triggers are there for; they may never
@@ -322,6 +335,39 @@ pub(crate) fn refuse_taken_away(
         format!("the table {name} has no column {} any more", gone.join(", ")),
         "put the table back as it was, or let `dual init --apply` add what is missing and fill it from PostgreSQL",
     )
+}
+
+/// A table that the file has numbered by itself, and gets from PostgreSQL now, is not taken for PostgreSQL's:
+/// rows of one number may be others.
+///
+/// # Errors
+/// About the schema if it has rows; those of [`failed`].
+pub(crate) fn refuse_unasked(
+    connection: &Connection,
+    table: &Table,
+    layout: &Layout,
+) -> Result<()> {
+    let wrap = |cause| failed(OPERATION, cause);
+    let is_new = table.has_automatic_key()
+        && drift(connection, layout)? == Drift::Absent
+        && !has_sidecar(connection, layout)?;
+    let is = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, bool>(0)).map_err(wrap);
+    if !is_new || !is("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'dual_node')")? {
+        return Ok(());
+    }
+    let found = FoundRelation::read(connection, "main", table)?;
+    let name = quoted(table.name());
+    if !matches!(found, FoundRelation::Table { .. })
+        || !is("SELECT EXISTS (SELECT 1 FROM dual_node WHERE installation IS NOT NULL)")?
+        || !is(&format!("SELECT EXISTS (SELECT 1 FROM {name})"))?
+    {
+        return Ok(());
+    }
+    let message =
+        format!("the table {} of the file has rows that it has numbered by itself", table.name());
+    Err(Error::new(Kind::Schema(Store::Sqlite), "look at the SQLite file", message).with_hint(
+        "`dual init` shows whether they are those of PostgreSQL, `dual init --apply` joins them",
+    ))
 }
 
 /// A surrogate that was added later has no index; who has a number is asked for every new row.

@@ -28,8 +28,9 @@ pub(super) const SEQUENCE: &str = "coalesce((SELECT p.refobjid::regclass::text F
      WHERE a.attrelid = to_regclass($1) AND a.attname = $2 LIMIT 1), \
      pg_get_serial_sequence($1, $2))";
 
-/// How often fresh numbers are asked for that turn out to be in use.
+/// How often fresh numbers are asked for that turn out to be in use, and at most how many at once besides.
 const LOOKS: usize = 1_000;
+const AT_ONCE: i64 = 1_000;
 
 /// What has become of births that were asked about.
 #[derive(Clone, Debug, Default)]
@@ -286,11 +287,15 @@ impl Primary<'_> {
         stamp: Stamp,
     ) -> Result<Vec<i64>> {
         let mut fresh: Vec<i64> = Vec::with_capacity(count);
+        let mut last = of_file;
         for _ in 0..LOOKS {
             if fresh.len() >= count {
                 return Ok(fresh);
             }
-            let wanted = i64::try_from(count - fresh.len()).unwrap_or(i64::MAX);
+            let lacks = count - fresh.len();
+            // A sequence that may not be set is counted up to what lies behind the file's rows.
+            let behind = of_file.saturating_sub(last).clamp(0, AT_ONCE);
+            let wanted = i64::try_from(lacks).unwrap_or(i64::MAX).max(behind);
             let next = match sequence {
                 Some(sequence) => {
                     let sql = "SELECT nextval($1::text::regclass) FROM generate_series(1, $2)";
@@ -309,6 +314,9 @@ impl Primary<'_> {
             };
             let next: Vec<i64> =
                 next.iter().map(|row| column(row, 0, OPERATION)).collect::<Result<_>>()?;
+            last = next.last().copied().unwrap_or(last);
+            let next = next.into_iter().filter(|number| *number > of_file);
+            let next: Vec<i64> = next.take(lacks).collect();
             fresh.extend(self.keep(table, &next, stamp).await?);
             if let Some(sequence) = sequence.filter(|_| fresh.len() < count) {
                 // Rows were loaded beside it.
