@@ -172,13 +172,18 @@ impl Rounds {
 
     /// Reads the same range of the file's rows, and plans.
     pub(super) async fn read_local(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
-        let (mut comparison, end) = self
+        let read = self
             .read("compare: read SQLite", move |content| {
+                // What has become pending since another process came to the end of it goes as a whole.
+                if !comparison.is_of(content)? {
+                    return Ok(None);
+                }
                 let mut comparison = comparison;
                 let end = comparison.look(content)?;
-                Ok((comparison, end))
+                Ok(Some((comparison, end)))
             })
             .await?;
+        let Some((mut comparison, end)) = read else { return Flow::more() };
         comparison.plan.end = end.clone();
         if comparison.counts || comparison.plan.is_empty() {
             self.next_range(comparison, end)
@@ -387,9 +392,18 @@ impl Comparison {
         self.tables.get(self.at).copied().unwrap_or_default()
     }
 
-    /// Whether the file is the one with which it began, and stands where it stood.
+    /// Whether the file is the one with which it began, and stands where it stood: another process may have
+    /// come to the end of it.
     fn is_of(&self, content: &Content<'_>) -> Result<bool> {
-        Ok(content.generation() == self.generation && content.node()?.follow == self.state)
+        let is_left = match &self.state {
+            Follow::Following { .. } => {
+                let left = content.to_compare()?.map(|(tables, _)| tables).unwrap_or_default();
+                self.tables.iter().all(|table| left.contains(table))
+            }
+            Follow::Reconciling { .. } | Follow::Held { .. } => true,
+        };
+        let follow = content.node()?.follow;
+        Ok(is_left && content.generation() == self.generation && follow == self.state)
     }
 
     /// Reads the file's part of the range and plans it; says with which key the range ends, if

@@ -261,6 +261,11 @@ fn apply(
     if node.follow != *state {
         return Ok(Applied::Overtaken);
     }
+    // Another process has left a table alone since, or taken one back, or joined one: what was read says
+    // of other tables who the server is.
+    if content.kept_besides()?.is_some() || !content.counts_all()? {
+        return Ok(Applied::Overtaken);
+    }
     let header = &poll.header;
     let drifted: Vec<usize> = poll.drift.iter().map(|(table, _)| *table).collect();
     // Nothing was missed before the poll that noticed it, but everything may be since.

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use dual_database::Store;
 use dual_database::protocol::Follow;
+use dual_database::schema::{Making, users};
+use dual_database::store::sqlite::replica::{Paused, Replica, Settings};
 use dual_database::sync::{Fault, Preference, Shared, Step, StepHook};
 use throwaway_postgres::{Server, StopMode, shared};
 
@@ -33,6 +36,107 @@ impl StepHook for Meanwhile {
         }
         Fault::None
     }
+}
+
+/// Lets another process of the file leave a table alone before a poll.
+#[derive(Debug)]
+struct LeavesAlone {
+    path: PathBuf,
+    armed: Mutex<bool>,
+}
+
+impl StepHook for LeavesAlone {
+    fn fault(&self, step: Step) -> Fault {
+        if step == Step::Poll && std::mem::replace(&mut *self.armed.lock().unwrap(), false) {
+            let paused = Paused {
+                table: "accounts".into(),
+                store: Store::Sqlite,
+                reason: "its type is another one".into(),
+                hint: None,
+            };
+            let settings = Settings {
+                path: self.path.clone(),
+                busy: PATIENCE,
+                tables: [users()].into(),
+                making: Making::Additions,
+                extensions: Vec::new(),
+                aside: [paused].into(),
+            };
+            let other = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                drop(runtime.block_on(Replica::open(settings)).unwrap());
+            });
+            other.join().unwrap();
+        }
+        Fault::None
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_left_alone_meanwhile_breaks_nothing_of_the_others() {
+    let scene = Scene::on(shared().unwrap());
+    let first = scene.node("bot.db").await;
+    first.sync().await;
+    let (path, armed) = (first.path().to_owned(), Mutex::new(true));
+    let hook = Arc::new(LeavesAlone { path, armed });
+    let node = Node::open(&scene.database.url(), first.path(), |shared| {
+        shared.hook = Some(hook.clone());
+    })
+    .await;
+    let error = node.sync.sync(PATIENCE).await.unwrap_err();
+    assert!(!*hook.armed.lock().unwrap() && error.is_conflict(), "{error}");
+    let after = node.state().await.follow;
+    assert!(matches!(after, Follow::Following { .. }), "{after:?}");
+}
+
+/// Lets another process come to the end of a comparison in the middle of it, and a program write to two
+/// tables.
+#[derive(Debug)]
+struct Overtakes {
+    url: String,
+    path: PathBuf,
+    ranges: AtomicUsize,
+    given: AtomicUsize,
+}
+
+impl StepHook for Overtakes {
+    fn fault(&self, step: Step) -> Fault {
+        if step == Step::ReadLocal && self.ranges.fetch_add(1, Ordering::SeqCst) == 1 {
+            let (url, path) = (self.url.clone(), self.path.clone());
+            let other = std::thread::spawn(move || {
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let node = Node::open(&url, &path, |_| {}).await;
+                    node.sync().await;
+                    node.script(
+                        "BEGIN; INSERT INTO users (user_id) VALUES (7); \
+                         INSERT INTO accounts (owner) VALUES (7); COMMIT",
+                    );
+                });
+            });
+            other.join().unwrap();
+        }
+        self.given.fetch_add(usize::from(step == Step::Give), Ordering::SeqCst);
+        Fault::None
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_becomes_pending_after_the_end_of_a_comparison_goes_as_a_whole() {
+    let scene = Scene::on(shared().unwrap());
+    let path = scene.path("bot.db");
+    let (ranges, given) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let hook = Arc::new(Overtakes { url: scene.database.url(), path, ranges, given });
+    let node = Node::open(&scene.database.url(), &scene.path("bot.db"), |shared| {
+        shared.hook = Some(hook.clone());
+    })
+    .await;
+    node.sync().await;
+    assert!(hook.ranges.load(Ordering::SeqCst) > 1);
+    assert_eq!(hook.given.load(Ordering::SeqCst), 0, "half of it was given");
+    node.sync().await;
+    scene.assert_equal(&node);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -171,6 +171,25 @@ impl Content<'_> {
         Ok(())
     }
 
+    /// Whether the epoch that is followed speaks of each of these tables: not of one that was left alone, and is
+    /// followed again, before somebody has met PostgreSQL with it.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn counts_all(&self) -> Result<bool> {
+        let sql =
+            "SELECT EXISTS (SELECT 1 FROM dual_tracked WHERE name = ?1 AND relation IS NOT NULL)";
+        for local in self.tables() {
+            let look = self.connection().prepare_cached(sql);
+            let counts =
+                look.and_then(|mut look| look.query_row([local.table.name()], |row| row.get(0)));
+            if !counts.map_err(|cause| failed(OPERATION, cause))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Notes of which tables the epoch that is followed from now on speaks: of these, and no others.
     ///
     /// # Errors
