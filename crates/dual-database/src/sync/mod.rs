@@ -26,6 +26,7 @@ mod rounds;
 mod scrub;
 mod set_back;
 mod step;
+mod take_in;
 mod task;
 
 pub(crate) use connect::belongs;

@@ -1,22 +1,23 @@
 //! From PostgreSQL to the file: what is new, in one transaction here, which moves the cursor.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
 use super::connect::schema_version;
-use super::quarantine::{NUMBER, QuarantineSet};
+use super::quarantine::QuarantineSet;
 use super::rounds::{Flow, RoundState, Rounds, follow, now_ms};
+use super::take_in::take_all;
 use crate::Result;
-use crate::merge::Tracked;
 use crate::protocol::{
     Break, Event, Follow, PollVerdict as Verdict, SetBack, Snapshot, Tokens, judge_poll,
 };
 use crate::schema::RowId;
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::primary::{Poll, PurgePosition, RemoteRow};
-use crate::store::sqlite::replica::{Content, Durability, LocalRow, Side, Taken};
+use crate::store::sqlite::replica::{Content, Durability, LocalRow, Side};
 
 /// For how long a round looks for tombstones before it goes on with what is new.
 const PURGE: Duration = Duration::from_secs(2);
@@ -73,32 +74,38 @@ impl Rounds {
         let poll = self.primary(&link).poll_at_most(snapshot, &also, most).await?;
         self.shared.clock().measure(sent_ms, poll.header.now_ms);
         self.put_link(link);
-        Flow::to(RoundState::Apply(Box::new((poll, state))))
+        Flow::to(RoundState::Apply(Box::new((poll, state, also))))
     }
 
     /// Takes it in: all tables in one transaction, so that nobody sees half of somebody's.
-    pub(super) async fn apply(&mut self, poll: Poll, state: Follow) -> Result<Flow> {
+    pub(super) async fn apply(
+        &mut self,
+        poll: Poll,
+        state: Follow,
+        also: Vec<RowId>,
+    ) -> Result<Flow> {
         let (rows, inspected, tokens) = (poll.rows.len(), self.inspected, self.tokens);
         let before = state.clone();
         let cursor = poll.header.snapshot.clone();
         // A conflict that is logged here only has to be on disk before a push that knows of it:
         // after a power cut the own stamp in PostgreSQL would hide it.
         let may_meet = rows > 0 && self.read("apply", meets).await?;
-        let poll = Arc::new(poll);
+        let polled = Arc::new((poll, also));
         let mut durability = if may_meet { Durability::Full } else { Durability::Normal };
         let applied = loop {
-            let (poll, state) = (poll.clone(), state.clone());
-            let forgotten = self.shared.retention.forgotten(&poll.header);
+            let (polled, state) = (polled.clone(), state.clone());
+            let forgotten = self.shared.retention.forgotten(&polled.0.header);
             let applied = self
                 .write_many("apply", durability, move |content| {
                     if schema_version(content).map(Some)? != inspected {
                         return Ok(Applied::Overtaken);
                     }
+                    let (poll, also) = &*polled;
                     if durability == Durability::Normal && !poll.rows.is_empty() && meets(content)?
                     {
                         return Ok(Applied::MayMeet);
                     }
-                    apply(content, &poll, &state, &tokens, forgotten)
+                    apply(content, (poll, also), &state, &tokens, forgotten)
                 })
                 .await?;
             match applied {
@@ -248,10 +255,11 @@ fn meets(content: &Content<'_>) -> Result<bool> {
     Ok(content.is_pending()? || content.quarantined()? > 0)
 }
 
-/// `tokens` are those that the file had before the poll; tombstones are forgotten up to `forgotten`.
+/// `tokens` are those that the file had before the poll, `also` the rows that were asked for besides what is
+/// new; tombstones are forgotten up to `forgotten`.
 fn apply(
     content: &Content<'_>,
-    poll: &Poll,
+    (poll, also): (&Poll, &[RowId]),
     state: &Follow,
     tokens: &Tokens,
     forgotten: Stamp,
@@ -307,7 +315,13 @@ fn apply(
             return Ok(Applied::Overtaken);
         }
     }
-    poll.rows.iter().try_for_each(|row| take_in(content, &quarantine, row, true))?;
+    take_all(content, &quarantine, poll.rows.iter(), true)?;
+    // What the file has refused is there no more, not even as a tombstone.
+    if !also.is_empty() {
+        let there: BTreeSet<&RowId> = poll.rows.iter().map(|row| &row.id).collect();
+        let mut gone = also.iter().filter(|id| !there.contains(id));
+        gone.try_for_each(|id| content.release(id, Side::Sqlite))?;
+    }
     let event = Event::Pulled { epoch: header.epoch, snapshot: header.snapshot.clone() };
     // Taking rows in may have moved what the node knows of its position.
     let mut node = content.node()?;
@@ -321,39 +335,4 @@ fn apply(
 /// Whether a birth stands there that PostgreSQL has not been asked about.
 fn is_in_the_way(content: &Content<'_>, id: &RowId, row: Option<&LocalRow>) -> bool {
     row.is_some_and(|row| row.tracked.version.live.value && content.is_unsent(id, &row.tracked))
-}
-
-/// Merges one of PostgreSQL's rows into the file. One that cannot be carried, or that the file's
-/// table refuses, is set aside.
-pub(super) fn take_in(
-    content: &Content<'_>,
-    quarantine: &QuarantineSet,
-    row: &RemoteRow,
-    intact: bool,
-) -> Result<()> {
-    if let Some(column) = row.unreadable {
-        return quarantine.unreadable(content, &row.id, Side::Sqlite, column);
-    }
-    let Some(table) = content.tables().get(row.id.table) else { return Ok(()) };
-    let mut before = content.captured(&row.id)?;
-    if let Some(local) = before.as_ref().filter(|local| content.is_unsent(&row.id, &local.tracked))
-    {
-        if local.tracked.version.live.value {
-            let reason = "the file has another row under this number, which has to take another";
-            return quarantine.set_aside(content, &row.id, Side::Sqlite, NUMBER, reason.into());
-        }
-        content.leave_number(&row.id, &local.tracked)?;
-        before = content.captured(&row.id)?;
-    }
-    let existing = before.as_ref().map(|local| &local.tracked);
-    let absorbed = Tracked::absorb(existing, &row.version, intact, &table.defaults);
-    match content.take(&row.id, before.as_ref(), Some(&row.version), &absorbed, row.surrogate)? {
-        Taken::Done => {
-            quarantine.release(content, &row.id, Side::Sqlite)?;
-            // What PostgreSQL had refused of it has been replaced from there.
-            let settled = !absorbed.row.bases.any() && !absorbed.other_is_behind;
-            if settled { quarantine.release(content, &row.id, Side::Postgres) } else { Ok(()) }
-        }
-        Taken::Refused => Ok(()),
-    }
 }

@@ -20,6 +20,7 @@ use super::scrub::Scrubber;
 use super::step::{Fault, Step, injected};
 use super::{Exchange, Shared};
 use crate::protocol::{Event, Follow, Outcome, Token, Tokens};
+use crate::schema::RowId;
 use crate::stamp::{Stamp, Writer};
 use crate::store::postgres::primary::{Header, Poll, Primary, PurgePosition, Pushed, Reserved};
 use crate::store::sqlite::replica::{Content, Durability, PushTurn, Replica, is_endless};
@@ -56,7 +57,7 @@ pub(super) enum RoundState {
     Forward,
     NoteForwarded { numbers: Vec<i64>, generation: u64 },
     Poll,
-    Apply(Box<(Poll, Follow)>),
+    Apply(Box<(Poll, Follow, Vec<RowId>)>),
     Scrub,
 }
 
@@ -345,7 +346,7 @@ impl Rounds {
                 self.note_forwarded(numbers, generation).await
             }
             RoundState::Poll => self.poll().await,
-            RoundState::Apply(polled) => self.apply(polled.0, polled.1).await,
+            RoundState::Apply(polled) => self.apply(polled.0, polled.1, polled.2).await,
             RoundState::Scrub => self.scrub().await,
         }
     }

@@ -207,6 +207,46 @@ async fn rows_that_exchange_unique_values_make_room_for_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_have_exchanged_unique_values_at_postgresql_reach_a_file_that_has_the_key_too() {
+    let required = "(code TEXT PRIMARY KEY, note TEXT NOT NULL UNIQUE, \
+                    uses INTEGER NOT NULL DEFAULT 1 UNIQUE CHECK (uses > 0)) STRICT";
+    for table in ["(code TEXT PRIMARY KEY, note TEXT UNIQUE, uses INTEGER UNIQUE)", required] {
+        let scene = Scene::on(shared().unwrap());
+        let program = Connection::open(scene.path("bot.db")).unwrap();
+        program.execute_batch(&format!("CREATE TABLE tags {table}")).unwrap();
+        let node = node(&scene, "bot.db").await;
+        node.sync().await;
+        scene.sql(
+            "INSERT INTO tags (code, note, uses) VALUES ('я', 'A', 1), ('b', 'B', 2), \
+             ('c', 'C', 3), ('d', 'D', 4)",
+        );
+        node.sync().await;
+        // A ring, and one whose value is taken by another program of the file.
+        scene.sql(
+            "UPDATE tags SET uses = 1 + uses % 3, note = CASE note WHEN 'A' THEN 'B' ELSE 'A' END \
+             WHERE code IN ('я', 'b'); UPDATE tags SET uses = 1 WHERE code = 'c'",
+        );
+        let exchange = node.sync().await;
+        assert_eq!((exchange.pending, exchange.quarantined), (0, 0), "{table}");
+        assert_equal(&scene, &node, [4, 0]);
+        // Everybody moves up by one, those that make room before and after those that take it.
+        scene.sql("UPDATE tags SET uses = uses + 1; UPDATE tags SET note = lower(note)");
+        node.sync().await;
+        assert_equal(&scene, &node, [4, 0]);
+        // What is in the way of one of them holds up no other.
+        node.script("INSERT INTO tags (code, note, uses) VALUES ('e', 'E', 9)");
+        scene.sql("ALTER TABLE tags ADD CHECK (code <> 'e')");
+        assert_eq!(node.sync().await.quarantined, 1);
+        scene.sql("UPDATE tags SET uses = CASE code WHEN 'я' THEN 9 WHEN 'b' THEN 4 WHEN 'c' THEN 3 ELSE uses END");
+        assert_eq!(node.sync().await.quarantined, 3);
+        node.script("DELETE FROM tags WHERE code = 'e'");
+        node.sync().await;
+        node.sync().await;
+        assert_equal(&scene, &node, [4, 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_the_other_side_cannot_hold_holds_nothing_up() {
     let scene = Scene::on(shared().unwrap());
     let first = node(&scene, "bot.db").await;

@@ -45,6 +45,21 @@ async fn a_row_that_postgresql_refuses_waits_and_leaves_when_the_rule_goes() {
     scene.assert_equal(&node);
 }
 
+/// Deleted there and purged before the file has heard of it, or lost with a restored server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_file_refuses_leaves_when_postgresql_has_nothing_of_it_any_more() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    node.script("CREATE TRIGGER no BEFORE INSERT ON accounts WHEN new.balance < 0 BEGIN SELECT RAISE(ABORT, 'negative'); END");
+    scene.sql("INSERT INTO accounts (owner, balance) VALUES (1, -1), (2, 2)");
+    assert_eq!(node.sync().await.quarantined, 1);
+    scene.sql("DELETE FROM accounts WHERE owner = 1; DELETE FROM dual.side_accounts WHERE key = 1");
+    node.script("UPDATE dual_quarantine SET retry = 0");
+    assert_eq!(node.sync().await.quarantined, 0);
+    scene.assert_equal(&node);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_the_file_refuses_waits_and_is_asked_for_again() {
     let scene = Scene::on(shared().unwrap());

@@ -7,9 +7,9 @@ use crate::protocol::reconcile::{Uncaptured, Unknown, unknown};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::sqlite::replica::{Content, Taken};
-use crate::sync::pull::take_in;
 use crate::sync::push::acknowledged;
 use crate::sync::quarantine::QuarantineSet;
+use crate::sync::take_in::take_all;
 use crate::sync::{Shared, log};
 use crate::{Result, Store};
 
@@ -83,9 +83,8 @@ pub(super) fn apply_range(content: &Content<'_>, comparison: &Comparison) -> Res
             let lost = lost.map(|conflict| log::entry(&row.id, conflict, Some(&row.version), own));
             content.log_conflicts(&lost.collect::<Vec<_>>())?;
         }
-        take_in(content, &quarantine, row, intact)?;
     }
-    Ok(())
+    take_all(content, &quarantine, plan.take.iter().filter_map(|at| there.get(*at)), intact)
 }
 
 /// A row that was deleted at PostgreSQL, and its tombstone purged there.

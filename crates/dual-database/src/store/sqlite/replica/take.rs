@@ -30,11 +30,23 @@ impl Content<'_> {
         absorbed: &Absorbed,
         surrogate: Option<i64>,
     ) -> Result<Taken> {
+        self.take_over(id, (before, before), incoming, absorbed, surrogate)
+    }
+
+    /// The same of a row that is stored otherwise for the moment than it was `before`.
+    pub(super) fn take_over(
+        &self,
+        id: &RowId,
+        (before, stored): (Option<&LocalRow>, Option<&LocalRow>),
+        incoming: Option<&Version>,
+        absorbed: &Absorbed,
+        surrogate: Option<i64>,
+    ) -> Result<Taken> {
         let lives = absorbed.row.version.lives();
         let own = before.and_then(|row| row.surrogate);
         let surrogate = if lives { surrogate.or(own) } else { None };
         let touches = absorbed.changed || absorbed.other_is_behind || (lives && surrogate != own);
-        if touches && self.take_row(id, before, absorbed, surrogate)? == Taken::Refused {
+        if touches && self.take_row(id, stored, absorbed, surrogate)? == Taken::Refused {
             return Ok(Taken::Refused);
         }
         let now = crate::clock::now().as_millisecond();
