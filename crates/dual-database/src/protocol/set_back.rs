@@ -117,6 +117,11 @@ impl SetBack {
     pub fn tracked(&self, row: &Tracked, file: Writer) -> Tracked {
         let mut row = row.clone();
         let settle = |stamp: &mut Stamp, base: Option<&mut Stamp>| match base {
+            // What an insert that has not arrived has met there was not set here.
+            Some(base) if *stamp == *base => {
+                *stamp = self.here(*stamp, file);
+                *base = self.base(*base);
+            }
             Some(base) => {
                 *stamp = self.pending(*stamp, *base);
                 *base = self.base(*base);
@@ -191,5 +196,17 @@ mod tests {
         );
         assert_eq!(row.bases.columns, [None, Some(one.base(at(90_000))), None, Some(at(0))]);
         assert!(row.is_refused_as_ahead(NOW), "by the clock of its process");
+    }
+
+    #[test]
+    fn what_an_insert_has_met_stays_below_what_stands() {
+        let one = SetBack::at(1, NOW, Stamp::ZERO);
+        let column = Register { stamp: at(90_000), value: Value::Int(1) };
+        let live = Register { stamp: at(2), value: true };
+        let version = Version { live, columns: vec![column] };
+        let bases = Bases { live: Some(at(1)), columns: vec![Some(at(90_000))] };
+        let row = one.tracked(&Tracked { version, bases }, Writer::MAX);
+        assert!(row.version.stamp_of(0) < one.stamp);
+        assert!(row.bases.column(0) < Some(row.version.stamp_of(0)));
     }
 }

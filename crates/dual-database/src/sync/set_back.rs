@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::rounds::{LONGEST, Rounds, now_ms};
 use crate::protocol::{Ahead, SetBack};
 use crate::stamp::FUTURE_TOLERANCE_MS;
-use crate::store::sqlite::replica::Durability;
+use crate::store::sqlite::replica::{Durability, Paused};
 use crate::{Error, Kind, Result};
 
 const OPERATION: &str = "set back stamps of the future";
@@ -18,6 +18,11 @@ impl Rounds {
     /// Sets back what lies in the future, if there is anything on either side; says whether there was.
     pub(super) async fn set_back(&mut self) -> Result<bool> {
         self.abandon();
+        // What is left alone would keep the future, and a file that follows it would take it back for what
+        // PostgreSQL has set back.
+        if let Some(paused) = self.shared.sqlite.aside.first() {
+            return Err(in_part(paused));
+        }
         self.meet().await?;
         let mut link = self.take_link(OPERATION)?;
         // Everybody who writes is waited for, and all of the sidecars is gone through.
@@ -70,6 +75,15 @@ fn apart_ms(sent_ms: i64, primary_ms: i64, received_ms: i64) -> Option<i64> {
     let behind = sent_ms.saturating_sub(primary_ms);
     let apart = ahead.max(behind);
     (apart > FUTURE_TOLERANCE_MS).then_some(if ahead > behind { ahead } else { -behind })
+}
+
+fn in_part(paused: &Paused) -> Error {
+    let message = format!(
+        "the table {} is left alone ({}: {}), and stamps are set back in every table or in none",
+        paused.table, paused.store, paused.reason
+    );
+    let hint = paused.hint.as_deref().unwrap_or("mend the table");
+    Error::new(Kind::Configuration, OPERATION, message).with_hint(format!("{hint}; then repeat it"))
 }
 
 fn disagree(apart_ms: i64) -> Error {

@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+use dual_database::Store;
 use dual_database::protocol::SetBack;
+use dual_database::schema::users;
 use dual_database::stamp;
 use dual_database::store::postgres::primary::Pool;
 use dual_database::store::postgres::{Session, Settings};
-use dual_database::store::sqlite::replica::{Content, Durability};
+use dual_database::store::sqlite::replica::{Content, Durability, Paused};
 use dual_database::sync::Shared;
 use dual_database::verify::{TableDifference, Verification, compare};
 use throwaway_postgres::shared;
@@ -274,6 +276,41 @@ async fn the_file_sets_back_as_the_model_does() {
     assert_eq!(changed, u64::try_from(other).unwrap());
     let again = node.replica().write("test", durability, work).await.unwrap();
     assert_eq!(again, 0, "each is met once");
+}
+
+/// A table that is left alone would bring the future back once it is followed again.
+#[tokio::test(flavor = "multi_thread")]
+async fn stamps_are_set_back_in_tables_that_are_left_alone_too_or_nowhere() {
+    let scene = Scene::on(shared().unwrap());
+    let [here, away] = two(&scene).await;
+    stamped(&scene, "stamp = AHEAD");
+    here.sync().await;
+    let url = scene.database.url();
+    let paused = Paused {
+        table: "accounts".into(),
+        store: Store::Postgres,
+        reason: "its type is another one".into(),
+        hint: Some("put it back".into()),
+    };
+    let aside = move |shared: &mut Shared| shared.sqlite.aside = [paused].into();
+    let part = Node::keeping_with(&url, here.path(), [users()].into(), aside).await;
+    let error = part.sync.set_back().await.unwrap_err();
+    assert!(error.message().contains("accounts is left alone"), "{}", error.message());
+    assert_eq!(error.hint(), Some("put it back; then repeat it"));
+    let future = format!(
+        "SELECT count(*) FROM dual_side_accounts WHERE stamp > {}",
+        ahead(&scene) / 100 * 99
+    );
+    assert_eq!(here.one::<i64>(&future), 4);
+    // Another file has followed it all the time; this one meets the decision without the table.
+    assert!(repair(&away).await);
+    away.shared.pool.prepare().await.unwrap();
+    let there = away.shared.pool.get().await.unwrap();
+    let decided = there.primary(away.look(|content| content.node()).await.file).unwrap();
+    let decided = decided.set_backs().await.unwrap();
+    let work = move |content: &Content<'_>| content.set_back(&decided);
+    part.replica().write("test", Durability::Full, work).await.unwrap();
+    assert_eq!(here.one::<i64>(&future), 0);
 }
 
 /// Whoever has looked at a stamp of the future writes above it: he is waited for, longer than for any

@@ -2,11 +2,12 @@
 
 use uuid::Uuid;
 
-use super::super::capture::{Layout, state};
+use super::super::capture::{Layout, declared, state};
 use super::super::failed;
 use super::Content;
 use crate::Result;
 use crate::protocol::{Ahead, SetBack};
+use crate::schema::Table;
 use crate::stamp::{Stamp, Writer};
 
 const OPERATION: &str = "set back stamps of the future in the SQLite file";
@@ -91,6 +92,18 @@ impl Content<'_> {
             for local in self.tables() {
                 rows += self.set_back_table(&local.layout, one)?;
             }
+            for table in self.left_alone()? {
+                // Its trouble is its own: what cannot be set back there is compared as it is.
+                let layout = Layout::new(&table);
+                match self.set_back_table(&layout, one) {
+                    Ok(some) => rows += some,
+                    Err(error) => tracing::warn!(
+                        table = table.name(),
+                        error = error.chain(),
+                        "stamps of the future stay in a table that is left alone"
+                    ),
+                }
+            }
             let sql = "UPDATE dual_state SET horizon = ?2 \
                        WHERE typeof(horizon) <> 'integer' OR horizon NOT BETWEEN 0 AND ?1";
             self.execute(OPERATION, sql, &[&one.limit.raw(), &one.stamp.raw()])?;
@@ -100,6 +113,14 @@ impl Content<'_> {
             self.execute(OPERATION, sql, &[&Uuid::from_u128(one.id).to_string()])?;
         }
         Ok(rows)
+    }
+
+    /// The tables that the file keeps, as far as this process has nothing to do with them: once they are
+    /// followed again nothing tells that they have not met a decision.
+    fn left_alone(&self) -> Result<Vec<Table>> {
+        let mut kept = declared(self.connection())?;
+        kept.retain(|table| self.position(table.name()).is_none());
+        Ok(kept)
     }
 
     fn has_met(&self, one: &SetBack) -> Result<bool> {
@@ -121,7 +142,7 @@ impl Content<'_> {
             // A tombstone is one stamp.
             let dead = if at == 0 { "" } else { "WHEN live = 0 THEN NULL " };
             format!(
-                "{name} = CASE {dead}WHEN {base} IS NULL AND {} THEN ?2 \
+                "{name} = CASE {dead}WHEN ({base} IS NULL OR {base} = {stamp}) AND {} THEN ?2 \
                  WHEN {base} IS NOT NULL AND ({} OR {}) THEN ?3 | (CAST({stamp} AS INTEGER) & {}) \
                  ELSE {stamp} END, \
                  {base} = CASE WHEN {base} IS NOT NULL AND {} THEN ?4 ELSE {base} END",
