@@ -27,6 +27,7 @@ mod process;
 mod rng;
 mod round;
 mod rules;
+pub mod tables;
 mod truth;
 mod world;
 mod write;

@@ -89,7 +89,7 @@ impl Follow {
 
     /// The same of a table that has to be compared besides, because of that.
     #[must_use]
-    pub(crate) fn with(self, cause: Break) -> Follow {
+    pub fn with(self, cause: Break) -> Follow {
         match self {
             Follow::Following { epoch, .. } => {
                 // What was never exchanged was not followed.
@@ -106,7 +106,7 @@ impl Follow {
     }
 
     /// The history that is followed, or was until both sides have to be compared.
-    pub(crate) fn followed_mut(&mut self) -> Option<&mut Epoch> {
+    pub fn followed_mut(&mut self) -> Option<&mut Epoch> {
         match self {
             Follow::Following { epoch, .. } => Some(epoch),
             Follow::Reconciling { followed, .. } | Follow::Held { followed, .. } => {

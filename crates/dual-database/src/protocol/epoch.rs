@@ -110,7 +110,7 @@ impl Break {
     /// What counts of two that came one after the other: whatever suspects more, and the earlier if
     /// both do.
     #[must_use]
-    pub(crate) fn graver(self, next: Break) -> Break {
+    pub fn graver(self, next: Break) -> Break {
         let rank = |cause: Break| (cause.suspects_primary(), !cause.primary_is_intact());
         match rank(self).cmp(&rank(next)) {
             std::cmp::Ordering::Less => next,

@@ -1,6 +1,6 @@
 //! The model over many seeds, and every known mistake put back.
 
-use model::{Trap, generate, numbers, replay, run, shrink};
+use model::{Trap, generate, numbers, replay, run, shrink, tables};
 
 const SEEDS: u64 = 3_000;
 
@@ -25,6 +25,17 @@ fn rare(trap: Trap) -> u64 {
         Trap::SetBackSharesAStamp => 171_200,
         Trap::HorizonBelieved => 173_000,
         Trap::PushReadForAnother => 182_300,
+        _ => 0,
+    }
+}
+
+/// The same of those about several tables.
+fn of_tables(trap: tables::Trap) -> u64 {
+    match trap {
+        tables::Trap::SetBackPassesBy => 900,
+        tables::Trap::MetIsPending => 8_100,
+        tables::Trap::GivenPastTheEnd => 9_800,
+        tables::Trap::GhostStays => 13_200,
         _ => 0,
     }
 }
@@ -122,5 +133,51 @@ fn every_mistake_about_numbers_is_noticed() {
     let keeps = |trap| (0..400).all(|seed| numbers::run(seed, Some(trap)).violation.is_none());
     let missed: Vec<&str> =
         numbers::Trap::ALL.iter().copied().filter(|trap| keeps(*trap)).map(|t| t.name()).collect();
+    assert_eq!(missed, Vec::<&str>::new());
+}
+
+#[test]
+fn several_tables_keep_the_promises() {
+    assert_eq!(first_of_tables(0..SEEDS / 2), None);
+}
+
+#[test]
+fn several_tables_keep_the_promises_in_other_histories() {
+    assert_eq!(first_of_tables(SEEDS / 2..SEEDS), None);
+}
+
+fn first_of_tables(seeds: std::ops::Range<u64>) -> Option<(u64, String)> {
+    seeds.into_iter().find_map(|seed| Some((seed, tables::run(seed, None).violation?)))
+}
+
+#[test]
+fn the_histories_of_several_tables_exercise_what_they_are_for() {
+    let reports: Vec<_> = (0..200).map(|seed| tables::run(seed, None)).collect();
+    let total = |count: fn(&tables::Report) -> usize| reports.iter().map(count).sum::<usize>();
+    assert!(total(|report| report.paused) > 500);
+    assert!(total(|report| report.compared) > 1_000);
+    assert!(total(|report| report.held) > 10);
+    assert!(total(|report| report.aside) > 50);
+    assert!(total(|report| report.conflicts) > 2_000);
+}
+
+/// By the corrections 41 to 46 of the protocol.
+#[test]
+fn seeds_of_several_tables_that_once_broke_a_promise_keep_it() {
+    for seed in [827, 1_014, 8_191, 9_813, 10_888, 13_236, 16_737, 18_678] {
+        assert_eq!(tables::run(seed, None).violation, None, "{seed}");
+    }
+}
+
+#[test]
+fn every_mistake_about_several_tables_is_noticed() {
+    let missed: Vec<&str> = tables::Trap::ALL
+        .iter()
+        .filter(|trap| {
+            let from = of_tables(**trap);
+            (from..from + 400).all(|seed| tables::run(seed, Some(**trap)).violation.is_none())
+        })
+        .map(|trap| trap.name())
+        .collect();
     assert_eq!(missed, Vec::<&str>::new());
 }
