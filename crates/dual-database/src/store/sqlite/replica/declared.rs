@@ -38,17 +38,6 @@ impl Content<'_> {
         Ok(tables)
     }
 
-    /// The tables that are left alone, as they are declared.
-    ///
-    /// # Errors
-    /// As for [`Content::undeclared`].
-    pub(crate) fn left_alone(&self) -> Result<Vec<Table>> {
-        let paused = paused(self.connection())?;
-        let mut kept = declared(self.connection())?;
-        kept.retain(|table| paused.iter().any(|one| *one.table == *table.name()));
-        Ok(kept)
-    }
-
     /// Notes tables that PostgreSQL keeps and the file does not, for whoever opens it next.
     ///
     /// # Errors

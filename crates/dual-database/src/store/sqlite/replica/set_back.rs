@@ -117,7 +117,10 @@ impl Content<'_> {
 
     /// The tables that the file keeps, as far as this process has nothing to do with them: once they are
     /// followed again nothing tells that they have not met a decision.
-    fn left_alone(&self) -> Result<Vec<Table>> {
+    ///
+    /// # Errors
+    /// About the schema if a declaration cannot be read; those of [`failed`].
+    pub(crate) fn left_alone(&self) -> Result<Vec<Table>> {
         let mut kept = declared(self.connection())?;
         kept.retain(|table| self.position(table.name()).is_none());
         Ok(kept)
