@@ -1,7 +1,8 @@
 //! Births under a number that a side has handed out: two of them are two rows, whatever the number.
 
-use super::{Defaults, Register, Tracked, Version};
+use super::{Change, Defaults, Register, Tracked, Version};
 use crate::stamp::{Stamp, Writer};
+use crate::value::Value;
 
 impl Tracked {
     /// Whether it is a birth, or what is left of one, that PostgreSQL has never been asked about: whatever it
@@ -40,9 +41,26 @@ impl Tracked {
     #[must_use]
     pub fn without_birth(&self, defaults: &Defaults) -> Option<Tracked> {
         let stamp = self.bases.columns.iter().copied().flatten().max().unwrap_or_default();
-        let live = Register { stamp, value: false };
-        let tombstone = Version { live, columns: Vec::new() }.stored(defaults);
-        (stamp != Stamp::ZERO).then(|| Tracked::settled(tombstone))
+        (stamp != Stamp::ZERO).then(|| tombstone(stamp, defaults))
+    }
+
+    /// The row that a call of the library adds, with these values and that stamp, under a number that is kept
+    /// for it with a tombstone of the stamp `reservation`. PostgreSQL was asked for this very row if `is_asked`:
+    /// then it has seen what is there. Otherwise the number comes from the file's block, and PostgreSQL is asked
+    /// before it is pushed, as for a birth of an outside program.
+    #[must_use]
+    pub fn numbered(
+        before: Option<&Tracked>,
+        values: &[Value],
+        stamp: Stamp,
+        (reservation, is_asked): (Stamp, bool),
+        defaults: &Defaults,
+    ) -> Tracked {
+        let known = before.map_or(Stamp::ZERO, |row| row.version.live.stamp);
+        let below = tombstone(reservation.max(known), defaults);
+        let change = Change::Insert(values.to_vec());
+        let row = Tracked::changed(Some(&below), &change, stamp, Stamp::ZERO, defaults);
+        if is_asked { row } else { row.over_tombstone(Some(&below)) }
     }
 
     /// The birth of a row whose number its caller has named: it is that row, wherever else it was born.
@@ -55,11 +73,15 @@ impl Tracked {
     }
 }
 
+fn tombstone(stamp: Stamp, defaults: &Defaults) -> Tracked {
+    let live = Register { stamp, value: false };
+    Tracked::settled(Version { live, columns: Vec::new() }.stored(defaults))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::{Bases, Change, conflicts, merge, written};
-    use crate::value::Value;
+    use crate::merge::{Bases, conflicts, merge, written};
 
     fn at(ms: i64) -> Stamp {
         Stamp::at(1_700_000_000_000 + ms, Writer::POSTGRES)
@@ -116,5 +138,29 @@ mod tests {
         let echo = Tracked::absorb(Some(&row), &reservation, true, &none);
         assert_eq!((echo.row, echo.conflicts), (row.clone(), Vec::new()));
         assert_eq!(row.bases, Bases { live: Some(at(9)), columns: vec![Some(at(9)); 2] });
+    }
+
+    #[test]
+    fn a_numbered_row_stands_above_what_keeps_its_number() {
+        let defaults = Defaults::new(vec![Value::Null, Value::Text("new".into())]);
+        let values = [Value::Int(1), Value::Null];
+        let kept = tombstone(at(5), &defaults).version;
+        for (before, is_asked) in [(None, true), (None, false), (Some(at(5)), false)] {
+            let before = before.map(|stamp| tombstone(stamp, &defaults));
+            let of = (at(5), is_asked);
+            let row = Tracked::numbered(before.as_ref(), &values, at(9), of, &defaults);
+            assert_eq!(row.is_unsent(), !is_asked);
+            assert!(!row.clone().named().is_unsent());
+            // What was said stands, also where it is nothing.
+            assert_eq!(merge(&kept, &row.version).version, row.version);
+            assert_eq!(row.version.columns.last().map(|last| &last.value), Some(&Value::Null));
+            let echo = Tracked::absorb(Some(&row), &row.version, true, &defaults);
+            assert!(!echo.row.bases.any() && echo.conflicts.is_empty());
+            if is_asked {
+                assert_eq!(conflicts(&row.version, &row.bases, &kept), []);
+            } else {
+                assert_eq!(row.without_birth(&defaults).map(|row| row.version), Some(kept.clone()));
+            }
+        }
     }
 }

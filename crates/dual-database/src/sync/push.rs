@@ -303,6 +303,10 @@ pub(super) fn acknowledged(
             continue;
         }
         let Some(mut row) = content.row(id)? else { continue };
+        // A birth that has come since was not sent, whatever was under its number.
+        if content.is_unsent(id, &row.tracked) {
+            continue;
+        }
         // A row that has changed since is another process's batch: it says of itself whether
         // PostgreSQL takes it.
         let is_latest = row.seq <= batch.upto;

@@ -31,6 +31,10 @@ pub struct File {
     pub cursor: u64,
     /// The highest number that AUTOINCREMENT has given.
     pub highest: Number,
+    /// Numbers that PostgreSQL keeps for inserts of the library, with the stamps of their tombstones.
+    pub block: BTreeMap<Number, Stamp>,
+    /// The library has added rows without a key.
+    pub is_used: bool,
     pub moved: usize,
     pub skew: i64,
     pub trap: Option<Trap>,
@@ -56,6 +60,8 @@ impl File {
             pushed: 0,
             cursor: 0,
             highest: 0,
+            block: BTreeMap::new(),
+            is_used: false,
             moved: 0,
             skew,
             trap,
@@ -66,9 +72,10 @@ impl File {
     pub fn compare(&mut self) {
         self.compares = true;
         self.cursor = 0;
+        self.block.clear();
     }
 
-    fn has(&self, trap: Trap) -> bool {
+    pub(super) fn has(&self, trap: Trap) -> bool {
         self.trap == Some(trap)
     }
 
@@ -183,7 +190,9 @@ impl File {
 
     pub fn acknowledge(&mut self, batch: &Batch) {
         for (number, sent) in &batch.rows {
-            if let Some(local) = self.rows.get_mut(number) {
+            // A birth that has come since was not sent, whatever was under its number.
+            let now = self.rows.get_mut(number);
+            if let Some(local) = now.filter(|local| !local.row.is_unsent()) {
                 local.row.acknowledge(&sent.version);
             }
         }

@@ -5,6 +5,8 @@
 //! apart. What decides is the product's code again. Each row has a token that nobody changes, by which
 //! the check finds it wherever it went.
 
+mod block;
+mod calls;
 mod file;
 mod primary;
 mod trap;
@@ -16,6 +18,8 @@ use dual_database::protocol::Reservation;
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::value::Value;
 
+use self::block::Wanted;
+use self::calls::Call;
 use self::file::{Batch, File};
 use self::primary::{Poll, Primary};
 pub use self::trap::Trap;
@@ -49,6 +53,8 @@ enum Round {
     Acknowledge(Batch),
     Poll,
     Apply(Poll, u64),
+    KeepBlock(Wanted),
+    NoteBlock(Wanted, BTreeMap<Number, Stamp>),
 }
 
 struct World {
@@ -67,6 +73,18 @@ struct World {
     /// Rows that PostgreSQL, or a file that it has reserved a number for, had at a restore: it gives their
     /// numbers again, and whose they are nothing tells.
     excused: BTreeSet<i64>,
+    /// Calls of the library that add rows.
+    calls: Vec<Call>,
+    /// The numbers that they were told.
+    promised: BTreeMap<i64, Number>,
+    /// Rows that may take another number than was told: their file was away for longer than reservations are
+    /// kept, or PostgreSQL or the file is one that was restored.
+    loose: BTreeSet<i64>,
+    /// Numbers that a file that was lost may have used.
+    suspect: BTreeSet<(usize, Number)>,
+    /// Copies of the files.
+    saved: Vec<Option<File>>,
+    copies: usize,
     violation: Option<String>,
 }
 
@@ -125,6 +143,12 @@ impl World {
             meant: BTreeMap::new(),
             backup: None,
             excused: BTreeSet::new(),
+            calls: Vec::new(),
+            promised: BTreeMap::new(),
+            loose: BTreeSet::new(),
+            suspect: BTreeSet::new(),
+            saved: vec![None; FILES],
+            copies: 0,
             violation: None,
         }
     }
@@ -146,6 +170,9 @@ impl World {
     fn happen(&mut self) {
         self.now += self.rng.range(0, 4);
         self.primary.now = self.now;
+        if self.rng.once_in(3) {
+            return self.calls_happen();
+        }
         let file = self.rng.index(FILES);
         match self.rng.below(100) {
             0..16 => self.script_births(file),
@@ -284,10 +311,13 @@ impl World {
         self.excused.extend(known.filter_map(|version| integer(&version, 0)));
         // What was deleted may be back, and what was to be deleted there.
         self.excused.extend((1..=self.tokens).filter(|token| !self.alive.contains(token)));
+        self.numbers_are_lost();
+        self.calls_end(|_| true);
         let position = self.primary.position;
         self.primary = Primary { now: self.now, position, ..backup };
         self.rounds.iter_mut().for_each(|round| *round = None);
-        self.files.iter_mut().for_each(File::compare);
+        let copies = self.saved.iter_mut().flatten();
+        self.files.iter_mut().chain(copies).for_each(File::compare);
     }
 
     /// Before everybody has given back what a restored PostgreSQL has lost, it gives numbers again.
@@ -349,6 +379,14 @@ impl World {
                 if file.cursor == cursor && (aside || !file.is_in_the_way(&poll)) {
                     file.apply(&poll);
                 }
+                file.wanted(self.now).map(Round::KeepBlock)
+            }
+            Some(Round::KeepBlock(wanted)) => {
+                let kept = self.primary.keep_block(&wanted);
+                Some(Round::NoteBlock(wanted, kept))
+            }
+            Some(Round::NoteBlock(wanted, kept)) => {
+                file.note_block(&wanted, &kept);
                 None
             }
         };
@@ -358,6 +396,7 @@ impl World {
     /// Everything that is open ends, and everybody exchanges until nothing is left.
     fn heal(&mut self) {
         self.primary.open.clear();
+        self.calls_end(|_| true);
         self.rounds.iter_mut().for_each(|round| *round = None);
         for _ in 0..20 {
             for process in [0, 2] {
@@ -396,6 +435,13 @@ impl World {
             let found = numbers.get(&token).map_or(0, Vec::len);
             if found != usize::from(self.alive.contains(&token)) {
                 self.violate(format!("row {token} is there {found} times: {there:?}"));
+            }
+        }
+        for (token, number) in self.promised.clone() {
+            let found = numbers.get(&token).and_then(|numbers| numbers.first());
+            let is_final = excused.contains(&token) || self.loose.contains(&token);
+            if found.is_some_and(|found| *found != number) && !is_final {
+                self.violate(format!("row {token} was told {number}, and has {found:?}"));
             }
         }
         for (child, token) in self.meant.clone() {

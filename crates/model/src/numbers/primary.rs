@@ -105,10 +105,7 @@ impl Primary {
                 }
                 (NumberVerdict::Free, None) => self.keep(*number, file),
                 (NumberVerdict::Taken, None) => {
-                    let mut fresh = self.next_number();
-                    while self.rows.contains_key(&fresh) || self.open.contains_key(&fresh) {
-                        fresh = self.next_number();
-                    }
+                    let fresh = self.fresh();
                     let reservation = self.keep(fresh, file);
                     if self.has(Trap::UsedBeforeNoted) {
                         let row = row.reserved(reservation.stamp, file);
@@ -120,6 +117,15 @@ impl Primary {
             answer.insert(*number, reservation);
         }
         answer
+    }
+
+    /// A number that nobody has had.
+    pub fn fresh(&mut self) -> Number {
+        let mut fresh = self.next_number();
+        while self.rows.contains_key(&fresh) || self.open.contains_key(&fresh) {
+            fresh = self.next_number();
+        }
+        fresh
     }
 
     fn keep(&mut self, number: Number, file: Writer) -> Reservation {

@@ -27,4 +27,18 @@ traps! {
     DeadAreSent = "dead-are-sent",
     /// What was set aside because a birth was in the way is not asked for again.
     NotAskedAgain = "not-asked-again",
+    /// PostgreSQL keeps nothing of a block.
+    BlockNotKept = "block-not-kept",
+    /// A copy of a file that takes another identity keeps the block of the one that it is a copy of.
+    BlockOfACopy = "block-of-a-copy",
+    /// What was born under a number of a block is pushed without asking.
+    BlockIsTrusted = "block-is-trusted",
+    /// A number of a block is handed out, however long ago it was reserved.
+    BlockBeyondPurge = "block-beyond-purge",
+    /// The number of a call is reserved under the number of the file's triggers, as those of births are.
+    CallsAreBirths = "calls-are-births",
+    /// What PostgreSQL was sent, and may have, waits to be asked about.
+    SentIsUnasked = "sent-is-unasked",
+    /// The tombstones of a block get fresh stamps, so that they last.
+    KeptOn = "kept-on",
 }

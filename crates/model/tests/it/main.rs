@@ -130,7 +130,7 @@ fn numbers_that_both_sides_hand_out_keep_the_promises() {
 
 #[test]
 fn every_mistake_about_numbers_is_noticed() {
-    let keeps = |trap| (0..400).all(|seed| numbers::run(seed, Some(trap)).violation.is_none());
+    let keeps = |trap| (0..2_000).all(|seed| numbers::run(seed, Some(trap)).violation.is_none());
     let missed: Vec<&str> =
         numbers::Trap::ALL.iter().copied().filter(|trap| keeps(*trap)).map(|t| t.name()).collect();
     assert_eq!(missed, Vec::<&str>::new());
