@@ -1,7 +1,10 @@
 //! The file's part of a write: alone, or after PostgreSQL has answered.
 
+use std::collections::BTreeMap;
+
 use super::core::propose;
-use super::plan::{WritePlan, conflict, named, refusal};
+use super::number::NumberKept;
+use super::plan::{WritePlan, already_exists, conflict, named, refusal};
 use super::record::Record;
 use crate::merge::{Change, Tracked, Version, has_what_was_read};
 use crate::protocol::Quarantined;
@@ -18,6 +21,32 @@ use crate::{Error, Kind, Result, Store};
 pub(super) struct Sent {
     pub changes: Vec<(RowId, Change)>,
     pub proposal: Stamp,
+    /// What keeps the numbers of new rows.
+    pub numbers: BTreeMap<RowId, NumberKept>,
+}
+
+impl Sent {
+    pub fn new(plan: &WritePlan, changes: Vec<(RowId, Change)>, proposal: Stamp) -> Sent {
+        Sent { changes, proposal, numbers: plan.numbers.clone() }
+    }
+
+    /// Makes a change in the file, pending. What PostgreSQL `was_sent` it may have, so that it is no birth to
+    /// ask about, whatever its number is from.
+    fn make(
+        &self,
+        content: &Content<'_>,
+        id: &RowId,
+        change: &Change,
+        was_sent: bool,
+    ) -> Result<()> {
+        match (self.numbers.get(id), change) {
+            (Some(kept), Change::Insert(values)) => {
+                let kept = (kept.by, kept.is_asked || was_sent);
+                content.add_numbered(id, values, self.proposal, kept)
+            }
+            _ => content.change(id, change, self.proposal),
+        }
+    }
 }
 
 /// What the file knows before a write.
@@ -136,7 +165,7 @@ pub(super) fn holds_all(content: &Content<'_>, ids: &[RowId]) -> Result<bool> {
 
 /// Looks at the rows that a plan is about.
 pub(super) fn look(content: &Content<'_>, plan: &WritePlan) -> Result<Precheck> {
-    let mut look = Precheck::default();
+    let mut look = Precheck { above: plan.above_numbers(), ..Precheck::default() };
     for (id, intent) in &plan.intents {
         let Some(row) = content.row(id)? else { continue };
         if row.tracked.bases.any() {
@@ -171,11 +200,15 @@ pub(super) fn alone(
             return Err(conflict(plan.operation, &name(id)));
         }
     }
-    let mut above = Stamp::ZERO;
+    let mut above = plan.above_numbers();
     let mut changes = Vec::with_capacity(plan.intents.len());
     for (id, intent) in &plan.intents {
         let row = content.row(id)?;
         let alive = row.as_ref().is_some_and(|row| row.tracked.version.lives());
+        let is_of_block = plan.numbers.get(id).is_some_and(|kept| !kept.is_asked);
+        if is_of_block && !content.is_unused(row.as_ref())? {
+            return Err(already_exists(plan.operation, &name(id)));
+        }
         if !alive && HeldBy::of(row.as_ref(), &content.aside(id)?) == HeldBy::PostgresAlone {
             return Err(elsewhere(plan.operation, &name(id)));
         }
@@ -190,10 +223,11 @@ pub(super) fn alone(
         changes.push((id.clone(), change));
     }
     let proposal = propose(shared, above);
-    for (id, change) in &changes {
-        content.change(id, change, proposal).map_err(|error| error.about(name(id)))?;
+    let sent = Sent::new(plan, changes, proposal);
+    for (id, change) in &sent.changes {
+        sent.make(content, id, change, false).map_err(|error| error.about(name(id)))?;
     }
-    Ok((rows(content, &changes)?, Sent { changes, proposal }))
+    Ok((rows(content, &sent.changes)?, sent))
 }
 
 /// Whether nobody has written to the row since it was read: every stamp is the same.
@@ -243,7 +277,7 @@ pub(super) fn alone_as_sent(
         missing.push((id.clone(), change));
     }
     for (id, change) in missing {
-        content.change(&id, change, sent.proposal)?;
+        sent.make(content, &id, change, true)?;
     }
     rows(content, &sent.changes).map(Some)
 }

@@ -8,6 +8,7 @@ mod current;
 mod filter;
 mod json;
 mod local;
+mod number;
 mod open;
 mod options;
 mod plan;

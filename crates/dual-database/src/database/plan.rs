@@ -1,13 +1,15 @@
 //! A call's changes before they meet a row.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock;
 use crate::merge::{Change, Version};
 use crate::schema::{Key, RowId, Table};
+use crate::stamp::Stamp;
 use crate::value::Value;
 use crate::{Error, Kind, Result};
 
+use super::number::NumberKept;
 use super::record::Checked;
 
 /// What a caller wants of one row.
@@ -32,12 +34,14 @@ impl Intent {
 }
 
 /// Everything that one call does, in one transaction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct WritePlan {
     /// The call, as a verb phrase.
     pub operation: &'static str,
     /// One intent for each row.
     pub intents: Vec<(RowId, Intent)>,
+    /// What keeps the numbers of new rows, for those whose key was not named.
+    pub numbers: BTreeMap<RowId, NumberKept>,
     /// The rows that were read to compute it, as they were; `None` if they did not live.
     pub reads: Vec<(RowId, Option<Version>)>,
 }
@@ -47,6 +51,16 @@ impl WritePlan {
     pub fn tables(&self) -> BTreeSet<usize> {
         let changed = self.intents.iter().map(|(id, _)| id.table);
         changed.chain(self.reads.iter().map(|(id, _)| id.table)).collect()
+    }
+
+    /// Whether a number is one of the file's block: then the file has the rows first.
+    pub fn is_of_block(&self) -> bool {
+        self.numbers.values().any(|kept| !kept.is_asked)
+    }
+
+    /// The highest stamp of what keeps a number: the rows lie above.
+    pub fn above_numbers(&self) -> Stamp {
+        self.numbers.values().map(|kept| kept.by).max().unwrap_or_default()
     }
 
     /// The rows that it changes.

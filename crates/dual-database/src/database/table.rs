@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, Stream};
 
 use super::core::Core;
+use super::local::Rows;
 use super::plan::{Intent, WritePlan, key_of, new_row};
 use super::read::Page;
 use super::record::{Checked, Patch, Record, refused};
@@ -48,13 +49,31 @@ impl Opened {
         id: &RowId,
         intent: Intent,
     ) -> Result<Written<Record>> {
-        let plan = WritePlan { operation, intents: vec![(id.clone(), intent)], reads: Vec::new() };
-        self.core.write(plan).await?.try_map(|rows| {
-            rows.into_iter().next().flatten().ok_or_else(|| {
-                Error::new(Kind::Internal, operation, "the written row was not answered")
-            })
-        })
+        let intents = vec![(id.clone(), intent)];
+        one(
+            operation,
+            self.core.write(WritePlan { operation, intents, ..WritePlan::default() }).await,
+        )
     }
+
+    /// Adds a row: under the key that was named, or under a number of its own.
+    async fn add(&self, operation: &'static str, said: &Checked) -> Result<Written<Record>> {
+        let (table, values) = (self.declaration(), new_row(self.declaration(), said));
+        if said.key.is_none() && table.has_automatic_key() {
+            return one(operation, self.core.add_numbered(operation, self.at, values).await);
+        }
+        let id = RowId { table: self.at, key: key_of(table, said)? };
+        self.write_one(operation, &id, Intent::Change(Change::Insert(values))).await
+    }
+}
+
+/// The one row that was written.
+fn one(operation: &'static str, written: Result<Written<Rows>>) -> Result<Written<Record>> {
+    written?.try_map(|rows| {
+        rows.into_iter().next().flatten().ok_or_else(|| {
+            Error::new(Kind::Internal, operation, "the written row was not answered")
+        })
+    })
 }
 
 impl TableCalls {
@@ -79,22 +98,32 @@ impl TableCalls {
 
     /// Adds a row; columns that are not named get their defaults.
     ///
-    /// # Errors
-    /// As for [`super::DualDatabase::add_user`].
-    pub async fn add(&self, row: &Patch) -> Result<Written<Record>> {
-        let opened = self.opened()?;
-        let (id, intent) = wish_to_add(opened.declaration(), opened.at, row)?;
-        opened.write_one("add a row", &id, intent).await
-    }
-
-    /// Adds a row, or sets these columns of the one that is there.
+    /// Where the key is numbered by itself ([`Table::has_automatic_key`]) it need not be named: the row gets a
+    /// number, which the answer has, and which is final. It is PostgreSQL's next one; while PostgreSQL is away,
+    /// one that is kept for the file since the first row that was added so.
     ///
     /// # Errors
-    /// As for [`super::DualDatabase::upsert_user`].
+    /// As for [`super::DualDatabase::add_user`]. Without a key besides: unavailable if PostgreSQL is away and no
+    /// number is kept; access denied if its role may not use the sequence; what PostgreSQL says of a sequence
+    /// that has come to its end.
+    pub async fn add(&self, row: &Patch) -> Result<Written<Record>> {
+        let opened = self.opened()?;
+        let said = row.checked(opened.declaration())?;
+        opened.add("add a row", &said).await
+    }
+
+    /// Adds a row, or sets these columns of the one that is there. Without a key it adds one, as
+    /// [`TableCalls::add`] does.
+    ///
+    /// # Errors
+    /// As for [`super::DualDatabase::upsert_user`] and [`TableCalls::add`].
     pub async fn upsert(&self, row: &Patch) -> Result<Written<Record>> {
         let opened = self.opened()?;
         let table = opened.declaration();
         let said = row.checked(table)?;
+        if said.key.is_none() && table.has_automatic_key() {
+            return opened.add("upsert a row", &said).await;
+        }
         let id = RowId { table: opened.at, key: key_of(table, &said)? };
         let insert = new_row(table, &said);
         if said.columns.is_empty() {
@@ -139,7 +168,7 @@ impl TableCalls {
         let plan = WritePlan {
             operation: "delete a row",
             intents: vec![(opened.id(key)?, Intent::Change(Change::Delete))],
-            reads: Vec::new(),
+            ..WritePlan::default()
         };
         Ok(opened.core.write(plan).await?.map(|_| ()))
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::core::{Core, Deadline};
 use super::local::{HeldBy, behind, elsewhere, incomplete, is_here, knows, record};
-use super::plan::{Intent, WritePlan, already_exists, named, not_found};
+use super::number::NumberKept;
+use super::plan::{Intent, WritePlan, already_exists, key_of, named, not_found};
 use super::record::{Patch, Record};
 use super::table::{id_of, wish_to_add, wish_to_update};
 use super::write::remote_record;
@@ -48,6 +49,8 @@ struct TransactionState {
     rows: BTreeMap<RowId, Seen>,
     /// How many writes there were.
     writes: usize,
+    /// What keeps the numbers of rows that were added without a key.
+    numbers: BTreeMap<RowId, NumberKept>,
     /// PostgreSQL has failed while it was read: the file can do it.
     lost_primary: bool,
     /// Its work has ended: nothing more is put into it.
@@ -112,9 +115,14 @@ impl Core {
                 }
                 Err(error) => return Err(error),
             };
+            let is_numbered = !state.numbers.is_empty();
             match self.commit(state).await {
                 Ok(written) => return Ok(written.map(|()| value)),
-                Err(error) if error.is_conflict() && tries < TRIES => {
+                // A number can have come into use since it was taken.
+                Err(error)
+                    if tries < TRIES
+                        && (error.is_conflict() || is_numbered && error.is_already_exists()) =>
+                {
                     // PostgreSQL may have gone meanwhile, and the file be behind what was read.
                     if self.ready(OPERATION).is_err() {
                         read_from = ReadFrom::File;
@@ -147,7 +155,7 @@ impl Core {
     }
 
     async fn commit(&self, state: TransactionState) -> Result<Written<()>> {
-        let TransactionState { reads, rows, .. } = state;
+        let TransactionState { reads, rows, mut numbers, .. } = state;
         let mut rows: Vec<(RowId, Seen)> = rows.into_iter().collect();
         rows.sort_by_key(|(_, seen)| seen.turn);
         let intent = |(id, seen): (RowId, Seen)| Some((id, Intent::Change(seen.change?)));
@@ -156,7 +164,8 @@ impl Core {
             return Ok(Written::InBoth(()));
         }
         let reads = reads.into_iter().collect();
-        let plan = WritePlan { operation: OPERATION, intents, reads };
+        numbers.retain(|id, _| intents.iter().any(|(one, _)| one == id));
+        let plan = WritePlan { operation: OPERATION, intents, numbers, reads };
         Ok(self.write(plan).await?.map(|_| ()))
     }
 }
@@ -193,6 +202,32 @@ impl Transaction {
             _ => Change::Insert(values),
         });
         Ok(())
+    }
+
+    /// Adds a row to that table, and gives it as it is then: if its key is numbered by itself and was not
+    /// named, under a number of its own, to which other rows of the transaction can refer. The number is final.
+    /// If the transaction comes to nothing, nobody gets it.
+    ///
+    /// # Errors
+    /// As for [`Transaction::add`] and [`super::TableCalls::add`].
+    pub async fn add_numbered(&self, table: &str, row: &Patch) -> Result<Record> {
+        let at = self.core.position(table)?;
+        let declared = self.core.table(at);
+        let said = row.checked(declared)?;
+        let mut row = row.clone();
+        let id = match said.key {
+            None if declared.has_automatic_key() => {
+                let (id, kept) = self.core.number(OPERATION, at).await?;
+                let of_key = declared.key_columns().zip(id.key.values());
+                of_key.for_each(|((position, _), value)| row.put(position, value));
+                self.going_on()?.numbers.insert(id.clone(), kept);
+                id
+            }
+            _ => RowId { table: at, key: key_of(declared, &said)? },
+        };
+        self.add(table, &row)?;
+        let state = self.going_on()?;
+        state.rows.get(&id).and_then(|seen| seen.record.clone()).ok_or_else(|| self.missing(&id))
     }
 
     /// Sets these columns of a row of that table; gives the row as it is then.

@@ -87,12 +87,12 @@ impl Core {
             Err(cause) => return self.alone(plan, cause).await,
         };
         let look = self.look(plan, deadline).await;
-        if look.is_here {
-            return self.beside_refusal(plan, deadline).await;
+        if look.is_here || plan.is_of_block() {
+            return self.here_first(plan, deadline).await;
         }
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
-                let sent = Sent { changes, proposal };
+                let sent = Sent::new(plan, changes, proposal);
                 self.finish_in_file(plan, answer, sent, deadline).await
             }
             Attempt::Away(cause) => self.alone(plan, cause).await,
@@ -112,11 +112,11 @@ impl Core {
         let look = self.look(plan, deadline).await;
         let written = if look.is_here {
             self.ready(plan.operation).map_err(|cause| cause.with_hint(hint))?;
-            self.beside_refusal(plan, deadline).await?
+            self.here_first(plan, deadline).await?
         } else {
             match self.at_primary(plan, look, deadline).await? {
                 Attempt::Done { answer, changes, proposal } => {
-                    let sent = Sent { changes, proposal };
+                    let sent = Sent::new(plan, changes, proposal);
                     self.finish_in_file(plan, answer, sent, deadline).await?
                 }
                 Attempt::Away(cause) | Attempt::Behind(cause) => {
@@ -150,7 +150,7 @@ impl Core {
         let look = self.look(plan, deadline).await.regardless();
         match self.at_primary(plan, look, deadline).await? {
             Attempt::Done { answer, changes, proposal } => {
-                let sent = Sent { changes, proposal };
+                let sent = Sent::new(plan, changes, proposal);
                 self.finish_in_file(plan, answer, sent, deadline).await
             }
             Attempt::Away(primary) | Attempt::Behind(primary) => {
@@ -243,7 +243,8 @@ impl Core {
                 }
                 // A defect says nothing about what was done either.
                 Err(cause) if cause.is_outcome_unknown() || cause.kind() == Kind::Internal => {
-                    return Ok(Attempt::Lost { sent: Sent { changes, proposal }, cause });
+                    let sent = Sent::new(plan, changes, proposal);
+                    return Ok(Attempt::Lost { sent, cause });
                 }
                 Err(cause) if attempt < most_tries(&cause) => {}
                 Err(cause) if is_verdict(&cause) => return Err(cause),
@@ -255,13 +256,9 @@ impl Core {
         Ok(Attempt::Away(Error::new(kind, plan.operation, message)))
     }
 
-    /// PostgreSQL refuses a row that the plan is about, and only the file has it: it is done
-    /// there. If that was what stood in the way, PostgreSQL takes the row now.
-    async fn beside_refusal(
-        &self,
-        plan: &Arc<WritePlan>,
-        deadline: Deadline,
-    ) -> Result<Written<Rows>> {
+    /// It is done in the file: PostgreSQL refuses a row that the plan is about, and only the file has it; or a
+    /// row has a number that is kept for the file. PostgreSQL gets it at once if nothing stands in the way.
+    async fn here_first(&self, plan: &Arc<WritePlan>, deadline: Deadline) -> Result<Written<Rows>> {
         let rows = self.try_alone(plan).await?;
         let arrives = async {
             self.ready(plan.operation)?;

@@ -332,6 +332,9 @@ impl Rounds {
                 }
                 content.compared(&tables)?;
                 content.relations_are(&relations)?;
+                if !cause.primary_is_intact() {
+                    content.forget_numbers()?;
+                }
                 node.follow = follow(&node.follow, Event::Reconciled { epoch, snapshot })?;
                 node.pushed = node.pushed.max(comparison.upto);
                 node.held_from = None;

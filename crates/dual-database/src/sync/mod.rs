@@ -9,6 +9,7 @@
 //! - `quarantine`, `log`: rows that are set aside, entries of the conflict log;
 //! - `task`: when rounds run, and in which process.
 
+mod block;
 mod compare;
 mod connect;
 mod failure;
@@ -85,6 +86,23 @@ impl Retention {
         let keep = i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX);
         let oldest = header.now_ms.saturating_sub(keep);
         header.horizon.min(Stamp::at(oldest, Writer::POSTGRES))
+    }
+
+    /// Numbers that were kept for a file before that are handed out no more: PostgreSQL may have forgotten
+    /// that it keeps them, whatever the clocks say.
+    pub(crate) fn good_numbers(&self, now_ms: i64) -> Stamp {
+        self.before(now_ms, 6)
+    }
+
+    /// Those that were kept before that do not count: an outage may last.
+    pub(crate) fn lasting_numbers(&self, now_ms: i64) -> Stamp {
+        self.before(now_ms, 4)
+    }
+
+    /// So many sevenths of the time for which tombstones are kept ago.
+    fn before(&self, now_ms: i64, sevenths: u32) -> Stamp {
+        let time = i64::try_from((self.keep / 7 * sevenths).as_millis()).unwrap_or(i64::MAX);
+        Stamp::at(now_ms.saturating_sub(time), Writer::POSTGRES)
     }
 }
 

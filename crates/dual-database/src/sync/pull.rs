@@ -155,7 +155,10 @@ impl Rounds {
                 }
                 self.sign(&cursor).await?;
                 self.purge().await?;
-                Flow::idle()
+                match self.lacking_numbers().await? {
+                    Some(lacking) => Flow::to(RoundState::KeepNumbers(lacking)),
+                    None => Flow::idle(),
+                }
             }
         }
     }

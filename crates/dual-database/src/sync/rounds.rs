@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use tracing::debug;
 use uuid::Uuid;
 
+use super::block::Lacking;
 use super::compare::Comparison;
 use super::failure::{FailureNotes, is_locked};
 use super::growth::Looked;
@@ -22,7 +23,9 @@ use super::{Exchange, Shared};
 use crate::protocol::{Event, Follow, Outcome, Token, Tokens};
 use crate::schema::RowId;
 use crate::stamp::{Stamp, Writer};
-use crate::store::postgres::primary::{Header, Poll, Primary, PurgePosition, Pushed, Reserved};
+use crate::store::postgres::primary::{
+    Header, Kept, Poll, Primary, PurgePosition, Pushed, Reserved,
+};
 use crate::store::sqlite::replica::{Content, Durability, PushTurn, Replica, is_endless};
 use crate::{Error, Kind, Result, Store};
 
@@ -58,6 +61,8 @@ pub(super) enum RoundState {
     NoteForwarded { numbers: Vec<i64>, generation: u64 },
     Poll,
     Apply(Box<(Poll, Follow, Vec<RowId>)>),
+    KeepNumbers(Lacking),
+    NoteNumbers(Lacking, Kept),
     Scrub,
 }
 
@@ -90,6 +95,8 @@ impl RoundState {
             RoundState::NoteForwarded { .. } => Step::NoteForwarded,
             RoundState::Poll => Step::Poll,
             RoundState::Apply(_) => Step::Apply,
+            RoundState::KeepNumbers(_) => Step::KeepNumbers,
+            RoundState::NoteNumbers(..) => Step::NoteNumbers,
             RoundState::Scrub => Step::Scrub,
         }
     }
@@ -347,6 +354,8 @@ impl Rounds {
             }
             RoundState::Poll => self.poll().await,
             RoundState::Apply(polled) => self.apply(polled.0, polled.1, polled.2).await,
+            RoundState::KeepNumbers(lacking) => self.keep_numbers(lacking).await,
+            RoundState::NoteNumbers(lacking, kept) => self.note_numbers(lacking, kept).await,
             RoundState::Scrub => self.scrub().await,
         }
     }

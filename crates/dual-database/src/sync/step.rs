@@ -92,6 +92,10 @@ steps! {
         Poll on Postgres as "poll",
         /// Takes it in.
         Apply on Sqlite as "apply",
+        /// Has numbers kept for rows that the library will add to the file.
+        KeepNumbers on Postgres as "keep numbers",
+        /// Writes them down.
+        NoteNumbers on Sqlite as "note kept numbers",
         /// Compares the values of both sides, a part at a time.
         Scrub on Postgres as "verify a part",
     }
@@ -102,6 +106,10 @@ steps! {
         Open on Sqlite as "open the file",
         /// Reads what the file knows of the rows.
         Look on Sqlite as "look into the file",
+        /// Has a number kept for a row without a key.
+        AskNumber on Postgres as "ask for a number",
+        /// Takes one that is kept for the file.
+        TakeNumber on Sqlite as "take a number",
         /// The write at PostgreSQL, in one round trip.
         Ask on Postgres as "write at PostgreSQL",
         /// The file takes what PostgreSQL has answered.

@@ -8,6 +8,7 @@ mod adoption;
 mod api_calls;
 mod api_failures;
 mod api_locks;
+mod api_numbers;
 mod api_open;
 mod api_quarantine;
 mod api_scene;

@@ -99,6 +99,7 @@ fn without_values(sqlstate: &str, message: &str) -> String {
     match sqlstate {
         "22P02" => "a text is not of the column's type",
         "22003" => "a number is out of the range of its type",
+        "2200H" => "a sequence has come to its end",
         "22007" => "a date or time cannot be read",
         "22008" => "a date or time is out of range",
         "22021" => "a character does not exist in the database's encoding",

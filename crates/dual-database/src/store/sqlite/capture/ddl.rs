@@ -32,7 +32,7 @@ pub(crate) const COMMON: [&str; 2] = [
 ];
 
 /// What is not of one table but of the file: that of the node and of an import too.
-pub(super) const OF_THE_FILE: [&str; 11] = [
+pub(super) const OF_THE_FILE: [&str; 13] = [
     "dual_state",
     "dual_tracked",
     "dual_node",
@@ -43,6 +43,8 @@ pub(super) const OF_THE_FILE: [&str; 11] = [
     "dual_damage",
     "dual_failing",
     "dual_set_back",
+    "dual_block",
+    "dual_number",
     "dual_import_run",
 ];
 

@@ -5,6 +5,7 @@
 //! of the model (`crates/model/src/file.rs`). What becomes of a file that is deleted, replaced
 //! or damaged while it is open stands in `DESIGN.md` beside this file.
 
+mod block;
 mod change;
 mod conflict;
 mod content;

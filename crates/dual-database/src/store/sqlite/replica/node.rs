@@ -14,7 +14,7 @@ const OPERATION: &str = "read the state of the SQLite file";
 
 /// What stands beside the sidecars: each statement can be repeated. Numbers of 128 bits are kept
 /// as text.
-pub(super) const TABLES: [&str; 11] = [
+pub(super) const TABLES: [&str; 13] = [
     "CREATE TABLE IF NOT EXISTS dual_node (\n  \
        one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
        file TEXT NOT NULL,\n  \
@@ -76,6 +76,16 @@ pub(super) const TABLES: [&str; 11] = [
        refused INTEGER NOT NULL,\n  \
        reviewed INTEGER NOT NULL\n)",
     "CREATE TABLE IF NOT EXISTS dual_set_back (id TEXT PRIMARY KEY)",
+    "CREATE TABLE IF NOT EXISTS dual_block (\n  \
+       name TEXT PRIMARY KEY,\n  \
+       wanted INTEGER NOT NULL,\n  \
+       taken INTEGER NOT NULL,\n  \
+       asked INTEGER NOT NULL\n)",
+    "CREATE TABLE IF NOT EXISTS dual_number (\n  \
+       name TEXT NOT NULL,\n  \
+       number INTEGER NOT NULL,\n  \
+       stamp INTEGER NOT NULL,\n  \
+       PRIMARY KEY (name, number)\n) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS dual_failing (\n  \
        step TEXT PRIMARY KEY,\n  \
        store TEXT NOT NULL,\n  \
@@ -228,6 +238,7 @@ impl Content<'_> {
         for sql in ["DELETE FROM dual_quarantine", "DELETE FROM dual_scrub", followed] {
             self.execute(operation, sql, &[])?;
         }
+        self.forget_numbers()?;
         self.execute(operation, "UPDATE dual_state SET horizon = 0", &[])?;
         let sql = "UPDATE dual_node SET installation = NULL, pushed = 0, purged = 0, follow = ?1, \
                    token = NULL, proposed = NULL, exchanged = NULL, held = NULL, tidied = NULL";
@@ -240,6 +251,7 @@ impl Content<'_> {
     /// Those of [`failed`].
     pub fn new_identity(&self, file: Uuid, number: Writer) -> Result<()> {
         renumber(self.connection(), number)?;
+        self.forget_numbers()?;
         let sql = "UPDATE dual_node SET file = ?1";
         self.execute("give the SQLite file an identity", sql, &[&file.to_string()]).map(|_| ())
     }

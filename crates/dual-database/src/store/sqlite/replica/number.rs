@@ -42,6 +42,7 @@ impl Content<'_> {
     pub fn replace_number(&self, taken: Writer, by: Writer) -> Result<()> {
         if state(self.connection())?.writer == taken {
             renumber(self.connection(), by)?;
+            self.forget_numbers()?;
         }
         let sql = "UPDATE dual_writer SET number = ?2 WHERE number = ?1";
         self.execute(OPERATION, sql, &[&taken.number(), &by.number()]).map(|_| ())

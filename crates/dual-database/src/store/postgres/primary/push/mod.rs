@@ -18,6 +18,7 @@
 //! long as somebody leaves his transaction open.
 
 mod apply;
+mod block;
 mod decide;
 mod refusal;
 mod reserve;
@@ -26,6 +27,7 @@ mod unique;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::block::Kept;
 pub use self::reserve::Reserved;
 
 use self::apply::Applier;

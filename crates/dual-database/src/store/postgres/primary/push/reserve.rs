@@ -42,14 +42,14 @@ pub struct Reserved {
 }
 
 /// The sequence of a table's key.
-struct Sequence {
-    name: String,
+pub(super) struct Sequence {
+    pub(super) name: String,
     /// The last number that it has handed out.
-    handed_out: i64,
+    pub(super) handed_out: i64,
     /// As far as counting can come.
-    most: i64,
+    pub(super) most: i64,
     /// It may be let go on behind a number.
-    may_be_set: bool,
+    pub(super) may_be_set: bool,
 }
 
 impl Primary<'_> {
@@ -279,7 +279,7 @@ impl Primary<'_> {
     }
 
     /// So many numbers that nobody has had, kept.
-    async fn fresh(
+    pub(super) async fn fresh(
         &self,
         table: &RemoteTable,
         sequence: Option<&Sequence>,
@@ -332,7 +332,7 @@ impl Primary<'_> {
 }
 
 /// Whether the error is about the table's numbers, and nobody else's trouble.
-fn is_about_numbers(error: &Error) -> bool {
+pub(super) fn is_about_numbers(error: &Error) -> bool {
     matches!(
         error.kind(),
         Kind::InvalidData | Kind::Schema(_) | Kind::AccessDenied | Kind::Internal
