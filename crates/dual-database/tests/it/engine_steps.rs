@@ -50,8 +50,8 @@ async fn run(step: Step, fault: Fault) {
     assert_eq!(scene.one("SELECT balance FROM accounts WHERE owner = 1"), "20");
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(scene.conflicts(), [vec![text("1"), text("20"), text("10")]], "{step}");
-    // What needs a clock far ahead, a number that is taken, a table that both sides number, too many losses, missing triggers, or a
-    // quiet time has its own test.
+    // What needs a clock far ahead, a number that is taken, a table that both sides number, rows without a key, too many
+    // losses, missing triggers, or a quiet time has its own test.
     let rare = [
         Step::Restamp,
         Step::Renumber,
@@ -60,6 +60,8 @@ async fn run(step: Step, fault: Fault) {
         Step::Hold,
         Step::Forward,
         Step::NoteForwarded,
+        Step::KeepNumbers,
+        Step::NoteNumbers,
         Step::Uncaptured,
         Step::Scrub,
     ];

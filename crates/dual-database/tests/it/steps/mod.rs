@@ -39,6 +39,8 @@ enum Stage {
     Numbered,
     /// Both sides have given rows the same number.
     Born,
+    /// A row is added without a key.
+    Unkeyed,
     /// Too much would be lost.
     Held,
     /// What PostgreSQL refuses meets what comes from there.
@@ -52,13 +54,14 @@ enum Stage {
 }
 
 impl Stage {
-    const ALL: [Stage; 11] = [
+    const ALL: [Stage; 12] = [
         Stage::Ordinary,
         Stage::Alone,
         Stage::Unheard,
         Stage::Ahead,
         Stage::Numbered,
         Stage::Born,
+        Stage::Unkeyed,
         Stage::Held,
         Stage::Met,
         Stage::Uncaptured,
@@ -73,6 +76,9 @@ impl Stage {
             Step::Restamp => Stage::Ahead,
             Step::Renumber => Stage::Numbered,
             Step::Reserve | Step::Number => Stage::Born,
+            Step::AskNumber | Step::TakeNumber | Step::KeepNumbers | Step::NoteNumbers => {
+                Stage::Unkeyed
+            }
             Step::Hold => Stage::Held,
             Step::Forward | Step::NoteForwarded => Stage::Met,
             Step::Uncaptured => Stage::Uncaptured,
@@ -165,8 +171,10 @@ fn survives(step: Step, blow: Blow) {
         assert!(next.status.success(), "the next process: {}\n{errors}", said());
     }
     check(&place, &what);
-    if stage == Stage::Born {
-        stages::check_born(&place, &what);
+    match stage {
+        Stage::Born => stages::check_born(&place, &what),
+        Stage::Unkeyed => stages::check_unkeyed(&place, &what),
+        _ => {}
     }
     if let Some(expected) = stage.conflicts(step, blow) {
         // Of the keys that the struck process alone writes there can be one with itself: an answer

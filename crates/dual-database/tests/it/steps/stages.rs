@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dual_database::DualDatabase;
-use dual_database::database::{Builder, RepairPreference, Transaction};
+use dual_database::database::{Builder, Patch, RepairPreference, Transaction};
 use dual_database::init;
 use dual_database::schema::{Column, Dialect, LogicalType, Making, Role, Table, users};
 use dual_database::store::postgres::{Limits, Settings};
@@ -58,6 +58,25 @@ pub fn prepare(stage: Stage, place: &Place) {
                  db.execute('INSERT INTO tickets (what) VALUES (?)', (what,))",
             );
         }
+        Stage::Unkeyed => runtime.block_on(async {
+            join_tickets(place).await;
+            let db = open_with(&place.url(), &place.file()).open().await.unwrap();
+            add_ticket(&db, "first").await.unwrap();
+            let has = |count: &str| {
+                let sql = format!("print(db.execute('{count}').fetchone()[0])");
+                sqlite(&place.file(), &sql) == "20"
+            };
+            let began = Instant::now();
+            while !has("SELECT count(*) FROM dual_number") {
+                assert!(began.elapsed() < LIMIT, "no numbers are kept");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            db.close(LIMIT).await;
+            // Some are left, and more are wanted.
+            let few = "db.execute('DELETE FROM dual_number WHERE number > 5')\n\
+                       db.execute('UPDATE dual_block SET asked = 0')";
+            sqlite(&place.file(), few);
+        }),
         Stage::Held => {
             met(&place.file(), &[(3, "there")]);
             place.psql(
@@ -121,6 +140,30 @@ pub fn check_born(place: &Place, what: &str) {
     assert_eq!(rows, ["file", "file last", "file too", "psql", "psql too"], "{what}");
 }
 
+async fn add_ticket(db: &DualDatabase, what: &str) -> dual_database::Result<i64> {
+    let tickets = db.table("tickets")?;
+    let json = format!(r#"{{"what": "{what}"}}"#);
+    let row = Patch::from_json(tickets.declaration(), &json)?;
+    Ok(tickets.add(&row).await?.value().key.number().unwrap())
+}
+
+/// Each row once, on both sides, under the number that was told.
+pub fn check_unkeyed(place: &Place, what: &str) {
+    let each = "SELECT id || ' ' || what FROM tickets ORDER BY id";
+    let here = format!("print('\\n'.join(row[0] for row in db.execute(\"{each}\")))");
+    let there = place.psql(&format!("SELECT string_agg(t, E'\\n') FROM ({each}) AS r (t)"));
+    assert_eq!(sqlite(&place.file(), &here), there, "{what}");
+    let mut names: Vec<&str> =
+        there.lines().filter_map(|row| Some(row.split_once(' ')?.1)).collect();
+    names.sort_unstable();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all, "{what}: {there}");
+    for told in place.ledger().iter().filter_map(|line| line.strip_prefix("ticket ")) {
+        assert!(there.lines().any(|row| row == told), "{what}: {told} in\n{there}");
+    }
+}
+
 /// The process that [`Place::process`] starts.
 #[test]
 #[ignore = "run by the tests of the steps, in a process of its own"]
@@ -157,6 +200,7 @@ fn inner_process() {
             (Stage::Numbered, true) => process.is_numbered(builder).await,
             (Stage::Met, true) => process.meets(builder).await,
             (Stage::Uncaptured | Stage::Born, true) => process.goes_on(builder).await,
+            (Stage::Unkeyed, true) => process.adds_tickets(builder).await,
             (Stage::Quiet, true) => process.rests(builder).await,
             (Stage::Import, true) => {}
         }
@@ -197,6 +241,24 @@ impl Process {
             Ok(_) => self.ledger.note(&format!("has {key} {name}")),
             Err(error) => self.ledger.note(&format!("failed: {}", error.chain())),
         }
+    }
+
+    async fn adds_tickets(&self, builder: Builder) {
+        let db = builder.open().await.unwrap();
+        let began = Instant::now();
+        for at in 1.. {
+            let what = format!("ticket{at}");
+            match add_ticket(&db, &what).await {
+                Ok(id) => self.ledger.note(&format!("ticket {id} {what}")),
+                Err(error) => self.ledger.note(&format!("failed: {}", error.chain())),
+            }
+            if at >= 3 && self.ledger.has("struck") {
+                break;
+            }
+            assert!(began.elapsed() < LIMIT, "it is not struck: {:?}", db.status().await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.end(db).await;
     }
 
     async fn renames(&self, db: &DualDatabase, key: i64, name: &str) {

@@ -84,6 +84,10 @@ impl StepHook for Strike {
         {
             return Fault::Lost;
         }
+        // PostgreSQL gives no number, so that one is taken that is kept for the file.
+        if step == Step::AskNumber && self.step == Step::TakeNumber {
+            return Fault::Refused;
+        }
         if step != self.step || std::mem::replace(&mut state.has_struck, true) {
             return Fault::None;
         }
