@@ -25,7 +25,7 @@ pub struct NewRow {
     /// The table
     #[arg(value_name = "TABLE")]
     pub table: String,
-    /// A JSON object with the key and any other columns, or - to read it from stdin
+    /// A JSON object of columns, with the key unless it is numbered by itself, or - to read it from stdin
     #[arg(value_name = "JSON")]
     pub json_object: String,
 }

@@ -306,3 +306,57 @@ fn a_table_without_numbers_left_is_nobody_elses_trouble() {
     let names = equal(&pair, "SELECT name FROM guests ORDER BY name");
     assert_eq!(names, ["Анна", "Вера", "Пётр"].map(|name| texts(&[name])));
 }
+
+/// Numbers that are kept for the file, as a process that runs longer has them kept.
+fn kept(pair: &Pair<'_>) {
+    pair.json(0, &["sync", "--once"]);
+    let count = "SELECT count(*) FROM dual_number WHERE name = 'guests'";
+    assert_eq!(pair.sqlite(count), [texts(&["20"])]);
+}
+
+#[test]
+fn a_row_without_a_key_gets_a_number_that_is_final() {
+    let server = Server::builder().start().unwrap();
+    let pair = booked(&server);
+    let add = |code: i32, name: &str| {
+        let row = json!({ "name": name }).to_string();
+        pair.json(code, &["row", "add", "guests", &row])
+    };
+    let added = add(0, "Вера");
+    assert_eq!(added["row"]["id"], 2, "{added}");
+    assert_eq!(added["row"]["name"], "Вера");
+    let text = pair.run(&["row", "upsert", "guests", r#"{"name": "Олег"}"#]).ended(0).stdout;
+    assert!(text.contains('3'), "{text}");
+    kept(&pair);
+
+    server.stop(StopMode::Fast).unwrap();
+    let away = add(3, "Зоя");
+    let (id, stored) = (&away["row"]["id"], &away["stored"]);
+    assert!(id.as_i64().unwrap() > 2 && stored["sqlite"] == true, "{away}");
+    // A script comes to a number of its own, and has a child.
+    python(&pair, VERA);
+    let last = add(3, "Нина");
+    server.start().unwrap();
+    pair.postgres("INSERT INTO guests (name) VALUES ('Пётр')");
+    pair.json(0, &["sync", "--once"]);
+    for (name, row) in [("Зоя", &away), ("Нина", &last)] {
+        let sql = format!("SELECT id FROM guests WHERE name = '{name}' AND brought_by IS NULL");
+        assert_eq!(equal(&pair, &sql), [texts(&[&row["row"]["id"].to_string()])]);
+    }
+    assert_eq!(equal(&pair, "SELECT name FROM guests ORDER BY id").len(), 8);
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+    assert_eq!(pair.json(0, &["status"])["quarantined"], 0);
+}
+
+#[test]
+fn a_row_without_a_key_is_refused_where_no_number_is_to_be_had() {
+    let pair = booked(throwaway_postgres::shared().unwrap());
+    let words = ["row", "add", "guests", r#"{"name": "Вера"}"#, "--json"];
+    let error = pair.run_to("postgresql://nobody@127.0.0.1:1/none", &words).ended(4).json();
+    assert_eq!(error["error"]["kind"], "unavailable", "{error}");
+    assert!(error["error"]["hint"].as_str().unwrap().contains("name the key"), "{error}");
+    // A natural key, and one of several columns, are named as ever.
+    let seat = r#"{"seat": 1}"#;
+    let error = pair.json(5, &["row", "add", "seats", seat]);
+    assert!(error["error"]["message"].as_str().unwrap().contains("key"), "{error}");
+}

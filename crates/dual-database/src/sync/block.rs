@@ -60,7 +60,7 @@ impl Rounds {
         if kept.numbers.is_empty() {
             return Flow::idle();
         }
-        Flow::to(RoundState::NoteNumbers(lacking, kept))
+        Flow::to(RoundState::NoteNumbers(Box::new((lacking, kept))))
     }
 
     /// Writes them down.

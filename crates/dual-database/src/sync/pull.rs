@@ -156,7 +156,7 @@ impl Rounds {
                 self.sign(&cursor).await?;
                 self.purge().await?;
                 match self.lacking_numbers().await? {
-                    Some(lacking) => Flow::to(RoundState::KeepNumbers(lacking)),
+                    Some(lacking) => Flow::to(RoundState::KeepNumbers(Box::new(lacking))),
                     None => Flow::idle(),
                 }
             }

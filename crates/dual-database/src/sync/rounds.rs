@@ -61,8 +61,8 @@ pub(super) enum RoundState {
     NoteForwarded { numbers: Vec<i64>, generation: u64 },
     Poll,
     Apply(Box<(Poll, Follow, Vec<RowId>)>),
-    KeepNumbers(Lacking),
-    NoteNumbers(Lacking, Kept),
+    KeepNumbers(Box<Lacking>),
+    NoteNumbers(Box<(Lacking, Kept)>),
     Scrub,
 }
 
@@ -96,7 +96,7 @@ impl RoundState {
             RoundState::Poll => Step::Poll,
             RoundState::Apply(_) => Step::Apply,
             RoundState::KeepNumbers(_) => Step::KeepNumbers,
-            RoundState::NoteNumbers(..) => Step::NoteNumbers,
+            RoundState::NoteNumbers(_) => Step::NoteNumbers,
             RoundState::Scrub => Step::Scrub,
         }
     }
@@ -354,8 +354,8 @@ impl Rounds {
             }
             RoundState::Poll => self.poll().await,
             RoundState::Apply(polled) => self.apply(polled.0, polled.1, polled.2).await,
-            RoundState::KeepNumbers(lacking) => self.keep_numbers(lacking).await,
-            RoundState::NoteNumbers(lacking, kept) => self.note_numbers(lacking, kept).await,
+            RoundState::KeepNumbers(lacking) => self.keep_numbers(*lacking).await,
+            RoundState::NoteNumbers(kept) => self.note_numbers(kept.0, kept.1).await,
             RoundState::Scrub => self.scrub().await,
         }
     }

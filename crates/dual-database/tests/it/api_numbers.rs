@@ -92,7 +92,7 @@ async fn while_postgresql_answers_numbers_come_in_order() {
     assert_eq!(booked, Key::from(third + 1));
     let whose = "SELECT guest FROM bookings JOIN notes ON booking = bookings.id";
     assert_eq!(scene.postgres(whose).as_deref(), Some("four"));
-    assert_eq!(db.verify().await.unwrap().equal, true);
+    assert!(db.verify().await.unwrap().equal);
     // A key that is named is taken as ever.
     let named = row(&db, "bookings", r#"{"id": 1000, "guest": "named"}"#);
     both(bookings.add(&named).await.unwrap());
@@ -140,7 +140,7 @@ async fn while_postgresql_is_away_numbers_are_final_too() {
     eventually("the note", async || scene.postgres(whose).as_deref() == Some("four")).await;
     assert_eq!(scene.postgres("SELECT count(*) FROM dual.conflict").as_deref(), Some("0"));
     db.sync_now(PATIENCE).await.unwrap();
-    assert_eq!(db.verify().await.unwrap().equal, true);
+    assert!(db.verify().await.unwrap().equal);
     db.close(PATIENCE).await;
 }
 
