@@ -78,6 +78,19 @@ fn rows_that_both_sides_number_stay_apart_for_a_role_that_owns_nothing() {
     assert_eq!(pair.postgres(notes), both);
     assert_eq!(pair.sqlite(notes), both);
     pair.run_to(&url, &["verify"]).ended(0);
+    // A row without a key; while the role may not use the sequence, one that is kept for the file.
+    let add = ["row", "add", "tickets", r#"{"note": "named"}"#, "--json"];
+    let added = pair.run_to(&url, &add).ended(0).json();
+    assert_eq!(added["row"]["id"], 3, "{added}");
+    pair.postgres(&format!("REVOKE ALL ON SEQUENCE tickets_id_seq FROM {role}"));
+    let away = pair.run_to(&url, &add).ended(3).json();
+    assert_eq!(away["away"]["kind"], "access_denied", "{away}");
+    let hint = away["away"]["hint"].as_str().unwrap();
+    assert!(hint.contains("GRANT USAGE") && hint.contains("tickets_id_seq"), "{away}");
+    pair.postgres(&format!("GRANT USAGE, UPDATE ON SEQUENCE tickets_id_seq TO {role}"));
+    pair.run_to(&url, &["sync"]).ended(0);
+    let arrived = format!("SELECT note FROM tickets WHERE id = {}", away["row"]["id"]);
+    assert_eq!(pair.postgres(&arrived), [[Some("named".to_owned())]]);
     pair.postgres("INSERT INTO tickets (note) VALUES ('next')");
     pair.run(&["uninstall", "--yes"]).ended(0);
     pair.postgres(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));

@@ -186,7 +186,13 @@ impl Transaction {
     /// Configuration for a table that is not declared; as for [`Transaction::add`].
     pub fn add(&self, table: &str, row: &Patch) -> Result<()> {
         let at = self.core.position(table)?;
-        let (id, intent) = wish_to_add(self.core.table(at), at, row)?;
+        let declared = self.core.table(at);
+        let (id, intent) = wish_to_add(declared, at, row).map_err(|error| {
+            match row.checked(declared).is_ok() && declared.has_automatic_key() {
+                true => error.with_hint("`add_numbered` gives it a number"),
+                false => error,
+            }
+        })?;
         let Intent::Change(Change::Insert(values)) = intent else { return Ok(()) };
         let mut state = self.going_on()?;
         let (turn, seen) = state.writes_to(&id);

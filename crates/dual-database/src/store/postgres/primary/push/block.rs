@@ -102,7 +102,8 @@ impl Primary<'_> {
         let sql = format!(
             "SELECT s.name, q.seqmax / 2, has_sequence_privilege(s.name, 'USAGE'), \
                has_sequence_privilege(s.name, 'UPDATE'), current_user::text, \
-               q.seqmax - coalesce(pg_sequence_last_value(s.name::regclass), 0) \
+               CASE WHEN has_sequence_privilege(s.name, 'USAGE') \
+                 THEN q.seqmax - coalesce(pg_sequence_last_value(s.name::regclass), 0) END \
              FROM (SELECT {SEQUENCE} AS name) AS s \
              JOIN pg_sequence AS q ON q.seqrelid = s.name::regclass"
         );
