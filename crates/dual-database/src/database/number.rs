@@ -7,7 +7,7 @@ use super::local::{Behind, Rows, behind};
 use super::options::WriteMode;
 use super::plan::{Intent, WritePlan, already_exists};
 use crate::merge::Change;
-use crate::protocol::Reservation;
+use crate::protocol::{Reservation, Wanted};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::sqlite::replica::{Content, Durability};
@@ -33,6 +33,8 @@ pub(super) struct NumberKept {
 struct Look {
     behind: Behind,
     file: uuid::Uuid,
+    /// The highest number that the file has.
+    highest: i64,
     keeps: bool,
 }
 
@@ -82,7 +84,8 @@ impl Core {
         self.ready(operation)?;
         let look = move |content: &Content<'_>| {
             let (behind, file) = (behind(content, [table])?, content.node()?.file);
-            Ok(Look { behind, file, keeps: content.keeps_numbers(table)? })
+            let highest = content.highest_number(table)?;
+            Ok(Look { behind, file, highest, keeps: content.keeps_numbers(table)? })
         };
         let look = self.look_at_file(operation, deadline, look).await;
         let is_there = look.is_ok();
@@ -93,7 +96,7 @@ impl Core {
         }
         let contact = self.followed(operation, look.file, deadline).await?;
         let (primary, writer) = (contact.primary()?, self.shared.clock().writer());
-        let wanted = [(table, 1)];
+        let wanted = [Wanted { table, count: 1, behind: look.highest }];
         let question = || primary.keep_numbers(&wanted, writer, None);
         let question = hooked(self.shared.hook.as_ref(), Step::AskNumber, question);
         let kept = self.ask(operation, deadline, question).await?.unwrap_or_default();

@@ -14,6 +14,17 @@ pub struct NumberView {
     pub may_come: bool,
 }
 
+/// Numbers that are to be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Of which table.
+    pub table: usize,
+    /// How many.
+    pub count: usize,
+    /// The highest number that a row of the file has: what is kept at or below it would be that row's.
+    pub behind: i64,
+}
+
 /// To whom a number belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumberVerdict {

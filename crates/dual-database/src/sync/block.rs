@@ -4,7 +4,7 @@ use tracing::{debug, warn};
 
 use super::rounds::{Flow, RoundState, Rounds};
 use crate::Result;
-use crate::protocol::{Epoch, Follow};
+use crate::protocol::{Epoch, Follow, Wanted};
 use crate::stamp::Writer;
 use crate::store::postgres::primary::Kept;
 use crate::store::sqlite::replica::Durability;
@@ -13,7 +13,7 @@ use crate::store::sqlite::replica::Durability;
 #[derive(Clone, Debug)]
 pub(super) struct Lacking {
     /// How many, of which tables.
-    tables: Vec<(usize, usize)>,
+    tables: Vec<Wanted>,
     /// The number of the file's triggers.
     writer: Writer,
     /// The server for which it was read.

@@ -144,6 +144,33 @@ async fn while_postgresql_is_away_numbers_are_final_too() {
     db.close(PATIENCE).await;
 }
 
+/// A row that waits to go over has its number, though PostgreSQL's sequence comes to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_a_caller_has_named_is_given_to_no_other_row() {
+    let scene = scene("numbers_named").await;
+    let db = scene.builder().background(false).open().await.unwrap();
+    both(add(&db, "one").await.unwrap());
+    db.sync_now(PATIENCE).await.unwrap();
+    scene.proxy.set(Wire::Refuse);
+    let named = row(&db, "bookings", r#"{"id": 2, "guest": "named"}"#);
+    only(Store::Sqlite, db.table("bookings").unwrap().add(&named).await.unwrap());
+    scene.proxy.set(Wire::Pass);
+    let mut added = None;
+    eventually("PostgreSQL answers", async || {
+        added = add(&db, "two").await.ok();
+        added.is_some()
+    })
+    .await;
+    let id = match added.unwrap() {
+        Written::InBoth(record) | Written::InOne { value: record, .. } => number(&record),
+    };
+    assert_eq!(id, 3);
+    db.sync_now(PATIENCE).await.unwrap();
+    equal(&scene, &[(1, "one"), (2, "named"), (id, "two")]).await;
+    assert_eq!(scene.postgres("SELECT count(*) FROM dual.conflict").as_deref(), Some("0"));
+    db.close(PATIENCE).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_number_that_is_kept_it_is_refused_with_what_helps() {
     let scene = scene("numbers_none").await;

@@ -7,7 +7,7 @@ use super::super::capture::state;
 use super::super::failed;
 use super::{Content, LocalRow};
 use crate::merge::Tracked;
-use crate::protocol::Reservation;
+use crate::protocol::{Reservation, Wanted};
 use crate::schema::RowId;
 use crate::stamp::{Stamp, Writer};
 use crate::{Error, Kind, Result};
@@ -55,7 +55,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub(crate) fn lacking_numbers(&self, lasting: Stamp) -> Result<Vec<(usize, usize)>> {
+    pub(crate) fn lacking_numbers(&self, lasting: Stamp) -> Result<Vec<Wanted>> {
         let wrap = |cause| failed(OPERATION, cause);
         let sql = format!(
             "SELECT name, wanted - kept FROM (SELECT b.name, {WANTED} AS wanted, \
@@ -73,7 +73,9 @@ impl Content<'_> {
             let (name, count) = one.map_err(wrap)?;
             let of = |local: &super::LocalTable| local.table.name() == name;
             let at = self.tables().iter().position(|local| of(local) && local.layout.is_automatic);
-            lacking.extend(at.zip(usize::try_from(count).ok()));
+            if let (Some(table), Ok(count)) = (at, usize::try_from(count)) {
+                lacking.push(Wanted { table, count, behind: self.highest_number(table)? });
+            }
         }
         Ok(lacking)
     }
@@ -82,9 +84,9 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub(crate) fn asks_numbers(&self, tables: &[(usize, usize)]) -> Result<()> {
+    pub(crate) fn asks_numbers(&self, wanted: &[Wanted]) -> Result<()> {
         let now = crate::clock::now().as_millisecond();
-        for (table, _) in tables {
+        for Wanted { table, .. } in wanted {
             let name = self.local(*table)?.table.name();
             let sql = "UPDATE dual_block SET asked = ?2 WHERE name = ?1";
             self.execute(OPERATION, sql, &[&name, &now])?;

@@ -97,18 +97,25 @@ impl Content<'_> {
                 of.push(RowId { table, key });
             }
             if unsent.alive.last().is_some_and(|id| id.table == table) {
-                let key = local.layout.key.list("");
-                let sql = format!(
-                    "SELECT max({key}) FROM {} WHERE typeof({key}) = 'integer'",
-                    local.layout.target
-                );
-                let highest = self.connection().prepare_cached(&sql);
-                let highest = highest.and_then(|mut look| look.query_row([], |row| row.get(0)));
-                let highest: Option<i64> = highest.map_err(wrap)?;
-                unsent.highest.extend(highest.map(|highest| (table, highest)));
+                unsent.highest.insert(table, self.highest_number(table)?);
             }
         }
         Ok(unsent)
+    }
+
+    /// The highest number that a row of the file's table has; 0 without one.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn highest_number(&self, table: usize) -> Result<i64> {
+        let layout = &self.local(table)?.layout;
+        let key = layout.key.list("");
+        let sql =
+            format!("SELECT max({key}) FROM {} WHERE typeof({key}) = 'integer'", layout.target);
+        let highest = self.connection().prepare_cached(&sql);
+        let highest = highest.and_then(|mut look| look.query_row([], |row| row.get(0)));
+        let highest: Option<i64> = highest.map_err(|cause| failed(OPERATION, cause))?;
+        Ok(highest.unwrap_or_default())
     }
 
     /// Lets the file's position lie below each birth that waits to be asked about: a comparison passes by them,

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use super::super::row::column;
 use super::Primary;
 use super::reserve::{SEQUENCE, Sequence, is_about_numbers};
-use crate::protocol::{Epoch, Reservation};
+use crate::protocol::{Epoch, Reservation, Wanted};
 use crate::schema::quoted;
 use crate::stamp::{Stamp, Writer, captured};
 use crate::store::postgres::primary::RemoteTable;
@@ -34,11 +34,11 @@ impl Primary<'_> {
     /// As for [`Primary::push`].
     pub async fn keep_numbers(
         &self,
-        tables: &[(usize, usize)],
+        wanted: &[Wanted],
         writer: Writer,
         followed: Option<&Epoch>,
     ) -> Result<Option<Kept>> {
-        match Box::pin(self.keep_numbers_in(tables, writer, followed)).await {
+        match Box::pin(self.keep_numbers_in(wanted, writer, followed)).await {
             Ok(Some(kept)) => {
                 self.session.commit(OPERATION).await?;
                 Ok(Some(kept))
@@ -53,7 +53,7 @@ impl Primary<'_> {
 
     async fn keep_numbers_in(
         &self,
-        tables: &[(usize, usize)],
+        wanted: &[Wanted],
         writer: Writer,
         followed: Option<&Epoch>,
     ) -> Result<Option<Kept>> {
@@ -63,13 +63,14 @@ impl Primary<'_> {
         }
         let stamp = captured(header.now_ms, header.horizon, writer);
         let mut kept = Kept::default();
-        for (at, count) in tables {
-            let Some(table) = self.tables.get(*at) else { continue };
+        for wanted in wanted {
+            let at = wanted.table;
+            let Some(table) = self.tables.get(at) else { continue };
             self.session.batch(OPERATION, "SAVEPOINT dual_numbers").await?;
-            match self.next_numbers(table, *count, stamp).await {
+            match self.next_numbers(table, *wanted, stamp).await {
                 Ok(numbers) => {
                     let numbers = numbers.into_iter().map(|number| Reservation { number, stamp });
-                    kept.numbers.extend(numbers.map(|number| (*at, number)));
+                    kept.numbers.extend(numbers.map(|number| (at, number)));
                 }
                 Err(error) if is_about_numbers(&error) && !self.session.is_closed() => {
                     let sql = "ROLLBACK TO SAVEPOINT dual_numbers";
@@ -79,7 +80,7 @@ impl Primary<'_> {
                     let hint = "the sequence of its key has no number that the key can hold, or this role \
                                 may not use it; name the key, or mend the sequence";
                     let error = if error.hint().is_some() { error } else { error.with_hint(hint) };
-                    kept.refused.push((*at, Arc::new(error.about(table))));
+                    kept.refused.push((at, Arc::new(error.about(table))));
                 }
                 Err(error) => return Err(error),
             }
@@ -90,11 +91,12 @@ impl Primary<'_> {
     async fn next_numbers(
         &self,
         table: &RemoteTable,
-        count: usize,
+        Wanted { count, behind, .. }: Wanted,
         stamp: Stamp,
     ) -> Result<Vec<i64>> {
         let sequence = self.own_sequence(table, count).await?;
-        self.fresh(table, sequence.as_ref(), count, stamp).await
+        let behind = self.go_on_behind_file(sequence.as_ref(), behind).await?;
+        self.fresh(table, sequence.as_ref(), (count, behind), stamp).await
     }
 
     /// The sequence of the key; `None` if it has none. The last numbers are for rows that are there.

@@ -150,12 +150,10 @@ impl Primary<'_> {
         let granted = self.keep(table, &free, stamp).await?;
         taken.extend(free.into_iter().filter(|number| !granted.contains(number)));
         kept.extend(granted.into_iter().map(|number| (number, Reservation { number, stamp })));
-        // One that nobody has counted to is no end of what is counted.
-        let most = sequence.as_ref().map_or(i64::MAX / 2, |sequence| sequence.most);
-        let highest = if highest <= most { highest } else { 0 };
-        if let Some(sequence) = sequence.as_ref().filter(|_| !taken.is_empty()) {
-            self.go_on_behind(sequence, highest).await?;
-        }
+        let highest = match taken.is_empty() {
+            true => 0,
+            false => self.go_on_behind_file(sequence.as_ref(), highest).await?,
+        };
         let fresh = self.fresh(table, sequence.as_ref(), (taken.len(), highest), stamp).await?;
         let fresh = fresh.into_iter().map(|number| Reservation { number, stamp });
         kept.extend(taken.into_iter().zip(fresh));
@@ -201,6 +199,23 @@ impl Primary<'_> {
              THEN setval($1::text::regclass, $2) END";
         let parameters: [Parameter<'_>; 2] = [(&sequence.name, Type::TEXT), (&number, Type::INT8)];
         self.session.query(OPERATION, sql, &parameters).await.map(|_| ())
+    }
+
+    /// Lets the sequence go on behind the highest number of the file, as far as counting can come: one that nobody
+    /// has counted to is no end of what is counted. Says behind what fresh ones are to lie.
+    pub(super) async fn go_on_behind_file(
+        &self,
+        sequence: Option<&Sequence>,
+        highest: i64,
+    ) -> Result<i64> {
+        let most = sequence.map_or(i64::MAX / 2, |sequence| sequence.most);
+        if highest > most {
+            return Ok(0);
+        }
+        if let Some(sequence) = sequence {
+            self.go_on_behind(sequence, highest).await?;
+        }
+        Ok(highest)
     }
 
     /// The highest number that the table has, as far as counting can come; 0 without one.
