@@ -238,7 +238,7 @@ impl Bench {
             let open =
                 Session::open(&Settings::parse(&old).unwrap(), &Limits::default()).await.unwrap();
             open.begin("stay open").await.unwrap();
-            open.batch("write", "INSERT INTO users (user_id) VALUES (-1)").await.unwrap();
+            open.batch("write", "INSERT INTO public.users (user_id) VALUES (-1)").await.unwrap();
             let change = "UPDATE users SET source = 'x' WHERE user_id <= 100000";
             self.server.execute(&database, change).unwrap();
             let cursor = self.server.execute(&database, "SELECT txid_current_snapshot()").unwrap();

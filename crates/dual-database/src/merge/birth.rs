@@ -63,6 +63,16 @@ impl Tracked {
         if is_asked { row } else { row.over_tombstone(Some(&below)) }
     }
 
+    /// Whether it lives under a number that its caller has named, and nobody has heard of it. A tombstone that it
+    /// meets there is what keeps the number for somebody, or of a life that it has nothing to do with: it stands
+    /// above that.
+    #[must_use]
+    pub fn is_named_unheard(&self) -> bool {
+        self.version.live.value
+            && self.bases.live == Some(Stamp::ADOPTED_SQLITE)
+            && !self.version.live.stamp.is_adopted()
+    }
+
     /// The birth of a row whose number its caller has named: it is that row, wherever else it was born.
     #[must_use]
     pub fn named(mut self) -> Tracked {

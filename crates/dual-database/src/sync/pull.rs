@@ -32,6 +32,8 @@ const BESIDES: Duration = Duration::from_secs(30);
 enum Applied {
     /// Another process has moved the cursor, or the file's schema has changed.
     Overtaken,
+    /// The epoch that is followed does not speak of the tables that are polled.
+    OtherTables,
     /// Something is pending that what was polled may meet: to be done again with FULL.
     MayMeet,
     Broken(Break),
@@ -115,6 +117,11 @@ impl Rounds {
         };
         match applied {
             Applied::Overtaken | Applied::MayMeet => Flow::more(),
+            // To connect is to say of which tables it speaks.
+            Applied::OtherTables => {
+                self.drop_link();
+                Flow::more()
+            }
             Applied::Drifted(tables) => {
                 warn!(
                     tables = tables.len(),
@@ -274,8 +281,11 @@ fn apply(
     }
     // Another process has left a table alone since, or taken one back, or joined one: what was read says
     // of other tables who the server is.
-    if content.kept_besides()?.is_some() || !content.counts_all()? {
+    if content.kept_besides()?.is_some() {
         return Ok(Applied::Overtaken);
+    }
+    if !content.counts_all()? {
+        return Ok(Applied::OtherTables);
     }
     let header = &poll.header;
     let drifted: Vec<usize> = poll.drift.iter().map(|(table, _)| *table).collect();

@@ -86,6 +86,10 @@ fn take_in(
         }
         content.leave_number(&row.id, &local.tracked)?;
     }
+    let named = before.filter(|local| local.tracked.is_named_unheard() && !row.version.live.value);
+    if let Some(local) = named {
+        return content.stand_above(&row.id, &local.tracked, row.version.live.stamp);
+    }
     let merged = merged(content, row, intact)?;
     let Merged { id, before, incoming, absorbed, surrogate } = &merged;
     let done = content.take(id, before.as_ref(), Some(*incoming), absorbed, *surrogate)?;

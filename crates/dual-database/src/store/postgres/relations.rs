@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio_postgres::types::Type;
 
-use super::catalog::{FoundColumn, columns_of, unique_of};
+use super::catalog::{columns_of, unique_of};
+use super::found::FoundColumn;
 use super::{Catalog, Parameter, Session};
 use crate::schema::{
     LogicalType, Relation, RelationColumn, RelationKey, RelationSort, constant, quoted, users,

@@ -103,15 +103,27 @@ impl Content<'_> {
         Ok(unsent)
     }
 
-    /// The highest number that a row of the file's table has; 0 without one.
+    /// Lets a row whose number its caller has named stand above what PostgreSQL keeps there, as a whole.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn stand_above(&self, id: &RowId, row: &Tracked, tombstone: Stamp) -> Result<Taken> {
+        let writer = state(self.connection())?.writer;
+        self.write_sidecar_row(id, &row.reserved(tombstone, writer), self.next_seq()?)?;
+        Ok(Taken::Done)
+    }
+
+    /// The highest number that a row of the file's table has which waits to go over; 0 without one.
     ///
     /// # Errors
     /// Those of [`failed`].
     pub(crate) fn highest_number(&self, table: usize) -> Result<i64> {
         let layout = &self.local(table)?.layout;
-        let key = layout.key.list("");
-        let sql =
-            format!("SELECT max({key}) FROM {} WHERE typeof({key}) = 'integer'", layout.target);
+        let sql = format!(
+            "SELECT max({}) FROM {} WHERE live = 1 AND live_base IS NOT NULL",
+            layout.own_key.list(""),
+            layout.sidecar
+        );
         let highest = self.connection().prepare_cached(&sql);
         let highest = highest.and_then(|mut look| look.query_row([], |row| row.get(0)));
         let highest: Option<i64> = highest.map_err(|cause| failed(OPERATION, cause))?;

@@ -5,10 +5,10 @@ use uuid::Uuid;
 use super::super::capture::{Layout, declared, state};
 use super::super::failed;
 use super::Content;
-use crate::Result;
 use crate::protocol::{Ahead, SetBack};
 use crate::schema::Table;
 use crate::stamp::{Stamp, Writer};
+use crate::{Kind, Result};
 
 const OPERATION: &str = "set back stamps of the future in the SQLite file";
 
@@ -97,6 +97,13 @@ impl Content<'_> {
                 let layout = Layout::new(&table);
                 match self.set_back_table(&layout, one) {
                     Ok(some) => rows += some,
+                    // What ends the transaction, or has nothing to do with the table, is everybody's.
+                    Err(error)
+                        if !matches!(error.kind(), Kind::Schema(_))
+                            || self.connection().is_autocommit() =>
+                    {
+                        return Err(error);
+                    }
                     Err(error) => tracing::warn!(
                         table = table.name(),
                         error = error.chain(),

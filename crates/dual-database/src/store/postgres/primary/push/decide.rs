@@ -52,6 +52,10 @@ pub(super) fn decide(
     if found.is_absent() && server.comparison.is_none() && row.bases.live.is_none() {
         return Verdict::Gone;
     }
+    if row.is_named_unheard() && !found.live.value && !found.is_absent() {
+        let (version, _) = risen(&row.version, server.horizon.max(found.highest()), server.now_ms);
+        return Verdict::Stands(Some(whole(version, defaults)), Vec::new());
+    }
     let mut logged = conflicts(&row.version, &row.bases, found);
     if server.comparison == Some(false) {
         logged.extend(overwritten(found, &row.version, &row.bases));

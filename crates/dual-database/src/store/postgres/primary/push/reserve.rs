@@ -28,9 +28,8 @@ pub(super) const SEQUENCE: &str = "coalesce((SELECT p.refobjid::regclass::text F
      WHERE a.attrelid = to_regclass($1) AND a.attname = $2 LIMIT 1), \
      pg_get_serial_sequence($1, $2))";
 
-/// How often fresh numbers are asked for that turn out to be in use, and at most how many at once besides.
+/// How often fresh numbers are asked for that turn out to be in use.
 const LOOKS: usize = 1_000;
-const AT_ONCE: i64 = 1_000;
 
 /// What has become of births that were asked about.
 #[derive(Clone, Debug, Default)]
@@ -195,7 +194,9 @@ impl Primary<'_> {
         if !sequence.may_be_set || number <= sequence.handed_out {
             return Ok(());
         }
-        let sql = "SELECT CASE WHEN pg_sequence_last_value($1::text::regclass) < $2 \
+        // One that has handed out nothing begins where it was told to.
+        let sql = "SELECT CASE WHEN coalesce(pg_sequence_last_value($1::text::regclass), \
+               (SELECT q.seqstart - 1 FROM pg_sequence AS q WHERE q.seqrelid = $1::text::regclass)) < $2 \
              THEN setval($1::text::regclass, $2) END";
         let parameters: [Parameter<'_>; 2] = [(&sequence.name, Type::TEXT), (&number, Type::INT8)];
         self.session.query(OPERATION, sql, &parameters).await.map(|_| ())
@@ -209,7 +210,8 @@ impl Primary<'_> {
         highest: i64,
     ) -> Result<i64> {
         let most = sequence.map_or(i64::MAX / 2, |sequence| sequence.most);
-        if highest > most {
+        let is_fixed = sequence.is_some_and(|sequence| !sequence.may_be_set);
+        if highest <= 0 || highest > most || is_fixed {
             return Ok(0);
         }
         if let Some(sequence) = sequence {
@@ -302,15 +304,12 @@ impl Primary<'_> {
         stamp: Stamp,
     ) -> Result<Vec<i64>> {
         let mut fresh: Vec<i64> = Vec::with_capacity(count);
-        let mut last = of_file;
         for _ in 0..LOOKS {
             if fresh.len() >= count {
                 return Ok(fresh);
             }
             let lacks = count - fresh.len();
-            // A sequence that may not be set is counted up to what lies behind the file's rows.
-            let behind = of_file.saturating_sub(last).clamp(0, AT_ONCE);
-            let wanted = i64::try_from(lacks).unwrap_or(i64::MAX).max(behind);
+            let wanted = i64::try_from(lacks).unwrap_or(i64::MAX);
             let next = match sequence {
                 Some(sequence) => {
                     let sql = "SELECT nextval($1::text::regclass) FROM generate_series(1, $2)";
@@ -329,9 +328,7 @@ impl Primary<'_> {
             };
             let next: Vec<i64> =
                 next.iter().map(|row| column(row, 0, OPERATION)).collect::<Result<_>>()?;
-            last = next.last().copied().unwrap_or(last);
-            let next = next.into_iter().filter(|number| *number > of_file);
-            let next: Vec<i64> = next.take(lacks).collect();
+            let next: Vec<i64> = next.into_iter().filter(|number| *number > of_file).collect();
             fresh.extend(self.keep(table, &next, stamp).await?);
             if let Some(sequence) = sequence.filter(|_| fresh.len() < count) {
                 // Rows were loaded beside it.
