@@ -1,4 +1,4 @@
-//! The file as it is, looked at and never written.
+//! The file as it is, looked at. Nothing is written to it; a change of its columns is tried, and taken back.
 
 use std::collections::BTreeSet;
 use std::ops::Deref as _;

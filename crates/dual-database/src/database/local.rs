@@ -12,7 +12,7 @@ use crate::protocol::{Break, Follow};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{LOCKED, WriteAnswer};
-use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Taken};
+use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Taken, is_unused};
 use crate::sync::Shared;
 use crate::{Error, Kind, Result, Store};
 
@@ -205,8 +205,8 @@ pub(super) fn alone(
     for (id, intent) in &plan.intents {
         let row = content.row(id)?;
         let alive = row.as_ref().is_some_and(|row| row.tracked.version.lives());
-        let is_of_block = plan.numbers.get(id).is_some_and(|kept| !kept.is_asked);
-        if is_of_block && !content.is_unused(row.as_ref())? {
+        let of_block = plan.numbers.get(id).filter(|kept| !kept.is_asked);
+        if of_block.is_some_and(|kept| !is_unused(row.as_ref(), kept.by)) {
             return Err(already_exists(plan.operation, &name(id)));
         }
         if !alive && HeldBy::of(row.as_ref(), &content.aside(id)?) == HeldBy::PostgresAlone {

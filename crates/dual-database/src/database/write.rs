@@ -273,8 +273,11 @@ impl Core {
             self.ask_file(plan.operation, look).await
         };
         Ok(match arrives.await {
-            Ok(Some(rows)) => Written::InBoth(rows),
-            Ok(None) | Err(_) => in_file(rows),
+            // A row that had to take another number is no more under that one; somebody else's may be.
+            Ok(Some(arrived)) if plan.numbers.is_empty() || arrived == rows => {
+                Written::InBoth(arrived)
+            }
+            Ok(_) | Err(_) => in_file(rows),
         })
     }
 

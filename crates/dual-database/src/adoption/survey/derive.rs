@@ -289,7 +289,11 @@ fn key(sides: &Sides<'_>) -> Result<RelationKey, Reason> {
         (None, []) => {
             return Err((
                 "it has no key: nothing tells its rows apart".into(),
-                "give it a PRIMARY KEY, or UNIQUE columns that are NOT NULL; or name them in the settings".into(),
+                format!(
+                    "give it a PRIMARY KEY, or UNIQUE columns that are NOT NULL; or name its key in the settings, \
+                     [tables.{}]",
+                    sides.name
+                ),
             ));
         }
         (None, several) => {

@@ -70,7 +70,9 @@ impl Adoption {
         let tried = connection.execute_batch(&sql).map_err(wrap);
         let tried =
             tried.and_then(|()| self.steps.iter().try_for_each(|step| step.run(connection, table)));
-        connection.execute_batch("ROLLBACK").map_err(wrap).and(tried)
+        // What ended the transaction by itself is what counts.
+        let ended = connection.execute_batch("ROLLBACK").map_err(wrap);
+        tried.and(ended)
     }
 
     fn with(schema: &str, table: &Table, found: &FoundRelation, retypes: bool) -> Result<Adoption> {

@@ -146,23 +146,12 @@ impl Content<'_> {
             self.execute(OPERATION, take, &[&name, &number])?;
             let id = RowId { table, key: number.into() };
             let stamp = Stamp::from_raw(raw).unwrap_or_default();
-            if self.is_unused(self.row(&id)?.as_ref())? {
+            if is_unused(self.row(&id)?.as_ref(), stamp) {
                 let count = "UPDATE dual_block SET taken = taken + 1 WHERE name = ?1";
                 self.execute(OPERATION, count, &[&name])?;
                 return Ok(Some(Reservation { number, stamp }));
             }
         }
-    }
-
-    /// Whether the file knows no more of a number of its block than that it is kept for it.
-    ///
-    /// # Errors
-    /// Those of [`failed`].
-    pub(crate) fn is_unused(&self, row: Option<&LocalRow>) -> Result<bool> {
-        let Some(row) = row.map(|row| &row.tracked) else { return Ok(true) };
-        let writer = state(self.connection())?.writer;
-        let is_kept = row.version.live.stamp.writer() == writer && !row.bases.any();
-        Ok(!row.version.live.value && is_kept)
     }
 
     /// The numbers that are kept may be somebody else's: they are forgotten.
@@ -197,4 +186,12 @@ impl Content<'_> {
             .map_err(|error| error.about(self.name_of(id)))?;
         self.write_sidecar_row(id, &row, self.next_seq()?).map(|_| ())
     }
+}
+
+/// Whether the file knows no more of a number of its block than that it is kept for it by a tombstone of that
+/// stamp: under another one a row has lived there.
+pub(crate) fn is_unused(row: Option<&LocalRow>, kept: Stamp) -> bool {
+    row.map(|row| &row.tracked).is_none_or(|row| {
+        !row.version.live.value && row.version.live.stamp == kept && !row.bases.any()
+    })
 }

@@ -60,6 +60,7 @@ use crate::schema::{Making, RowId, Table};
 use crate::stamp::{Stamp, Writer};
 use crate::{Error, Kind, Result};
 
+pub(crate) use block::is_unused;
 pub(crate) use declared::outdated;
 pub use failing::Failing;
 pub(crate) use following::paused;
