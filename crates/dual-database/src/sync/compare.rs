@@ -399,10 +399,7 @@ impl Comparison {
     /// come to the end of it.
     fn is_of(&self, content: &Content<'_>) -> Result<bool> {
         let is_left = match &self.state {
-            Follow::Following { .. } => {
-                let left = content.to_compare()?.map(|(tables, _)| tables).unwrap_or_default();
-                self.tables.iter().all(|table| left.contains(table))
-            }
+            Follow::Following { .. } => content.wait_to_be_compared(&self.tables)?,
             Follow::Reconciling { .. } | Follow::Held { .. } => true,
         };
         let follow = content.node()?.follow;

@@ -58,7 +58,8 @@ impl Rounds {
             .write_many("inspect capture", Durability::Full, move |content| {
                 let drifted = content.reinstall()?;
                 let mended = if loose.is_none() { loose } else { content.mend()? };
-                if drifted > 0 || mended.removed > 0 {
+                content.has_gaps(&drifted)?;
+                if mended.removed > 0 {
                     break_locally(content)?;
                 }
                 // What somebody has changed may be what refused the rows that wait.
@@ -67,7 +68,7 @@ impl Rounds {
                 }
                 let version = schema_version(content)?;
                 content.set_inspected(version)?;
-                Ok((version, drifted))
+                Ok((version, drifted.len()))
             })
             .await?;
         if drifted > 0 {

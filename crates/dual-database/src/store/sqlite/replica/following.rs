@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::capture::has_notes;
 use super::super::{failed, readable};
 use super::{Content, Paused, follow};
-use crate::protocol::{Break, Epoch, Follow};
+use crate::protocol::{Break, Epoch, Event, Follow};
 use crate::{Result, Store};
 
 const OPERATION: &str = "look how the tables follow";
@@ -115,8 +115,8 @@ impl Content<'_> {
         })
     }
 
-    /// The tables that have to be compared before anything is exchanged, with the gravest reason; none if
-    /// there are none.
+    /// The tables that have to be compared next, before anything is exchanged, with the reason that they share:
+    /// what is done unasked for the one reason takes a person's word for another. None if there are none.
     ///
     /// # Errors
     /// Those of [`failed`].
@@ -124,11 +124,25 @@ impl Content<'_> {
         let mut found: Option<(Vec<usize>, Break)> = None;
         for table in 0..self.tables().len() {
             let Some(cause) = self.cause_of(table)? else { continue };
-            let (tables, before) = found.get_or_insert_with(|| (Vec::new(), cause));
-            tables.push(table);
-            *before = before.graver(cause);
+            let (tables, shared) = found.get_or_insert_with(|| (Vec::new(), cause));
+            if *shared == cause {
+                tables.push(table);
+            }
         }
         Ok(found)
+    }
+
+    /// Whether all of these tables have to be compared by themselves, whatever for.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn wait_to_be_compared(&self, tables: &[usize]) -> Result<bool> {
+        for table in tables {
+            if self.cause_of(*table)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Notes that the table has to be compared by itself.
@@ -140,6 +154,23 @@ impl Content<'_> {
         let sql = "UPDATE dual_tracked SET compare = ?1 WHERE name = ?2";
         let name = self.local(table)?.table.name();
         self.execute(OPERATION, sql, &[&follow::cause_text(cause)?, &name]).map(|_| ())
+    }
+
+    /// Writes to these tables may have been missed in the file: they have to be compared by themselves, or all of
+    /// them if they have to be in any case, so that what is suspected is suspected there.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn has_gaps(&self, tables: &[usize]) -> Result<()> {
+        let mut node = self.node()?;
+        if matches!(node.follow, Follow::Following { .. }) {
+            return tables.iter().try_for_each(|table| self.compare_alone(*table, Break::LocalGap));
+        }
+        if let Ok(follow) = node.follow.next(Event::Broken(Break::LocalGap)) {
+            node.follow = follow;
+            self.set_node(&node)?;
+        }
+        Ok(())
     }
 
     /// These tables have been compared.

@@ -103,15 +103,17 @@ impl Content<'_> {
         Ok(found)
     }
 
-    /// Installs capture again where it is not as it was; says on how many tables.
+    /// Installs capture again where it is not as it was; says on which tables.
     ///
     /// # Errors
     /// About the schema if a table, or a column of it, was taken away, unless that may be made; those of
     /// [`failed`].
-    pub(crate) fn reinstall(&self) -> Result<usize> {
-        let mut drifted = 0;
-        for local in self.tables() {
-            drifted += usize::from(track(self.connection(), local)? != Capture::Whole);
+    pub(crate) fn reinstall(&self) -> Result<Vec<usize>> {
+        let mut drifted = Vec::new();
+        for (table, local) in self.tables().iter().enumerate() {
+            if track(self.connection(), local)? != Capture::Whole {
+                drifted.push(table);
+            }
         }
         Ok(drifted)
     }

@@ -15,7 +15,7 @@ use super::super::{
 use super::declared::is_later;
 use super::place::{COMPANIONS, Identity, SMALLEST, SharedFile};
 use super::{Content, LocalTable, node, number, watch};
-use crate::protocol::{Break, Event, Follow};
+use crate::protocol::{Break, Follow};
 use crate::schema::{Making, Table, quoted};
 use crate::{Error, Kind, Result, Store};
 
@@ -186,15 +186,11 @@ fn set_up(place: &SharedFile, connection: &Connection, installation: Option<u128
     for (table, _) in revised.filter(|_| is_node) {
         content.compare_alone(table, Break::CaptureGap)?;
     }
-    if stands.contains(&Capture::Mended) && is_node {
-        let mut node = content.node()?;
-        if let Ok(follow) = node.follow.next(Event::Broken(Break::LocalGap)) {
-            tracing::warn!(
-                "capture was incomplete in the SQLite file: both sides will be compared"
-            );
-            node.follow = follow;
-            content.set_node(&node)?;
-        }
+    let mended = stands.iter().enumerate().filter(|(_, is)| **is == Capture::Mended);
+    let mended: Vec<usize> = mended.map(|(table, _)| table).collect();
+    if is_node && !mended.is_empty() {
+        tracing::warn!("capture was incomplete in the SQLite file: both sides will be compared");
+        content.has_gaps(&mended)?;
     }
     if place.makes() {
         content.leave_alone(place.aside())?;
