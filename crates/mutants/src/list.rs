@@ -65,3 +65,18 @@ pub fn select(all: Vec<Mutant>, names: &[String], quick: bool) -> Outcome<Vec<Mu
     };
     Ok(all.into_iter().filter(is_asked_for).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// One that matches nothing would be noticed only by whoever runs it, which is seldom.
+    #[test]
+    fn each_is_about_what_the_code_says() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for mutant in super::all().unwrap() {
+            let text = std::fs::read_to_string(root.join(&mutant.file)).unwrap();
+            assert_eq!(text.matches(&mutant.from).count(), 1, "{} in {}", mutant.name, mutant.file);
+        }
+    }
+}
