@@ -1,11 +1,9 @@
 //! Columns that somebody adds to a table while it is followed, on either side, are carried; what needs a
 //! person's word is told.
 
-use std::process::Child;
-
 use serde_json::{Value, json};
 
-use crate::core_scene::{Pair, eventually, signal};
+use crate::core_scene::{Pair, Watcher, eventually};
 use crate::scene::Ran;
 
 /// Two tables that are joined, with five rows each.
@@ -17,21 +15,6 @@ fn joined() -> Pair<'static> {
     pair.postgres("INSERT INTO prices SELECT 'p' || g, g FROM generate_series(1, 5) AS g");
     pair.run(&["init", "--tables", "guests,prices", "--apply"]).ended(0);
     pair
-}
-
-struct Watcher(Child);
-
-impl Watcher {
-    fn new(pair: &Pair<'_>, words: &[&str]) -> Watcher {
-        Watcher(pair.spawn(&[&["sync", "--watch"], words].concat()))
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        signal(&self.0, "TERM");
-        let _ = self.0.wait();
-    }
 }
 
 /// What both sides answer is the same; that a column has not come yet is no answer.

@@ -1,17 +1,15 @@
 //! One table's trouble is its own: it is left alone, named, and followed again once it is mended; the others
 //! go on.
 
-use std::process::Child;
-
 use serde_json::{Value, json};
 
-use crate::core_scene::{Pair, eventually, signal};
+use crate::core_scene::{Pair, Watcher, eventually};
 use crate::scene::Ran;
 
 /// Three tables with rows on both sides, joined, and a program that keeps them together.
 struct Scene {
     pair: Pair<'static>,
-    watcher: Child,
+    watcher: Option<Watcher>,
 }
 
 impl Scene {
@@ -26,7 +24,7 @@ impl Scene {
         );
         pair.postgres("INSERT INTO halls SELECT g, g FROM generate_series(1, 20) AS g");
         pair.run(&["init", "--tables", "guests,prices,halls", "--apply"]).ended(0);
-        let watcher = pair.spawn(&["sync", "--watch"]);
+        let watcher = Some(Watcher::new(&pair, &[]));
         let scene = Scene { pair, watcher };
         scene.others_go_on(1);
         scene
@@ -79,13 +77,6 @@ impl Scene {
         let first =
             |rows: Vec<crate::scene::Row>| rows.into_iter().next().and_then(|row| row[0].clone());
         [first(self.pair.postgres(&sql)), first(self.pair.sqlite(&sql))]
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        signal(&self.watcher, "TERM");
-        let _ = self.watcher.wait();
     }
 }
 
@@ -214,25 +205,22 @@ fn another_table_is_joined_while_one_is_left_alone() {
 
 #[test]
 fn all_processes_of_a_file_leave_it_alone_and_take_it_back() {
-    let scene = Scene::new();
-    let pair = &scene.pair;
-    let mut second = pair.spawn(&["sync", "--watch"]);
-    pair.postgres("ALTER TABLE prices ALTER price TYPE text");
+    let mut scene = Scene::new();
+    let _second = Watcher::new(&scene.pair, &[]);
+    scene.pair.postgres("ALTER TABLE prices ALTER price TYPE text");
     scene.is_left_alone("postgres");
     scene.others_go_on(2);
-    pair.postgres("UPDATE prices SET note = 'there' WHERE code = 'p1'");
-    pair.sqlite("UPDATE prices SET note = 'here' WHERE code = 'p2'");
+    scene.pair.postgres("UPDATE prices SET note = 'there' WHERE code = 'p1'");
+    scene.pair.sqlite("UPDATE prices SET note = 'here' WHERE code = 'p2'");
     // The first goes, and the second has to go on as the file says.
-    signal(&scene.watcher, "TERM");
+    scene.watcher = None;
     scene.others_go_on(3);
     scene.is_left_alone("postgres");
-    pair.postgres("ALTER TABLE prices ALTER price TYPE integer USING price::integer");
+    scene.pair.postgres("ALTER TABLE prices ALTER price TYPE integer USING price::integer");
     scene.is_followed_again();
     let both = |text: &str| [Some(text.to_owned()), Some(text.to_owned())];
     assert_eq!(scene.price("p1"), both("1 there"));
     assert_eq!(scene.price("p2"), both("2 here"));
-    signal(&second, "TERM");
-    second.wait().unwrap();
 }
 
 #[test]

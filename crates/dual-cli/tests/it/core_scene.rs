@@ -112,6 +112,22 @@ impl<'server> Pair<'server> {
     }
 }
 
+/// `dual sync --watch` on a pair, as long as it is looked at.
+pub struct Watcher(Child);
+
+impl Watcher {
+    pub fn new(pair: &Pair<'_>, words: &[&str]) -> Watcher {
+        Watcher(pair.spawn(&[&["sync", "--watch"], words].concat()))
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        signal(&self.0, "TERM");
+        let _ = self.0.wait();
+    }
+}
+
 /// What a restore of the table alone leaves.
 pub const DROP_TRIGGERS: &str = "DO $$ DECLARE t record; BEGIN \
      FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass \

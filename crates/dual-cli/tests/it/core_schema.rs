@@ -1,17 +1,15 @@
 //! What is declared beside what both sides have, and what a person can declare anew: names, types, and columns
 //! that are no more. Nothing of what was written is lost by it.
 
-use std::process::Child;
-
 use serde_json::{Value, json};
 
-use crate::core_scene::{Pair, eventually, signal};
+use crate::core_scene::{Pair, Watcher, eventually, signal};
 use crate::scene::Row;
 
 /// Two tables with rows, joined, and a program that keeps them together.
 struct Scene {
     pair: Pair<'static>,
-    watcher: Child,
+    _watcher: Watcher,
 }
 
 impl Scene {
@@ -24,8 +22,8 @@ impl Scene {
         );
         pair.postgres("INSERT INTO halls SELECT g, g FROM generate_series(1, 20) AS g");
         pair.run(&["init", "--tables", "prices,halls", "--apply"]).ended(0);
-        let watcher = pair.spawn(&["sync", "--watch"]);
-        let scene = Scene { pair, watcher };
+        let _watcher = Watcher::new(&pair, &[]);
+        let scene = Scene { pair, _watcher };
         scene.equal("SELECT * FROM prices ORDER BY code");
         scene
     }
@@ -68,13 +66,6 @@ impl Scene {
 
 fn tables(paused: &[Value]) -> Vec<&str> {
     paused.iter().filter_map(|one| one["table"].as_str()).collect()
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        signal(&self.watcher, "TERM");
-        let _ = self.watcher.wait();
-    }
 }
 
 #[test]
@@ -305,6 +296,33 @@ fn a_file_does_not_say_what_becomes_of_columns_of_postgresql() {
     assert!(pair.database.execute("SELECT x FROM prices").is_err());
     let status = pair.run(&["status", "--json"]).json().to_string();
     assert!(status.contains("as somebody has changed it"), "{status}");
+}
+
+#[test]
+fn a_file_that_belongs_elsewhere_declares_nothing() {
+    let make = |pair: &Pair<'_>| {
+        pair.postgres("CREATE TABLE prices (code text PRIMARY KEY, price integer)");
+        pair.run(&["init", "--all", "--apply"]).ended(0);
+    };
+    let (staging, production, new) = (Pair::new(), Pair::new(), Pair::new());
+    make(&staging);
+    make(&production);
+    staging.run(&["schema", "apply", "prices", "--rename", "price=cost", "--yes"]).ended(0);
+    let url = production.database.url();
+    for words in [
+        ["schema", "apply", "prices", "--yes", "--json"].as_slice(),
+        ["schema", "apply", "prices", "--drop", "cost", "--yes", "--json"].as_slice(),
+    ] {
+        let error = staging.run_to(&url, words).ended(2).json()["error"].clone();
+        assert!(error["message"].as_str().unwrap().contains("another installation"), "{error}");
+    }
+    new.sqlite("CREATE TABLE prices (code TEXT PRIMARY KEY, price INTEGER)");
+    let words = ["schema", "apply", "prices", "--rename", "price=cost", "--yes", "--json"];
+    let error = new.run_to(&url, &words).ended(2).json()["error"].clone();
+    assert!(error["hint"].as_str().unwrap().contains("`dual init --apply`"), "{error}");
+    assert!(production.database.execute("SELECT price FROM prices").is_ok());
+    let revision = "SELECT declaration::json ->> 'revision' FROM dual.tracked";
+    assert_eq!(production.postgres(revision), [[None]]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Bond, LocalFile, Stores, noted, remote, troubles};
+use super::{Bond, LocalFile, Stores, bond, noted, other_installation, remote, troubles};
 use crate::error::{Error, Kind, Result};
 use crate::schema::{
     Column, Dialect, LogicalType, Making, Relation, RelationColumn, Role, Table, users,
@@ -100,6 +100,7 @@ pub async fn schema(stores: &Stores) -> Result<Vec<TableSchema>> {
 /// schema if a side has no column of a declared name, and he says nothing of it, or if something else is in the
 /// way.
 pub async fn revision(stores: &Stores, name: &str, confirmed: &Confirmed) -> Result<Revision> {
+    is_joined(stores).await?;
     let all = found(stores).await?;
     let Some(found) = all.iter().find(|one| one.table.name() == name) else {
         let message = format!("no table {name} is joined");
@@ -138,20 +139,34 @@ pub async fn revision(stores: &Stores, name: &str, confirmed: &Confirmed) -> Res
     Ok(revision)
 }
 
+/// What a file declares says nothing of a PostgreSQL that it does not belong to.
+async fn is_joined(stores: &Stores) -> Result<()> {
+    let session = Session::open(&stores.postgres, &stores.limits).await?;
+    session.begin_snapshot(OPERATION).await?;
+    let file = LocalFile::open(&stores.sqlite)?;
+    capture::SchemaStanding::read(&session, &file.declared()?).await?.trusted(&session)?;
+    match bond(&session, &file, &[]).await? {
+        Bond::Joined => session.rollback(OPERATION).await,
+        Bond::Rejoining { .. } => Err(other_installation()),
+        Bond::New => Err(Error::new(
+            Kind::Configuration,
+            OPERATION,
+            "the SQLite file is not joined with this PostgreSQL database",
+        )
+        .with_hint("`dual init` shows what would become of it, `dual init --apply` joins it")),
+    }
+}
+
 /// Looks whether anything else keeps both sides from what is to be declared.
 async fn in_the_way(stores: &Stores, table: &Table) -> Result<()> {
     let session = Session::open(&stores.postgres, &stores.limits).await?;
     session.begin_snapshot(OPERATION).await?;
-    let (there, planned) = remote(&session, table, Bond::Joined).await?;
+    let (_, planned) = remote(&session, table, Bond::Joined).await?;
     session.rollback(OPERATION).await?;
     if let Some(refusal) = planned.plan.refusal(OPERATION) {
         return Err(refusal);
     }
-    let file = LocalFile::open(&stores.sqlite)?;
-    file.can_be_made(table).map_err(|error| match there.hint {
-        Some(hint) if error.hint().is_none() => error.with_hint(hint),
-        _ => error,
-    })
+    LocalFile::open(&stores.sqlite)?.can_be_made(table)
 }
 
 async fn found(stores: &Stores) -> Result<Vec<Found>> {

@@ -125,6 +125,7 @@ fn merged(table: &str) -> Error {
 async fn declared_at(stores: &Stores, name: &str) -> Result<Option<Table>> {
     let session = Session::open(&stores.postgres, &stores.limits).await?;
     session.begin_snapshot("look how the table is declared").await?;
+    capture::SchemaStanding::read(&session, &[]).await?.trusted(&session)?;
     let declared = capture::declared(&session).await?;
     Ok(declared.into_iter().find(|table| table.name() == name))
 }
