@@ -6,6 +6,7 @@ use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
 use super::common::FORMAT;
 use super::ddl::{KEEP_BEFORE, POLL_SETTINGS};
 use super::declared::declared;
+use super::entry::{Entry, Settled};
 use super::grants::given_back;
 use super::layout::Layout;
 use super::ours::Ours;
@@ -21,30 +22,6 @@ use crate::{Error, Kind, Result, Store};
 
 /// The advisory lock under which the schema `dual` is made, changed and dropped.
 pub(in crate::store::postgres) const SCHEMA_LOCK: i64 = 0x6475_616c_0001;
-
-/// A row of a sidecar.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The key.
-    pub key: Key,
-    /// Whether the row lives.
-    pub live: bool,
-    /// The stamp of its insert or delete.
-    pub stamp: Stamp,
-    /// The stamps of the data columns in their declared order.
-    pub columns: Vec<Stamp>,
-    /// The transaction that changed it last.
-    pub txid: u64,
-}
-
-/// What a write that carries its own stamps has found and left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// The row as it was before the transaction; `None` if it was never seen.
-    pub before: Option<Entry>,
-    /// The row as it is now.
-    pub after: Entry,
-}
 
 /// Puts capture beside the table, or brings it up to date, in the session's transaction: the
 /// schema, the sidecar, the triggers; and notes what has come past triggers that were missing

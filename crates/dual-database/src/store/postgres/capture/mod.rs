@@ -11,6 +11,7 @@
 mod common;
 mod ddl;
 mod declared;
+mod entry;
 mod grants;
 mod imports;
 mod install;
@@ -27,6 +28,7 @@ pub use crate::protocol::Drift;
 pub(super) use common::ROW_KEY;
 pub(super) use common::guarded;
 pub(crate) use declared::declared;
+pub use entry::{Entry, Settled};
 pub(super) use grants::{
     On, Right, USERS_SEQUENCE, USERS_TABLE, given_back, is_named_as_ours, noted_runtime, of_ours,
     of_users,
@@ -34,8 +36,7 @@ pub(super) use grants::{
 pub(crate) use imports::may_record_imports;
 pub use imports::{has_record_of_imports, make_record_of_imports};
 pub use install::{
-    Entry, Settled, Uninstalled, changed_since, drift, install, keep_before, loose, mend, settle,
-    uninstall,
+    Uninstalled, changed_since, drift, install, keep_before, loose, mend, settle, uninstall,
 };
 pub(super) use install::{entry_of, is_renewable, permitted, place, renew};
 pub(crate) use install::{has, kept_tables, mend_all};
