@@ -18,7 +18,9 @@
 //! long as somebody leaves his transaction open.
 
 mod apply;
+mod attempt;
 mod block;
+mod circle;
 mod decide;
 mod refusal;
 mod reserve;

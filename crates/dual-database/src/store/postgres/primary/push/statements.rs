@@ -73,7 +73,7 @@ pub(super) fn statements(
         }
     }
     for (columns, jobs) in &updated {
-        statements.extend(jobs.chunks(CHUNK).map(|jobs| update(table, columns, jobs)));
+        statements.extend(jobs.chunks(CHUNK).map(|jobs| set(table, columns, jobs)));
     }
     let inserted = jobs.iter().copied().filter(|job| job.is_inserted());
     let (numbered, inserted): (Vec<&Job<'_>>, Vec<&Job<'_>>) =
@@ -141,7 +141,8 @@ fn insert(table: &RemoteTable, jobs: &[&Job<'_>], number: Number) -> Statement {
     statement.with(numbers, Type::INT8_ARRAY)
 }
 
-fn update(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statement {
+/// Sets these columns of rows that are there.
+pub(super) fn set(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statement {
     let key = &table.layout.key;
     let sql = format!(
         "UPDATE {target} AS u SET {set} FROM {rows} WHERE {same} \
@@ -159,15 +160,15 @@ fn update(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statemen
 /// A unique column whose values are put out of the way in some rows.
 #[derive(Debug)]
 pub(super) struct MovedAside {
-    column: usize,
-    nullable: bool,
-    keys: Vec<Key>,
+    pub column: usize,
+    pub nullable: bool,
+    pub keys: Vec<Key>,
 }
 
 /// Puts unique values out of the way: NULL where that is allowed, else something that nobody
 /// else has, counted from `first`. None of it stays: the rows get other values before the
 /// savepoint ends.
-fn move_aside(
+pub(super) fn move_aside(
     table: &RemoteTable,
     moved_aside: &MovedAside,
     first: usize,
