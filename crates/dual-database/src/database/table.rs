@@ -261,8 +261,7 @@ impl Pages {
 
 /// Where a list goes on after that row.
 fn place(table: &Table, last: &Record) -> After {
-    let newest = table.newest_by().and_then(|column| table.position(&column.name));
-    let order = newest.map(|position| last.value(table, position));
+    let order = table.newest_by().and_then(|column| last.value(table, &column.name));
     After { order: order.unwrap_or(Value::Null), key: last.key.clone() }
 }
 

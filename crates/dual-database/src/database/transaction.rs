@@ -225,7 +225,7 @@ impl Transaction {
             None if declared.has_automatic_key() => {
                 let (id, kept) = self.core.number(OPERATION, at).await?;
                 let of_key = declared.key_columns().zip(id.key.values());
-                of_key.for_each(|((position, _), value)| row.put(position, value));
+                of_key.for_each(|(column, value)| row.put(column, value));
                 self.going_on()?.numbers.insert(id.clone(), kept);
                 id
             }

@@ -101,7 +101,7 @@ impl QuarantineSet {
         column: usize,
     ) -> Result<()> {
         let table = content.tables().get(id.table).map(|local| &local.table);
-        let column = table.and_then(|table| table.data_columns().nth(column)).map(|c| c.1);
+        let column = table.and_then(|table| table.data_column(column));
         let mut reason = match column {
             Some(column) => format!("the column `{}` holds what {refused_by} cannot", column.name),
             None => format!("its key is one that {refused_by} cannot hold"),

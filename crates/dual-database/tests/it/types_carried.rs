@@ -402,7 +402,8 @@ async fn both_sides_full_of_the_same_values_are_joined_without_a_difference() {
     let primary = session.primary(node.state().await.file).unwrap();
     for (at, (kind, values)) in types().into_iter().enumerate() {
         for (row, value) in values.into_iter().enumerate() {
-            let filter = Filter { equals: vec![(at + 1, value.clone())], ..Filter::default() };
+            let equals = vec![(format!("c{at}").into(), value.clone())];
+            let filter = Filter { equals, ..Filter::default() };
             let there = primary.list(1, &filter, None, 100).await.unwrap();
             let there: Vec<i64> = there.iter().map(|row| row.id.key.number().unwrap()).collect();
             let here = node.look(move |content| content.list(1, &filter, None, 100)).await;

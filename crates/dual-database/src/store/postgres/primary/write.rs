@@ -219,8 +219,8 @@ impl Primary<'_> {
         let table = &self.table(id.table)?.table;
         let set = |column: usize, value: &Value| {
             let wrong = || Error::new(Kind::Internal, OPERATION, "there is no such column");
-            let (position, _) = table.data_columns().nth(column).ok_or_else(wrong)?;
-            Ok((position, stamp, value.clone()))
+            table.data_column(column).ok_or_else(wrong)?;
+            Ok((column, stamp, value.clone()))
         };
         let (life, columns) = match change {
             Change::Insert(values) if values.len() != table.data_columns().count() => {

@@ -144,7 +144,7 @@ pub fn write_sidecar(
         .and_then(|mut look| {
             let read = look.query_row([key], |row| {
                 let pairs = table.data_columns().zip(values).enumerate();
-                let same = pairs.map(|(at, ((_, c), value))| {
+                let same = pairs.map(|(at, (c, value))| {
                     // What the column cannot hold is read as NULL, and is left alone.
                     let is = from_sqlite(&c.kind, row.get_ref(1 + at)?).unwrap_or(Value::Null);
                     Ok(is == **value)

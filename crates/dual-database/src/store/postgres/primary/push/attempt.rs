@@ -80,7 +80,7 @@ impl Applier<'_, '_, '_> {
         let marks: Vec<(usize, &RemoteTable, Vec<RowStamps>)> = tables
             .map(|(at, table)| {
                 let of = jobs.iter().copied().filter(|job| job.id.table == at);
-                (at, table, marks(table, &of.collect::<Vec<_>>()))
+                (at, table, marks(&of.collect::<Vec<_>>()))
             })
             .collect();
         let work = async {

@@ -254,20 +254,19 @@ pub(super) fn moved_aside(jobs: &[&Job<'_>], uniques: &[Unique]) -> Vec<MovedAsi
 }
 
 /// What the written rows are to have in the sidecar.
-pub(super) fn marks(table: &RemoteTable, jobs: &[&Job<'_>]) -> Vec<RowStamps> {
-    let positions: Vec<usize> = table.table.data_columns().map(|(at, _)| at).collect();
+pub(super) fn marks(jobs: &[&Job<'_>]) -> Vec<RowStamps> {
     let mark = |job: &&Job<'_>| {
         let after = job.after()?;
         let before = job.before();
         let life = before.is_none_or(|row| row.live != after.live);
-        let columns = after.columns.iter().zip(&positions).enumerate();
+        let columns = after.columns.iter().enumerate();
         let columns = columns
-            .filter(|(column, (register, _))| {
+            .filter(|(column, register)| {
                 after.live.value
                     && (job.is_inserted()
                         || before.and_then(|row| row.columns.get(*column)) != Some(*register))
             })
-            .map(|(_, (register, at))| (*at, register.stamp, register.value.clone()));
+            .map(|(column, register)| (column, register.stamp, register.value.clone()));
         Some(RowStamps {
             key: job.id.key.clone(),
             life: (life || job.is_inserted()).then_some((after.live.value, after.live.stamp)),
