@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Bond, LocalFile, Stores, bond, noted, other_installation, remote, troubles};
 use crate::error::{Error, Kind, Result};
 use crate::schema::{
-    Column, Dialect, LogicalType, Making, Relation, RelationColumn, Role, Table, users,
+    Column, Dialect, LogicalType, Making, Relation, RelationColumn, Role, Table, built_in,
 };
 use crate::store::postgres::{Session, capture, relations};
 use crate::store::sqlite;
@@ -331,7 +331,7 @@ impl Found {
 
     /// Columns get the types that they have in PostgreSQL.
     fn retype(&self, revision: &mut Revision) -> Result<()> {
-        let built_in = users();
+        let built_in = built_in();
         let is_built_in = |column: &Column| {
             self.table.label() == built_in.label() && built_in.column(&column.name).is_some()
         };

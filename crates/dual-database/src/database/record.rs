@@ -102,7 +102,7 @@ impl Patch {
     /// As for [`Patch::set`]; invalid data for what is no JSON object, or names a column twice.
     pub fn from_json(table: &Table, text: &str) -> Result<Patch> {
         let mut patch = Patch::default();
-        for (name, value) in json::object(OPERATION, text)? {
+        for (name, value) in json::object(OPERATION, table, text)? {
             if patch.columns.contains_key(&*name) {
                 return Err(refused(table, &name, "it is named twice"));
             }

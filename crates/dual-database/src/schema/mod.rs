@@ -31,6 +31,7 @@ pub(crate) use types::EQUALS;
 pub use types::{
     Decimal, Evidence, FoundType, Inferred, LogicalType, OtherType, Unfit, inferred, is_utf8,
 };
+pub(crate) use users::built_in;
 pub use users::users;
 
 /// What may be made in a store where something is missing.

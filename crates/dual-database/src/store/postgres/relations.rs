@@ -8,7 +8,7 @@ use super::catalog::{columns_of, unique_of};
 use super::found::FoundColumn;
 use super::{Catalog, Parameter, Session};
 use crate::schema::{
-    LogicalType, Relation, RelationColumn, RelationKey, RelationSort, constant, quoted, users,
+    LogicalType, Relation, RelationColumn, RelationKey, RelationSort, built_in, constant, quoted,
 };
 use crate::{Error, Kind, Result};
 
@@ -33,7 +33,7 @@ const RELATIONS: &str = "SELECT c.oid, c.relname::text, CASE WHEN c.relkind IN (
 pub(crate) async fn relations(session: &Session, schema: Option<&str>) -> Result<Vec<Relation>> {
     let schema = match schema {
         Some(named) => Some(named.to_owned()),
-        None => Catalog::led(session, &users().remote_name()).await?.1,
+        None => Catalog::led(session, &built_in().remote_name()).await?.1,
     };
     let Some(schema) = schema.filter(|name| name != session.schema_name()) else {
         return Ok(Vec::new());

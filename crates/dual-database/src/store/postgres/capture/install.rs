@@ -15,7 +15,7 @@ use super::standing::SchemaStanding;
 use super::statements::{Needs, Statement, schema_locked};
 use crate::protocol::reconcile::Loose;
 use crate::protocol::{Drift, Snapshot};
-use crate::schema::{Key, Table, users};
+use crate::schema::{Key, Table, built_in};
 use crate::stamp::Stamp;
 use crate::store::postgres::{Parameter, Session};
 use crate::{Error, Kind, Result, Store};
@@ -244,8 +244,8 @@ pub(crate) async fn kept_tables(
         Ok(()) => declared(session).await.unwrap_or_default(),
         Err(_) => Vec::new(),
     };
-    if tables.iter().all(|table| table.label() != users().label()) {
-        tables.push(users());
+    if tables.iter().all(|table| table.label() != built_in().label()) {
+        tables.push(built_in());
     }
     Ok(tables)
 }
