@@ -1,7 +1,7 @@
 //! Putting capture beside a table, looking whether it is still there, taking it away.
 
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
+use tokio_postgres::types::{ToSql, Type};
 
 use super::common::FORMAT;
 use super::ddl::{KEEP_BEFORE, POLL_SETTINGS};
@@ -17,6 +17,7 @@ use crate::protocol::reconcile::Loose;
 use crate::protocol::{Drift, Snapshot};
 use crate::schema::{Key, Table, built_in};
 use crate::stamp::Stamp;
+use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::{Parameter, Session};
 use crate::{Error, Kind, Result, Store};
 
@@ -431,18 +432,6 @@ pub(in crate::store::postgres) fn entry_of(layout: &Layout, text: &str) -> Optio
         columns: columns.collect::<Option<_>>()?,
         txid: json.get("txid")?.as_u64()?,
     })
-}
-
-pub(super) fn column<T: FromSqlOwned>(
-    row: &Row,
-    index: usize,
-    operation: &'static str,
-) -> Result<T> {
-    row.try_get(index).map_err(|cause| unexpected(operation).with_source(cause))
-}
-
-pub(super) fn unexpected(operation: &'static str) -> Error {
-    Error::new(Kind::Internal, operation, "PostgreSQL answered in an unexpected form")
 }
 
 fn newer(operation: &'static str, session: &Session, found: i32) -> Error {

@@ -6,11 +6,12 @@ use std::borrow::Cow;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::row::{Text, column, unexpected};
+use super::row::Text;
 use super::{Primary, RemoteRow, RemoteTable};
 use crate::protocol::{After, Filter};
 use crate::schema::{Column, LogicalType, RowId, quoted};
 use crate::store::postgres::Parameter;
+use crate::store::postgres::answer::{column, unexpected};
 use crate::value::{Value, plain_text};
 use crate::{Error, Kind, Result};
 

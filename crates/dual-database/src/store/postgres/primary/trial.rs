@@ -3,8 +3,8 @@
 
 use tokio_postgres::types::Type;
 
-use super::row::{column, unexpected};
 use crate::schema::Table;
+use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::capture::{
     Drift, Layout, SchemaStanding, drift, is_renewable, permitted, place, schema_locked,
 };

@@ -6,11 +6,12 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::epoch::header;
-use super::row::{Parts, Text, column, unexpected};
+use super::row::{Parts, Text};
 use super::{Header, Primary, Refused, RemoteTable, WriteAnswer, WrittenRow};
 use crate::merge::{Admission, Change, Register, Version};
 use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
+use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::capture::{Entry, RowStamps, entry_of, record, refusal};
 use crate::store::postgres::{Access, Call, Parameter, is_unsupported, sqlstate};
 use crate::value::Value;

@@ -8,9 +8,9 @@ use super::statements::{CHUNK, Statement, marks};
 use super::{Job, OPERATION, is_locked};
 use crate::Result;
 use crate::schema::RowId;
+use crate::store::postgres::answer::column;
 use crate::store::postgres::capture::{RowStamps, settle};
 use crate::store::postgres::primary::RemoteTable;
-use crate::store::postgres::primary::row::column;
 use crate::store::postgres::{OURS, USERS, both, every};
 
 impl Applier<'_, '_, '_> {

@@ -16,7 +16,7 @@ use super::{Job, OPERATION};
 use crate::Result;
 use crate::merge::Version;
 use crate::schema::Key;
-use crate::store::postgres::primary::row::column;
+use crate::store::postgres::answer::column;
 use crate::store::postgres::primary::{Primary, RemoteTable};
 use crate::value::Value;
 

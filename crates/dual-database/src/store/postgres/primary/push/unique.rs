@@ -8,7 +8,7 @@ use super::Job;
 use super::decide::text;
 use crate::Result;
 use crate::merge::Version;
-use crate::store::postgres::primary::row::column;
+use crate::store::postgres::answer::column;
 use crate::store::postgres::primary::{Primary, RemoteTable};
 
 /// A unique index of a tracked table, as far as its columns can be changed by a push.
