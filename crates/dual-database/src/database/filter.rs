@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::record::{column_of, comparable, refused};
+use super::patch::{column_of, comparable, refused};
 use crate::Result;
 use crate::protocol::Filter;
 use crate::schema::{LogicalType, Table};

@@ -7,12 +7,12 @@ use futures_util::stream::{self, Stream};
 
 use super::core::Core;
 use super::local::Rows;
+use super::patch::{Checked, Patch, refused};
 use super::plan::{Intent, WritePlan, key_of, new_row};
 use super::read::Page;
-use super::record::{Checked, Patch, Record, refused};
 use super::{DualDatabase, Found, Written};
 use crate::merge::Change;
-use crate::protocol::{After, Filter};
+use crate::protocol::{After, Filter, Record};
 use crate::schema::{Key, RowId, Table};
 use crate::value::Value;
 use crate::{Error, Kind, Result, Store};

@@ -6,24 +6,13 @@ use rusqlite::{Connection, params_from_iter};
 use super::super::{failed, from_sqlite, to_sqlite};
 use super::Content;
 use crate::Result;
-use crate::protocol::{After, Filter};
+use crate::protocol::{After, Filter, Record};
 use crate::schema::{Column, Dialect, Key, KeyColumns, Role, Table, quoted};
 use crate::store::sqlite::stored;
 use crate::value::Value;
 
-/// A living row. A value that its column's type cannot hold reads as NULL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedRow {
-    /// Its key.
-    pub key: Key,
-    /// Its number; negative while provisional.
-    pub surrogate: Option<i64>,
-    /// The data columns in their order.
-    pub values: Vec<Value>,
-}
-
 impl Content<'_> {
-    /// Living rows, the newest first (`register_date DESC NULLS LAST, key DESC`; without such a
+    /// Living rows; a value that its column's type cannot hold reads as NULL. The newest first (`register_date DESC NULLS LAST, key DESC`; without such a
     /// column by key descending).
     ///
     /// # Errors
@@ -34,7 +23,7 @@ impl Content<'_> {
         filter: &Filter,
         after: Option<&After>,
         limit: u64,
-    ) -> Result<Vec<ListedRow>> {
+    ) -> Result<Vec<Record>> {
         let operation = "list rows of the SQLite file";
         let table = &self.tables()[table].table;
         rows(self.connection(), table, filter, after, limit)
@@ -66,7 +55,7 @@ fn rows(
     filter: &Filter,
     after: Option<&After>,
     limit: u64,
-) -> rusqlite::Result<Vec<ListedRow>> {
+) -> rusqlite::Result<Vec<Record>> {
     let mut statement = Statement::new(table);
     statement.filter(filter)?;
     if let Some(after) = after {
@@ -97,7 +86,7 @@ fn rows(
     let mut listed = Vec::new();
     while let Some(row) = found.next()? {
         let key = row.get(table.columns().len())?;
-        let mut record = ListedRow { key, surrogate: None, values: Vec::new() };
+        let mut record = Record { key, surrogate: None, values: Vec::new() };
         for (at, column) in table.columns().iter().enumerate() {
             let value = from_sqlite(&column.kind, row.get_ref(at)?).unwrap_or(Value::Null);
             match (column.role, value) {
