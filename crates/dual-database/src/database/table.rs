@@ -155,7 +155,7 @@ impl TableCalls {
     pub async fn update(&self, key: impl Into<Key>, changes: &Patch) -> Result<Written<Record>> {
         let opened = self.opened()?;
         let id = opened.id(key)?;
-        let intent = wish_to_update(opened.declaration(), &id.key, changes)?;
+        let intent = intent_to_update(opened.declaration(), &id.key, changes)?;
         opened.write_one("update a row", &id, intent).await
     }
 
@@ -269,7 +269,7 @@ fn place(table: &Table, last: &Record) -> After {
 ///
 /// # Errors
 /// Invalid data.
-pub(super) fn wish_to_add(table: &Table, at: usize, row: &Patch) -> Result<(RowId, Intent)> {
+pub(super) fn intent_to_add(table: &Table, at: usize, row: &Patch) -> Result<(RowId, Intent)> {
     let said = row.checked(table)?;
     let id = RowId { table: at, key: key_of(table, &said)? };
     Ok((id, Intent::Change(Change::Insert(new_row(table, &said)))))
@@ -279,7 +279,7 @@ pub(super) fn wish_to_add(table: &Table, at: usize, row: &Patch) -> Result<(RowI
 ///
 /// # Errors
 /// Invalid data, also for another key than the row's, and for no column at all.
-pub(super) fn wish_to_update(table: &Table, key: &Key, changes: &Patch) -> Result<Intent> {
+pub(super) fn intent_to_update(table: &Table, key: &Key, changes: &Patch) -> Result<Intent> {
     let Checked { key: said, columns } = changes.checked(table)?;
     let name = &table.key_name();
     if said.is_some_and(|said| said != *key) {

@@ -25,7 +25,7 @@ pub(super) type Text = Option<String>;
 
 /// What is read of a row, before it is judged.
 #[derive(Clone, Debug)]
-pub(super) struct Parts {
+pub(super) struct RowAsRead {
     /// The key.
     pub key: Key,
     /// Whether the sidecar says that it lives.
@@ -92,7 +92,7 @@ impl RemoteTable {
         row: &Row,
         operation: &'static str,
     ) -> Result<RemoteRow> {
-        let parts = Parts {
+        let parts = RowAsRead {
             key: column(row, 0, operation)?,
             live: column(row, 1, operation)?,
             stamp: column(row, 2, operation)?,
@@ -120,7 +120,7 @@ impl RemoteTable {
         let text = |at: usize| texts.get(at).and_then(Option::as_deref);
         let number = |at| text(at).and_then(|text| text.parse::<i64>().ok());
         let needed = |at| number(at).ok_or_else(|| unexpected(operation));
-        let parts = Parts {
+        let parts = RowAsRead {
             key: id.key.clone(),
             live: text(0) == Some("true"),
             stamp: needed(1)?,
@@ -143,7 +143,7 @@ impl RemoteTable {
     pub(super) fn judge(
         &self,
         table: usize,
-        parts: Parts,
+        parts: RowAsRead,
         operation: &'static str,
     ) -> Result<RemoteRow> {
         let id = RowId::new(table, &parts.key);

@@ -6,13 +6,13 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::epoch::header;
-use super::row::{Parts, Text};
+use super::row::{RowAsRead, Text};
 use super::{Header, Primary, Refused, RemoteTable, WriteAnswer, WrittenRow};
 use crate::merge::{Admission, Change, Register, Version};
 use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
 use crate::store::postgres::answer::{column, unexpected};
-use crate::store::postgres::capture::{Entry, RowStamps, entry_of, record, refusal};
+use crate::store::postgres::capture::{RemoteEntry, RowStamps, entry_of, record, refusal};
 use crate::store::postgres::{Access, Call, Parameter, is_unsupported, sqlstate};
 use crate::value::Value;
 use crate::{Error, Kind, Result};
@@ -254,7 +254,7 @@ impl Primary<'_> {
         let entry =
             |text: &str| entry_of(&remote.layout, text).ok_or_else(|| unexpected(OPERATION));
         let after = entry(after)?;
-        let parts = Parts {
+        let parts = RowAsRead {
             key: after.key,
             live: after.live,
             stamp: after.stamp.raw(),
@@ -304,7 +304,7 @@ impl Primary<'_> {
 }
 
 /// Stamps without values.
-fn stamps_of(entry: Entry) -> Version {
+fn stamps_of(entry: RemoteEntry) -> Version {
     let register = |stamp| Register { stamp, value: Value::Null };
     Version {
         live: Register { stamp: entry.stamp, value: entry.live },
