@@ -44,7 +44,7 @@ enum Place {
 
 impl Place {
     fn of(table: &RemoteTable, name: &str) -> Option<Place> {
-        let in_key = table.table.key_columns().position(|(_, column)| *column.name == *name);
+        let in_key = table.table.key_columns().position(|column| *column.name == *name);
         let data = || table.layout.registers.iter().position(|r| *r.name == *name);
         in_key.map(Place::Key).or_else(|| data().map(Place::Data))
     }
