@@ -128,7 +128,7 @@ impl Traps {
         let mut row = one.tracked(row, Writer::MAX);
         let bases = row.bases.columns.iter_mut().chain([&mut row.bases.live]).flatten();
         for base in bases.filter(|base| **base == one.base(Stamp::MAX)) {
-            *base = one.here(Stamp::MAX, Writer::MAX);
+            *base = one.local(Stamp::MAX, Writer::MAX);
         }
         row
     }

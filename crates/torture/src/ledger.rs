@@ -29,7 +29,7 @@ pub fn of_system_clock(ms: u64) -> u64 {
 /// What a write wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wish {
+pub enum Intent {
     /// A new row with both values.
     Add { real: String, user: String },
     /// A row with these values, whether or not it is there.
@@ -50,23 +50,25 @@ pub enum Wish {
     Correct,
 }
 
-impl Wish {
+impl Intent {
     /// Whether it sets `real_name`, and whether `username`; `None` for what is of other rows.
     pub fn names(&self) -> Option<[bool; 2]> {
         match self {
-            Wish::Add { .. } | Wish::Load { .. } | Wish::Delete => Some([true; 2]),
-            Wish::Upsert { real, user } | Wish::Update { real, user } => {
+            Intent::Add { .. } | Intent::Load { .. } | Intent::Delete => Some([true; 2]),
+            Intent::Upsert { real, user } | Intent::Update { real, user } => {
                 Some([real.is_some(), user.is_some()])
             }
-            Wish::Transfer { .. } | Wish::Count { .. } | Wish::Refused | Wish::Correct => None,
+            Intent::Transfer { .. } | Intent::Count { .. } | Intent::Refused | Intent::Correct => {
+                None
+            }
         }
     }
 
     /// What it sets `real_name` (0) or `username` (1) to.
     pub fn text(&self, column: usize) -> Option<&String> {
         match self {
-            Wish::Add { real, user } | Wish::Load { real, user } => Some([real, user][column]),
-            Wish::Upsert { real, user } | Wish::Update { real, user } => {
+            Intent::Add { real, user } | Intent::Load { real, user } => Some([real, user][column]),
+            Intent::Upsert { real, user } | Intent::Update { real, user } => {
                 [real, user][column].as_ref()
             }
             _ => None,
@@ -105,7 +107,7 @@ pub enum Entry {
     /// The databases are open.
     Ready { t: u64 },
     /// A write begins.
-    Start { n: u64, t: u64, key: i64, wish: Wish },
+    Start { n: u64, t: u64, key: i64, intent: Intent },
     /// A write was answered. `late` is how much of the time the machine did not let the process
     /// run, in microseconds.
     End { n: u64, t: u64, outcome: Outcome, late: u64 },
@@ -210,9 +212,9 @@ impl Ledger {
     }
 
     /// Notes that a write begins; gives its number.
-    pub fn start(&self, key: i64, wish: Wish) -> u64 {
+    pub fn start(&self, key: i64, intent: Intent) -> u64 {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
-        self.write(&Entry::Start { n, t: now(), key, wish });
+        self.write(&Entry::Start { n, t: now(), key, intent });
         n
     }
 
@@ -236,7 +238,7 @@ pub struct Op {
     /// Which row.
     pub key: i64,
     /// What it wants.
-    pub wish: Wish,
+    pub intent: Intent,
     /// What it was told.
     pub outcome: Outcome,
     /// How long the machine did not let the process run meanwhile.
@@ -288,10 +290,10 @@ impl Book {
                 Entry::Who { who: name, node: of, .. } => {
                     (who, node) = (name, of);
                 }
-                Entry::Start { n, t, key, wish } => {
+                Entry::Start { n, t, key, intent } => {
                     let outcome = Outcome::Unknown { why: "never answered".into() };
                     let (who, t1, late) = (who.clone(), u64::MAX, 0);
-                    open.insert(n, Op { who, node, t0: t, t1, key, wish, outcome, late });
+                    open.insert(n, Op { who, node, t0: t, t1, key, intent, outcome, late });
                 }
                 Entry::End { n, t, outcome, late } => {
                     if let Some(op) = open.remove(&n) {
@@ -313,8 +315,8 @@ mod tests {
     fn what_was_never_answered_is_unknown() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::create(folder.path(), "w1", Some(0), 0).unwrap();
-        let first = ledger.start(7, Wish::Delete);
-        ledger.start(8, Wish::Delete);
+        let first = ledger.start(7, Intent::Delete);
+        ledger.start(8, Intent::Delete);
         ledger.end(first, Outcome::Both, 0);
         drop(ledger);
         let path = folder.path().join("w1.0.jsonl");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::ledger::{Ledger, Outcome, Wish};
+use crate::ledger::{Intent, Ledger, Outcome};
 use crate::shell::{self, Answer};
 use crate::worker::{CONTENDED, OWNED, REFUSED_AT, REFUSED_PHONE, SPACE};
 use crate::world::World;
@@ -91,14 +91,14 @@ impl Writer {
                 5..7 => {
                     let key = own + self.random.random_range(0..OWNED);
                     let sql = format!("DELETE FROM users WHERE user_id = {key} RETURNING user_id;");
-                    self.run(key, Wish::Delete, &sql);
+                    self.run(key, Intent::Delete, &sql);
                 }
                 7 if matches!(self.side, Side::File(_)) => {
                     let key = own + REFUSED_AT + self.random.random_range(0..5);
                     let correct = self.random.random();
                     let phone = if correct { "corrected" } else { REFUSED_PHONE };
-                    let wish = if correct { Wish::Correct } else { Wish::Refused };
-                    self.run(key, wish, &upsert(key, "phone_number", phone));
+                    let intent = if correct { Intent::Correct } else { Intent::Refused };
+                    self.run(key, intent, &upsert(key, "phone_number", phone));
                 }
                 8..10 => {
                     let key = own + self.random.random_range(0..OWNED);
@@ -106,7 +106,7 @@ impl Writer {
                         "UPDATE users SET username = '{text}' WHERE user_id = {key} \
                          RETURNING user_id;"
                     );
-                    self.run(key, Wish::Update { real: None, user: Some(text) }, &sql);
+                    self.run(key, Intent::Update { real: None, user: Some(text) }, &sql);
                 }
                 _ => {
                     let key = own + self.random.random_range(0..OWNED);
@@ -117,12 +117,12 @@ impl Writer {
     }
 
     fn set(&self, key: i64, column: &str, text: &str) {
-        let wish = Wish::Upsert { real: Some(text.to_owned()), user: None };
-        self.run(key, wish, &upsert(key, column, text));
+        let intent = Intent::Upsert { real: Some(text.to_owned()), user: None };
+        self.run(key, intent, &upsert(key, column, text));
     }
 
-    fn run(&self, key: i64, wish: Wish, sql: &str) {
-        let n = self.ledger.start(key, wish);
+    fn run(&self, key: i64, intent: Intent, sql: &str) {
+        let n = self.ledger.start(key, intent);
         let answer = match self.side {
             Side::Postgres => shell::psql(self.world.port(), sql),
             Side::File(node) => shell::sqlite(&self.world.nodes[node].file, "-list", sql),
@@ -166,7 +166,7 @@ fn count(world: &World, ledger: &Ledger) {
     }
     while world.open.load(Ordering::SeqCst) {
         std::thread::sleep(Duration::from_secs(4));
-        let n = ledger.start(COUNTERS, Wish::Count { times: BURST });
+        let n = ledger.start(COUNTERS, Intent::Count { times: BURST });
         let mut command = Command::new("pgbench");
         command
             .args(["-n", "-c", "2", "-t", &(BURST / 2).to_string(), "-h", "127.0.0.1"])

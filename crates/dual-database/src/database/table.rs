@@ -29,12 +29,12 @@ pub struct TableCalls {
 }
 
 /// The table as it is open now: others may have been joined since, and be before it.
-struct Opened {
+struct OpenTable {
     core: Arc<Core>,
     at: usize,
 }
 
-impl Opened {
+impl OpenTable {
     fn declaration(&self) -> &Table {
         self.core.table(self.at)
     }
@@ -91,9 +91,9 @@ impl TableCalls {
         &self.table
     }
 
-    fn opened(&self) -> Result<Opened> {
+    fn opened(&self) -> Result<OpenTable> {
         let (core, at) = self.database.find(self.table.name())?;
-        Ok(Opened { core, at })
+        Ok(OpenTable { core, at })
     }
 
     /// Adds a row; columns that are not named get their defaults.

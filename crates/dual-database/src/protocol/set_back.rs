@@ -26,11 +26,11 @@ pub struct Ahead {
 /// let now = 1_700_000_000_000;
 /// let one = SetBack::at(7, now, Stamp::ZERO);
 /// let future = Stamp::at(now + 86_400_000, Writer::MAX);
-/// assert_eq!(one.there(future), one.stamp);
+/// assert_eq!(one.remote(future), one.stamp);
 /// let file = Writer::new(7).unwrap();
-/// assert!(!one.stamp.is_ahead_of(now) && one.here(future, file) < one.stamp);
+/// assert!(!one.stamp.is_ahead_of(now) && one.local(future, file) < one.stamp);
 /// let sound = Stamp::at(now + 60_000, Writer::MAX);
-/// assert_eq!((one.there(sound), one.here(sound, file)), (sound, sound));
+/// assert_eq!((one.remote(sound), one.local(sound, file)), (sound, sound));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetBack {
@@ -62,7 +62,7 @@ impl SetBack {
 
     /// A stamp of PostgreSQL's.
     #[must_use]
-    pub fn there(&self, stamp: Stamp) -> Stamp {
+    pub fn remote(&self, stamp: Stamp) -> Stamp {
         if stamp > self.limit { self.stamp } else { stamp }
     }
 
@@ -71,7 +71,7 @@ impl SetBack {
     /// have nothing else. With the file's own number: two files may have had two stamps of the future,
     /// of which PostgreSQL has lost either.
     #[must_use]
-    pub fn here(&self, stamp: Stamp, file: Writer) -> Stamp {
+    pub fn local(&self, stamp: Stamp, file: Writer) -> Stamp {
         if stamp > self.limit { self.between(file) } else { stamp }
     }
 
@@ -90,15 +90,15 @@ impl SetBack {
     /// was before the decision.
     #[must_use]
     pub fn horizon(&self, horizon: Stamp) -> Stamp {
-        self.there(horizon)
+        self.remote(horizon)
     }
 
     /// PostgreSQL's row, set back.
     #[must_use]
     pub fn version(&self, version: &Version) -> Version {
         let mut version = version.clone();
-        version.live.stamp = self.there(version.live.stamp);
-        version.columns.iter_mut().for_each(|column| column.stamp = self.there(column.stamp));
+        version.live.stamp = self.remote(version.live.stamp);
+        version.columns.iter_mut().for_each(|column| column.stamp = self.remote(column.stamp));
         version
     }
 
@@ -119,14 +119,14 @@ impl SetBack {
         let settle = |stamp: &mut Stamp, base: Option<&mut Stamp>| match base {
             // What an insert that has not arrived has met there was not set here.
             Some(base) if *stamp == *base => {
-                *stamp = self.here(*stamp, file);
+                *stamp = self.local(*stamp, file);
                 *base = self.base(*base);
             }
             Some(base) => {
                 *stamp = self.pending(*stamp, *base);
                 *base = self.base(*base);
             }
-            None => *stamp = self.here(*stamp, file),
+            None => *stamp = self.local(*stamp, file),
         };
         settle(&mut row.version.live.stamp, row.bases.live.as_mut());
         for (at, column) in row.version.columns.iter_mut().enumerate() {
@@ -162,13 +162,13 @@ mod tests {
     #[test]
     fn what_was_sound_keeps_its_order_and_lies_below() {
         let one = SetBack::at(1, NOW, at(30_000));
-        assert!(one.there(at(30_000)) < one.stamp && one.stamp < at(31_000));
+        assert!(one.remote(at(30_000)) < one.stamp && one.stamp < at(31_000));
         let file = Writer::new(7).unwrap();
         let highest = Stamp::at(NOW + 30_000, Writer::MAX);
         let one = SetBack::at(1, NOW, highest);
-        let here = one.here(at(90_000), file);
+        let here = one.local(at(90_000), file);
         assert!(one.base(at(90_000)) > highest && here > one.base(at(90_000)));
-        assert!(here < one.there(at(90_000)) && one.here(at(90_000), Writer::MAX) != here);
+        assert!(here < one.remote(at(90_000)) && one.local(at(90_000), Writer::MAX) != here);
         assert_eq!(one.horizon(at(-5)), at(-5));
     }
 
@@ -183,7 +183,7 @@ mod tests {
         let bases = Bases { live: None, columns: vec![None, Some(at(90_000)), None, Some(at(0))] };
         let file = Writer::new(7).unwrap();
         let row = one.tracked(&Tracked { version, bases }, file);
-        let below = one.here(at(90_000), file);
+        let below = one.local(at(90_000), file);
         assert_eq!(row.version.live.stamp, below);
         assert_eq!(
             row.version.columns,

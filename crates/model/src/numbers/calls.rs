@@ -19,11 +19,11 @@ pub struct Call {
     process: Writer,
     token: i64,
     kept: Reservation,
-    stand: Stand,
+    state: CallState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stand {
+enum CallState {
     /// The number is one of the block: the row goes to the file.
     FromBlock,
     /// PostgreSQL was asked for it.
@@ -56,17 +56,17 @@ impl World {
         self.files[file].is_used = true;
         let process =
             u16::try_from(process + 100).ok().and_then(Writer::new).unwrap_or(Writer::MAX);
-        let (kept, stand) = if online {
+        let (kept, state) = if online {
             let kept = self.primary.keep_for(process, self.files[file].number);
-            (Some(kept), Stand::Asked)
+            (Some(kept), CallState::Asked)
         } else {
-            (self.files[file].take_number(self.now), Stand::FromBlock)
+            (self.files[file].take_number(self.now), CallState::FromBlock)
         };
         // Of an answer that is lost nobody hears again.
         if let Some(kept) = kept.filter(|_| !self.rng.once_in(10)) {
             let token = self.token();
             self.alive.remove(&token);
-            self.calls.push(Call { file, process, token, kept, stand });
+            self.calls.push(Call { file, process, token, kept, state });
         }
     }
 
@@ -78,8 +78,8 @@ impl World {
         let call = self.calls.swap_remove(at);
         let number = call.kept.number;
         let now = self.now + self.files[call.file].skew;
-        match call.stand {
-            Stand::Asked if !self.rng.once_in(3) => {
+        match call.state {
+            CallState::Asked if !self.rng.once_in(3) => {
                 if self.primary.lives(number) {
                     return;
                 }
@@ -95,12 +95,12 @@ impl World {
                     let after = born(&[call.token, 0], stamp);
                     self.files[call.file].takes(number, found.as_ref(), &after);
                 } else {
-                    self.calls.push(Call { stand: Stand::Sent(stamp), ..call });
+                    self.calls.push(Call { state: CallState::Sent(stamp), ..call });
                 }
             }
-            Stand::Asked | Stand::FromBlock => {
+            CallState::Asked | CallState::FromBlock => {
                 let stamp = Stamp::at(now, call.process);
-                let asked = call.stand == Stand::Asked;
+                let asked = call.state == CallState::Asked;
                 if self.files[call.file].born(call.kept, call.token, stamp, asked) {
                     self.is_born(&call);
                     if self.rng.once_in(2) {
@@ -109,7 +109,7 @@ impl World {
                     }
                 }
             }
-            Stand::Sent(stamp) => {
+            CallState::Sent(stamp) => {
                 let values = vec![Value::Int(call.token), Value::Int(0)];
                 let change = Change::Insert(values);
                 let file = &mut self.files[call.file];
@@ -196,7 +196,7 @@ impl World {
         let dead = dead.filter(|(_, row)| row.version.live.stamp.unix_ms() < old);
         for number in dead.map(|(number, _)| *number).collect::<Vec<_>>() {
             // No question is under way for days.
-            let calls = |c: &Call| c.kept.number == number && c.stand != Stand::FromBlock;
+            let calls = |c: &Call| c.kept.number == number && c.state != CallState::FromBlock;
             let rounds = |round: &Option<Round>| match round {
                 Some(Round::Reserve(asked)) => asked.contains_key(&number),
                 Some(Round::Note(answered)) => answered.contains_key(&number),

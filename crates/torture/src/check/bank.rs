@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, Findings};
-use crate::ledger::{Entry, Op, Outcome, Wish};
+use crate::ledger::{Entry, Intent, Op, Outcome};
 use crate::options::TIMEOUT;
 use crate::outside::COUNTERS;
 use crate::schedule::Nemesis;
@@ -24,7 +24,9 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         .book
         .ops
         .iter()
-        .filter(|op| matches!(op.wish, Wish::Transfer { amount: 0, .. }) && op.is_acknowledged())
+        .filter(|op| {
+            matches!(op.intent, Intent::Transfer { amount: 0, .. }) && op.is_acknowledged()
+        })
         .map(|op| (op.key / SPACE, op.t1))
         .collect();
     let banks: BTreeMap<i64, Bank> =
@@ -222,7 +224,7 @@ fn counters(case: &Case<'_>, findings: &mut Findings) {
     let (mut least, mut most, mut lost) = (0, 0, 0);
     let anew = counted_anew(case);
     for op in ops {
-        if let Wish::Count { times } = op.wish {
+        if let Intent::Count { times } = op.intent {
             most += times;
         }
         if let Outcome::Counted { times } = op.outcome {
@@ -290,9 +292,10 @@ mod tests {
     /// 10 s and released at 11 s; both nodes tell at 12 s that nothing is pending.
     fn violations(key: i64, store: &str, seconds: u64) -> usize {
         let mut book = Book::default();
-        let wish = Wish::Transfer { to: FIRST, amount: 0 };
+        let intent = Intent::Transfer { to: FIRST, amount: 0 };
         let (who, node, key_of) = ("w1".to_owned(), Some(0), FIRST);
-        let op = Op { who, node, t0: 1, t1: 2, key: key_of, wish, outcome: Outcome::Both, late: 0 };
+        let op =
+            Op { who, node, t0: 1, t1: 2, key: key_of, intent, outcome: Outcome::Both, late: 0 };
         book.ops.push(op);
         let at = seconds * 1_000_000;
         let (rows, sum) = (ACCOUNTS - 1, SUM - DEPOSIT);

@@ -4,7 +4,7 @@
 
 use super::{Case, Findings, story};
 use crate::heal::CUT_OFF;
-use crate::ledger::{Entry, Op, Outcome, Wish};
+use crate::ledger::{Entry, Intent, Op, Outcome};
 use crate::tables::Kind;
 use crate::worker::CONTENDED;
 
@@ -96,8 +96,8 @@ fn written_apart(case: &Case<'_>, findings: &mut Findings, stands: Option<&Strin
 }
 
 fn value(op: &Op) -> Option<&String> {
-    match &op.wish {
-        Wish::Upsert { real, .. } => real.as_ref(),
+    match &op.intent {
+        Intent::Upsert { real, .. } => real.as_ref(),
         _ => None,
     }
 }

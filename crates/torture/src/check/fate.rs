@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::dump::{Dump, Lost};
 use crate::ledger::{Op, Outcome};
 
-/// The columns that writers set, in the order of [`crate::ledger::Wish::names`].
+/// The columns that writers set, in the order of [`crate::ledger::Intent::names`].
 pub(super) const COLUMNS: [&str; 2] = ["real_name", "username"];
 
 /// A write, and what has become of it.
@@ -80,7 +80,7 @@ impl<'a> Fates<'a> {
             return fate;
         }
         for at in [0, 1] {
-            let text = op.wish.text(at);
+            let text = op.intent.text(at);
             let to_nothing =
                 text.and_then(|text| self.values.get(&(op.key, COLUMNS[at], text.as_str())));
             fate.lost[at] = to_nothing.is_some();

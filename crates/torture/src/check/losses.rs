@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::heal::RESTARTED;
-use crate::ledger::{Book, Entry, Op, Outcome, Wish};
+use crate::ledger::{Book, Entry, Intent, Op, Outcome};
 use crate::schedule::Nemesis;
 use crate::tables::Kind;
 
@@ -203,12 +203,12 @@ impl Losses {
             return BTreeMap::new();
         }
         let mut homes: BTreeMap<Home, u64> = homes.into_iter().map(|home| (home, op.t1)).collect();
-        let mut is_known = !matches!(op.wish, Wish::Load { .. });
+        let mut is_known = !matches!(op.intent, Intent::Load { .. });
         let later = self.happenings.partition_point(|(at, _)| *at < op.t0);
         for (at, happening) in self.happenings[later..].iter().take_while(|(at, _)| *at <= until) {
             match happening {
                 // What is refused waits for nothing, and stays where it is.
-                Happening::Pushed(_) | Happening::Pulled(_) if op.wish == Wish::Refused => {}
+                Happening::Pushed(_) | Happening::Pulled(_) if op.intent == Intent::Refused => {}
                 // Of what came past the triggers nobody has heard.
                 Happening::Pushed(_) | Happening::Pulled(_) if !is_known => {}
                 Happening::Pushed(node)
@@ -372,8 +372,8 @@ mod tests {
 
     fn op(outcome: Outcome, seconds: u64) -> Op {
         let (t0, t1) = (seconds * 1_000_000, seconds * 1_000_000 + 1);
-        let wish = Wish::Transfer { to: 1, amount: 1 };
-        Op { who: "w4".into(), node: Some(1), t0, t1, key: 0, wish, outcome, late: 0 }
+        let intent = Intent::Transfer { to: 1, amount: 1 };
+        Op { who: "w4".into(), node: Some(1), t0, t1, key: 0, intent, outcome, late: 0 }
     }
 
     /// Whether a transfer in the file alone at 5 s and one at that time, answered with both
@@ -413,8 +413,8 @@ mod tests {
             book.rest.push(("w4".into(), Some(node), status));
         }
         book.rest.extend(told.iter().map(|entry| ("loader".into(), None, entry.clone())));
-        let wish = Wish::Load { real: "1".into(), user: "1".into() };
-        Losses::of(&book).excuse(&Op { wish, ..op(Outcome::Sqlite, 5) })
+        let intent = Intent::Load { real: "1".into(), user: "1".into() };
+        Losses::of(&book).excuse(&Op { intent, ..op(Outcome::Sqlite, 5) })
     }
 
     fn lost(target: &str, seconds: u64, rows: Option<Vec<i64>>) -> Entry {

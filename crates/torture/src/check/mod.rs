@@ -110,7 +110,7 @@ impl Case<'_> {
 pub(crate) fn story(ops: &[&Op]) -> String {
     let lines = ops.iter().rev().take(8).rev().map(|op| {
         let t1 = if op.t1 == u64::MAX { "never".into() } else { op.t1.to_string() };
-        format!("\n      {} {}..{t1} {:?} -> {:?}", op.who, op.t0, op.wish, op.outcome)
+        format!("\n      {} {}..{t1} {:?} -> {:?}", op.who, op.t0, op.intent, op.outcome)
     });
     lines.collect()
 }

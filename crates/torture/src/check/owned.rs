@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::fate::{COLUMNS, Fate};
 use super::{Case, Findings, story};
 use crate::dump::Row;
-use crate::ledger::Wish;
+use crate::ledger::Intent;
 use crate::tables::{Kind, is_owned};
 
 const ROWS: &str = "(a) rows of one writer";
@@ -39,7 +39,7 @@ impl Possible {
         if !done && !fate.is_unknown() {
             return;
         }
-        let names = fate.op.wish.names().unwrap_or_default();
+        let names = fate.op.intent.names().unwrap_or_default();
         for at in [0, 1] {
             if names[at] && (done || fate.lost[at]) {
                 self.lost[at] = fate.lost[at];
@@ -48,11 +48,11 @@ impl Possible {
         if fate.row {
             self.alive = BTreeSet::from([true, false]);
         }
-        match &fate.op.wish {
-            Wish::Add { real, user } | Wish::Load { real, user } => {
+        match &fate.op.intent {
+            Intent::Add { real, user } | Intent::Load { real, user } => {
                 self.born([Some(real), Some(user)], fate)
             }
-            Wish::Upsert { real, user } => {
+            Intent::Upsert { real, user } => {
                 let values = [real.as_ref(), user.as_ref()];
                 if self.alive.contains(&false) {
                     // It may be born by it: what it does not name is empty then.
@@ -67,21 +67,21 @@ impl Possible {
                     self.set(values, fate);
                 }
             }
-            Wish::Update { real, user } => {
+            Intent::Update { real, user } => {
                 self.set([real.as_ref(), user.as_ref()], fate);
                 if done && !fate.row && !self.dying {
                     self.alive = BTreeSet::from([true]);
                 }
             }
-            Wish::Delete if done => *self = Possible::nothing(),
-            Wish::Delete => {
+            Intent::Delete if done => *self = Possible::nothing(),
+            Intent::Delete => {
                 self.dying = true;
                 self.alive.insert(false);
                 self.columns.iter_mut().for_each(|column| {
                     column.insert(None);
                 });
             }
-            Wish::Transfer { .. } | Wish::Count { .. } | Wish::Refused | Wish::Correct => {}
+            Intent::Transfer { .. } | Intent::Count { .. } | Intent::Refused | Intent::Correct => {}
         }
     }
 
@@ -126,7 +126,7 @@ fn fits(writes: &[Fate<'_>], row: Option<&Row>) -> bool {
             let stands = row.get(COLUMNS[at]).cloned().flatten();
             match &stands {
                 Some(text) if possible.lost[at] => {
-                    writes.iter().any(|fate| fate.op.wish.text(at) == Some(text))
+                    writes.iter().any(|fate| fate.op.intent.text(at) == Some(text))
                 }
                 None if possible.lost[at] => true,
                 _ => possible.columns[at].contains(&stands),
@@ -136,7 +136,7 @@ fn fits(writes: &[Fate<'_>], row: Option<&Row>) -> bool {
 
 pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     for (key, ops) in &case.by_key {
-        if !is_owned(*key) || matches!(ops[0].wish, Wish::Count { .. }) {
+        if !is_owned(*key) || matches!(ops[0].intent, Intent::Count { .. }) {
             continue;
         }
         let row = case.postgres.rows.get(key);
@@ -163,9 +163,9 @@ mod tests {
     use crate::ledger::{Op, Outcome};
     use crate::worker::SPACE;
 
-    fn op(wish: Wish, outcome: Outcome) -> Op {
+    fn op(intent: Intent, outcome: Outcome) -> Op {
         let (t0, t1, who) = (0, 1, "w1".to_owned());
-        Op { who, node: Some(0), t0, t1, key: SPACE, wish, outcome, late: 0 }
+        Op { who, node: Some(0), t0, t1, key: SPACE, intent, outcome, late: 0 }
     }
 
     fn row(real: &str, user: Option<&str>) -> Row {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn upsert(real: &str, outcome: Outcome) -> Op {
-        op(Wish::Upsert { real: Some(real.into()), user: None }, outcome)
+        op(Intent::Upsert { real: Some(real.into()), user: None }, outcome)
     }
 
     fn fits(ops: &[Op], row: Option<&Row>) -> bool {
@@ -191,7 +191,7 @@ mod tests {
         assert!(fits(&ops, Some(&row("2", None))));
         assert!(!fits(&ops, Some(&row("1", None))));
         assert!(!fits(&ops, None));
-        let ops = [upsert("1", Outcome::Both), op(Wish::Delete, Outcome::Both)];
+        let ops = [upsert("1", Outcome::Both), op(Intent::Delete, Outcome::Both)];
         assert!(fits(&ops, None) && !fits(&ops, Some(&row("1", None))));
     }
 
@@ -202,13 +202,13 @@ mod tests {
         assert!(fits(&ops, Some(&row("2", None))));
         let ops = [upsert("1", unknown()), upsert("2", Outcome::Both)];
         assert!(!fits(&ops, Some(&row("1", None))), "a later write beats it");
-        let refused = op(Wish::Delete, Outcome::NotFound);
+        let refused = op(Intent::Delete, Outcome::NotFound);
         assert!(fits(&[refused], None));
     }
 
     #[test]
     fn what_has_lost_makes_no_other_column_and_no_other_value_right() {
-        let both = Wish::Add { real: "1".into(), user: "1".into() };
+        let both = Intent::Add { real: "1".into(), user: "1".into() };
         let ops = [op(both, Outcome::Both), upsert("2", Outcome::Sqlite)];
         let mut writes: Vec<_> = ops.iter().map(Fate::told).collect();
         writes[1].lost = [true, false];

@@ -4,7 +4,7 @@
 use super::fate::Fate;
 use super::{Case, Findings, story};
 use crate::dump::may_wait;
-use crate::ledger::Wish;
+use crate::ledger::Intent;
 
 const ROWS: &str = "(i) rows that PostgreSQL may refuse";
 
@@ -25,8 +25,8 @@ fn possible(writes: &[Fate<'_>]) -> Possible {
         if fate.is_done() {
             possible = Possible::default();
         }
-        match fate.op.wish {
-            Wish::Refused => possible.refused = true,
+        match fate.op.intent {
+            Intent::Refused => possible.refused = true,
             _ => possible.accepted = true,
         }
     }
@@ -43,7 +43,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
     }
     for (key, ops) in &case.by_key {
         let Some(node) =
-            ops[0].node.filter(|_| matches!(ops[0].wish, Wish::Refused | Wish::Correct))
+            ops[0].node.filter(|_| matches!(ops[0].intent, Intent::Refused | Intent::Correct))
         else {
             continue;
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fate::{COLUMNS, Fate};
 use super::{Case, Findings, story};
-use crate::ledger::{Entry, Op, Outcome, Place, Wish};
+use crate::ledger::{Entry, Intent, Op, Outcome, Place};
 use crate::options::TIMEOUT;
 use crate::tables::Kind;
 
@@ -28,8 +28,8 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
         findings.checked("(j) calls", 1);
         findings.longest_stall_ms = findings.longest_stall_ms.max(ms);
         // A transaction is made again up to six times, a program has to start and to exchange.
-        let budget = match op.wish {
-            Wish::Transfer { .. } => 6 * budget_ms,
+        let budget = match op.intent {
+            Intent::Transfer { .. } => 6 * budget_ms,
             _ if Kind::of(op.key).is_of_family() => 6 * budget_ms,
             _ if !of_library.contains(op.who.as_str()) => 3 * budget_ms,
             _ => budget_ms,
@@ -66,7 +66,9 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Findings) {
                 continue;
             };
             let before = read.get(&(*key, *from, column)).filter(|(_, at)| {
-                !case.writes(*key).any(|op| op.wish == Wish::Delete && op.t1 > *at && op.t0 < *t1)
+                !case
+                    .writes(*key)
+                    .any(|op| op.intent == Intent::Delete && op.t1 > *at && op.t0 < *t1)
                     && !case.losses.destroyed_between(*at, *t1)
             });
             let before = before.map_or(0, |(seen, _)| *seen);
@@ -146,13 +148,13 @@ fn least(
             let text = if column == "real_name" { real } else { user };
             text.as_deref().and_then(number)
         };
-        least = match &op.wish {
-            Wish::Delete if is_there => Some(0),
-            Wish::Delete => None,
-            Wish::Add { real, user } if is_there => {
+        least = match &op.intent {
+            Intent::Delete if is_there => Some(0),
+            Intent::Delete => None,
+            Intent::Add { real, user } if is_there => {
                 named(&Some(real.clone()), &Some(user.clone())).or(least)
             }
-            Wish::Update { real, user } | Wish::Upsert { real, user } if is_there => {
+            Intent::Update { real, user } | Intent::Upsert { real, user } if is_there => {
                 // After a delete nobody knows of, what is not named is empty.
                 named(real, user).or(least)
             }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::{Done, Skipped};
-use crate::ledger::{Ledger, Outcome, Wish, now};
+use crate::ledger::{Intent, Ledger, Outcome, now};
 use crate::schedule::Event;
 use crate::shell::{self, Answer};
 use crate::worker::{OWNED, SPACE, answered};
@@ -33,8 +33,8 @@ pub(super) fn run(world: &World, event: &Event) -> Result<Done, Skipped> {
         if choice.is_multiple_of(6) || key == 0 {
             key = number * SPACE + ((event.choice + count * 7) % OWNED as u64) as i64;
         }
-        let write = |wish, words: &[&str]| {
-            let n = ledger.start(key, wish);
+        let write = |intent, words: &[&str]| {
+            let n = ledger.start(key, intent);
             let outcome = match dual(world, node, words) {
                 Ok(answer) => answered(answer.code, answer.out.as_bytes()),
                 Err(error) => Outcome::Unknown { why: error.to_string() },
@@ -45,12 +45,12 @@ pub(super) fn run(world: &World, event: &Event) -> Result<Done, Skipped> {
             0 => {
                 let row =
                     format!(r#"{{"user_id": {key}, "real_name": "{text}", "username": "{text}"}}"#);
-                write(Wish::Add { real: text.clone(), user: text }, &["user", "add", &row]);
+                write(Intent::Add { real: text.clone(), user: text }, &["user", "add", &row]);
             }
             1 | 3 => {
                 let row = format!(r#"{{"real_name": "{text}"}}"#);
-                let wish = Wish::Update { real: Some(text), user: None };
-                write(wish, &["user", "update", &key.to_string(), &row]);
+                let intent = Intent::Update { real: Some(text), user: None };
+                write(intent, &["user", "update", &key.to_string(), &row]);
             }
             2 => {
                 let _ = dual(world, node, &["user", "get", &key.to_string()]);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::table::hold_all;
 use super::{Done, Skipped, side, table_of};
 use crate::crew::lock;
-use crate::ledger::{Entry, Ledger, Outcome, Wish, now};
+use crate::ledger::{Entry, Intent, Ledger, Outcome, now};
 use crate::operator::{Side, approve, dual};
 use crate::schedule::Event;
 use crate::tables::Kind;
@@ -73,8 +73,8 @@ pub(super) fn table(world: &World, event: &Event) -> Result<Done, Skipped> {
              VALUES ({label}, {label}, '{text}', '{text}') ON CONFLICT (id) \
              DO UPDATE SET real_name = excluded.real_name, username = excluded.username;"
         ));
-        let wish = Wish::Load { real: text.clone(), user: text };
-        started.push((kind.row(label), ledger.start(kind.row(label), wish)));
+        let intent = Intent::Load { real: text.clone(), user: text };
+        started.push((kind.row(label), ledger.start(kind.row(label), intent)));
     }
     let made = side.run(world, &format!("BEGIN; {sql} COMMIT;")).is_some();
     let outcome = match side {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::schema::triggers;
 use super::table::hold;
 use super::{Done, Skipped, side, table_of};
-use crate::ledger::{Entry, Ledger, Outcome, Wish, now};
+use crate::ledger::{Entry, Intent, Ledger, Outcome, now};
 use crate::operator::{Side, dual};
 use crate::schedule::Event;
 use crate::tables::{Kind, TABLE};
@@ -87,8 +87,8 @@ pub(super) fn load(world: &World, event: &Event) -> Result<Done, Skipped> {
             names.join(", "),
             values.join(", ")
         ));
-        let wish = Wish::Load { real: text.clone(), user: text };
-        loads.push((key, loader.ledger.start(key, wish)));
+        let intent = Intent::Load { real: text.clone(), user: text };
+        loads.push((key, loader.ledger.start(key, intent)));
     }
     let changed =
         if (choice / 64).is_multiple_of(2) { loader.take(kind, choice / 128) } else { None };
@@ -97,8 +97,8 @@ pub(super) fn load(world: &World, event: &Event) -> Result<Done, Skipped> {
         let text = loader.text();
         let is_row = is_row(kind, key);
         sql.push_str(&format!("UPDATE {name} SET real_name = '{text}' WHERE {is_row}; "));
-        let wish = Wish::Update { real: Some(text), user: None };
-        changes = Some(loader.ledger.start(key, wish));
+        let intent = Intent::Update { real: Some(text), user: None };
+        changes = Some(loader.ledger.start(key, intent));
     }
     let removed: Vec<i64> =
         (0..choice / 1_024 % 3).filter_map(|_| loader.take(kind, choice / 4_096)).collect();
@@ -111,7 +111,7 @@ pub(super) fn load(world: &World, event: &Event) -> Result<Done, Skipped> {
     let (deleted, removed) =
         if is_captured { (removed, Vec::new()) } else { (Vec::new(), removed) };
     let deletes: Vec<_> =
-        deleted.iter().map(|key| loader.ledger.start(*key, Wish::Delete)).collect();
+        deleted.iter().map(|key| loader.ledger.start(*key, Intent::Delete)).collect();
     let done = past(world, side, kind, way, &sql);
     drop(hold);
     let unknown = || Outcome::Unknown { why: "past the triggers".into() };

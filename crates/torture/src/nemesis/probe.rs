@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::ledger::{Entry, Ledger, Outcome, Wish, now};
+use crate::ledger::{Entry, Intent, Ledger, Outcome, now};
 use crate::operator::Side;
 use crate::schedule::Event;
 use crate::worker::SPACE;
@@ -41,7 +41,7 @@ fn write(world: &World, side: Side, key: i64, event: &Event) -> Option<String> {
     let incarnation = u32::try_from(event.at_ms).unwrap_or(u32::MAX);
     let ledger = Ledger::create(&world.folder.join("ledgers"), &who, node, incarnation).ok()?;
     let text = format!("w{}:{}", key / SPACE, event.at_ms);
-    let n = ledger.start(key, Wish::Upsert { real: Some(text.clone()), user: None });
+    let n = ledger.start(key, Intent::Upsert { real: Some(text.clone()), user: None });
     let sql = format!(
         "INSERT INTO users (user_id, real_name) VALUES ({key}, '{text}') \
          ON CONFLICT (user_id) DO UPDATE SET real_name = excluded.real_name;"

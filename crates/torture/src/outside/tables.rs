@@ -4,7 +4,7 @@
 use rand::RngExt;
 
 use super::{Side, Writer};
-use crate::ledger::{Outcome, Wish};
+use crate::ledger::{Intent, Outcome};
 use crate::shell;
 use crate::tables::{CHILDREN, Kind, POSITIONS};
 use crate::worker::{CONTENDED, OWNED, SPACE};
@@ -68,7 +68,7 @@ impl Writer {
         }
         match self.count % 5 {
             0 => {
-                self.all(&[(kind, label, Wish::Delete)], &delete(kind, label));
+                self.all(&[(kind, label, Intent::Delete)], &delete(kind, label));
             }
             // A child comes with its parent.
             which if which == 1 || kind == Kind::Children => self.update(kind, label, text),
@@ -83,8 +83,8 @@ impl Writer {
         let sql = format!(
             "UPDATE {name} SET username = '{text}' WHERE label = {label} RETURNING '{name}', label;"
         );
-        let wish = Wish::Update { real: None, user: Some(text.to_owned()) };
-        self.all(&[(kind, label, wish)], &sql);
+        let intent = Intent::Update { real: None, user: Some(text.to_owned()) };
+        self.all(&[(kind, label, intent)], &sql);
     }
 
     fn end(&self, kind: Kind, label: i64) {
@@ -93,7 +93,7 @@ impl Writer {
         let (mut rows, mut sql) = (Vec::new(), String::new());
         for (kind, label) in children.chain([(kind, label)]) {
             sql.push_str(&delete(kind, label));
-            rows.push((kind, label, Wish::Delete));
+            rows.push((kind, label, Intent::Delete));
         }
         self.all(&rows, &sql);
     }
@@ -119,7 +119,7 @@ impl Writer {
         let (mut rows, mut sql) = (Vec::new(), self.ahead());
         for (kind, label) in [(Kind::Numbers, label)].into_iter().chain(positions) {
             sql.push_str(&self.insert(kind, label, text));
-            let both = Wish::Add { real: text.to_owned(), user: text.to_owned() };
+            let both = Intent::Add { real: text.to_owned(), user: text.to_owned() };
             rows.push((kind, label, both));
         }
         sql.push_str(&format!("SELECT 'number', id FROM numbers WHERE label = {label};"));
@@ -182,10 +182,10 @@ impl Writer {
 
     /// Runs the statements in one transaction; each row is acknowledged that is printed then. Gives
     /// what was printed.
-    fn all(&self, rows: &[(Kind, i64, Wish)], sql: &str) -> Vec<String> {
+    fn all(&self, rows: &[(Kind, i64, Intent)], sql: &str) -> Vec<String> {
         let started: Vec<_> = rows
             .iter()
-            .map(|(kind, label, wish)| self.ledger.start(kind.row(*label), wish.clone()))
+            .map(|(kind, label, intent)| self.ledger.start(kind.row(*label), intent.clone()))
             .collect();
         let answer = match self.side {
             Side::Postgres => shell::psql(self.world.port(), &format!("BEGIN; {sql} COMMIT;")),
@@ -211,8 +211,8 @@ impl Writer {
     }
 }
 
-fn upsert(text: &str) -> Wish {
-    Wish::Upsert { real: Some(text.to_owned()), user: None }
+fn upsert(text: &str) -> Intent {
+    Intent::Upsert { real: Some(text.to_owned()), user: None }
 }
 
 fn delete(kind: Kind, label: i64) -> String {

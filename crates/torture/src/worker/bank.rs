@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::{ACCOUNTS, BANK, DEPOSIT, SPACE, Shop, call};
-use crate::ledger::{Outcome, Wish};
+use crate::ledger::{Intent, Outcome};
 
 pub(super) async fn work(shop: &Shop, db: &DualDatabase) {
     let options = &shop.options;
@@ -36,7 +36,7 @@ pub(super) async fn work(shop: &Shop, db: &DualDatabase) {
             tx.update_user(to, &more).await?;
             Ok(())
         });
-        call(shop, from, Wish::Transfer { to, amount }, moved).await;
+        call(shop, from, Intent::Transfer { to, amount }, moved).await;
     }
 }
 
@@ -48,7 +48,7 @@ async fn open(shop: &Shop, db: &DualDatabase, first: i64) -> bool {
         }
         Ok(())
     });
-    let outcome = call(shop, first, Wish::Transfer { to: first, amount: 0 }, opened).await;
+    let outcome = call(shop, first, Intent::Transfer { to: first, amount: 0 }, opened).await;
     matches!(outcome, Outcome::Both | Outcome::Postgres | Outcome::Sqlite | Outcome::AlreadyExists)
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::oneshot::Receiver;
 use std::sync::atomic::Ordering;
 
 use super::{OWNED, SPACE, Shop};
-use crate::ledger::{Entry, Outcome, Wish, now};
+use crate::ledger::{Entry, Intent, Outcome, now};
 
 pub(super) fn work(shop: &Shop, mut end: Receiver<()>) -> io::Result<()> {
     let options = &shop.options;
@@ -29,24 +29,27 @@ pub(super) fn work(shop: &Shop, mut end: Receiver<()>) -> io::Result<()> {
         let key = SPACE * options.number + random.random_range(0..OWNED);
         count += 1;
         let text = shop.unique(count);
-        let (wish, words) = match random.random_range(0..10_u32) {
-            0..2 => (Wish::Delete, vec!["delete".into(), key.to_string()]),
+        let (intent, words) = match random.random_range(0..10_u32) {
+            0..2 => (Intent::Delete, vec!["delete".into(), key.to_string()]),
             2..4 => {
                 let row = json!({"user_id": key, "real_name": text, "username": text});
-                (Wish::Add { real: text.clone(), user: text }, vec!["add".into(), row.to_string()])
+                (
+                    Intent::Add { real: text.clone(), user: text },
+                    vec!["add".into(), row.to_string()],
+                )
             }
             4..6 => {
                 let row = json!({"username": text}).to_string();
-                let wish = Wish::Update { real: None, user: Some(text) };
-                (wish, vec!["update".into(), key.to_string(), row])
+                let intent = Intent::Update { real: None, user: Some(text) };
+                (intent, vec!["update".into(), key.to_string(), row])
             }
             _ => {
                 let row = json!({"user_id": key, "real_name": text}).to_string();
-                (Wish::Upsert { real: Some(text), user: None }, vec!["upsert".into(), row])
+                (Intent::Upsert { real: Some(text), user: None }, vec!["upsert".into(), row])
             }
         };
         shop.calls.fetch_add(1, Ordering::SeqCst);
-        let n = shop.ledger.start(key, wish);
+        let n = shop.ledger.start(key, intent);
         let before = shop.machine.late();
         let outcome = run(shop, &words)?;
         shop.ledger.end(n, outcome, shop.machine.late().saturating_sub(before));

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::{CONTENDED, Shop, call};
-use crate::ledger::Wish;
+use crate::ledger::Intent;
 
 pub(super) async fn work(shop: &Shop, db: &DualDatabase) {
     let options = &shop.options;
@@ -22,7 +22,7 @@ pub(super) async fn work(shop: &Shop, db: &DualDatabase) {
         count += 1;
         let text = format!("{}c", shop.unique(count));
         let row = UserPatch::new().user_id(key).real_name(text.as_str());
-        let wish = Wish::Upsert { real: Some(text), user: None };
-        call(shop, key, wish, db.upsert_user(&row)).await;
+        let intent = Intent::Upsert { real: Some(text), user: None };
+        call(shop, key, intent, db.upsert_user(&row)).await;
     }
 }

@@ -17,7 +17,7 @@ use clap::{Args, ValueEnum};
 use dual_database::database::{Prefer, WriteMode, Written};
 use dual_database::{DualDatabase, Error, Kind, Store};
 
-use crate::ledger::{Entry, Ledger, Outcome, Wish, now};
+use crate::ledger::{Entry, Intent, Ledger, Outcome, now};
 use crate::options::TIMEOUT;
 pub use command::answered;
 use machine::Machine;
@@ -227,23 +227,23 @@ fn log(text: &str) {
 async fn call<T>(
     shop: &Shop,
     key: i64,
-    wish: Wish,
+    intent: Intent,
     call: impl Future<Output = dual_database::Result<Written<T>>>,
 ) -> Outcome {
-    call_all(shop, &[(key, wish)], |_| true, call).await
+    call_all(shop, &[(key, intent)], |_| true, call).await
 }
 
 /// The same for a call that writes several rows; those that it has left as they were, by `written`, count
 /// as not found.
 async fn call_all<T>(
     shop: &Shop,
-    rows: &[(i64, Wish)],
+    rows: &[(i64, Intent)],
     written: impl Fn(i64) -> bool,
     call: impl Future<Output = dual_database::Result<Written<T>>>,
 ) -> Outcome {
     shop.calls.fetch_add(1, Ordering::SeqCst);
     let started: Vec<(u64, i64)> =
-        rows.iter().map(|(key, wish)| (shop.ledger.start(*key, wish.clone()), *key)).collect();
+        rows.iter().map(|(key, intent)| (shop.ledger.start(*key, intent.clone()), *key)).collect();
     let before = shop.machine.late();
     let outcome = match call.await {
         Ok(Written::InBoth(_)) => Outcome::Both,

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::{OWNED, SPACE, Shop, call};
-use crate::ledger::{Entry, Outcome, Place, Wish, now};
+use crate::ledger::{Entry, Intent, Outcome, Place, now};
 
 /// One row in so many is one that PostgreSQL refuses.
 const REFUSED: u32 = 60;
@@ -61,8 +61,8 @@ pub(super) async fn work(shop: &Shop, db: &DualDatabase) {
 
 async fn add(shop: &Shop, db: &DualDatabase, key: i64, text: String) -> (Outcome, bool) {
     let row = UserPatch::new().user_id(key).real_name(text.as_str()).username(text.as_str());
-    let wish = Wish::Add { real: text.clone(), user: text };
-    (call(shop, key, wish, db.add_user(&row)).await, true)
+    let intent = Intent::Add { real: text.clone(), user: text };
+    (call(shop, key, intent, db.add_user(&row)).await, true)
 }
 
 async fn upsert(
@@ -74,7 +74,7 @@ async fn upsert(
 ) -> (Outcome, bool) {
     let (real, user) = ((which != 1).then(|| text.clone()), (which != 0).then_some(text));
     let row = patch(UserPatch::new().user_id(key), real.as_deref(), user.as_deref());
-    (call(shop, key, Wish::Upsert { real, user }, db.upsert_user(&row)).await, true)
+    (call(shop, key, Intent::Upsert { real, user }, db.upsert_user(&row)).await, true)
 }
 
 async fn update(
@@ -86,11 +86,11 @@ async fn update(
 ) -> (Outcome, bool) {
     let (real, user) = if which { (Some(text), None) } else { (None, Some(text)) };
     let row = patch(UserPatch::new(), real.as_deref(), user.as_deref());
-    (call(shop, key, Wish::Update { real, user }, db.update_user(key, &row)).await, true)
+    (call(shop, key, Intent::Update { real, user }, db.update_user(key, &row)).await, true)
 }
 
 async fn delete(shop: &Shop, db: &DualDatabase, key: i64) -> (Outcome, bool) {
-    (call(shop, key, Wish::Delete, db.delete_user(key)).await, false)
+    (call(shop, key, Intent::Delete, db.delete_user(key)).await, false)
 }
 
 fn patch(patch: UserPatch, real: Option<&str>, user: Option<&str>) -> UserPatch {
@@ -102,11 +102,11 @@ fn patch(patch: UserPatch, real: Option<&str>, user: Option<&str>) -> UserPatch 
 async fn refused(shop: &Shop, db: &DualDatabase, which: i64, correct: bool) {
     let key = SPACE * shop.options.number + REFUSED_AT + which;
     let row = UserPatch::new().user_id(key);
-    let (wish, row) = match correct {
-        true => (Wish::Correct, row.phone_number("corrected")),
-        false => (Wish::Refused, row.phone_number(REFUSED_PHONE)),
+    let (intent, row) = match correct {
+        true => (Intent::Correct, row.phone_number("corrected")),
+        false => (Intent::Refused, row.phone_number(REFUSED_PHONE)),
     };
-    call(shop, key, wish, db.upsert_user(&row)).await;
+    call(shop, key, intent, db.upsert_user(&row)).await;
 }
 
 async fn look(shop: &Shop, db: &DualDatabase, key: i64) {

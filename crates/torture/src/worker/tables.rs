@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::{CONTENDED, OWNED, SPACE, Shop, call, call_all};
 use crate::crew::lock;
-use crate::ledger::{Entry, Place, Wish, now};
+use crate::ledger::{Entry, Intent, Place, now};
 use crate::tables::{CHILDREN, Kind, POSITIONS};
 
 /// Parents of a worker.
@@ -62,8 +62,8 @@ impl Writer<'_> {
                 let label = self.random.random_range(1..=CONTENDED);
                 let calls = self.db.table(kind.name())?;
                 let row = row(&calls, kind, label, Some(&text), None)?;
-                let wish = Wish::Upsert { real: Some(text), user: None };
-                call(self.shop, kind.row(label), wish, calls.upsert(&row)).await;
+                let intent = Intent::Upsert { real: Some(text), user: None };
+                call(self.shop, kind.row(label), intent, calls.upsert(&row)).await;
                 Ok(())
             }
             5..8 => self.family(text).await,
@@ -82,22 +82,22 @@ impl Writer<'_> {
         let (key, id) = (kind.row(label), key(kind, label));
         match self.random.random_range(0..10_u32) {
             0..2 => {
-                call(self.shop, key, Wish::Delete, calls.delete(&id)).await;
+                call(self.shop, key, Intent::Delete, calls.delete(&id)).await;
             }
             2..4 => {
                 let row = row(&calls, kind, label, Some(&text), Some(&text))?;
-                let wish = Wish::Add { real: text.clone(), user: text };
-                call(self.shop, key, wish, calls.add(&row)).await;
+                let intent = Intent::Add { real: text.clone(), user: text };
+                call(self.shop, key, intent, calls.add(&row)).await;
             }
             4..7 => {
                 let changes = changes(&calls, None, Some(&text))?;
-                let wish = Wish::Update { real: None, user: Some(text) };
-                call(self.shop, key, wish, calls.update(&id, &changes)).await;
+                let intent = Intent::Update { real: None, user: Some(text) };
+                call(self.shop, key, intent, calls.update(&id, &changes)).await;
             }
             _ => {
                 let row = row(&calls, kind, label, Some(&text), None)?;
-                let wish = Wish::Upsert { real: Some(text), user: None };
-                call(self.shop, key, wish, calls.upsert(&row)).await;
+                let intent = Intent::Upsert { real: Some(text), user: None };
+                call(self.shop, key, intent, calls.upsert(&row)).await;
             }
         }
         if self.random.random() {
@@ -115,14 +115,14 @@ impl Writer<'_> {
         match self.random.random_range(0..10_u32) {
             0..6 => {
                 let rows = [(Kind::Parents, parent), (Kind::Children, child)];
-                let wish = Wish::Upsert { real: Some(text.clone()), user: None };
-                self.put(&rows, &wish, &text).await
+                let intent = Intent::Upsert { real: Some(text.clone()), user: None };
+                self.put(&rows, &intent, &text).await
             }
             6 | 7 => self.update(Kind::Children, child, text).await,
             8 => {
                 let calls = self.db.table(Kind::Children.name())?;
                 let (row, id) = (Kind::Children.row(child), key(Kind::Children, child));
-                call(self.shop, row, Wish::Delete, calls.delete(&id)).await;
+                call(self.shop, row, Intent::Delete, calls.delete(&id)).await;
                 Ok(())
             }
             _ => self.end(Kind::Parents, parent).await,
@@ -141,8 +141,8 @@ impl Writer<'_> {
                 (0..POSITIONS).map(|at| (Kind::Positions, self.own(index * POSITIONS + at)));
             let rows: Vec<_> = [(Kind::Numbers, label)].into_iter().chain(positions).collect();
             self.standing.push(label);
-            let wish = Wish::Add { real: text.clone(), user: text.clone() };
-            return self.put(&rows, &wish, &text).await;
+            let intent = Intent::Add { real: text.clone(), user: text.clone() };
+            return self.put(&rows, &intent, &text).await;
         }
         let Some(label) = self.standing.get(at).copied() else { return Ok(()) };
         match self.random.random_range(0..3_u32) {
@@ -161,15 +161,15 @@ impl Writer<'_> {
     async fn update(&self, kind: Kind, label: i64, text: String) -> Result<()> {
         let calls = self.db.table(kind.name())?;
         let changes = changes(&calls, Some(&text), None)?;
-        let wish = Wish::Update { real: Some(text), user: None };
+        let intent = Intent::Update { real: Some(text), user: None };
         let id = key(kind, label);
-        call(self.shop, kind.row(label), wish, calls.update(&id, &changes)).await;
+        call(self.shop, kind.row(label), intent, calls.update(&id, &changes)).await;
         Ok(())
     }
 
     /// All of the rows in one transaction, with that text.
-    async fn put(&self, rows: &[(Kind, i64)], wish: &Wish, text: &str) -> Result<()> {
-        let user = matches!(wish, Wish::Add { .. }).then_some(text);
+    async fn put(&self, rows: &[(Kind, i64)], intent: &Intent, text: &str) -> Result<()> {
+        let user = matches!(intent, Intent::Add { .. }).then_some(text);
         let mut puts = Vec::new();
         for (kind, label) in rows {
             let calls = self.db.table(kind.name())?;
@@ -179,8 +179,8 @@ impl Writer<'_> {
         let written = self.db.transaction(async |tx| {
             for (kind, label, whole, changes) in &puts {
                 let id = key(*kind, *label);
-                match wish {
-                    Wish::Upsert { .. } if has(&tx, *kind, &id).await? => {
+                match intent {
+                    Intent::Upsert { .. } if has(&tx, *kind, &id).await? => {
                         tx.update(kind.name(), &id, changes).await?;
                     }
                     _ => tx.add(kind.name(), whole)?,
@@ -188,9 +188,9 @@ impl Writer<'_> {
             }
             Ok(())
         });
-        let wishes: Vec<_> =
-            rows.iter().map(|(kind, label)| (kind.row(*label), wish.clone())).collect();
-        call_all(self.shop, &wishes, |_| true, written).await;
+        let intents: Vec<_> =
+            rows.iter().map(|(kind, label)| (kind.row(*label), intent.clone())).collect();
+        call_all(self.shop, &intents, |_| true, written).await;
         Ok(())
     }
 
@@ -214,10 +214,10 @@ impl Writer<'_> {
             }
             Ok(())
         });
-        let wishes: Vec<_> =
-            rows.iter().map(|(kind, label)| (kind.row(*label), Wish::Delete)).collect();
+        let intents: Vec<_> =
+            rows.iter().map(|(kind, label)| (kind.row(*label), Intent::Delete)).collect();
         let done = Arc::clone(&deleted);
-        call_all(self.shop, &wishes, move |row| lock(&done).contains(&row), written).await;
+        call_all(self.shop, &intents, move |row| lock(&done).contains(&row), written).await;
         Ok(())
     }
 }

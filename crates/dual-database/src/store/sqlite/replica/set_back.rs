@@ -173,7 +173,7 @@ impl Content<'_> {
             any.join(" OR ")
         );
         let file = state(self.connection())?.writer;
-        let (settled, base) = (one.here(Stamp::MAX, file), one.base(Stamp::MAX));
+        let (settled, base) = (one.local(Stamp::MAX, file), one.base(Stamp::MAX));
         let next = one.stamp.next(Writer::POSTGRES);
         let values = [one.limit, settled, next, base].map(Stamp::raw);
         self.execute(OPERATION, &sql, &[&values[0], &values[1], &values[2], &values[3]])
