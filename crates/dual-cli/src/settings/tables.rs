@@ -17,7 +17,8 @@ const KEY: &str = "key";
 const NUMBERS: &str = "numbers";
 const LEAVE: &str = "leave_out";
 const TYPES: &str = "types";
-const KEYS: [&str; 4] = [KEY, NUMBERS, LEAVE, TYPES];
+const NAMES: &str = "names";
+const KEYS: [&str; 5] = [KEY, NUMBERS, LEAVE, TYPES, NAMES];
 const AUTOMATIC: &str = "automatic";
 const NATURAL: &str = "natural";
 
@@ -75,6 +76,15 @@ fn text(survey: &Survey) -> String {
         }
         for (column, kind) in own {
             let _ = writeln!(text, "{} = {}", quoted(&column.name), quoted(kind));
+        }
+        let named = table.columns().iter();
+        let named: Vec<_> =
+            named.filter_map(|one| Some((&one.name, one.local.as_ref()?))).collect();
+        if !named.is_empty() {
+            let _ = writeln!(text, "[{TABLES}.{}.{NAMES}]", quoted(table.name()));
+        }
+        for (name, local) in named {
+            let _ = writeln!(text, "{} = {}", quoted(name), quoted(local));
         }
     }
     text
@@ -139,6 +149,13 @@ pub(super) fn parse(path: &Path, value: toml::Value) -> Result<BTreeMap<String, 
                         })?;
                         one.types.insert(column, kind);
                     }
+                }
+                NAMES => {
+                    let names: Option<BTreeMap<String, String>> = value.try_into().ok();
+                    one.names = names.ok_or_else(|| {
+                        about(format!("{NAMES} is no table of texts"))
+                            .with_hint(format!("write {NAMES} = {{ NAME = \"NAME IN THE FILE\" }}"))
+                    })?;
                 }
                 _ => {
                     return Err(about(format!("unknown key `{}`", key.escape_debug()))

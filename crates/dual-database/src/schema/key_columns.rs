@@ -37,7 +37,7 @@ impl KeyColumns {
     #[must_use]
     pub fn of(table: &Table, dialect: Dialect) -> KeyColumns {
         let columns =
-            table.key_columns().map(|(_, column)| (quoted(&column.name), column.kind.clone()));
+            table.key_columns().map(|(_, column)| (column.quoted(dialect), column.kind.clone()));
         KeyColumns { dialect, ours: false, columns: columns.collect() }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Column, LogicalType, Role, Table, users};
+use super::{Column, Dialect, LogicalType, Role, Table, users};
 use crate::error::{Error, Kind, Result};
 use crate::value::Value;
 
@@ -25,9 +25,9 @@ impl Table {
         self.dropped.iter().any(|(dropped, _)| dropped.eq_ignore_ascii_case(name))
     }
 
-    /// Whether a column of either side that is called so is one of its columns, or a person has said that it is none.
-    pub(crate) fn has_judged(&self, name: &str) -> bool {
-        self.knows(name) || self.leaves_out(name) || self.has_dropped(name)
+    /// Whether a column of that side that is called so is one of its columns, or a person has said that it is none.
+    pub(crate) fn has_judged(&self, side: Dialect, name: &str) -> bool {
+        self.knows_in(side, name) || self.leaves_out(name) || self.has_dropped(name)
     }
 
     /// The labels that columns have, or had: none is given twice, or a new column would have the stamps of another.
@@ -44,7 +44,8 @@ impl Table {
         table
     }
 
-    /// The same, with another name of a column; one that it had is its own again.
+    /// The same, with another name of a column; one that it had is its own again. A name of its own in the file
+    /// stays.
     ///
     /// # Errors
     /// Configuration if there is no such column, if it is of the key or one of the documented system's, if the
@@ -65,7 +66,10 @@ impl Table {
         let from = self.changeable(from)?;
         let others = self.columns.iter().filter(|column| column.name != from);
         let others = Table { columns: others.cloned().collect(), ..self.clone() };
-        if others.knows(to) || to.is_empty() || to.len() > LONGEST || *to == *from {
+        let has_own = self.column(&from).is_some_and(|column| column.local.is_some());
+        let is_taken = others.knows_in(Dialect::Postgres, to)
+            || (!has_own && others.knows_in(Dialect::Sqlite, to));
+        if is_taken || to.is_empty() || to.len() > LONGEST || *to == *from {
             let message = format!("table {}: the name {to} is taken, or none", self.name);
             return Err(Error::new(Kind::Configuration, OPERATION, message)
                 .with_hint(
@@ -98,9 +102,12 @@ impl Table {
         let mut table = self.clone().next();
         let columns = self.columns.iter().filter(|column| column.name != name).cloned();
         table = table.with(columns.collect())?;
-        let label =
-            self.column(&name).map_or_else(|| Arc::clone(&name), |left| Arc::clone(&left.label));
-        table.dropped.push((name, label));
+        for left in self.columns.iter().filter(|column| column.name == name) {
+            // Also under the name that it has in the file: it would come back as another column.
+            let names = std::iter::once(&left.name).chain(&left.local);
+            let label = || Arc::clone(&left.label);
+            table.dropped.extend(names.map(|name| (Arc::clone(name), label())));
+        }
         Ok(table)
     }
 
@@ -176,6 +183,28 @@ mod tests {
         assert!(typed.knows("phone") && typed.has_dropped("N") && !typed.has_dropped("phone"));
         let column = typed.column("telephone").unwrap();
         assert_eq!((&*column.label, &column.kind), ("phone", &LogicalType::Int));
+    }
+
+    #[test]
+    fn a_name_of_its_own_in_the_file_stays() {
+        let mut columns = guests().columns().to_vec();
+        columns[1] = columns[1].clone().called("тел");
+        let table = guests().with(columns).unwrap();
+        let renamed = table.renaming("phone", "telephone").unwrap();
+        let column = renamed.column("telephone").unwrap();
+        assert_eq!(column.names_in(Dialect::Sqlite).collect::<Vec<_>>(), [&"тел".into()]);
+        let there = ["telephone".into(), "phone".into()];
+        assert_eq!(
+            column.names_in(Dialect::Postgres).collect::<Vec<_>>(),
+            there.iter().collect::<Vec<_>>()
+        );
+        assert!(renamed.has_judged(Dialect::Postgres, "phone"));
+        assert!(!renamed.has_judged(Dialect::Sqlite, "phone"));
+        // What the file calls another one no column without a name of its own can be called.
+        assert!(renamed.renaming("n", "тел").unwrap_err().is_configuration());
+        assert!(renamed.renaming("telephone", "тел").is_ok());
+        let left = renamed.leaving("telephone").unwrap();
+        assert!(left.has_dropped("тел") && left.has_dropped("telephone"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rusqlite::types::Value as Stored;
 use super::super::failed;
 use super::{Content, LocalTable};
 use crate::Result;
-use crate::schema::quoted;
+use crate::schema::{Dialect, quoted};
 
 const OPERATION: &str = "move references in the SQLite file";
 
@@ -86,8 +86,10 @@ impl Content<'_> {
             return Ok(references.clone());
         }
         let Some(numbered) = local.table.numbered() else { return Ok(Vec::new()) };
-        let root =
-            Reference { table: local.table.name().to_owned(), column: numbered.name.to_string() };
+        let root = Reference {
+            table: local.table.name().to_owned(),
+            column: numbered.name_in(Dialect::Sqlite).to_string(),
+        };
         let (mut found, mut left) = (BTreeSet::new(), vec![root]);
         // What refers to a column that refers to it has the same number.
         while let Some(next) = left.pop() {
@@ -135,7 +137,10 @@ impl LocalTable {
 
     /// The sidecar's name of a column of the key.
     fn own_key_column(&self, column: &str) -> Option<String> {
-        let at = self.table.key_columns().position(|(_, key)| *key.name == *column)?;
+        let at = self
+            .table
+            .key_columns()
+            .position(|(_, key)| **key.name_in(Dialect::Sqlite) == *column)?;
         Some(if at == 0 { "key".to_owned() } else { format!("key{}", at + 1) })
     }
 }

@@ -9,7 +9,7 @@ use super::watch::limited;
 use super::{Content, LocalRow, Taken};
 use crate::Result;
 use crate::merge::{Absorbed, Version};
-use crate::schema::RowId;
+use crate::schema::{Dialect, RowId};
 use crate::value::Value;
 
 const OPERATION: &str = "make room for rows of the SQLite file";
@@ -137,7 +137,7 @@ impl Content<'_> {
             local
                 .table
                 .data_columns()
-                .position(|(_, column)| column.name.eq_ignore_ascii_case(name))
+                .position(|(_, column)| column.name_in(Dialect::Sqlite).eq_ignore_ascii_case(name))
         };
         Ok(found.iter().filter_map(|(name, required)| Some((place(name)?, *required))).collect())
     }
