@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use dual_database::init::{Chosen, Declared, Survey};
+use dual_database::init::{Chosen, ChosenColumn, Declared, Survey};
 use dual_database::schema::LogicalType;
 use dual_database::{Error, Kind, Result};
 
@@ -69,6 +69,17 @@ fn text(survey: &Survey) -> String {
             let _ = writeln!(text, "{NUMBERS} = {}", quoted(numbers));
         }
         let _ = writeln!(text, "{LEAVE} = []");
+        let only = |has: fn(&ChosenColumn) -> bool| -> Vec<String> {
+            columns.iter().filter(|one| has(one)).map(|one| quoted(&one.name)).collect()
+        };
+        let there = only(|one| one.postgres.is_some() && one.sqlite.is_none());
+        let here = only(|one| one.sqlite.is_some() && one.postgres.is_none());
+        // Which of them are one, if any are, only a person knows.
+        if !(there.is_empty() || here.is_empty()) {
+            let (others, own) = (there.join(", "), here.join(", "));
+            let _ = writeln!(text, "# only in PostgreSQL: {others}; only in the file: {own}");
+            let _ = writeln!(text, "# if two are one: {NAMES} = {{ {} = {} }}", there[0], here[0]);
+        }
         let own = columns.iter().filter(|column| column.postgres.is_none());
         let own: Vec<_> = own.filter_map(|column| Some((column, column.kind.as_ref()?))).collect();
         if !own.is_empty() {
@@ -76,15 +87,6 @@ fn text(survey: &Survey) -> String {
         }
         for (column, kind) in own {
             let _ = writeln!(text, "{} = {}", quoted(&column.name), quoted(kind));
-        }
-        let named = table.columns().iter();
-        let named: Vec<_> =
-            named.filter_map(|one| Some((&one.name, one.local.as_ref()?))).collect();
-        if !named.is_empty() {
-            let _ = writeln!(text, "[{TABLES}.{}.{NAMES}]", quoted(table.name()));
-        }
-        for (name, local) in named {
-            let _ = writeln!(text, "{} = {}", quoted(name), quoted(local));
         }
     }
     text

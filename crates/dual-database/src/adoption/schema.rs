@@ -48,6 +48,8 @@ pub struct TableSchema {
 pub struct Confirmed {
     /// Columns that have another name: the declared one, the new one.
     pub renamed: Vec<(String, String)>,
+    /// Columns that have a name of their own in files: the declared one, and that.
+    pub named: Vec<(String, String)>,
     /// Columns that are carried no more.
     pub dropped: Vec<String>,
 }
@@ -116,15 +118,28 @@ pub async fn revision(stores: &Stores, name: &str, confirmed: &Confirmed) -> Res
         if revision.table.columns().iter().any(is_said) {
             continue;
         }
-        let local = revision.table.column(from).and_then(|column| column.local.clone());
+        let own = revision.table.column(from).filter(|column| column.has_own_name()).cloned();
         revision.table = revision.table.renaming(from, to)?;
-        found.has_either(from, to, local.is_some())?;
-        revision.steps.push(match local {
-            Some(local) => {
+        found.has_either(Dialect::Postgres, from, to)?;
+        revision.steps.push(match own {
+            Some(own) => {
+                let local = own.name_in(Dialect::Sqlite);
                 format!("{from} is called {to} in PostgreSQL, and {local} in files as before")
             }
-            None => format!("{from} is called {to} on both sides"),
+            None => {
+                found.has_either(Dialect::Sqlite, from, to)?;
+                format!("{from} is called {to} on both sides")
+            }
         });
+    }
+    for (column, to) in &confirmed.named {
+        let before = revision.table.column(column).map(|one| one.name_in(Dialect::Sqlite).clone());
+        if before.as_deref() == Some(to) {
+            continue;
+        }
+        revision.table = revision.table.naming(column, to)?;
+        found.has_either(Dialect::Sqlite, before.as_deref().unwrap_or(column), to)?;
+        revision.steps.push(format!("{column} is called {to} in files"));
     }
     for column in &confirmed.dropped {
         revision.table = revision.table.leaving(column)?;
@@ -232,7 +247,7 @@ impl Found {
     fn columns(&self) -> Vec<ColumnSchema> {
         let declared = self.table.columns().iter().map(|column| ColumnSchema {
             name: Arc::clone(&column.name),
-            local: column.local.clone(),
+            local: column.other_name().cloned(),
             declared: Some(column.kind.sql(Dialect::Postgres).to_owned()),
             postgres: of(Dialect::Postgres, self.remote.as_ref(), column)
                 .map(|there| there.declared.clone()),
@@ -296,35 +311,30 @@ impl Found {
         (!binary && !kind.as_ref().is_some_and(is_same)).then_some(kind)
     }
 
-    /// Whether each side has one of the two names, and only one; a file that has a name of its own for it
-    /// (`has_own`) keeps that.
-    fn has_either(&self, from: &str, to: &str, has_own: bool) -> Result<()> {
+    /// Whether that side has one of the two names, and only one, if it has the table.
+    fn has_either(&self, side: Dialect, from: &str, to: &str) -> Result<()> {
         let name = self.table.name();
-        for (side, found) in self.sides() {
-            let is_file = side == Dialect::Sqlite;
-            if is_file && has_own {
-                continue;
+        let Some((_, found)) = self.sides().into_iter().find(|(one, _)| *one == side) else {
+            return Ok(());
+        };
+        let has = |name: &str| match side {
+            Dialect::Postgres => found.columns.iter().any(|column| *column.name == *name),
+            Dialect::Sqlite => found.column(name).is_some(),
+        };
+        // The file takes upper and lower case for the same.
+        let is_same = side == Dialect::Sqlite && from.eq_ignore_ascii_case(to);
+        let side = word(side);
+        let message = match (has(from), has(to) && !is_same) {
+            (true, true) => format!("table {name}: {side} has both columns, {from} and {to}"),
+            (false, false) => {
+                let alike = found.column(to).map(|column| format!(", but {}", column.name));
+                let alike = alike.unwrap_or_default();
+                format!("table {name}: {side} has no column {from}, and no {to}{alike}")
             }
-            let has = |name: &str| match side {
-                Dialect::Postgres => found.columns.iter().any(|column| *column.name == *name),
-                Dialect::Sqlite => found.column(name).is_some(),
-            };
-            // The file takes upper and lower case for the same.
-            let (old, new) = (has(from), has(to) && !(is_file && from.eq_ignore_ascii_case(to)));
-            let side = word(side);
-            let message = match (old, new) {
-                (true, true) => format!("table {name}: {side} has both columns, {from} and {to}"),
-                (false, false) => {
-                    let alike = found.column(to).map(|column| format!(", but {}", column.name));
-                    let alike = alike.unwrap_or_default();
-                    format!("table {name}: {side} has no column {from}, and no {to}{alike}")
-                }
-                _ => continue,
-            };
-            return Err(Error::new(Kind::Configuration, OPERATION, message)
-                .with_hint(format!("`dual schema {name}` shows what both sides have")));
-        }
-        Ok(())
+            _ => return Ok(()),
+        };
+        Err(Error::new(Kind::Configuration, OPERATION, message)
+            .with_hint(format!("`dual schema {name}` shows what both sides have")))
     }
 
     /// A column that a side has no more is not put back unasked, and not forgotten either.
@@ -344,10 +354,8 @@ impl Found {
             let message = format!("table {table}: {called} is not in {}", word(side));
             let is_other = |other: &&RelationColumn| !self.table.knows_in(side, &other.name);
             let other = relation.columns.iter().find(is_other).map_or("NAME", |other| &*other.name);
-            let renamed = match side == Dialect::Sqlite && column.local.is_some() {
-                true => {
-                    format!("give it the name {called} again, by which it is declared in files")
-                }
+            let renamed = match side == Dialect::Sqlite && column.has_own_name() {
+                true => format!("`dual schema apply {table} --file-name {name}={other}`"),
                 false => format!("`dual schema apply {table} --rename {name}={other}`"),
             };
             return Err(Error::new(Kind::Configuration, OPERATION, message).with_hint(format!(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Column, LogicalType, Role, Table, users};
+use super::{Column, Dialect, LogicalType, Role, Table, users};
 use crate::error::{Error, Kind, Result};
 use crate::value::plain_text;
 
@@ -43,8 +43,8 @@ struct TableForm {
 #[derive(Serialize, Deserialize)]
 struct ColumnForm {
     name: Arc<str>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    local: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    local: Vec<Arc<str>>,
     label: Arc<str>,
     #[serde(rename = "type")]
     kind: LogicalType,
@@ -95,7 +95,7 @@ impl Table {
                 was: column.was.clone(),
             }
         };
-        let has_names = self.columns.iter().any(|column| column.local.is_some());
+        let has_names = self.columns.iter().any(|column| column.has_own_name());
         let form = TableForm {
             version: if has_names { VERSION } else { OF_ONE_NAME },
             name: Arc::clone(&self.name),
@@ -117,7 +117,11 @@ impl Table {
     #[must_use]
     pub fn covers(&self, other: &Table) -> bool {
         let has = |column: &Column| {
-            let is_called = |own: &Column| own.name == column.name && own.local == column.local;
+            let is_called = |own: &Column| {
+                [Dialect::Postgres, Dialect::Sqlite]
+                    .into_iter()
+                    .all(|side| own.name_in(side) == column.name_in(side))
+            };
             let same = |own: &Column| own.label == column.label && is_called(own);
             self.columns.iter().any(same)
         };

@@ -82,8 +82,9 @@ pub enum Role {
 pub struct Column {
     /// The name: PostgreSQL's, and that of calls and messages.
     pub name: Arc<str>,
-    /// What the file calls it, if that is another name ([`Column::name_in`]).
-    pub local: Option<Arc<str>>,
+    /// What the file calls it, if it has a name of its own there ([`Column::name_in`]): the last of them, behind those
+    /// that it had there.
+    pub local: Vec<Arc<str>>,
     /// How what is ours calls the column, for good: the name, or a number where that may be long or change.
     pub label: Arc<str>,
     /// The logical type.
@@ -110,7 +111,7 @@ impl Column {
         let was = Vec::new();
         Column {
             name,
-            local: None,
+            local: Vec::new(),
             label,
             kind,
             role,

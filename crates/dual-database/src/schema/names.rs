@@ -9,7 +9,21 @@ impl Column {
     /// The same under a name of its own in the file.
     #[must_use]
     pub fn called(self, local: impl Into<Arc<str>>) -> Column {
-        Column { local: Some(local.into()).filter(|local| *local != self.name), ..self }
+        let local = local.into();
+        let local = if local == self.name { Vec::new() } else { vec![local] };
+        Column { local, ..self }
+    }
+
+    /// Whether the file has a name of its own for it, which a new one in PostgreSQL does not change.
+    #[must_use]
+    pub fn has_own_name(&self) -> bool {
+        !self.local.is_empty()
+    }
+
+    /// What the file calls it, if PostgreSQL calls it otherwise.
+    #[must_use]
+    pub fn other_name(&self) -> Option<&Arc<str>> {
+        Some(self.name_in(Dialect::Sqlite)).filter(|local| **local != self.name)
     }
 
     /// What that side calls it.
@@ -23,7 +37,7 @@ impl Column {
     /// ```
     #[must_use]
     pub fn name_in(&self, side: Dialect) -> &Arc<str> {
-        match (side, &self.local) {
+        match (side, self.local.last()) {
             (Dialect::Sqlite, Some(local)) => local,
             _ => &self.name,
         }
@@ -35,12 +49,13 @@ impl Column {
         quoted(self.name_in(side))
     }
 
-    /// What that side may call it: its name, then those that it had, the last one first. A name of its own in the
-    /// file is not changed by a new one in PostgreSQL.
+    /// What that side may call it: its name, then those that it had, the last one first.
     pub(crate) fn names_in(&self, side: Dialect) -> impl Iterator<Item = &Arc<str>> {
-        let is_own = side == Dialect::Sqlite && self.local.is_some();
-        let had = self.was.iter().rev().filter(move |_| !is_own);
-        std::iter::once(self.name_in(side)).chain(had)
+        let (own, had) = match side == Dialect::Sqlite && self.has_own_name() {
+            true => (None, &self.local),
+            false => (Some(&self.name), &self.was),
+        };
+        own.into_iter().chain(had.iter().rev())
     }
 }
 
@@ -53,7 +68,7 @@ impl Table {
 
     /// PostgreSQL's name of a column, if that is the name of no column in the file.
     pub(crate) fn only_in_postgres<'c>(&self, column: &'c Column) -> Option<&'c str> {
-        let name = Some(&*column.name).filter(|_| column.local.is_some());
+        let name = Some(&*column.name).filter(|_| column.has_own_name());
         name.filter(|name| self.column_in_file(name).is_none())
     }
 
@@ -76,7 +91,7 @@ impl Table {
         let name = |column: &'_ Column| column.name_in(Dialect::Sqlite).to_ascii_lowercase();
         columns.iter().enumerate().find_map(|(at, column)| {
             let is_twin = |other: &&Column| {
-                name(other) == name(column) && (other.local.is_some() || column.local.is_some())
+                name(other) == name(column) && (other.has_own_name() || column.has_own_name())
             };
             Some((columns.iter().take(at).find(is_twin)?, column))
         })
@@ -102,12 +117,12 @@ mod tests {
         assert!(table.knows_in(Dialect::Postgres, "code"));
         assert!(!table.knows_in(Dialect::Sqlite, "code"));
         let sql = table.create_statement(Dialect::Sqlite, "\"guests\"");
+        assert!(sql.contains("\"Код; да\" TEXT") && !sql.contains("\"code\""), "{sql}");
+        let sql = table.create_statement(Dialect::Postgres, "\"guests\"");
         assert!(
-            sql.contains("\"Код; да\" TEXT") && !sql.contains("\"code\""),
+            sql.contains("\"code\" character varying PRIMARY KEY") && !sql.contains("Код"),
             "{sql}"
         );
-        let sql = table.create_statement(Dialect::Postgres, "\"guests\"");
-        assert!(sql.contains("\"code\" character varying PRIMARY KEY") && !sql.contains("Код"), "{sql}");
     }
 
     #[test]
@@ -124,6 +139,6 @@ mod tests {
         for (one, other) in [("x", "x"), ("x", "X"), ("b", "b"), ("B", "b"), ("ID", "b")] {
             assert!(two(one, other).unwrap_err().is_configuration(), "{one} {other}");
         }
-        assert_eq!(column("a", Role::Data).called("a").local, None);
+        assert_eq!(column("a", Role::Data).called("a"), column("a", Role::Data));
     }
 }

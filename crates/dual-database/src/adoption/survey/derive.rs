@@ -316,7 +316,7 @@ pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
         };
         ChosenColumn {
             name: Arc::clone(pair.name),
-            local: column.and_then(|column| column.local.clone()),
+            local: column.and_then(Column::other_name).cloned(),
             kind: known.map(|kind| kind.sql(Dialect::Postgres).to_owned()),
             postgres: pair.remote.map(|column| column.declared.clone()),
             sqlite: pair.local.map(|column| column.declared.clone()),
@@ -326,12 +326,12 @@ pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
     let mut shown: Vec<ChosenColumn> = pairs.iter().map(shown).collect();
     for column in table.columns() {
         let is_it = |one: &ChosenColumn| {
-            let is_told = one.kind.is_some() || column.local.is_none();
+            let is_told = one.kind.is_some() || !column.has_own_name();
             is_told && one.name.eq_ignore_ascii_case(&column.name)
         };
         if !shown.iter().any(is_it) {
             let kind = Some(column.kind.sql(Dialect::Postgres).to_owned());
-            let (name, local) = (Arc::clone(&column.name), column.local.clone());
+            let (name, local) = (Arc::clone(&column.name), column.other_name().cloned());
             let (postgres, sqlite, remark) = (None, None, None);
             shown.push(ChosenColumn { name, local, kind, postgres, sqlite, remark });
         }

@@ -6,7 +6,7 @@ use super::Declared;
 use super::derive::is_built_in;
 use super::pairs::Sides;
 use crate::error::Result;
-use crate::schema::{Dialect, Relation, Table, users};
+use crate::schema::{Column, Dialect, Relation, Table, users};
 
 type Names = (Arc<str>, Arc<str>);
 
@@ -118,14 +118,17 @@ impl Declared {
                 continue;
             }
             let declared = match name {
-                Some(name) => format!("{there} is declared as {name} in files"),
-                None => format!("it has no column {there}"),
+                Some(name) => format!("{there} is called {name} in files, not {here}"),
+                None => format!("has no column {there}"),
             };
-            let message = format!("names: the table is joined, and {declared}, not as {here}");
-            return Err(self.wrong(known.name(), message).with_hint(
-                "names count when a table is joined: take it out of them; a column that has another name in \
-                 PostgreSQL now is declared by `dual schema apply`",
-            ));
+            let message = format!("names: the table is joined, and {declared}");
+            let hint = "names count when a table is joined: take it out of them";
+            return Err(self.wrong(known.name(), message).with_hint(match column {
+                Some(Column { name, .. }) => format!(
+                    "{hint}; `dual schema apply TABLE --file-name '{name}={here}'` gives it that name in files"
+                ),
+                None => hint.to_owned(),
+            }));
         }
         Ok(())
     }

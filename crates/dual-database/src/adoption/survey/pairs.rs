@@ -38,11 +38,9 @@ impl<'s> Sides<'s> {
         known: Option<&Table>,
     ) -> Sides<'s> {
         let of_known = known.iter().flat_map(|table| table.columns()).flat_map(|column| {
-            let local = column.local.iter();
-            local.flat_map(|local| {
-                let names = column.names_in(Dialect::Postgres);
-                names.map(|name| (Arc::clone(name), Arc::clone(local)))
-            })
+            let local = column.name_in(Dialect::Sqlite);
+            let names = column.names_in(Dialect::Postgres).filter(|_| column.has_own_name());
+            names.map(|name| (Arc::clone(name), Arc::clone(local)))
         });
         let mut names: Vec<_> = of_known.collect();
         names.extend(declared.iter().flat_map(|said| said.own_names(remote, local)));
