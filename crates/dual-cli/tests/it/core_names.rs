@@ -491,7 +491,7 @@ fn a_file_that_joins_later_has_the_declared_name_or_gets_it() {
     );
     alike.sqlite("INSERT INTO members VALUES ('y', '2021-01-01 00:00:00', 'alike')");
     let refused =
-        alike.run_to(&url, &["init", "--tables", "members", "--apply", "--json"]).ended(2).json();
+        alike.run_to(&url, &["init", "--tables", "members", "--apply", "--json"]).ended(5).json();
     let statement = "ALTER TABLE \"members\" RENAME COLUMN \"register_date\" TO \"signup_date\"";
     assert!(refused["error"]["message"].as_str().unwrap().contains(statement), "{refused}");
     assert_eq!(
