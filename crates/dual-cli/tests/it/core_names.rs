@@ -243,6 +243,78 @@ fn numbers_that_both_sides_gave_are_two_and_references_follow_under_their_own_na
 }
 
 #[test]
+fn rows_of_one_number_are_told_apart_when_they_are_joined() {
+    let server = Server::builder().start().unwrap();
+    let pair = scene(&server);
+    pair.postgres(
+        "CREATE TABLE lines (id bigint PRIMARY KEY, order_id integer REFERENCES orders, what text)",
+    );
+    pair.postgres("INSERT INTO orders (member, total) VALUES ('a', 1), ('b', 2)");
+    pair.postgres("INSERT INTO lines VALUES (10, 1, 'there')");
+    pair.sqlite(
+        "CREATE TABLE lines (id INTEGER PRIMARY KEY, \"заказ\" INTEGER REFERENCES orders (order_no), what TEXT)",
+    );
+    pair.sqlite("INSERT INTO orders VALUES (1, 'd', 4), (2, 'b', 2)");
+    pair.sqlite("INSERT INTO lines VALUES (20, 1, 'here'), (21, 2, 'both')");
+    let names = "[tables.lines]\nnumbers = 'natural'\nnames = { order_id = 'заказ' }\n";
+    settings(&pair, &format!("{NAMES}{names}"));
+    let url = pair.database.url();
+    let asked = init(&pair, &url, &["--json"]).ended(0).json();
+    let reason = asked["skipped"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("(member in 1, total in 1)"), "{asked}");
+    init(&pair, &url, &["--different", "orders", "--apply"]).ended(0);
+    let orders = equal(&pair, ORDERS[0], ORDERS[1]);
+    assert_eq!(orders, [row(["1", "a", "1.00"]), row(["2", "b", "2.00"]), row(["3", "d", "4.00"])]);
+    let lines = equal(
+        &pair,
+        "SELECT id::text, order_id::text, what FROM lines ORDER BY id",
+        "SELECT id, \"заказ\", what FROM lines ORDER BY id",
+    );
+    assert_eq!(
+        lines,
+        [row(["10", "1", "there"]), row(["20", "3", "here"]), row(["21", "2", "both"])]
+    );
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+}
+
+#[test]
+fn a_value_that_is_none_waits_and_a_file_that_is_lost_is_made_anew_under_its_names() {
+    let pair = joined();
+    pair.sqlite("UPDATE members SET signup_date = 'soon' WHERE raz = 2");
+    pair.run(&["sync"]).ended(1);
+    let waits = pair.json(0, &["quarantine"]);
+    assert!(
+        waits["quarantine"][0]["reason"].as_str().unwrap().contains("`register_date`"),
+        "{waits}"
+    );
+    pair.sqlite("UPDATE members SET signup_date = NULL WHERE raz = 2");
+    follows(&pair);
+    // Damaged in its middle; what can be read of it is taken over.
+    pair.sqlite("UPDATE members SET signup_date = '2027-01-01 00:00:00' WHERE raz = 3");
+    pair.sqlite("PRAGMA wal_checkpoint(TRUNCATE)");
+    let mut bytes = std::fs::read(pair.path()).unwrap();
+    bytes.truncate(bytes.len() - 4096);
+    std::fs::write(pair.path(), bytes).unwrap();
+    pair.run(&["sync"]);
+    pair.run(&["status", "--review"]);
+    follows(&pair);
+    let before = columns(&pair, "members")[1].clone();
+    assert!(before.contains(&row(["signup_date"])) && !before.contains(&row(["register_date"])));
+    for name in ["users.db", "users.db-wal", "users.db-shm"] {
+        let _ = std::fs::remove_file(pair.folder.path().join(name));
+    }
+    pair.run(&["init", "--apply"]).ended(0);
+    follows(&pair);
+    let found = columns(&pair, "members")[1].clone();
+    assert_eq!(found[..2], [row(["Номер; \"да\""]), row(["signup_date"])]);
+    members(
+        &pair,
+        "member_no, register_date::text, visits::text",
+        "\"Номер; \"\"да\"\"\", signup_date, raz",
+    );
+}
+
+#[test]
 fn two_columns_may_have_each_other_s_name() {
     let pair = Pair::new();
     pair.postgres(
