@@ -535,6 +535,48 @@ fn names_types_and_drops_are_declared_anew_by_each_side_s_own() {
 }
 
 #[test]
+fn programs_that_run_follow_a_new_name_in_files() {
+    let pair = joined();
+    let url = pair.database.url();
+    let other = Pair::new();
+    other.run_to(&url, &["init", "--apply"]).ended(0);
+    let own = Watcher::new(&pair, &[]);
+    let mut watcher = other.command_to(&url, &["sync", "--watch"]).spawn().unwrap();
+    let third = Pair::new();
+    third.run_to(&url, &["init", "--apply"]).ended(0);
+    pair.run(&["schema", "apply", "members", "--file-name", "note=запись", "--yes"]).ended(0);
+    let is_named = |pair: &Pair<'_>| columns(pair, "members")[1].contains(&row(["запись"]));
+    eventually("the other file's name", || {
+        let names = other.sqlite("SELECT name FROM pragma_table_info('members')");
+        names.contains(&row(["запись"]))
+    });
+    assert!(is_named(&pair));
+    other.sqlite("UPDATE members SET \"запись\" = 'from another file' WHERE raz = 3");
+    pair.postgres("UPDATE members SET note = 'there' WHERE visits = 2");
+    let note = "SELECT \"запись\" FROM members WHERE raz IN (2, 3) ORDER BY raz";
+    let wanted = [row(["there"]), row(["from another file"])];
+    eventually("both changes in both files", || {
+        pair.sqlite(note) == wanted && other.sqlite(note) == wanted
+    });
+    crate::core_scene::signal(&watcher, "TERM");
+    watcher.wait().unwrap();
+    drop(own);
+    follows(&pair);
+    third.run_to(&url, &["sync"]).ended(0);
+    assert_eq!(third.sqlite(note), wanted);
+    // One that comes now has the new name; one that has the old one is renamed, as a person has said of files.
+    let old = Pair::new();
+    old.sqlite("CREATE TABLE members (\"Номер; \"\"да\"\"\" TEXT PRIMARY KEY, note TEXT)");
+    old.sqlite("INSERT INTO members VALUES ('z', 'old')");
+    old.run_to(&url, &["init", "--apply"]).ended(0);
+    assert_eq!(
+        old.sqlite("SELECT \"запись\" FROM members WHERE \"запись\" = 'old'"),
+        [row(["old"])]
+    );
+    assert_eq!(pair.postgres("SELECT note FROM members WHERE member_no = 'z'"), [row(["old"])]);
+}
+
+#[test]
 fn a_file_that_joins_later_has_the_declared_name_or_gets_it() {
     let pair = joined();
     let url = pair.database.url();
