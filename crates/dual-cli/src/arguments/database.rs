@@ -117,6 +117,9 @@ pub struct SchemaApply {
     /// A column that has another name now; it keeps its values and gets that name on both sides
     #[arg(long, value_name = "OLD=NEW", value_parser = renamed)]
     pub rename: Vec<(String, String)>,
+    /// A column that has another name in files; it gets that name there, and PostgreSQL keeps its own
+    #[arg(long, value_name = "COLUMN=NAME", value_parser = renamed)]
+    pub file_name: Vec<(String, String)>,
     /// A column that was dropped on one side, and is to be carried no more
     #[arg(long, value_name = "COLUMN")]
     pub drop: Vec<String>,

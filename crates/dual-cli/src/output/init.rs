@@ -84,6 +84,7 @@ struct TableBody<'a> {
 #[derive(Serialize)]
 struct TypeBody<'a> {
     name: &'a str,
+    sqlite_name: Option<&'a str>,
     r#type: Option<&'a str>,
     postgres: Option<&'a str>,
     sqlite: Option<&'a str>,
@@ -266,9 +267,13 @@ fn chosen(choice: &Choice) -> String {
     words
 }
 
-/// Only what is not to be expected: columns that are not carried, and types that were judged by values.
+/// Only what is not to be expected: columns that are not carried, those that the file calls otherwise, and types
+/// that were judged by values.
 fn columns(text: &mut String, columns: &[ChosenColumn]) {
     for column in columns {
+        if let Some(local) = &column.local {
+            let _ = writeln!(text, "  {}: {local} in the file", column.name);
+        }
         let Some(remark) = &column.remark else { continue };
         let _ = match &column.kind {
             Some(kind) => writeln!(text, "  {}: {kind}, {remark}", column.name),
@@ -384,6 +389,7 @@ impl TypeBody<'_> {
     fn new(column: &ChosenColumn) -> TypeBody<'_> {
         TypeBody {
             name: &column.name,
+            sqlite_name: column.local.as_deref(),
             r#type: column.kind.as_deref(),
             postgres: column.postgres.as_deref(),
             sqlite: column.sqlite.as_deref(),

@@ -33,6 +33,7 @@ struct PausedBody<'a> {
 #[derive(Serialize)]
 struct ColumnBody<'a> {
     name: &'a str,
+    sqlite_name: Option<&'a str>,
     declared: Option<&'a str>,
     postgres: Option<&'a str>,
     sqlite: Option<&'a str>,
@@ -43,6 +44,7 @@ impl<'a> TableBody<'a> {
     fn new(one: &'a TableSchema) -> TableBody<'a> {
         let column = |column: &'a ColumnSchema| ColumnBody {
             name: &column.name,
+            sqlite_name: column.local.as_deref(),
             declared: column.declared.as_deref(),
             postgres: column.postgres.as_deref(),
             sqlite: column.sqlite.as_deref(),
@@ -79,13 +81,11 @@ pub fn schema_text(tables: &[TableSchema]) -> String {
         let row = |column: &ColumnSchema| {
             let differs = column.differs.as_deref().map_or(String::new(), printable);
             let name = format!("  {}", printable(&column.name));
-            vec![
-                name,
-                shown(&column.declared),
-                shown(&column.postgres),
-                shown(&column.sqlite),
-                differs,
-            ]
+            let here = match &column.local {
+                Some(local) => format!("{}: {}", printable(local), shown(&column.sqlite)),
+                None => shown(&column.sqlite),
+            };
+            vec![name, shown(&column.declared), shown(&column.postgres), here, differs]
         };
         let rows: Vec<Vec<String>> = one.columns.iter().map(row).collect();
         text.push_str(&table(&["  column", "declared", "PostgreSQL", "SQLite", "differs"], &rows));

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use dual_database::init::{Chosen, Declared, Survey};
+use dual_database::init::{Chosen, ChosenColumn, Declared, Survey};
 use dual_database::schema::LogicalType;
 use dual_database::{Error, Kind, Result};
 
@@ -17,7 +17,8 @@ const KEY: &str = "key";
 const NUMBERS: &str = "numbers";
 const LEAVE: &str = "leave_out";
 const TYPES: &str = "types";
-const KEYS: [&str; 4] = [KEY, NUMBERS, LEAVE, TYPES];
+const NAMES: &str = "names";
+const KEYS: [&str; 5] = [KEY, NUMBERS, LEAVE, TYPES, NAMES];
 const AUTOMATIC: &str = "automatic";
 const NATURAL: &str = "natural";
 
@@ -68,6 +69,17 @@ fn text(survey: &Survey) -> String {
             let _ = writeln!(text, "{NUMBERS} = {}", quoted(numbers));
         }
         let _ = writeln!(text, "{LEAVE} = []");
+        let only = |has: fn(&ChosenColumn) -> bool| -> Vec<String> {
+            columns.iter().filter(|one| has(one)).map(|one| quoted(&one.name)).collect()
+        };
+        let there = only(|one| one.postgres.is_some() && one.sqlite.is_none());
+        let here = only(|one| one.sqlite.is_some() && one.postgres.is_none());
+        // Which of them are one, if any are, only a person knows.
+        if !(there.is_empty() || here.is_empty()) {
+            let (others, own) = (there.join(", "), here.join(", "));
+            let _ = writeln!(text, "# only in PostgreSQL: {others}; only in the file: {own}");
+            let _ = writeln!(text, "# if two are one: {NAMES} = {{ {} = {} }}", there[0], here[0]);
+        }
         let own = columns.iter().filter(|column| column.postgres.is_none());
         let own: Vec<_> = own.filter_map(|column| Some((column, column.kind.as_ref()?))).collect();
         if !own.is_empty() {
@@ -139,6 +151,13 @@ pub(super) fn parse(path: &Path, value: toml::Value) -> Result<BTreeMap<String, 
                         })?;
                         one.types.insert(column, kind);
                     }
+                }
+                NAMES => {
+                    let names: Option<BTreeMap<String, String>> = value.try_into().ok();
+                    one.names = names.ok_or_else(|| {
+                        about(format!("{NAMES} is no table of texts"))
+                            .with_hint(format!("write {NAMES} = {{ NAME = \"NAME IN THE FILE\" }}"))
+                    })?;
                 }
                 _ => {
                     return Err(about(format!("unknown key `{}`", key.escape_debug()))

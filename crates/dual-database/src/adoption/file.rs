@@ -83,8 +83,8 @@ impl LocalFile {
     }
 
     fn lacks(&self, table: &Table) -> Option<String> {
-        let names = table.columns().iter().map(|column| &*column.name);
-        let error = lacking(self.connection()?.deref(), &quoted(table.name()), names)?;
+        let columns = table.columns().iter();
+        let error = lacking(self.connection()?.deref(), &quoted(table.name()), columns)?;
         Some(format!("{}: {}", error.message(), error.hint().unwrap_or_default()))
     }
 

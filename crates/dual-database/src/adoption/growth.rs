@@ -42,7 +42,7 @@ pub(crate) fn grown(
     let is_known = |name: &str, column: &str| {
         let declared = tables.iter().find(|table| table.name().eq_ignore_ascii_case(name));
         let there = remote.iter().find(|relation| relation.name.eq_ignore_ascii_case(name));
-        declared.is_none_or(|table| table.column(column).is_some())
+        declared.is_none_or(|table| table.column_in_file(column).is_some())
             || there.is_some_and(|relation| relation.column(column).is_some())
     };
     let here = sqlite::relations(connection, is_known)?;

@@ -14,13 +14,14 @@ use crate::store::sqlite;
 use crate::store::sqlite::replica::Paused;
 
 const OPERATION: &str = "compare a declaration with both sides";
-const POSTGRES: &str = "PostgreSQL";
 
 /// A column as it is declared, and as both sides have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnSchema {
     /// Its name.
     pub name: Arc<str>,
+    /// What the file calls it, if that is another name.
+    pub local: Option<Arc<str>>,
     /// Its declared type, in PostgreSQL's words; `None`: it is not carried.
     pub declared: Option<String>,
     /// Its type in PostgreSQL, if it is there.
@@ -47,6 +48,8 @@ pub struct TableSchema {
 pub struct Confirmed {
     /// Columns that have another name: the declared one, the new one.
     pub renamed: Vec<(String, String)>,
+    /// Columns that have a name of their own in files: the declared one, and that.
+    pub named: Vec<(String, String)>,
     /// Columns that are carried no more.
     pub dropped: Vec<String>,
 }
@@ -115,13 +118,36 @@ pub async fn revision(stores: &Stores, name: &str, confirmed: &Confirmed) -> Res
         if revision.table.columns().iter().any(is_said) {
             continue;
         }
+        let own = revision.table.column(from).filter(|column| column.has_own_name()).cloned();
         revision.table = revision.table.renaming(from, to)?;
-        found.has_either(from, to)?;
-        revision.steps.push(format!("{from} is called {to} on both sides"));
+        found.has_either(Dialect::Postgres, from, to)?;
+        revision.steps.push(match own {
+            Some(own) => {
+                let local = own.name_in(Dialect::Sqlite);
+                format!("{from} is called {to} in PostgreSQL, and {local} in files as before")
+            }
+            None => {
+                found.has_either(Dialect::Sqlite, from, to)?;
+                format!("{from} is called {to} on both sides")
+            }
+        });
+    }
+    for (column, to) in &confirmed.named {
+        let before = revision.table.column(column).map(|one| one.name_in(Dialect::Sqlite).clone());
+        if before.as_deref() == Some(to) {
+            continue;
+        }
+        revision.table = revision.table.naming(column, to)?;
+        found.has_either(Dialect::Sqlite, before.as_deref().unwrap_or(column), to)?;
+        revision.steps.push(format!("{column} is called {to} in files"));
     }
     for column in &confirmed.dropped {
         revision.table = revision.table.leaving(column)?;
-        if found.sides().iter().all(|(_, side)| side.column(column).is_some()) {
+        let is_there = |(side, there): &(Dialect, &Relation)| {
+            let declared = found.table.column(column);
+            declared.is_some_and(|column| there.column(column.name_in(*side)).is_some())
+        };
+        if found.sides().iter().all(is_there) {
             let message = format!("table {name}: both sides have the column {column}");
             return Err(Error::new(Kind::Configuration, OPERATION, message)
                 .with_hint("drop it on one of them first"));
@@ -212,35 +238,42 @@ async fn found(stores: &Stores) -> Result<Vec<Found>> {
 }
 
 impl Found {
-    /// What there is, with the side's name.
-    fn sides(&self) -> Vec<(&'static str, &Relation)> {
-        let sides = [(POSTGRES, &self.remote), ("the SQLite file", &self.local)];
+    /// What there is.
+    fn sides(&self) -> Vec<(Dialect, &Relation)> {
+        let sides = [(Dialect::Postgres, &self.remote), (Dialect::Sqlite, &self.local)];
         sides.into_iter().filter_map(|(side, found)| Some((side, found.as_ref()?))).collect()
     }
 
     fn columns(&self) -> Vec<ColumnSchema> {
         let declared = self.table.columns().iter().map(|column| ColumnSchema {
             name: Arc::clone(&column.name),
+            local: column.other_name().cloned(),
             declared: Some(column.kind.sql(Dialect::Postgres).to_owned()),
-            postgres: of(&self.remote, column).map(|there| there.declared.clone()),
-            sqlite: of(&self.local, column).map(|here| here.declared.clone()),
+            postgres: of(Dialect::Postgres, self.remote.as_ref(), column)
+                .map(|there| there.declared.clone()),
+            sqlite: of(Dialect::Sqlite, self.local.as_ref(), column)
+                .map(|here| here.declared.clone()),
             differs: self.difference(column),
         });
         let mut columns: Vec<ColumnSchema> = declared.collect();
-        for (_, side) in self.sides() {
-            for column in &side.columns {
-                let is_there = |one: &ColumnSchema| one.name.eq_ignore_ascii_case(&column.name);
-                if self.table.knows(&column.name) || columns.iter().any(is_there) {
+        for (side, relation) in self.sides() {
+            for column in &relation.columns {
+                let is_there = |one: &ColumnSchema| {
+                    one.declared.is_none() && one.name.eq_ignore_ascii_case(&column.name)
+                };
+                if self.table.knows_in(side, &column.name) || columns.iter().any(is_there) {
                     continue;
                 }
-                let shown = |side: &Option<Relation>| {
-                    Some(side.as_ref()?.column(&column.name)?.declared.clone())
+                let shown = |side: Dialect, relation: Option<&Relation>| {
+                    let is_its = !self.table.knows_in(side, &column.name);
+                    Some(relation.filter(|_| is_its)?.column(&column.name)?.declared.clone())
                 };
                 columns.push(ColumnSchema {
                     name: Arc::clone(&column.name),
+                    local: None,
                     declared: None,
-                    postgres: shown(&self.remote),
-                    sqlite: shown(&self.local),
+                    postgres: shown(Dialect::Postgres, self.remote.as_ref()),
+                    sqlite: shown(Dialect::Sqlite, self.local.as_ref()),
                     differs: Some("it is not carried: `dual init` says why".to_owned()),
                 });
             }
@@ -250,19 +283,19 @@ impl Found {
 
     fn difference(&self, column: &Column) -> Option<String> {
         for (side, found) in self.sides() {
-            match of(&Some(found.clone()), column) {
-                None => return Some(format!("it is not in {side}")),
-                Some(there) if !there.name.eq_ignore_ascii_case(&column.name) => {
-                    return Some(format!("{side} calls it {}", there.name));
+            match of(side, Some(found), column) {
+                None => return Some(format!("it is not in {}", word(side))),
+                Some(there) if !there.name.eq_ignore_ascii_case(column.name_in(side)) => {
+                    return Some(format!("{} calls it {}", word(side), there.name));
                 }
                 Some(_) => {}
             }
         }
-        let there = of(&self.remote, column);
+        let there = of(Dialect::Postgres, self.remote.as_ref(), column);
         if let Some(there) = there.filter(|there| self.becomes(column, there).is_some()) {
             return Some(format!("PostgreSQL has {}", there.declared));
         }
-        let here = of(&self.local, column)?;
+        let here = of(Dialect::Sqlite, self.local.as_ref(), column)?;
         let shown = if here.declared.is_empty() { "no type" } else { &here.declared };
         (!column.kind.fits(&here.declared)).then(|| format!("the SQLite file declares {shown}"))
     }
@@ -278,51 +311,55 @@ impl Found {
         (!binary && !kind.as_ref().is_some_and(is_same)).then_some(kind)
     }
 
-    /// Whether each side has one of the two names, and only one.
-    fn has_either(&self, from: &str, to: &str) -> Result<()> {
+    /// Whether that side has one of the two names, and only one, if it has the table.
+    fn has_either(&self, side: Dialect, from: &str, to: &str) -> Result<()> {
         let name = self.table.name();
-        for (side, found) in self.sides() {
-            let has = |name: &str| match side {
-                POSTGRES => found.columns.iter().any(|column| *column.name == *name),
-                _ => found.column(name).is_some(),
-            };
-            // The file takes upper and lower case for the same.
-            let (old, new) =
-                (has(from), has(to) && !(side != POSTGRES && from.eq_ignore_ascii_case(to)));
-            let message = match (old, new) {
-                (true, true) => format!("table {name}: {side} has both columns, {from} and {to}"),
-                (false, false) => {
-                    let alike = found.column(to).map(|column| format!(", but {}", column.name));
-                    let alike = alike.unwrap_or_default();
-                    format!("table {name}: {side} has no column {from}, and no {to}{alike}")
-                }
-                _ => continue,
-            };
-            return Err(Error::new(Kind::Configuration, OPERATION, message)
-                .with_hint(format!("`dual schema {name}` shows what both sides have")));
-        }
-        Ok(())
+        let Some((_, found)) = self.sides().into_iter().find(|(one, _)| *one == side) else {
+            return Ok(());
+        };
+        let has = |name: &str| match side {
+            Dialect::Postgres => found.columns.iter().any(|column| *column.name == *name),
+            Dialect::Sqlite => found.column(name).is_some(),
+        };
+        // The file takes upper and lower case for the same.
+        let is_same = side == Dialect::Sqlite && from.eq_ignore_ascii_case(to);
+        let side = word(side);
+        let message = match (has(from), has(to) && !is_same) {
+            (true, true) => format!("table {name}: {side} has both columns, {from} and {to}"),
+            (false, false) => {
+                let alike = found.column(to).map(|column| format!(", but {}", column.name));
+                let alike = alike.unwrap_or_default();
+                format!("table {name}: {side} has no column {from}, and no {to}{alike}")
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::new(Kind::Configuration, OPERATION, message)
+            .with_hint(format!("`dual schema {name}` shows what both sides have")))
     }
 
     /// A column that a side has no more is not put back unasked, and not forgotten either.
     fn lacks_nothing(&self, table: &Table) -> Result<()> {
-        for (store, found) in [(POSTGRES, &self.remote), ("the SQLite file", &self.local)] {
+        for (side, found) in [(Dialect::Postgres, &self.remote), (Dialect::Sqlite, &self.local)] {
             let Some(relation) = found else {
-                let message = format!("the table {} is not in {store}", table.name());
+                let message = format!("the table {} is not in {}", table.name(), word(side));
                 return Err(Error::new(Kind::Configuration, OPERATION, message)
                     .with_hint("`dual init --apply` makes it anew, from the other side"));
             };
-            let gone = |column: &&Column| match store {
-                POSTGRES => exactly(found, column).is_none(),
-                _ => of(found, column).is_none(),
+            let gone = |column: &&Column| match side {
+                Dialect::Postgres => exactly(relation, column).is_none(),
+                Dialect::Sqlite => of(side, Some(relation), column).is_none(),
             };
             let Some(column) = table.columns().iter().find(gone) else { continue };
-            let (table, name) = (table.name(), &column.name);
-            let message = format!("table {table}: {name} is not in {store}");
-            let others = relation.columns.iter().filter(|other| !self.table.knows(&other.name));
-            let other = others.map(|other| &*other.name).next().unwrap_or("NAME");
+            let (table, name, called) = (table.name(), &column.name, column.name_in(side));
+            let message = format!("table {table}: {called} is not in {}", word(side));
+            let is_other = |other: &&RelationColumn| !self.table.knows_in(side, &other.name);
+            let other = relation.columns.iter().find(is_other).map_or("NAME", |other| &*other.name);
+            let renamed = match side == Dialect::Sqlite && column.has_own_name() {
+                true => format!("`dual schema apply {table} --file-name {name}={other}`"),
+                false => format!("`dual schema apply {table} --rename {name}={other}`"),
+            };
             return Err(Error::new(Kind::Configuration, OPERATION, message).with_hint(format!(
-                "if it has another name: `dual schema apply {table} --rename {name}={other}`; if it was dropped: \
+                "if it has another name: {renamed}; if it was dropped: \
                  --drop {name}; `dual init --apply` puts it back from the other side"
             )));
         }
@@ -336,7 +373,9 @@ impl Found {
             self.table.label() == built_in.label() && built_in.column(&column.name).is_some()
         };
         for column in revision.table.columns().to_vec() {
-            let Some(there) = of(&self.remote, &column) else { continue };
+            let Some(there) = of(Dialect::Postgres, self.remote.as_ref(), &column) else {
+                continue;
+            };
             if column.role != Role::Data || is_built_in(&column) {
                 continue;
             }
@@ -356,12 +395,12 @@ impl Found {
                 let shown = kind.sql(Dialect::Postgres);
                 revision.steps.push(format!("{} is {shown} on both sides", column.name));
             }
-            if let Some(here) = of(&self.local, &column)
+            if let Some(here) = of(Dialect::Sqlite, self.local.as_ref(), &column)
                 && !kind.fits(&here.declared)
             {
                 revision.steps.push(format!(
                     "{} is made anew in the SQLite file, as {} and without constraints, behind the other columns",
-                    column.name,
+                    column.name_in(Dialect::Sqlite),
                     kind.sql(Dialect::Sqlite)
                 ));
             }
@@ -370,16 +409,25 @@ impl Found {
     }
 }
 
-/// The same, where upper and lower case are not the same.
-fn exactly<'r>(side: &'r Option<Relation>, column: &Column) -> Option<&'r RelationColumn> {
-    let side = side.as_ref()?;
-    let mut names = std::iter::once(&column.name).chain(column.was.iter().rev());
-    names.find_map(|name| side.columns.iter().find(|one| one.name == *name))
+/// What PostgreSQL has of a declared column: there upper and lower case are not the same.
+fn exactly<'r>(relation: &'r Relation, column: &Column) -> Option<&'r RelationColumn> {
+    let mut names = column.names_in(Dialect::Postgres);
+    names.find_map(|name| relation.columns.iter().find(|one| one.name == *name))
 }
 
-/// What a side has of a declared column, under its name or one that it had.
-fn of<'r>(side: &'r Option<Relation>, column: &Column) -> Option<&'r RelationColumn> {
-    let side = side.as_ref()?;
-    let mut names = std::iter::once(&column.name).chain(column.was.iter().rev());
-    names.find_map(|name| side.column(name))
+/// What a side has of a declared column, under its name there or one that it had.
+fn of<'r>(
+    side: Dialect,
+    relation: Option<&'r Relation>,
+    column: &Column,
+) -> Option<&'r RelationColumn> {
+    let relation = relation?;
+    column.names_in(side).find_map(|name| relation.column(name))
+}
+
+fn word(side: Dialect) -> &'static str {
+    match side {
+        Dialect::Postgres => "PostgreSQL",
+        Dialect::Sqlite => "the SQLite file",
+    }
 }

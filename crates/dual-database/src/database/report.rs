@@ -12,7 +12,7 @@ use crate::health::StoreState;
 use crate::merge::{RegisterId, Tracked};
 use crate::protocol::Follow;
 use crate::protocol::{ConflictEntry, register_name};
-use crate::schema::{RowId, Table, quoted};
+use crate::schema::{Dialect, RowId, Table};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
 use crate::store::sqlite::replica::{Content, Durability, Node, Scrub};
@@ -309,7 +309,7 @@ impl Core {
             let which = match (table.surrogate(), number) {
                 (Some(column), number) => {
                     let number = number.map_or("?".to_owned(), |number| number.to_string());
-                    format!("the row whose {} is {number}", quoted(&column.name))
+                    format!("the row whose {} is {number}", column.quoted(Dialect::Sqlite))
                 }
                 (None, Some(rowid)) => format!("the row whose rowid is {rowid}"),
                 (None, None) => "a row".to_owned(),
@@ -338,9 +338,9 @@ impl Core {
 /// Why a row of the file has no key.
 fn no_key(table: &Table) -> String {
     if table.has_whole_key() {
-        return format!("{} is no whole number", quoted(&table.key().name));
+        return format!("{} is no whole number", table.key().quoted(Dialect::Sqlite));
     }
-    let columns = table.key_columns().map(|column| quoted(&column.name));
+    let columns = table.key_columns().map(|column| column.quoted(Dialect::Sqlite));
     let columns: Vec<String> = columns.collect();
     format!("{} is no key of its type", columns.join(", "))
 }

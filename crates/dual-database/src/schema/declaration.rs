@@ -7,12 +7,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Column, LogicalType, Role, Table, built_in};
+use super::{Column, Dialect, LogicalType, Role, Table, built_in};
 use crate::error::{Error, Kind, Result};
 use crate::value::plain_text;
 
 /// The version of the form. A later one is not guessed at.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// That of a table whose columns have one name on both sides: a program that knows no other reads it on. One that
+/// would take a column's own name in the file for another column must not.
+const OF_ONE_NAME: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct TableForm {
@@ -39,6 +43,8 @@ struct TableForm {
 #[derive(Serialize, Deserialize)]
 struct ColumnForm {
     name: Arc<str>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    local: Vec<Arc<str>>,
     label: Arc<str>,
     #[serde(rename = "type")]
     kind: LogicalType,
@@ -79,6 +85,7 @@ impl Table {
             let default = column.default.as_ref().and_then(plain_text);
             ColumnForm {
                 name: Arc::clone(&column.name),
+                local: column.local.clone(),
                 label: Arc::clone(&column.label),
                 kind: column.kind.clone(),
                 role: column.role,
@@ -88,8 +95,9 @@ impl Table {
                 was: column.was.clone(),
             }
         };
+        let has_names = self.columns.iter().any(|column| column.has_own_name());
         let form = TableForm {
-            version: VERSION,
+            version: if has_names { VERSION } else { OF_ONE_NAME },
             name: Arc::clone(&self.name),
             label: Arc::clone(&self.label),
             schema: self.schema.clone(),
@@ -109,7 +117,12 @@ impl Table {
     #[must_use]
     pub fn covers(&self, other: &Table) -> bool {
         let has = |column: &Column| {
-            let same = |own: &Column| own.label == column.label && own.name == column.name;
+            let is_called = |own: &Column| {
+                [Dialect::Postgres, Dialect::Sqlite]
+                    .into_iter()
+                    .all(|side| own.name_in(side) == column.name_in(side))
+            };
+            let same = |own: &Column| own.label == column.label && is_called(own);
             self.columns.iter().any(same)
         };
         self.name == other.name
@@ -147,6 +160,7 @@ impl Table {
             Column {
                 default: form.default.map(boolean).and_then(|text| form.kind.parse(text)),
                 name: form.name,
+                local: form.local,
                 label: form.label,
                 kind: form.kind,
                 role: form.role,
@@ -216,8 +230,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_its_own_is_not_misread_by_a_program_that_knows_none() {
+        let note = Column::new("note", LogicalType::Text, Role::Data).called("при мечание");
+        let table = users().with_columns(vec![note.labelled("17")]).unwrap();
+        let text = table.declaration();
+        assert!(text.starts_with("{\"version\":2,"), "{text}");
+        assert!(users().declaration().starts_with("{\"version\":1,"));
+        let read = Table::from_declaration(&text).unwrap();
+        assert_eq!(read, table);
+        assert!(read.covers(&table) && !users().covers(&table));
+        let other = text.replace("при мечание", "other");
+        assert!(!Table::from_declaration(&other).unwrap().covers(&table));
+    }
+
+    #[test]
     fn what_is_none_is_refused() {
-        let newer = users().declaration().replacen(":1,", ":2,", 1);
+        let newer = users().declaration().replacen(":1,", ":3,", 1);
         for text in ["", "{}", "[1]", "{\"version\":1,\"name\":\"x\",\"columns\":[]}", &newer] {
             assert!(Table::from_declaration(text).unwrap_err().is_configuration(), "{text}");
         }

@@ -36,7 +36,8 @@ impl KeyColumns {
     /// Those of the table itself.
     #[must_use]
     pub fn of(table: &Table, dialect: Dialect) -> KeyColumns {
-        let columns = table.key_columns().map(|column| (quoted(&column.name), column.kind.clone()));
+        let columns =
+            table.key_columns().map(|column| (column.quoted(dialect), column.kind.clone()));
         KeyColumns { dialect, ours: false, columns: columns.collect() }
     }
 

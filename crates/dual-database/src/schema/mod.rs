@@ -13,6 +13,7 @@ mod declaration;
 mod key;
 mod key_columns;
 mod name;
+mod names;
 mod relation;
 mod revision;
 mod types;
@@ -80,8 +81,11 @@ pub enum Role {
 /// A column of a [`Table`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// The name, the same on both sides.
+    /// The name: PostgreSQL's, and that of calls and messages.
     pub name: Arc<str>,
+    /// What the file calls it, if it has a name of its own there ([`Column::name_in`]): the last of them, behind those
+    /// that it had there.
+    pub local: Vec<Arc<str>>,
     /// How what is ours calls the column, for good: the name, or a number where that may be long or change.
     pub label: Arc<str>,
     /// The logical type.
@@ -106,7 +110,17 @@ impl Column {
         let name = name.into();
         let label = Arc::clone(&name);
         let was = Vec::new();
-        Column { name, label, kind, role, default: None, automatic: false, formerly: None, was }
+        Column {
+            name,
+            local: Vec::new(),
+            label,
+            kind,
+            role,
+            default: None,
+            automatic: false,
+            formerly: None,
+            was,
+        }
     }
 
     /// The same under another label.
@@ -187,6 +201,10 @@ impl Table {
             if columns.iter().take(position).any(|before| before.name == column.name) {
                 return Err(wrong(format!("column {} is declared twice", column.name)));
             }
+        }
+        if let Some((one, other)) = Table::alike_in_file(&columns) {
+            let (one, other, local) = (&one.name, &other.name, other.name_in(Dialect::Sqlite));
+            return Err(wrong(format!("{one} and {other} would both be {local} in the file")));
         }
         let (moments, words, newest_by) = (Vec::new(), Vec::new(), None);
         let (label, schema, revision) = (Arc::clone(&name), None, 0);
@@ -285,15 +303,6 @@ impl Table {
     pub(crate) fn column_once(&self, name: &str) -> Option<&Column> {
         let had = |column: &&Column| column.was.iter().any(|was| **was == *name);
         self.column(name).or_else(|| self.columns.iter().find(had))
-    }
-
-    /// Whether a column of either side that is called so is one of its columns: the file takes upper and lower case
-    /// for the same, and one may have had another name there.
-    pub(crate) fn knows(&self, name: &str) -> bool {
-        self.columns.iter().any(|column| {
-            let names = [Some(&column.name), column.formerly.as_ref()].into_iter().flatten();
-            names.chain(&column.was).any(|known| known.eq_ignore_ascii_case(name))
-        })
     }
 
     /// The column by which a list has the newest rows first, those without a value last, before it goes by

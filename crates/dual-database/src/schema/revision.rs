@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Column, LogicalType, Role, Table, built_in};
+use super::{Column, Dialect, LogicalType, Role, Table, built_in};
 use crate::error::{Error, Kind, Result};
 use crate::value::Value;
 
@@ -25,9 +25,9 @@ impl Table {
         self.dropped.iter().any(|(dropped, _)| dropped.eq_ignore_ascii_case(name))
     }
 
-    /// Whether a column of either side that is called so is one of its columns, or a person has said that it is none.
-    pub(crate) fn has_judged(&self, name: &str) -> bool {
-        self.knows(name) || self.leaves_out(name) || self.has_dropped(name)
+    /// Whether a column of that side that is called so is one of its columns, or a person has said that it is none.
+    pub(crate) fn has_judged(&self, side: Dialect, name: &str) -> bool {
+        self.knows_in(side, name) || self.leaves_out(name) || self.has_dropped(name)
     }
 
     /// The labels that columns have, or had: none is given twice, or a new column would have the stamps of another.
@@ -40,11 +40,15 @@ impl Table {
     #[must_use]
     pub(crate) fn without_former_names(&self) -> Table {
         let mut table = self.clone();
-        table.columns.iter_mut().for_each(|column| column.was.clear());
+        for column in &mut table.columns {
+            column.was.clear();
+            column.local.drain(..column.local.len().saturating_sub(1));
+        }
         table
     }
 
-    /// The same, with another name of a column; one that it had is its own again.
+    /// The same, with another name of a column; one that it had is its own again. A name of its own in the file
+    /// stays.
     ///
     /// # Errors
     /// Configuration if there is no such column, if it is of the key or one of the documented system's, if the
@@ -65,7 +69,10 @@ impl Table {
         let from = self.changeable(from)?;
         let others = self.columns.iter().filter(|column| column.name != from);
         let others = Table { columns: others.cloned().collect(), ..self.clone() };
-        if others.knows(to) || to.is_empty() || to.len() > LONGEST || *to == *from {
+        let has_own = self.column(&from).is_some_and(Column::has_own_name);
+        let is_taken = others.knows_in(Dialect::Postgres, to)
+            || (!has_own && others.knows_in(Dialect::Sqlite, to));
+        if is_taken || to.is_empty() || to.len() > LONGEST || *to == *from {
             let message = format!("table {}: the name {to} is taken, or none", self.name);
             return Err(Error::new(Kind::Configuration, OPERATION, message)
                 .with_hint(
@@ -88,6 +95,44 @@ impl Table {
         Ok(table)
     }
 
+    /// The same, with a name of its own of a column in files; it may be PostgreSQL's again.
+    ///
+    /// # Errors
+    /// Configuration if there is no such column, if it is of the key or one of the documented system's, or if the
+    /// file calls another column so, or has.
+    ///
+    /// ```
+    /// use dual_database::schema::{Column, Dialect, LogicalType, Role, Table};
+    /// let columns = [("code", Role::Key), ("phone", Role::Data)];
+    /// let columns = columns.map(|(name, role)| Column::new(name, LogicalType::Text, role));
+    /// let table = Table::declare("guests", columns.into())?;
+    /// let named = table.naming("phone", "tel")?;
+    /// let column = named.column("phone").unwrap();
+    /// assert_eq!(&**column.name_in(Dialect::Sqlite), "tel");
+    /// assert!(table.naming("phone", "CODE").is_err());
+    /// # Ok::<(), dual_database::Error>(())
+    /// ```
+    pub fn naming(&self, column: &str, to: &str) -> Result<Table> {
+        let name = self.changeable(column)?;
+        let others = self.columns.iter().filter(|column| column.name != name);
+        let others = Table { columns: others.cloned().collect(), ..self.clone() };
+        if others.knows_in(Dialect::Sqlite, to) || to.is_empty() || to.contains('\0') {
+            let message =
+                format!("table {}: the name {to} is taken in the file, or none", self.name);
+            return Err(Error::new(Kind::Configuration, OPERATION, message)
+                .with_hint("a column takes a name that no other column of the file has, or had"));
+        }
+        let mut table = self.clone().next();
+        for column in table.columns.iter_mut().filter(|column| column.name == name) {
+            let mut local: Vec<Arc<str>> = column.names_in(Dialect::Sqlite).cloned().collect();
+            local.reverse();
+            local.retain(|had| **had != *to);
+            local.push(to.into());
+            column.local = local;
+        }
+        Ok(table)
+    }
+
     /// The same without a column, whatever either side has of it.
     ///
     /// # Errors
@@ -98,9 +143,12 @@ impl Table {
         let mut table = self.clone().next();
         let columns = self.columns.iter().filter(|column| column.name != name).cloned();
         table = table.with(columns.collect())?;
-        let label =
-            self.column(&name).map_or_else(|| Arc::clone(&name), |left| Arc::clone(&left.label));
-        table.dropped.push((name, label));
+        for left in self.columns.iter().filter(|column| column.name == name) {
+            // Also under the name that it has in the file: it would come back as another column.
+            let names = std::iter::once(&left.name).chain(&left.local);
+            let label = || Arc::clone(&left.label);
+            table.dropped.extend(names.map(|name| (Arc::clone(name), label())));
+        }
         Ok(table)
     }
 
@@ -177,6 +225,39 @@ mod tests {
         assert!(typed.knows("phone") && typed.has_dropped("N") && !typed.has_dropped("phone"));
         let column = typed.column("telephone").unwrap();
         assert_eq!((&*column.label, &column.kind), ("phone", &LogicalType::Int));
+    }
+
+    #[test]
+    fn a_name_of_its_own_in_the_file_stays() {
+        let mut columns = guests().columns().to_vec();
+        columns[1] = columns[1].clone().called("тел");
+        let table = guests().with(columns).unwrap();
+        let renamed = table.renaming("phone", "telephone").unwrap();
+        let column = renamed.column("telephone").unwrap();
+        assert_eq!(column.names_in(Dialect::Sqlite).collect::<Vec<_>>(), [&"тел".into()]);
+        assert!(column.names_in(Dialect::Postgres).eq(&["telephone".into(), "phone".into()]));
+        assert!(renamed.has_judged(Dialect::Postgres, "phone"));
+        assert!(!renamed.has_judged(Dialect::Sqlite, "phone"));
+        // What the file calls another one no column without a name of its own can be called.
+        assert!(renamed.renaming("n", "тел").unwrap_err().is_configuration());
+        assert!(renamed.renaming("telephone", "тел").is_ok());
+        let left = renamed.leaving("telephone").unwrap();
+        assert!(left.has_dropped("тел") && left.has_dropped("telephone"));
+        let named = table.naming("phone", "Тел").unwrap().naming("phone", "phone").unwrap();
+        let column = named.column("phone").unwrap();
+        assert_eq!((column.other_name(), column.has_own_name()), (None, true));
+        let had = ["phone".into(), "Тел".into(), "тел".into()];
+        assert!(column.names_in(Dialect::Sqlite).eq(had.iter()));
+        assert_eq!(Table::from_declaration(&named.declaration()).unwrap(), named);
+        let settled = named.without_former_names();
+        assert_eq!(settled.column("phone").unwrap().names_in(Dialect::Sqlite).count(), 1);
+        assert!(named.covers(&table) && !table.covers(&named));
+        // What both sides have been renamed to before counts, too.
+        let both =
+            guests().renaming("phone", "telephone").unwrap().naming("telephone", "x").unwrap();
+        let had = ["x".into(), "telephone".into(), "phone".into()];
+        assert!(both.column("telephone").unwrap().names_in(Dialect::Sqlite).eq(had.iter()));
+        assert!(guests().naming("code", "x").unwrap_err().is_configuration());
     }
 
     #[test]

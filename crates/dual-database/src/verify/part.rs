@@ -206,7 +206,8 @@ fn each(
     let wrap = |cause| failed(OPERATION, cause);
     let table = &local(content, part.table)?.table;
     let (name, key) = (quoted(table.name()), KeyColumns::of(table, Dialect::Sqlite));
-    let column = |column: &Column| column.kind.description().stored(&quoted(&column.name));
+    let column =
+        |column: &Column| column.kind.description().stored(&column.quoted(Dialect::Sqlite));
     let columns: Vec<String> = table.columns().iter().map(column).collect();
     let (after, upto) = (part.after.as_ref(), part.upto.as_ref());
     let bounds = key.bounded("", [after, upto].map(|bound| bound.is_some()), 1);

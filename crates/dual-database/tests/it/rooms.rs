@@ -102,6 +102,39 @@ fn a_lower_room_never_imports_an_upper_one() {
     assert_eq!(FLOORS.iter().copied().flatten().find(empty), None, "a room that is not there");
 }
 
+/// Where a text takes the name of a declared column for that of the file: `NAME.name`, of what is called like one.
+fn takes_the_name(text: &str) -> Vec<String> {
+    const COLUMNS: [&str; 8] =
+        ["column", "c", "key", "key()", "numbered", "surrogate", "id", "anew"];
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let taken = |line: &&str| {
+        line.match_indices(".name").any(|(at, name)| {
+            let before = &line[..at];
+            let begin =
+                before.rfind(|c| !is_part(c) && c != '(' && c != ')').map_or(0, |at| at + 1);
+            let rest = &line[at + name.len()..];
+            COLUMNS.contains(&&before[begin..]) && !rest.starts_with(|c| is_part(c) || c == '(')
+        })
+    };
+    code.filter(taken).map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_file_s_sql_calls_columns_as_the_file_does() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let rooms = ["store/sqlite", "verify", "database/report.rs", "adoption/file.rs"];
+    let is_of_the_file =
+        |file: &PathBuf| rooms.iter().any(|room| file.starts_with(root.join(room)));
+    for file in files(&root).into_iter().filter(is_of_the_file) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let found = takes_the_name(&text);
+        assert!(found.is_empty(), "{}: {found:?}: say name_in(Dialect::Sqlite)", file.display());
+    }
+    assert_eq!(takes_the_name("quoted(&column.name)\n// column.name\ncolumn.name_in(s)").len(), 1);
+    assert_eq!(takes_the_name("x(&table.key().name);\nfound.name;\ntable.name()").len(), 1);
+}
+
 #[test]
 fn an_arrow_that_goes_back_up_is_seen() {
     let seen = |text: &str| wrong("store::postgres::copy", text);

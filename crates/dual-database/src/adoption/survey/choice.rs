@@ -60,6 +60,14 @@ impl Choice {
         !has(&self.except) && (is_default || has(&self.tables))
     }
 
+    /// What PostgreSQL calls a column of the file.
+    pub(super) fn name_there<'c>(&'c self, table: &str, column: &'c str) -> &'c str {
+        let said = self.declared.iter().filter(|(name, _)| name.eq_ignore_ascii_case(table));
+        let mut names = said.flat_map(|(_, declared)| &declared.names);
+        let found = names.find(|(_, local)| local.eq_ignore_ascii_case(column));
+        found.map_or(column, |(there, _)| there)
+    }
+
     /// Whether the table of that name is to be kept.
     pub(super) fn wants(&self, name: &Arc<str>, is_joined: bool, is_local: bool) -> Wanted {
         let has = |list: &[String]| list.iter().any(|one| **one == **name);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::OPERATION;
-use super::derive::Sides;
+use super::pairs::Sides;
 use crate::error::{Error, Kind, Result};
 use crate::schema::{LogicalType, Relation, RelationKey};
 
@@ -21,6 +21,8 @@ pub struct Declared {
     pub left_out: Vec<String>,
     /// Types of columns that only the file has.
     pub types: BTreeMap<String, LogicalType>,
+    /// Columns that the file calls otherwise: PostgreSQL's name, and the file's.
+    pub names: BTreeMap<String, String>,
 }
 
 impl Declared {
@@ -48,14 +50,12 @@ impl Declared {
     /// Configuration, with the nearest name.
     pub(super) fn fits(&self, sides: &Sides<'_>) -> Result<()> {
         let both = || [sides.remote, sides.local].into_iter().flatten();
-        let wrong = |message: String| {
-            let message = format!("the settings of the table {}: {message}", sides.name);
-            Error::new(Kind::Configuration, OPERATION, message)
-        };
+        let wrong = |message: String| self.wrong(sides.name, message);
+        self.names_fit(sides)?;
         let named = self.key.iter().chain(&self.left_out).chain(self.types.keys());
         for name in named {
             let has = |relation: &Relation| relation.column(name).is_some();
-            if !both().any(has) {
+            if !both().any(has) && sides.named(name).is_none() {
                 let known = both().flat_map(|relation| &relation.columns);
                 return Err(wrong(format!("it has no column {name}"))
                     .suggesting(name, known.map(|column| &*column.name)));
@@ -64,11 +64,19 @@ impl Declared {
         if let Some(name) = self.key.iter().find(|name| self.leaves_out(name)) {
             return Err(wrong(format!("{name} is of its key, and cannot be left out")));
         }
-        let of_postgres = |name: &&String| sides.remote.is_some_and(|r| r.column(name).is_some());
+        let of_postgres = |name: &&String| {
+            let there = sides.named_there(name).map_or(name.as_str(), |there| there);
+            sides.remote.is_some_and(|relation| relation.column(there).is_some())
+        };
         if let Some(name) = self.types.keys().find(of_postgres) {
             return Err(wrong(format!("{name} is in PostgreSQL, which says its type"))
                 .with_hint("change it there, or leave it out of types"));
         }
         Ok(())
+    }
+
+    pub(super) fn wrong(&self, table: &str, message: String) -> Error {
+        let message = format!("the settings of the table {table}: {message}");
+        Error::new(Kind::Configuration, OPERATION, message)
     }
 }

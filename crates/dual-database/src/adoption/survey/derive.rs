@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::pairs::{Pair, Sides};
 use super::{ChosenColumn, Declared};
 use crate::schema::{
-    Column, Dialect, LogicalType, Relation, RelationColumn, RelationKey, RelationSort, Role, Table,
-    built_in,
+    Column, Dialect, LogicalType, RelationColumn, RelationKey, RelationSort, Role, Table, built_in,
 };
 
 /// So many columns are tried and documented.
@@ -17,52 +17,7 @@ const LONGEST_NAME: usize = 63;
 /// Why a table is not kept, and what would make it fit.
 type Reason = (String, String);
 
-/// A table's name, and what each side has of it.
-pub(super) struct Sides<'s> {
-    pub name: &'s Arc<str>,
-    pub remote: Option<&'s Relation>,
-    pub local: Option<&'s Relation>,
-    /// What a person says of it, if it is not joined yet.
-    pub declared: Option<&'s Declared>,
-}
-
-/// A column of either side.
-struct Pair<'s> {
-    name: &'s Arc<str>,
-    remote: Option<&'s RelationColumn>,
-    local: Option<&'s RelationColumn>,
-    /// An earlier one, from which the file cannot tell it.
-    twin: Option<&'s Arc<str>>,
-    declared: Option<&'s Declared>,
-}
-
 impl Sides<'_> {
-    /// The columns in PostgreSQL's order, behind them those that only the file has.
-    fn pairs(&self) -> Vec<Pair<'_>> {
-        let (remote, local) = (self.remote, self.local);
-        let mut pairs = Vec::new();
-        for column in remote.iter().flat_map(|relation| &relation.columns) {
-            let alike = |pair: &&Pair<'_>| pair.name.eq_ignore_ascii_case(&column.name);
-            let twin = pairs.iter().find(alike).map(|pair: &Pair<'_>| pair.name);
-            let local = local.and_then(|relation| relation.column(&column.name));
-            let local = local.filter(|_| twin.is_none());
-            let (name, remote, declared) = (&column.name, Some(column), self.declared);
-            pairs.push(Pair { name, remote, local, twin, declared });
-        }
-        for column in local.iter().flat_map(|relation| &relation.columns) {
-            if remote.and_then(|relation| relation.column(&column.name)).is_none() {
-                pairs.push(Pair {
-                    name: &column.name,
-                    remote: None,
-                    local: Some(column),
-                    twin: None,
-                    declared: self.declared,
-                });
-            }
-        }
-        pairs
-    }
-
     /// What makes it no table that can be kept, whatever its columns.
     fn is_a_table(&self) -> Result<(), Reason> {
         let refuse = |what: &str, hint: &str| Err((what.to_owned(), hint.to_owned()));
@@ -94,12 +49,12 @@ impl Sides<'_> {
 
 impl Pair<'_> {
     /// The type for both sides, or why the column is not carried.
-    fn kind(&self) -> Result<LogicalType, String> {
+    pub(super) fn kind(&self) -> Result<LogicalType, String> {
         if self.declared.is_some_and(|declared| declared.leaves_out(self.name)) {
             return Err("the settings leave it out".into());
         }
-        if let Some(twin) = self.twin {
-            return Err(format!("the file cannot tell it from {twin}"));
+        if let Some(taken) = &self.taken {
+            return Err(taken.clone());
         }
         if self.name.len() > LONGEST_NAME {
             return Err(format!("its name is longer than {LONGEST_NAME} bytes"));
@@ -111,7 +66,8 @@ impl Pair<'_> {
         let first = self.remote.or(self.local);
         // Of what PostgreSQL has, PostgreSQL says the type.
         let said = self.declared.filter(|_| self.remote.is_none());
-        let said = said.and_then(|declared| declared.kind(self.name));
+        let own = self.local.map_or("", |column| &column.name);
+        let said = said.and_then(|said| said.kind(self.name).or_else(|| said.kind(own)));
         let kind = said.or_else(|| first.and_then(|column| column.kind.clone()));
         let declared = first.map_or("", |column| column.declared.as_str());
         let kind = kind.ok_or_else(|| match self.remote {
@@ -163,7 +119,12 @@ impl Pair<'_> {
         let sides = [self.remote, self.local];
         let is_numbered = sides.into_iter().flatten().any(|column| column.numbered);
         let automatic = is_numbered && role == Role::Key && kind.is_whole_number();
-        Column { default, automatic, ..Column::new(Arc::clone(self.name), kind, role) }
+        let column = Column::new(Arc::clone(self.name), kind, role);
+        let column = match self.named {
+            Some(named) => column.called(Arc::clone(named)),
+            None => column,
+        };
+        Column { default, automatic, ..column }
     }
 }
 
@@ -179,13 +140,8 @@ pub(super) fn table(
         // One that has grown too wide is kept as it is.
         return Ok(widened(known.clone(), sides).unwrap_or_else(|_| known.clone()));
     }
-    let built_in = built_in();
-    let keyed = |relation: &Relation| relation.column(&built_in.key().name).is_some();
-    if **sides.name == *built_in.name()
-        && sides.remote.is_none_or(keyed)
-        && sides.local.is_none_or(keyed)
-    {
-        return widened(built_in.within(schema.map(Arc::from)), sides);
+    if is_built_in(sides) {
+        return widened(built_in().within(schema.map(Arc::from)), sides);
     }
     sides.is_a_table()?;
     if sides.name.len() > LONGEST_NAME {
@@ -200,7 +156,10 @@ pub(super) fn table(
     let key = key(sides)?;
     let mut columns = Vec::with_capacity(pairs.len());
     for (at, pair) in pairs.iter().enumerate() {
-        let is_key = key.columns.iter().any(|name| name.eq_ignore_ascii_case(pair.name));
+        let is_one = |name: &Arc<str>| name.eq_ignore_ascii_case(pair.name);
+        // One that only the file has, under the name of one that it calls otherwise, is none of it.
+        let is_other = pair.remote.is_none() && pair.taken.is_some();
+        let is_key = !is_other && key.columns.iter().any(is_one);
         let role = if is_key { Role::Key } else { Role::Data };
         match pair.kind() {
             Ok(_) if is_key && pair.is_cut() => {
@@ -228,6 +187,15 @@ pub(super) fn table(
     let left_out = sides.declared.map_or(Vec::new(), Declared::left_out);
     let table = table.labelled(number.to_string()).within(schema.map(Arc::from));
     Ok(table.leaving_out(left_out))
+}
+
+/// Whether it is the table of the documented system.
+pub(super) fn is_built_in(sides: &Sides<'_>) -> bool {
+    let built_in = built_in();
+    let key = &built_in.key().name;
+    **sides.name == *built_in.name()
+        && sides.remote.is_none_or(|relation| relation.column(key).is_some())
+        && sides.local.is_none_or(|relation| relation.column(key).is_some())
 }
 
 /// The declaration with the columns that one of the sides has besides.
@@ -275,7 +243,7 @@ pub(super) fn grown(known: &Table, sides: &Sides<'_>) -> Option<Table> {
         .and_then(|new| with(known.clone(), &new).ok())
 }
 
-/// The columns by which its rows are told apart.
+/// The columns by which its rows are told apart, as PostgreSQL calls them.
 fn key(sides: &Sides<'_>) -> Result<RelationKey, Reason> {
     let Some(first) = sides.remote.or(sides.local) else {
         return Err(("it is not there".into(), String::new()));
@@ -307,24 +275,38 @@ fn key(sides: &Sides<'_>) -> Result<RelationKey, Reason> {
             ));
         }
     };
-    for (side, relation) in [("PostgreSQL", sides.remote), ("SQLite", sides.local)] {
-        let lacks =
-            |name: &&Arc<str>| relation.is_some_and(|relation| relation.column(name).is_none());
-        if let Some(missing) = key.columns.iter().find(lacks) {
+    // What only the file has, and what a person says, may have the names of the file.
+    let there = |name: &Arc<str>| {
+        let is_there = sides.remote.is_some_and(|relation| relation.column(name).is_some());
+        let other = sides.named_there(name).filter(|_| !is_there);
+        Arc::clone(other.unwrap_or(name))
+    };
+    let key =
+        RelationKey { columns: key.columns.iter().map(there).collect(), primary: key.primary };
+    let lacks_there =
+        |name: &&Arc<str>| sides.remote.is_some_and(|relation| relation.column(name).is_none());
+    let lacks_here = |name: &&Arc<str>| sides.local.is_some() && sides.here(name).is_none();
+    for (side, missing) in [
+        ("PostgreSQL", key.columns.iter().find(lacks_there)),
+        ("SQLite", key.columns.iter().find(lacks_here)),
+    ] {
+        if let Some(missing) = missing {
+            let missing = sides.named(missing).filter(|_| side == "SQLite").unwrap_or(missing);
             return Err((
                 format!("{missing}, of its key, is not in {side}"),
                 "add the column there and fill it".into(),
             ));
         }
     }
-    Ok(key.clone())
+    Ok(key)
 }
 
 /// What both sides have of the columns, for people.
 pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
     let pairs = sides.pairs();
     let shown = |pair: &Pair<'_>| {
-        let known = table.column(pair.name).map(|column| &column.kind);
+        let column = table.column(pair.name).filter(|_| pair.taken.is_none());
+        let known = column.map(|column| &column.kind);
         let evidence = pair.local.and_then(|column| column.evidence.clone());
         let remark = match known {
             Some(_) => evidence.filter(|_| pair.remote.is_none()),
@@ -334,6 +316,7 @@ pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
         };
         ChosenColumn {
             name: Arc::clone(pair.name),
+            local: column.and_then(Column::other_name).cloned(),
             kind: known.map(|kind| kind.sql(Dialect::Postgres).to_owned()),
             postgres: pair.remote.map(|column| column.declared.clone()),
             sqlite: pair.local.map(|column| column.declared.clone()),
@@ -342,10 +325,15 @@ pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
     };
     let mut shown: Vec<ChosenColumn> = pairs.iter().map(shown).collect();
     for column in table.columns() {
-        if shown.iter().all(|one| !one.name.eq_ignore_ascii_case(&column.name)) {
+        let is_it = |one: &ChosenColumn| {
+            let is_told = one.kind.is_some() || !column.has_own_name();
+            is_told && one.name.eq_ignore_ascii_case(&column.name)
+        };
+        if !shown.iter().any(is_it) {
             let kind = Some(column.kind.sql(Dialect::Postgres).to_owned());
-            let name = Arc::clone(&column.name);
-            shown.push(ChosenColumn { name, kind, postgres: None, sqlite: None, remark: None });
+            let (name, local) = (Arc::clone(&column.name), column.other_name().cloned());
+            let (postgres, sqlite, remark) = (None, None, None);
+            shown.push(ChosenColumn { name, local, kind, postgres, sqlite, remark });
         }
     }
     shown

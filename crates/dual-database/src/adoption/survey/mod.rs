@@ -4,7 +4,9 @@
 mod choice;
 mod declared;
 mod derive;
+mod named;
 mod order;
+mod pairs;
 
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ pub use choice::Choice;
 pub use declared::Declared;
 
 use self::choice::Wanted;
+use self::pairs::Sides;
 use super::{LocalFile, Stores};
 use crate::error::{Error, Kind, Result};
 use crate::schema::{QualifiedName, Relation, RelationSort, Table, built_in};
@@ -39,6 +42,8 @@ pub struct Chosen {
 pub struct ChosenColumn {
     /// Its name.
     pub name: Arc<str>,
+    /// What the file calls it, if that is another name.
+    pub local: Option<Arc<str>>,
     /// What it is for both sides; `None`: it is not carried.
     pub kind: Option<String>,
     /// Its type in PostgreSQL, if it is there.
@@ -96,6 +101,7 @@ pub async fn survey(stores: &Stores, choice: &Choice) -> Result<Survey> {
     // What a column is in PostgreSQL it is in the file: its values are looked at where nothing else tells.
     let is_known = |table: &str, column: &str| {
         let alike = |relation: &&Relation| relation.name.eq_ignore_ascii_case(table);
+        let column = choice.name_there(table, column);
         let is_there = |relation: &Relation| relation.column(column).is_some();
         !choice.may_mean(table, true) || remote.iter().filter(alike).any(is_there)
     };
@@ -135,7 +141,7 @@ pub(super) fn grown(tables: &[Table], remote: &[Relation], here: &[Relation]) ->
         let name = &table.shared_name();
         let remote = remote.iter().find(|relation| relation.name == *name);
         let local = here.iter().find(|relation| relation.name.eq_ignore_ascii_case(name));
-        derive::grown(table, &derive::Sides { name, remote, local, declared: None })
+        derive::grown(table, &Sides::new(name, (remote, local), None, Some(table)))
     };
     tables.iter().filter_map(grown).collect()
 }
@@ -203,10 +209,13 @@ fn chosen(
             .is_some_and(|table| table.remote_name().schema.as_deref() != choice.schema.as_deref());
         let there = there.filter(|_| !elsewhere);
         let own = own.filter(|_| !elsewhere);
-        let declared = choice.declared.get(&*name).filter(|_| known.is_none());
-        let sides = derive::Sides { name: &name, remote: there, local: own, declared };
-        if let (Some(declared), None) = (sides.declared, known) {
-            declared.fits(&sides)?;
+        let said = choice.declared.get(&*name);
+        let declared = said.filter(|_| known.is_none());
+        let sides = Sides::new(&name, (there, own), declared, known);
+        match (said, known) {
+            (Some(said), Some(known)) => said.agrees(known)?,
+            (Some(said), None) => said.fits(&sides)?,
+            (None, _) => {}
         }
         let derived = derive::table(&sides, known, choice.schema.as_deref(), number + 1);
         let is_local = own.is_some() || *name == *built_in.name();
@@ -229,7 +238,7 @@ fn chosen(
     let is_built_in = |one: &Skipped| *one.table == *built_in.name();
     if survey.chosen.is_empty() && choice.is_plain() && !survey.skipped.iter().any(is_built_in) {
         let name = built_in.shared_name();
-        let sides = derive::Sides { name: &name, remote: None, local: None, declared: None };
+        let sides = Sides::new(&name, (None, None), None, None);
         let table = built_in.within(choice.schema.as_deref().map(Arc::from));
         let columns = derive::columns(&sides, &table);
         survey.chosen.push(Chosen { table, columns, required: true, joined: false });

@@ -1,6 +1,6 @@
 //! What the server has of a table, as it was read ([`super::catalog`]).
 
-use crate::schema::{Column, Decimal, FoundType, LogicalType, QualifiedName};
+use crate::schema::{Column, Decimal, Dialect, FoundType, LogicalType, QualifiedName};
 
 /// What stands under the table's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,8 +177,7 @@ impl FoundTable {
 
     /// What there is of a declared column: that of its name, or else of a name that it had.
     pub(crate) fn present(&self, column: &Column) -> Option<&FoundColumn> {
-        let mut names = std::iter::once(&column.name).chain(column.was.iter().rev());
-        names.find_map(|name| self.column(name))
+        column.names_in(Dialect::Postgres).find_map(|name| self.column(name))
     }
 
     /// The unique index on exactly these columns, in any order.

@@ -151,7 +151,7 @@ pub fn rewrite_timestamps(
     let mut done = Vec::new();
     let name = quoted(table.name());
     for column in table.columns() {
-        let column_name = quoted(&column.name);
+        let column_name = column.quoted(Dialect::Sqlite);
         let Some(tidied) = column.kind.description().tidied(&column_name) else { continue };
         let rows = connection
             .execute(
@@ -167,7 +167,7 @@ pub fn rewrite_timestamps(
             done.push(format!(
                 "write {rows} dates of {}.{} in the canonical form",
                 table.name(),
-                column.name
+                column.name_in(Dialect::Sqlite)
             ));
         }
     }
@@ -193,7 +193,7 @@ fn former<'a>(column: &Column, columns: &'a [FoundColumn]) -> Option<&'a FoundCo
 
 /// A column of a name that this one had.
 fn find_former<'a>(column: &Column, columns: &'a [FoundColumn]) -> Option<&'a FoundColumn> {
-    column.was.iter().rev().find_map(|name| FoundColumn::named(name, columns))
+    column.names_in(Dialect::Sqlite).skip(1).find_map(|name| FoundColumn::named(name, columns))
 }
 
 /// The value that the column gets from its former one, and where that has any.
@@ -213,29 +213,38 @@ fn obstacles<'t>(
 ) -> (Vec<String>, Vec<(&'t Column, String)>) {
     let (mut obstacles, mut unfit) = (Vec::new(), Vec::new());
     for column in table.columns() {
+        let name = column.name_in(Dialect::Sqlite);
         match FoundColumn::of(column, columns) {
             Some(found)
                 if find_former(column, columns).is_some_and(|other| other.name != found.name) =>
             {
                 let old = find_former(column, columns).map_or("", |other| other.name.as_str());
                 obstacles.push(format!(
-                    "it has both {old} and {}, and the one was given the name of the other",
-                    column.name
+                    "it has both {old} and {name}, and the one was given the name of the other",
+                ));
+            }
+            None if unnamed(table, column, columns).is_some() => {
+                let found = unnamed(table, column, columns).map_or("", |found| &found.name);
+                obstacles.push(format!(
+                    "it has the column {found} and no {name}, as which that is declared in files: ALTER TABLE {} \
+                     RENAME COLUMN {} TO {}",
+                    quoted(table.name()),
+                    quoted(found),
+                    quoted(name),
                 ));
             }
             None if column.role == Role::Key => {
-                obstacles.push(format!("it has no column {}", column.name));
+                obstacles.push(format!("it has no column {name}"));
             }
             None => {}
             Some(found) if found.generated => {
-                obstacles.push(format!("column {} is computed", column.name));
+                obstacles.push(format!("column {name} is computed"));
             }
             Some(found) if !column.kind.fits(&found.declared) => {
                 let declared =
                     if found.declared.is_empty() { "without a type" } else { &found.declared };
                 let what = format!(
-                    "column {} is declared {declared}, which changes values of type {}",
-                    column.name,
+                    "column {name} is declared {declared}, which changes values of type {}",
                     column.kind.sql(Dialect::Sqlite),
                 );
                 unfit.push((column, what));
@@ -260,20 +269,31 @@ fn obstacles<'t>(
     (obstacles, unfit)
 }
 
+/// What the file has under PostgreSQL's name of a column that is declared under one of its own there: to make that
+/// beside it would leave the values behind.
+fn unnamed<'a>(
+    table: &Table,
+    column: &Column,
+    columns: &'a [FoundColumn],
+) -> Option<&'a FoundColumn> {
+    FoundColumn::named(table.only_in_postgres(column)?, columns)
+}
+
 /// Makes a column anew with its values, as its type keeps them. What of them is none of the type stays what it is,
 /// and its row waits in quarantine.
 fn retype(schema: &str, table: &Table, column: &Column, columns: &[FoundColumn]) -> Addition {
     let name = format!("{schema}.{}", quoted(table.name()));
-    let mut anew = Column { name: "dual_anew".into(), ..column.clone() };
-    while FoundColumn::named(&anew.name, columns).is_some() {
-        anew.name = format!("{}_", anew.name).into();
+    let mut free = "dual_anew".to_owned();
+    while FoundColumn::named(&free, columns).is_some() {
+        free.push('_');
     }
-    let (own, other) = (quoted(&column.name), quoted(&anew.name));
+    let anew = column.clone().called(free);
+    let (own, other) = (column.quoted(Dialect::Sqlite), anew.quoted(Dialect::Sqlite));
     Addition::new(
         format!(
             "make column {}.{} anew as {}",
             table.name(),
-            column.name,
+            column.name_in(Dialect::Sqlite),
             column.kind.sql(Dialect::Sqlite)
         ),
         format!(
@@ -294,21 +314,27 @@ fn additions(
     let missing = |column: &&Column| FoundColumn::of(column, columns).is_none();
     let renamed = table.columns().iter().filter_map(|column| {
         let found = FoundColumn::of(column, columns)?;
-        (!found.name.eq_ignore_ascii_case(&column.name)).then_some((column, found))
+        let name = column.name_in(Dialect::Sqlite);
+        (!found.name.eq_ignore_ascii_case(name)).then_some((column, found))
     });
     let rename = |(column, found): (&Column, &FoundColumn)| {
         Addition::new(
-            format!("rename column {}.{} to {}", table.name(), found.name, column.name),
+            format!(
+                "rename column {}.{} to {}",
+                table.name(),
+                found.name,
+                column.name_in(Dialect::Sqlite)
+            ),
             format!(
                 "ALTER TABLE {name} RENAME COLUMN {} TO {}",
                 quoted(&found.name),
-                quoted(&column.name)
+                column.quoted(Dialect::Sqlite)
             ),
         )
     };
     let add = |column: &Column| {
         Addition::new(
-            format!("add column {}.{}", table.name(), column.name),
+            format!("add column {}.{}", table.name(), column.name_in(Dialect::Sqlite)),
             format!("ALTER TABLE {name} ADD COLUMN {}", column.added_definition(Dialect::Sqlite)),
         )
     };
@@ -319,13 +345,16 @@ fn additions(
         // The old column stays as it is, for the old program and for what is no date in it.
         let (value, condition) = read_from(column, &quoted(&old.name));
         steps.push(Addition::new(
-            format!("fill {}.{} from {}", table.name(), column.name, old.name),
-            format!("UPDATE {name} SET {} = {value} WHERE {condition}", quoted(&column.name)),
+            format!("fill {}.{} from {}", table.name(), column.name_in(Dialect::Sqlite), old.name),
+            format!(
+                "UPDATE {name} SET {} = {value} WHERE {condition}",
+                column.quoted(Dialect::Sqlite)
+            ),
         ));
     }
     if !key_is_unique {
         let key = |each: fn(&str) -> String, joined: &str| {
-            let columns = table.key_columns().map(|column| each(&column.name));
+            let columns = table.key_columns().map(|column| each(column.name_in(Dialect::Sqlite)));
             columns.collect::<Vec<_>>().join(joined)
         };
         steps.push(Addition::new(

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::failed;
 use crate::error::Result;
-use crate::schema::{Column, Table, quoted};
+use crate::schema::{Column, Dialect, Table, quoted};
 
 /// A column as the file has it.
 #[derive(Clone, Debug)]
@@ -20,15 +20,14 @@ pub struct FoundColumn {
 }
 
 impl FoundColumn {
-    /// What there is of a declared column: that of its name, or else of a name that it had.
+    /// What there is of a declared column: that of its name here, or else of a name that it had.
     pub(crate) fn of<'a>(column: &Column, columns: &'a [FoundColumn]) -> Option<&'a FoundColumn> {
-        let mut names = std::iter::once(&column.name).chain(column.was.iter().rev());
-        names.find_map(|name| FoundColumn::named(name, columns))
+        column.names_in(Dialect::Sqlite).find_map(|name| FoundColumn::named(name, columns))
     }
 
     /// The one of that name.
     pub(super) fn named<'a>(name: &str, columns: &'a [FoundColumn]) -> Option<&'a FoundColumn> {
-        columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
+        columns.iter().find(|found| found.name.eq_ignore_ascii_case(name))
     }
 }
 
@@ -80,7 +79,8 @@ impl FoundRelation {
             Some(_) => {}
         }
         let columns = columns(connection, schema, table).map_err(wrap)?;
-        let key: Vec<&str> = table.key_columns().map(|column| &*column.name).collect();
+        let key: Vec<&str> =
+            table.key_columns().map(|column| &**column.name_in(Dialect::Sqlite)).collect();
         let has = |name: &&str| columns.iter().any(|found| found.name.eq_ignore_ascii_case(name));
         let mut key_is_unique = false;
         let mut bad_keys = 0;
@@ -134,7 +134,9 @@ fn key_is_primary(connection: &Connection, schema: &str, table: &Table) -> rusql
 
 /// These are the columns of the key, in any order.
 fn is_key(table: &Table, columns: &[String]) -> bool {
-    let is_one = |key: &Column| columns.iter().any(|column| column.eq_ignore_ascii_case(&key.name));
+    let is_one = |key: &Column| {
+        columns.iter().any(|column| column.eq_ignore_ascii_case(key.name_in(Dialect::Sqlite)))
+    };
     columns.len() == table.key_columns().count() && table.key_columns().all(is_one)
 }
 

@@ -98,7 +98,7 @@ fn relation(
     primary.sort();
     if let [(_, only)] = primary.as_slice()
         && is_autoincrement(connection, name).map_err(wrap)?
-        && let Some(column) = relation.columns.iter_mut().find(|column| column.name == *only)
+        && let Some(column) = relation.columns.iter_mut().find(|found| found.name == *only)
     {
         column.numbered = true;
     }

@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::{Primary, RemoteTable};
 use crate::error::Result;
+use crate::schema::Dialect;
 use crate::store::postgres::Parameter;
 use crate::store::postgres::answer::column;
 
@@ -67,7 +68,7 @@ impl Primary<'_> {
                 (column(&row, 0, OPERATION)?, column(&row, 1, OPERATION)?);
             let is_it = |table: &RemoteTable| table.layout.name() == name;
             let Some(at) = self.tables.iter().position(is_it) else { continue };
-            if !self.tables[at].table.has_judged(&found) {
+            if !self.tables[at].table.has_judged(Dialect::Postgres, &found) {
                 besides.push((at, found.into()));
             }
         }

@@ -101,7 +101,7 @@ impl Layout {
     #[must_use]
     pub fn new(table: &Table) -> Layout {
         let register = |column: &Column| RegisterColumns {
-            column: quoted(&column.name),
+            column: column.quoted(Dialect::Sqlite),
             stamp: quoted(&format!("s_{}", column.label)),
             base: quoted(&format!("b_{}", column.label)),
             kind: column.kind.clone(),
@@ -117,7 +117,7 @@ impl Layout {
             look: quoted(&format!("dual_look_{}", table.label())),
             key: KeyColumns::of(table, Dialect::Sqlite),
             own_key: KeyColumns::of_sidecar(table, Dialect::Sqlite),
-            surrogate: table.surrogate().map(|column| quoted(&column.name)),
+            surrogate: table.surrogate().map(|column| column.quoted(Dialect::Sqlite)),
             is_automatic: table.has_automatic_key(),
             registers: data.map(register).collect(),
             statements: Statements::default(),

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::super::failure::is_lacking;
 use super::super::{failed, readable};
 use super::{Content, LocalTable};
-use crate::schema::{Table, quoted};
+use crate::schema::{Column, Dialect, Table};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "look what the tables of the SQLite file need";
@@ -53,8 +53,8 @@ impl Content<'_> {
     #[must_use]
     pub fn lacking(&self) -> Vec<Paused> {
         let paused = |local: &LocalTable| {
-            let names = local.table.columns().iter().map(|column| &*column.name);
-            let error = lacking(self.connection(), &local.layout.target, names)?;
+            let columns = local.table.columns().iter();
+            let error = lacking(self.connection(), &local.layout.target, columns)?;
             Some(Paused::new(&local.table, Store::Sqlite, &error))
         };
         self.tables().iter().filter_map(paused).collect()
@@ -73,7 +73,7 @@ impl Content<'_> {
         for (at, LocalTable { table, .. }) in self.tables().iter().enumerate() {
             let names = look.query_map([table.name()], |row| readable(row, 0));
             let names: Vec<String> = names.and_then(Iterator::collect).map_err(wrap)?;
-            let new = names.into_iter().filter(|name| !table.has_judged(name));
+            let new = names.into_iter().filter(|name| !table.has_judged(Dialect::Sqlite, name));
             besides.extend(new.map(|name| (at, Arc::from(name))));
         }
         Ok(besides)
@@ -82,12 +82,13 @@ impl Content<'_> {
 
 /// What a write to these columns of the table needs, and the connection has not. What else is in the
 /// way of one, whoever writes meets.
-pub(crate) fn lacking<'n>(
+pub(crate) fn lacking<'c>(
     connection: &Connection,
     target: &str,
-    columns: impl Iterator<Item = &'n str>,
+    columns: impl Iterator<Item = &'c Column>,
 ) -> Option<Error> {
-    let sets: Vec<String> = columns.map(|name| format!("{0} = {0}", quoted(name))).collect();
+    let set = |column: &Column| format!("{0} = {0}", column.quoted(Dialect::Sqlite));
+    let sets: Vec<String> = columns.map(set).collect();
     [
         format!("INSERT INTO {target} DEFAULT VALUES"),
         format!("UPDATE {target} SET {}", sets.join(", ")),

@@ -65,8 +65,7 @@ fn rows(
         };
         statement.go_on(&after.key, order);
     }
-    let column =
-        |column: &Column| column.kind.description().stored(&format!("u.{}", quoted(&column.name)));
+    let column = |column: &Column| column.kind.description().stored(&of_row(column));
     let columns: Vec<String> = table.columns().iter().map(column).collect();
     let given = statement.key.given("u");
     let order = match &statement.order {
@@ -98,6 +97,11 @@ fn rows(
         listed.push(record);
     }
     Ok(listed)
+}
+
+/// The column of the row `u`.
+fn of_row(column: &Column) -> String {
+    format!("u.{}", column.quoted(Dialect::Sqlite))
 }
 
 /// What the row of that key is really ordered by, though it reads as NULL because its column's
@@ -140,7 +144,7 @@ impl<'t> Statement<'t> {
         let key = KeyColumns::of(table, Dialect::Sqlite);
         // A row whose key is none is not a row of the logical table.
         let conditions = vec![key.is_carried("u")];
-        let order = table.newest_by().map(|column| format!("u.{}", quoted(&column.name)));
+        let order = table.newest_by().map(of_row);
         Statement { table, key, order, conditions, values: Vec::new() }
     }
 
@@ -152,7 +156,7 @@ impl<'t> Statement<'t> {
     fn column(&self, name: &str) -> rusqlite::Result<String> {
         let declared = self.table.column_once(name);
         let column = declared.ok_or_else(|| rusqlite::Error::InvalidColumnName(name.to_owned()))?;
-        Ok(format!("u.{}", quoted(&column.name)))
+        Ok(of_row(column))
     }
 
     fn filter(&mut self, filter: &Filter) -> rusqlite::Result<()> {

@@ -16,7 +16,7 @@ use super::declared::is_later;
 use super::place::{COMPANIONS, Identity, SMALLEST, SharedFile};
 use super::{Content, LocalTable, node, number, watch};
 use crate::protocol::{Break, Follow};
-use crate::schema::{Making, Table, quoted};
+use crate::schema::{Dialect, Making, Table, quoted};
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "open the SQLite file";
@@ -322,7 +322,7 @@ pub(crate) fn refuse_taken_away(
     let gone: Vec<&str> = tracked_columns(connection, table, layout)?
         .into_iter()
         .filter(|column| FoundColumn::of(column, &columns).is_none())
-        .map(|column| &*column.name)
+        .map(|column| &**column.name_in(Dialect::Sqlite))
         .collect();
     if gone.is_empty() {
         return Ok(());
@@ -369,7 +369,9 @@ pub(crate) fn refuse_unasked(
 /// A surrogate that was added later has no index; who has a number is asked for every new row.
 fn index_surrogate(connection: &Connection, local: &LocalTable) -> Result<()> {
     let wrap = |cause| failed(OPERATION, cause);
-    let Some(id) = local.table.surrogate().map(|column| &column.name) else { return Ok(()) };
+    let Some(id) = local.table.surrogate().map(|id| id.name_in(Dialect::Sqlite)) else {
+        return Ok(());
+    };
     let name = local.table.name();
     let is_primary: bool = connection
         .query_row(

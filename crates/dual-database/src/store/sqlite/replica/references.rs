@@ -10,7 +10,7 @@ use rusqlite::types::Value as Stored;
 use super::super::failed;
 use super::{Content, LocalTable};
 use crate::Result;
-use crate::schema::quoted;
+use crate::schema::{Column, Dialect, quoted};
 
 const OPERATION: &str = "move references in the SQLite file";
 
@@ -86,8 +86,10 @@ impl Content<'_> {
             return Ok(references.clone());
         }
         let Some(numbered) = local.table.numbered() else { return Ok(Vec::new()) };
-        let root =
-            Reference { table: local.table.name().to_owned(), column: numbered.name.to_string() };
+        let root = Reference {
+            table: local.table.name().to_owned(),
+            column: numbered.name_in(Dialect::Sqlite).to_string(),
+        };
         let (mut found, mut left) = (BTreeSet::new(), vec![root]);
         // What refers to a column that refers to it has the same number.
         while let Some(next) = left.pop() {
@@ -124,7 +126,8 @@ impl LocalTable {
     /// know it.
     fn is_pending_in(&self, column: &str) -> String {
         let quoted = quoted(column);
-        let register = self.layout.registers.iter().find(|r| r.column == quoted);
+        let register =
+            self.layout.registers.iter().find(|r| r.column.eq_ignore_ascii_case(&quoted));
         let base = register.map_or("live_base", |register| &register.base);
         format!(
             "NOT EXISTS (SELECT 1 FROM {} AS s WHERE {} AND s.{base} IS NULL)",
@@ -135,7 +138,8 @@ impl LocalTable {
 
     /// The sidecar's name of a column of the key.
     fn own_key_column(&self, column: &str) -> Option<String> {
-        let at = self.table.key_columns().position(|key| *key.name == *column)?;
+        let is_it = |key: &Column| key.name_in(Dialect::Sqlite).eq_ignore_ascii_case(column);
+        let at = self.table.key_columns().position(is_it)?;
         Some(if at == 0 { "key".to_owned() } else { format!("key{}", at + 1) })
     }
 }

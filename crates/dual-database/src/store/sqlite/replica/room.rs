@@ -9,7 +9,7 @@ use super::watch::limited;
 use super::{Content, LocalRow, Taken};
 use crate::Result;
 use crate::merge::{Absorbed, Version};
-use crate::schema::RowId;
+use crate::schema::{Dialect, RowId};
 use crate::value::Value;
 
 const OPERATION: &str = "make room for rows of the SQLite file";
@@ -134,7 +134,8 @@ impl Content<'_> {
             .and_then(Iterator::collect::<rusqlite::Result<Vec<(String, bool)>>>)
             .map_err(wrap)?;
         let place = |name: &str| {
-            local.table.data_columns().position(|column| column.name.eq_ignore_ascii_case(name))
+            let names = local.table.data_columns().map(|column| column.name_in(Dialect::Sqlite));
+            names.enumerate().find(|(_, own)| own.eq_ignore_ascii_case(name)).map(|(at, _)| at)
         };
         Ok(found.iter().filter_map(|(name, required)| Some((place(name)?, *required))).collect())
     }

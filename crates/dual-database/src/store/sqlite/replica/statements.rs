@@ -1,7 +1,7 @@
 //! The statements on a table that do not depend on the row. Pure text.
 
 use super::super::capture::Layout;
-use crate::schema::{Dialect, Table, behind, quoted};
+use crate::schema::{Dialect, Table, behind};
 use crate::stamp::Stamp;
 
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Statements {
             )
         });
         let unknown = behind(", ", unknown);
-        let names = table.data_columns().map(|c| quoted(&c.name));
+        let names = table.data_columns().map(|column| column.quoted(Dialect::Sqlite));
         let written: Vec<String> =
             layout.surrogate.iter().cloned().chain([key]).chain(names).collect();
         let numbers = layout.surrogate.iter().map(|_| "?1".to_owned());
