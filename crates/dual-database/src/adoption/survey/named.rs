@@ -6,7 +6,7 @@ use super::Declared;
 use super::derive::is_built_in;
 use super::pairs::Sides;
 use crate::error::Result;
-use crate::schema::{Column, Dialect, Relation, Table, users};
+use crate::schema::{Column, Dialect, Relation, Table, built_in};
 
 type Names = (Arc<str>, Arc<str>);
 
@@ -31,7 +31,7 @@ impl Declared {
     /// Configuration, with the nearest name.
     pub(super) fn names_fit(&self, sides: &Sides<'_>) -> Result<()> {
         let wrong = |message: String| self.wrong(sides.name, message);
-        let built_in = users();
+        let built_in = built_in();
         for (there, here) in &self.names {
             if [there, here].iter().any(|name| name.is_empty() || name.contains('\0')) {
                 return Err(wrong(format!("names: {there:?} = {here:?} names no column")));
