@@ -60,7 +60,7 @@ async fn show(stores: &Stores, json: bool, named: &[String]) -> Result<Exit> {
 
 async fn declare(stores: &Stores, json: bool, apply: SchemaApply) -> Result<Exit> {
     let mut both = stores.both(Limits { statement: STATEMENT, ..Limits::default() });
-    let confirmed = Confirmed { renamed: apply.rename, dropped: apply.drop };
+    let confirmed = Confirmed { renamed: apply.rename, dropped: apply.drop, widened: apply.widen };
     let revision = tokio::select! {
         revision = revision(&both, &apply.table, &confirmed) => revision?,
         () = stop_signal() => return Err(stopped("stopped; nothing was changed")),

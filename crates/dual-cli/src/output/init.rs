@@ -88,6 +88,8 @@ struct TypeBody<'a> {
     postgres: Option<&'a str>,
     sqlite: Option<&'a str>,
     remark: Option<&'a str>,
+    too_large: Option<u64>,
+    widened: bool,
 }
 
 #[derive(Serialize)]
@@ -254,6 +256,7 @@ fn chosen(choice: &Choice) -> String {
         ("--except", &choice.except),
         ("--same", &choice.same),
         ("--different", &choice.different),
+        ("--widen", &choice.widen),
     ];
     for (option, list) in lists {
         if !list.is_empty() {
@@ -388,6 +391,8 @@ impl TypeBody<'_> {
             postgres: column.postgres.as_deref(),
             sqlite: column.sqlite.as_deref(),
             remark: column.remark.as_deref(),
+            too_large: column.width.map(|width| width.too_large),
+            widened: column.width.is_some_and(|width| width.widened),
         }
     }
 }

@@ -30,6 +30,7 @@ mod core_uninstall;
 mod core_upgrade;
 mod core_user;
 mod core_verbose;
+mod core_widen;
 mod csv;
 mod demo;
 mod docs;

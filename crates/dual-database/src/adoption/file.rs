@@ -208,6 +208,28 @@ impl LocalFile {
         Ok(found)
     }
 
+    /// How many whole numbers of that column lie outside.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(super) fn outside(
+        &self,
+        table: &Table,
+        column: &str,
+        least: i64,
+        most: i64,
+    ) -> Result<u64> {
+        let Some(connection) = self.connection() else { return Ok(0) };
+        let sql = format!(
+            "SELECT count(*) FROM {} WHERE typeof({column}) = 'integer' \
+             AND {column} NOT BETWEEN ?1 AND ?2",
+            quoted(table.name()),
+            column = quoted(column),
+        );
+        let count = connection.query_row(&sql, [least, most], |row| row.get::<_, i64>(0));
+        count.map(i64::unsigned_abs).map_err(|cause| failed(OPERATION, cause))
+    }
+
     /// Whether it knows itself as a node.
     pub(crate) fn is_node(&self) -> Result<bool> {
         self.connection().as_deref().map_or(Ok(false), has_node)

@@ -13,6 +13,7 @@
 mod columns;
 mod file;
 mod growth;
+mod narrow;
 mod numbers;
 mod plan;
 mod rows;
@@ -28,7 +29,7 @@ pub(crate) use numbers::different;
 pub use plan::{Bond, Plan, SidePlan, TablePlan};
 pub use rows::RowCounts;
 pub use schema::{ColumnSchema, Confirmed, Revision, TableSchema, revision, schema};
-pub use survey::{Choice, Chosen, ChosenColumn, Declared, Skipped, Survey};
+pub use survey::{Choice, Chosen, ChosenColumn, Declared, Skipped, Survey, Width};
 pub(crate) use trouble::{Kept, Troubles, troubles};
 
 use self::columns::Columns;
@@ -238,14 +239,15 @@ pub async fn choose(stores: &mut Stores, choice: &Choice) -> Result<Survey> {
         hint: Some(hint.clone()),
     };
     let mut aside: Vec<Paused> = alone.map(left_alone).collect();
-    let is_numbered = |chosen: &Chosen| chosen.table.has_automatic_key();
-    if survey.chosen.iter().any(|chosen| !chosen.required || is_numbered(chosen))
-        || !(choice.same.is_empty() && choice.different.is_empty())
-    {
+    let is_asked_about =
+        |chosen: &Chosen| !(chosen.required && chosen.joined) || chosen.table.has_automatic_key();
+    let said = [&choice.same, &choice.different, &choice.widen];
+    if survey.chosen.iter().any(is_asked_about) || said.iter().any(|said| !said.is_empty()) {
         let session = Session::open(&stores.postgres, &stores.limits).await?;
         session.begin_snapshot(OPERATION).await?;
         let file = LocalFile::open(&stores.sqlite)?;
         let before = survey.skipped.len();
+        narrow::decided(&session, &file, choice, &mut survey).await?;
         numbers::decided(&session, &file, choice, &mut survey).await?;
         let asked = survey.skipped.iter().skip(before).filter(|skipped| skipped.joined);
         aside.extend(asked.map(left_alone));

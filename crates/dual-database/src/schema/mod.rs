@@ -17,6 +17,7 @@ mod relation;
 mod revision;
 mod types;
 mod users;
+mod widening;
 
 use std::sync::Arc;
 
@@ -139,6 +140,8 @@ pub struct Table {
     dropped: Vec<(Arc<str>, Arc<str>)>,
     /// Columns that a person has left out when the table was joined.
     left_out: Vec<Arc<str>>,
+    /// Columns that a person lets PostgreSQL make `bigint`: said just now, and kept nowhere.
+    widening: Vec<Arc<str>>,
 }
 
 impl Table {
@@ -205,6 +208,7 @@ impl Table {
             revision,
             dropped,
             left_out,
+            widening: Vec::new(),
         })
     }
 

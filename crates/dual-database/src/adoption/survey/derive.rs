@@ -338,6 +338,7 @@ pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
             postgres: pair.remote.map(|column| column.declared.clone()),
             sqlite: pair.local.map(|column| column.declared.clone()),
             remark,
+            width: None,
         }
     };
     let mut shown: Vec<ChosenColumn> = pairs.iter().map(shown).collect();
@@ -345,7 +346,8 @@ pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
         if shown.iter().all(|one| !one.name.eq_ignore_ascii_case(&column.name)) {
             let kind = Some(column.kind.sql(Dialect::Postgres).to_owned());
             let name = Arc::clone(&column.name);
-            shown.push(ChosenColumn { name, kind, postgres: None, sqlite: None, remark: None });
+            let (postgres, sqlite, remark, width) = (None, None, None, None);
+            shown.push(ChosenColumn { name, kind, postgres, sqlite, remark, width });
         }
     }
     shown

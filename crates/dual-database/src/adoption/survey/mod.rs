@@ -47,6 +47,17 @@ pub struct ChosenColumn {
     pub sqlite: Option<String>,
     /// Why it is not carried, or by what its type was judged.
     pub remark: Option<String>,
+    /// Of whole numbers that PostgreSQL keeps in fewer bits than the file.
+    pub width: Option<Width>,
+}
+
+/// How the numbers of the file fit in PostgreSQL's column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Width {
+    /// So many do not.
+    pub too_large: u64,
+    /// A person lets PostgreSQL make the column `bigint`.
+    pub widened: bool,
 }
 
 /// A table that is not to be kept.
