@@ -73,6 +73,7 @@ struct TableBody<'a> {
     table: Arc<str>,
     state: &'static str,
     key: Vec<Arc<str>>,
+    key_reason: Option<&'a str>,
     columns: Vec<TypeBody<'a>>,
     postgres: SideBody<'a>,
     sqlite: SideBody<'a>,
@@ -195,11 +196,23 @@ impl InitReport {
         let mut text = String::new();
         for (chosen, table) in self.tables() {
             let _ = writeln!(text, "table {}", table.table);
+            if let Some(reason) = &chosen.keyed {
+                let _ = writeln!(text, "  told apart by {reason}");
+            }
             columns(&mut text, &chosen.columns);
             side(&mut text, "PostgreSQL", &table.postgres);
             side(&mut text, "SQLite", &table.sqlite);
             if let Some(rows) = &table.rows {
-                counts(&mut text, rows, table.renumbered, &self.plan);
+                let follows = chosen.table.surrogate().is_some();
+                if follows && table.renumbered > 0 {
+                    let _ = writeln!(
+                        text,
+                        "  rows of SQLite that get PostgreSQL's numbers: {}; what refers to them follows",
+                        table.renumbered
+                    );
+                }
+                let renumbered = if follows { 0 } else { table.renumbered };
+                counts(&mut text, rows, renumbered, &self.plan);
             }
         }
         for Skipped { table, reason, hint, .. } in &self.survey.skipped {
@@ -360,6 +373,7 @@ impl InitReport {
                 false => "ready",
             },
             key: chosen.table.key_columns().map(|(_, column)| Arc::clone(&column.name)).collect(),
+            key_reason: chosen.keyed.as_deref(),
             columns: chosen.columns.iter().map(TypeBody::new).collect(),
             different_columns: plan
                 .rows

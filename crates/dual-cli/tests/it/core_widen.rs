@@ -208,6 +208,10 @@ fn numbers_that_come_later_wait_and_are_told_what_helps() {
     assert!(waiting().is_empty());
     let shown = pair.json(0, &["schema", "menu"]);
     assert_eq!(shown["tables"][0]["columns"][0]["declared"], "bigint", "{shown}");
+    eventually("that all is followed", || {
+        let status = pair.run(&["status", "--json"]).json();
+        status["paused"] == json!([]) && status["sync"] == "following"
+    });
     pair.json(0, &["verify"]);
     // What a person has changed already is declared as it is.
     pair.json(0, &["schema", "apply", "menu", "--widen", "code", "--yes"]);

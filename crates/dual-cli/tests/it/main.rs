@@ -15,6 +15,7 @@ mod core_init;
 mod core_joining;
 mod core_keys_only;
 mod core_look;
+mod core_natural;
 mod core_neighbours;
 mod core_numbers;
 mod core_paused;

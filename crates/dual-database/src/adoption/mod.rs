@@ -14,6 +14,7 @@ mod columns;
 mod file;
 mod growth;
 mod narrow;
+mod natural;
 mod numbers;
 mod plan;
 mod rows;
@@ -120,6 +121,7 @@ async fn look(
     if matches!(bond, Bond::Rejoining { .. }) && !joining.rejoin {
         return Err(other_installation());
     }
+    let aligned = natural::align(session, &file, &stores.sqlite.tables).await?;
     let (mut tables, mut planned) = (Vec::new(), Vec::new());
     for table in stores.sqlite.tables.iter() {
         let (postgres, remote) = remote(session, table, bond).await?;
@@ -127,7 +129,7 @@ async fn look(
         let catalog = remote.catalog;
         let rows = if postgres.obstacles.is_empty() && sqlite.obstacles.is_empty() {
             let remote = rows::RemoteRows::new(session, table, &catalog);
-            let local = rows::LocalRows::new(&file, table, &found);
+            let local = rows::LocalRows::new(&file, table, &found)?;
             let columns = match (&found, &catalog.table) {
                 (FoundRelation::Table { columns, .. }, Some(there)) => {
                     let (here, there) = ((&file, columns.as_slice()), (session, there));
@@ -141,6 +143,7 @@ async fn look(
         };
         let is_apart = joining.different.iter().any(|name| name == table.name());
         let renumbered = rows.as_ref().filter(|_| is_apart).map_or(0, |rows| rows.different);
+        let renumbered = aligned.get(table.name()).copied().unwrap_or(renumbered);
         let table = table.shared_name();
         tables.push(TablePlan { table, postgres, sqlite, rows, renumbered });
         planned.push(remote.plan);
@@ -248,6 +251,7 @@ pub async fn choose(stores: &mut Stores, choice: &Choice) -> Result<Survey> {
         let file = LocalFile::open(&stores.sqlite)?;
         let before = survey.skipped.len();
         narrow::decided(&session, &file, choice, &mut survey).await?;
+        natural::decided(&session, &file, choice, &mut survey).await?;
         numbers::decided(&session, &file, choice, &mut survey).await?;
         let asked = survey.skipped.iter().skip(before).filter(|skipped| skipped.joined);
         aside.extend(asked.map(left_alone));

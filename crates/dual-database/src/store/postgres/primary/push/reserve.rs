@@ -38,6 +38,8 @@ pub struct Reserved {
     pub kept: Vec<(RowId, Reservation)>,
     /// Those of a table that has none to give, and why.
     pub refused: Vec<(RowId, Arc<Error>)>,
+    /// The surrogates of rows that were asked for theirs.
+    pub surrogates: Vec<(RowId, i64)>,
 }
 
 /// The sequence of a table's key.

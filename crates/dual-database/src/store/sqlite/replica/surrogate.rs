@@ -1,0 +1,173 @@
+//! Surrogates of rows that PostgreSQL does not have yet, or has not been compared with: it says them before
+//! anything is given, so that what refers to a row refers to the same one there.
+
+use rusqlite::types::Value as Stored;
+
+use super::super::failed;
+use super::{Content, Side, Taken};
+use crate::Result;
+use crate::schema::{Key, RowId};
+
+const OPERATION: &str = "number rows of the SQLite file";
+
+impl Content<'_> {
+    /// The rows that have to be asked about, at most so many: those that have changed since the last push, or all.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn unnumbered(&self, all: bool, most: usize) -> Result<Vec<RowId>> {
+        let wrap = |cause| failed(OPERATION, cause);
+        let mut found = Vec::new();
+        for (table, local) in self.tables().iter().enumerate() {
+            let layout = &local.layout;
+            let Some(number) =
+                layout.surrogate.as_ref().filter(|_| local.table.asks_for_surrogates())
+            else {
+                continue;
+            };
+            let since = match all {
+                true => "",
+                false => " AND s.seq > (SELECT pushed FROM dual_node)",
+            };
+            let sql = format!(
+                "SELECT {} FROM {} AS s JOIN {} AS u ON {} \
+                 WHERE s.live = 1 AND s.live_base IS NOT NULL{since} AND NOT EXISTS \
+                   (SELECT 1 FROM dual_given AS g WHERE g.name = ?1 AND g.number = u.{number}) LIMIT ?2",
+                layout.own_key.given("s"),
+                layout.sidecar,
+                layout.target,
+                layout.is_of("s"),
+            );
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let mut look = self.connection().prepare_cached(&sql).map_err(wrap)?;
+            let keys = look
+                .query_map((local.table.name(), most), |row| row.get(0))
+                .and_then(Iterator::collect::<rusqlite::Result<Vec<Key>>>)
+                .map_err(wrap)?;
+            found.extend(keys.into_iter().map(|key| RowId { table, key }));
+        }
+        Ok(found)
+    }
+
+    /// Gives the row the number that PostgreSQL says, with everything in the file that refers to it; without one it
+    /// keeps its own. If the file does not let it, it keeps that too, and gets PostgreSQL's with the row.
+    ///
+    /// # Errors
+    /// Those of [`failed`] that are not about the row.
+    pub(crate) fn take_surrogate(&self, id: &RowId, number: Option<i64>) -> Result<bool> {
+        let Some(before) = self.captured(id)? else { return Ok(false) };
+        // PostgreSQL has it since, or it was deleted meanwhile.
+        if !before.tracked.version.lives() || before.tracked.bases.live.is_none() {
+            return Ok(false);
+        }
+        let (Some(own), number) = (before.surrogate, number.or(before.surrogate)) else {
+            return self.number_unnumbered(id, number);
+        };
+        let Some(number) = number else { return Ok(false) };
+        let moves = number != own;
+        if moves && self.attempt(id, || self.move_surrogate(id, own, number))? == Taken::Refused {
+            self.release(id, Side::Sqlite)?;
+            self.note_given(id.table, own)?;
+            return Ok(false);
+        }
+        self.note_given(id.table, number)?;
+        Ok(moves)
+    }
+
+    /// A row whose column is NULL: nothing refers to it.
+    fn number_unnumbered(&self, id: &RowId, number: Option<i64>) -> Result<bool> {
+        let Some(number) =
+            number.map_or_else(|| self.provisional(id.table), |one| Ok(Some(one)))?
+        else {
+            return Ok(false);
+        };
+        let work = || {
+            self.clear(id, number)?;
+            self.set_surrogate(id, number)
+        };
+        if self.attempt(id, work)? == Taken::Refused {
+            self.release(id, Side::Sqlite)?;
+        }
+        self.note_given(id.table, number)?;
+        Ok(true)
+    }
+
+    fn move_surrogate(&self, id: &RowId, from: i64, to: i64) -> Result<()> {
+        self.clear(id, to)?;
+        self.set_surrogate(id, to)?;
+        self.move_pending_references(id.table, &Stored::Integer(from), &Stored::Integer(to))
+    }
+
+    fn set_surrogate(&self, id: &RowId, number: i64) -> Result<()> {
+        let layout = &self.local(id.table)?.layout;
+        let Some(column) = &layout.surrogate else { return Ok(()) };
+        let sql = format!(
+            "UPDATE OR ABORT {} SET {column} = ?2 WHERE {}",
+            layout.target,
+            layout.key.is("", "=", 1)
+        );
+        match self.execute(OPERATION, &sql, &[&id.key, &number])? {
+            0 => Err(super::change::left_out(OPERATION)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whoever else has that number gets a provisional one. If PostgreSQL has not heard of him either, what has come
+    /// from there with that number means the row that is to have it.
+    fn clear(&self, id: &RowId, number: i64) -> Result<()> {
+        let layout = &self.local(id.table)?.layout;
+        let Some(column) = &layout.surrogate else { return Ok(()) };
+        let sql = format!(
+            "SELECT {} FROM {} AS u WHERE u.{column} = ?2 AND NOT ({})",
+            layout.key.given("u"),
+            layout.target,
+            layout.key.is("u", "IS", 1),
+        );
+        let wrap = |cause| failed(OPERATION, cause);
+        let mut look = self.connection().prepare_cached(&sql).map_err(wrap)?;
+        let holders = look
+            .query_map((&id.key, number), |row| row.get(0))
+            .and_then(Iterator::collect::<rusqlite::Result<Vec<Option<Key>>>>)
+            .map_err(wrap)?;
+        let Some(Some(key)) = holders.into_iter().next() else { return Ok(()) };
+        let holder = RowId { table: id.table, key };
+        let is_unheard = self.row(&holder)?.is_none_or(|row| row.tracked.bases.live.is_some());
+        let Some(other) = self.provisional(id.table)? else { return Ok(()) };
+        self.set_surrogate(&holder, other)?;
+        match is_unheard {
+            true => self.move_pending_references(
+                id.table,
+                &Stored::Integer(number),
+                &Stored::Integer(other),
+            ),
+            false => self.move_references(id.table, number, other),
+        }
+    }
+
+    fn note_given(&self, table: usize, number: i64) -> Result<()> {
+        let name = self.local(table)?.table.name();
+        let sql = "INSERT OR IGNORE INTO dual_given (name, number) VALUES (?1, ?2)";
+        self.execute(OPERATION, sql, &[&name, &number]).map(|_| ())
+    }
+
+    /// Forgets which numbers were given to rows that PostgreSQL has by now, or that are gone.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn forget_given(&self) -> Result<()> {
+        for local in self.tables().iter().filter(|local| local.table.asks_for_surrogates()) {
+            let layout = &local.layout;
+            let Some(number) = &layout.surrogate else { continue };
+            let sql = format!(
+                "DELETE FROM dual_given WHERE name = ?1 AND NOT EXISTS \
+                   (SELECT 1 FROM {} AS u JOIN {} AS s ON {} \
+                    WHERE u.{number} = dual_given.number AND s.live_base IS NOT NULL)",
+                layout.target,
+                layout.sidecar,
+                layout.tells_of("u"),
+            );
+            self.execute(OPERATION, &sql, &[&local.table.name()])?;
+        }
+        Ok(())
+    }
+}
