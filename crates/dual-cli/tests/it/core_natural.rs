@@ -261,3 +261,135 @@ fn a_file_that_joins_later_follows_the_numbers_too() {
     assert_eq!(other.postgres(guests), other.sqlite(guests));
     assert_eq!(other.sqlite("SELECT 1 FROM visits").len(), 7);
 }
+
+const WRONG: &str = "SELECT v.what, g.code FROM visits AS v LEFT JOIN guests AS g ON g.id = v.guest_id \
+                     WHERE coalesce(v.what NOT LIKE '% of ' || g.code, true)";
+
+#[test]
+fn another_code_is_the_same_guest_for_what_refers_to_it() {
+    for (references, from_postgres, code) in [
+        ("REFERENCES guests", true, "aaa"),
+        ("REFERENCES guests", true, "zzz"),
+        ("REFERENCES guests", false, "aaa"),
+        ("REFERENCES guests", false, "zzz"),
+        ("", true, "aaa"),
+        ("", true, "zzz"),
+        ("", false, "aaa"),
+        ("", false, "zzz"),
+    ] {
+        let pair = apart(references);
+        pair.json(0, &["init", "--different", "visits", "--apply"]);
+        let watcher = Watcher::new(&pair, &[]);
+        let change = format!("UPDATE guests SET code = '{code}' WHERE code = 'anna'");
+        let told = format!(
+            "UPDATE visits SET what = replace(what, 'anna', '{code}') WHERE what LIKE '%anna'"
+        );
+        match from_postgres {
+            true => {
+                pair.postgres(&change);
+                pair.postgres(&told);
+            }
+            false => {
+                pair.sqlite(&change);
+                pair.sqlite(&told);
+            }
+        }
+        let case = format!("{references} {from_postgres} {code}");
+        let guests = "SELECT id, code FROM guests ORDER BY code COLLATE \"C\"";
+        eventually(&case, || {
+            let there = pair.postgres(guests);
+            there.len() == 4
+                && there == pair.sqlite(&guests.replace("\"C\"", "BINARY"))
+                && pair.postgres(WRONG).is_empty()
+                && pair.sqlite(WRONG).is_empty()
+                && pair.json(0, &["quarantine"])["quarantine"] == json!([])
+        });
+        drop(watcher);
+        assert_eq!(pair.json(0, &["verify"])["equal"], true, "{case}");
+    }
+}
+
+#[test]
+fn a_number_that_postgresql_changes_is_followed() {
+    for references in ["REFERENCES guests ON UPDATE CASCADE", ""] {
+        let pair = apart(references);
+        pair.json(0, &["init", "--different", "visits", "--apply"]);
+        let watcher = Watcher::new(&pair, &[]);
+        pair.postgres("UPDATE guests SET id = 100 WHERE code = 'anna'");
+        let guests = "SELECT id, code FROM guests ORDER BY code";
+        eventually(references, || {
+            pair.postgres(guests) == pair.sqlite(guests)
+                && pair.postgres(WRONG).is_empty()
+                && pair.sqlite(WRONG).is_empty()
+        });
+        // They change places.
+        for (from, to) in [(100, 1_000), (2, 100), (1_000, 2)] {
+            pair.postgres(&format!("UPDATE guests SET id = {to} WHERE id = {from}"));
+        }
+        eventually(references, || {
+            pair.postgres(guests) == pair.sqlite(guests)
+                && pair.postgres(WRONG).is_empty()
+                && pair.sqlite(WRONG).is_empty()
+        });
+        drop(watcher);
+        assert_eq!(pair.json(0, &["verify"])["equal"], true);
+    }
+}
+
+#[test]
+fn references_of_any_place_follow() {
+    let pair = Pair::new();
+    for sql in [
+        "CREATE TABLE guests (id bigserial PRIMARY KEY, town text NOT NULL, code text NOT NULL, \
+         host bigint REFERENCES guests, UNIQUE (town, code))",
+        "CREATE TABLE seats (guest bigint REFERENCES guests(id), day date, seat text, PRIMARY KEY (guest, day))",
+        "INSERT INTO guests (town, code, host) VALUES ('a', 'one', NULL), ('a', 'two', 1)",
+        "INSERT INTO seats VALUES (1, '2024-05-06', 'a one'), (2, '2024-05-06', 'a two')",
+    ] {
+        pair.postgres(sql);
+    }
+    for sql in [
+        "CREATE TABLE guests (id INTEGER PRIMARY KEY AUTOINCREMENT, town TEXT NOT NULL, code TEXT NOT NULL, \
+         host INTEGER REFERENCES guests, UNIQUE (code, town))",
+        "CREATE TABLE seats (guest INTEGER REFERENCES guests(id), day TEXT, seat TEXT, PRIMARY KEY (guest, day))",
+        "INSERT INTO guests (id, town, code) VALUES (1, 'a', 'two')",
+        "INSERT INTO guests VALUES (2, 'a', 'one', NULL), (3, 'b', 'one', 2), (4, 'b', 'two', 3)",
+        "UPDATE guests SET host = 2 WHERE id = 1",
+        "INSERT INTO seats VALUES (1, '2024-05-06', 'a two'), (2, '2024-05-07', 'a one'), (3, '2024-05-06', 'b one')",
+    ] {
+        pair.sqlite(sql);
+    }
+    let plan = pair.json(0, &["init"]);
+    assert_eq!(table(&plan, "guests")["key"], json!(["town", "code"]), "{plan}");
+    assert_eq!(table(&plan, "guests")["rows"]["different"], 0, "{plan}");
+    let rows = &table(&plan, "seats")["rows"];
+    assert_eq!((&rows["different"], &rows["only_sqlite"]), (&json!(0), &json!(2)), "{plan}");
+    pair.json(0, &["init", "--apply"]);
+    let hosts = "SELECT g.town || g.code, h.town || h.code FROM guests AS g JOIN guests AS h ON h.id = g.host ORDER BY 1";
+    both(&pair, hosts, &texts(&[["atwo", "aone"], ["bone", "aone"], ["btwo", "bone"]]));
+    let seats = "SELECT s.seat, CAST(s.day AS text), g.town || ' ' || g.code FROM seats AS s \
+                 JOIN guests AS g ON g.id = s.guest ORDER BY 1, 2";
+    both(
+        &pair,
+        seats,
+        &texts(&[
+            ["a one", "2024-05-06", "a one"],
+            ["a one", "2024-05-07", "a one"],
+            ["a two", "2024-05-06", "a two"],
+            ["b one", "2024-05-06", "b one"],
+        ]),
+    );
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+    assert_eq!(pair.json(0, &["conflicts"])["conflicts"], json!([]));
+}
+
+#[test]
+fn the_librarys_rows_have_postgresqls_numbers() {
+    let pair = apart("REFERENCES guests");
+    pair.json(0, &["init", "--different", "visits", "--apply"]);
+    pair.json(0, &["row", "add", "guests", "{\"code\": \"ida\", \"name\": \"Ида\"}"]);
+    let ida = pair.json(0, &["row", "get", "guests", "ida"]);
+    let number = pair.postgres("SELECT id FROM guests WHERE code = 'ida'")[0][0].clone().unwrap();
+    assert_eq!(ida["row"]["id"].to_string(), number, "{ida}");
+    assert_eq!(pair.sqlite("SELECT id FROM guests WHERE code = 'ida'")[0][0], Some(number));
+}

@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 
 use super::rounds::{Flow, RoundState, Rounds};
 use crate::Result;
-use crate::protocol::Epoch;
+use crate::protocol::{Epoch, Surrogate};
 use crate::schema::RowId;
 use crate::stamp::Writer;
 use crate::store::postgres::primary::Reserved;
@@ -68,10 +68,10 @@ impl Rounds {
                 return Ok((moved, followed, refused));
             }
             content.forget_given()?;
-            let known: BTreeMap<&RowId, i64> =
-                reserved.surrogates.iter().map(|(id, number)| (id, *number)).collect();
-            for id in &asked.unsent.surrogates {
-                if content.take_surrogate(id, known.get(id).copied())? {
+            let said: BTreeMap<&RowId, &Surrogate> =
+                reserved.surrogates.iter().map(|(id, said)| (id, said)).collect();
+            for (id, _) in &asked.unsent.surrogates {
+                if content.take_surrogate(id, said.get(id).copied())? {
                     *followed.entry(id.table).or_default() += 1;
                 }
             }

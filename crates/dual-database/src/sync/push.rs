@@ -231,6 +231,7 @@ impl Rounds {
             let unreadable = batch.unreadable.iter().map(|(id, _)| id.clone());
             let quarantine = QuarantineSet::of(content, sent.chain(unreadable))?;
             acknowledged(content, &quarantine, &batch, &pushed)?;
+            content.forget_given()?;
             let mut node = content.node()?;
             if pushed.gone.is_empty() {
                 node.pushed = node.pushed.max(batch.upto);

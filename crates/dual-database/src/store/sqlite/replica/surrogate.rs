@@ -6,6 +6,7 @@ use rusqlite::types::Value as Stored;
 use super::super::failed;
 use super::{Content, Side, Taken};
 use crate::Result;
+use crate::protocol::Surrogate;
 use crate::schema::{Key, RowId};
 
 const OPERATION: &str = "number rows of the SQLite file";
@@ -15,7 +16,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub(crate) fn unnumbered(&self, all: bool, most: usize) -> Result<Vec<RowId>> {
+    pub(crate) fn unnumbered(&self, all: bool, most: usize) -> Result<Vec<(RowId, Option<i64>)>> {
         let wrap = |cause| failed(OPERATION, cause);
         let mut found = Vec::new();
         for (table, local) in self.tables().iter().enumerate() {
@@ -30,8 +31,8 @@ impl Content<'_> {
                 false => " AND s.seq > (SELECT pushed FROM dual_node)",
             };
             let sql = format!(
-                "SELECT {} FROM {} AS s JOIN {} AS u ON {} \
-                 WHERE s.live = 1 AND s.live_base IS NOT NULL{since} AND NOT EXISTS \
+                "SELECT {}, CASE WHEN typeof(u.{number}) = 'integer' THEN u.{number} END \
+                 FROM {} AS s JOIN {} AS u ON {} WHERE s.live = 1 AND s.live_base IS NOT NULL{since} AND NOT EXISTS \
                    (SELECT 1 FROM dual_given AS g WHERE g.name = ?1 AND g.number = u.{number}) LIMIT ?2",
                 layout.own_key.given("s"),
                 layout.sidecar,
@@ -41,29 +42,35 @@ impl Content<'_> {
             let most = i64::try_from(most).unwrap_or(i64::MAX);
             let mut look = self.connection().prepare_cached(&sql).map_err(wrap)?;
             let keys = look
-                .query_map((local.table.name(), most), |row| row.get(0))
-                .and_then(Iterator::collect::<rusqlite::Result<Vec<Key>>>)
+                .query_map((local.table.name(), most), |row| Ok((row.get(0)?, row.get(1)?)))
+                .and_then(Iterator::collect::<rusqlite::Result<Vec<(Key, Option<i64>)>>>)
                 .map_err(wrap)?;
-            found.extend(keys.into_iter().map(|key| RowId { table, key }));
+            found.extend(keys.into_iter().map(|(key, own)| (RowId { table, key }, own)));
         }
         Ok(found)
     }
 
-    /// Gives the row the number that PostgreSQL says, with everything in the file that refers to it; without one it
-    /// keeps its own. If the file does not let it, it keeps that too, and gets PostgreSQL's with the row.
+    /// Gives the row the number that PostgreSQL says, with everything in the file that refers to it. It keeps its own
+    /// where there is none; where who has that in PostgreSQL is dead here: it is the same row under another key, and
+    /// what refers to it there means it; and if the file does not let it change. Says whether it has changed.
     ///
     /// # Errors
     /// Those of [`failed`] that are not about the row.
-    pub(crate) fn take_surrogate(&self, id: &RowId, number: Option<i64>) -> Result<bool> {
+    pub(crate) fn take_surrogate(&self, id: &RowId, said: Option<&Surrogate>) -> Result<bool> {
         let Some(before) = self.captured(id)? else { return Ok(false) };
         // PostgreSQL has it since, or it was deleted meanwhile.
         if !before.tracked.version.lives() || before.tracked.bases.live.is_none() {
             return Ok(false);
         }
-        let (Some(own), number) = (before.surrogate, number.or(before.surrogate)) else {
-            return self.number_unnumbered(id, number);
+        let Some(own) = before.surrogate else {
+            return self.number_unnumbered(id, said.and_then(|said| said.number));
         };
-        let Some(number) = number else { return Ok(false) };
+        let holder = said.and_then(|said| said.holder.clone());
+        let keeps = match holder.map(|key| self.row(&RowId { table: id.table, key })).transpose()? {
+            Some(Some(holder)) => !holder.tracked.version.lives(),
+            _ => false,
+        };
+        let number = said.and_then(|said| said.number).filter(|_| !keeps).unwrap_or(own);
         let moves = number != own;
         if moves && self.attempt(id, || self.move_surrogate(id, own, number))? == Taken::Refused {
             self.release(id, Side::Sqlite)?;

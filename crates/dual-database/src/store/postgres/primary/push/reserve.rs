@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 
 use super::super::row::column;
 use super::Primary;
-use crate::protocol::{Epoch, NumberVerdict, NumberView, Reservation};
+use crate::protocol::{Epoch, NumberVerdict, NumberView, Reservation, Surrogate};
 use crate::schema::{EQUALS, RowId};
 use crate::stamp::{Stamp, Writer, captured};
 use crate::store::postgres::Parameter;
@@ -39,7 +39,7 @@ pub struct Reserved {
     /// Those of a table that has none to give, and why.
     pub refused: Vec<(RowId, Arc<Error>)>,
     /// The surrogates of rows that were asked for theirs.
-    pub surrogates: Vec<(RowId, i64)>,
+    pub surrogates: Vec<(RowId, Surrogate)>,
 }
 
 /// The sequence of a table's key.

@@ -9,6 +9,7 @@ use super::super::row::column;
 use super::Primary;
 use super::reserve::SEQUENCE;
 use crate::Result;
+use crate::protocol::Surrogate;
 use crate::schema::{EQUALS, Key, RowId};
 use crate::store::postgres::Parameter;
 use crate::store::postgres::primary::RemoteTable;
@@ -19,33 +20,57 @@ const OPERATION: &str = "number rows at PostgreSQL";
 const LOOKS: usize = 100;
 
 impl Primary<'_> {
-    /// The surrogate of each of these rows. One that gets none is not among them: the sequence may not be used, or
-    /// there is none.
+    /// The surrogates of these rows, each with the one that the file has.
     ///
     /// # Errors
     /// As for [`crate::store::postgres::Session::query`].
-    pub(crate) async fn surrogates(&self, asked: &[RowId]) -> Result<Vec<(RowId, i64)>> {
-        let mut numbered = Vec::new();
+    pub(crate) async fn surrogates(
+        &self,
+        asked: &[(RowId, Option<i64>)],
+    ) -> Result<Vec<(RowId, Surrogate)>> {
+        let mut said = Vec::new();
         for (at, table) in self.tables.iter().enumerate() {
-            let keys: Vec<Key> =
-                asked.iter().filter(|id| id.table == at).map(|id| id.key.clone()).collect();
-            if keys.is_empty() || table.layout.surrogate.is_none() {
+            let asked: Vec<_> = asked.iter().filter(|(id, _)| id.table == at).collect();
+            if asked.is_empty() || table.layout.surrogate.is_none() {
                 continue;
             }
+            let keys: Vec<&Key> = asked.iter().map(|(id, _)| &id.key).collect();
             let known = self.known_surrogates(table, &keys).await?;
-            let lacking: Vec<&Key> = keys.iter().filter(|key| !known.contains_key(key)).collect();
-            let fresh = self.fresh_surrogates(table, lacking.len()).await?;
-            let lacking = lacking.into_iter().cloned().zip(fresh);
-            let id = |(key, number)| (RowId { table: at, key }, number);
-            numbered.extend(lacking.chain(known.clone()).map(id));
+            let (there, lacking): (Vec<_>, Vec<_>) =
+                asked.into_iter().partition(|(id, _)| known.contains_key(&id.key));
+            said.extend(there.into_iter().map(|(id, _)| {
+                let number = known.get(&id.key).copied();
+                (id.clone(), Surrogate { number, holder: None })
+            }));
+            let own: Vec<i64> = lacking.iter().filter_map(|(_, own)| *own).collect();
+            let holders = self.holders(table, &own).await?;
+            let mut fresh = self.fresh_surrogates(table, lacking.len()).await?.into_iter();
+            said.extend(lacking.into_iter().map(|(id, own)| {
+                let holder = own.and_then(|own| holders.get(&own).cloned());
+                (id.clone(), Surrogate { number: fresh.next(), holder })
+            }));
         }
-        Ok(numbered)
+        Ok(said)
+    }
+
+    async fn holders(&self, table: &RemoteTable, own: &[i64]) -> Result<BTreeMap<i64, Key>> {
+        let layout = &table.layout;
+        let sql = format!(
+            "SELECT {number}::bigint, {} FROM {} AS u WHERE {number} {EQUALS} ANY ($1)",
+            layout.key.given("u"),
+            layout.target,
+            number = layout.number("u"),
+        );
+        let rows = self.session.ask(OPERATION, &sql, &[(&own, Type::INT8_ARRAY)]).await?;
+        rows.iter()
+            .map(|row| Ok((column(row, 0, OPERATION)?, column(row, 1, OPERATION)?)))
+            .collect()
     }
 
     async fn known_surrogates(
         &self,
         table: &RemoteTable,
-        keys: &[Key],
+        keys: &[&Key],
     ) -> Result<BTreeMap<Key, i64>> {
         let layout = &table.layout;
         let sql = format!(
