@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use dual_database::init::{Chosen, Declared, Survey};
+use dual_database::init::{Chosen, ChosenColumn, Declared, Survey};
 use dual_database::schema::LogicalType;
 use dual_database::{Error, Kind, Result};
 
@@ -68,7 +68,9 @@ fn text(survey: &Survey) -> String {
             let _ = writeln!(text, "{NUMBERS} = {}", quoted(numbers));
         }
         let _ = writeln!(text, "{LEAVE} = []");
-        let own = columns.iter().filter(|column| column.postgres.is_none());
+        let is_widened = |column: &ChosenColumn| column.width.is_some_and(|width| width.widened);
+        let is_said = |column: &&ChosenColumn| column.postgres.is_none() || is_widened(column);
+        let own = columns.iter().filter(is_said);
         let own: Vec<_> = own.filter_map(|column| Some((column, column.kind.as_ref()?))).collect();
         if !own.is_empty() {
             let _ = writeln!(text, "[{TABLES}.{}.{TYPES}]", quoted(table.name()));

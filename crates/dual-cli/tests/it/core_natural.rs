@@ -393,3 +393,63 @@ fn the_librarys_rows_have_postgresqls_numbers() {
     assert_eq!(ida["row"]["id"].to_string(), number, "{ida}");
     assert_eq!(pair.sqlite("SELECT id FROM guests WHERE code = 'ida'")[0][0], Some(number));
 }
+
+#[test]
+fn a_reference_that_follows_is_as_old_as_it_was() {
+    let pair = apart("REFERENCES guests");
+    // One visit of both sides: of anna there, of boris here. PostgreSQL's stands, as where nothing has moved.
+    pair.postgres("DELETE FROM visits");
+    pair.postgres("INSERT INTO visits VALUES (1, 1, 'of whom')");
+    pair.sqlite("DELETE FROM visits");
+    pair.sqlite("INSERT INTO visits VALUES (1, 1, 'of whom')");
+    pair.json(0, &["init", "--same", "visits", "--apply"]);
+    both(&pair, WHOSE, &texts(&[["of whom", "anna"]]));
+    let log = pair.json(0, &["conflicts"]);
+    let of: Vec<&Value> = log["conflicts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["table"] == "visits")
+        .collect();
+    assert_eq!(
+        (of.len(), &of[0]["column"], &of[0]["losing"]),
+        (1, &json!("guest_id"), &json!("2")),
+        "{log}"
+    );
+}
+
+#[test]
+fn numbers_that_follow_need_not_fit() {
+    let pair = apart("REFERENCES guests");
+    // In the file they are of Telegram's size; PostgreSQL gives its own.
+    let connection = rusqlite::Connection::open(pair.path()).unwrap();
+    connection.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    for sql in [
+        "UPDATE guests SET id = id + 5000000000",
+        "UPDATE visits SET guest_id = guest_id + 5000000000",
+        "UPDATE remarks SET guest = guest + 5000000000",
+    ] {
+        connection.execute(sql, []).unwrap();
+    }
+    drop(connection);
+    pair.json(0, &["init", "--different", "visits", "--apply"]);
+    joined(&pair);
+}
+
+#[test]
+fn a_file_that_has_nothing_gets_everything() {
+    let pair = apart("REFERENCES guests");
+    pair.json(0, &["init", "--different", "visits", "--apply"]);
+    pair.postgres("CREATE TABLE seats (id serial PRIMARY KEY, town text NOT NULL, seat text NOT NULL, UNIQUE (town, seat))");
+    pair.postgres("INSERT INTO seats (town, seat) VALUES ('a', 'one')");
+    pair.sqlite("CREATE TABLE seats (id INTEGER PRIMARY KEY, town TEXT NOT NULL, seat TEXT NOT NULL, UNIQUE (town, seat))");
+    pair.sqlite("INSERT INTO seats VALUES (1, 'b', 'one')");
+    pair.json(0, &["init", "--apply"]);
+    let other = Pair { database: pair.database, folder: tempfile::tempdir().unwrap() };
+    other.json(0, &["init", "--apply"]);
+    for (table, key) in [("guests", "code"), ("visits", "id"), ("seats", "town")] {
+        let all = format!("SELECT * FROM {table} ORDER BY {key}");
+        assert_eq!(other.postgres(&all), other.sqlite(&all), "{table}");
+    }
+    assert_eq!(other.json(0, &["verify"])["equal"], true);
+}

@@ -243,3 +243,37 @@ fn a_column_that_was_made_wider_by_hand_is_declared_as_it_is() {
         [[Some("5000000000".to_owned())]]
     );
 }
+
+#[test]
+fn the_users_of_the_documented_system_too() {
+    let pair = Pair::new();
+    pair.postgres("CREATE TABLE users (user_id integer PRIMARY KEY, first_name varchar)");
+    pair.postgres("INSERT INTO users VALUES (7, 'Анна')");
+    pair.sqlite("CREATE TABLE users (user_id INTEGER PRIMARY KEY, first_name TEXT)");
+    pair.sqlite("INSERT INTO users VALUES (5000000000, 'Вера')");
+    let plan = pair.json(1, &["init"]);
+    assert!(
+        plan["tables"][0]["postgres"]["obstacles"][0].as_str().unwrap().contains("is integer"),
+        "{plan}"
+    );
+    pair.json(0, &["init", "--widen", "users.user_id", "--apply"]);
+    equal(&pair, "SELECT user_id, first_name FROM users ORDER BY user_id");
+    assert_eq!(type_of(&pair, "users", "user_id"), "bigint");
+    pair.json(0, &["init", "--widen", "users.user_id", "--apply"]);
+}
+
+#[test]
+fn what_was_done_half_is_gone_on_with() {
+    let pair = telegram();
+    let words = ["init", "--widen", "guests", "--same", "guests,bookings", "--apply"];
+    // PostgreSQL is ready, and the file cannot be: somebody else keeps it.
+    let holder = rusqlite::Connection::open(pair.path()).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_ne!(pair.run(&[&words[..], &["--no-copy"]].concat()).code, Some(0));
+    holder.execute_batch("ROLLBACK").unwrap();
+    drop(holder);
+    assert_eq!(type_of(&pair, "guests", "id"), "bigint");
+    pair.json(0, &words);
+    let whose = "SELECT b.id, b.user_id, g.name FROM bookings AS b JOIN guests AS g ON g.id = b.user_id ORDER BY 1";
+    assert_eq!(equal(&pair, whose).len(), 2);
+}

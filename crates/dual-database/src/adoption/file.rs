@@ -324,11 +324,11 @@ impl LocalFile {
         least: i64,
         most: i64,
     ) -> Result<u64> {
+        let from = self.read_as(table)?;
         let Some(connection) = self.connection() else { return Ok(0) };
         let sql = format!(
-            "SELECT count(*) FROM {} WHERE typeof({column}) = 'integer' \
+            "SELECT count(*) FROM {from} WHERE typeof({column}) = 'integer' \
              AND {column} NOT BETWEEN ?1 AND ?2",
-            quoted(table.name()),
             column = quoted(column),
         );
         let count = connection.query_row(&sql, [least, most], |row| row.get::<_, i64>(0));

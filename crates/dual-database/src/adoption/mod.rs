@@ -250,8 +250,8 @@ pub async fn choose(stores: &mut Stores, choice: &Choice) -> Result<Survey> {
         session.begin_snapshot(OPERATION).await?;
         let file = LocalFile::open(&stores.sqlite)?;
         let before = survey.skipped.len();
-        narrow::decided(&session, &file, choice, &mut survey).await?;
         natural::decided(&session, &file, choice, &mut survey).await?;
+        narrow::decided(&session, &file, choice, &mut survey).await?;
         numbers::decided(&session, &file, choice, &mut survey).await?;
         let asked = survey.skipped.iter().skip(before).filter(|skipped| skipped.joined);
         aside.extend(asked.map(left_alone));

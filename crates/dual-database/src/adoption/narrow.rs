@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::survey::{Choice, Chosen, ChosenColumn, Skipped, Survey, Width};
 use super::{LocalFile, OPERATION};
 use crate::error::{Error, Kind, Result};
-use crate::schema::{LogicalType, Table, users};
+use crate::schema::{LogicalType, Role, Table, users};
 use crate::store::postgres::{NarrowReference, Session, narrow_references};
 
 /// The columns that are to be made wider, by the names of their tables.
@@ -65,7 +65,9 @@ fn measured(file: &LocalFile, chosen: &mut Chosen) -> Result<()> {
             Some("integer") => LogicalType::Int,
             _ => continue,
         };
-        if column.sqlite.is_none() || chosen.table.column(&column.name).is_none() {
+        // The numbers of a surrogate are PostgreSQL's.
+        let role = chosen.table.column(&column.name).map(|column| column.role);
+        if column.sqlite.is_none() || role.is_none_or(|role| role == Role::Surrogate) {
             continue;
         }
         let Some((least, most)) = kind.bounds() else { continue };
