@@ -29,7 +29,7 @@ pub struct Unsent {
     /// They were deleted before anybody heard of them.
     pub dead: Vec<RowId>,
     /// Their surrogates, as they are, are to be PostgreSQL's: those that it has for them, or fresh ones.
-    pub surrogates: Vec<(RowId, Option<i64>)>,
+    pub surrogates: Vec<(RowId, i64)>,
     /// The highest numbers that rows of the file have, by table: a fresh one lies behind.
     pub highest: BTreeMap<usize, i64>,
 }

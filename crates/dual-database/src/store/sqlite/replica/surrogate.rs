@@ -1,6 +1,7 @@
 //! Surrogates of rows that PostgreSQL does not have yet, or has not been compared with: it says them before
 //! anything is given, so that what refers to a row refers to the same one there.
 
+use rusqlite::OptionalExtension as _;
 use rusqlite::types::Value as Stored;
 
 use super::super::failed;
@@ -12,11 +13,12 @@ use crate::schema::{Key, RowId};
 const OPERATION: &str = "number rows of the SQLite file";
 
 impl Content<'_> {
-    /// The rows that have to be asked about, at most so many: those that have changed since the last push, or all.
+    /// The rows that have to be asked about, at most so many of a table: those that have changed since the last push,
+    /// or all. To one without a number nothing refers: it gets PostgreSQL's with the row.
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub(crate) fn unnumbered(&self, all: bool, most: usize) -> Result<Vec<(RowId, Option<i64>)>> {
+    pub(crate) fn unnumbered(&self, all: bool, most: usize) -> Result<Vec<(RowId, i64)>> {
         let wrap = |cause| failed(OPERATION, cause);
         let mut found = Vec::new();
         for (table, local) in self.tables().iter().enumerate() {
@@ -31,8 +33,8 @@ impl Content<'_> {
                 false => " AND s.seq > (SELECT pushed FROM dual_node)",
             };
             let sql = format!(
-                "SELECT {}, CASE WHEN typeof(u.{number}) = 'integer' THEN u.{number} END \
-                 FROM {} AS s JOIN {} AS u ON {} WHERE s.live = 1 AND s.live_base IS NOT NULL{since} AND NOT EXISTS \
+                "SELECT {}, u.{number} FROM {} AS s JOIN {} AS u ON {} \
+                 WHERE typeof(u.{number}) = 'integer' AND s.live = 1 AND s.live_base IS NOT NULL{since} AND NOT EXISTS \
                    (SELECT 1 FROM dual_given AS g WHERE g.name = ?1 AND g.number = u.{number}) LIMIT ?2",
                 layout.own_key.given("s"),
                 layout.sidecar,
@@ -43,7 +45,7 @@ impl Content<'_> {
             let mut look = self.connection().prepare_cached(&sql).map_err(wrap)?;
             let keys = look
                 .query_map((local.table.name(), most), |row| Ok((row.get(0)?, row.get(1)?)))
-                .and_then(Iterator::collect::<rusqlite::Result<Vec<(Key, Option<i64>)>>>)
+                .and_then(Iterator::collect::<rusqlite::Result<Vec<(Key, i64)>>>)
                 .map_err(wrap)?;
             found.extend(keys.into_iter().map(|(key, own)| (RowId { table, key }, own)));
         }
@@ -62,9 +64,11 @@ impl Content<'_> {
         if !before.tracked.version.lives() || before.tracked.bases.live.is_none() {
             return Ok(false);
         }
-        let Some(own) = before.surrogate else {
-            return self.number_unnumbered(id, said.and_then(|said| said.number));
-        };
+        let Some(own) = before.surrogate else { return Ok(false) };
+        // Another process was asked for it, too.
+        if self.is_given(id.table, own)? {
+            return Ok(false);
+        }
         let holder = said.and_then(|said| said.holder.clone());
         let keeps = match holder.map(|key| self.row(&RowId { table: id.table, key })).transpose()? {
             Some(Some(holder)) => !holder.tracked.version.lives(),
@@ -79,24 +83,6 @@ impl Content<'_> {
         }
         self.note_given(id.table, number)?;
         Ok(moves)
-    }
-
-    /// A row whose column is NULL: nothing refers to it.
-    fn number_unnumbered(&self, id: &RowId, number: Option<i64>) -> Result<bool> {
-        let Some(number) =
-            number.map_or_else(|| self.provisional(id.table), |one| Ok(Some(one)))?
-        else {
-            return Ok(false);
-        };
-        let work = || {
-            self.clear(id, number)?;
-            self.set_surrogate(id, number)
-        };
-        if self.attempt(id, work)? == Taken::Refused {
-            self.release(id, Side::Sqlite)?;
-        }
-        self.note_given(id.table, number)?;
-        Ok(true)
     }
 
     fn move_surrogate(&self, id: &RowId, from: i64, to: i64) -> Result<()> {
@@ -121,34 +107,47 @@ impl Content<'_> {
 
     /// Whoever else has that number gets a provisional one. If PostgreSQL has not heard of him either, what has come
     /// from there with that number means the row that is to have it.
-    fn clear(&self, id: &RowId, number: i64) -> Result<()> {
-        let layout = &self.local(id.table)?.layout;
-        let Some(column) = &layout.surrogate else { return Ok(()) };
+    pub(super) fn clear(&self, id: &RowId, number: i64) -> Result<()> {
+        let local = self.local(id.table)?;
+        let (Some(column), Some(numbering)) =
+            (&local.layout.surrogate, &local.statements.numbering)
+        else {
+            return Ok(());
+        };
+        let key = &local.layout.key;
         let sql = format!(
             "SELECT {} FROM {} AS u WHERE u.{column} = ?2 AND NOT ({})",
-            layout.key.given("u"),
-            layout.target,
-            layout.key.is("u", "IS", 1),
+            key.given("u"),
+            local.layout.target,
+            key.is("u", "IS", 1),
         );
-        let wrap = |cause| failed(OPERATION, cause);
-        let mut look = self.connection().prepare_cached(&sql).map_err(wrap)?;
-        let holders = look
-            .query_map((&id.key, number), |row| row.get(0))
-            .and_then(Iterator::collect::<rusqlite::Result<Vec<Option<Key>>>>)
-            .map_err(wrap)?;
-        let Some(Some(key)) = holders.into_iter().next() else { return Ok(()) };
-        let holder = RowId { table: id.table, key };
-        let is_unheard = self.row(&holder)?.is_none_or(|row| row.tracked.bases.live.is_some());
+        let holder = self.connection().prepare_cached(&sql).and_then(|mut look| {
+            look.query_row((&id.key, number), |row| row.get::<_, Option<Key>>(0)).optional()
+        });
+        let Some(holder) = holder.map_err(|cause| failed(OPERATION, cause))? else { return Ok(()) };
+        let holder = holder.map(|key| self.row(&RowId { table: id.table, key })).transpose()?;
+        let is_heard = holder.flatten().is_some_and(|row| row.tracked.bases.live.is_none());
         let Some(other) = self.provisional(id.table)? else { return Ok(()) };
-        self.set_surrogate(&holder, other)?;
-        match is_unheard {
-            true => self.move_pending_references(
+        if self.execute(OPERATION, &numbering.vacate, &[&number, &id.key, &other])? == 0 {
+            return Err(super::change::left_out(OPERATION));
+        }
+        match is_heard {
+            true => self.move_references(id.table, number, other),
+            false => self.move_pending_references(
                 id.table,
                 &Stored::Integer(number),
                 &Stored::Integer(other),
             ),
-            false => self.move_references(id.table, number, other),
         }
+    }
+
+    fn is_given(&self, table: usize, number: i64) -> Result<bool> {
+        let name = self.local(table)?.table.name();
+        let sql = "SELECT EXISTS (SELECT 1 FROM dual_given WHERE name = ?1 AND number = ?2)";
+        self.connection()
+            .prepare_cached(sql)
+            .and_then(|mut look| look.query_row((name, number), |row| row.get(0)))
+            .map_err(|cause| failed(OPERATION, cause))
     }
 
     fn note_given(&self, table: usize, number: i64) -> Result<()> {

@@ -26,7 +26,7 @@ impl Primary<'_> {
     /// As for [`crate::store::postgres::Session::query`].
     pub(crate) async fn surrogates(
         &self,
-        asked: &[(RowId, Option<i64>)],
+        asked: &[(RowId, i64)],
     ) -> Result<Vec<(RowId, Surrogate)>> {
         let mut said = Vec::new();
         for (at, table) in self.tables.iter().enumerate() {
@@ -42,11 +42,11 @@ impl Primary<'_> {
                 let number = known.get(&id.key).copied();
                 (id.clone(), Surrogate { number, holder: None })
             }));
-            let own: Vec<i64> = lacking.iter().filter_map(|(_, own)| *own).collect();
+            let own: Vec<i64> = lacking.iter().map(|(_, own)| *own).collect();
             let holders = self.holders(table, &own).await?;
             let mut fresh = self.fresh_surrogates(table, lacking.len()).await?.into_iter();
             said.extend(lacking.into_iter().map(|(id, own)| {
-                let holder = own.and_then(|own| holders.get(&own).cloned());
+                let holder = holders.get(own).cloned();
                 (id.clone(), Surrogate { number: fresh.next(), holder })
             }));
         }
