@@ -282,7 +282,7 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 fn each(separator: &str, piece: impl Fn(usize, &str) -> String) -> String {
     let table = users();
     let columns = table.data_columns().enumerate();
-    let pieces: Vec<String> = columns.map(|(at, (_, c))| piece(at, &quoted(&c.name))).collect();
+    let pieces: Vec<String> = columns.map(|(at, c)| piece(at, &quoted(&c.name))).collect();
     pieces.join(separator)
 }
 

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+mod columns;
 mod load;
 pub mod mapping;
 mod rejects;

@@ -16,6 +16,7 @@ use dual_database::store::sqlite::{Owner, failed};
 use dual_database::value::Value;
 use rusqlite::{Connection, OpenFlags, Row};
 
+use super::columns::key_position;
 use super::load::Refusal;
 pub(super) use record::{bit, is_known, known_of, masks, stored_value};
 use record::{staged_record, write_staged};
@@ -302,7 +303,7 @@ impl Staging {
 fn create_statements(table: &Table) -> String {
     let key = quoted(&table.key().name);
     let columns: String =
-        table.data_columns().map(|(_, column)| format!(", {}", quoted(&column.name))).collect();
+        table.data_columns().map(|column| format!(", {}", quoted(&column.name))).collect();
     let masks: String =
         masks(table).iter().map(|mask| format!(", {mask} INTEGER NOT NULL")).collect();
     format!(
@@ -355,7 +356,8 @@ fn stage_row(
     for problem in &notes {
         insert_problem(connection, ProblemStatus::Reported, problem).map_err(wrap)?;
     }
-    let Some(Some(Value::Int(key))) = record.values.get(table.key_position()).cloned() else {
+    let key = key_position(table).and_then(|at| record.values.get(at)?.clone());
+    let Some(Value::Int(key)) = key else {
         return Err(Error::new(Kind::Internal, operation, "a record without a key"));
     };
     if let Some(mut merged) = staged_record(connection, table, statements, key).map_err(wrap)? {

@@ -372,7 +372,7 @@ impl InitReport {
                 false if is_done || self.exchange.is_some() => "joined",
                 false => "ready",
             },
-            key: chosen.table.key_columns().map(|(_, column)| Arc::clone(&column.name)).collect(),
+            key: chosen.table.key_columns().map(|column| Arc::clone(&column.name)).collect(),
             key_reason: chosen.keyed.as_deref(),
             columns: chosen.columns.iter().map(TypeBody::new).collect(),
             different_columns: plan

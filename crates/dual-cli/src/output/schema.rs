@@ -51,7 +51,7 @@ impl<'a> TableBody<'a> {
         TableBody {
             table: one.table.name(),
             revision: one.table.revision(),
-            key: one.table.key_columns().map(|(_, column)| &*column.name).collect(),
+            key: one.table.key_columns().map(|column| &*column.name).collect(),
             state: if one.paused.is_some() { "paused" } else { "followed" },
             paused: one.paused.as_ref().map(|paused| PausedBody {
                 store: store_word(paused.store),

@@ -60,7 +60,7 @@ fn text(survey: &Survey) -> String {
         "\n# Tables as `dual init` would join them. What is changed here counts until they are joined.\n",
     );
     for Chosen { table, columns, .. } in survey.chosen.iter().filter(|chosen| !chosen.joined) {
-        let key: Vec<String> = table.key_columns().map(|(_, one)| quoted(&one.name)).collect();
+        let key: Vec<String> = table.key_columns().map(|one| quoted(&one.name)).collect();
         let _ = writeln!(text, "\n[{TABLES}.{}]", quoted(table.name()));
         let _ = writeln!(text, "{KEY} = [{}]", key.join(", "));
         if table.has_whole_key() && table.surrogate().is_none() {

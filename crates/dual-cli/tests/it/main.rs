@@ -27,6 +27,7 @@ mod core_schema;
 mod core_settings;
 mod core_sync;
 mod core_tables;
+mod core_tables_as_they_are;
 mod core_uninstall;
 mod core_upgrade;
 mod core_user;

@@ -39,7 +39,7 @@ use crate::private;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::schema::{Table, users};
+use crate::schema::{Table, built_in};
 use crate::store::postgres::capture::{Drift, Layout};
 use crate::store::postgres::primary::{Planned, Trial, may_run, plan_known, try_out};
 use crate::store::postgres::{self, Limits, Session, Settings, capture};
@@ -211,7 +211,7 @@ pub(crate) async fn kept(stores: &Stores, within: Duration) -> Kept {
             let session = Session::open(&stores.postgres, &stores.limits).await?;
             session.begin_snapshot(OPERATION).await?;
             // Whoever made the schema could say in it which tables this program is to trust him with.
-            let standing = capture::SchemaStanding::read(&session, &[users()]).await?;
+            let standing = capture::SchemaStanding::read(&session, &[built_in()]).await?;
             standing.trusted(&session)?;
             capture::declared(&session).await
         };
@@ -219,7 +219,7 @@ pub(crate) async fn kept(stores: &Stores, within: Duration) -> Kept {
         tables = asked.ok().and_then(Result::ok).unwrap_or_default();
     }
     if tables.is_empty() {
-        tables.push(users());
+        tables.push(built_in());
     }
     Kept { tables, aside }
 }

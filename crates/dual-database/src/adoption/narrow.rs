@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::survey::{Choice, Chosen, ChosenColumn, Skipped, Survey, Width};
 use super::{LocalFile, OPERATION};
 use crate::error::{Error, Kind, Result};
-use crate::schema::{LogicalType, Role, Table, users};
+use crate::schema::{LogicalType, Role, Table, built_in};
 use crate::store::postgres::{NarrowReference, Session, narrow_references};
 
 /// The columns that are to be made wider, by the names of their tables.
@@ -48,7 +48,7 @@ pub(super) async fn decided(
             widen(&mut chosen, columns, &stay);
         }
         // The documented system's own columns are what its programs write.
-        let is_built_in = chosen.table.label() == users().label();
+        let is_built_in = chosen.table.label() == built_in().label();
         match left_out(&chosen).filter(|_| !is_built_in) {
             Some(skipped) => survey.skipped.push(skipped),
             None => survey.chosen.push(chosen),
@@ -169,7 +169,7 @@ async fn with_referring(
             let child = find(&name).filter(|child| !child.joined && is_beside);
             let is_known =
                 wide.get(&*name).is_some_and(|known| known.iter().any(|one| **one == own));
-            match child.filter(|child| child.table.label() != users().label()) {
+            match child.filter(|child| child.table.label() != built_in().label()) {
                 Some(_) if is_known => {}
                 Some(child) => {
                     let pair = (child.table.shared_name(), Arc::<str>::from(own));
@@ -239,5 +239,5 @@ fn left_out(chosen: &Chosen) -> Option<Skipped> {
 }
 
 fn is_of_key(table: &Table, name: &str) -> bool {
-    table.key_columns().any(|(_, column)| *column.name == *name)
+    table.key_columns().any(|column| *column.name == *name)
 }

@@ -64,7 +64,7 @@ impl<'a> RemoteRows<'a> {
     pub(super) fn new(session: &'a Session, table: &Table, catalog: &Catalog) -> RemoteRows<'a> {
         // Without a key there is no row.
         let keyed = |found: &&FoundTable| {
-            table.key_columns().all(|(_, column)| found.column(&column.name).is_some())
+            table.key_columns().all(|column| found.column(&column.name).is_some())
         };
         let key = KeyColumns::of(table, Dialect::Postgres);
         let sql = catalog.table.as_ref().filter(keyed).map(|found| {

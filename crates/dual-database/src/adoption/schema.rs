@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Bond, LocalFile, Stores, bond, noted, other_installation, remote, troubles};
 use crate::error::{Error, Kind, Result};
 use crate::schema::{
-    Column, Dialect, LogicalType, Making, Relation, RelationColumn, Role, Table, users,
+    Column, Dialect, LogicalType, Making, Relation, RelationColumn, Role, Table, built_in,
 };
 use crate::store::postgres::{Session, capture, relations};
 use crate::store::sqlite;
@@ -340,7 +340,7 @@ impl Found {
 
     /// Whether it is one of the documented system's.
     fn is_built_in(&self, column: &Column) -> bool {
-        let built_in = users();
+        let built_in = built_in();
         self.table.label() == built_in.label() && built_in.column(&column.name).is_some()
     }
 

@@ -1,6 +1,8 @@
 //! Filters by the names of columns.
 
-use super::record::{column_of, comparable, refused};
+use std::sync::Arc;
+
+use super::patch::{column_of, comparable, refused};
 use crate::Result;
 use crate::protocol::Filter;
 use crate::schema::{LogicalType, Table};
@@ -27,9 +29,9 @@ impl Filter {
         column: &str,
         value: impl Into<Value>,
     ) -> Result<Filter> {
-        let position = column_of(table, column)?;
-        let value = comparable(table, position, value.into())?;
-        self.equals.push((position, value));
+        let column = column_of(table, column)?;
+        let value = comparable(table, column, value.into())?;
+        self.equals.push((Arc::clone(&column.name), value));
         Ok(self)
     }
 
@@ -39,8 +41,7 @@ impl Filter {
     /// # Errors
     /// As for [`Filter::equals`].
     pub fn equals_text(self, table: &Table, column: &str, text: &str) -> Result<Filter> {
-        let position = column_of(table, column)?;
-        let kind = &table.columns()[position].kind;
+        let kind = &column_of(table, column)?.kind;
         let value = Value::typed(text);
         // A telephone number is a text that looks like a number.
         let value = match kind.accept(value.clone()) {
@@ -55,12 +56,12 @@ impl Filter {
     /// # Errors
     /// As for [`Filter::equals`]; invalid data for a column that is no text.
     pub fn contains(mut self, table: &Table, column: &str, text: &str) -> Result<Filter> {
-        let position = column_of(table, column)?;
-        if table.columns()[position].kind != LogicalType::Text {
-            return Err(refused(table, column, "it is no text to look into"));
+        let column = column_of(table, column)?;
+        if column.kind != LogicalType::Text {
+            return Err(refused(table, &column.name, "it is no text to look into"));
         }
-        comparable(table, position, text.into())?;
-        self.contains.push((position, text.into()));
+        comparable(table, column, text.into())?;
+        self.contains.push((Arc::clone(&column.name), text.into()));
         Ok(self)
     }
 
@@ -74,12 +75,12 @@ impl Filter {
         column: &str,
         instant: impl Into<Value>,
     ) -> Result<Filter> {
-        let position = column_of(table, column)?;
-        let value = comparable(table, position, instant.into())?;
+        let column = column_of(table, column)?;
+        let value = comparable(table, column, instant.into())?;
         if !matches!(value, Value::Timestamp(_)) {
-            return Err(refused(table, column, "a timestamp is wanted on both sides"));
+            return Err(refused(table, &column.name, "a timestamp is wanted on both sides"));
         }
-        self.since.push((position, value));
+        self.since.push((Arc::clone(&column.name), value));
         Ok(self)
     }
 }

@@ -4,14 +4,19 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
+use crate::schema::Table;
 use crate::value::Value;
 use crate::{Error, Kind, Result};
 
-/// The members of the object in their order, those of one name included.
+/// The members of an object of the table's columns in their order, those of one name included.
 ///
 /// # Errors
 /// Invalid data if the text is no JSON object, or a member is no number, text, boolean or null.
-pub(super) fn object(operation: &'static str, text: &str) -> Result<Vec<(String, Value)>> {
+pub(super) fn object(
+    operation: &'static str,
+    table: &Table,
+    text: &str,
+) -> Result<Vec<(String, Value)>> {
     let refused = |message: String| Error::new(Kind::InvalidData, operation, message);
     let Members(members) = serde_json::from_str(text).map_err(|cause| {
         let place = format!("line {}, column {}", cause.line(), cause.column());
@@ -20,7 +25,7 @@ pub(super) fn object(operation: &'static str, text: &str) -> Result<Vec<(String,
             serde_json::error::Category::Data => refused("a JSON object is wanted".into()),
             _ => refused(format!("this is not valid JSON ({place})")),
         }
-        .with_hint(r#"give an object, such as {"user_id": 5123456789, "first_name": "Anna"}"#)
+        .with_hint(format!("give an object, such as {}", example(table)))
     })?;
     members
         .into_iter()
@@ -29,6 +34,14 @@ pub(super) fn object(operation: &'static str, text: &str) -> Result<Vec<(String,
             Err(what) => Err(refused(format!("{name}: {what}"))),
         })
         .collect()
+}
+
+/// The first columns that a row is told by.
+fn example(table: &Table) -> String {
+    let columns = table.key_columns().chain(table.data_columns().take(1));
+    let member = |name: &str| format!("{}: …", serde_json::Value::from(name));
+    let members: Vec<String> = columns.map(|column| member(&column.name)).collect();
+    format!("{{{}}}", members.join(", "))
 }
 
 fn scalar(value: serde_json::Value) -> Result<Value, &'static str> {

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use super::core::propose;
 use super::number::NumberKept;
 use super::plan::{WritePlan, already_exists, conflict, named, refusal};
-use super::record::Record;
 use crate::merge::{Change, Tracked, Version, has_what_was_read};
-use crate::protocol::Quarantined;
-use crate::protocol::{Break, Follow};
+use crate::protocol::{Break, Follow, Quarantined, Record};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{LOCKED, WriteAnswer};
@@ -436,7 +434,5 @@ pub(super) fn stored(content: &Content<'_>, id: &RowId) -> Result<Option<Record>
 
 /// The row of the file, if it lives.
 pub(super) fn record(id: &RowId, row: LocalRow) -> Option<Record> {
-    let version = Some(row.tracked.version).filter(Version::lives)?;
-    let values = version.columns.into_iter().map(|column| column.value).collect();
-    Some(Record { key: id.key.clone(), surrogate: row.surrogate, values })
+    Record::of(id.key.clone(), row.surrogate, row.tracked.version)
 }

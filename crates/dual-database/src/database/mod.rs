@@ -11,10 +11,10 @@ mod local;
 mod number;
 mod open;
 mod options;
+mod patch;
 mod plan;
 mod query;
 mod read;
-mod record;
 mod report;
 mod row_locks;
 mod status;
@@ -28,9 +28,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+pub use crate::protocol::{Record, ShownRecord};
 pub use answer::{Found, Written};
 pub use options::{Builder, Prefer, WriteMode};
-pub use record::{Patch, Record, ShownRecord};
+pub use patch::Patch;
 pub use status::{
     Conflict, Damage, Failing, NotCarried, Paused, QuarantinedRow, SideStatus, Status,
     TableDifference, Verification, Verified,

@@ -31,8 +31,8 @@ const SESSIONS: usize = 8;
 /// For how long a database is closed that could not be opened.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// The settings, looked at.
-struct Checked {
+/// Where both stores are, looked at.
+struct Addresses {
     postgres: Settings,
     path: PathBuf,
 }
@@ -65,19 +65,19 @@ impl Builder {
     /// # Errors
     /// As for that.
     pub(super) async fn open_all(&self, known: &Troubles) -> Result<Opened> {
-        let checked = self.checked()?;
-        let mut kept = self.kept(&checked, Deadline::after(self.timeout)).await;
+        let at = self.addresses()?;
+        let mut kept = self.kept(&at, Deadline::after(self.timeout)).await;
         if self.adopt && !kept.aside.is_empty() {
             let (aside, before) = (kept.aside.iter().map(|(table, _)| table.clone()), kept.clone());
             // Once the file says no more that they are left alone, nothing is exchanged without them.
-            if kept.take_back(&self.troubles(&checked, aside.collect()).await)
-                && self.prepare(&checked, &kept).await.is_err()
+            if kept.take_back(&self.troubles(&at, aside.collect()).await)
+                && self.prepare(&at, &kept).await.is_err()
             {
                 kept = before;
             }
         }
         kept.leave(known);
-        let mut opened = self.open_core(&checked, &kept).await;
+        let mut opened = self.open_core(&at, &kept).await;
         let met = match &opened {
             Ok(core) => core.shared.troubles(),
             Err(_) => None,
@@ -89,63 +89,62 @@ impl Builder {
         if (is_in_the_way || met.is_some()) && kept.tables.len() > 1 {
             let troubles = match met {
                 Some(troubles) => troubles,
-                None => self.troubles(&checked, kept.tables.clone()).await,
+                None => self.troubles(&at, kept.tables.clone()).await,
             };
             if kept.leave(&troubles) {
                 if let Ok(core) = opened {
                     core.end().await;
                 }
-                opened = self.open_core(&checked, &kept).await;
+                opened = self.open_core(&at, &kept).await;
             }
         }
         let core = Arc::new(opened?);
         let mut asides = Vec::with_capacity(kept.aside.len());
         for (table, why) in kept.aside {
-            asides.push(self.open_aside(&checked, table, why).await);
+            asides.push(self.open_aside(&at, table, why).await);
         }
         Ok(Opened { core, asides })
     }
 
     /// What is in the way of these tables.
-    async fn troubles(&self, checked: &Checked, tables: Vec<Table>) -> Troubles {
+    async fn troubles(&self, at: &Addresses, tables: Vec<Table>) -> Troubles {
         let kept = Kept { tables, ..Kept::default() };
-        let stores = self.stores(checked, &kept);
+        let stores = self.stores(at, &kept);
         let look = Deadline::after(self.timeout).bound(adoption::troubles(&stores)).await;
         look.unwrap_or_default()
     }
 
     /// Whether one of those that are left alone could be followed again, or for another reason is not.
     pub(super) async fn is_any_mended(&self, aside: Vec<(Table, Paused)>) -> bool {
-        let Ok(checked) = self.checked() else { return false };
+        let Ok(at) = self.addresses() else { return false };
         let mut kept = Kept { aside: aside.clone(), ..Kept::default() };
         let tables = aside.iter().map(|(table, _)| table.clone()).collect();
-        match kept.take_back(&self.troubles(&checked, tables).await) {
+        match kept.take_back(&self.troubles(&at, tables).await) {
             true => {
                 kept.aside.clear();
-                self.prepare(&checked, &kept).await.is_ok()
+                self.prepare(&at, &kept).await.is_ok()
             }
             false => kept.aside != aside,
         }
     }
 
     /// Sees to it that PostgreSQL has what these tables need.
-    async fn prepare(&self, checked: &Checked, kept: &Kept) -> Result<()> {
-        let pool =
-            Pool::new(checked.postgres.clone(), self.limits(), kept.tables.clone().into(), 1);
+    async fn prepare(&self, at: &Addresses, kept: &Kept) -> Result<()> {
+        let pool = Pool::new(at.postgres.clone(), self.limits(), kept.tables.clone().into(), 1);
         let making = if self.adopt { Making::Additions } else { Making::Nothing };
         Box::pin(pool.making(making).prepare()).await.map(drop)
     }
 
-    fn stores(&self, checked: &Checked, kept: &Kept) -> adoption::Stores {
+    fn stores(&self, at: &Addresses, kept: &Kept) -> adoption::Stores {
         let sqlite = ReplicaSettings {
-            path: checked.path.clone(),
+            path: at.path.clone(),
             busy: self.busy,
             tables: kept.tables.clone().into(),
             making: if self.adopt { Making::Additions } else { Making::Nothing },
             extensions: self.extensions.clone(),
             aside: kept.aside.iter().map(|(_, why)| why.clone()).collect(),
         };
-        adoption::Stores { postgres: checked.postgres.clone(), limits: self.limits(), sqlite }
+        adoption::Stores { postgres: at.postgres.clone(), limits: self.limits(), sqlite }
     }
 
     fn shared(&self, stores: adoption::Stores) -> Shared {
@@ -178,9 +177,9 @@ impl Builder {
 
     /// A table by itself, on the side that has nothing in its way: what is written there is kept until it is
     /// followed again.
-    async fn open_aside(&self, checked: &Checked, table: Table, why: Paused) -> Aside {
+    async fn open_aside(&self, at: &Addresses, table: Table, why: Paused) -> Aside {
         let kept = Kept { tables: vec![table.clone()], aside: vec![(table, why.clone())] };
-        let shared = self.shared(self.stores(checked, &kept));
+        let shared = self.shared(self.stores(at, &kept));
         match why.store {
             Store::Postgres => {
                 shared.health.stays_in_need(Store::Postgres, &why.error());
@@ -196,10 +195,10 @@ impl Builder {
         Aside { core: Arc::new(self.core(shared, synchroniser)), why }
     }
 
-    async fn open_core(&self, checked: &Checked, kept: &Kept) -> Result<Core> {
+    async fn open_core(&self, at: &Addresses, kept: &Kept) -> Result<Core> {
         let deadline = Deadline::after(self.timeout);
-        let is_new = !File::look(&checked.path)?.existed;
-        let shared = self.shared(self.stores(checked, kept));
+        let is_new = !File::look(&at.path)?.existed;
+        let shared = self.shared(self.stores(at, kept));
         if is_new || !self.adopt {
             self.meet(&shared, deadline).await?;
         }
@@ -232,8 +231,8 @@ impl Builder {
     }
 
     /// Which tables are kept together, and which are left alone.
-    async fn kept(&self, checked: &Checked, deadline: Deadline) -> Kept {
-        adoption::kept(&self.stores(checked, &Kept::default()), deadline.remaining()).await
+    async fn kept(&self, at: &Addresses, deadline: Deadline) -> Kept {
+        adoption::kept(&self.stores(at, &Kept::default()), deadline.remaining()).await
     }
 
     /// Meets PostgreSQL before a file is made: an address that is wrong must leave none behind.
@@ -331,7 +330,7 @@ impl Builder {
         }
     }
 
-    fn checked(&self) -> Result<Checked> {
+    fn addresses(&self) -> Result<Addresses> {
         let wrong = |message: String| Error::new(Kind::Configuration, OPERATION, message);
         let url = self.postgres_url.as_ref().ok_or_else(|| {
             wrong("no PostgreSQL URL is given".into())
@@ -352,7 +351,7 @@ impl Builder {
         }
         let schema = self.schema.as_deref().map(SchemaName::new).transpose()?.unwrap_or_default();
         let postgres = Settings::resolve(url.reveal(), &self.environment)?.with_schema(schema);
-        Ok(Checked { postgres, path })
+        Ok(Addresses { postgres, path })
     }
 
     /// The server gives up before the call does, and says why.

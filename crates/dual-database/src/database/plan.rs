@@ -10,7 +10,7 @@ use crate::value::Value;
 use crate::{Error, Kind, Result};
 
 use super::number::NumberKept;
-use super::record::Checked;
+use super::patch::Checked;
 
 /// What a caller wants of one row.
 #[derive(Clone, Debug)]
@@ -120,6 +120,6 @@ pub(super) fn conflict(operation: &'static str, row: &str) -> Error {
 pub(super) fn key_of(table: &Table, said: &Checked) -> Result<Key> {
     said.key.clone().ok_or_else(|| {
         let name = table.key_name();
-        super::record::refused(table, &name, "it has to be given: it is the key of a new row")
+        super::patch::refused(table, &name, "it has to be given: it is the key of a new row")
     })
 }

@@ -7,11 +7,10 @@
 use std::time::Duration;
 
 use crate::health::StoreState;
-use crate::protocol::Quarantined;
-use crate::protocol::{After, Filter};
+use crate::protocol::{After, Filter, Quarantined, Record};
 use crate::schema::RowId;
 use crate::store::postgres::primary::Primary;
-use crate::store::sqlite::replica::{Content, ListedRow, LocalRow, Node};
+use crate::store::sqlite::replica::{Content, LocalRow, Node};
 use crate::{Error, Kind, Result, Store};
 
 use super::Found;
@@ -19,7 +18,6 @@ use super::core::{Core, Deadline, neither};
 use super::local::{HeldBy, behind, elsewhere, incomplete, knows, knows_all, record};
 use super::options::Prefer;
 use super::plan::named;
-use super::record::Record;
 use super::write::remote_record;
 
 /// How long a file that fails is looked at, for what is pending there.
@@ -135,8 +133,7 @@ impl Core {
     pub async fn list(&self, operation: &'static str, page: Page) -> Result<Found<Vec<Record>>> {
         let (filter, after) = (page.filter.clone(), page.after.clone());
         let local = move |content: &Content<'_>| {
-            let rows = content.list(page.table, &filter, after.as_ref(), page.limit)?;
-            Ok(rows.into_iter().map(listed_record).collect())
+            content.list(page.table, &filter, after.as_ref(), page.limit)
         };
         self.read_either(operation, page.table, local, async |primary| {
             let rows =
@@ -319,8 +316,4 @@ fn silent(operation: &'static str) -> Error {
     let message = "the SQLite file has not answered in time";
     Error::new(Kind::Unavailable(Store::Sqlite), operation, message)
         .with_hint("another process may hold it, or its disk hangs")
-}
-
-fn listed_record(row: ListedRow) -> Record {
-    Record { key: row.key, surrogate: row.surrogate, values: row.values }
 }

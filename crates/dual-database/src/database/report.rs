@@ -340,7 +340,7 @@ fn no_key(table: &Table) -> String {
     if table.has_whole_key() {
         return format!("{} is no whole number", quoted(&table.key().name));
     }
-    let columns = table.key_columns().map(|(_, column)| quoted(&column.name));
+    let columns = table.key_columns().map(|column| quoted(&column.name));
     let columns: Vec<String> = columns.collect();
     format!("{} is no key of its type", columns.join(", "))
 }

@@ -7,12 +7,12 @@ use futures_util::stream::{self, Stream};
 
 use super::core::Core;
 use super::local::Rows;
+use super::patch::{Checked, Patch, refused};
 use super::plan::{Intent, WritePlan, key_of, new_row};
 use super::read::Page;
-use super::record::{Checked, Patch, Record, refused};
 use super::{DualDatabase, Found, Written};
 use crate::merge::Change;
-use crate::protocol::{After, Filter};
+use crate::protocol::{After, Filter, Record};
 use crate::schema::{Key, RowId, Table};
 use crate::value::Value;
 use crate::{Error, Kind, Result, Store};
@@ -155,7 +155,7 @@ impl TableCalls {
     pub async fn update(&self, key: impl Into<Key>, changes: &Patch) -> Result<Written<Record>> {
         let opened = self.opened()?;
         let id = opened.id(key)?;
-        let intent = wish_to_update(opened.declaration(), &id.key, changes)?;
+        let intent = intent_to_update(opened.declaration(), &id.key, changes)?;
         opened.write_one("update a row", &id, intent).await
     }
 
@@ -261,8 +261,7 @@ impl Pages {
 
 /// Where a list goes on after that row.
 fn place(table: &Table, last: &Record) -> After {
-    let newest = table.newest_by().and_then(|column| table.position(&column.name));
-    let order = newest.map(|position| last.value(table, position));
+    let order = table.newest_by().and_then(|column| last.value(table, &column.name));
     After { order: order.unwrap_or(Value::Null), key: last.key.clone() }
 }
 
@@ -270,7 +269,7 @@ fn place(table: &Table, last: &Record) -> After {
 ///
 /// # Errors
 /// Invalid data.
-pub(super) fn wish_to_add(table: &Table, at: usize, row: &Patch) -> Result<(RowId, Intent)> {
+pub(super) fn intent_to_add(table: &Table, at: usize, row: &Patch) -> Result<(RowId, Intent)> {
     let said = row.checked(table)?;
     let id = RowId { table: at, key: key_of(table, &said)? };
     Ok((id, Intent::Change(Change::Insert(new_row(table, &said)))))
@@ -280,7 +279,7 @@ pub(super) fn wish_to_add(table: &Table, at: usize, row: &Patch) -> Result<(RowI
 ///
 /// # Errors
 /// Invalid data, also for another key than the row's, and for no column at all.
-pub(super) fn wish_to_update(table: &Table, key: &Key, changes: &Patch) -> Result<Intent> {
+pub(super) fn intent_to_update(table: &Table, key: &Key, changes: &Patch) -> Result<Intent> {
     let Checked { key: said, columns } = changes.checked(table)?;
     let name = &table.key_name();
     if said.is_some_and(|said| said != *key) {

@@ -9,12 +9,13 @@ use std::time::Duration;
 use super::core::{Core, Deadline};
 use super::local::{HeldBy, behind, elsewhere, incomplete, is_here, knows, record};
 use super::number::NumberKept;
+use super::patch::Patch;
 use super::plan::{Intent, WritePlan, already_exists, key_of, named, not_found};
-use super::record::{Patch, Record};
-use super::table::{id_of, wish_to_add, wish_to_update};
+use super::table::{id_of, intent_to_add, intent_to_update};
 use super::write::remote_record;
 use super::{WriteMode, Written};
 use crate::merge::{Change, Version};
+use crate::protocol::Record;
 use crate::schema::{Key, RowId};
 use crate::store::sqlite::replica::Content;
 use crate::{Error, Kind, Result, Store};
@@ -187,7 +188,7 @@ impl Transaction {
     pub fn add(&self, table: &str, row: &Patch) -> Result<()> {
         let at = self.core.position(table)?;
         let declared = self.core.table(at);
-        let (id, intent) = wish_to_add(declared, at, row).map_err(|error| {
+        let (id, intent) = intent_to_add(declared, at, row).map_err(|error| {
             match row.checked(declared).is_ok() && declared.has_automatic_key() {
                 true => error.with_hint("`add_numbered` gives it a number"),
                 false => error,
@@ -225,7 +226,7 @@ impl Transaction {
             None if declared.has_automatic_key() => {
                 let (id, kept) = self.core.number(OPERATION, at).await?;
                 let of_key = declared.key_columns().zip(id.key.values());
-                of_key.for_each(|((position, _), value)| row.put(position, value));
+                of_key.for_each(|(column, value)| row.put(column, value));
                 self.going_on()?.numbers.insert(id.clone(), kept);
                 id
             }
@@ -248,7 +249,7 @@ impl Transaction {
     ) -> Result<Record> {
         let id = self.id(table, key)?;
         let Intent::Change(Change::Update(columns)) =
-            wish_to_update(self.core.table(id.table), &id.key, changes)?
+            intent_to_update(self.core.table(id.table), &id.key, changes)?
         else {
             return Err(self.missing(&id));
         };

@@ -27,10 +27,10 @@ use super::core::{Core, Deadline, is_verdict, neither};
 use super::local::{self, Precheck, Rows, Sent};
 use super::options::WriteMode;
 use super::plan::{Intent, WritePlan, already_exists, conflict, named, not_found};
-use super::record::Record;
 use super::row_locks::RowLock;
 use super::write_file::in_file;
 use crate::merge::Change;
+use crate::protocol::Record;
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{Refused, RemoteRow, WriteAnswer as Answer};
@@ -333,7 +333,5 @@ fn is_upsert(plan: &WritePlan) -> bool {
 
 /// The server's row, if it lives.
 pub(super) fn remote_record(row: &RemoteRow) -> Option<Record> {
-    let values = row.version.columns.iter().map(|column| column.value.clone()).collect();
-    let record = Record { key: row.id.key.clone(), surrogate: row.surrogate, values };
-    row.version.lives().then_some(record)
+    Record::of(row.id.key.clone(), row.surrogate, row.version.clone())
 }

@@ -44,9 +44,7 @@ pub(crate) fn register_name(table: &Table, register: RegisterId) -> &str {
     match register {
         RegisterId::Live => "(row)",
         RegisterId::Number => "(renumbered)",
-        RegisterId::Column(at) => {
-            table.data_columns().nth(at).map_or("?", |(_, column)| &column.name)
-        }
+        RegisterId::Column(at) => table.data_column(at).map_or("?", |column| &column.name),
     }
 }
 
@@ -54,8 +52,8 @@ pub(crate) fn register_name(table: &Table, register: RegisterId) -> &str {
 #[must_use]
 pub(crate) fn is_register(table: &Table, register: RegisterId, name: &str) -> bool {
     let had = |at: usize| {
-        let column = table.data_columns().nth(at);
-        column.is_some_and(|(_, column)| column.was.iter().any(|was| **was == *name))
+        let column = table.data_column(at);
+        column.is_some_and(|column| column.was.iter().any(|was| **was == *name))
     };
     register_name(table, register) == name || matches!(register, RegisterId::Column(at) if had(at))
 }

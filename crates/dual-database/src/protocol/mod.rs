@@ -5,7 +5,8 @@
 //! processes does the work ([`Lease`]), what becomes of stamps that lie in the future ([`SetBack`]), to
 //! whom a number belongs ([`NumberView`]);
 //! what a store
-//! lacks ([`Addition`]) and what has become of capture there ([`Drift`]); entries of the lists that both keep, and what a list asks. The states and their failures are in `sync/DESIGN.md`.
+//! lacks ([`Addition`]) and what has become of capture there ([`Drift`]); entries of the lists that both keep, what a list asks,
+//! and a row as it is answered ([`Record`]). The states and their failures are in `sync/DESIGN.md`.
 
 mod addition;
 mod cursor;
@@ -16,6 +17,7 @@ mod list;
 mod number;
 mod pace;
 pub mod reconcile;
+mod record;
 mod set_back;
 mod snapshot;
 
@@ -28,5 +30,6 @@ pub use epoch::{Break, Epoch, Token, Tokens};
 pub use list::{After, Filter};
 pub use number::{NumberVerdict, NumberView, Reservation, Surrogate, Wanted};
 pub use pace::{Lease, Outcome, Pace};
+pub use record::{Record, ShownRecord};
 pub use set_back::{Ahead, SetBack};
 pub use snapshot::{Snapshot, SnapshotSyntax};

@@ -127,7 +127,7 @@ impl Table {
     #[must_use]
     pub fn create_statement(&self, dialect: Dialect, qualified: &str) -> String {
         let definition = |column: &Column| match (column.role, dialect) {
-            (Role::Key, _) if self.key.len() > 1 => {
+            (Role::Key, _) if self.key_columns().count() > 1 => {
                 format!("{} {} NOT NULL", quoted(&column.name), column.kind.sql(dialect))
             }
             (Role::Key, Dialect::Postgres) if column.automatic => {
@@ -138,20 +138,20 @@ impl Table {
             (Role::Key, Dialect::Sqlite) if column.automatic => {
                 format!("{} INTEGER PRIMARY KEY AUTOINCREMENT", quoted(&column.name))
             }
-            (Role::Key, Dialect::Sqlite) if self.surrogate.is_none() && self.has_whole_key() => {
+            (Role::Key, Dialect::Sqlite) if self.surrogate().is_none() && self.has_whole_key() => {
                 format!("{} INTEGER PRIMARY KEY", quoted(&column.name))
             }
             // Without another primary key it is that: replication tells rows apart by it.
-            (Role::Key, Dialect::Postgres) if self.surrogate.is_none() => {
+            (Role::Key, Dialect::Postgres) if self.surrogate().is_none() => {
                 format!("{} {} PRIMARY KEY", quoted(&column.name), column.kind.sql(dialect))
             }
             _ => column.definition(dialect),
         };
         let mut columns: Vec<String> = self.columns.iter().map(definition).collect();
-        if self.key.len() > 1 {
-            let key = self.key_columns().map(|(_, column)| quoted(&column.name));
+        if self.key_columns().count() > 1 {
+            let key = self.key_columns().map(|column| quoted(&column.name));
             // A surrogate is the primary one.
-            let kind = if self.surrogate.is_some() { "UNIQUE" } else { "PRIMARY KEY" };
+            let kind = if self.surrogate().is_some() { "UNIQUE" } else { "PRIMARY KEY" };
             columns.push(format!("{kind} ({})", key.collect::<Vec<_>>().join(", ")));
         }
         format!("CREATE TABLE {qualified} (\n    {}\n)", columns.join(",\n    "))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Column, LogicalType, Role, Table, users};
+use super::{Column, LogicalType, Role, Table, built_in};
 use crate::error::{Error, Kind, Result};
 use crate::value::plain_text;
 
@@ -175,7 +175,7 @@ fn unreadable(what: String) -> Error {
 pub(crate) type Kept = (String, Option<String>);
 
 /// The tables that a store keeps together, in the order in which they were joined: the same in every node, and
-/// a new one is the last. Before there were declarations it could be the users alone.
+/// a new one is the last. Before there were declarations it could be the built-in table alone.
 ///
 /// # Errors
 /// As for [`Table::from_declaration`].
@@ -185,7 +185,7 @@ pub(crate) fn declared(kept: Vec<Kept>) -> Result<Vec<Table>> {
             declared if declared == name => Ok(table),
             other => Err(unreadable(format!("that of {name} is one of {other}"))),
         })),
-        None => Some(users()).filter(|users| name == users.name()).map(Ok),
+        None => Some(built_in()).filter(|table| name == table.name()).map(Ok),
     };
     let mut tables = kept.into_iter().filter_map(table).collect::<Result<Vec<Table>>>()?;
     for (at, table) in tables.iter().enumerate() {
@@ -204,6 +204,7 @@ pub(crate) fn declared(kept: Vec<Kept>) -> Result<Vec<Table>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::users;
 
     #[test]
     fn a_declaration_is_read_as_it_was_written() {

@@ -119,7 +119,7 @@ impl Key {
             let message = format!("table {}: it is no key, {}", table.name(), table.key_name());
             Error::new(Kind::InvalidData, "read the key", message).with_hint(hint)
         };
-        let mut columns = table.key_columns().map(|(_, column)| column);
+        let mut columns = table.key_columns();
         if let (Some(only), None) = (columns.next(), columns.next()) {
             let value = only.kind.parse(text).filter(|value| only.kind.description().holds(value));
             let key = value.and_then(|value| Key::of(&[value]));
@@ -127,7 +127,7 @@ impl Key {
         }
         let key = match serde_json::from_str(text) {
             Ok(serde_json::Value::Object(mut object)) => {
-                let parts = table.key_columns().map(|(_, column)| object.remove(&*column.name));
+                let parts = table.key_columns().map(|column| object.remove(&*column.name));
                 let parts: Option<Vec<_>> = parts.collect();
                 parts.filter(|_| object.is_empty()).map(serde_json::Value::Array)
             }
@@ -190,7 +190,7 @@ impl Table {
     /// The values of the key's columns; `None` if it is no key of the table.
     #[must_use]
     pub fn key_values(&self, key: &Key) -> Option<Vec<Value>> {
-        let kinds = || self.key_columns().map(|(_, column)| &column.kind);
+        let kinds = || self.key_columns().map(|column| &column.kind);
         if key.width() != kinds().count() {
             return None;
         }

@@ -36,8 +36,7 @@ impl KeyColumns {
     /// Those of the table itself.
     #[must_use]
     pub fn of(table: &Table, dialect: Dialect) -> KeyColumns {
-        let columns =
-            table.key_columns().map(|(_, column)| (quoted(&column.name), column.kind.clone()));
+        let columns = table.key_columns().map(|column| (quoted(&column.name), column.kind.clone()));
         KeyColumns { dialect, ours: false, columns: columns.collect() }
     }
 
@@ -45,7 +44,7 @@ impl KeyColumns {
     #[must_use]
     pub fn of_sidecar(table: &Table, dialect: Dialect) -> KeyColumns {
         let columns =
-            table.key_columns().enumerate().map(|(at, (_, column))| (own(at), column.kind.clone()));
+            table.key_columns().enumerate().map(|(at, column)| (own(at), column.kind.clone()));
         KeyColumns { dialect, ours: true, columns: columns.collect() }
     }
 

@@ -32,6 +32,7 @@ pub(crate) use types::EQUALS;
 pub use types::{
     Decimal, Evidence, FoundType, Inferred, LogicalType, OtherType, Unfit, inferred, is_utf8,
 };
+pub(crate) use users::built_in;
 pub use users::users;
 
 /// What may be made in a store where something is missing.
@@ -129,8 +130,8 @@ pub struct Table {
     label: Arc<str>,
     schema: Option<Arc<str>>,
     columns: Vec<Column>,
-    key: Vec<usize>,
-    surrogate: Option<usize>,
+    /// Where the first column of the key is among them: there is always one.
+    key: usize,
     moments: Vec<Arc<str>>,
     words: Vec<(Arc<str>, Vec<Arc<str>>)>,
     newest_by: Option<Arc<str>>,
@@ -156,15 +157,14 @@ impl Table {
             let message = format!("table {name}: {message}");
             Error::new(Kind::Configuration, "declare a table", message)
         };
-        let of = |role: Role| -> Vec<usize> {
-            let all = columns.iter().enumerate();
-            all.filter(|(_, column)| column.role == role).map(|(at, _)| at).collect()
+        let of = |role: Role| -> Vec<&Column> {
+            columns.iter().filter(|column| column.role == role).collect()
         };
-        let is_whole = |at: &usize| columns.get(*at).is_some_and(|c| c.kind.is_whole_number());
-        let (key, surrogate) = (of(Role::Key), of(Role::Surrogate));
-        if key.is_empty() {
+        let is_whole = |column: &&Column| column.kind.is_whole_number();
+        let (keys, surrogate) = (of(Role::Key), of(Role::Surrogate));
+        let Some(key) = columns.iter().position(|column| column.role == Role::Key) else {
             return Err(wrong("it needs a key".into()));
-        }
+        };
         let none =
             |column: &&Column| column.role == Role::Key && !column.kind.description().makes_keys();
         if let Some(column) = columns.iter().find(none) {
@@ -172,11 +172,11 @@ impl Table {
         }
         match surrogate.as_slice() {
             [] => {}
-            [at] if is_whole(at) => {}
+            [one] if is_whole(one) => {}
             _ => return Err(wrong("it takes one surrogate, a whole number".into())),
         }
         if columns.iter().any(|column| column.automatic)
-            && !(surrogate.is_empty() && key.len() == 1 && key.iter().all(is_whole))
+            && !(surrogate.is_empty() && keys.len() == 1 && keys.iter().all(is_whole))
         {
             return Err(wrong("only a key of one whole number is numbered".into()));
         }
@@ -185,7 +185,6 @@ impl Table {
                 return Err(wrong(format!("column {} is declared twice", column.name)));
             }
         }
-        let surrogate = surrogate.first().copied();
         let (moments, words, newest_by) = (Vec::new(), Vec::new(), None);
         let (label, schema, revision) = (Arc::clone(&name), None, 0);
         let (dropped, left_out) = (Vec::new(), Vec::new());
@@ -195,7 +194,6 @@ impl Table {
             schema,
             columns,
             key,
-            surrogate,
             moments,
             words,
             newest_by,
@@ -241,9 +239,8 @@ impl Table {
 
     /// The same with these columns instead of its own.
     fn with(self, columns: Vec<Column>) -> Result<Table> {
-        let Table { name, columns, key, surrogate, .. } =
-            Table::declare(Arc::clone(&self.name), columns)?;
-        Ok(Table { name, columns, key, surrogate, ..self })
+        let Table { name, columns, key, .. } = Table::declare(Arc::clone(&self.name), columns)?;
+        Ok(Table { name, columns, key, ..self })
     }
 
     /// How what is ours calls the table, for good: the name, or a number where that may be long or change.
@@ -282,6 +279,12 @@ impl Table {
         self.columns.iter().find(|column| *column.name == *name)
     }
 
+    /// The same for whoever has named it before it was renamed: the column that has the name, else one that had it.
+    pub(crate) fn column_once(&self, name: &str) -> Option<&Column> {
+        let had = |column: &&Column| column.was.iter().any(|was| **was == *name);
+        self.column(name).or_else(|| self.columns.iter().find(had))
+    }
+
     /// Whether a column of either side that is called so is one of its columns: the file takes upper and lower case
     /// for the same, and one may have had another name there.
     pub(crate) fn knows(&self, name: &str) -> bool {
@@ -298,40 +301,28 @@ impl Table {
         self.column(self.newest_by.as_deref()?)
     }
 
-    /// The position of the column of that name in [`Table::columns`].
-    #[must_use]
-    pub fn position(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| *column.name == *name)
-    }
-
     /// The column by which rows are told apart; the first one, if there are several
     /// ([`Table::key_columns`]).
     #[must_use]
     pub fn key(&self) -> &Column {
-        &self.columns[self.key_position()]
+        &self.columns[self.key]
     }
 
-    /// The position of that column in [`Table::columns`].
-    #[must_use]
-    pub fn key_position(&self) -> usize {
-        self.key[0]
-    }
-
-    /// The columns by which rows are told apart together, with their positions.
-    pub fn key_columns(&self) -> impl Iterator<Item = (usize, &Column)> {
-        self.key.iter().map(|at| (*at, &self.columns[*at]))
+    /// The columns by which rows are told apart together, in the order in which a [`Key`] has their values.
+    pub fn key_columns(&self) -> impl Iterator<Item = &Column> {
+        self.of(Role::Key)
     }
 
     /// Whether rows are told apart by one whole number.
     #[must_use]
     pub fn has_whole_key(&self) -> bool {
-        self.key.len() == 1 && self.key().kind.is_whole_number()
+        self.key_columns().count() == 1 && self.key().kind.is_whole_number()
     }
 
     /// The names of the key's columns, for people.
     #[must_use]
     pub fn key_name(&self) -> String {
-        self.key_columns().map(|(_, column)| &*column.name).collect::<Vec<_>>().join(", ")
+        self.key_columns().map(|column| &*column.name).collect::<Vec<_>>().join(", ")
     }
 
     /// The column for which numbers are handed out: a surrogate, or a key that is numbered itself.
@@ -343,20 +334,20 @@ impl Table {
     /// Whether a side hands out the numbers that are the key: then two births under one are two rows.
     #[must_use]
     pub fn has_automatic_key(&self) -> bool {
-        self.surrogate.is_none() && self.key().automatic
+        self.surrogate().is_none() && self.key().automatic
     }
 
     /// The column that PostgreSQL numbers, if the table has one.
     #[must_use]
     pub fn surrogate(&self) -> Option<&Column> {
-        self.columns.get(self.surrogate?)
+        self.of(Role::Surrogate).next()
     }
 
     /// Whether a row of a file gets its surrogate from PostgreSQL before anything refers to it there. The documented
     /// system's users get it when they arrive.
     #[must_use]
     pub(crate) fn asks_for_surrogates(&self) -> bool {
-        self.surrogate.is_some() && *self.label != *users().label
+        self.surrogate().is_some() && *self.label != *built_in().label
     }
 
     /// The same before it is joined, told apart by these columns. The numbers that were its key are a surrogate then.
@@ -376,19 +367,27 @@ impl Table {
         self.clone().with(self.columns.iter().map(part).collect())
     }
 
-    /// The columns that a caller may set besides the key, with their positions.
-    pub fn data_columns(&self) -> impl Iterator<Item = (usize, &Column)> {
-        self.columns.iter().enumerate().filter(|(_, column)| column.role == Role::Data)
+    /// The columns that a caller may set besides the key. Where a column goes by a position, here and in both
+    /// stores, it is its position among these: a row's values and stamps stand in this order.
+    pub fn data_columns(&self) -> impl Iterator<Item = &Column> {
+        self.of(Role::Data)
     }
 
-    /// The positions, among the data columns, of those in which a new row gets the time of its
-    /// insert if nothing is said about them.
+    /// The data column at that position.
+    #[must_use]
+    pub fn data_column(&self, position: usize) -> Option<&Column> {
+        self.data_columns().nth(position)
+    }
+
+    fn of(&self, role: Role) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(move |column| column.role == role)
+    }
+
+    /// The positions of the data columns in which a new row gets the time of its insert if nothing is said about
+    /// them.
     pub fn moments(&self) -> impl Iterator<Item = usize> {
-        let is_moment = |column: &Column| self.moments.contains(&column.name);
-        self.data_columns()
-            .enumerate()
-            .filter(move |(_, (_, column))| is_moment(column))
-            .map(|(at, _)| at)
+        let columns = self.data_columns().enumerate();
+        columns.filter(|(_, column)| self.moments.contains(&column.name)).map(|(at, _)| at)
     }
 
     /// The texts that a caller, or a sheet, may set the column to, the least advanced first; `None`
@@ -402,6 +401,6 @@ impl Table {
     #[must_use]
     pub fn defaults(&self) -> Vec<Value> {
         let default = |column: &Column| column.default.clone().unwrap_or(Value::Null);
-        self.data_columns().map(|(_, column)| default(column)).collect()
+        self.data_columns().map(default).collect()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Column, LogicalType, Role, Table, users};
+use super::{Column, LogicalType, Role, Table, built_in};
 use crate::error::{Error, Kind, Result};
 use crate::value::Value;
 
@@ -148,7 +148,7 @@ impl Table {
             let known = self.columns.iter().map(|column| &*column.name);
             return Err(Error::new(Kind::Configuration, OPERATION, message).suggesting(name, known));
         };
-        let built_in = users();
+        let built_in = built_in();
         if self.label == built_in.label && built_in.column(&column.name).is_some() {
             let message = format!("{name} is one of the columns that the documented system has");
             return Err(Error::new(Kind::Configuration, OPERATION, message)
@@ -161,6 +161,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::users;
 
     fn guests() -> Table {
         let column = |name: &str, role| Column::new(name, LogicalType::Text, role);

@@ -1,5 +1,12 @@
 use super::{Column, LogicalType, Role, Table};
 
+/// The table that is known without a declaration, because its programs are older than any: nobody can declare its
+/// columns otherwise, a store of before has no other, and it is made where nothing else is chosen. The rooms that
+/// keep tables know of it by this alone.
+pub(crate) fn built_in() -> Table {
+    users()
+}
+
 /// The built-in table: the 16 columns that the documented system has.
 #[must_use]
 pub fn users() -> Table {
@@ -29,8 +36,7 @@ pub fn users() -> Table {
             data("profile_completed", Bool).with_default(false),
             data("ai_concept", Text).with_default("evgenich"),
         ],
-        key: vec![1],
-        surrogate: Some(0),
+        key: 1,
         moments: vec!["register_date".into(), "last_activity".into()],
         words: vec![("status".into(), words.map(Into::into).into())],
         newest_by: Some("register_date".into()),

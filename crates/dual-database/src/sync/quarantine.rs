@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::rounds::now_ms;
 use crate::Result;
 use crate::protocol::Quarantined;
-use crate::schema::{Dialect, LogicalType, RowId, Table, users};
+use crate::schema::{Dialect, LogicalType, RowId, Table, built_in};
 use crate::store::postgres::primary::LOCKED;
 use crate::store::sqlite::replica::{Content, Side};
 use crate::value::LONGEST;
@@ -115,7 +115,7 @@ impl QuarantineSet {
         column: usize,
     ) -> Result<()> {
         let table = content.tables().get(id.table).map(|local| &local.table);
-        let column = table.and_then(|table| table.data_columns().nth(column)).map(|c| c.1);
+        let column = table.and_then(|table| table.data_column(column));
         let mut reason = match column {
             Some(column) => format!("the column `{}` holds what {refused_by} cannot", column.name),
             None => format!("its key is one that {refused_by} cannot hold"),
@@ -147,7 +147,7 @@ impl QuarantineSet {
 fn too_narrow(table: &Table, column: &str, kind: &LogicalType) -> Option<String> {
     kind.bounds()?;
     // What the documented system has stays as it is.
-    if table.label() == users().label() && users().column(column).is_some() {
+    if table.label() == built_in().label() && built_in().column(column).is_some() {
         return None;
     }
     let (table, kind) = (table.name(), kind.sql(Dialect::Postgres));

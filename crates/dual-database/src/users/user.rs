@@ -237,8 +237,8 @@ impl UserPatch {
 
     /// Every write looks at the value again, so that these need no answer.
     fn with(mut self, column: &str, value: Value) -> UserPatch {
-        if let Some(position) = USERS.position(column) {
-            self.patch.put(position, value);
+        if let Some(column) = USERS.column(column) {
+            self.patch.put(column, value);
         }
         self
     }
@@ -292,7 +292,7 @@ mod tests {
         let values: Vec<Value> = USERS
             .data_columns()
             .enumerate()
-            .map(|(at, (_, column))| match column.kind {
+            .map(|(at, column)| match column.kind {
                 LogicalType::Bool => Value::Bool(true),
                 LogicalType::Int | LogicalType::BigInt => Value::Int(at as i64),
                 LogicalType::Text => Value::Text(column.name.as_ref().into()),

@@ -235,7 +235,7 @@ impl<'s> Scene<'s> {
     pub fn both(&self) -> (Rows, Rows) {
         let columns: Vec<_> = dual_database::schema::users()
             .data_columns()
-            .map(|(_, column)| column.name.clone())
+            .map(|column| column.name.clone())
             .collect();
         let text = |name: &Arc<str>| match &**name {
             "profile_completed" => "profile_completed::int::text".into(),

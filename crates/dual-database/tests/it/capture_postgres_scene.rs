@@ -33,7 +33,7 @@ impl Scene<'_> {
         session.begin("begin").await.unwrap();
         install(&session, &layout).await.unwrap();
         session.commit("commit").await.unwrap();
-        let data = table.data_columns().map(|(_, column)| match &column.default {
+        let data = table.data_columns().map(|column| match &column.default {
             Some(Value::Text(text)) => Value::Text(text.clone()),
             Some(value) => Value::Text(literal(value, Dialect::Postgres)),
             None => Value::Null,
@@ -45,7 +45,7 @@ impl Scene<'_> {
     }
 
     pub fn state(&self) -> State {
-        let data: Vec<_> = self.table.data_columns().map(|(_, column)| &column.name).collect();
+        let data: Vec<_> = self.table.data_columns().map(|column| &column.name).collect();
         let stamps: String = data
             .iter()
             .map(|name| format!(", coalesce(s.{}, s.stamp)", quoted(&format!("s_{name}"))))

@@ -151,7 +151,7 @@ async fn own_stamps(server: &'static Server) {
     let born = Stamp::at(scene.clock() - 5_000, seven);
     let all = |note: &str| {
         let values = [Value::Null, text(note), Value::Bool(false), Value::Null];
-        values.into_iter().enumerate().map(|(at, value)| (at + 2, born, value)).collect::<Vec<_>>()
+        values.into_iter().enumerate().map(|(at, value)| (at, born, value)).collect::<Vec<_>>()
     };
     let mark = RowStamps { key: 1.into(), life: Some((true, born)), columns: all("hello") };
     let insert = "INSERT INTO public.visits (visit_id, note) VALUES (1, 'hello')";
@@ -166,7 +166,7 @@ async fn own_stamps(server: &'static Server) {
     let set = |note: &str, stamp| RowStamps {
         key: 1.into(),
         life: None,
-        columns: vec![(3, stamp, text(note))],
+        columns: vec![(1, stamp, text(note))],
     };
     let update = "UPDATE public.visits SET note = 'later' WHERE visit_id = 1";
     let settled = write(update, set("later", later), Some(later)).await.unwrap();
@@ -231,7 +231,7 @@ async fn own_stamps(server: &'static Server) {
     let marks = [11, 12].map(|key| RowStamps {
         key: key.into(),
         life: None,
-        columns: vec![(4, three, Value::Bool(true)), (2, three, Value::Int(5))],
+        columns: vec![(2, three, Value::Bool(true)), (0, three, Value::Int(5))],
     });
     session.begin("merge").await.unwrap();
     keep_before(session).await.unwrap();

@@ -4,7 +4,7 @@ use dual_database::merge::{Bases, Register};
 use dual_database::schema::{Column, LogicalType, Role, Table, users};
 use dual_database::stamp::{Stamp, Writer};
 use dual_database::store::sqlite::capture::{
-    Drift, Entry, Layout, changed_above, drift, entry, install, renumber, state, uninstall,
+    Drift, Layout, LocalEntry, changed_above, drift, entry, install, renumber, state, uninstall,
     write_sidecar,
 };
 use dual_database::value::Value;
@@ -251,7 +251,7 @@ fn a_write_of_ours_is_settled_as_far_as_it_is_as_wanted() {
     let (own, layout, table) = (&scene.own, &scene.layout, &scene.table);
     let postgres = |ms: i64| Stamp::at(scene.clock() + ms, Writer::POSTGRES);
     let born = postgres(5_000);
-    let wanted = Entry {
+    let wanted = LocalEntry {
         key: 1.into(),
         live: Register { value: true, stamp: born },
         columns: vec![Stamp::ZERO, born, Stamp::ZERO, Stamp::ZERO],
@@ -283,7 +283,7 @@ fn a_write_of_ours_is_settled_as_far_as_it_is_as_wanted() {
     assert_eq!((found.columns[0], found.bases.live), (Stamp::ZERO, None));
 
     // A tombstone of a row that was never here, and a death that did not happen.
-    let dead = |key: i64| Entry {
+    let dead = |key: i64| LocalEntry {
         key: key.into(),
         live: Register { value: false, stamp: born },
         columns: vec![born; 4],

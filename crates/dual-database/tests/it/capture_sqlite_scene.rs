@@ -47,7 +47,7 @@ impl Scene {
         let layout = Layout::new(&table);
         let writer = Writer::new(77).unwrap();
         install(&own, &layout, writer).unwrap();
-        let defaults = table.data_columns().map(|(_, column)| match &column.default {
+        let defaults = table.data_columns().map(|column| match &column.default {
             Some(Value::Text(text)) => Value::Text(text.clone()),
             Some(Value::Bool(flag)) => Value::Text(i64::from(*flag).to_string()),
             _ => Value::Null,
@@ -62,7 +62,7 @@ impl Scene {
         let columns: String = self
             .table
             .data_columns()
-            .map(|(_, column)| format!(", CAST({} AS TEXT)", quoted(&column.name)))
+            .map(|column| format!(", CAST({} AS TEXT)", quoted(&column.name)))
             .collect();
         let sql = format!(
             "SELECT {}{columns} FROM {}",

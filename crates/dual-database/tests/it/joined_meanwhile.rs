@@ -15,7 +15,7 @@ async fn a_file_that_comes_back_with_more_columns_is_opened_once_more() {
     scene.postgres("CREATE TABLE rooms (id bigint PRIMARY KEY, name text)");
     scene.join(&scene.file(), &["rooms"]).await;
     let db = scene.open().await;
-    let keeps = |name| db.table("rooms").unwrap().declaration().position(name).is_some();
+    let keeps = |name| db.table("rooms").unwrap().declaration().column(name).is_some();
     assert!(keeps("name") && !keeps("note"));
     // It must not hear of it from PostgreSQL.
     scene.proxy.set(Wire::Refuse);

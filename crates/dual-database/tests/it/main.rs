@@ -77,6 +77,7 @@ mod scenario;
 mod stamps_ahead;
 mod steps;
 mod types_carried;
+mod types_joined;
 mod types_oracle;
 mod types_scene;
 mod uninstall;

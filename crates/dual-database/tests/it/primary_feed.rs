@@ -43,7 +43,7 @@ async fn follows(server: &'static Server) {
     assert_eq!(first.drift, []);
     let anna = first.rows.iter().find(|row| row.id == RowId::new(0, 1)).unwrap();
     assert_eq!(anna.surrogate, Some(1));
-    let at = |name: &str| users().data_columns().position(|(_, c)| *c.name == *name).unwrap();
+    let at = |name: &str| users().data_columns().position(|c| *c.name == *name).unwrap();
     assert_eq!(anna.version.columns[at("first_name")].value, text("Анна"));
     assert_eq!(anna.version.columns[at("status")].value, text("registered"));
     assert_eq!(anna.version.stamp_of(at("status")), Stamp::ZERO);

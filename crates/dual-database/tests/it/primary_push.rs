@@ -277,7 +277,7 @@ async fn users_of_many_shapes_arrive_as_they_are() {
                 LogicalType::Timestamp => Value::Timestamp(instant),
                 _ => Value::Int(key),
             };
-            let values = table.data_columns().map(value).collect();
+            let values = table.data_columns().enumerate().map(value).collect();
             (id(key), file.change(None, &Change::Insert(values), key, &table))
         })
         .collect();

@@ -13,7 +13,7 @@ use crate::primary_scene::{FILE, Scene, id as user, tables, text};
 
 /// The position of the users' column among the data columns.
 fn at(name: &str) -> usize {
-    users().data_columns().position(|(_, column)| *column.name == *name).unwrap()
+    users().data_columns().position(|column| *column.name == *name).unwrap()
 }
 
 fn new(name: &str) -> Change {

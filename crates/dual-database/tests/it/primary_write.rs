@@ -194,7 +194,7 @@ async fn rows_that_refer_to_each_other_are_written_as_the_caller_wrote_them() {
          REFERENCES \"it's \"\"awkward\"\" {k}{t} $dual$\" (own)",
     );
     let mut stamps = Stamps::of(&primary).await;
-    let referrer = users().data_columns().position(|(_, column)| &*column.name == "referrer_id");
+    let referrer = users().data_columns().position(|column| &*column.name == "referrer_id");
     let referrer = referrer.unwrap();
     let other = |key: i64| RowId::new(1, key);
     let born = || Change::Insert(vec![Value::Null; 3]);

@@ -1,10 +1,14 @@
 //! A server on which nobody's session prints as ours do, and the values that are hard to carry.
 
-use dual_database::schema::{Decimal, LogicalType, OtherType};
+use std::sync::Arc;
+
+use dual_database::schema::{Column, Decimal, LogicalType, OtherType, Role, Table, users};
+use dual_database::store::postgres::{Settings, primary::Pool};
 use dual_database::value::{Value, parse_timestamp_text};
+use dual_database::verify::compare;
 use throwaway_postgres::Server;
 
-use crate::engine_scene::Scene;
+use crate::engine_scene::{Node, PATIENCE, Scene, limits};
 
 /// A type and values of it.
 pub type Line = (LogicalType, Vec<Value>);
@@ -197,4 +201,30 @@ pub fn types() -> Vec<Line> {
         (other("it's", "Mood", "\"it's\".\"Mood\""), texts(&["sad", "so so", "it's \"ok\""])),
         (other("public", "pair", "public.pair"), texts(&["(1,\"x y\")", "(,)", "(,\"\")"])),
     ]
+}
+
+/// A type that is known by its name alone.
+pub fn interval() -> LogicalType {
+    other("pg_catalog", "interval", "interval")
+}
+
+/// Beside the built-in table, one with a column for each of these.
+pub fn tables(kinds: &[(&str, LogicalType)]) -> Arc<[Table]> {
+    let data = kinds.iter().map(|(name, kind)| Column::new(*name, kind.clone(), Role::Data));
+    let columns = std::iter::once(Column::new("code", LogicalType::BigInt, Role::Key)).chain(data);
+    [users(), Table::declare("things", columns.collect()).unwrap()].into()
+}
+
+/// Sessions of a server on which these tables are prepared.
+pub async fn pool(scene: &Scene<'_>, tables: Arc<[Table]>) -> Pool {
+    let pool = Pool::new(Settings::parse(&scene.database.url()).unwrap(), limits(), tables, 4);
+    pool.prepare().await.unwrap();
+    pool
+}
+
+/// Whether both sides have the same, and how many rows are in quarantine.
+pub async fn verified(pool: &Pool, node: &Node) -> (bool, u64) {
+    let exchange = || async { node.sync.sync(PATIENCE).await.map(|_| ()) };
+    let found = compare(pool, &node.replica(), exchange).await.unwrap();
+    (found.tables[1].different == 0, found.tables[1].quarantined)
 }

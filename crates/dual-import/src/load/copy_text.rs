@@ -10,6 +10,7 @@ use rusqlite::types::ValueRef;
 use tokio::sync::mpsc;
 
 use super::sqlite::Unfit;
+use crate::columns::data_columns;
 use crate::staging::{is_known, known_of, masks, stored_value};
 
 /// About this much text goes to the server at a time.
@@ -33,7 +34,7 @@ pub(super) fn read_staged(
             Some(FoundRelation::Table { columns, .. }) => {
                 let reads: String = table
                     .data_columns()
-                    .map(|(_, column)| format!(", {}", Adoption::reads_as(column, &columns)))
+                    .map(|column| format!(", {}", Adoption::reads_as(column, &columns)))
                     .collect();
                 format!(
                     "SELECT s.*, u.{key}{reads} FROM staged AS s LEFT JOIN store.{} AS u \
@@ -60,7 +61,7 @@ pub(super) fn read_staged(
             let whole: i64 = row.get(index).map_err(wrap)?;
             chunk.put_slice(whole.to_string().as_bytes());
         }
-        for (index, (position, column)) in table.data_columns().enumerate() {
+        for (index, (position, column)) in data_columns(table).enumerate() {
             let value = if in_store && !is_known(&known, position) {
                 let stored = row.get_ref(staged_width + 1 + index).map_err(wrap)?;
                 from_sqlite(&column.kind, stored).unwrap_or_else(|_| {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use dual_database::schema::{Column, Dialect, Table, quoted};
 
+use crate::columns::data_columns;
 use crate::staging::{bit, masks};
 
 /// An operator by its full name.
@@ -42,7 +43,7 @@ fn changed(dialect: Dialect, table: &Table, position: usize, column: &Column) ->
 
 fn any_changed(dialect: Dialect, table: &Table) -> String {
     let conditions: Vec<String> =
-        table.data_columns().map(|(at, column)| changed(dialect, table, at, column)).collect();
+        data_columns(table).map(|(at, column)| changed(dialect, table, at, column)).collect();
     format!("({})", conditions.join("\n    OR "))
 }
 
@@ -50,8 +51,7 @@ fn any_changed(dialect: Dialect, table: &Table) -> String {
 /// data column in its order how many rows change in it.
 pub(super) fn counts(dialect: Dialect, table: &Table, store: &str, staged: &str) -> String {
     let key = quoted(&table.key().name);
-    let columns: String = table
-        .data_columns()
+    let columns: String = data_columns(table)
         .map(|(position, column)| {
             format!(
                 ",\n  count(CASE WHEN u.{key} IS NOT NULL AND {} THEN 1 END)",
@@ -70,8 +70,7 @@ pub(super) fn counts(dialect: Dialect, table: &Table, store: &str, staged: &str)
 /// Writes what the source knows into rows that have something else; touches no other row.
 pub(super) fn update(dialect: Dialect, table: &Table, store: &str, staged: &str) -> String {
     let key = quoted(&table.key().name);
-    let columns: Vec<String> = table
-        .data_columns()
+    let columns: Vec<String> = data_columns(table)
         .map(|(position, column)| {
             let name = quoted(&column.name);
             format!(
@@ -89,11 +88,9 @@ pub(super) fn update(dialect: Dialect, table: &Table, store: &str, staged: &str)
 }
 
 /// The names of the data columns, quoted, each behind `prefix`, separated by commas.
-pub(super) fn data_columns(table: &Table, prefix: &str) -> String {
-    let columns: Vec<String> = table
-        .data_columns()
-        .map(|(_, column)| format!("{prefix}{}", quoted(&column.name)))
-        .collect();
+pub(super) fn data_names(table: &Table, prefix: &str) -> String {
+    let columns: Vec<String> =
+        table.data_columns().map(|column| format!("{prefix}{}", quoted(&column.name))).collect();
     columns.join(", ")
 }
 
@@ -115,11 +112,11 @@ pub(super) fn insert_sqlite(
             known(Dialect::Sqlite, table, position)
         )
     };
-    let mut columns = vec![data_columns(table, "")];
+    let mut columns = vec![data_names(table, "")];
     let mut values: Vec<String> =
-        table.data_columns().map(|(position, column)| value(position, column)).collect();
+        data_columns(table).map(|(position, column)| value(position, column)).collect();
     for (from, to) in mirrors {
-        if let Some((position, column)) = table.data_columns().find(|(_, c)| c.name == *from) {
+        if let Some((position, column)) = data_columns(table).find(|(_, c)| c.name == *from) {
             columns.push(quoted(to));
             values.push(value(position, column));
         }
@@ -142,8 +139,8 @@ pub(super) fn insert_postgres(table: &Table, store: &str, within: &str) -> Strin
         "INSERT INTO {store} ({id}, {key}, {})\nOVERRIDING SYSTEM VALUE\n\
          SELECT i.id, s.{key}, {}\nFROM pg_temp.dual_staged AS s\n\
          JOIN pg_temp.dual_issued AS i ON i.{key} {} s.{key}\nWHERE i.fresh{within}\nORDER BY i.id",
-        data_columns(table, ""),
-        data_columns(table, "s."),
+        data_names(table, ""),
+        data_names(table, "s."),
         operator(Dialect::Postgres, "="),
     )
 }

@@ -344,7 +344,7 @@ fn compare(connection: &Connection, table: &Table, recreate: bool) -> Result<Com
             let number = |index| row.get::<_, i64>(index).map(|n| u64::try_from(n).unwrap_or(0));
             plan.inserted = number(0)?;
             plan.updated = number(1)?;
-            for (index, (_, column)) in table.data_columns().enumerate() {
+            for (index, column) in table.data_columns().enumerate() {
                 let changes = number(index + 2)?;
                 if changes > 0 {
                     plan.columns.insert(Arc::clone(&column.name), changes);

@@ -7,6 +7,7 @@ use rusqlite::types::{Value as Stored, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::Statements;
+use crate::columns::{data_columns, key_position};
 use crate::mapping::{Mapping, SheetRecord};
 
 /// So many columns share a mask: what fits into a whole number of either store, its sign left
@@ -39,7 +40,7 @@ pub(super) fn write_staged(
     record: &SheetRecord,
 ) -> rusqlite::Result<()> {
     let mut known = vec![0_i64; masks(table).len()];
-    for (position, _) in table.data_columns() {
+    for (position, _) in data_columns(table) {
         let (mask, bit) = bit(position);
         if let (Some(Some(_)), Some(mask)) = (record.values.get(position), known.get_mut(mask)) {
             *mask |= bit;
@@ -49,7 +50,7 @@ pub(super) fn write_staged(
     // What a new row gets: another of its columns as the mapping says, then the constant.
     let mut complete = record.values.clone();
     mapping.complete_new(&mut complete);
-    let values = table.data_columns().map(|(position, column)| {
+    let values = data_columns(table).map(|(position, column)| {
         let value = complete.get(position).and_then(Option::as_ref).or(column.default.as_ref());
         value.map_or(Stored::Null, to_sqlite)
     });
@@ -77,10 +78,10 @@ fn staged_of(row: &Row<'_>, table: &Table) -> rusqlite::Result<SheetRecord> {
     let known = known_of(row, table)?;
     let first = 2 + known.len();
     let mut values = vec![None; table.columns().len()];
-    if let Some(slot) = values.get_mut(table.key_position()) {
+    if let Some(slot) = key_position(table).and_then(|at| values.get_mut(at)) {
         *slot = Some(Value::Int(row.get(0)?));
     }
-    for (index, (position, column)) in table.data_columns().enumerate() {
+    for (index, (position, column)) in data_columns(table).enumerate() {
         if is_known(&known, position)
             && let Some(slot) = values.get_mut(position)
         {

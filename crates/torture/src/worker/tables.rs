@@ -274,7 +274,7 @@ async fn look(shop: &Shop, calls: &TableCalls, key: i64, id: &Key) {
 }
 
 fn text(record: &Record, table: &Table, name: &str) -> Option<String> {
-    match record.value(table, table.position(name)?) {
+    match record.value(table, name)? {
         Value::Text(text) => Some(text),
         _ => None,
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{ChosenColumn, Declared};
 use crate::schema::{
     Column, Dialect, LogicalType, Relation, RelationColumn, RelationKey, RelationSort, Role, Table,
-    users,
+    built_in,
 };
 
 /// So many columns are tried and documented.
@@ -179,7 +179,7 @@ pub(super) fn table(
         // One that has grown too wide is kept as it is.
         return Ok(widened(known.clone(), sides).unwrap_or_else(|_| known.clone()));
     }
-    let built_in = users();
+    let built_in = built_in();
     let keyed = |relation: &Relation| relation.column(&built_in.key().name).is_some();
     if **sides.name == *built_in.name()
         && sides.remote.is_none_or(keyed)

@@ -14,7 +14,7 @@ pub use declared::Declared;
 use self::choice::Wanted;
 use super::{LocalFile, Stores};
 use crate::error::{Error, Kind, Result};
-use crate::schema::{QualifiedName, Relation, RelationSort, Table, users};
+use crate::schema::{QualifiedName, Relation, RelationSort, Table, built_in};
 use crate::store::postgres::{Session, capture, relations};
 use crate::store::sqlite;
 
@@ -123,7 +123,7 @@ pub async fn survey(stores: &Stores, choice: &Choice) -> Result<Survey> {
     let meant = |relation: &&Relation| {
         let is_local = here.iter().any(|own| own.name.eq_ignore_ascii_case(&relation.name));
         let is_meant =
-            choice.may_mean(&relation.name, is_local) || *relation.name == *users().name();
+            choice.may_mean(&relation.name, is_local) || *relation.name == *built_in().name();
         is_meant && relation.sort == RelationSort::Table
     };
     let names = remote.iter().filter(meant).map(|relation| QualifiedName {
@@ -162,7 +162,7 @@ fn chosen(
     here: &[Relation],
     choice: &Choice,
 ) -> Result<Survey> {
-    let built_in = users();
+    let built_in = built_in();
     // SQLite takes upper and lower case of ASCII for the same; PostgreSQL's way of writing it is the name.
     let named = |own: &Relation| {
         let alike = |one: &&Relation| one.name.eq_ignore_ascii_case(&own.name);
@@ -246,8 +246,8 @@ fn chosen(
         }
     }
     // With nothing chosen and nothing there, it is the documented system's table.
-    let has_users = |one: &Skipped| *one.table == *built_in.name();
-    if survey.chosen.is_empty() && choice.is_plain() && !survey.skipped.iter().any(has_users) {
+    let is_built_in = |one: &Skipped| *one.table == *built_in.name();
+    if survey.chosen.is_empty() && choice.is_plain() && !survey.skipped.iter().any(is_built_in) {
         let name = built_in.shared_name();
         let sides = derive::Sides { name: &name, remote: None, local: None, declared: None };
         let table = built_in.within(choice.schema.as_deref().map(Arc::from));

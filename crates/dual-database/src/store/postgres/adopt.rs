@@ -246,7 +246,7 @@ fn retype(target: &QualifiedName, column: &Column, there: &FoundColumn) -> Strin
 }
 
 fn unique_key(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) {
-    let columns: Vec<&str> = table.key_columns().map(|(_, column)| &*column.name).collect();
+    let columns: Vec<&str> = table.key_columns().map(|column| &*column.name).collect();
     let names: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
     let (key, name) = (&table.key().name, names.join(", "));
     if found.null_keys > 0 {

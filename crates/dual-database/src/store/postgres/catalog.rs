@@ -318,7 +318,7 @@ async fn count(session: &Session, table: &Table, found: &mut FoundTable) -> Resu
             found.null_surrogates = get(&one(session, &sql, &[]).await?, 0)?;
         }
     }
-    let key: Vec<&str> = table.key_columns().map(|(_, column)| &*column.name).collect();
+    let key: Vec<&str> = table.key_columns().map(|column| &*column.name).collect();
     let columns: Option<Vec<&FoundColumn>> = key.iter().map(|name| found.column(name)).collect();
     if let Some(columns) = columns {
         let names: Vec<String> = key.iter().map(|name| quoted(name)).collect();

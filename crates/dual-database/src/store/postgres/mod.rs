@@ -6,6 +6,7 @@
 //! - [`SchemaPlan`]: what is missing and what is in the way, as SQL.
 
 mod adopt;
+mod answer;
 pub mod capture;
 mod catalog;
 mod certificate;

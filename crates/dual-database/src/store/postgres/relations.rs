@@ -8,8 +8,8 @@ use super::catalog::{columns_of, unique_of};
 use super::found::FoundColumn;
 use super::{Catalog, Parameter, Session};
 use crate::schema::{
-    LogicalType, QualifiedName, Relation, RelationColumn, RelationKey, RelationSort, constant,
-    quoted, users,
+    LogicalType, QualifiedName, Relation, RelationColumn, RelationKey, RelationSort, built_in,
+    constant, quoted,
 };
 use crate::{Error, Kind, Result};
 
@@ -44,7 +44,7 @@ const NARROW_REFERENCES: &str = "SELECT c.relnamespace = t.relnamespace, c.relna
 pub(crate) async fn relations(session: &Session, schema: Option<&str>) -> Result<Vec<Relation>> {
     let schema = match schema {
         Some(named) => Some(named.to_owned()),
-        None => Catalog::led(session, &users().remote_name()).await?.1,
+        None => Catalog::led(session, &built_in().remote_name()).await?.1,
     };
     let Some(schema) = schema.filter(|name| name != session.schema_name()) else {
         return Ok(Vec::new());

@@ -142,7 +142,7 @@ impl SchemaPlan {
 
     /// In a database that takes bytes of any kind a text may be none, and nobody could be told of its row.
     pub(super) fn any_bytes(&mut self, table: &Table) {
-        for (_, column) in table.key_columns().filter(|(_, column)| column.kind.is_text()) {
+        for column in table.key_columns().filter(|column| column.kind.is_text()) {
             let what = format!(
                 "{} is of its key, and a text of this database, which is SQL_ASCII, may be bytes of any kind",
                 quoted(&column.name)

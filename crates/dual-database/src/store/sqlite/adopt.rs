@@ -325,7 +325,7 @@ fn additions(
     }
     if !key_is_unique {
         let key = |each: fn(&str) -> String, joined: &str| {
-            let columns = table.key_columns().map(|(_, column)| each(&column.name));
+            let columns = table.key_columns().map(|column| each(&column.name));
             columns.collect::<Vec<_>>().join(joined)
         };
         steps.push(Addition::new(

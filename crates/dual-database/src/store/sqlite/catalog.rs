@@ -80,7 +80,7 @@ impl FoundRelation {
             Some(_) => {}
         }
         let columns = columns(connection, schema, table).map_err(wrap)?;
-        let key: Vec<&str> = table.key_columns().map(|(_, column)| &*column.name).collect();
+        let key: Vec<&str> = table.key_columns().map(|column| &*column.name).collect();
         let has = |name: &&str| columns.iter().any(|found| found.name.eq_ignore_ascii_case(name));
         let mut key_is_unique = false;
         let mut bad_keys = 0;
@@ -134,9 +134,7 @@ fn key_is_primary(connection: &Connection, schema: &str, table: &Table) -> rusql
 
 /// These are the columns of the key, in any order.
 fn is_key(table: &Table, columns: &[String]) -> bool {
-    let is_one = |(_, key): (usize, &Column)| {
-        columns.iter().any(|column| column.eq_ignore_ascii_case(&key.name))
-    };
+    let is_one = |key: &Column| columns.iter().any(|column| column.eq_ignore_ascii_case(&key.name));
     columns.len() == table.key_columns().count() && table.key_columns().all(is_one)
 }
 

@@ -6,6 +6,7 @@ use dual_database::store::postgres::capture::make_record_of_imports;
 use dual_database::store::postgres::primary::{Importable, importable};
 use dual_database::store::postgres::{Catalog, SchemaPlan, Session, plan};
 
+use crate::columns::position;
 use crate::write::WriteOptions;
 
 /// What was found, and what is to be done. Looking takes no lock that others notice.
@@ -61,7 +62,7 @@ impl Survey {
     /// Column positions whose text is limited, with the limit in characters.
     pub(super) fn length_limits(&self, table: &Table) -> Vec<(usize, u32)> {
         let lengths = self.plan.lengths.iter();
-        lengths.filter_map(|(name, limit)| Some((table.position(name)?, *limit))).collect()
+        lengths.filter_map(|(name, limit)| Some((position(table, name)?, *limit))).collect()
     }
 
     /// Makes the table the declared one, or replaces it, and sees to the record of runs.

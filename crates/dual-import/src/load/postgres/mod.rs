@@ -20,6 +20,7 @@ use self::adoption::Survey;
 use self::outcome::{last_mark, transaction_id, was_committed};
 use super::copy_text::read_staged;
 use super::{Mark, Refusal, StorePlan, sql, sqlite};
+use crate::columns::data_columns;
 use crate::staging::{Staging, masks};
 use crate::write::{Target, WriteOptions};
 use crate::{Event, Observer};
@@ -107,7 +108,7 @@ impl PostgresLoad {
         let statement = format!(
             "COPY pg_temp.dual_staged ({key}, row, {}, {}) FROM STDIN",
             masks(&self.table).join(", "),
-            sql::data_columns(&self.table, "")
+            sql::data_names(&self.table, "")
         );
         let (chunks, arriving) = mpsc::channel::<(Bytes, u64)>(4);
         let table = Arc::clone(&self.table);
@@ -188,7 +189,7 @@ impl PostgresLoad {
             ..StorePlan::default()
         };
         plan.unchanged = number(0)?.saturating_sub(plan.inserted + plan.updated);
-        for (index, (_, column)) in self.table.data_columns().enumerate() {
+        for (index, column) in self.table.data_columns().enumerate() {
             let changes = number(index + 3)?;
             if changes > 0 {
                 plan.columns.insert(Arc::clone(&column.name), changes);
@@ -242,9 +243,7 @@ impl PostgresLoad {
         clear(staging, "elsewhere").await?;
         let key = quoted(&self.table.key().name);
         // What the source knows is not carried, so it need not fit.
-        let columns: String = self
-            .table
-            .data_columns()
+        let columns: String = data_columns(&self.table)
             .map(|(position, column)| {
                 let name = quoted(&column.name);
                 let known = sql::known(Dialect::Postgres, &self.table, position);
@@ -268,7 +267,7 @@ impl PostgresLoad {
             for row in rows {
                 let number: i64 = row.try_get(0).map_err(|_| unexpected(operation))?;
                 let mut values = vec![Value::Int(number)];
-                for (index, (_, column)) in self.table.data_columns().enumerate() {
+                for (index, column) in self.table.data_columns().enumerate() {
                     let text: Option<&str> =
                         row.try_get(index + 1).map_err(|_| unexpected(operation))?;
                     let value = text.map_or(Some(Value::Null), |text| column.kind.parse(text));
@@ -291,7 +290,7 @@ impl PostgresLoad {
             return Ok(());
         }
         let key = quoted(&self.table.key().name);
-        let texts = self.table.data_columns().filter(|(_, column)| column.kind.is_text());
+        let texts = data_columns(&self.table).filter(|(_, column)| column.kind.is_text());
         let bad: String = texts
             .map(|(position, column)| {
                 let name = quoted(&column.name);
@@ -394,9 +393,7 @@ fn temporary_table(table: &Table) -> String {
     let key = table.key();
     let columns: String = table
         .data_columns()
-        .map(|(_, column)| {
-            format!(", {} {}", quoted(&column.name), column.kind.sql(Dialect::Postgres))
-        })
+        .map(|column| format!(", {} {}", quoted(&column.name), column.kind.sql(Dialect::Postgres)))
         .collect();
     let masks: String =
         masks(table).iter().map(|mask| format!(", {mask} bigint NOT NULL")).collect();

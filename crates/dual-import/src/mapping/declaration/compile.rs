@@ -13,6 +13,7 @@ use super::{
     Field, FieldKind, Heading, Mapping, Remark, SheetLayout, StatusKind, StatusVocabulary, initial,
     normalised,
 };
+use crate::columns::{key_position, position};
 
 /// A row's candidates, the header being one more, are kept as the bits of a word.
 const MOST_LAYOUTS: usize = 63;
@@ -63,7 +64,7 @@ pub(super) fn compile(text: &str, origin: &str, table: &Table) -> Result<Mapping
     fields.extend(ignored(&origin, &file.ignored, table, &fields)?);
     let key = fields
         .iter()
-        .position(|field| field.target == Some(table.key_position()))
+        .position(|field| field.target.is_some() && field.target == key_position(table))
         .ok_or_else(|| {
             origin.error(None, &format!("`[columns.{}]`, the key, is missing", table.key().name))
         })?;
@@ -128,7 +129,7 @@ fn columns(
 ) -> Result<Vec<Field>> {
     let mut fields = Vec::new();
     for (name, entry) in entries {
-        let Some(position) = table.position(name.get_ref()) else {
+        let Some(position) = position(table, name.get_ref()) else {
             let known = table.columns().iter().map(|column| &*column.name);
             return Err(origin.unknown(name, "column", known));
         };
@@ -432,15 +433,15 @@ fn fallbacks(
     entries: &BTreeMap<Name, Name>,
     table: &Table,
 ) -> Result<Vec<(usize, usize)>> {
-    let position = |name: &Name| {
-        table.position(name.get_ref()).ok_or_else(|| {
+    let position_of = |name: &Name| {
+        position(table, name.get_ref()).ok_or_else(|| {
             origin.unknown(name, "column", table.columns().iter().map(|column| &*column.name))
         })
     };
     entries
         .iter()
         .map(|(column, from)| {
-            let (to, source) = (position(column)?, position(from)?);
+            let (to, source) = (position_of(column)?, position_of(from)?);
             let (to_column, source_column) = (&table.columns()[to], &table.columns()[source]);
             if to == source || to_column.kind != source_column.kind || to_column.role != Role::Data
             {

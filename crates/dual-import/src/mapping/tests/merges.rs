@@ -1,6 +1,7 @@
 //! Duplicates, and what a new row gets.
 
 use super::*;
+use crate::columns::position;
 
 fn rows(lines: &[&str]) -> Vec<SheetRecord> {
     let (outcomes, _) = read_by(&mapping(), lines);
@@ -50,7 +51,7 @@ fn a_new_rows_last_activity_is_its_register_date() {
     let mut new = rows(&["2025-08-07 12:34:56|#n5|Анна|anna|issued"]).remove(0);
     mapping().complete_new(&mut new.values);
     let users = users();
-    let at = |name| users.position(name).unwrap();
+    let at = |name| position(&users, name).unwrap();
     let date = Some(Value::Timestamp(instant("2025-08-07 12:34:56")));
     assert_eq!(new.values[at("last_activity")], date);
     assert_eq!(mapping().fallbacks(), [(at("last_activity"), at("register_date"))]);

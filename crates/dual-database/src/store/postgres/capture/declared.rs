@@ -1,8 +1,9 @@
 //! Which tables the installation keeps together, and how they are declared.
 
-use super::install::{column, has};
+use super::install::has;
 use crate::schema::{self, Table};
 use crate::store::postgres::Session;
+use crate::store::postgres::answer::column;
 use crate::{Error, Kind, Result, Store};
 
 /// The tables that are kept, as they are declared, in their order; asked in the session's transaction. None if

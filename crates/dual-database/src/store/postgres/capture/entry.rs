@@ -5,7 +5,7 @@ use crate::stamp::Stamp;
 
 /// A row of a sidecar.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct RemoteEntry {
     /// The key.
     pub key: Key,
     /// Whether the row lives.
@@ -22,7 +22,7 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// The row as it was before the transaction; `None` if it was never seen.
-    pub before: Option<Entry>,
+    pub before: Option<RemoteEntry>,
     /// The row as it is now.
-    pub after: Entry,
+    pub after: RemoteEntry,
 }

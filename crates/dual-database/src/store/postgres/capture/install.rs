@@ -1,12 +1,12 @@
 //! Putting capture beside a table, looking whether it is still there, taking it away.
 
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
+use tokio_postgres::types::{ToSql, Type};
 
 use super::common::FORMAT;
 use super::ddl::{KEEP_BEFORE, POLL_SETTINGS};
 use super::declared::declared;
-use super::entry::{Entry, Settled};
+use super::entry::{RemoteEntry, Settled};
 use super::grants::given_back;
 use super::layout::Layout;
 use super::ours::Ours;
@@ -15,8 +15,9 @@ use super::standing::SchemaStanding;
 use super::statements::{Needs, Statement, schema_locked};
 use crate::protocol::reconcile::Loose;
 use crate::protocol::{Drift, Snapshot};
-use crate::schema::{Key, Table, users};
+use crate::schema::{Key, Table, built_in};
 use crate::stamp::Stamp;
+use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::{Parameter, Session};
 use crate::{Error, Kind, Result, Store};
 
@@ -194,14 +195,14 @@ pub async fn drift(session: &Session, layout: &Layout) -> Result<Drift> {
 }
 
 /// What was noted when capture was installed.
-struct Tracked {
+struct Noted {
     installed: Fingerprint,
     /// It has missed something since.
     has_missed: bool,
     declaration: Option<String>,
 }
 
-impl Tracked {
+impl Noted {
     /// Columns are declared that were not when it was installed.
     fn lacks(&self, layout: &Layout) -> bool {
         let Some(text) = &self.declaration else { return true };
@@ -210,7 +211,7 @@ impl Tracked {
     }
 }
 
-async fn tracked(session: &Session, layout: &Layout) -> Result<Option<Tracked>> {
+async fn tracked(session: &Session, layout: &Layout) -> Result<Option<Noted>> {
     let operation = "compare capture on PostgreSQL";
     if !(has(session, "tracked").await? && has(session, "missed").await?) {
         return Ok(None);
@@ -224,7 +225,7 @@ async fn tracked(session: &Session, layout: &Layout) -> Result<Option<Tracked>> 
     );
     let rows = session.query(operation, &sql, &[(&layout.name(), Type::TEXT)]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some(Tracked {
+    Ok(Some(Noted {
         installed: Fingerprint::read(row, operation)?,
         has_missed: column(row, 3, operation)?,
         declaration: column(row, 4, operation)?,
@@ -244,8 +245,8 @@ pub(crate) async fn kept_tables(
         Ok(()) => declared(session).await.unwrap_or_default(),
         Err(_) => Vec::new(),
     };
-    if tables.iter().all(|table| table.label() != users().label()) {
-        tables.push(users());
+    if tables.iter().all(|table| table.label() != built_in().label()) {
+        tables.push(built_in());
     }
     Ok(tables)
 }
@@ -342,7 +343,7 @@ pub async fn changed_since(
     session: &Session,
     layout: &Layout,
     cursor: &Snapshot,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<RemoteEntry>> {
     let operation = "read PostgreSQL's changes";
     session.batch(operation, POLL_SETTINGS).await?;
     let number = |txid: u64| i64::try_from(txid).unwrap_or(i64::MAX);
@@ -354,7 +355,7 @@ pub async fn changed_since(
     rows.iter()
         .map(|row| {
             let columns: Vec<i64> = column(row, 4, operation)?;
-            Ok(Entry {
+            Ok(RemoteEntry {
                 key: column(row, 0, operation)?,
                 live: column(row, 1, operation)?,
                 stamp: stamp(column(row, 2, operation)?)?,
@@ -415,7 +416,7 @@ async fn format(session: &Session) -> Result<Option<i32>> {
     rows.first().map(|row| column(row, 0, operation)).transpose()
 }
 
-pub(in crate::store::postgres) fn entry_of(layout: &Layout, text: &str) -> Option<Entry> {
+pub(in crate::store::postgres) fn entry_of(layout: &Layout, text: &str) -> Option<RemoteEntry> {
     let json: serde_json::Value = serde_json::from_str(text).ok()?;
     let stamp = Stamp::from_raw(json.get("stamp")?.as_i64()?)?;
     let columns = layout.registers.iter().map(|register| {
@@ -424,25 +425,13 @@ pub(in crate::store::postgres) fn entry_of(layout: &Layout, text: &str) -> Optio
             None => Some(stamp),
         }
     });
-    Some(Entry {
+    Some(RemoteEntry {
         key: layout.own_key.read_record(&json)?,
         live: json.get("live")?.as_bool()?,
         stamp,
         columns: columns.collect::<Option<_>>()?,
         txid: json.get("txid")?.as_u64()?,
     })
-}
-
-pub(super) fn column<T: FromSqlOwned>(
-    row: &Row,
-    index: usize,
-    operation: &'static str,
-) -> Result<T> {
-    row.try_get(index).map_err(|cause| unexpected(operation).with_source(cause))
-}
-
-pub(super) fn unexpected(operation: &'static str) -> Error {
-    Error::new(Kind::Internal, operation, "PostgreSQL answered in an unexpected form")
 }
 
 fn newer(operation: &'static str, session: &Session, found: i32) -> Error {

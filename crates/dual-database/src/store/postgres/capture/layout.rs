@@ -10,7 +10,7 @@ use crate::store::postgres::{SchemaName, Session};
 
 /// A column that has a stamp of its own in the sidecar.
 #[derive(Clone, Debug)]
-pub(in crate::store::postgres) struct Register {
+pub(in crate::store::postgres) struct RegisterColumns {
     /// The column's name, as declared.
     pub name: Arc<str>,
     /// How what is ours calls it.
@@ -40,7 +40,7 @@ pub struct Layout {
     /// The key's columns in the sidecar, and wherever else rows of ours are told apart.
     pub(in crate::store::postgres) own_key: KeyColumns,
     pub(in crate::store::postgres) surrogate: Option<String>,
-    pub(in crate::store::postgres) registers: Vec<Register>,
+    pub(in crate::store::postgres) registers: Vec<RegisterColumns>,
     /// Texts may be bytes of any kind ([`Session::takes_any_bytes`]).
     pub(in crate::store::postgres) any_bytes: bool,
 }
@@ -50,7 +50,7 @@ impl Layout {
     /// `dual`.
     #[must_use]
     pub fn new(table: &Table, target: impl Display) -> Layout {
-        let register = |column: &Column| Register {
+        let register = |column: &Column| RegisterColumns {
             name: Arc::clone(&column.name),
             label: Arc::clone(&column.label),
             column: quoted(&column.name),
@@ -113,7 +113,7 @@ impl Layout {
     pub(in crate::store::postgres) fn each(
         &self,
         separator: &str,
-        piece: impl Fn(&Register) -> String,
+        piece: impl Fn(&RegisterColumns) -> String,
     ) -> String {
         self.registers.iter().map(piece).collect::<Vec<_>>().join(separator)
     }
@@ -162,7 +162,8 @@ impl Layout {
 
     /// How many bytes the texts of the row take that are carried, an expression.
     pub(in crate::store::postgres) fn bytes(&self, row: &str) -> String {
-        let bytes = |r: &Register| r.kind.description().bytes(Dialect::Postgres, &r.read(row));
+        let bytes =
+            |r: &RegisterColumns| r.kind.description().bytes(Dialect::Postgres, &r.read(row));
         let bytes = self.registers.iter().filter_map(bytes).map(|bytes| format!(" + {bytes}"));
         format!("(0::bigint{})", bytes.collect::<String>())
     }
@@ -204,7 +205,7 @@ impl Layout {
     }
 }
 
-impl Register {
+impl RegisterColumns {
     /// The values of the column in two rows differ.
     pub fn differs(&self, left: &str, right: &str) -> String {
         self.kind.description().differs(Dialect::Postgres, &self.read(left), &self.read(right))

@@ -28,7 +28,7 @@ pub use crate::protocol::Drift;
 pub(super) use common::ROW_KEY;
 pub(super) use common::guarded;
 pub(crate) use declared::declared;
-pub use entry::{Entry, Settled};
+pub use entry::{RemoteEntry, Settled};
 pub(super) use grants::{
     On, Right, USERS_SEQUENCE, USERS_TABLE, given_back, is_named_as_ours, noted_runtime, of_ours,
     of_users,

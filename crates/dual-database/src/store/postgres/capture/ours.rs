@@ -3,9 +3,9 @@
 
 use tokio_postgres::types::Type;
 
-use super::install::column;
 use super::standing::ANOTHER;
 use crate::schema::{Table, quoted};
+use crate::store::postgres::answer::column;
 use crate::store::postgres::{Parameter, Session};
 use crate::{Error, Kind, Result};
 

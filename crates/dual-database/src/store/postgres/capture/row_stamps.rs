@@ -5,7 +5,7 @@ use serde_json::json;
 use super::layout::{Layout, next};
 use crate::Error;
 use crate::merge::Admission;
-use crate::schema::{Dialect, Key, KeyColumns, Table, behind, quoted_body};
+use crate::schema::{Column, Dialect, Key, KeyColumns, Table, behind, quoted_body};
 use crate::stamp::Stamp;
 use crate::store::postgres::sqlstate;
 use crate::value::{Value, plain_text};
@@ -17,7 +17,7 @@ pub struct RowStamps {
     pub key: Key,
     /// Whether it lives and since when, if the write has set that.
     pub life: Option<(bool, Stamp)>,
-    /// The columns that it has set: position in [`Table::columns`], stamp and value.
+    /// The columns that it has set: position, stamp and value.
     pub columns: Vec<(usize, Stamp, Value)>,
 }
 
@@ -30,8 +30,9 @@ impl RowStamps {
             ("life".to_owned(), json!(life.map(Stamp::raw))),
         ]);
         mark.extend(record(table, &self.key));
+        let data: Vec<&Column> = table.data_columns().collect();
         for (position, stamp, value) in &self.columns {
-            let Some(column) = table.columns().get(*position) else { continue };
+            let Some(column) = data.get(*position) else { continue };
             mark.insert(format!("s_{}", column.label), json!(stamp.raw()));
             let value = match value {
                 Value::Null => continue,

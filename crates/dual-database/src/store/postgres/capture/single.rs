@@ -2,7 +2,7 @@
 //! return arrays of text, because what a statement costs before it does anything grows with the
 //! number of its columns, and one without a FROM is the cheapest there is.
 
-use super::layout::{Layout, Register, array_of_stamps, next};
+use super::layout::{Layout, RegisterColumns, array_of_stamps, next};
 use super::triggers::{TRIGGERS, notifies};
 use crate::schema::{EQUALS, behind, quoted_body, quoted_text};
 use crate::store::postgres::switched;
@@ -260,13 +260,17 @@ END
     }
 
     /// One piece of text for each register and its position, counted from one, joined.
-    fn numbered(&self, separator: &str, piece: impl Fn(usize, &Register) -> String) -> String {
+    fn numbered(
+        &self,
+        separator: &str,
+        piece: impl Fn(usize, &RegisterColumns) -> String,
+    ) -> String {
         let pieces = self.registers.iter().enumerate().map(|(at, r)| piece(at + 1, r));
         pieces.collect::<Vec<_>>().join(separator)
     }
 }
 
-impl Register {
+impl RegisterColumns {
     /// The value that `put` is given for the register of that position.
     fn given(&self, at: usize) -> String {
         self.kind.description().given(&format!("dual_values[{at}]"))

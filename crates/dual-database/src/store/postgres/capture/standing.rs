@@ -4,9 +4,9 @@ use tokio_postgres::types::Type;
 
 use super::common::is_trusted;
 use super::grants::Right;
-use super::install::{column, unexpected};
 use super::layout::Layout;
 use crate::schema::{QualifiedName, Table, quoted};
+use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::{Catalog, Parameter, Session};
 use crate::{Error, Kind, Result};
 

@@ -1,6 +1,6 @@
 //! The function by which the library writes several rows: one call for a table, nothing dynamic.
 
-use super::layout::{Layout, Register};
+use super::layout::{Layout, RegisterColumns};
 use super::single::{ABSENT, EXISTS, LEFT_OUT, MISSING};
 use crate::schema::{EQUALS, behind, quoted_body, quoted_text};
 use crate::store::postgres::switched;
@@ -96,7 +96,7 @@ END
             stamps =
                 behind(", ", self.each(", ", |r| format!("coalesce(s.{0}, s.stamp)", r.stamp))),
             updated = self.assigned(updated),
-            inserted = behind(", ", self.each(",\n        ", Register::stamped_value)),
+            inserted = behind(", ", self.each(",\n        ", RegisterColumns::stamped_value)),
             undone_delete = self.undone("NOT m.alive", "missing", MISSING),
             undone_update = self.undone("m.alive IS NULL", "missing", MISSING),
             undone_insert = self.undone("m.alive", "exists", EXISTS),

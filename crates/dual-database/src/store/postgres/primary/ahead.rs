@@ -3,12 +3,12 @@
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::row::{column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::Result;
 use crate::protocol::{Ahead, SetBack};
 use crate::stamp::Stamp;
 use crate::store::postgres::Parameter;
+use crate::store::postgres::answer::{column, unexpected};
 
 const OPERATION: &str = "look for stamps of the future in PostgreSQL";
 
@@ -51,10 +51,8 @@ impl Primary<'_> {
     pub async fn set_back(&self) -> Result<SetBack> {
         let operation = "set back stamps of the future in PostgreSQL";
         self.session.begin(operation).await?;
-        match self.set_back_in(operation).await {
-            Ok(one) => self.session.commit(operation).await.map(|()| one),
-            Err(error) => Err(self.give_up(error, operation).await),
-        }
+        let done = self.set_back_in(operation).await;
+        self.end(done, operation).await
     }
 
     async fn set_back_in(&self, operation: &'static str) -> Result<SetBack> {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio_postgres::types::Type;
 
-use super::row::column;
 use super::{Primary, RemoteTable};
 use crate::error::Result;
 use crate::store::postgres::Parameter;
+use crate::store::postgres::answer::column;
 
 const OPERATION: &str = "look for columns in PostgreSQL";
 

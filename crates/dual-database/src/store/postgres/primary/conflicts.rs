@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio_postgres::types::Type;
 
-use super::row::{column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::merge::{Conflict, RegisterId};
 use crate::protocol::{ConflictEntry, is_register, register_name};
 use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
 use crate::store::postgres::Parameter;
+use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::capture::ROW_KEY;
 use crate::{Error, Result};
 
@@ -151,10 +151,8 @@ impl Primary<'_> {
             })
             .collect();
         self.session.begin(operation).await?;
-        match self.note(&noted, operation).await {
-            Ok(()) => self.session.commit(operation).await,
-            Err(error) => Err(self.give_up(error, operation).await),
-        }
+        let noted = self.note(&noted, operation).await;
+        self.end(noted, operation).await
     }
 
     /// Writes entries in the session's transaction.
@@ -225,6 +223,14 @@ impl Primary<'_> {
             (&reviewed, Type::BOOL_ARRAY),
         ];
         self.session.execute(operation, &sql, &parameters).await.map(|_| ())
+    }
+
+    /// Ends the transaction of this work: all of it stands, or nothing.
+    pub(super) async fn end<T>(&self, work: Result<T>, operation: &'static str) -> Result<T> {
+        match work {
+            Ok(done) => self.session.commit(operation).await.map(|()| done),
+            Err(error) => Err(self.give_up(error, operation).await),
+        }
     }
 
     /// Takes a transaction back after an error, which it hands on: nothing of it stands.

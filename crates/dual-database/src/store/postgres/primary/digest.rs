@@ -2,9 +2,10 @@
 
 use tokio_postgres::types::Type;
 
-use super::row::{BY_KEY, column, unexpected};
+use super::row::BY_KEY;
 use super::{Primary, RemoteTable};
 use crate::schema::{Column, Key, LogicalType, quoted};
+use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::{Parameter, both};
 use crate::value::RangeDigest;
 use crate::{Error, Kind, Result};

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use rand::random;
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSqlOwned, Type};
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::row::Text;
@@ -12,6 +12,7 @@ use super::{Header, Primary};
 use crate::phase::timed;
 use crate::protocol::{Epoch, Snapshot, Token};
 use crate::stamp::{Stamp, Writer};
+use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::{Access, Call, Parameter, Session};
 use crate::{Error, Kind, Result, Store};
 
@@ -55,7 +56,7 @@ impl Header {
         let epoch = Epoch {
             token: token(0)?,
             life: token(1)?,
-            timeline: timeline.ok_or_else(unexpected)?,
+            timeline: timeline.ok_or_else(|| unexpected(OPERATION))?,
             system: number::<i64>(text(3))?.cast_unsigned(),
             database: number(text(4))?,
             relations,
@@ -66,7 +67,7 @@ impl Header {
             tables,
             snapshot: number::<Snapshot>(text(7))?,
             now_ms: number(text(8))?,
-            horizon: Stamp::from_raw(number(text(9))?).ok_or_else(unexpected)?,
+            horizon: Stamp::from_raw(number(text(9))?).ok_or_else(|| unexpected(OPERATION))?,
             purged: text(10).map(|txid| number(Some(txid))).transpose()?,
         })
     }
@@ -107,7 +108,8 @@ impl Primary<'_> {
         } else {
             self.session.query(OPERATION, &sql, &parameters).await?
         };
-        let answer: Option<Vec<Text>> = rows.first().map(|row| get(row, 0)).transpose()?;
+        let answer: Option<Vec<Text>> =
+            rows.first().map(|row| column(row, 0, OPERATION)).transpose()?;
         Header::read(answer.as_deref(), &relations)
     }
 
@@ -270,24 +272,16 @@ fn digest(named: &[(&str, i64)]) -> u64 {
 }
 
 fn writer(row: &Row) -> Result<Writer> {
-    let number: i32 = get(row, 0)?;
-    u16::try_from(number).ok().and_then(Writer::new).ok_or_else(unexpected)
+    let number: i32 = column(row, 0, OPERATION)?;
+    u16::try_from(number).ok().and_then(Writer::new).ok_or_else(|| unexpected(OPERATION))
 }
 
 fn number<T: FromStr>(text: Option<&str>) -> Result<T> {
-    text.and_then(|text| text.parse().ok()).ok_or_else(unexpected)
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| unexpected(OPERATION))
 }
 
 fn uuid(text: &str) -> Result<Uuid> {
-    Uuid::parse_str(text).map_err(|_| unexpected())
-}
-
-fn get<T: FromSqlOwned>(row: &Row, index: usize) -> Result<T> {
-    row.try_get(index).map_err(|cause| unexpected().with_source(cause))
-}
-
-fn unexpected() -> Error {
-    Error::new(Kind::Internal, OPERATION, "PostgreSQL answered in an unexpected form")
+    Uuid::parse_str(text).map_err(|_| unexpected(OPERATION))
 }
 
 #[cfg(test)]

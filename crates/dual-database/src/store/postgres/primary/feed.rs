@@ -2,11 +2,12 @@
 
 use tokio_postgres::types::Type;
 
-use super::row::{BY_KEY, column, unexpected};
+use super::row::BY_KEY;
 use super::{Poll, Primary, RemoteRow, RemoteTable};
 use crate::Result;
 use crate::protocol::Snapshot;
 use crate::schema::{Key, RowId};
+use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::capture::Drift;
 use crate::store::postgres::{Parameter, both, every};
 use crate::value::PORTION;

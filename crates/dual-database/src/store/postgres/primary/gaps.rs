@@ -22,12 +22,8 @@ impl Primary<'_> {
                 continue;
             }
             self.session.begin(OPERATION).await?;
-            let mended = match capture::mend_all(self.session, &table.layout).await {
-                Ok(mended) => mended,
-                Err(error) => return Err(self.give_up(error, OPERATION).await),
-            };
-            self.session.commit(OPERATION).await?;
-            found.add(mended);
+            let mended = capture::mend_all(self.session, &table.layout).await;
+            found.add(self.end(mended, OPERATION).await?);
         }
         Ok(found)
     }

@@ -3,8 +3,8 @@
 
 use tokio_postgres::types::Type;
 
-use super::row::column;
 use crate::schema::{Table, quoted};
+use crate::store::postgres::answer::column;
 use crate::store::postgres::capture::has;
 use crate::store::postgres::{Catalog, Session};
 use crate::{Error, Result};

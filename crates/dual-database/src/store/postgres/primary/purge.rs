@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::types::Type;
 
-use super::row::{column, unexpected};
 use super::{Primary, RemoteTable};
 use crate::Result;
 use crate::schema::Key;
 use crate::stamp::Stamp;
 use crate::store::postgres::Parameter;
+use crate::store::postgres::answer::{column, unexpected};
 
 /// How many tombstones go in one transaction, which keeps writers waiting.
 const CHUNK: usize = 5_000;
@@ -59,10 +59,8 @@ impl Primary<'_> {
             "UPDATE {dual}.installation SET purged = NULL WHERE purged >= {future}"
         ));
         self.session.begin(operation).await?;
-        match self.session.batch(operation, &sql).await {
-            Ok(()) => self.session.commit(operation).await,
-            Err(error) => Err(self.give_up(error, operation).await),
-        }
+        let done = self.session.batch(operation, &sql).await;
+        self.end(done, operation).await
     }
 
     /// Removes tombstones that are wholly below the horizon and whose transaction every running
@@ -160,10 +158,7 @@ impl Primary<'_> {
             let count: i64 = column(row, 0, operation)?;
             u64::try_from(count).map_err(|_| unexpected(operation))
         };
-        match work.await {
-            Ok(count) => self.session.commit(operation).await.map(|()| count),
-            Err(error) => Err(self.give_up(error, operation).await),
-        }
+        self.end(work.await, operation).await
     }
 
     /// Keeps everybody from writing: pushes hold `ROW EXCLUSIVE` while they decide, and

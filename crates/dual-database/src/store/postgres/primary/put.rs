@@ -4,11 +4,12 @@ use tokio_postgres::types::Type;
 
 use super::epoch::HEADER_TEXTS;
 use super::read::text_of;
-use super::row::{Text, column, unexpected};
+use super::row::Text;
 use super::{Header, Primary, Refused, WriteAnswer};
 use crate::merge::Change;
 use crate::schema::RowId;
 use crate::stamp::Stamp;
+use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::{Call, Parameter};
 use crate::value::Value;
 use crate::{Error, Kind, Result};

@@ -3,9 +3,10 @@
 use tokio_postgres::types::Type;
 
 use super::feed::locked;
-use super::row::{BY_KEY, COLUMNS, column};
+use super::row::{BY_KEY, COLUMNS};
 use super::{Primary, Range, RemoteRow};
 use crate::schema::Key;
+use crate::store::postgres::answer::column;
 use crate::store::postgres::{Parameter, both};
 use crate::value::PORTION;
 use crate::{Error, Kind, Result};

@@ -6,11 +6,12 @@ use std::borrow::Cow;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::row::{Text, column, unexpected};
+use super::row::Text;
 use super::{Primary, RemoteRow, RemoteTable};
 use crate::protocol::{After, Filter};
 use crate::schema::{Column, LogicalType, RowId, quoted};
 use crate::store::postgres::Parameter;
+use crate::store::postgres::answer::{column, unexpected};
 use crate::value::{Value, plain_text};
 use crate::{Error, Kind, Result};
 
@@ -112,8 +113,8 @@ impl Question {
     /// The filter's conditions, at least one.
     fn conditions(&mut self, remote: &RemoteTable, filter: &Filter) -> Result<Vec<String>> {
         let mut conditions = vec!["true".to_owned()];
-        for (position, value) in &filter.equals {
-            let column = declared(remote, *position)?;
+        for (name, value) in &filter.equals {
+            let column = declared(remote, name)?;
             let name = quoted(&column.name);
             conditions.push(match text_of(value) {
                 None => format!("u.{name} IS NULL"),
@@ -123,16 +124,16 @@ impl Question {
                 }
             });
         }
-        for (position, part) in &filter.contains {
-            let column = of_kind(declared(remote, *position)?, &LogicalType::Text)?;
+        for (name, part) in &filter.contains {
+            let column = of_kind(declared(remote, name)?, &LogicalType::Text)?;
             let parameter = self.parameter(part.clone(), &column.kind);
             conditions.push(format!(
                 "strpos(u.{} COLLATE \"C\", ({parameter}) COLLATE \"C\") > 0",
                 quoted(&column.name)
             ));
         }
-        for (position, value) in &filter.since {
-            let column = of_kind(declared(remote, *position)?, &LogicalType::Timestamp)?;
+        for (name, value) in &filter.since {
+            let column = of_kind(declared(remote, name)?, &LogicalType::Timestamp)?;
             if let Some(text) = text_of(value) {
                 let parameter = self.parameter(text, &column.kind);
                 conditions.push(format!("u.{} >= {parameter}", quoted(&column.name)));
@@ -159,11 +160,10 @@ impl Question {
     }
 }
 
-fn declared(remote: &RemoteTable, position: usize) -> Result<&Column> {
+fn declared<'r>(remote: &'r RemoteTable, name: &str) -> Result<&'r Column> {
     remote
         .table
-        .columns()
-        .get(position)
+        .column_once(name)
         .ok_or_else(|| Error::new(Kind::InvalidData, OPERATION, "there is no such column"))
 }
 

@@ -1,12 +1,12 @@
 //! A row of the server with its sidecar, as every read of this room takes it.
 
 use tokio_postgres::Row;
-use tokio_postgres::types::FromSqlOwned;
 
 use super::{RemoteRow, RemoteTable};
 use crate::merge::{Register, Version};
 use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
+use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::capture::array_of_stamps;
 use crate::value::Value;
 use crate::{Error, Kind, Result, Store};
@@ -25,7 +25,7 @@ pub(super) type Text = Option<String>;
 
 /// What is read of a row, before it is judged.
 #[derive(Clone, Debug)]
-pub(super) struct Parts {
+pub(super) struct RowAsRead {
     /// The key.
     pub key: Key,
     /// Whether the sidecar says that it lives.
@@ -92,7 +92,7 @@ impl RemoteTable {
         row: &Row,
         operation: &'static str,
     ) -> Result<RemoteRow> {
-        let parts = Parts {
+        let parts = RowAsRead {
             key: column(row, 0, operation)?,
             live: column(row, 1, operation)?,
             stamp: column(row, 2, operation)?,
@@ -120,7 +120,7 @@ impl RemoteTable {
         let text = |at: usize| texts.get(at).and_then(Option::as_deref);
         let number = |at| text(at).and_then(|text| text.parse::<i64>().ok());
         let needed = |at| number(at).ok_or_else(|| unexpected(operation));
-        let parts = Parts {
+        let parts = RowAsRead {
             key: id.key.clone(),
             live: text(0) == Some("true"),
             stamp: needed(1)?,
@@ -143,7 +143,7 @@ impl RemoteTable {
     pub(super) fn judge(
         &self,
         table: usize,
-        parts: Parts,
+        parts: RowAsRead,
         operation: &'static str,
     ) -> Result<RemoteRow> {
         let id = RowId::new(table, &parts.key);
@@ -195,15 +195,6 @@ impl RemoteTable {
     }
 }
 
-/// A column of an answer.
-pub(super) fn column<T: FromSqlOwned>(
-    row: &Row,
-    index: usize,
-    operation: &'static str,
-) -> Result<T> {
-    row.try_get(index).map_err(|cause| unexpected(operation).with_source(cause))
-}
-
 /// The sidecar holds what no writer of ours has put there.
 fn no_stamp(operation: &'static str, sidecar: &str, key: &Key) -> Error {
     let message = format!("what {sidecar} has of the key {key} is no stamp");
@@ -217,9 +208,4 @@ fn has_more(operation: &'static str, table: &str) -> Error {
     let message =
         format!("the table {table} has got columns since this program looked at PostgreSQL");
     Error::new(Kind::OutcomeUnknown(Store::Postgres), operation, message)
-}
-
-/// The server answered in a form that it does not have.
-pub(super) fn unexpected(operation: &'static str) -> Error {
-    Error::new(Kind::Internal, operation, "PostgreSQL answered in an unexpected form")
 }

@@ -4,8 +4,8 @@
 use tokio_postgres::types::Type;
 
 use super::prepare::{Planned, plan_known};
-use super::row::{column, unexpected};
 use crate::schema::{Table, quoted, quoted_body, quoted_text};
+use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::capture::{
     Layout, On, Right, SchemaStanding, USERS_SEQUENCE, given_back, not_kept_elsewhere,
     noted_runtime, of_ours, of_users, ours_alone,

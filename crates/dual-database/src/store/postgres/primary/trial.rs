@@ -3,9 +3,9 @@
 
 use tokio_postgres::types::Type;
 
-use super::row::{column, unexpected};
 use crate::protocol::Addition;
 use crate::schema::Table;
+use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::capture::{
     Drift, Layout, SchemaStanding, drift, is_renewable, permitted, place, schema_locked,
 };

@@ -3,10 +3,10 @@
 use tokio_postgres::types::Type;
 
 use super::Primary;
-use super::row::{column, unexpected};
 use crate::Result;
 use crate::protocol::Snapshot;
 use crate::store::postgres::Parameter;
+use crate::store::postgres::answer::{column, unexpected};
 
 impl Primary<'_> {
     /// How many rows have changed since the cursor, the file's own writes included.

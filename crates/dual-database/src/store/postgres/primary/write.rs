@@ -6,12 +6,13 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::epoch::header;
-use super::row::{Parts, Text, column, unexpected};
+use super::row::{RowAsRead, Text};
 use super::{Header, Primary, Refused, RemoteTable, WriteAnswer, WrittenRow};
 use crate::merge::{Admission, Change, Register, Version};
 use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
-use crate::store::postgres::capture::{Entry, RowStamps, entry_of, record, refusal};
+use crate::store::postgres::answer::{column, unexpected};
+use crate::store::postgres::capture::{RemoteEntry, RowStamps, entry_of, record, refusal};
 use crate::store::postgres::{Access, Call, Parameter, is_unsupported, sqlstate};
 use crate::value::Value;
 use crate::{Error, Kind, Result};
@@ -219,8 +220,8 @@ impl Primary<'_> {
         let table = &self.table(id.table)?.table;
         let set = |column: usize, value: &Value| {
             let wrong = || Error::new(Kind::Internal, OPERATION, "there is no such column");
-            let (position, _) = table.data_columns().nth(column).ok_or_else(wrong)?;
-            Ok((position, stamp, value.clone()))
+            table.data_column(column).ok_or_else(wrong)?;
+            Ok((column, stamp, value.clone()))
         };
         let (life, columns) = match change {
             Change::Insert(values) if values.len() != table.data_columns().count() => {
@@ -253,7 +254,7 @@ impl Primary<'_> {
         let entry =
             |text: &str| entry_of(&remote.layout, text).ok_or_else(|| unexpected(OPERATION));
         let after = entry(after)?;
-        let parts = Parts {
+        let parts = RowAsRead {
             key: after.key,
             live: after.live,
             stamp: after.stamp.raw(),
@@ -303,7 +304,7 @@ impl Primary<'_> {
 }
 
 /// Stamps without values.
-fn stamps_of(entry: Entry) -> Version {
+fn stamps_of(entry: RemoteEntry) -> Version {
     let register = |stamp| Register { stamp, value: Value::Null };
     Version {
         live: Register { stamp: entry.stamp, value: entry.live },

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::ddl::FORMAT;
 use super::install::check_format;
-use crate::schema::{self, Kept, Table, users};
+use crate::schema::{self, Kept, Table, built_in};
 use crate::store::sqlite::{failed, readable};
 use crate::{Error, Kind, Result, Store};
 
@@ -81,7 +81,7 @@ pub(crate) fn upgrade(connection: &Connection) -> Result<()> {
     }
     let declare =
         "UPDATE dual_tracked SET declaration = ?1 WHERE name = ?2 AND declaration IS NULL";
-    connection.execute(declare, (users().declaration(), users().name())).map_err(wrap)?;
+    connection.execute(declare, (built_in().declaration(), built_in().name())).map_err(wrap)?;
     let format = "UPDATE dual_state SET format = ?1 WHERE format < ?1";
     connection.execute(format, [FORMAT]).map(|_| ()).map_err(wrap)
 }

@@ -8,7 +8,7 @@ use super::ddl::{COMMON, FORMAT, OF_THE_FILE, made_beside};
 use super::layout::{Layout, Unique};
 use crate::protocol::Drift;
 use crate::protocol::reconcile::Loose;
-use crate::schema::{Column, Key, Role, Table, users};
+use crate::schema::{Column, Key, Role, Table, built_in};
 use crate::stamp::Writer;
 use crate::store::sqlite::{failed, readable};
 use crate::{Error, Kind, Result, Store};
@@ -176,7 +176,7 @@ pub(crate) fn tracked_columns<'t>(
 /// Those of [`failed`].
 pub fn uninstall(connection: &Connection) -> Result<()> {
     let wrap = |cause| failed("uninstall capture from SQLite", cause);
-    let mut made = made_beside(users().label());
+    let mut made = made_beside(built_in().label());
     made.extend(installed(connection).map_err(wrap)?.iter().flat_map(|label| made_beside(label)));
     made.extend(OF_THE_FILE.map(|name| ("table", name.to_owned())));
     for (kind, name) in made {

@@ -17,7 +17,7 @@ pub struct Unique {
 
 /// A column that has a stamp of its own in the sidecar.
 #[derive(Clone, Debug)]
-pub(in crate::store::sqlite) struct Register {
+pub(in crate::store::sqlite) struct RegisterColumns {
     pub column: String,
     pub stamp: String,
     pub base: String,
@@ -40,7 +40,7 @@ pub struct Layout {
     pub(in crate::store::sqlite) surrogate: Option<String>,
     /// The key is a number that a side hands out.
     pub(in crate::store::sqlite) is_automatic: bool,
-    pub(in crate::store::sqlite) registers: Vec<Register>,
+    pub(in crate::store::sqlite) registers: Vec<RegisterColumns>,
     pub(super) statements: Statements,
 }
 
@@ -100,7 +100,7 @@ impl Layout {
     /// The layout for `table` in the main database of a connection.
     #[must_use]
     pub fn new(table: &Table) -> Layout {
-        let register = |column: &Column| Register {
+        let register = |column: &Column| RegisterColumns {
             column: quoted(&column.name),
             stamp: quoted(&format!("s_{}", column.label)),
             base: quoted(&format!("b_{}", column.label)),
@@ -147,7 +147,7 @@ impl Layout {
     pub(in crate::store::sqlite) fn each(
         &self,
         separator: &str,
-        piece: impl Fn(&Register) -> String,
+        piece: impl Fn(&RegisterColumns) -> String,
     ) -> String {
         self.registers.iter().map(piece).collect::<Vec<_>>().join(separator)
     }
@@ -190,7 +190,7 @@ impl Layout {
     }
 }
 
-impl Register {
+impl RegisterColumns {
     /// The row says nothing about the column: NULL, or the declared default.
     pub fn silent(&self, row: &str) -> String {
         let name = format!("{row}.{}", self.column);

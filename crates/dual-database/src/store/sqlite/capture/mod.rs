@@ -23,7 +23,7 @@ pub(crate) use install::{has_sidecar, tracked_columns};
 pub use layout::{Layout, Unique};
 pub(crate) use let_go::let_go;
 pub use sidecar::{
-    Entry, State, agree_on_adopted, changed_above, entry, prefer, put, renumber, state,
+    LocalEntry, State, agree_on_adopted, changed_above, entry, prefer, put, renumber, state,
     write_sidecar,
 };
 pub(super) use sidecar::{damaged, stamp};

@@ -13,7 +13,7 @@ use crate::{Error, Kind, Result, Store};
 
 /// A row of a sidecar.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct LocalEntry {
     /// The key.
     pub key: Key,
     /// Whether the row lives.
@@ -109,7 +109,7 @@ pub fn prefer(connection: &Connection, layout: &Layout, here: bool) -> Result<()
 ///
 /// # Errors
 /// Those of [`failed`].
-pub fn entry(connection: &Connection, layout: &Layout, key: &Key) -> Result<Option<Entry>> {
+pub fn entry(connection: &Connection, layout: &Layout, key: &Key) -> Result<Option<LocalEntry>> {
     Ok(read(connection, layout, &layout.own_key.is("", "=", 1), key)?.pop())
 }
 
@@ -117,7 +117,11 @@ pub fn entry(connection: &Connection, layout: &Layout, key: &Key) -> Result<Opti
 ///
 /// # Errors
 /// Those of [`failed`].
-pub fn changed_above(connection: &Connection, layout: &Layout, seq: i64) -> Result<Vec<Entry>> {
+pub fn changed_above(
+    connection: &Connection,
+    layout: &Layout,
+    seq: i64,
+) -> Result<Vec<LocalEntry>> {
     read(connection, layout, "seq > ?1 ORDER BY seq", seq)
 }
 
@@ -133,7 +137,7 @@ pub fn write_sidecar(
     connection: &Connection,
     table: &Table,
     layout: &Layout,
-    wanted: &Entry,
+    wanted: &LocalEntry,
     values: &[&Value],
 ) -> Result<bool> {
     let operation = "set the stamps of a write";
@@ -144,7 +148,7 @@ pub fn write_sidecar(
         .and_then(|mut look| {
             let read = look.query_row([key], |row| {
                 let pairs = table.data_columns().zip(values).enumerate();
-                let same = pairs.map(|(at, ((_, c), value))| {
+                let same = pairs.map(|(at, (c, value))| {
                     // What the column cannot hold is read as NULL, and is left alone.
                     let is = from_sqlite(&c.kind, row.get_ref(1 + at)?).unwrap_or(Value::Null);
                     Ok(is == **value)
@@ -186,7 +190,7 @@ pub fn write_sidecar(
 ///
 /// # Errors
 /// Those of [`failed`].
-pub fn put(connection: &Connection, layout: &Layout, entry: &Entry) -> Result<()> {
+pub fn put(connection: &Connection, layout: &Layout, entry: &LocalEntry) -> Result<()> {
     let mut numbers = vec![
         Some(i64::from(entry.live.value)),
         Some(entry.live.stamp.raw()),
@@ -212,7 +216,7 @@ fn read(
     layout: &Layout,
     which: &str,
     value: impl ToSql,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<LocalEntry>> {
     let operation = "read the sidecar";
     let sql = format!("{} WHERE {which}", layout.statements.entries);
     let wrap = |cause| failed(operation, cause);
@@ -223,7 +227,7 @@ fn read(
         let number = |at: usize| row.get::<_, Option<i64>>(at).map_err(wrap);
         let optional = |at| number(at)?.map(|raw| stamp(raw, operation)).transpose();
         let needed = |at| optional(at)?.ok_or_else(|| damaged(operation));
-        let mut entry = Entry {
+        let mut entry = LocalEntry {
             key: row.get(0).map_err(wrap)?,
             live: Register { value: integer(row, 1).map_err(wrap)? != 0, stamp: needed(2)? },
             columns: Vec::new(),

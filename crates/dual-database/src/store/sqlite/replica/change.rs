@@ -2,7 +2,7 @@
 
 use rusqlite::{ToSql, ffi};
 
-use super::super::capture::{Entry, entry, put, state, write_sidecar};
+use super::super::capture::{LocalEntry, entry, put, state, write_sidecar};
 use super::super::failed;
 use super::watch::limited;
 use super::{Content, LocalRow, Taken};
@@ -313,10 +313,10 @@ impl Content<'_> {
         Ok((0..count).map(value).collect())
     }
 
-    fn entry_of(&self, id: &RowId, tracked: &Tracked, seq: i64) -> Result<Entry> {
+    fn entry_of(&self, id: &RowId, tracked: &Tracked, seq: i64) -> Result<LocalEntry> {
         let count = self.local(id.table)?.layout.registers.len();
         let Tracked { version, bases } = tracked;
-        Ok(Entry {
+        Ok(LocalEntry {
             key: id.key.clone(),
             live: version.live,
             columns: (0..count).map(|at| version.stamp_of(at)).collect(),

@@ -173,7 +173,8 @@ impl Content<'_> {
         Ok(())
     }
 
-    /// These tables have been compared.
+    /// These tables have been compared. One that refers to another may have come before it, so what waits
+    /// becomes due, all of it at once: rows that refer to each other go over together or not at all.
     ///
     /// # Errors
     /// Those of [`failed`].
@@ -183,7 +184,7 @@ impl Content<'_> {
             let sql = "UPDATE dual_tracked SET compare = NULL WHERE name = ?1";
             self.execute(OPERATION, sql, &[&name])?;
         }
-        Ok(())
+        self.retry_all()
     }
 
     /// Lets an epoch that was followed speak of the tables that have come since: what they add, in their

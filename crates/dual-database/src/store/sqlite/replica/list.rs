@@ -6,24 +6,13 @@ use rusqlite::{Connection, params_from_iter};
 use super::super::{failed, from_sqlite, to_sqlite};
 use super::Content;
 use crate::Result;
-use crate::protocol::{After, Filter};
+use crate::protocol::{After, Filter, Record};
 use crate::schema::{Column, Dialect, Key, KeyColumns, Role, Table, quoted};
 use crate::store::sqlite::stored;
 use crate::value::Value;
 
-/// A living row. A value that its column's type cannot hold reads as NULL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedRow {
-    /// Its key.
-    pub key: Key,
-    /// Its number; negative while provisional.
-    pub surrogate: Option<i64>,
-    /// The data columns in their order.
-    pub values: Vec<Value>,
-}
-
 impl Content<'_> {
-    /// Living rows, the newest first (`register_date DESC NULLS LAST, key DESC`; without such a
+    /// Living rows; a value that its column's type cannot hold reads as NULL. The newest first (`register_date DESC NULLS LAST, key DESC`; without such a
     /// column by key descending).
     ///
     /// # Errors
@@ -34,7 +23,7 @@ impl Content<'_> {
         filter: &Filter,
         after: Option<&After>,
         limit: u64,
-    ) -> Result<Vec<ListedRow>> {
+    ) -> Result<Vec<Record>> {
         let operation = "list rows of the SQLite file";
         let table = &self.tables()[table].table;
         rows(self.connection(), table, filter, after, limit)
@@ -49,7 +38,7 @@ impl Content<'_> {
         let operation = "count rows of the SQLite file";
         let table = &self.tables()[table].table;
         let mut statement = Statement::new(table);
-        statement.filter(filter);
+        statement.filter(filter).map_err(|cause| failed(operation, cause))?;
         let sql =
             format!("SELECT count(*) FROM {} AS u{}", quoted(table.name()), statement.condition());
         let count = self.connection().prepare_cached(&sql).and_then(|mut prepared| {
@@ -66,9 +55,9 @@ fn rows(
     filter: &Filter,
     after: Option<&After>,
     limit: u64,
-) -> rusqlite::Result<Vec<ListedRow>> {
+) -> rusqlite::Result<Vec<Record>> {
     let mut statement = Statement::new(table);
-    statement.filter(filter);
+    statement.filter(filter)?;
     if let Some(after) = after {
         let order = match after.order.is_null() {
             true => unreadable_order(connection, &statement, &after.key)?,
@@ -97,7 +86,7 @@ fn rows(
     let mut listed = Vec::new();
     while let Some(row) = found.next()? {
         let key = row.get(table.columns().len())?;
-        let mut record = ListedRow { key, surrogate: None, values: Vec::new() };
+        let mut record = Record { key, surrogate: None, values: Vec::new() };
         for (at, column) in table.columns().iter().enumerate() {
             let value = from_sqlite(&column.kind, row.get_ref(at)?).unwrap_or(Value::Null);
             match (column.role, value) {
@@ -160,13 +149,15 @@ impl<'t> Statement<'t> {
         format!("?{}", self.values.len())
     }
 
-    fn column(&self, position: usize) -> String {
-        format!("u.{}", quoted(&self.table.columns()[position].name))
+    fn column(&self, name: &str) -> rusqlite::Result<String> {
+        let declared = self.table.column_once(name);
+        let column = declared.ok_or_else(|| rusqlite::Error::InvalidColumnName(name.to_owned()))?;
+        Ok(format!("u.{}", quoted(&column.name)))
     }
 
-    fn filter(&mut self, filter: &Filter) {
-        for (position, value) in &filter.equals {
-            let column = self.column(*position);
+    fn filter(&mut self, filter: &Filter) -> rusqlite::Result<()> {
+        for (name, value) in &filter.equals {
+            let column = self.column(name)?;
             let condition = if value.is_null() {
                 format!("{column} IS NULL")
             } else {
@@ -175,15 +166,16 @@ impl<'t> Statement<'t> {
             };
             self.conditions.push(condition);
         }
-        for (position, text) in &filter.contains {
+        for (name, text) in &filter.contains {
             // LIKE and lower() know the case of ASCII only; instr() compares code points.
             let text = self.bind(Stored::Text(text.clone()));
-            self.conditions.push(format!("instr({}, {text}) > 0", self.column(*position)));
+            self.conditions.push(format!("instr({}, {text}) > 0", self.column(name)?));
         }
-        for (position, from) in &filter.since {
+        for (name, from) in &filter.since {
             let from = self.bind(to_sqlite(from));
-            self.conditions.push(format!("{} >= {from}", self.column(*position)));
+            self.conditions.push(format!("{} >= {from}", self.column(name)?));
         }
+        Ok(())
     }
 
     /// Only what comes after the row of that key, which is ordered by `value`.
@@ -267,16 +259,15 @@ mod tests {
 
     #[test]
     fn filters_compare_code_points() {
-        let at = |name: &str| users().position(name).unwrap();
         let equals = |name: &str, value: Value| Filter {
-            equals: vec![(at(name), value)],
+            equals: vec![(name.into(), value)],
             ..Filter::default()
         };
         assert_eq!(keys(&equals("status", "new".into()), None, 10), [3, 1, 5]);
         assert_eq!(keys(&equals("status", Value::Null), None, 10), [4]);
         assert_eq!(keys(&equals("user_id", 2.into()), None, 10), [2]);
         let contains = |text: &str| Filter {
-            contains: vec![(at("first_name"), text.into())],
+            contains: vec![("first_name".into(), text.into())],
             ..Filter::default()
         };
         assert_eq!(keys(&contains("нна"), None, 10), [1, 2]);
@@ -284,7 +275,7 @@ mod tests {
         assert_eq!(keys(&contains("%"), None, 10), [0; 0]);
         let from = parse_timestamp_text("2025-08-02").unwrap();
         let since = Filter {
-            since: vec![(at("register_date"), Value::Timestamp(from))],
+            since: vec![("register_date".into(), Value::Timestamp(from))],
             ..Filter::default()
         };
         assert_eq!(keys(&since, None, 10), [4, 3]);

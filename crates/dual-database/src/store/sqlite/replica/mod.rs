@@ -67,7 +67,6 @@ pub use failing::Failing;
 pub(crate) use following::paused;
 pub use lacking::Paused;
 pub(crate) use lacking::lacking;
-pub use list::ListedRow;
 pub use numbering::{Numbered, Unsent};
 pub(crate) use open::{is_damage, refuse_taken_away, refuse_unasked};
 pub(crate) use place::LOCK;

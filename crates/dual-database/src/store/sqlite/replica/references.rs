@@ -189,7 +189,7 @@ impl LocalTable {
 
     /// The sidecar's name of a column of the key.
     fn own_key_column(&self, column: &str) -> Option<String> {
-        let at = self.table.key_columns().position(|(_, key)| *key.name == *column)?;
+        let at = self.table.key_columns().position(|key| *key.name == *column)?;
         Some(if at == 0 { "key".to_owned() } else { format!("key{}", at + 1) })
     }
 }

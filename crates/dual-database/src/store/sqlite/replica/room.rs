@@ -134,10 +134,7 @@ impl Content<'_> {
             .and_then(Iterator::collect::<rusqlite::Result<Vec<(String, bool)>>>)
             .map_err(wrap)?;
         let place = |name: &str| {
-            local
-                .table
-                .data_columns()
-                .position(|(_, column)| column.name.eq_ignore_ascii_case(name))
+            local.table.data_columns().position(|column| column.name.eq_ignore_ascii_case(name))
         };
         Ok(found.iter().filter_map(|(name, required)| Some((place(name)?, *required))).collect())
     }

@@ -253,7 +253,7 @@ fn decode(local: &LocalTable, row: &Row<'_>, as_it_stands: bool) -> Result<(Key,
         return Ok((key, LocalRow { tracked, surrogate, seq, unreadable, is_loose }));
     }
     let mut unreadable = None;
-    for (at, (_, column)) in local.table.data_columns().enumerate() {
+    for (at, column) in local.table.data_columns().enumerate() {
         let stored = row.get_ref(data + 2 + at).map_err(wrap)?;
         let value = from_sqlite(&column.kind, stored).unwrap_or_else(|_| {
             unreadable.get_or_insert(at);

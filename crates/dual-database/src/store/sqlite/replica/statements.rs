@@ -70,7 +70,7 @@ impl Statements {
             )
         });
         let unknown = behind(", ", unknown);
-        let names = table.data_columns().map(|(_, c)| quoted(&c.name));
+        let names = table.data_columns().map(|c| quoted(&c.name));
         let written: Vec<String> =
             layout.surrogate.iter().cloned().chain([key]).chain(names).collect();
         let numbers = layout.surrogate.iter().map(|_| "?1".to_owned());

@@ -6,20 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::types::Type;
 
 use super::decide::{ServerView, Verdict, decide, text};
-use super::refusal::{Refusal, locked, refusal, suppressed};
+use super::refusal::{Refusal, locked, suppressed};
 use super::reserve::SEQUENCE;
-use super::statements::{CHUNK, MovedAside, marks, moved_aside, statements};
+use super::statements::{CHUNK, moved_aside, statements};
 use super::unique::{Unique, unique_groups};
-use super::{Job, LOCKED, OPERATION, is_locked};
+use super::{Job, LOCKED, OPERATION};
 use crate::Result;
 use crate::merge::{Conflict, Register, RegisterId};
-use crate::schema::{Key, RowId};
+use crate::schema::RowId;
 use crate::stamp::{Writer, captured};
-use crate::store::postgres::capture::{Settled, settle};
+use crate::store::postgres::Parameter;
+use crate::store::postgres::primary::Primary;
 use crate::store::postgres::primary::conflicts::LoggedConflict;
-use crate::store::postgres::primary::row::column;
-use crate::store::postgres::primary::{Primary, RemoteTable};
-use crate::store::postgres::{OURS, Parameter, USERS, both, every};
 use crate::value::Value;
 
 const UNIQUE_VIOLATION: &str = "23505";
@@ -38,7 +36,7 @@ const LOCK_WAITS: usize = 32;
 const RETRIES: usize = 6;
 
 /// The single jobs that the server does not take.
-type Failed = BTreeMap<usize, Refusal>;
+pub(super) type Failed = BTreeMap<usize, Refusal>;
 
 /// What was written.
 #[derive(Debug, Default)]
@@ -62,7 +60,7 @@ impl Slice {
     }
 }
 
-enum SliceEnd {
+pub(super) enum SliceEnd {
     Done,
     /// Somebody else has inserted these rows meanwhile, or something keeps them out.
     Missed(BTreeSet<usize>),
@@ -71,14 +69,14 @@ enum SliceEnd {
 
 /// The work on one batch.
 pub(super) struct Applier<'a, 's, 'b> {
-    primary: &'a Primary<'s>,
-    server: ServerView,
-    jobs: &'a mut Vec<Job<'b>>,
+    pub(super) primary: &'a Primary<'s>,
+    pub(super) server: ServerView,
+    pub(super) jobs: &'a mut Vec<Job<'b>>,
     /// The unique indexes of a table, once one of them has mattered.
     uniques: BTreeMap<usize, Vec<Unique>>,
     looks: BTreeMap<usize, usize>,
     lock_waits: usize,
-    applied: Applied,
+    pub(super) applied: Applied,
 }
 
 impl<'a, 's, 'b> Applier<'a, 's, 'b> {
@@ -98,6 +96,8 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         let all: Vec<usize> = (0..self.jobs.len()).filter(written).collect();
         self.make_room().await?;
         let mut failed = self.pass(self.slices(&all, false)).await?;
+        failed = self.again(failed).await?;
+        failed = self.circles(failed).await?;
         failed = self.again(failed).await?;
         // A swap has had its chance; who still finds his value taken cedes it.
         if failed.values().any(|refusal| refusal.code == UNIQUE_VIOLATION) {
@@ -223,7 +223,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         let mut failed = BTreeMap::new();
         let mut stack: Vec<Slice> = slices.into_iter().rev().collect();
         while let Some(slice) = stack.pop() {
-            match Box::pin(self.attempt(&slice)).await? {
+            match Box::pin(self.attempt_slice(&slice)).await? {
                 SliceEnd::Done => {}
                 SliceEnd::Missed(missed) => {
                     let looked = self.look_again(slice.table, &missed, &mut failed).await?;
@@ -322,10 +322,9 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
         Ok(left)
     }
 
-    /// One slice under a savepoint: all of it or nothing.
-    async fn attempt(&mut self, slice: &Slice) -> Result<SliceEnd> {
+    /// One slice: all of it or nothing.
+    async fn attempt_slice(&mut self, slice: &Slice) -> Result<SliceEnd> {
         let Some(table) = self.primary.tables.get(slice.table) else { return Ok(SliceEnd::Done) };
-        let session = self.primary.session;
         let which = slice.jobs();
         let jobs: Vec<&Job<'_>> = which.iter().filter_map(|at| self.jobs.get(*at)).collect();
         let moved_aside = match self.uniques.get(&slice.table) {
@@ -336,89 +335,9 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
             }
             None => Vec::new(),
         };
-        match self.write(table, &jobs, &moved_aside).await {
-            Ok((mut written, settled)) => {
-                let missed: BTreeSet<usize> = which
-                    .iter()
-                    .zip(&jobs)
-                    .filter(|(_, job)| job.is_inserted() && !written.contains_key(&job.id.key))
-                    .map(|(at, _)| *at)
-                    .collect();
-                let lives: BTreeMap<Key, bool> =
-                    settled.iter().map(|one| (one.after.key.clone(), one.after.live)).collect();
-                // An update that was not done says nothing about what anybody made of the row.
-                let is_kept = |job: &&Job<'_>| {
-                    lives.get(&job.id.key) != Some(&job.lives())
-                        || (job.is_updated() && !written.contains_key(&job.id.key))
-                };
-                if !missed.is_empty() {
-                    self.take_back().await?;
-                    return Ok(SliceEnd::Missed(missed));
-                }
-                if jobs.iter().any(is_kept) {
-                    self.take_back().await?;
-                    return Ok(SliceEnd::Refused(suppressed()));
-                }
-                let inserted =
-                    jobs.iter().filter(|job| job.is_inserted()).map(|job| job.id.clone());
-                let told = inserted.filter_map(|id| Some((id.clone(), written.remove(&id.key)??)));
-                self.applied.surrogates.extend(told);
-                session.batch(OPERATION, "RELEASE SAVEPOINT dual_push").await?;
-                Ok(SliceEnd::Done)
-            }
-            Err(error) if self.server.leaves_locked && is_locked(&error) => {
-                self.take_back().await?;
-                Ok(SliceEnd::Refused(locked()))
-            }
-            Err(error) => match refusal(&error) {
-                Some(refusal) => {
-                    self.take_back().await?;
-                    Ok(SliceEnd::Refused(refusal))
-                }
-                None => Err(error),
-            },
-        }
-    }
-
-    /// Sends everything at once, what writes rows under the user's search path; returns the surrogates of
-    /// what was inserted or updated, by key, and what stands in the sidecar.
-    async fn write(
-        &self,
-        table: &RemoteTable,
-        jobs: &[&Job<'_>],
-        moved_aside: &[MovedAside],
-    ) -> Result<(BTreeMap<Key, Option<i64>>, Vec<Settled>)> {
-        let session = self.primary.session;
-        let statements = statements(table, jobs, moved_aside);
-        let parameters: Vec<_> = statements.iter().map(|one| one.parameters()).collect();
-        let marks = marks(table, jobs);
-        let work = async {
-            let queries = statements.iter().zip(&parameters);
-            every(queries.map(|(one, with)| session.query(OPERATION, &one.sql, with))).await
-        };
-        let settling = async {
-            let chunks = marks.chunks(CHUNK);
-            let each = chunks.map(|m| settle(session, &table.table, &table.layout, m, None));
-            every(each).await
-        };
-        let begin = format!("SAVEPOINT dual_push; {USERS}");
-        let begin = session.batch(OPERATION, &begin);
-        let ours = session.batch(OPERATION, OURS);
-        let ((), (answers, ((), settled))) = both(begin, both(work, both(ours, settling))).await?;
-        let mut written: BTreeMap<Key, Option<i64>> = BTreeMap::new();
-        for row in answers.iter().flatten() {
-            written.insert(column(row, 0, OPERATION)?, column(row, 1, OPERATION)?);
-        }
-        Ok((written, settled.into_iter().flatten().collect()))
-    }
-
-    async fn take_back(&self) -> Result<()> {
-        let session = self.primary.session;
-        let sql = "ROLLBACK TO SAVEPOINT dual_push; RELEASE SAVEPOINT dual_push";
-        session.batch(OPERATION, sql).await?;
-        // What had failed since the savepoint has not happened.
-        session.trust();
-        Ok(())
+        let statements = statements(table, &jobs, &moved_aside);
+        let statements = statements.into_iter().map(|one| (slice.table, one)).collect();
+        self.attempt(&which, statements, false).await
     }
 
     /// Lets rows leave empty what others hold, one row at a time.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use tokio_postgres::types::Type;
 
-use super::super::row::column;
 use super::Primary;
-use super::reserve::{SEQUENCE, Sequence, is_about_numbers};
+use super::reserve::{SEQUENCE, Sequence};
 use crate::protocol::{Epoch, Reservation, Wanted};
 use crate::schema::quoted;
 use crate::stamp::{Stamp, Writer, captured};
+use crate::store::postgres::answer::column;
 use crate::store::postgres::primary::RemoteTable;
 use crate::store::postgres::{Parameter, both};
 use crate::{Error, Kind, Result, Store};
@@ -39,15 +39,11 @@ impl Primary<'_> {
         followed: Option<&Epoch>,
     ) -> Result<Option<Kept>> {
         match Box::pin(self.keep_numbers_in(wanted, writer, followed)).await {
-            Ok(Some(kept)) => {
-                self.session.commit(OPERATION).await?;
-                Ok(Some(kept))
-            }
             Ok(None) => {
                 self.leave(OPERATION).await;
                 Ok(None)
             }
-            Err(error) => Err(self.give_up(error, OPERATION).await),
+            kept => self.end(kept, OPERATION).await,
         }
     }
 
@@ -66,23 +62,18 @@ impl Primary<'_> {
         for wanted in wanted {
             let at = wanted.table;
             let Some(table) = self.tables.get(at) else { continue };
-            self.session.batch(OPERATION, "SAVEPOINT dual_numbers").await?;
-            match self.next_numbers(table, *wanted, stamp).await {
+            match self.apart(self.next_numbers(table, *wanted, stamp), OPERATION).await? {
                 Ok(numbers) => {
                     let numbers = numbers.into_iter().map(|number| Reservation { number, stamp });
                     kept.numbers.extend(numbers.map(|number| (at, number)));
                 }
-                Err(error) if is_about_numbers(&error) && !self.session.is_closed() => {
-                    let sql = "ROLLBACK TO SAVEPOINT dual_numbers";
-                    self.session.batch(OPERATION, sql).await?;
-                    self.session.trust();
+                Err(error) => {
                     let table = format!("table {}", table.table.name());
                     let hint = "the sequence of its key has no number that the key can hold, or this role \
                                 may not use it; name the key, or mend the sequence";
                     let error = if error.hint().is_some() { error } else { error.with_hint(hint) };
                     kept.refused.push((at, Arc::new(error.about(table))));
                 }
-                Err(error) => return Err(error),
             }
         }
         Ok(Some(kept))

@@ -149,6 +149,6 @@ pub(super) fn unreadable<'t>(table: &'t Table, version: &Version) -> Option<&'t 
     table
         .data_columns()
         .zip(&version.columns)
-        .find(|((_, column), register)| !holds(&column.kind, &register.value))
-        .map(|((_, column), _)| &*column.name)
+        .find(|(column, register)| !holds(&column.kind, &register.value))
+        .map(|(column, _)| &*column.name)
 }

@@ -18,7 +18,9 @@
 //! long as somebody leaves his transaction open.
 
 mod apply;
+mod attempt;
 mod block;
+mod circle;
 mod decide;
 mod refusal;
 mod reserve;
@@ -35,11 +37,12 @@ use self::apply::Applier;
 use self::decide::{ServerView, Verdict, decide, unreadable};
 use self::statements::CHUNK;
 use super::conflicts::LoggedConflict;
-use super::row::{BY_KEY, column};
+use super::row::BY_KEY;
 use super::{Header, Primary, PushEnd, Pushed, RemoteRow};
 use crate::merge::{Tracked, Version};
 use crate::protocol::Epoch;
 use crate::schema::{Key, RowId};
+use crate::store::postgres::answer::column;
 use crate::store::postgres::capture::mend;
 use crate::store::postgres::{Parameter, both, sqlstate};
 use crate::{Error, Result};
@@ -167,15 +170,11 @@ impl Primary<'_> {
             end = Box::pin(self.push_in(batch, comparison, followed, numbers, true)).await;
         }
         match end {
-            Ok(PushEnd::Done(pushed)) => {
-                self.session.commit(OPERATION).await?;
-                Ok(PushEnd::Done(pushed))
-            }
             Ok(end @ (PushEnd::Ahead { .. } | PushEnd::OtherServer)) => {
                 self.leave(OPERATION).await;
                 Ok(end)
             }
-            Err(error) => Err(self.give_up(error, OPERATION).await),
+            end => self.end(end, OPERATION).await,
         }
     }
 

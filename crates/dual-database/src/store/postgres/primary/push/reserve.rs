@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use tokio_postgres::types::Type;
 
-use super::super::row::column;
 use super::Primary;
 use crate::protocol::{Epoch, NumberVerdict, NumberView, Reservation, Surrogate};
 use crate::schema::{EQUALS, RowId};
 use crate::stamp::{Stamp, Writer, captured};
 use crate::store::postgres::Parameter;
+use crate::store::postgres::answer::column;
 use crate::store::postgres::primary::RemoteTable;
 use crate::{Error, Kind, Result, Store};
 
@@ -68,15 +68,11 @@ impl Primary<'_> {
         followed: &Epoch,
     ) -> Result<Option<Reserved>> {
         match Box::pin(self.reserve_in(asked, highest, writer, followed)).await {
-            Ok(Some(reserved)) => {
-                self.session.commit(OPERATION).await?;
-                Ok(Some(reserved))
-            }
             Ok(None) => {
                 self.leave(OPERATION).await;
                 Ok(None)
             }
-            Err(error) => Err(self.give_up(error, OPERATION).await),
+            reserved => self.end(reserved, OPERATION).await,
         }
     }
 
@@ -100,26 +96,41 @@ impl Primary<'_> {
                 continue;
             }
             let id = |own: i64| RowId { table: at, key: own.into() };
-            // What is wrong with one table's numbers is no other's.
-            self.session.batch(OPERATION, "SAVEPOINT dual_numbers").await?;
             let highest = highest.get(&at).copied().unwrap_or_default();
-            match self.reserve_of(table, numbers.clone(), highest, (writer, stamp)).await {
+            let work = self.reserve_of(table, numbers.clone(), highest, (writer, stamp));
+            match self.apart(work, OPERATION).await? {
                 Ok(kept) => {
-                    self.session.batch(OPERATION, "RELEASE SAVEPOINT dual_numbers").await?;
                     reserved.kept.extend(kept.into_iter().map(|(own, kept)| (id(own), kept)));
                 }
-                Err(error) if is_about_numbers(&error) && !self.session.is_closed() => {
-                    let sql = "ROLLBACK TO SAVEPOINT dual_numbers; RELEASE SAVEPOINT dual_numbers";
-                    self.session.batch(OPERATION, sql).await?;
-                    self.session.trust();
+                Err(error) => {
                     let why = Arc::new(error);
                     let all = numbers.into_iter().map(|own| (id(own), Arc::clone(&why)));
                     reserved.refused.extend(all);
                 }
-                Err(error) => return Err(error),
             }
         }
         Ok(Some(reserved))
+    }
+
+    /// This work on the numbers of one table: what is wrong with them is no other table's. The inner error is what
+    /// it was refused for, alone. (The next savepoint covers this one: releasing it were a round trip.)
+    ///
+    /// # Errors
+    /// What is wrong with more than the table.
+    pub(super) async fn apart<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+        operation: &'static str,
+    ) -> Result<Result<T>> {
+        self.session.batch(operation, "SAVEPOINT dual_numbers").await?;
+        match work.await {
+            Err(error) if is_about_numbers(&error) && !self.session.is_closed() => {
+                self.session.batch(operation, "ROLLBACK TO SAVEPOINT dual_numbers").await?;
+                self.session.trust();
+                Ok(Err(error))
+            }
+            done => done.map(Ok),
+        }
     }
 
     async fn reserve_of(
@@ -346,7 +357,7 @@ impl Primary<'_> {
 }
 
 /// Whether the error is about the table's numbers, and nobody else's trouble.
-pub(super) fn is_about_numbers(error: &Error) -> bool {
+fn is_about_numbers(error: &Error) -> bool {
     matches!(
         error.kind(),
         Kind::InvalidData | Kind::Schema(_) | Kind::AccessDenied | Kind::Internal

@@ -73,7 +73,7 @@ pub(super) fn statements(
         }
     }
     for (columns, jobs) in &updated {
-        statements.extend(jobs.chunks(CHUNK).map(|jobs| update(table, columns, jobs)));
+        statements.extend(jobs.chunks(CHUNK).map(|jobs| set(table, columns, jobs)));
     }
     let inserted = jobs.iter().copied().filter(|job| job.is_inserted());
     let (numbered, inserted): (Vec<&Job<'_>>, Vec<&Job<'_>>) =
@@ -141,7 +141,8 @@ fn insert(table: &RemoteTable, jobs: &[&Job<'_>], number: Number) -> Statement {
     statement.with(numbers, Type::INT8_ARRAY)
 }
 
-fn update(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statement {
+/// Sets these columns of rows that are there.
+pub(super) fn set(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statement {
     let key = &table.layout.key;
     let sql = format!(
         "UPDATE {target} AS u SET {set} FROM {rows} WHERE {same} \
@@ -159,15 +160,15 @@ fn update(table: &RemoteTable, columns: &[usize], jobs: &[&Job<'_>]) -> Statemen
 /// A unique column whose values are put out of the way in some rows.
 #[derive(Debug)]
 pub(super) struct MovedAside {
-    column: usize,
-    nullable: bool,
-    keys: Vec<Key>,
+    pub column: usize,
+    pub nullable: bool,
+    pub keys: Vec<Key>,
 }
 
 /// Puts unique values out of the way: NULL where that is allowed, else something that nobody
 /// else has, counted from `first`. None of it stays: the rows get other values before the
 /// savepoint ends.
-fn move_aside(
+pub(super) fn move_aside(
     table: &RemoteTable,
     moved_aside: &MovedAside,
     first: usize,
@@ -253,20 +254,19 @@ pub(super) fn moved_aside(jobs: &[&Job<'_>], uniques: &[Unique]) -> Vec<MovedAsi
 }
 
 /// What the written rows are to have in the sidecar.
-pub(super) fn marks(table: &RemoteTable, jobs: &[&Job<'_>]) -> Vec<RowStamps> {
-    let positions: Vec<usize> = table.table.data_columns().map(|(at, _)| at).collect();
+pub(super) fn marks(jobs: &[&Job<'_>]) -> Vec<RowStamps> {
     let mark = |job: &&Job<'_>| {
         let after = job.after()?;
         let before = job.before();
         let life = before.is_none_or(|row| row.live != after.live);
-        let columns = after.columns.iter().zip(&positions).enumerate();
+        let columns = after.columns.iter().enumerate();
         let columns = columns
-            .filter(|(column, (register, _))| {
+            .filter(|(column, register)| {
                 after.live.value
                     && (job.is_inserted()
                         || before.and_then(|row| row.columns.get(*column)) != Some(*register))
             })
-            .map(|(_, (register, at))| (*at, register.stamp, register.value.clone()));
+            .map(|(column, register)| (column, register.stamp, register.value.clone()));
         Some(RowStamps {
             key: job.id.key.clone(),
             life: (life || job.is_inserted()).then_some((after.live.value, after.live.stamp)),

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::types::Type;
 
-use super::super::row::column;
 use super::Primary;
 use super::reserve::SEQUENCE;
 use crate::Result;
 use crate::protocol::Surrogate;
 use crate::schema::{EQUALS, Key, RowId};
 use crate::store::postgres::Parameter;
+use crate::store::postgres::answer::column;
 use crate::store::postgres::primary::RemoteTable;
 
 const OPERATION: &str = "number rows at PostgreSQL";

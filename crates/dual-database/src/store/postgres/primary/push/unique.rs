@@ -8,7 +8,7 @@ use super::Job;
 use super::decide::text;
 use crate::Result;
 use crate::merge::Version;
-use crate::store::postgres::primary::row::column;
+use crate::store::postgres::answer::column;
 use crate::store::postgres::primary::{Primary, RemoteTable};
 
 /// A unique index of a tracked table, as far as its columns can be changed by a push.
@@ -123,7 +123,7 @@ pub(super) fn unique_groups(
 }
 
 /// The representative of a set, its way shortened.
-fn root(parents: &mut [usize], mut at: usize) -> usize {
+pub(super) fn root(parents: &mut [usize], mut at: usize) -> usize {
     while let Some(parent) = parents.get(at).copied().filter(|parent| *parent != at) {
         let above = parents.get(parent).copied().unwrap_or(parent);
         if let Some(slot) = parents.get_mut(at) {

@@ -1,9 +1,8 @@
-//! Rows of any declared table, and columns to be set in them: names and types are checked
-//! against the declaration before anything else happens, and only positions go further.
+//! Columns to be set in a row of any declared table: callers name them, and they are checked against the
+//! declaration before anything else happens; what goes further counts the data columns.
 
 use std::collections::BTreeMap;
-
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::sync::Arc;
 
 use super::json;
 use crate::schema::{Column, Key, Role, Table, Unfit};
@@ -13,72 +12,10 @@ use crate::{Error, Kind, Result};
 /// What is being done while a caller's columns are checked.
 const OPERATION: &str = "check the columns";
 
-/// A living row of a declared table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Its key.
-    pub key: Key,
-    /// PostgreSQL's number of it; negative while provisional.
-    pub surrogate: Option<i64>,
-    /// The data columns in their order.
-    pub values: Vec<Value>,
-}
-
-impl Record {
-    /// The value of a column by its position in [`Table::columns`].
-    #[must_use]
-    pub fn value(&self, table: &Table, position: usize) -> Value {
-        match table.columns().get(position).map(|column| column.role) {
-            Some(Role::Key) => {
-                let at = table.key_columns().position(|(found, _)| found == position);
-                let values = table.key_values(&self.key).unwrap_or_default();
-                at.and_then(|at| values.into_iter().nth(at)).unwrap_or(Value::Null)
-            }
-            Some(Role::Surrogate) => self.surrogate.into(),
-            Some(Role::Data) => {
-                let at = table.data_columns().position(|(found, _)| found == position);
-                at.and_then(|at| self.values.get(at)).cloned().unwrap_or(Value::Null)
-            }
-            None => Value::Null,
-        }
-    }
-
-    /// The record as something that serialises to an object in the order of the columns.
-    #[must_use]
-    pub fn shown<'r>(&'r self, table: &'r Table) -> ShownRecord<'r> {
-        ShownRecord { record: self, table }
-    }
-}
-
-/// A [`Record`] with its declaration, for printing.
-#[derive(Clone, Copy, Debug)]
-pub struct ShownRecord<'r> {
-    record: &'r Record,
-    table: &'r Table,
-}
-
-impl Serialize for ShownRecord<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let columns = self.table.columns();
-        let mut object = serializer.serialize_map(Some(columns.len()))?;
-        let mut data = self.record.values.iter();
-        let mut key = self.record.key.values();
-        for column in columns {
-            let value = match column.role {
-                Role::Key => key.next().unwrap_or(Value::Null),
-                Role::Surrogate => self.record.surrogate.into(),
-                Role::Data => data.next().cloned().unwrap_or(Value::Null),
-            };
-            object.serialize_entry(&column.name, &value)?;
-        }
-        object.end()
-    }
-}
-
-/// Columns to be set, by their position in [`Table::columns`].
+/// Columns to be set, by their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patch {
-    columns: BTreeMap<usize, Value>,
+    columns: BTreeMap<Arc<str>, Value>,
 }
 
 impl Patch {
@@ -89,14 +26,14 @@ impl Patch {
     /// PostgreSQL numbers, a key that is null, a value of another type, text with NUL or that is
     /// none of the column's [words](Table::words), a number or a date out of range.
     pub fn set(&mut self, table: &Table, column: &str, value: Value) -> Result<()> {
-        let position = column_of(table, column)?;
-        self.columns.insert(position, checked(table, position, value)?);
+        let column = column_of(table, column)?;
+        self.put(column, checked(table, column, value)?);
         Ok(())
     }
 
-    /// Sets a column by its position; [`Patch::checked`] has the last word on it.
-    pub(crate) fn put(&mut self, position: usize, value: Value) {
-        self.columns.insert(position, value);
+    /// Sets a column; [`Patch::checked`] has the last word on it.
+    pub(crate) fn put(&mut self, column: &Column, value: Value) {
+        self.columns.insert(Arc::clone(&column.name), value);
     }
 
     /// From a JSON object: numbers, booleans, text, null; timestamps as text.
@@ -105,8 +42,8 @@ impl Patch {
     /// As for [`Patch::set`]; invalid data for what is no JSON object, or names a column twice.
     pub fn from_json(table: &Table, text: &str) -> Result<Patch> {
         let mut patch = Patch::default();
-        for (name, value) in json::object(OPERATION, text)? {
-            if table.position(&name).is_some_and(|at| patch.columns.contains_key(&at)) {
+        for (name, value) in json::object(OPERATION, table, text)? {
+            if patch.columns.contains_key(&*name) {
                 return Err(refused(table, &name, "it is named twice"));
             }
             patch.set(table, &name, value)?;
@@ -119,26 +56,30 @@ impl Patch {
     /// # Errors
     /// As for [`Patch::set`].
     pub(crate) fn checked(&self, table: &Table) -> Result<Checked> {
-        let mut named = vec![Value::Null; table.key_columns().count()];
-        let mut columns = Vec::new();
-        for (position, value) in &self.columns {
-            let value = checked(table, *position, value.clone())?;
-            let of_key = table.key_columns().position(|(at, _)| at == *position);
-            match of_key.and_then(|at| named.get_mut(at)) {
-                Some(part) => *part = value,
-                None => {
-                    let at = table.data_columns().position(|(at, _)| at == *position);
-                    columns.extend(at.map(|at| (at, value)));
-                }
+        // A column may have been renamed since it was named, or dropped.
+        let mut said = BTreeMap::new();
+        for (name, value) in &self.columns {
+            let column = table.column_once(name).ok_or_else(|| unknown(table, name))?;
+            said.insert(&*column.name, value);
+        }
+        let (mut key, mut columns, mut data) = (Vec::new(), Vec::new(), 0..);
+        for column in table.columns() {
+            let value =
+                said.get(&*column.name).map(|value| checked(table, column, (*value).clone()));
+            let value = value.transpose()?;
+            match column.role {
+                Role::Key => key.push(value.unwrap_or(Value::Null)),
+                Role::Data => columns.extend(data.next().zip(value)),
+                Role::Surrogate => {}
             }
         }
-        let is_named = named.iter().any(|part| !part.is_null());
-        let lacking = named.iter().zip(table.key_columns()).find(|(part, _)| part.is_null());
+        let is_named = key.iter().any(|part| !part.is_null());
+        let lacking = key.iter().zip(table.key_columns()).find(|(part, _)| part.is_null());
         match lacking {
-            Some((_, (_, column))) if is_named => {
+            Some((_, column)) if is_named => {
                 Err(refused(table, &column.name, "it has to be given: it is part of the key"))
             }
-            _ => Ok(Checked { key: Key::of(&named), columns }),
+            _ => Ok(Checked { key: Key::of(&key), columns }),
         }
     }
 }
@@ -148,29 +89,30 @@ impl Patch {
 pub(crate) struct Checked {
     /// The key, if it was named: all of its columns.
     pub key: Option<Key>,
-    /// Data columns by their position among the data columns, in order.
+    /// Data columns by their position, in order.
     pub columns: Vec<(usize, Value)>,
 }
 
-/// The position of a column in [`Table::columns`].
+/// The column of that name.
 ///
 /// # Errors
 /// Invalid data with the nearest name as a hint.
-pub(crate) fn column_of(table: &Table, name: &str) -> Result<usize> {
-    table.position(name).ok_or_else(|| {
-        // A caller's name may be anything, a secret pasted by mistake included.
-        let shown: String = name.chars().take(40).filter(|c| !c.is_control()).collect();
-        let known = table.columns().iter().map(|column| &*column.name);
-        refused(table, &shown, "there is no such column").suggesting(&name.to_lowercase(), known)
-    })
+pub(crate) fn column_of<'t>(table: &'t Table, name: &str) -> Result<&'t Column> {
+    table.column(name).ok_or_else(|| unknown(table, name))
+}
+
+fn unknown(table: &Table, name: &str) -> Error {
+    // A caller's name may be anything, a secret pasted by mistake included.
+    let shown: String = name.chars().take(40).filter(|c| !c.is_control()).collect();
+    let known = table.columns().iter().map(|column| &*column.name);
+    refused(table, &shown, "there is no such column").suggesting(&name.to_lowercase(), known)
 }
 
 /// The value as that column keeps it.
 ///
 /// # Errors
 /// As for [`Patch::set`].
-pub(super) fn checked(table: &Table, position: usize, value: Value) -> Result<Value> {
-    let column = &table.columns()[position];
+fn checked(table: &Table, column: &Column, value: Value) -> Result<Value> {
     match (column.role, &value) {
         (Role::Surrogate, _) => {
             let error = refused(table, &column.name, "PostgreSQL numbers it");
@@ -179,7 +121,7 @@ pub(super) fn checked(table: &Table, position: usize, value: Value) -> Result<Va
         (Role::Key, Value::Null) => return Err(refused(table, &column.name, "it cannot be null")),
         _ => {}
     }
-    let value = typed(table, column, value)?;
+    let value = comparable(table, column, value)?;
     if value.bytes() > LONGEST {
         // Bytes count twice.
         let most = if matches!(value, Value::Bytes(_)) { LONGEST / 2 } else { LONGEST };
@@ -201,12 +143,7 @@ pub(super) fn checked(table: &Table, position: usize, value: Value) -> Result<Va
 ///
 /// # Errors
 /// Invalid data for a value of another type.
-pub(crate) fn comparable(table: &Table, position: usize, value: Value) -> Result<Value> {
-    let column = &table.columns()[position];
-    typed(table, column, value)
-}
-
-fn typed(table: &Table, column: &Column, value: Value) -> Result<Value> {
+pub(crate) fn comparable(table: &Table, column: &Column, value: Value) -> Result<Value> {
     let unfit = |why: Unfit| refused(table, &column.name, &why.to_string());
     column.kind.accept(value).map_err(unfit)
 }
@@ -219,6 +156,7 @@ pub(crate) fn refused(table: &Table, column: &str, why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Record;
     use crate::schema::{LogicalType, users};
 
     fn set(column: &str, value: impl Into<Value>) -> Result<()> {
@@ -362,28 +300,23 @@ mod tests {
         assert!(error.message().contains("days.day: it has to be given"), "{error}");
         let record = Record { key, surrogate: None, values: vec![Value::Null] };
         let day = jiff::civil::date(2025, 8, 7).at(9, 0, 0, 0);
-        assert_eq!([1, 2].map(|at| record.value(&table, at)), [day.into(), "Анна".into()]);
+        let value = |name| record.value(&table, name);
+        assert_eq!(["day", "who"].map(value), [Some(day.into()), Some("Анна".into())]);
         let shown = serde_json::to_string(&record.shown(&table)).unwrap();
         assert_eq!(shown, r#"{"note":null,"day":"2025-08-07 09:00:00","who":"Анна"}"#);
     }
 
     #[test]
-    fn a_record_is_shown_in_the_order_of_its_columns() {
-        let table = users();
-        let mut values = table.defaults();
-        values[6] = Value::Timestamp(jiff::civil::date(2025, 8, 7).at(9, 0, 1, 500_000_000));
-        let record = Record { key: 7.into(), surrogate: None, values };
-        assert_eq!(
-            serde_json::to_string(&record.shown(&table)).unwrap(),
-            concat!(
-                r#"{"id":null,"user_id":7,"username":null,"first_name":null,"#,
-                r#""status":"registered","phone_number":null,"real_name":null,"birth_date":null,"#,
-                r#""register_date":"2025-08-07 09:00:01.500000","last_activity":null,"#,
-                r#""redeem_date":null,"source":null,"referrer_id":null,"#,
-                r#""brought_by_staff_id":null,"profile_completed":false,"ai_concept":"evgenich"}"#
-            )
-        );
-        assert_eq!(record.value(&table, 1), Value::Int(7));
-        assert_eq!(record.value(&table, 4), Value::Text("registered".into()));
+    fn columns_are_found_by_the_names_that_they_had_when_they_were_named() {
+        let data = |name| Column::new(name, LogicalType::Text, Role::Data);
+        let key = Column::new("n", LogicalType::BigInt, Role::Key);
+        let before = Table::declare("things", vec![data("a"), key, data("b"), data("c")]).unwrap();
+        let mut patch = Patch::default();
+        patch.set(&before, "c", "kept".into()).unwrap();
+        let after = before.renaming("c", "d").unwrap().leaving("a").unwrap();
+        assert_eq!(patch.checked(&before).unwrap().columns, [(2, "kept".into())]);
+        assert_eq!(patch.checked(&after).unwrap().columns, [(1, "kept".into())]);
+        let error = patch.checked(&after.leaving("d").unwrap()).unwrap_err();
+        assert!(error.message().contains("things.c: there is no such column"), "{error}");
     }
 }

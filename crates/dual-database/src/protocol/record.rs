@@ -1,0 +1,99 @@
+//! A row as it is answered: values, without stamps.
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::merge::Version;
+use crate::schema::{Column, Key, Role, Table};
+use crate::value::Value;
+
+/// A living row of a declared table, as a list of either store and every answer have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its key.
+    pub key: Key,
+    /// PostgreSQL's number of it; negative while provisional.
+    pub surrogate: Option<i64>,
+    /// The data columns in their order.
+    pub values: Vec<Value>,
+}
+
+impl Record {
+    /// The row of that version, if it lives.
+    pub(crate) fn of(key: Key, surrogate: Option<i64>, version: Version) -> Option<Record> {
+        let lives = version.lives();
+        let values = version.columns.into_iter().map(|column| column.value).collect();
+        lives.then_some(Record { key, surrogate, values })
+    }
+
+    /// The value of the column of that name; `None` if there is no such column.
+    #[must_use]
+    pub fn value(&self, table: &Table, name: &str) -> Option<Value> {
+        let is_it = |column: &Column| *column.name == *name;
+        match table.column(name)?.role {
+            Role::Key => {
+                let at = table.key_columns().position(is_it)?;
+                table.key_values(&self.key)?.into_iter().nth(at)
+            }
+            Role::Surrogate => Some(self.surrogate.into()),
+            Role::Data => self.values.get(table.data_columns().position(is_it)?).cloned(),
+        }
+    }
+
+    /// The record as something that serialises to an object in the order of the columns.
+    #[must_use]
+    pub fn shown<'r>(&'r self, table: &'r Table) -> ShownRecord<'r> {
+        ShownRecord { record: self, table }
+    }
+}
+
+/// A [`Record`] with its declaration, for printing.
+#[derive(Clone, Copy, Debug)]
+pub struct ShownRecord<'r> {
+    record: &'r Record,
+    table: &'r Table,
+}
+
+impl Serialize for ShownRecord<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let columns = self.table.columns();
+        let mut object = serializer.serialize_map(Some(columns.len()))?;
+        let mut data = self.record.values.iter();
+        let mut key = self.record.key.values();
+        for column in columns {
+            let value = match column.role {
+                Role::Key => key.next().unwrap_or(Value::Null),
+                Role::Surrogate => self.record.surrogate.into(),
+                Role::Data => data.next().cloned().unwrap_or(Value::Null),
+            };
+            object.serialize_entry(&column.name, &value)?;
+        }
+        object.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::users;
+
+    #[test]
+    fn a_record_is_shown_in_the_order_of_its_columns() {
+        let table = users();
+        let mut values = table.defaults();
+        values[6] = Value::Timestamp(jiff::civil::date(2025, 8, 7).at(9, 0, 1, 500_000_000));
+        let record = Record { key: 7.into(), surrogate: None, values };
+        assert_eq!(
+            serde_json::to_string(&record.shown(&table)).unwrap(),
+            concat!(
+                r#"{"id":null,"user_id":7,"username":null,"first_name":null,"#,
+                r#""status":"registered","phone_number":null,"real_name":null,"birth_date":null,"#,
+                r#""register_date":"2025-08-07 09:00:01.500000","last_activity":null,"#,
+                r#""redeem_date":null,"source":null,"referrer_id":null,"#,
+                r#""brought_by_staff_id":null,"profile_completed":false,"ai_concept":"evgenich"}"#
+            )
+        );
+        assert_eq!(record.value(&table, "user_id"), Some(Value::Int(7)));
+        assert_eq!(record.value(&table, "status"), Some(Value::Text("registered".into())));
+        assert_eq!(record.value(&table, "fax"), None);
+    }
+}
