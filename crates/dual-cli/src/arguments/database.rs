@@ -45,6 +45,12 @@ pub struct Init {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub different: Vec<String>,
 
+    /// Columns of whole numbers that PostgreSQL may make bigint, with what refers to them; of a table
+    /// alone those in which the file has numbers that do not fit. It writes the table anew, while
+    /// everybody who uses it waits
+    #[arg(long, value_name = "TABLE[.COLUMN],…", value_delimiter = ',')]
+    pub widen: Vec<String>,
+
     /// The schema of PostgreSQL's in which the tables stand [default: the first of the search path]
     #[arg(long, value_name = "NAME")]
     pub schema: Option<String>,
@@ -123,6 +129,10 @@ pub struct SchemaApply {
     /// A column that was dropped on one side, and is to be carried no more
     #[arg(long, value_name = "COLUMN")]
     pub drop: Vec<String>,
+    /// A column of whole numbers that PostgreSQL makes bigint, also one of the key. It writes the table anew,
+    /// while everybody who uses it waits
+    #[arg(long, value_name = "COLUMN")]
+    pub widen: Vec<String>,
     /// Do not ask
     #[arg(long)]
     pub yes: bool,

@@ -47,6 +47,7 @@ pub async fn run(
         schema: arguments.schema,
         same: arguments.same,
         different: arguments.different,
+        widen: arguments.widen,
         declared: settings::declared(config)?,
     };
     let work = async {

@@ -60,17 +60,17 @@ async fn show(stores: &Stores, json: bool, named: &[String]) -> Result<Exit> {
 
 async fn declare(stores: &Stores, json: bool, apply: SchemaApply) -> Result<Exit> {
     let mut both = stores.both(Limits { statement: STATEMENT, ..Limits::default() });
-    let confirmed =
-        Confirmed { renamed: apply.rename, named: apply.file_name, dropped: apply.drop };
+    let SchemaApply { table, rename, file_name, drop, widen, yes, .. } = apply;
+    let confirmed = Confirmed { renamed: rename, named: file_name, dropped: drop, widened: widen };
     let revision = tokio::select! {
-        revision = revision(&both, &apply.table, &confirmed) => revision?,
+        revision = revision(&both, &table, &confirmed) => revision?,
         () = stop_signal() => return Err(stopped("stopped; nothing was changed")),
     };
     let mut report = SchemaReport { revision, exchange: None };
     if !report.revision.steps.is_empty() {
-        if !apply.yes {
+        if !yes {
             message(report.plan().trim_end());
-            confirm(OPERATION, &format!("Declare {} so?", apply.table)).await?;
+            confirm(OPERATION, &format!("Declare {table} so?")).await?;
         }
         let exchange = tokio::select! {
             exchange = redeclare(&mut both, &report.revision, EXCHANGE) => exchange?,

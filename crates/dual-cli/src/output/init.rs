@@ -73,6 +73,7 @@ struct TableBody<'a> {
     table: Arc<str>,
     state: &'static str,
     key: Vec<Arc<str>>,
+    key_reason: Option<&'a str>,
     columns: Vec<TypeBody<'a>>,
     postgres: SideBody<'a>,
     sqlite: SideBody<'a>,
@@ -89,6 +90,8 @@ struct TypeBody<'a> {
     postgres: Option<&'a str>,
     sqlite: Option<&'a str>,
     remark: Option<&'a str>,
+    too_large: Option<u64>,
+    widened: bool,
 }
 
 #[derive(Serialize)]
@@ -194,11 +197,23 @@ impl InitReport {
         let mut text = String::new();
         for (chosen, table) in self.tables() {
             let _ = writeln!(text, "table {}", table.table);
+            if let Some(reason) = &chosen.keyed {
+                let _ = writeln!(text, "  told apart by {reason}");
+            }
             columns(&mut text, &chosen.columns);
             side(&mut text, "PostgreSQL", &table.postgres);
             side(&mut text, "SQLite", &table.sqlite);
             if let Some(rows) = &table.rows {
-                counts(&mut text, rows, table.renumbered, &self.plan);
+                let follows = chosen.table.surrogate().is_some();
+                if follows && table.renumbered > 0 {
+                    let _ = writeln!(
+                        text,
+                        "  rows of SQLite that get PostgreSQL's numbers: {}; what refers to them follows",
+                        table.renumbered
+                    );
+                }
+                let renumbered = if follows { 0 } else { table.renumbered };
+                counts(&mut text, rows, renumbered, &self.plan);
             }
         }
         for Skipped { table, reason, hint, .. } in &self.survey.skipped {
@@ -255,6 +270,7 @@ fn chosen(choice: &Choice) -> String {
         ("--except", &choice.except),
         ("--same", &choice.same),
         ("--different", &choice.different),
+        ("--widen", &choice.widen),
     ];
     for (option, list) in lists {
         if !list.is_empty() {
@@ -362,6 +378,7 @@ impl InitReport {
                 false => "ready",
             },
             key: chosen.table.key_columns().map(|column| Arc::clone(&column.name)).collect(),
+            key_reason: chosen.keyed.as_deref(),
             columns: chosen.columns.iter().map(TypeBody::new).collect(),
             different_columns: plan
                 .rows
@@ -394,6 +411,8 @@ impl TypeBody<'_> {
             postgres: column.postgres.as_deref(),
             sqlite: column.sqlite.as_deref(),
             remark: column.remark.as_deref(),
+            too_large: column.width.map(|width| width.too_large),
+            widened: column.width.is_some_and(|width| width.widened),
         }
     }
 }

@@ -80,7 +80,9 @@ fn text(survey: &Survey) -> String {
             let _ = writeln!(text, "# only in PostgreSQL: {others}; only in the file: {own}");
             let _ = writeln!(text, "# if two are one: {NAMES} = {{ {} = {} }}", there[0], here[0]);
         }
-        let own = columns.iter().filter(|column| column.postgres.is_none());
+        let is_widened = |column: &ChosenColumn| column.width.is_some_and(|width| width.widened);
+        let is_said = |column: &&ChosenColumn| column.postgres.is_none() || is_widened(column);
+        let own = columns.iter().filter(is_said);
         let own: Vec<_> = own.filter_map(|column| Some((column, column.kind.as_ref()?))).collect();
         if !own.is_empty() {
             let _ = writeln!(text, "[{TABLES}.{}.{TYPES}]", quoted(table.name()));

@@ -11,7 +11,7 @@ use super::{Bond, LocalFile, OPERATION};
 use crate::error::{Result, Store};
 use crate::merge::Defaults;
 use crate::protocol::reconcile::{Says, outlasts};
-use crate::schema::{Dialect, Key, KeyColumns, LogicalType, Role, Table, behind, literal, quoted};
+use crate::schema::{Dialect, Key, KeyColumns, LogicalType, Role, Table, behind, literal};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::digest_of;
 use crate::store::postgres::{FoundTable, Parameter, Session, capture};
@@ -295,7 +295,7 @@ fn local_sql(file: &LocalFile, table: &Table, found: &[FoundColumn]) -> Result<S
     Ok(format!(
         "SELECT 1{} FROM {} AS u{sidecar} WHERE {} AND {}",
         behind(", ", reads.join(", ")),
-        quoted(table.name()),
+        file.read_as(table)?,
         key.is("u", "=", 1),
         key.is_carried("u"),
     ))

@@ -1,6 +1,6 @@
 //! The file as it is, looked at. Nothing is written to it; a change of its columns is tried, and taken back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{Kept, OPERATION, SidePlan};
 use crate::error::{Error, Kind, Result, Store};
-use crate::schema::{Dialect, Key, KeyColumns, Table, quoted};
+use crate::schema::{Column, Dialect, Key, KeyColumns, Table, quoted};
 use crate::store::sqlite::capture::{Drift, Layout, declared, drift, is_current, lacks, to_be};
 use crate::store::sqlite::replica::{Settings, lacking, paused, refuse_taken_away, refuse_unasked};
 use crate::store::sqlite::{Adoption, File, FoundRelation, define_functions, failed};
@@ -21,6 +21,9 @@ use crate::store::sqlite::{Adoption, File, FoundRelation, define_functions, fail
 pub(crate) struct LocalFile {
     connection: Option<Mutex<Connection>>,
     settings: Settings,
+    /// Columns that are read as if the numbers that they refer to were others: table, column, and the table of this
+    /// connection's own in which these stand.
+    moved: Mutex<Vec<(String, String, String)>>,
 }
 
 impl LocalFile {
@@ -28,7 +31,8 @@ impl LocalFile {
         let wrap = |cause| failed(OPERATION, cause).about(settings.path.display());
         let file = File::look(&settings.path)?;
         if !file.existed {
-            return Ok(LocalFile { connection: None, settings: settings.clone() });
+            let (settings, moved) = (settings.clone(), Mutex::default());
+            return Ok(LocalFile { connection: None, settings, moved });
         }
         let mut log = file.path.clone().into_os_string();
         log.push("-wal");
@@ -45,7 +49,8 @@ impl LocalFile {
             .and_then(|_| connection.execute_batch("PRAGMA query_only = ON"))
             .map_err(wrap)?;
         define_functions(&connection, &settings.extensions)?;
-        Ok(LocalFile { connection: Some(Mutex::new(connection)), settings: settings.clone() })
+        let (connection, moved) = (Some(Mutex::new(connection)), Mutex::default());
+        Ok(LocalFile { connection, settings: settings.clone(), moved })
     }
 
     pub(super) fn connection(&self) -> Option<MutexGuard<'_, Connection>> {
@@ -206,6 +211,129 @@ impl LocalFile {
             }
         }
         Ok(found)
+    }
+
+    /// The keys of the table's rows with the numbers that they have in that column; those without one left out.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(super) fn numbers(&self, table: &Table, column: &Column) -> Result<Vec<(Key, i64)>> {
+        let Some(connection) = self.connection() else { return Ok(Vec::new()) };
+        let key = KeyColumns::of(table, Dialect::Sqlite);
+        let sql = format!(
+            "SELECT {}, u.{column} FROM {} AS u WHERE typeof(u.{column}) = 'integer' AND {}",
+            key.given("u"),
+            quoted(table.name()),
+            key.is_carried("u"),
+            column = column.quoted(Dialect::Sqlite),
+        );
+        let has =
+            "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2 COLLATE NOCASE)";
+        let wrap = |cause| failed(OPERATION, cause);
+        let names = [table.name(), column.name_in(Dialect::Sqlite)];
+        let has: bool = connection.query_row(has, names, |row| row.get(0)).map_err(wrap)?;
+        if !has {
+            return Ok(Vec::new());
+        }
+        let mut look = connection.prepare(&sql).map_err(wrap)?;
+        look.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .and_then(Iterator::collect)
+            .map_err(wrap)
+    }
+
+    /// Lets columns that refer to the table's surrogate be read as if these numbers were the others.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(super) fn reads_moved(&self, table: &Table, moved: &BTreeMap<i64, i64>) -> Result<()> {
+        let (Some(connection), Some(surrogate)) = (self.connection(), table.surrogate()) else {
+            return Ok(());
+        };
+        let wrap = |cause| failed(OPERATION, cause);
+        let sql = "SELECT DISTINCT m.name, f.\"from\" \
+             FROM main.sqlite_schema AS m, pragma_foreign_key_list(m.name) AS f \
+             WHERE m.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE \
+               AND (f.\"to\" = ?2 COLLATE NOCASE OR f.\"to\" IS NULL AND ?2 COLLATE NOCASE IN \
+                 (SELECT name FROM pragma_table_info(?1) WHERE pk = f.seq + 1))";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let names = [table.name(), surrogate.name_in(Dialect::Sqlite)];
+        let referring: Vec<(String, String)> = connection
+            .prepare(sql)
+            .and_then(|mut look| look.query_map(names, read)?.collect())
+            .map_err(wrap)?;
+        let mut known = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        if moved.is_empty() || referring.is_empty() {
+            return Ok(());
+        }
+        let aside = format!("dual_moved_{}", known.len() + 1);
+        // In this connection's own schema, which is no part of the file. (Set anew it would forget what is there.)
+        let store = if known.is_empty() { "PRAGMA temp_store = MEMORY; " } else { "" };
+        connection
+            .execute_batch(&format!(
+                "PRAGMA query_only = OFF; {store}\
+                 CREATE TEMP TABLE {aside} (own INTEGER PRIMARY KEY, other INTEGER NOT NULL)"
+            ))
+            .and_then(|()| {
+                let insert = format!("INSERT INTO temp.{aside} (own, other) VALUES (?1, ?2)");
+                let mut insert = connection.prepare(&insert)?;
+                moved.iter().try_for_each(|pair| insert.execute(pair).map(drop))
+            })
+            .and_then(|()| connection.execute_batch("PRAGMA query_only = ON"))
+            .map_err(wrap)?;
+        known.extend(referring.into_iter().map(|(child, column)| (child, column, aside.clone())));
+        Ok(())
+    }
+
+    /// The table as it is to be read, to stand behind `FROM`.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(super) fn read_as(&self, table: &Table) -> Result<String> {
+        let known = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_its =
+            |(child, ..): &&(String, String, String)| child.eq_ignore_ascii_case(table.name());
+        let own: Vec<_> = known.iter().filter(is_its).collect();
+        let (Some(connection), false) = (self.connection(), own.is_empty()) else {
+            return Ok(quoted(table.name()));
+        };
+        let sql = "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden <> 1";
+        let names: Vec<String> = connection
+            .prepare(sql)
+            .and_then(|mut look| look.query_map([table.name()], |row| row.get(0))?.collect())
+            .map_err(|cause| failed(OPERATION, cause))?;
+        let read = |name: &String| {
+            let column = quoted(name);
+            match own.iter().find(|(_, moved, _)| moved.eq_ignore_ascii_case(name)) {
+                Some((_, _, aside)) => format!(
+                    "coalesce((SELECT m.other FROM temp.{aside} AS m WHERE m.own = t.{column}), t.{column}) AS {column}"
+                ),
+                None => format!("t.{column}"),
+            }
+        };
+        let columns: Vec<String> = names.iter().map(read).collect();
+        Ok(format!("(SELECT {} FROM {} AS t)", columns.join(", "), quoted(table.name())))
+    }
+
+    /// How many whole numbers of that column lie outside.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(super) fn outside(
+        &self,
+        table: &Table,
+        column: &Column,
+        least: i64,
+        most: i64,
+    ) -> Result<u64> {
+        let from = self.read_as(table)?;
+        let Some(connection) = self.connection() else { return Ok(0) };
+        let sql = format!(
+            "SELECT count(*) FROM {from} WHERE typeof({column}) = 'integer' \
+             AND {column} NOT BETWEEN ?1 AND ?2",
+            column = column.quoted(Dialect::Sqlite),
+        );
+        let count = connection.query_row(&sql, [least, most], |row| row.get::<_, i64>(0));
+        count.map(i64::unsigned_abs).map_err(|cause| failed(OPERATION, cause))
     }
 
     /// Whether it knows itself as a node.

@@ -13,6 +13,8 @@
 mod columns;
 mod file;
 mod growth;
+mod narrow;
+mod natural;
 mod numbers;
 mod plan;
 mod rows;
@@ -28,7 +30,7 @@ pub(crate) use numbers::different;
 pub use plan::{Bond, Plan, SidePlan, TablePlan};
 pub use rows::RowCounts;
 pub use schema::{ColumnSchema, Confirmed, Revision, TableSchema, revision, schema};
-pub use survey::{Choice, Chosen, ChosenColumn, Declared, Skipped, Survey};
+pub use survey::{Choice, Chosen, ChosenColumn, Declared, Skipped, Survey, Width};
 pub(crate) use trouble::{Kept, Troubles, troubles};
 
 use self::columns::Columns;
@@ -119,6 +121,7 @@ async fn look(
     if matches!(bond, Bond::Rejoining { .. }) && !joining.rejoin {
         return Err(other_installation());
     }
+    let aligned = natural::align(session, &file, &stores.sqlite.tables).await?;
     let (mut tables, mut planned) = (Vec::new(), Vec::new());
     for table in stores.sqlite.tables.iter() {
         let (postgres, remote) = remote(session, table, bond).await?;
@@ -126,7 +129,7 @@ async fn look(
         let catalog = remote.catalog;
         let rows = if postgres.obstacles.is_empty() && sqlite.obstacles.is_empty() {
             let remote = rows::RemoteRows::new(session, table, &catalog);
-            let local = rows::LocalRows::new(&file, table, &found);
+            let local = rows::LocalRows::new(&file, table, &found)?;
             let columns = match (&found, &catalog.table) {
                 (FoundRelation::Table { columns, .. }, Some(there)) => {
                     let (here, there) = ((&file, columns.as_slice()), (session, there));
@@ -140,6 +143,7 @@ async fn look(
         };
         let is_apart = joining.different.iter().any(|name| name == table.name());
         let renumbered = rows.as_ref().filter(|_| is_apart).map_or(0, |rows| rows.different);
+        let renumbered = aligned.get(table.name()).copied().unwrap_or(renumbered);
         let table = table.shared_name();
         tables.push(TablePlan { table, postgres, sqlite, rows, renumbered });
         planned.push(remote.plan);
@@ -238,14 +242,16 @@ pub async fn choose(stores: &mut Stores, choice: &Choice) -> Result<Survey> {
         hint: Some(hint.clone()),
     };
     let mut aside: Vec<Paused> = alone.map(left_alone).collect();
-    let is_numbered = |chosen: &Chosen| chosen.table.has_automatic_key();
-    if survey.chosen.iter().any(|chosen| !chosen.required || is_numbered(chosen))
-        || !(choice.same.is_empty() && choice.different.is_empty())
-    {
+    let is_asked_about =
+        |chosen: &Chosen| !(chosen.required && chosen.joined) || chosen.table.has_automatic_key();
+    let said = [&choice.same, &choice.different, &choice.widen];
+    if survey.chosen.iter().any(is_asked_about) || said.iter().any(|said| !said.is_empty()) {
         let session = Session::open(&stores.postgres, &stores.limits).await?;
         session.begin_snapshot(OPERATION).await?;
         let file = LocalFile::open(&stores.sqlite)?;
         let before = survey.skipped.len();
+        natural::decided(&session, &file, choice, &mut survey).await?;
+        narrow::decided(&session, &file, choice, &mut survey).await?;
         numbers::decided(&session, &file, choice, &mut survey).await?;
         let asked = survey.skipped.iter().skip(before).filter(|skipped| skipped.joined);
         aside.extend(asked.map(left_alone));

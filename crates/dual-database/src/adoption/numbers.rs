@@ -115,6 +115,7 @@ pub(crate) async fn different(
     let session = Session::open(&stores.postgres, &stores.limits).await?;
     session.begin_snapshot(OPERATION).await?;
     let file = LocalFile::open(&stores.sqlite)?;
+    super::natural::align(&session, &file, &stores.sqlite.tables).await?;
     let mut moved = Moved::new();
     let is_named = |table: &&Table| names.iter().any(|name| name == table.name());
     for table in stores.sqlite.tables.iter().filter(is_named) {
@@ -139,7 +140,7 @@ async fn apart(session: &Session, file: &LocalFile, table: &Table, moved: &Moved
         return Ok(apart);
     }
     let remote = RemoteRows::new(session, table, &planned.catalog);
-    let local = LocalRows::new(file, table, &found);
+    let local = LocalRows::new(file, table, &found)?;
     let sides = ((file, columns.as_slice()), (session, target));
     let counted = Columns::new(sides.0, sides.1, table, (Bond::New, Store::Postgres)).await?;
     let met = |met, key: &Key| match met {

@@ -102,7 +102,11 @@ pub(super) struct LocalRows<'a> {
 }
 
 impl<'a> LocalRows<'a> {
-    pub(super) fn new(file: &'a LocalFile, table: &Table, found: &FoundRelation) -> LocalRows<'a> {
+    pub(super) fn new(
+        file: &'a LocalFile,
+        table: &Table,
+        found: &FoundRelation,
+    ) -> Result<LocalRows<'a>> {
         let kinds = compared(table).map(|column| column.kind.clone()).collect();
         let sql = match found {
             FoundRelation::Table { columns, .. } => {
@@ -114,7 +118,7 @@ impl<'a> LocalRows<'a> {
                      ORDER BY {} LIMIT ?2",
                     key.given("u"),
                     reads.join(", "),
-                    quoted(table.name()),
+                    file.read_as(table)?,
                     key.above("u", 1),
                     key.is_carried("u"),
                     key.order("u", ""),
@@ -122,7 +126,7 @@ impl<'a> LocalRows<'a> {
             }
             FoundRelation::Nothing | FoundRelation::NotATable => None,
         };
-        LocalRows { file, kinds, sql }
+        Ok(LocalRows { file, kinds, sql })
     }
 
     fn page(&self, after: Option<&Key>) -> Result<Page> {

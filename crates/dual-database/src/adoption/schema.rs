@@ -52,6 +52,8 @@ pub struct Confirmed {
     pub named: Vec<(String, String)>,
     /// Columns that are carried no more.
     pub dropped: Vec<String>,
+    /// Columns of whole numbers that PostgreSQL may make `bigint`.
+    pub widened: Vec<String>,
 }
 
 /// A declaration that is to take the place of the one in force.
@@ -156,11 +158,15 @@ pub async fn revision(stores: &Stores, name: &str, confirmed: &Confirmed) -> Res
     }
     found.lacks_nothing(&revision.table)?;
     found.retype(&mut revision)?;
+    for column in &confirmed.widened {
+        found.widen(&mut revision, column)?;
+    }
     if revision.steps.is_empty() && found.is_behind {
         revision.steps.push("what was declared before is brought to both sides".to_owned());
     }
     // As both stores will have it.
-    revision.table = Table::from_declaration(&revision.table.declaration())?;
+    let read = Table::from_declaration(&revision.table.declaration())?;
+    revision.table = read.widening_as(&revision.table);
     in_the_way(stores, &revision.table).await?;
     Ok(revision)
 }
@@ -304,8 +310,11 @@ impl Found {
     /// none that is carried.
     fn becomes(&self, column: &Column, there: &RelationColumn) -> Option<Option<LogicalType>> {
         let kind = there.kind.clone();
+        // The numbers of a surrogate are PostgreSQL's own, whatever it keeps them in.
+        let is_free = self.is_built_in(column) || column.role == Role::Surrogate;
         let is_same = |kind: &LogicalType| {
-            *kind == column.kind || (kind.is_whole_number() && column.kind.is_whole_number())
+            *kind == column.kind
+                || (is_free && kind.is_whole_number() && column.kind.is_whole_number())
         };
         let binary = there.in_binary.as_ref().is_some_and(is_same);
         (!binary && !kind.as_ref().is_some_and(is_same)).then_some(kind)
@@ -366,17 +375,46 @@ impl Found {
         Ok(())
     }
 
+    /// Whether it is one of the documented system's.
+    fn is_built_in(&self, column: &Column) -> bool {
+        let built_in = built_in();
+        self.table.label() == built_in.label() && built_in.column(&column.name).is_some()
+    }
+
+    /// A column gets whole numbers of 64 bits on both sides; PostgreSQL's is made so if it is not.
+    fn widen(&self, revision: &mut Revision, name: &str) -> Result<()> {
+        let Some(column) = revision.table.column(name).cloned() else {
+            return revision.table.widened(name).map(drop);
+        };
+        let there = of(Dialect::Postgres, self.remote.as_ref(), &column)
+            .and_then(|there| there.kind.as_ref());
+        let is_wide = there == Some(&LogicalType::BigInt);
+        if column.kind == LogicalType::BigInt && is_wide {
+            return Ok(());
+        }
+        revision.table = revision.table.widened(name)?;
+        revision.steps.push(match is_wide {
+            true => format!("{name} is bigint on both sides"),
+            false => format!(
+                "{name} is made bigint in PostgreSQL, which writes the whole table anew: everybody who uses it waits"
+            ),
+        });
+        Ok(())
+    }
+
     /// Columns get the types that they have in PostgreSQL.
     fn retype(&self, revision: &mut Revision) -> Result<()> {
-        let built_in = built_in();
-        let is_built_in = |column: &Column| {
-            self.table.label() == built_in.label() && built_in.column(&column.name).is_some()
-        };
         for column in revision.table.columns().to_vec() {
             let Some(there) = of(Dialect::Postgres, self.remote.as_ref(), &column) else {
                 continue;
             };
-            if column.role != Role::Data || is_built_in(&column) {
+            if column.role == Role::Key
+                && column.kind.is_whole_number()
+                && there.kind == Some(LogicalType::BigInt)
+            {
+                self.widen(revision, &column.name)?;
+            }
+            if column.role != Role::Data || self.is_built_in(&column) {
                 continue;
             }
             let mut kind = column.kind.clone();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub use crate::adoption::{
     Bond, Choice, Chosen, ChosenColumn, ColumnCounts, ColumnSchema, Confirmed, Declared,
     FileStanding, Joining, Plan, Revision, RowCounts, SidePlan, Skipped, Stores, Survey, TablePlan,
-    TableSchema, choose, declared, joined_tables, plan, revision, schema, standing,
+    TableSchema, Width, choose, declared, joined_tables, plan, revision, schema, standing,
     tracked_elsewhere,
 };
 
@@ -83,7 +83,8 @@ pub async fn redeclare(
         ),
         _ => error,
     })?;
-    if declared_at(stores, name).await?.as_ref() != Some(&revision.table) {
+    let declared = declared_at(stores, name).await?;
+    if declared.map(|table| table.declaration()) != Some(revision.table.declaration()) {
         return Err(meanwhile(name));
     }
     // By itself, as what is left alone: nothing is exchanged, or taken over from elsewhere, without the others.

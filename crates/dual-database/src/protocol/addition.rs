@@ -9,10 +9,12 @@ pub struct Addition {
     pub sql: String,
     /// A condition that holds once it is done, where others can do it meanwhile.
     pub(crate) done: Option<String>,
+    /// It writes the whole table anew, for which everybody who uses it waits.
+    pub(crate) rewrites: bool,
 }
 
 impl Addition {
     pub(crate) fn new(what: impl Into<String>, sql: impl Into<String>) -> Addition {
-        Addition { what: what.into(), sql: sql.into(), done: None }
+        Addition { what: what.into(), sql: sql.into(), done: None, rewrites: false }
     }
 }

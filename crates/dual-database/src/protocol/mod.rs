@@ -28,7 +28,7 @@ pub use entry::{ConflictEntry, Quarantined};
 pub(crate) use entry::{is_register, register_name};
 pub use epoch::{Break, Epoch, Token, Tokens};
 pub use list::{After, Filter};
-pub use number::{NumberVerdict, NumberView, Reservation, Wanted};
+pub use number::{NumberVerdict, NumberView, Reservation, Surrogate, Wanted};
 pub use pace::{Lease, Outcome, Pace};
 pub use record::{Record, ShownRecord};
 pub use set_back::{Ahead, SetBack};

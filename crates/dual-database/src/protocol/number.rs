@@ -1,6 +1,7 @@
 //! Numbers that a side hands out: what PostgreSQL answers to a file that asks for the number of a
 //! row that it has never offered.
 
+use crate::schema::Key;
 use crate::stamp::{Stamp, Writer};
 
 /// What PostgreSQL has under a number, looked at after its sequence has been let go on behind it.
@@ -58,6 +59,15 @@ pub struct Reservation {
     pub number: i64,
     /// The stamp of the tombstone by which it is kept.
     pub stamp: Stamp,
+}
+
+/// What PostgreSQL says of the surrogate of a row of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surrogate {
+    /// The one that it has, or a fresh one; `None`: the sequence may not be used, or there is none.
+    pub number: Option<i64>,
+    /// Who has the file's own one here, of a row that is not here: it may be the same one under the key that it had.
+    pub holder: Option<Key>,
 }
 
 #[cfg(test)]

@@ -150,7 +150,9 @@ impl Table {
         let mut columns: Vec<String> = self.columns.iter().map(definition).collect();
         if self.key_columns().count() > 1 {
             let key = self.key_columns().map(|column| column.quoted(dialect));
-            columns.push(format!("PRIMARY KEY ({})", key.collect::<Vec<_>>().join(", ")));
+            // A surrogate is the primary one.
+            let kind = if self.surrogate().is_some() { "UNIQUE" } else { "PRIMARY KEY" };
+            columns.push(format!("{kind} ({})", key.collect::<Vec<_>>().join(", ")));
         }
         format!("CREATE TABLE {qualified} (\n    {}\n)", columns.join(",\n    "))
     }

@@ -18,6 +18,7 @@ mod relation;
 mod revision;
 mod types;
 mod users;
+mod widening;
 
 use std::sync::Arc;
 
@@ -154,6 +155,8 @@ pub struct Table {
     dropped: Vec<(Arc<str>, Arc<str>)>,
     /// Columns that a person has left out when the table was joined.
     left_out: Vec<Arc<str>>,
+    /// Columns that a person lets PostgreSQL make `bigint`: said just now, and kept nowhere.
+    widening: Vec<Arc<str>>,
 }
 
 impl Table {
@@ -161,8 +164,7 @@ impl Table {
     ///
     /// # Errors
     /// [`Kind::Configuration`] if it has no key, or one of a type that makes none; if it has more than one
-    /// surrogate, or one that is no whole number or stands beside another key than one of one whole
-    /// number; if it has two columns of one name.
+    /// surrogate, or one that is no whole number; if it has two columns of one name.
     pub fn declare(name: impl Into<Arc<str>>, columns: Vec<Column>) -> Result<Table> {
         let name = name.into();
         let wrong = |message: String| {
@@ -184,12 +186,7 @@ impl Table {
         }
         match surrogate.as_slice() {
             [] => {}
-            [one] if is_whole(one) => {
-                if !(keys.len() == 1 && keys.iter().all(is_whole)) {
-                    let message = "a surrogate stands only beside a key of one whole number";
-                    return Err(wrong(message.into()));
-                }
-            }
+            [one] if is_whole(one) => {}
             _ => return Err(wrong("it takes one surrogate, a whole number".into())),
         }
         if columns.iter().any(|column| column.automatic)
@@ -221,6 +218,7 @@ impl Table {
             revision,
             dropped,
             left_out,
+            widening: Vec::new(),
         })
     }
 
@@ -352,6 +350,30 @@ impl Table {
     #[must_use]
     pub fn surrogate(&self) -> Option<&Column> {
         self.of(Role::Surrogate).next()
+    }
+
+    /// Whether a row of a file gets its surrogate from PostgreSQL before anything refers to it there. The documented
+    /// system's users get it when they arrive.
+    #[must_use]
+    pub(crate) fn asks_for_surrogates(&self) -> bool {
+        self.surrogate().is_some() && *self.label != *built_in().label
+    }
+
+    /// The same before it is joined, told apart by these columns. The numbers that were its key are a surrogate then.
+    ///
+    /// # Errors
+    /// As for [`Table::declare`].
+    pub(crate) fn keyed_by(&self, names: &[Arc<str>]) -> Result<Table> {
+        let part = |column: &Column| {
+            let role = match column.role {
+                _ if names.iter().any(|name| name.eq_ignore_ascii_case(&column.name)) => Role::Key,
+                Role::Key => Role::Surrogate,
+                role => role,
+            };
+            let default = column.default.clone().filter(|_| role == Role::Data);
+            Column { role, default, automatic: false, ..column.clone() }
+        };
+        self.clone().with(self.columns.iter().map(part).collect())
     }
 
     /// The columns that a caller may set besides the key. Where a column goes by a position, here and in both

@@ -173,12 +173,24 @@ impl Table {
         Ok(table)
     }
 
-    fn next(self) -> Table {
+    pub(super) fn next(self) -> Table {
         Table { revision: self.revision.saturating_add(1), ..self }
     }
 
-    /// The name of a column that a person may change, as it is declared.
+    /// The name of a column that a person may change in any way, as it is declared.
     fn changeable(&self, name: &str) -> Result<Arc<str>> {
+        let name = self.a_persons(name)?;
+        if self.column(&name).is_some_and(|column| column.role != Role::Data) {
+            let message = format!("table {}: {name} is of its key", self.name);
+            return Err(Error::new(Kind::Configuration, OPERATION, message).with_hint(
+                "put it back as it was; with another key it is another table: give it another name",
+            ));
+        }
+        Ok(name)
+    }
+
+    /// The name of a column that is none of the documented system's, as it is declared.
+    pub(super) fn a_persons(&self, name: &str) -> Result<Arc<str>> {
         let Some(column) = self.column(name) else {
             let message = format!("table {} has no column {name}", self.name);
             let known = self.columns.iter().map(|column| &*column.name);
@@ -189,12 +201,6 @@ impl Table {
             let message = format!("{name} is one of the columns that the documented system has");
             return Err(Error::new(Kind::Configuration, OPERATION, message)
                 .with_hint("its programs read and write it: put it back as it was"));
-        }
-        if column.role != Role::Data {
-            let message = format!("table {}: {name} is of its key", self.name);
-            return Err(Error::new(Kind::Configuration, OPERATION, message).with_hint(
-                "put it back as it was; with another key it is another table: give it another name",
-            ));
         }
         Ok(Arc::clone(&column.name))
     }

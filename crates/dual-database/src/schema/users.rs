@@ -43,5 +43,6 @@ pub fn users() -> Table {
         revision: 0,
         dropped: Vec::new(),
         left_out: Vec::new(),
+        widening: Vec::new(),
     }
 }

@@ -90,7 +90,8 @@ impl Rounds {
                     is_empty &= !content.knows_any(*table)?;
                 }
                 let follow = content.follow_of(tables.iter().copied())?;
-                let births = content.unsent(now_ms(), AT_ONCE)?;
+                let mut births = content.unsent(now_ms(), AT_ONCE)?;
+                births.surrogates = content.unnumbered(true, AT_ONCE)?;
                 Ok((node, follow, tables, is_empty, births, content.generation()))
             })
             .await?;
@@ -249,7 +250,9 @@ impl Rounds {
         let intact = comparison.cause.primary_is_intact();
         let (give, epoch) = (&comparison.plan.give, &comparison.epoch);
         let primary = self.primary(&link);
-        let end = primary.push_numbered(&give.rows, Some(intact), Some(epoch), &give.numbers).await;
+        let mut numbers = give.said(&self.shared.tables);
+        numbers.extend(give.numbers.clone());
+        let end = primary.push_numbered(&give.rows, Some(intact), Some(epoch), &numbers).await;
         self.put_link(link);
         match end? {
             PushEnd::OtherServer => {

@@ -6,7 +6,8 @@ use tracing::{debug, info, warn};
 
 use super::rounds::{Flow, RoundState, Rounds};
 use crate::Result;
-use crate::protocol::Epoch;
+use crate::protocol::{Epoch, Surrogate};
+use crate::schema::RowId;
 use crate::stamp::Writer;
 use crate::store::postgres::primary::Reserved;
 use crate::store::sqlite::replica::{Content, Durability, Numbered, Unsent};
@@ -29,16 +30,25 @@ pub(super) struct Asked {
 impl Rounds {
     /// Has PostgreSQL keep a number for each.
     pub(super) async fn reserve(&mut self, asked: Asked) -> Result<Flow> {
-        if asked.unsent.alive.is_empty() {
+        if asked.unsent.alive.is_empty() && asked.unsent.surrogates.is_empty() {
             return Flow::to(RoundState::Number(Box::new((asked, Reserved::default()))));
         }
         let link = self.take_link("reserve numbers")?;
         let primary = self.primary(&link);
+        let surrogates = primary.surrogates(&asked.unsent.surrogates).await?;
+        if asked.unsent.alive.is_empty() {
+            self.put_link(link);
+            let reserved = Reserved { surrogates, ..Reserved::default() };
+            return Flow::to(RoundState::Number(Box::new((asked, reserved))));
+        }
         let Unsent { alive, highest, .. } = &asked.unsent;
         let reserved = primary.reserve(alive, highest, asked.writer, &asked.followed).await;
         self.put_link(link);
         match reserved? {
-            Some(reserved) => Flow::to(RoundState::Number(Box::new((asked, reserved)))),
+            Some(reserved) => {
+                let reserved = Reserved { surrogates, ..reserved };
+                Flow::to(RoundState::Number(Box::new((asked, reserved))))
+            }
             // The next connection finds out what has become of it.
             None => {
                 self.drop_link();
@@ -52,9 +62,18 @@ impl Rounds {
     pub(super) async fn number(&mut self, asked: Asked, reserved: Reserved) -> Result<Flow> {
         let work = move |content: &Content<'_>| {
             let mut moved = BTreeMap::<usize, usize>::new();
+            let mut followed = BTreeMap::<usize, usize>::new();
             let mut refused = 0_usize;
             if content.generation() != asked.generation {
-                return Ok((moved, refused));
+                return Ok((moved, followed, refused));
+            }
+            content.forget_given()?;
+            let said: BTreeMap<&RowId, &Surrogate> =
+                reserved.surrogates.iter().map(|(id, said)| (id, said)).collect();
+            for (id, _) in &asked.unsent.surrogates {
+                if content.take_surrogate(id, said.get(id).copied())? {
+                    *followed.entry(id.table).or_default() += 1;
+                }
             }
             for id in &asked.unsent.dead {
                 let row = content.row(id)?.map(|row| row.tracked);
@@ -77,12 +96,17 @@ impl Rounds {
                     Numbered::Done | Numbered::Again => {}
                 }
             }
-            Ok((moved, refused))
+            Ok((moved, followed, refused))
         };
-        let (moved, refused) = self.write_many("number rows", Durability::Full, work).await?;
+        let (moved, followed, refused) =
+            self.write_many("number rows", Durability::Full, work).await?;
         for (table, rows) in moved {
             let table = self.shared.tables.get(table).map_or("?", |table| table.name());
             info!(table, rows, "rows took other numbers: PostgreSQL had theirs (`dual conflicts`)");
+        }
+        for (table, rows) in followed {
+            let table = self.shared.tables.get(table).map_or("?", |table| table.name());
+            debug!(table, rows, "rows have PostgreSQL's numbers, and what refers to them follows");
         }
         if refused > 0 {
             warn!(rows = refused, "rows cannot take other numbers, and are in quarantine");

@@ -12,7 +12,7 @@ use crate::Result;
 use crate::merge::Tracked;
 use crate::protocol::ConflictEntry;
 use crate::protocol::{Break, Epoch, Event, Follow};
-use crate::schema::RowId;
+use crate::schema::{RowId, Table};
 use crate::stamp::Writer;
 use crate::store::postgres::primary::{LOCKED, PushEnd, Pushed};
 use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Pending, Side, Unsent};
@@ -33,15 +33,19 @@ pub(super) struct Batch {
     pub(super) unreadable: Vec<(RowId, usize)>,
     /// The numbers of rows that PostgreSQL had: they are its own.
     pub(super) numbers: BTreeMap<RowId, i64>,
+    /// The numbers of the others.
+    born: BTreeMap<RowId, i64>,
 }
 
 impl Batch {
     pub(super) fn of(rows: Vec<(RowId, LocalRow)>, upto: i64) -> Batch {
         let mut batch = Batch { upto, ..Batch::default() };
         for (id, row) in rows {
-            if row.tracked.bases.live.is_none() {
-                let number = row.surrogate.filter(|number| *number > 0);
-                batch.numbers.extend(number.map(|number| (id.clone(), number)));
+            let number = row.surrogate.filter(|number| *number > 0);
+            let number = number.map(|number| (id.clone(), number));
+            match row.tracked.bases.live {
+                None => batch.numbers.extend(number),
+                Some(_) => batch.born.extend(number),
             }
             match row.unreadable {
                 // It was taken away past the triggers: nothing of it is left to be sent.
@@ -51,6 +55,13 @@ impl Batch {
             }
         }
         batch
+    }
+
+    /// The numbers of births that PostgreSQL has said before.
+    pub(super) fn said(&self, tables: &[Table]) -> BTreeMap<RowId, i64> {
+        let asks = |id: &RowId| tables.get(id.table).is_some_and(Table::asks_for_surrogates);
+        let said = self.born.iter().filter(|(id, _)| asks(id));
+        said.map(|(id, number)| (id.clone(), *number)).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -150,7 +161,8 @@ impl Rounds {
                 Follow::Following { .. } => Some(content.to_push(now_ms())?),
                 Follow::Reconciling { .. } | Follow::Held { .. } => Some(Pending::default()),
             };
-            let births = content.unsent(now_ms(), AT_ONCE)?;
+            let mut births = content.unsent(now_ms(), AT_ONCE)?;
+            births.surrogates = content.unnumbered(false, AT_ONCE)?;
             let unsent = !content.unsent_conflicts()?.is_empty();
             let (numbers, generation) = (content.numbers()?, content.generation());
             let compares = content.to_compare()?.is_some();
@@ -172,7 +184,8 @@ impl Rounds {
     /// Merges it at PostgreSQL, in one transaction.
     pub(super) async fn push(&mut self, batch: Batch) -> Result<Flow> {
         let link = self.take_link("push")?;
-        let end = self.primary(&link).push(&batch.rows, None, batch.followed.as_ref()).await;
+        let (followed, numbers) = (batch.followed.as_ref(), batch.said(&self.shared.tables));
+        let end = self.primary(&link).push_numbered(&batch.rows, None, followed, &numbers).await;
         self.put_link(link);
         match end? {
             PushEnd::Ahead { now_ms } => Flow::to(RoundState::Restamp { primary_ms: now_ms }),
@@ -218,6 +231,7 @@ impl Rounds {
             let unreadable = batch.unreadable.iter().map(|(id, _)| id.clone());
             let quarantine = QuarantineSet::of(content, sent.chain(unreadable))?;
             acknowledged(content, &quarantine, &batch, &pushed)?;
+            content.forget_given()?;
             let mut node = content.node()?;
             if pushed.gone.is_empty() {
                 node.pushed = node.pushed.max(batch.upto);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::rounds::now_ms;
 use crate::Result;
 use crate::protocol::Quarantined;
-use crate::schema::{LogicalType, RowId};
+use crate::schema::{Dialect, LogicalType, RowId, Table, built_in};
 use crate::store::postgres::primary::LOCKED;
 use crate::store::sqlite::replica::{Content, Side};
 use crate::value::LONGEST;
@@ -29,6 +29,9 @@ const ORPHAN_MS: (i64, i64) = (1_000, 3_600_000);
 
 /// SQLSTATE `foreign_key_violation`.
 const ORPHAN: &str = "23503";
+
+/// SQLSTATE `numeric_value_out_of_range`.
+const OUT_OF_RANGE: &str = "22003";
 
 /// The same for one that somebody else has locked for a while.
 const LOCKED_MS: (i64, i64) = (1_000, 15_000);
@@ -75,6 +78,17 @@ impl QuarantineSet {
         code: &str,
         reason: String,
     ) -> Result<()> {
+        let keyed = || {
+            let table = &content.tables().get(id.table)?.table;
+            let number = id.key.number()?;
+            let (least, most) = table.key().kind.bounds()?;
+            let is_outside = !(least..=most).contains(&number);
+            is_outside.then(|| too_narrow(table, &table.key().name, &table.key().kind))?
+        };
+        let reason = match code {
+            OUT_OF_RANGE => keyed().map_or(reason.clone(), |hint| reason + &hint),
+            _ => reason,
+        };
         let since_ms = self.entry(id, refused_by).map_or(self.now_ms, |entry| entry.since_ms);
         let (least, most) = match code {
             LOCKED => LOCKED_MS,
@@ -114,7 +128,11 @@ impl QuarantineSet {
             Some(LogicalType::Bytes) => {
                 reason.push_str(&format!(", such as more than {} MB: shorten it", most / 2));
             }
-            _ => {}
+            Some(kind) => {
+                let name = column.map_or("COLUMN", |column| &column.name);
+                reason.extend(table.and_then(|table| too_narrow(table, name, kind)));
+            }
+            None => {}
         }
         self.set_aside(content, id, refused_by, UNREADABLE, reason)
     }
@@ -123,4 +141,17 @@ impl QuarantineSet {
     pub(super) fn release(&self, content: &Content<'_>, id: &RowId, side: Side) -> Result<()> {
         if self.has(id, side) { content.release(id, side) } else { Ok(()) }
     }
+}
+
+/// What helps where a whole number does not fit in the column that is declared for it.
+fn too_narrow(table: &Table, column: &str, kind: &LogicalType) -> Option<String> {
+    kind.bounds()?;
+    // What the documented system has stays as it is.
+    if table.label() == built_in().label() && built_in().column(column).is_some() {
+        return None;
+    }
+    let (table, kind) = (table.name(), kind.sql(Dialect::Postgres));
+    Some(format!(
+        ", it is declared {kind}: `dual schema apply {table} --widen {column}` makes it bigint"
+    ))
 }

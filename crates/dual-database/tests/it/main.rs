@@ -36,6 +36,7 @@ mod engine_numbers;
 mod engine_quarantine;
 mod engine_scene;
 mod engine_steps;
+mod engine_surrogates;
 mod engine_two_processes;
 mod engine_types;
 mod engine_unnumbered;

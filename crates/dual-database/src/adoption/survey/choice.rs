@@ -21,6 +21,9 @@ pub struct Choice {
     pub same: Vec<String>,
     /// Of these, such rows are two if they are not equal: those of the file get other numbers.
     pub different: Vec<String>,
+    /// Columns of whole numbers that PostgreSQL may make `bigint`, as `TABLE.COLUMN`, or tables: then those in which
+    /// the file has numbers that do not fit.
+    pub widen: Vec<String>,
     /// What a person declares of tables that are not joined yet, by their names.
     pub declared: BTreeMap<String, Declared>,
 }

@@ -19,10 +19,15 @@ pub struct Declared {
     pub automatic: Option<bool>,
     /// Columns that are not carried.
     pub left_out: Vec<String>,
-    /// Types of columns that only the file has.
+    /// Types of columns that only the file has; `bigint` where PostgreSQL has fewer bits lets it make that so.
     pub types: BTreeMap<String, LogicalType>,
     /// Columns that the file calls otherwise: PostgreSQL's name, and the file's.
     pub names: BTreeMap<String, String>,
+}
+
+/// Whole numbers of 64 bits, where there are some.
+fn is_wider(said: &LogicalType, there: Option<&LogicalType>) -> bool {
+    *said == LogicalType::BigInt && there.is_some_and(LogicalType::is_whole_number)
 }
 
 impl Declared {
@@ -64,13 +69,17 @@ impl Declared {
         if let Some(name) = self.key.iter().find(|name| self.leaves_out(name)) {
             return Err(wrong(format!("{name} is of its key, and cannot be left out")));
         }
-        let of_postgres = |name: &&String| {
-            let there = sides.named_there(name).map_or(name.as_str(), |there| there);
-            sides.remote.is_some_and(|relation| relation.column(there).is_some())
+        let there = |name: &str| {
+            let named = sides.named_there(name).map_or(name, |there| there);
+            sides.remote.and_then(|relation| relation.column(named))
         };
-        if let Some(name) = self.types.keys().find(of_postgres) {
-            return Err(wrong(format!("{name} is in PostgreSQL, which says its type"))
-                .with_hint("change it there, or leave it out of types"));
+        let is_told = |(name, kind): &(&String, &LogicalType)| {
+            there(name).is_some_and(|column| !is_wider(kind, column.kind.as_ref()))
+        };
+        if let Some((name, _)) = self.types.iter().find(is_told) {
+            return Err(wrong(format!("{name} is in PostgreSQL, which says its type")).with_hint(
+                "change it there, or leave it out of types; only smallint and integer can be said to be bigint",
+            ));
         }
         Ok(())
     }

@@ -154,13 +154,19 @@ pub(super) fn table(
         return Err((reason, "split it in two tables of one key".into()));
     }
     let key = key(sides)?;
+    let surrogate = surrogate(sides, &key, &pairs);
     let mut columns = Vec::with_capacity(pairs.len());
     for (at, pair) in pairs.iter().enumerate() {
         let is_one = |name: &Arc<str>| name.eq_ignore_ascii_case(pair.name);
         // One that only the file has, under the name of one that it calls otherwise, is none of it.
         let is_other = pair.remote.is_none() && pair.taken.is_some();
         let is_key = !is_other && key.columns.iter().any(is_one);
-        let role = if is_key { Role::Key } else { Role::Data };
+        let is_surrogate = !is_other && surrogate.as_ref().is_some_and(is_one);
+        let role = match is_key {
+            true => Role::Key,
+            false if is_surrogate => Role::Surrogate,
+            false => Role::Data,
+        };
         match pair.kind() {
             Ok(_) if is_key && pair.is_cut() => {
                 let reason =
@@ -301,6 +307,48 @@ fn key(sides: &Sides<'_>) -> Result<RelationKey, Reason> {
     Ok(key)
 }
 
+/// The column of a primary key that is not the key: numbers that a side hands out. PostgreSQL's are those of both
+/// sides then.
+fn surrogate(sides: &Sides<'_>, key: &RelationKey, pairs: &[Pair<'_>]) -> Option<Arc<str>> {
+    let primary = sides.remote.or(sides.local)?.keys.iter().find(|key| key.primary)?;
+    let [name] = primary.columns.as_slice() else { return None };
+    if key.columns.iter().any(|one| one.eq_ignore_ascii_case(name)) {
+        return None;
+    }
+    let pair = pairs.iter().find(|pair| pair.name == name)?;
+    let is_numbered = [pair.remote, pair.local].into_iter().flatten().any(|one| one.numbered);
+    let is_whole = pair.kind().is_ok_and(|kind| kind.is_whole_number());
+    (is_numbered && is_whole).then(|| Arc::clone(name))
+}
+
+/// Keys that both sides have besides a primary one that a side numbers, for a table that is not joined: each could
+/// tell its rows apart as well.
+pub(super) fn natural(sides: &Sides<'_>, table: &Table) -> Vec<Vec<Arc<str>>> {
+    let said = |declared: &Declared| !declared.key.is_empty() || declared.automatic.is_some();
+    let (Some(remote), Some(local)) = (sides.remote, sides.local) else { return Vec::new() };
+    if !table.has_automatic_key() || sides.declared.is_some_and(said) {
+        return Vec::new();
+    }
+    let is_same = |one: &RelationKey, other: &RelationKey| {
+        let has = |name: &Arc<str>| other.columns.iter().any(|own| own.eq_ignore_ascii_case(name));
+        one.columns.len() == other.columns.len() && one.columns.iter().all(has)
+    };
+    let makes_one = |key: &&RelationKey| {
+        let name = |name: &Arc<str>| table.column(name).map(|column| Arc::clone(&column.name));
+        let names: Option<Vec<Arc<str>>> = key.columns.iter().map(name).collect();
+        names.is_some_and(|names| table.keyed_by(&names).is_ok())
+    };
+    let both = remote.keys.iter().filter(|key| !key.primary);
+    let both = both.filter(|key| local.keys.iter().any(|own| !own.primary && is_same(key, own)));
+    let mut found: Vec<Vec<Arc<str>>> = Vec::new();
+    for key in both.filter(makes_one) {
+        if !found.contains(&key.columns) {
+            found.push(key.columns.clone());
+        }
+    }
+    found
+}
+
 /// What both sides have of the columns, for people.
 pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
     let pairs = sides.pairs();
@@ -321,6 +369,7 @@ pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
             postgres: pair.remote.map(|column| column.declared.clone()),
             sqlite: pair.local.map(|column| column.declared.clone()),
             remark,
+            width: None,
         }
     };
     let mut shown: Vec<ChosenColumn> = pairs.iter().map(shown).collect();
@@ -332,8 +381,8 @@ pub(super) fn columns(sides: &Sides<'_>, table: &Table) -> Vec<ChosenColumn> {
         if !shown.iter().any(is_it) {
             let kind = Some(column.kind.sql(Dialect::Postgres).to_owned());
             let (name, local) = (Arc::clone(&column.name), column.other_name().cloned());
-            let (postgres, sqlite, remark) = (None, None, None);
-            shown.push(ChosenColumn { name, local, kind, postgres, sqlite, remark });
+            let (postgres, sqlite, remark, width) = (None, None, None, None);
+            shown.push(ChosenColumn { name, local, kind, postgres, sqlite, remark, width });
         }
     }
     shown

@@ -35,6 +35,10 @@ pub struct Chosen {
     pub required: bool,
     /// It is joined.
     pub joined: bool,
+    /// Keys that both sides have besides the one that a side numbers.
+    pub natural: Vec<Vec<Arc<str>>>,
+    /// Why its rows are told apart by another key than the primary one, if nobody has said so.
+    pub keyed: Option<String>,
 }
 
 /// A column of a table that is to be kept.
@@ -52,6 +56,17 @@ pub struct ChosenColumn {
     pub sqlite: Option<String>,
     /// Why it is not carried, or by what its type was judged.
     pub remark: Option<String>,
+    /// Of whole numbers that PostgreSQL keeps in fewer bits than the file.
+    pub width: Option<Width>,
+}
+
+/// How the numbers of the file fit in PostgreSQL's column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Width {
+    /// So many do not.
+    pub too_large: u64,
+    /// A person lets PostgreSQL make the column `bigint`.
+    pub widened: bool,
 }
 
 /// A table that is not to be kept.
@@ -224,7 +239,12 @@ fn chosen(
                 number += u32::from(table.label().parse() == Ok(number + 1));
                 let columns = derive::columns(&sides, &table);
                 let required = required || table.label() == built_in.label();
-                survey.chosen.push(Chosen { table, columns, required, joined });
+                let natural = match joined {
+                    true => Vec::new(),
+                    false => derive::natural(&sides, &table),
+                };
+                let keyed = None;
+                survey.chosen.push(Chosen { table, columns, required, joined, natural, keyed });
             }
             (Wanted::Unless(..) | Wanted::Yes { .. }, Err(reason)) => {
                 survey.skipped.push(skip(reason));
@@ -241,7 +261,15 @@ fn chosen(
         let sides = Sides::new(&name, (None, None), None, None);
         let table = built_in.within(choice.schema.as_deref().map(Arc::from));
         let columns = derive::columns(&sides, &table);
-        survey.chosen.push(Chosen { table, columns, required: true, joined: false });
+        let (natural, keyed) = (Vec::new(), None);
+        survey.chosen.push(Chosen {
+            table,
+            columns,
+            required: true,
+            joined: false,
+            natural,
+            keyed,
+        });
     }
     choice.are_all_kept(&survey)?;
     Ok(survey)

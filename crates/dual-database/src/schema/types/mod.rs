@@ -189,6 +189,16 @@ impl LogicalType {
         matches!(self, LogicalType::SmallInt | LogicalType::Int | LogicalType::BigInt)
     }
 
+    /// The least and the greatest whole number that it holds, if it holds only such of fewer bits than 64.
+    #[must_use]
+    pub fn bounds(&self) -> Option<(i64, i64)> {
+        match self {
+            LogicalType::SmallInt => Some((i16::MIN.into(), i16::MAX.into())),
+            LogicalType::Int => Some((i32::MIN.into(), i32::MAX.into())),
+            _ => None,
+        }
+    }
+
     /// Whether a file's column that is declared so keeps its values as they are. A text in a `DATE` is a date of
     /// some form, which never looks like a number.
     ///

@@ -107,8 +107,12 @@ fn adopt(plan: &mut SchemaPlan, table: &Table, found: &FoundTable, user: &str) {
     for column in table.columns() {
         match found.present(column) {
             None => missing_column(plan, column, found),
-            Some(there) if there.name != *column.name => renamed_column(plan, column, there),
-            Some(there) => present_column(plan, column, there),
+            Some(there) => {
+                if there.name != *column.name {
+                    renamed_column(plan, column, there);
+                }
+                present_column(plan, (table, column), (found, there));
+            }
         }
     }
     for extra in &found.columns {
@@ -131,6 +135,7 @@ fn adopt(plan: &mut SchemaPlan, table: &Table, found: &FoundTable, user: &str) {
         }
     }
     unique_key(plan, table, found);
+    widened_sequence(plan, table, found);
     surrogate_sequence(plan, table, found);
 }
 
@@ -154,10 +159,13 @@ fn renamed_column(plan: &mut SchemaPlan, column: &Column, there: &FoundColumn) {
     let sql = format!("ALTER TABLE {} RENAME COLUMN {old} TO {new}", plan.target);
     let done = plan.column_has(&column.name, "true");
     plan.step(format!("rename the column {old} to {new}"), sql, Some(done));
-    present_column(plan, column, there);
 }
 
-fn present_column(plan: &mut SchemaPlan, column: &Column, there: &FoundColumn) {
+fn present_column(
+    plan: &mut SchemaPlan,
+    (table, column): (&Table, &Column),
+    (found, there): (&FoundTable, &FoundColumn),
+) {
     let name = quoted(&column.name);
     if there.generated || (there.identity_always && column.role != Role::Surrogate) {
         let clause = if there.generated { "DROP EXPRESSION" } else { "DROP IDENTITY" };
@@ -171,7 +179,10 @@ fn present_column(plan: &mut SchemaPlan, column: &Column, there: &FoundColumn) {
     let base = there.base_type.as_str();
     let description = column.kind.description();
     let fits = description.fits_postgres(base, there.precision);
-    if !fits {
+    let may_widen = table.may_widen(&column.name) && matches!(base, "smallint" | "integer");
+    if !fits && may_widen {
+        widened_column(plan, column, found);
+    } else if !fits {
         let wanted = column.kind.sql(Dialect::Postgres);
         let what = format!("{name} is {}, {wanted} is needed", there.full_type);
         plan.shape(Some(&column.name), what, Some(retype(&plan.target, column, there)));
@@ -186,6 +197,33 @@ fn present_column(plan: &mut SchemaPlan, column: &Column, there: &FoundColumn) {
     if description.is_wider(base) {
         plan.wider.push(Arc::clone(&column.name));
     }
+}
+
+/// A person lets a column of fewer bits take numbers of 64: it is one statement that writes the table anew, and one
+/// for the sequence, which goes no further than its own type.
+fn widened_column(plan: &mut SchemaPlan, column: &Column, found: &FoundTable) {
+    let name = quoted(&column.name);
+    let pinned = found.pinned.iter().filter(|(pinned, _)| *pinned == *column.name);
+    let pinned: Vec<&str> = pinned.map(|(_, what)| what.as_str()).collect();
+    if !pinned.is_empty() {
+        let what = format!(
+            "{name} cannot be made bigint: PostgreSQL changes no type of a column of which {} is made",
+            pinned.join(", ")
+        );
+        plan.shape(Some(&column.name), what, None);
+        plan.advice.get_or_insert_with(|| {
+            format!("drop {} first, and make it anew when the column is bigint", pinned.join(", "))
+        });
+        return;
+    }
+    let change = format!("ALTER TABLE {} ALTER COLUMN {name} TYPE bigint", plan.target);
+    // Ours compares the key, and keeps its type as it is; it is missed then, and made anew with the others.
+    let sql = match column.role {
+        Role::Key => format!("DROP TRIGGER IF EXISTS dual_rekeyed ON {}; {change}", plan.target),
+        Role::Surrogate | Role::Data => change,
+    };
+    let done = plan.column_has(&column.name, "a.atttypid = 'bigint'::regtype");
+    plan.rewriting(format!("make {name} bigint, which writes the whole table anew"), sql, done);
 }
 
 /// One statement that changes the type. A declared default is set anew, because the old one
@@ -253,6 +291,24 @@ fn unique_key(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) {
         );
         plan.step(format!("make {name} unique"), sql, Some(done));
     }
+}
+
+/// The sequence of a column that is made bigint, or was by hand, goes no further than its own type.
+fn widened_sequence(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) {
+    let numbered = table.numbered().filter(|column| table.may_widen(&column.name));
+    let narrow = found.sequence.as_ref().filter(|sequence| sequence.narrow);
+    let (Some(column), Some(sequence)) = (numbered, narrow) else { return };
+    let done = format!(
+        "EXISTS (SELECT FROM pg_sequence AS q WHERE q.seqrelid = to_regclass({}) \
+         AND q.seqtypid = 'bigint'::regtype)",
+        quoted_text(&sequence.name)
+    );
+    let sql = format!("ALTER SEQUENCE {} AS bigint", sequence.name);
+    plan.step(
+        format!("let the numbers of {} go on as bigint", quoted(&column.name)),
+        sql,
+        Some(done),
+    );
 }
 
 fn surrogate_sequence(plan: &mut SchemaPlan, table: &Table, found: &FoundTable) {

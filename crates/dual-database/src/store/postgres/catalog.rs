@@ -147,7 +147,8 @@ const SEQUENCE: &str = "SELECT n.nspname::text, c.relname::text, \
      has_sequence_privilege(c.oid, 'USAGE') \
        OR has_sequence_privilege(c.oid, 'SELECT') AND has_sequence_privilege(c.oid, 'UPDATE'), \
      has_sequence_privilege(c.oid, 'UPDATE'), \
-     (SELECT q.seqmax / 2 FROM pg_catalog.pg_sequence AS q WHERE q.seqrelid = c.oid) \
+     (SELECT q.seqmax / 2 FROM pg_catalog.pg_sequence AS q WHERE q.seqrelid = c.oid), \
+     (SELECT q.seqtypid <> 'bigint'::regtype FROM pg_catalog.pg_sequence AS q WHERE q.seqrelid = c.oid) \
      FROM pg_catalog.pg_attribute a \
      LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
      JOIN pg_catalog.pg_depend p ON p.classid = 'pg_class'::regclass AND p.deptype IN ('a', 'i') \
@@ -163,6 +164,26 @@ const SEQUENCE: &str = "SELECT n.nspname::text, c.relname::text, \
 /// the last one that was taken.
 const HANDED_OUT: &str = "SELECT coalesce(last_value, start_value), last_value IS NOT NULL \
      FROM pg_catalog.pg_sequences WHERE schemaname = $1 AND sequencename = $2";
+
+/// What is made of a column and keeps its type as it is: views and rules, triggers that name it, policies,
+/// generated columns, the key of partitions. What is ours is made anew.
+const PINNED: &str = "SELECT DISTINCT a.attname::text, CASE d.classid \
+         WHEN 'pg_rewrite'::regclass THEN (SELECT CASE c.relkind WHEN 'v' THEN 'the view ' \
+             WHEN 'm' THEN 'the materialized view ' ELSE 'a rule of ' END || c.oid::regclass::text \
+           FROM pg_rewrite AS r JOIN pg_class AS c ON c.oid = r.ev_class WHERE r.oid = d.objid) \
+         WHEN 'pg_trigger'::regclass THEN (SELECT 'the trigger ' || t.tgname FROM pg_trigger AS t \
+           WHERE t.oid = d.objid AND NOT t.tgisinternal AND t.tgname <> 'dual_rekeyed') \
+         WHEN 'pg_policy'::regclass THEN (SELECT 'the policy ' || p.polname FROM pg_policy AS p WHERE p.oid = d.objid) \
+         WHEN 'pg_attrdef'::regclass THEN (SELECT 'the generated column ' || g.attname FROM pg_attrdef AS e \
+           JOIN pg_attribute AS g ON g.attrelid = e.adrelid AND g.attnum = e.adnum \
+           WHERE e.oid = d.objid AND g.attgenerated <> '') \
+         ELSE 'the key of its partitions' END \
+     FROM pg_attribute AS a JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass \
+       AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum \
+       AND (d.classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass, \
+           'pg_attrdef'::regclass) \
+         OR d.classid = 'pg_class'::regclass AND d.objid = a.attrelid AND d.objsubid = 0 AND d.deptype = 'i') \
+     WHERE a.attrelid = $1 AND a.attnum > 0 ORDER BY 1, 2";
 
 const RIGHTS: &str = "SELECT current_user::text, current_database()::text, \
      $1, coalesce(has_schema_privilege($1, 'CREATE'), false), \
@@ -189,6 +210,13 @@ async fn read_table(session: &Session, table: &Table, row: &Row) -> Result<Found
     };
     found.columns = columns_of(session, found.oid).await?;
     found.unique_indexes = unique_of(session, found.oid).await?;
+    if table.widens() {
+        for row in session.query(OPERATION, PINNED, &[(&found.oid, Type::OID)]).await? {
+            let what: Option<String> = get(&row, 1)?;
+            let column: String = get(&row, 0)?;
+            found.pinned.extend(what.map(|what| (column, what)));
+        }
+    }
     if let Some(surrogate) = table.numbered() {
         found.sequence = sequence(session, found.oid, &surrogate.name).await?;
     }
@@ -266,7 +294,8 @@ async fn sequence(session: &Session, oid: u32, column: &str) -> Result<Option<Se
         Ok(if get(&row, 1)? { last.saturating_add(1) } else { last })
     };
     let next = state.map(next).transpose()?;
-    Ok(Some(Sequence { name, next, usable, settable: get(&row, 4)?, limit: get(&row, 5)? }))
+    let (settable, limit, narrow) = (get(&row, 4)?, get(&row, 5)?, get(&row, 6)?);
+    Ok(Some(Sequence { name, next, usable, settable, limit, narrow }))
 }
 
 /// What only the rows can tell; each question only where its answer matters, because the last

@@ -92,6 +92,8 @@ pub struct Sequence {
     pub settable: bool,
     /// Numbers above that nobody has come to by counting: it does not go on behind them.
     pub limit: i64,
+    /// Whether its numbers have fewer than 64 bits.
+    pub narrow: bool,
 }
 
 /// The table as the server has it.
@@ -131,6 +133,9 @@ pub struct FoundTable {
     pub parent: Option<String>,
     /// Rules that rewrite writes to it.
     pub rules: Vec<String>,
+    /// Columns whose types the server does not change, each with what of others' is made of it; looked for only
+    /// where a person lets one be changed.
+    pub pinned: Vec<(String, String)>,
 }
 
 /// What this user may do in the database.

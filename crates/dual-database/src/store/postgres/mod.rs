@@ -39,7 +39,7 @@ use failure::is_unsupported;
 pub use failure::{ServerError, is_retryable, sqlstate};
 pub use found::{Catalog, FoundColumn, FoundTable, RelationKind, Rights, Sequence, UniqueIndex};
 pub use mask::{Masked, mask};
-pub(crate) use relations::relations;
+pub(crate) use relations::{NarrowReference, narrow_references, relations};
 pub use schema_name::SchemaName;
 pub use schema_plan::{Obstacle, ObstacleKind, SchemaPlan};
 pub(crate) use session::{Access, Parameter};

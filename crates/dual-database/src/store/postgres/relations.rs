@@ -8,7 +8,8 @@ use super::catalog::{columns_of, unique_of};
 use super::found::FoundColumn;
 use super::{Catalog, Parameter, Session};
 use crate::schema::{
-    LogicalType, Relation, RelationColumn, RelationKey, RelationSort, built_in, constant, quoted,
+    LogicalType, QualifiedName, Relation, RelationColumn, RelationKey, RelationSort, built_in,
+    constant, quoted,
 };
 use crate::{Error, Kind, Result};
 
@@ -24,6 +25,16 @@ const RELATIONS: &str = "SELECT c.oid, c.relname::text, CASE WHEN c.relkind IN (
      AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT EXISTS (SELECT FROM pg_depend AS d \
        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') \
      ORDER BY c.relname COLLATE \"C\"";
+
+const NARROW_REFERENCES: &str = "SELECT c.relnamespace = t.relnamespace, c.relname::text, a.attname::text, \
+       format_type(a.atttypid, a.atttypmod) \
+     FROM pg_constraint AS k JOIN LATERAL unnest(k.conkey, k.confkey) AS p (own, other) ON true \
+     JOIN pg_class AS t ON t.oid = k.confrelid \
+     JOIN pg_attribute AS r ON r.attrelid = k.confrelid AND r.attnum = p.other AND r.attname = $2 \
+     JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = p.own \
+     JOIN pg_class AS c ON c.oid = k.conrelid \
+     WHERE k.contype = 'f' AND k.confrelid = $1 \
+     AND a.atttypid IN ('smallint'::regtype, 'integer'::regtype) ORDER BY 1, 2, 3";
 
 /// The relations of that schema, or else of the first one of the search path, in the session's transaction;
 /// none if that is the schema of ours.
@@ -75,6 +86,42 @@ pub(crate) async fn relations(session: &Session, schema: Option<&str>) -> Result
         found.push(Relation { name: name.into(), sort, columns, keys, references });
     }
     Ok(found)
+}
+
+/// A column that refers to another one and has fewer than 64 bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NarrowReference {
+    /// Its table stands in the schema of the one that it refers to.
+    pub is_beside: bool,
+    /// That table.
+    pub table: String,
+    /// Its name.
+    pub column: String,
+    /// Its type.
+    pub kind: String,
+}
+
+/// The columns that refer to that column of the table and have fewer than 64 bits, in the session's transaction.
+///
+/// # Errors
+/// As for [`Session::query`].
+pub(crate) async fn narrow_references(
+    session: &Session,
+    table: &QualifiedName,
+    column: &str,
+) -> Result<Vec<NarrowReference>> {
+    let Some(oid) = Catalog::led(session, table).await?.0 else { return Ok(Vec::new()) };
+    let parameters: [Parameter<'_>; 2] = [(&oid, Type::OID), (&column, Type::TEXT)];
+    let rows = session.query(OPERATION, NARROW_REFERENCES, &parameters).await?;
+    let read =
+        |row: &tokio_postgres::Row| -> std::result::Result<NarrowReference, tokio_postgres::Error> {
+            let (is_beside, table, column, kind) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+            Ok(NarrowReference { is_beside, table, column, kind })
+        };
+    rows.iter().map(read).collect::<std::result::Result<_, _>>().map_err(|cause| {
+        Error::new(Kind::Internal, OPERATION, "an unexpected answer").with_source(cause)
+    })
 }
 
 fn column(found: FoundColumn) -> RelationColumn {

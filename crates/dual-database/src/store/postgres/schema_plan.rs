@@ -160,6 +160,12 @@ impl SchemaPlan {
         self.steps.push(Addition { done, ..Addition::new(what, sql) });
     }
 
+    /// One that writes the whole table anew, for which writers and readers wait.
+    pub(super) fn rewriting(&mut self, what: String, sql: String, done: String) {
+        let step = Addition { done: Some(done), rewrites: true, ..Addition::new(what, sql) };
+        self.steps.push(step);
+    }
+
     /// The column has that, a condition over its `pg_attribute` as `a`.
     pub(super) fn column_has(&self, name: &str, what: &str) -> String {
         format!(

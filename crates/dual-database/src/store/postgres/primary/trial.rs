@@ -3,6 +3,7 @@
 
 use tokio_postgres::types::Type;
 
+use crate::protocol::Addition;
 use crate::schema::Table;
 use crate::store::postgres::answer::{column, unexpected};
 use crate::store::postgres::capture::{
@@ -15,6 +16,9 @@ const OPERATION: &str = "try what is to be done in PostgreSQL";
 
 /// What would take longer is not tried: writers of the table wait meanwhile.
 const SHORT: &str = "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '5s'";
+
+/// A table of so many bytes is not written anew only to try it.
+const LARGE: i64 = 64 << 20;
 
 /// What came of it.
 #[derive(Debug)]
@@ -82,11 +86,23 @@ async fn lacking(session: &Session, table: &Table, layout: &Layout) -> Result<Ve
     Ok(lacking)
 }
 
+/// Whether it would take long to write the table anew.
+async fn is_large(session: &Session, layout: &Layout) -> Result<bool> {
+    let sql = "SELECT pg_table_size(to_regclass($1)) > $2";
+    let target = layout.target.as_str();
+    let parameters: [Parameter<'_>; 2] = [(&target, Type::TEXT), (&LARGE, Type::INT8)];
+    let rows = session.query(OPERATION, sql, &parameters).await?;
+    column(rows.first().ok_or_else(|| unexpected(OPERATION))?, 0, OPERATION)
+}
+
 async fn go(session: &Session, layout: &Layout, plan: &SchemaPlan) -> Result<()> {
     session.batch(OPERATION, SHORT).await?;
     // Another program may be making the same just now.
     session.batch(OPERATION, &schema_locked()).await?;
-    for step in plan.steps.iter().filter(|step| !step.sets_sequence()) {
+    // What is in the way of that the plan has found in the catalog.
+    let is_long = plan.steps.iter().any(|step| step.rewrites) && is_large(session, layout).await?;
+    let is_tried = |step: &&Addition| !(step.sets_sequence() || is_long && step.rewrites);
+    for step in plan.steps.iter().filter(is_tried) {
         session.batch(OPERATION, &step.statement()).await?;
     }
     if SchemaStanding::read(session, &[]).await?.installs {

@@ -32,7 +32,7 @@ pub(crate) const COMMON: [&str; 2] = [
 ];
 
 /// What is not of one table but of the file: that of the node and of an import too.
-pub(super) const OF_THE_FILE: [&str; 13] = [
+pub(super) const OF_THE_FILE: [&str; 14] = [
     "dual_state",
     "dual_tracked",
     "dual_node",
@@ -45,6 +45,7 @@ pub(super) const OF_THE_FILE: [&str; 13] = [
     "dual_set_back",
     "dual_block",
     "dual_number",
+    "dual_given",
     "dual_import_run",
 ];
 

@@ -286,6 +286,9 @@ impl Content<'_> {
     /// Whoever else has that surrogate gets a provisional one.
     fn vacate(&self, id: &RowId, number: i64) -> Result<()> {
         let local = self.local(id.table)?;
+        if local.table.asks_for_surrogates() {
+            return self.clear(id, number);
+        }
         let Some(numbering) = &local.statements.numbering else { return Ok(()) };
         let taken: bool = self
             .connection()

@@ -33,6 +33,7 @@ mod salvage;
 mod scrub;
 mod set_back;
 mod statements;
+mod surrogate;
 mod take;
 mod turn;
 mod watch;

@@ -14,7 +14,7 @@ const OPERATION: &str = "read the state of the SQLite file";
 
 /// What stands beside the sidecars: each statement can be repeated. Numbers of 128 bits are kept
 /// as text.
-pub(super) const TABLES: [&str; 13] = [
+pub(super) const TABLES: [&str; 14] = [
     "CREATE TABLE IF NOT EXISTS dual_node (\n  \
        one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
        file TEXT NOT NULL,\n  \
@@ -85,6 +85,10 @@ pub(super) const TABLES: [&str; 13] = [
        name TEXT NOT NULL,\n  \
        number INTEGER NOT NULL,\n  \
        stamp INTEGER NOT NULL,\n  \
+       PRIMARY KEY (name, number)\n) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS dual_given (\n  \
+       name TEXT NOT NULL,\n  \
+       number INTEGER NOT NULL,\n  \
        PRIMARY KEY (name, number)\n) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS dual_failing (\n  \
        step TEXT PRIMARY KEY,\n  \

@@ -28,6 +28,8 @@ pub struct Unsent {
     pub alive: Vec<RowId>,
     /// They were deleted before anybody heard of them.
     pub dead: Vec<RowId>,
+    /// Their surrogates, as they are, are to be PostgreSQL's: those that it has for them, or fresh ones.
+    pub surrogates: Vec<(RowId, i64)>,
     /// The highest numbers that rows of the file have, by table: a fresh one lies behind.
     pub highest: BTreeMap<usize, i64>,
 }
@@ -36,7 +38,7 @@ impl Unsent {
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.alive.is_empty() && self.dead.is_empty()
+        self.alive.is_empty() && self.dead.is_empty() && self.surrogates.is_empty()
     }
 }
 

@@ -344,7 +344,7 @@ pub(crate) fn refuse_unasked(
     layout: &Layout,
 ) -> Result<()> {
     let wrap = |cause| failed(OPERATION, cause);
-    let is_new = table.has_automatic_key()
+    let is_new = (table.has_automatic_key() || table.asks_for_surrogates())
         && drift(connection, layout)? == Drift::Absent
         && !has_sidecar(connection, layout)?;
     let is = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, bool>(0)).map_err(wrap);

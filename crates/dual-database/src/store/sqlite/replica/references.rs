@@ -10,7 +10,8 @@ use rusqlite::types::Value as Stored;
 use super::super::failed;
 use super::{Content, LocalTable};
 use crate::Result;
-use crate::schema::{Column, Dialect, quoted};
+use crate::schema::{Column, Dialect, Key, quoted};
+use crate::stamp::Stamp;
 
 const OPERATION: &str = "move references in the SQLite file";
 
@@ -56,7 +57,14 @@ impl Content<'_> {
                 "UPDATE OR ABORT {} SET {name} = ?2 WHERE {name} = ?1{is_pending}",
                 quoted(&table)
             );
+            let adopted = match child {
+                Some(child) => self.adopted_with(child, &column, from)?,
+                None => Vec::new(),
+            };
             self.execute(OPERATION, &sql, &[from, to])?;
+            if let Some(child) = child {
+                self.adopt_again(child, &column, &adopted)?;
+            }
             // Of a row that has changed its key nothing is left under the old one: nobody has heard of
             // it.
             let keyed = child.and_then(|child| Some((child, child.own_key_column(&column)?)));
@@ -67,6 +75,52 @@ impl Content<'_> {
                 );
                 self.execute(OPERATION, &sql, &[from])?;
             }
+        }
+        Ok(())
+    }
+
+    /// The rows of a child that were there before anybody looked, and have that value in the column, with the stamps
+    /// of it: to move is to say the same in other words.
+    fn adopted_with(
+        &self,
+        child: &LocalTable,
+        column: &str,
+        value: &Stored,
+    ) -> Result<Vec<(Key, i64)>> {
+        let wrap = |cause| failed(OPERATION, cause);
+        let (layout, name) = (&child.layout, quoted(column));
+        let Some(register) = layout.registers.iter().find(|r| r.column == name) else {
+            return Ok(Vec::new());
+        };
+        let sql = format!(
+            "SELECT {}, coalesce(s.{stamp}, s.stamp) FROM {} AS s JOIN {} AS u ON {} \
+             WHERE u.{name} = ?1 AND s.live = 1 AND coalesce(s.{stamp}, s.stamp) <= {}",
+            layout.own_key.given("s"),
+            layout.sidecar,
+            layout.target,
+            layout.is_of("s"),
+            Stamp::ADOPTED_PREFERRED.raw(),
+            stamp = register.stamp,
+        );
+        let mut look = self.connection().prepare_cached(&sql).map_err(wrap)?;
+        look.query_map([value], |row| Ok((row.get(0)?, row.get(1)?)))
+            .and_then(Iterator::collect)
+            .map_err(wrap)
+    }
+
+    fn adopt_again(&self, child: &LocalTable, column: &str, rows: &[(Key, i64)]) -> Result<()> {
+        let (layout, name) = (&child.layout, quoted(column));
+        let Some(register) = layout.registers.iter().find(|r| r.column == name) else {
+            return Ok(());
+        };
+        let sql = format!(
+            "UPDATE {} SET {} = ?2 WHERE {}",
+            layout.sidecar,
+            register.stamp,
+            layout.own_key.is("", "=", 1)
+        );
+        for (key, stamp) in rows {
+            self.execute(OPERATION, &sql, &[key, stamp])?;
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ mod decide;
 mod refusal;
 mod reserve;
 mod statements;
+mod surrogates;
 mod unique;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio_postgres::types::Type;
 
 use super::Primary;
-use crate::protocol::{Epoch, NumberVerdict, NumberView, Reservation};
+use crate::protocol::{Epoch, NumberVerdict, NumberView, Reservation, Surrogate};
 use crate::schema::{EQUALS, RowId};
 use crate::stamp::{Stamp, Writer, captured};
 use crate::store::postgres::Parameter;
@@ -38,6 +38,8 @@ pub struct Reserved {
     pub kept: Vec<(RowId, Reservation)>,
     /// Those of a table that has none to give, and why.
     pub refused: Vec<(RowId, Arc<Error>)>,
+    /// The surrogates of rows that were asked for theirs.
+    pub surrogates: Vec<(RowId, Surrogate)>,
 }
 
 /// The sequence of a table's key.
