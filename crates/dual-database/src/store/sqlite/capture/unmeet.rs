@@ -30,6 +30,13 @@ impl Layout {
         format!("SELECT count(*) FROM {} WHERE {}", self.sidecar, self.is_pending())
     }
 
+    /// Gives the rows in which something is pending that has come behind the position `?1` the position `?2`.
+    #[must_use]
+    pub fn moved_behind(&self) -> String {
+        let (sidecar, pending) = (&self.sidecar, self.is_pending());
+        format!("UPDATE {sidecar} SET seq = ?2 WHERE seq > ?1 AND {pending}")
+    }
+
     fn is_pending(&self) -> String {
         let bases = self.each(" OR ", |r| format!("{} IS NOT NULL", r.base));
         format!("(live_base IS NOT NULL{})", behind(" OR ", bases))
