@@ -76,7 +76,7 @@ pub(super) struct Comparison {
     remote_end: Option<Key>,
     plan: RangePlan,
     pushed: Pushed,
-    /// What has changed in the tables since it began, if it is of some: read after the last range.
+    /// What has changed in the tables since `snapshot`, if it is of some.
     meanwhile: Option<Box<Poll>>,
 }
 
@@ -85,7 +85,7 @@ impl Rounds {
     /// came past the triggers, and reads who the server is.
     pub(super) async fn compare(&mut self) -> Result<Flow> {
         if let Some(comparison) = self.resume() {
-            return Flow::to(RoundState::ReadRemote(comparison));
+            return self.read_meanwhile(comparison).await;
         }
         let compared = self.read("begin a comparison", to_compare).await?;
         let of = Arc::new(compared);
@@ -172,9 +172,6 @@ impl Rounds {
 
     /// Reads a range of PostgreSQL's rows.
     pub(super) async fn read_remote(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
-        if comparison.at >= comparison.tables.len() {
-            return self.read_meanwhile(comparison).await;
-        }
         let mut link = self.take_link("compare: read PostgreSQL")?;
         self.hurry(&mut link, &comparison);
         let (table, after) = (comparison.table(), comparison.after.as_ref());

@@ -1,5 +1,5 @@
 //! The comparison of some tables beside the others, which follow: it stands still between two pieces while a
-//! round of the others goes through, and catches up with them at the end.
+//! round of the others goes through. What is compared already follows by a snapshot of its own until then.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::{Comparison, PIECE, RANGE};
 use crate::Result;
 use crate::protocol::Follow;
 use crate::schema::RowId;
-use crate::store::postgres::primary::Poll;
+use crate::store::postgres::primary::{Poll, RemoteRow};
 use crate::store::sqlite::replica::{Content, Durability};
 use crate::sync::link::Link;
 use crate::sync::quarantine::QuarantineSet;
@@ -27,7 +27,10 @@ const LOCK: Duration = Duration::from_millis(300);
 enum Ended {
     /// The tables follow like the others.
     Done,
-    /// The cursor of the others has passed what was read last, or a birth is in the way: it is read again.
+    /// The next range can be read.
+    GoesOn,
+    /// The cursor of the others has passed what was read last, or a birth is in the way, or capture is not as
+    /// installed: it is read again after a round of the others.
     Again,
     /// It is to be begun anew.
     Over,
@@ -82,11 +85,12 @@ impl Rounds {
     /// After a piece: the next one, or a round of the others.
     pub(super) fn lets_others(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
         self.apart.failures = 0;
-        if self.apart.since.is_some_and(|since| since.elapsed() < TURN) {
+        let is_over = comparison.at >= comparison.tables.len();
+        if !is_over && self.apart.since.is_some_and(|since| since.elapsed() < TURN) {
             return Flow::to(RoundState::ReadRemote(comparison));
         }
         self.apart.under_way = Some(comparison);
-        Flow::to(RoundState::PushRead)
+        Flow::to(if is_over { RoundState::Compare } else { RoundState::PushRead })
     }
 
     /// The others are not to wait for a lock on what is compared.
@@ -96,10 +100,10 @@ impl Rounds {
         }
     }
 
-    /// Reads what has changed at PostgreSQL in the compared tables since before their first range: the cursor
-    /// of the others has passed it.
+    /// Reads what has changed at PostgreSQL in the compared tables since that was read last, or since before
+    /// their first range: the cursor of the others passes it by.
     pub(super) async fn read_meanwhile(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
-        let mut link = self.take_link("compare: read PostgreSQL")?;
+        let mut link = self.take_link("compare: read what has changed")?;
         self.hurry(&mut link, &comparison);
         let others = (0..self.shared.tables.len()).filter(|at| !comparison.tables.contains(at));
         let others: Vec<usize> = others.collect();
@@ -111,7 +115,7 @@ impl Rounds {
         Flow::to(RoundState::Finish(comparison))
     }
 
-    /// The compared tables follow like the others from here on.
+    /// Takes that in; after the last range the tables follow like the others from here on.
     pub(super) async fn finish_some(&mut self, comparison: Comparison) -> Result<Flow> {
         let (cause, counters) = (comparison.cause, comparison.counters);
         let shared = Arc::new(comparison);
@@ -126,6 +130,13 @@ impl Rounds {
                 counters.tell(cause);
                 Flow::more()
             }
+            Ended::GoesOn => {
+                let mut comparison = Box::new(Arc::unwrap_or_clone(shared));
+                if let Some(poll) = comparison.meanwhile.take() {
+                    comparison.snapshot = poll.header.snapshot;
+                }
+                Flow::to(RoundState::ReadRemote(comparison))
+            }
             Ended::Again => {
                 self.apart.under_way = Some(Box::new(Arc::unwrap_or_clone(shared)));
                 Flow::to(RoundState::PushRead)
@@ -138,7 +149,7 @@ impl Rounds {
     }
 }
 
-/// Takes in what has changed in the tables meanwhile, and lets them be like the others.
+/// Takes in what has changed in what was compared of the tables, and at the end lets them be like the others.
 fn catch_up(content: &Content<'_>, comparison: &Comparison) -> Result<Ended> {
     let Some(poll) = comparison.meanwhile.as_deref() else { return Ok(Ended::Over) };
     if !comparison.is_of(content)? || content.kept_besides()?.is_some() {
@@ -154,9 +165,13 @@ fn catch_up(content: &Content<'_>, comparison: &Comparison) -> Result<Ended> {
     if !header.epoch.is_server_of(&epoch) || is_purged || !too_many.is_empty() {
         return Ok(Ended::Over);
     }
-    if !drift.is_empty() || !header.snapshot.follows(&cursor) {
+    let is_over = comparison.at >= comparison.tables.len();
+    let has_drifted = drift.iter().any(|(table, _)| comparison.tables.contains(table));
+    if has_drifted || (is_over && !header.snapshot.follows(&cursor)) {
         return Ok(Ended::Again);
     }
+    // What is not compared yet is read with its range.
+    let rows: Vec<&RemoteRow> = rows.iter().filter(|row| comparison.has_passed(&row.id)).collect();
     let quarantine = QuarantineSet::of(content, rows.iter().map(|row| row.id.clone()))?;
     let is_birth = |id: &RowId| -> Result<bool> {
         let row = content.row(id)?;
@@ -164,12 +179,15 @@ fn catch_up(content: &Content<'_>, comparison: &Comparison) -> Result<Ended> {
             row.tracked.version.live.value && content.is_unsent(id, &row.tracked)
         }))
     };
-    for row in rows {
+    for row in &rows {
         if !quarantine.has(&row.id, crate::Store::Postgres) && is_birth(&row.id)? {
             return Ok(Ended::Again);
         }
     }
-    take_all(content, &quarantine, rows.iter(), true)?;
+    take_all(content, &quarantine, rows.into_iter(), true)?;
+    if !is_over {
+        return Ok(Ended::GoesOn);
+    }
     content.waits_since(&comparison.tables, comparison.upto)?;
     content.compared(&comparison.tables)?;
     content.passes_no_birth()?;
@@ -180,6 +198,15 @@ impl Comparison {
     /// Whether the others follow meanwhile.
     pub(in crate::sync) fn is_of_some(&self) -> bool {
         matches!(self.state, Follow::Following { .. })
+    }
+
+    /// Whether the row lies in a range that was settled.
+    fn has_passed(&self, id: &RowId) -> bool {
+        let Some(place) = self.tables.iter().position(|table| *table == id.table) else {
+            return false;
+        };
+        let is_before = || self.after.as_ref().is_some_and(|after| id.key <= *after);
+        !self.counts && (place < self.at || (place == self.at && is_before()))
     }
 
     pub(super) fn rows_at_once(&self) -> usize {
