@@ -71,7 +71,7 @@ impl Core {
                 content.whole()?;
                 Ok(LocalReport {
                     node: content.node()?,
-                    pending: content.pending_count(&[])?,
+                    pending: content.pending_count()?,
                     quarantined: content.quarantined()?,
                     conflicts: content.unreviewed_conflicts()?,
                     damage: content.damage()?,

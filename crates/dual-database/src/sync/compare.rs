@@ -117,7 +117,10 @@ impl Rounds {
         if !tables.iter().all(|table| of.contains(table)) {
             return Flow::more();
         }
-        let link = self.take_link("begin a comparison")?;
+        let mut link = self.take_link("begin a comparison")?;
+        if matches!(node.follow, Follow::Following { .. }) {
+            self.hurry(&mut link);
+        }
         let primary = self.primary(&link);
         primary.forget_future_ids().await?;
         report_gaps("PostgreSQL", primary.mend_some(is_one).await?);
@@ -173,7 +176,9 @@ impl Rounds {
     /// Reads a range of PostgreSQL's rows.
     pub(super) async fn read_remote(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
         let mut link = self.take_link("compare: read PostgreSQL")?;
-        self.hurry(&mut link, &comparison);
+        if comparison.is_of_some() {
+            self.hurry(&mut link);
+        }
         let (table, after) = (comparison.table(), comparison.after.as_ref());
         let range = self.primary(&link).range(table, after, comparison.rows_at_once()).await?;
         self.put_link(link);
@@ -271,7 +276,9 @@ impl Rounds {
     /// Gives what PostgreSQL lacks of the range.
     pub(super) async fn give(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
         let mut link = self.take_link("compare: give")?;
-        self.hurry(&mut link, &comparison);
+        if comparison.is_of_some() {
+            self.hurry(&mut link);
+        }
         let intact = comparison.cause.primary_is_intact();
         let (give, epoch) = (&comparison.plan.give, &comparison.epoch);
         let primary = self.primary(&link);
@@ -380,10 +387,10 @@ impl Rounds {
         let held = self
             .write("hold a comparison", Durability::Full, move |content| {
                 let mut node = content.node()?;
-                if node.follow != comparison.state {
+                if !comparison.is_of(content)? {
                     return Ok(false);
                 }
-                let is_of_some = matches!(node.follow, Follow::Following { .. });
+                let is_of_some = comparison.is_of_some();
                 if is_of_some {
                     // A person decides about all tables: they are all compared once more.
                     node.follow = follow(&node.follow, Event::Broken(comparison.cause))?;

@@ -472,7 +472,7 @@ impl Rounds {
                     Follow::Held { losses, .. } => Some(losses),
                     Follow::Following { .. } | Follow::Reconciling { .. } => None,
                 };
-                Ok((content.pending_count(&apart)?, content.quarantined()?, held))
+                Ok((content.pending_besides(&apart)?, content.quarantined()?, held))
             })
             .await?;
         Ok(Exchange { pending, quarantined, caught_up: scope.reached(self) > mark, held })

@@ -18,7 +18,7 @@ use crate::sync::rounds::{Flow, RoundState, Rounds};
 use crate::sync::take_in::take_all;
 
 /// For how long the others wait at most before it is their turn, but for the piece that is under way.
-const TURN: Duration = Duration::from_millis(100);
+const TURN: Duration = Duration::from_millis(200);
 
 /// How long a lock on a table is waited for that is compared beside others.
 const LOCK: Duration = Duration::from_millis(300);
@@ -94,17 +94,15 @@ impl Rounds {
     }
 
     /// The others are not to wait for a lock on what is compared.
-    pub(super) fn hurry(&self, link: &mut Link, comparison: &Comparison) {
-        if comparison.is_of_some() {
-            link.set_lock(&self.shared, self.patience, LOCK.min(self.shared.limits.lock));
-        }
+    pub(super) fn hurry(&self, link: &mut Link) {
+        link.set_lock(&self.shared, self.patience, LOCK.min(self.shared.limits.lock));
     }
 
     /// Reads what has changed at PostgreSQL in the compared tables since that was read last, or since before
     /// their first range: the cursor of the others passes it by.
     pub(super) async fn read_meanwhile(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
         let mut link = self.take_link("compare: read what has changed")?;
-        self.hurry(&mut link, &comparison);
+        self.hurry(&mut link);
         let others = (0..self.shared.tables.len()).filter(|at| !comparison.tables.contains(at));
         let others: Vec<usize> = others.collect();
         let most = Some(self.shared.at_once);

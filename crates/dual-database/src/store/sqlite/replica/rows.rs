@@ -87,11 +87,19 @@ impl Content<'_> {
         found.map_err(|cause| failed(OPERATION, cause))
     }
 
-    /// How many rows are pending, those in quarantine and those of the tables `apart` not counted.
+    /// How many rows are pending, those in quarantine not counted.
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn pending_count(&self, apart: &[usize]) -> Result<u64> {
+    pub fn pending_count(&self) -> Result<u64> {
+        self.pending_besides(&[])
+    }
+
+    /// The same, those of the tables `apart` not counted.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn pending_besides(&self, apart: &[usize]) -> Result<u64> {
         let mut sum = 0;
         let is_meant = |(at, local)| (!apart.contains(&at)).then_some(local);
         for local in self.tables().iter().enumerate().filter_map(is_meant) {
