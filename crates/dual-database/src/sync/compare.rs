@@ -439,8 +439,12 @@ impl Comparison {
     /// Reads the file's part of the range and plans it; says with which key the range ends, if
     /// not with its table. Of the two sides the one with more rows decides how far it goes.
     fn look(&mut self, content: &Content<'_>) -> Result<Option<Key>> {
-        let (mut here, local_end) =
-            content.range(self.table(), self.after.as_ref(), self.remote_end.as_ref(), self.rows_at_once())?;
+        let (mut here, local_end) = content.range(
+            self.table(),
+            self.after.as_ref(),
+            self.remote_end.as_ref(),
+            self.rows_at_once(),
+        )?;
         let end = [self.remote_end.clone(), local_end].into_iter().flatten().min();
         if let Some(end) = &end {
             self.there.retain(|row| row.id.key <= *end);

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::connect::schema_version;
-use super::failure::is_locked;
 use super::link::Link;
 use super::rounds::Rounds;
 use crate::adoption::{grown, remote_columns};
@@ -20,9 +19,6 @@ const OPERATION: &str = "look for new columns";
 /// How often it is looked whether columns have come, and how soon again where they could not be declared.
 const LOOK: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(30);
-
-/// How long a lock is waited for.
-const LOCK: Duration = Duration::from_millis(300);
 
 /// What was looked at last: both change with the columns.
 type Mark = (Option<i64>, i64);
@@ -39,23 +35,12 @@ pub(super) struct Looked {
 impl Rounds {
     /// Declares the columns that have come, if they need nobody's word; says whether there are any now that
     /// this process does not keep.
-    pub(super) async fn grows(&mut self, link: &mut Link) -> Result<bool> {
+    pub(super) async fn grows(&mut self, link: &Link) -> Result<bool> {
         let is_early = self.columns.next.is_some_and(|next| Instant::now() < next);
         if is_early || !(self.shared.follow_schema && self.shared.adopt) {
             return Ok(false);
         }
         self.columns.next = Some(Instant::now() + LOOK);
-        // Whoever alters a table has it for himself: the others are not to wait for that.
-        link.set_lock(&self.shared, self.patience, LOCK.min(self.shared.limits.lock));
-        let looked = self.look_for_columns(link).await;
-        link.set_statement(&self.shared, self.patience);
-        match looked {
-            Err(error) if is_locked(&error) => Ok(false),
-            looked => looked,
-        }
-    }
-
-    async fn look_for_columns(&mut self, link: &Link) -> Result<bool> {
         let primary = self.primary(link);
         let version = self.read(OPERATION, schema_version).await?;
         let mark = (primary.columns_mark().await?, version);
@@ -102,9 +87,8 @@ impl Rounds {
         let tables = self.shared.tables.clone();
         let primary = self.primary(link);
         primary.session.begin_snapshot(OPERATION).await?;
-        let remote = remote_columns(&primary).await;
+        let remote = remote_columns(&primary).await?;
         primary.session.rollback(OPERATION).await?;
-        let remote = remote?;
         self.read(OPERATION, move |content| grown(content.connection(), &tables, &remote)).await
     }
 }

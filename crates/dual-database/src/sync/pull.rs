@@ -73,7 +73,7 @@ impl Rounds {
         let Follow::Following { snapshot, .. } = &state else {
             return Flow::more();
         };
-        let mut link = self.take_link("poll")?;
+        let link = self.take_link("poll")?;
         if self.besides_at.is_none_or(|at| at.elapsed() >= BESIDES) {
             self.besides_at = Some(Instant::now());
             let aside = self
@@ -84,7 +84,7 @@ impl Rounds {
                 return Flow::more();
             }
         }
-        if self.grows(&mut link).await? {
+        if self.grows(&link).await? {
             return Flow::more();
         }
         let sent_ms = now_ms();

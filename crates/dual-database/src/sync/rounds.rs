@@ -23,9 +23,7 @@ use super::step::{Fault, Step, injected};
 use super::{Exchange, Scope, Shared};
 use crate::protocol::{Event, Follow, Outcome, Token, Tokens};
 use crate::stamp::{Stamp, Writer};
-use crate::store::postgres::primary::{
-    Header, Kept, Primary, PurgePosition, Pushed, Reserved,
-};
+use crate::store::postgres::primary::{Header, Kept, Primary, PurgePosition, Pushed, Reserved};
 use crate::store::sqlite::replica::{Content, Durability, PushTurn, Replica, is_endless};
 use crate::{Error, Kind, Result, Store};
 

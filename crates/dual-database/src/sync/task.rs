@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use super::rounds::{Advance, Rounds, now_ms};
-use super::{Exchange, Scope, Outdated, Shared};
+use super::{Exchange, Outdated, Scope, Shared};
 use crate::health::StoreState;
 use crate::protocol::{Lease, Outcome, Pace};
 use crate::store::postgres::primary::Listener;

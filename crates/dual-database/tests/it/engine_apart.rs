@@ -41,35 +41,32 @@ async fn is_apart(node: &Node) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_comparison_that_waits_for_a_lock_keeps_no_other_table_waiting() {
-    // As a migration holds it, and as somebody does who only wants nobody else to write.
-    for mode in ["SHARE", "ACCESS EXCLUSIVE"] {
-        let scene = Scene::on(shared().unwrap());
-        let node = Node::start(&scene.database.url(), &scene.path("bot.db")).await;
-        node.script("INSERT INTO accounts (owner, balance) VALUES (1, 1), (2, 2), (3, 3), (4, 4)");
-        until("both are equal", async || scene.is_equal(&node)).await;
-        the_other_goes_on(&scene, &node, 1).await;
-        let other = psql(&scene, &format!("BEGIN; LOCK TABLE accounts IN {mode} MODE")).await;
-        node.drop_triggers("accounts");
-        node.script("UPDATE accounts SET balance = 10 WHERE owner = 1");
-        until("it was found, and cannot be compared", async || {
-            let recent = node.shared.health.recent();
-            is_apart(&node).await && recent.iter().any(|error| error.message.contains("55P03"))
-        })
-        .await;
-        for at in 2..5 {
-            the_other_goes_on(&scene, &node, at).await;
-        }
-        assert!(is_apart(&node).await, "{mode}");
-        assert!(node.shared.health.is_up(dual_database::Store::Postgres), "{mode}");
-        // What is written meanwhile, on either side, is exchanged when it has been compared.
-        other.batch("test", "UPDATE accounts SET balance = 20 WHERE owner = 2").await.unwrap();
-        node.script("UPDATE accounts SET balance = 30 WHERE owner = 3");
-        the_other_goes_on(&scene, &node, 5).await;
-        other.batch("test", "COMMIT").await.unwrap();
-        until("it follows again", async || scene.is_equal(&node) && !is_apart(&node).await).await;
-        let all = "SELECT string_agg(balance::text, ' ' ORDER BY owner) FROM accounts";
-        assert_eq!(scene.one(all), "10 20 30 4", "{mode}");
+    let scene = Scene::on(shared().unwrap());
+    let node = Node::start(&scene.database.url(), &scene.path("bot.db")).await;
+    node.script("INSERT INTO accounts (owner, balance) VALUES (1, 1), (2, 2), (3, 3), (4, 4)");
+    until("both are equal", async || scene.is_equal(&node)).await;
+    the_other_goes_on(&scene, &node, 1).await;
+    let other = psql(&scene, "BEGIN; LOCK TABLE accounts IN SHARE MODE").await;
+    node.drop_triggers("accounts");
+    node.script("UPDATE accounts SET balance = 10 WHERE owner = 1");
+    until("it was found, and cannot be compared", async || {
+        let recent = node.shared.health.recent();
+        is_apart(&node).await && recent.iter().any(|error| error.message.contains("55P03"))
+    })
+    .await;
+    for at in 2..5 {
+        the_other_goes_on(&scene, &node, at).await;
     }
+    assert!(is_apart(&node).await);
+    assert!(node.shared.health.is_up(dual_database::Store::Postgres));
+    // What is written meanwhile, on either side, is exchanged when it has been compared.
+    other.batch("test", "UPDATE accounts SET balance = 20 WHERE owner = 2").await.unwrap();
+    node.script("UPDATE accounts SET balance = 30 WHERE owner = 3");
+    the_other_goes_on(&scene, &node, 5).await;
+    other.batch("test", "COMMIT").await.unwrap();
+    until("it follows again", async || scene.is_equal(&node) && !is_apart(&node).await).await;
+    let all = "SELECT string_agg(balance::text, ' ' ORDER BY owner) FROM accounts";
+    assert_eq!(scene.one(all), "10 20 30 4");
 }
 
 /// Stops a comparison after each of its pieces, for longer than it has its turn, until the test lets it go on.

@@ -260,8 +260,8 @@ impl World {
                 file.waits_since(&comparison.tables, comparison.upto);
                 file.compared(&comparison.tables);
                 if file.has(Trap::CursorOfSome) {
-                    let (epoch, snapshot) = (comparison.epoch, comparison.snapshot.clone());
-                    file.moves(Event::Pulled { epoch, snapshot });
+                    let (epoch, read) = (comparison.epoch, comparison.caught_up.clone());
+                    read.map(|snapshot| file.moves(Event::Pulled { epoch, snapshot }));
                 }
             }
             return Flow::End;

@@ -76,7 +76,8 @@ impl World {
             Follow::Following { .. } => {}
         }
         let apart = file.apart(tables);
-        let follow: Vec<usize> = tables.iter().filter(|one| !apart.contains(one)).copied().collect();
+        let follow: Vec<usize> =
+            tables.iter().filter(|one| !apart.contains(one)).copied().collect();
         let batch = file.to_push(&follow, self.now);
         match batch.rows.is_empty() {
             true => Flow::to(Round::Poll),
@@ -200,9 +201,8 @@ impl World {
         if !unread.iter().all(|table| apart.contains(table)) {
             return Flow::End;
         }
-        let is_taken = |id: &&Id| {
-            !apart.contains(&id.table) || self.files[at].has(Trap::TakenBefore)
-        };
+        let is_taken =
+            |id: &&Id| !apart.contains(&id.table) || self.files[at].has(Trap::TakenBefore);
         let forgotten = self.forgotten(polled);
         let mut by_table: BTreeMap<usize, Vec<Id>> = BTreeMap::new();
         let taken = poll.rows.keys().filter(is_taken);

@@ -2,10 +2,10 @@
 
 use dual_database::Store;
 use dual_database::merge::{Bases, Change, Conflict, RegisterId, Tracked, merge, overwritten};
-use dual_database::protocol::{Break, Follow};
 use dual_database::protocol::reconcile::{
     Uncaptured, Unknown, adopted, loses, uncaptured, unexplained, unknown,
 };
+use dual_database::protocol::{Break, Follow};
 
 use super::{Comparison, Plan};
 use crate::tables::World;

@@ -154,11 +154,13 @@ impl Content<'_> {
     /// # Errors
     /// Those of [`failed`].
     pub(crate) fn marks(&self, tables: &[usize]) -> Result<Vec<Option<i64>>> {
-        let sql = "SELECT coalesce(marked, 0) FROM dual_tracked WHERE name = ?1 AND compare IS NOT NULL";
+        let sql =
+            "SELECT coalesce(marked, 0) FROM dual_tracked WHERE name = ?1 AND compare IS NOT NULL";
         let of = |table: &usize| {
             let name = self.local(*table)?.table.name();
             let look = self.connection().prepare_cached(sql);
-            let mark = look.and_then(|mut look| look.query_row([name], |row| row.get(0)).optional());
+            let mark =
+                look.and_then(|mut look| look.query_row([name], |row| row.get(0)).optional());
             mark.map_err(|cause| failed(OPERATION, cause))
         };
         tables.iter().map(of).collect()
