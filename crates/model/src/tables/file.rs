@@ -162,8 +162,8 @@ impl File {
         }
         self.seq += 1;
         for (_, local) in self.rows.iter_mut().filter(|(id, _)| tables.contains(&id.table)) {
-            if local.seq > upto && local.row.bases.any() {
-                local.seq = self.seq;
+            if local.seq > upto {
+                local.seq = if local.row.bases.any() { self.seq } else { upto };
             }
         }
     }

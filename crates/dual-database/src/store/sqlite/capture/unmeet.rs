@@ -30,11 +30,12 @@ impl Layout {
         format!("SELECT count(*) FROM {} WHERE {}", self.sidecar, self.is_pending())
     }
 
-    /// Gives the rows in which something is pending that has come behind the position `?1` the position `?2`.
+    /// Gives the rows behind the position `?1` in which something is pending the position `?2`, and those that are
+    /// settled the position `?1`.
     #[must_use]
     pub fn moved_behind(&self) -> String {
         let (sidecar, pending) = (&self.sidecar, self.is_pending());
-        format!("UPDATE {sidecar} SET seq = ?2 WHERE seq > ?1 AND {pending}")
+        format!("UPDATE {sidecar} SET seq = CASE WHEN {pending} THEN ?2 ELSE ?1 END WHERE seq > ?1")
     }
 
     fn is_pending(&self) -> String {

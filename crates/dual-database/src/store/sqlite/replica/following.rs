@@ -194,8 +194,9 @@ impl Content<'_> {
         Ok(())
     }
 
-    /// What has been written to these tables since the file had the position `upto` is pending as if it were
-    /// written now: what the others have pushed meanwhile has moved the position of all.
+    /// What has been written to these tables since the file had the position `upto`, and is pending, is as if it
+    /// were written now: what the others have pushed meanwhile has moved the position of all. What was settled
+    /// since is not pushed once more.
     ///
     /// # Errors
     /// Those of [`failed`].
