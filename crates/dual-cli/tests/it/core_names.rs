@@ -110,7 +110,7 @@ fn two_names_are_one_column_and_each_side_keeps_its_own() {
     let shown = column(&plan, "members", "register_date");
     let wanted = json!({ "name": "register_date", "sqlite_name": "signup_date", "remark": null,
         "type": "timestamp without time zone", "sqlite": "TIMESTAMP",
-        "postgres": "timestamp without time zone" });
+        "postgres": "timestamp without time zone", "too_large": null, "widened": false });
     assert_eq!(shown, wanted);
     assert_eq!(column(&plan, "members", "note")["sqlite_name"], Value::Null);
     assert_eq!(plan["tables"][0]["different_columns"], json!({ "register_date": 2, "note": 2 }));

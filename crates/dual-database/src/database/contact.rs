@@ -110,7 +110,7 @@ impl Core {
             let epoch = self.ask(operation, deadline, contact.primary()?.header()).await?.epoch;
             if !self.trusts(operation, epoch).await {
                 self.notify();
-                self.exchange(deadline.remaining() / 2).await?;
+                self.exchange_followed(deadline.remaining() / 2).await?;
                 if !self.trusts(operation, epoch).await {
                     return Err(in_doubt(operation));
                 }
@@ -148,7 +148,7 @@ impl Core {
                 return still("both stores have to be compared first");
             }
         }
-        let exchange = self.exchange(deadline.remaining() / 2).await?;
+        let exchange = self.exchange_followed(deadline.remaining() / 2).await?;
         if exchange.held.is_some() {
             return still("a comparison of both stores waits for `dual repair`");
         }

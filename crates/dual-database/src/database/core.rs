@@ -15,7 +15,7 @@ use crate::protocol::{Event, Follow};
 use crate::schema::Table;
 use crate::stamp::Stamp;
 use crate::store::sqlite::replica::{Content, Durability, Replica};
-use crate::sync::{Exchange, Shared, Synchroniser};
+use crate::sync::{Exchange, Scope, Shared, Synchroniser};
 use crate::{Error, Kind, Result, Store};
 
 /// An open database, shared by its clones.
@@ -153,9 +153,21 @@ impl Core {
     /// # Errors
     /// Why a side could not be reached; unavailable when the time is up.
     pub async fn exchange(&self, within: Duration) -> Result<Exchange> {
+        self.exchange_all(within, Scope::Everything).await
+    }
+
+    /// The same, but for tables that have to be compared first: what a call waits for.
+    ///
+    /// # Errors
+    /// Those of [`Core::exchange`].
+    pub async fn exchange_followed(&self, within: Duration) -> Result<Exchange> {
+        self.exchange_all(within, Scope::Followed).await
+    }
+
+    async fn exchange_all(&self, within: Duration, scope: Scope) -> Result<Exchange> {
         let running = self.synchroniser.read().await;
         match running.as_ref() {
-            Some(synchroniser) => synchroniser.sync(within).await,
+            Some(synchroniser) => synchroniser.sync_all(within, scope).await,
             None => Err(Error::new(Kind::Interrupted, "exchange", "the database is closed")),
         }
     }

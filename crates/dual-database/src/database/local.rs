@@ -95,11 +95,12 @@ pub(super) fn behind(
 ) -> Result<Behind> {
     Ok(match content.follow_of(tables)? {
         follow if follow.doubts_primary() => Behind::Doubted,
-        _ if !content.is_pending()? => Behind::Not,
-        // What is compared is compared before anything is pushed.
-        Follow::Following { .. } if content.to_compare()?.is_some() => Behind::Comparison,
-        Follow::Following { .. } => Behind::Push,
-        Follow::Reconciling { .. } | Follow::Held { .. } => Behind::Comparison,
+        Follow::Following { .. } if content.is_pending()? => Behind::Push,
+        Follow::Following { .. } => Behind::Not,
+        // Of a table that is apart from the others what is pending is not told by the file's position.
+        _ if !content.apart()?.is_empty() => Behind::Comparison,
+        _ if content.is_pending()? => Behind::Comparison,
+        Follow::Reconciling { .. } | Follow::Held { .. } => Behind::Not,
     })
 }
 

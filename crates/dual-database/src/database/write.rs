@@ -262,7 +262,7 @@ impl Core {
         let rows = self.try_alone(plan).await?;
         let arrives = async {
             self.ready(plan.operation)?;
-            self.exchange(deadline.remaining() / 2).await?;
+            self.exchange_followed(deadline.remaining() / 2).await?;
             let ids = plan.ids();
             let look = move |content: &Content<'_>| {
                 if local::waits(content, &ids)? {

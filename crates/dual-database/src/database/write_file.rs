@@ -80,7 +80,7 @@ impl Core {
         txid: u64,
         deadline: Deadline,
     ) -> bool {
-        if deadline.has_passed() || self.exchange(deadline.remaining()).await.is_err() {
+        if deadline.has_passed() || self.exchange_followed(deadline.remaining()).await.is_err() {
             return false;
         }
         let Ok(replica) = self.replica(plan.operation) else { return false };

@@ -1,18 +1,21 @@
 //! The full comparison: both sides in the order of their keys, range by range, in constant
-//! memory; of all tables, or of those alone that have to be compared before they follow like the
-//! others.
+//! memory; of all tables, or of those alone that are apart from the others.
 //!
 //! The cursor that the file follows afterwards was read *before* the first range: what changes
 //! while the ranges are read comes again with the next poll, and merging it twice does nothing.
-//! The state is not kept between two ranges: after a failure it is begun again, and what is
+//! The state is not kept in the file between two ranges: after a failure it is begun again, and what is
 //! equal by then costs no write.
+//!
+//! While some tables are compared the others follow: their rounds go on between the ranges ([`apart`]).
 
+mod apart;
 mod settle;
 
 use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
+pub(super) use self::apart::Apart;
 use self::settle::{apply_range, write_uncaptured};
 use super::gaps::report_gaps;
 use super::numbers::{AT_ONCE, Asked};
@@ -25,23 +28,29 @@ use crate::protocol::reconcile::Guard;
 use crate::protocol::{Break, Epoch, Event, Follow, Snapshot};
 use crate::schema::{Key, RowId};
 use crate::stamp::Stamp;
-use crate::store::postgres::primary::{PushEnd, Pushed, RemoteRow};
+use crate::store::postgres::primary::{Poll, PushEnd, Pushed, RemoteRow};
 use crate::store::sqlite::replica::{Content, Durability};
 
 /// Rows of each side that are looked at together.
 pub(super) const RANGE: usize = 2_000;
 
+/// So many where the others wait meanwhile.
+const PIECE: usize = 500;
+
 /// A comparison under way.
 #[derive(Clone, Debug)]
 pub(super) struct Comparison {
-    /// The file's state as it began; anything else ends it.
+    /// The file's state as it began; anything else ends it, but for a cursor that has moved on beside a
+    /// comparison of some tables.
     state: Follow,
+    /// The how many-th comparison of each of the tables it is, if it is of some.
+    marks: Vec<Option<i64>>,
     cause: Break,
     /// Who answers; the token may be rotated meanwhile by another process of the file.
     epoch: Epoch,
     /// What each table adds to that.
     relations: Vec<u64>,
-    /// From where the file follows afterwards, if all tables are compared.
+    /// From where the file follows afterwards, or the tables alone until they have caught up with the others.
     snapshot: Snapshot,
     horizon: Stamp,
     /// Up to where the file forgets tombstones.
@@ -67,23 +76,29 @@ pub(super) struct Comparison {
     remote_end: Option<Key>,
     plan: RangePlan,
     pushed: Pushed,
+    /// What has changed in the tables since `snapshot`, if it is of some.
+    meanwhile: Option<Box<Poll>>,
 }
 
 impl Rounds {
-    /// Notes on both sides what came past the triggers, and reads who the server is.
+    /// Goes on with the comparison of some tables that is under way; or begins one: notes on both sides what
+    /// came past the triggers, and reads who the server is.
     pub(super) async fn compare(&mut self) -> Result<Flow> {
-        if !self.loose_local().await?.is_none() {
-            self.note_gaps().await?;
+        if let Some(comparison) = self.resume() {
+            return self.read_meanwhile(comparison).await;
         }
-        let (node, follow, tables, is_empty, births, generation) = self
+        let compared = self.read("begin a comparison", to_compare).await?;
+        let of = Arc::new(compared);
+        let is_one = {
+            let of = Arc::clone(&of);
+            move |table: usize| of.contains(&table)
+        };
+        if !self.loose_local(&is_one).await?.is_none() {
+            self.note_gaps(is_one.clone()).await?;
+        }
+        let (node, follow, tables, marks, is_empty, births, generation) = self
             .read("begin a comparison", |content| {
-                let (node, all) = (content.node()?, 0..content.tables().len());
-                let tables: Vec<usize> = match node.follow {
-                    Follow::Following { .. } => {
-                        content.to_compare()?.map(|(tables, _)| tables).unwrap_or_default()
-                    }
-                    Follow::Reconciling { .. } | Follow::Held { .. } => all.collect(),
-                };
+                let (node, tables) = (content.node()?, to_compare(content)?);
                 let mut is_empty = true;
                 for table in &tables {
                     // Not read: what it has for a stamp may be none, and is set back below.
@@ -92,16 +107,24 @@ impl Rounds {
                 let follow = content.follow_of(tables.iter().copied())?;
                 let mut births = content.unsent(now_ms(), AT_ONCE)?;
                 births.surrogates = content.unnumbered(true, AT_ONCE)?;
-                Ok((node, follow, tables, is_empty, births, content.generation()))
+                let marks = content.marks(&tables)?;
+                Ok((node, follow, tables, marks, is_empty, births, content.generation()))
             })
             .await?;
         let Follow::Reconciling { cause, approved, .. } = follow else {
             return Flow::more();
         };
-        let link = self.take_link("begin a comparison")?;
+        // What has come to be one of them since is looked at for gaps, too.
+        if !tables.iter().all(|table| of.contains(table)) {
+            return Flow::more();
+        }
+        let mut link = self.take_link("begin a comparison")?;
+        if matches!(node.follow, Follow::Following { .. }) {
+            self.hurry(&mut link);
+        }
         let primary = self.primary(&link);
         primary.forget_future_ids().await?;
-        report_gaps("PostgreSQL", primary.mend().await?);
+        report_gaps("PostgreSQL", primary.mend_some(is_one).await?);
         let sent_ms = now_ms();
         let header = primary.header().await?;
         self.shared.clock().measure(sent_ms, header.now_ms);
@@ -127,6 +150,7 @@ impl Rounds {
         let asks = !approved && !unasked && !is_empty;
         Flow::to(RoundState::ReadRemote(Box::new(Comparison {
             state: node.follow,
+            marks,
             cause,
             epoch: header.epoch,
             relations: header.tables.clone(),
@@ -146,14 +170,18 @@ impl Rounds {
             remote_end: None,
             plan: RangePlan::default(),
             pushed: Pushed::default(),
+            meanwhile: None,
         })))
     }
 
     /// Reads a range of PostgreSQL's rows.
     pub(super) async fn read_remote(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
-        let link = self.take_link("compare: read PostgreSQL")?;
+        let mut link = self.take_link("compare: read PostgreSQL")?;
+        if comparison.is_of_some() {
+            self.hurry(&mut link);
+        }
         let (table, after) = (comparison.table(), comparison.after.as_ref());
-        let range = self.primary(&link).range(table, after, RANGE).await?;
+        let range = self.primary(&link).range(table, after, comparison.rows_at_once()).await?;
         self.put_link(link);
         let header = range.header;
         let same = header.epoch.is_server_of(&comparison.epoch);
@@ -198,7 +226,7 @@ impl Rounds {
     }
 
     /// The range after this one, which ends with the key `end`, or with its table.
-    fn next_range(&self, mut comparison: Box<Comparison>, end: Option<Key>) -> Result<Flow> {
+    fn next_range(&mut self, mut comparison: Box<Comparison>, end: Option<Key>) -> Result<Flow> {
         comparison.there = Vec::new();
         comparison.plan = RangePlan::default();
         comparison.pushed = Pushed::default();
@@ -211,18 +239,20 @@ impl Rounds {
             }
         }
         comparison.after = end;
-        if comparison.at < comparison.tables.len() {
-            return Flow::to(RoundState::ReadRemote(comparison));
+        if comparison.at >= comparison.tables.len() && comparison.counts {
+            if comparison.losses > 0 {
+                return Flow::to(RoundState::Hold(comparison));
+            }
+            comparison.counts = false;
+            comparison.at = 0;
         }
-        if !comparison.counts {
-            return Flow::to(RoundState::Finish(comparison));
+        if comparison.is_of_some() {
+            return self.lets_others(comparison);
         }
-        if comparison.losses > 0 {
-            return Flow::to(RoundState::Hold(comparison));
-        }
-        comparison.counts = false;
-        comparison.at = 0;
-        Flow::to(RoundState::ReadRemote(comparison))
+        Flow::to(match comparison.at < comparison.tables.len() {
+            true => RoundState::ReadRemote(comparison),
+            false => RoundState::Finish(comparison),
+        })
     }
 
     /// Where the stamps do not tell what stands, it is written here, under a stamp of its own, and then
@@ -246,7 +276,10 @@ impl Rounds {
 
     /// Gives what PostgreSQL lacks of the range.
     pub(super) async fn give(&mut self, mut comparison: Box<Comparison>) -> Result<Flow> {
-        let link = self.take_link("compare: give")?;
+        let mut link = self.take_link("compare: give")?;
+        if comparison.is_of_some() {
+            self.hurry(&mut link);
+        }
         let intact = comparison.cause.primary_is_intact();
         let (give, epoch) = (&comparison.plan.give, &comparison.epoch);
         let primary = self.primary(&link);
@@ -309,10 +342,12 @@ impl Rounds {
         Ok(is_settled.then(|| Box::new(Arc::unwrap_or_clone(comparison))))
     }
 
-    /// Both sides have been compared: the file follows from where the comparison began, or, if it was of
-    /// some tables alone, from where it has come without them. What has changed in them since then
-    /// comes again.
+    /// Both sides have been compared: the file follows from where the comparison began. What has changed since
+    /// then comes again.
     pub(super) async fn finish(&mut self, comparison: Comparison) -> Result<Flow> {
+        if comparison.is_of_some() {
+            return self.finish_some(comparison).await;
+        }
         let (cause, counters) = (comparison.cause, comparison.counters);
         let finished = self
             .write("finish a comparison", Durability::Full, move |content| {
@@ -322,14 +357,6 @@ impl Rounds {
                     return Ok(false);
                 }
                 let Comparison { epoch, snapshot, tables, relations, .. } = comparison;
-                if let Follow::Following { epoch: followed, .. } = &node.follow {
-                    let is_followed = epoch.is_server_of(followed);
-                    if is_followed {
-                        content.compared(&tables)?;
-                        content.passes_no_birth()?;
-                    }
-                    return Ok(is_followed);
-                }
                 if !accepted {
                     return Ok(false);
                 }
@@ -348,8 +375,7 @@ impl Rounds {
             })
             .await?;
         if finished {
-            let Counters { rows_local, rows_remote, given, taken, .. } = counters;
-            info!(?cause, rows_local, rows_remote, given, taken, "both sides have been compared");
+            counters.tell(cause);
         } else {
             // The connection stays: to meet the server again would set another token, and make
             // the end of the other process's comparison impossible as it made this one's.
@@ -364,10 +390,10 @@ impl Rounds {
         let held = self
             .write("hold a comparison", Durability::Full, move |content| {
                 let mut node = content.node()?;
-                if node.follow != comparison.state {
+                if !comparison.is_of(content)? {
                     return Ok(false);
                 }
-                let is_of_some = matches!(node.follow, Follow::Following { .. });
+                let is_of_some = comparison.is_of_some();
                 if is_of_some {
                     // A person decides about all tables: they are all compared once more.
                     node.follow = follow(&node.follow, Event::Broken(comparison.cause))?;
@@ -399,21 +425,29 @@ impl Comparison {
     }
 
     /// Whether the file is the one with which it began, and stands where it stood: another process may have
-    /// come to the end of it.
+    /// come to the end of it. Of some tables: whether they have to be compared still, and for nothing that has
+    /// come since.
     fn is_of(&self, content: &Content<'_>) -> Result<bool> {
-        let is_left = match &self.state {
-            Follow::Following { .. } => content.wait_to_be_compared(&self.tables)?,
-            Follow::Reconciling { .. } | Follow::Held { .. } => true,
-        };
-        let follow = content.node()?.follow;
-        Ok(is_left && content.generation() == self.generation && follow == self.state)
+        if content.generation() != self.generation {
+            return Ok(false);
+        }
+        match (&self.state, content.node()?.follow) {
+            (Follow::Following { epoch: began, .. }, Follow::Following { epoch, .. }) => {
+                Ok(epoch.is_server_of(began) && content.marks(&self.tables)? == self.marks)
+            }
+            (began, follow) => Ok(*began == follow),
+        }
     }
 
     /// Reads the file's part of the range and plans it; says with which key the range ends, if
     /// not with its table. Of the two sides the one with more rows decides how far it goes.
     fn look(&mut self, content: &Content<'_>) -> Result<Option<Key>> {
-        let (mut here, local_end) =
-            content.range(self.table(), self.after.as_ref(), self.remote_end.as_ref(), RANGE)?;
+        let (mut here, local_end) = content.range(
+            self.table(),
+            self.after.as_ref(),
+            self.remote_end.as_ref(),
+            self.rows_at_once(),
+        )?;
         let end = [self.remote_end.clone(), local_end].into_iter().flatten().min();
         if let Some(end) = &end {
             self.there.retain(|row| row.id.key <= *end);
@@ -449,4 +483,14 @@ impl Comparison {
         }
         Ok(end)
     }
+}
+
+/// The tables that are compared next: those that are apart for one reason, or all.
+fn to_compare(content: &Content<'_>) -> Result<Vec<usize>> {
+    Ok(match content.node()?.follow {
+        Follow::Following { .. } => {
+            content.to_compare()?.map(|(tables, _)| tables).unwrap_or_default()
+        }
+        Follow::Reconciling { .. } | Follow::Held { .. } => (0..content.tables().len()).collect(),
+    })
 }

@@ -11,7 +11,8 @@
 //! command beside the program that meets it tells it, too. What is merely away it tells only while
 //! a program keeps on failing; otherwise it looks for itself.
 //!
-//! What concerns one row never gets here: a row that is refused is set aside by the step.
+//! What concerns one row never gets here: a row that is refused is set aside by the step. What keeps the comparison
+//! of some tables from getting on is told until that has come to its end, and keeps no other table waiting.
 
 use tracing::debug;
 
@@ -136,6 +137,10 @@ impl Rounds {
     /// A round, or the background verification, has come to its end.
     pub(super) async fn passes(&mut self, step: Step) {
         if !*self.noted(step) {
+            return;
+        }
+        // A round of the others tells nothing of a comparison that has failed.
+        if self.apart.has_failed() && step != Step::Scrub {
             return;
         }
         let is_scrub = step == Step::Scrub;

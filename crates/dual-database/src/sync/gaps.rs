@@ -7,10 +7,9 @@ use tracing::{debug, warn};
 
 use super::Outdated;
 use super::connect::schema_version;
-use super::rounds::{Flow, RoundState, Rounds, follow};
+use super::rounds::{Flow, RoundState, Rounds};
 use crate::health::StoreState;
 use crate::protocol::reconcile::Loose;
-use crate::protocol::{Break, Event};
 use crate::schema::Key;
 use crate::store::sqlite::replica::{Content, Durability, outdated};
 use crate::{Result, Store};
@@ -51,16 +50,15 @@ impl Rounds {
             return Err(error);
         }
         let loose = match asked || noted != Some(version) {
-            true => self.loose_local().await?,
+            true => self.loose_local(|_| true).await?,
             false => Loose::default(),
         };
         let (version, drifted) = self
             .write_many("inspect capture", Durability::Full, move |content| {
                 let drifted = content.reinstall()?;
-                let mended = if loose.is_none() { loose } else { content.mend()? };
                 content.has_gaps(&drifted)?;
-                if mended.removed > 0 {
-                    break_locally(content)?;
+                if !loose.is_none() {
+                    mend(content, |_| true)?;
                 }
                 // What somebody has changed may be what refused the rows that wait.
                 if noted != Some(version) {
@@ -93,10 +91,10 @@ impl Rounds {
         Flow::to(RoundState::PushRead)
     }
 
-    /// Counts the rows of the file that came past its triggers, part by part.
-    pub(super) async fn loose_local(&self) -> Result<Loose> {
+    /// Counts the rows of some of the file's tables that came past its triggers, part by part.
+    pub(super) async fn loose_local(&self, is_meant: impl Fn(usize) -> bool) -> Result<Loose> {
         let mut found = Loose::default();
-        for table in 0..self.shared.tables.len() {
+        for table in (0..self.shared.tables.len()).filter(|table| is_meant(*table)) {
             let mut after: Option<Key> = None;
             loop {
                 let (part, upto) = self
@@ -115,27 +113,24 @@ impl Rounds {
         Ok(found)
     }
 
-    /// Notes what came past the file's triggers. If rows were taken away both sides have to be
-    /// compared, so that they come back.
-    pub(super) async fn note_gaps(&self) -> Result<()> {
-        let noted = self
-            .write_many("note gaps", Durability::Full, |content| {
-                let noted = content.mend()?;
-                if noted.removed > 0 {
-                    break_locally(content)?;
-                }
-                Ok(noted)
-            })
-            .await?;
+    /// Notes what came past the triggers of some of the file's tables.
+    pub(super) async fn note_gaps(
+        &self,
+        is_meant: impl Fn(usize) -> bool + Send + Sync + 'static,
+    ) -> Result<()> {
+        let work = move |content: &Content<'_>| mend(content, &is_meant);
+        let noted = self.write_many("note gaps", Durability::Full, work).await?;
         report_gaps("the file", noted);
         Ok(())
     }
 }
 
-fn break_locally(content: &Content<'_>) -> Result<()> {
-    let mut node = content.node()?;
-    node.follow = follow(&node.follow, Event::Broken(Break::LocalGap))?;
-    content.set_node(&node)
+/// Notes what came past the file's triggers. A table from which rows were taken away has to be compared, so
+/// that they come back.
+fn mend(content: &Content<'_>, is_meant: impl Fn(usize) -> bool) -> Result<Loose> {
+    let (noted, lacking) = content.mend(is_meant)?;
+    content.has_gaps(&lacking)?;
+    Ok(noted)
 }
 
 pub(super) fn report_gaps(place: &str, found: Loose) {

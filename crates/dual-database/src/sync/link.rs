@@ -53,6 +53,11 @@ impl Link {
         self.session.set_limits(Limits { statement, ..shared.limits });
     }
 
+    /// Until the next step it waits for a lock no longer than that.
+    pub(super) fn set_lock(&mut self, shared: &Shared, statement: Duration, lock: Duration) {
+        self.session.set_limits(Limits { statement, lock, ..shared.limits });
+    }
+
     /// Until the next step it waits for a statement, and for a lock, as long as that.
     pub(super) fn set_patience(&mut self, shared: &Shared, patience: Duration) {
         self.session.set_limits(Limits { statement: patience, lock: patience, ..shared.limits });

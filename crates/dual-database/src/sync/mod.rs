@@ -338,6 +338,25 @@ pub struct Exchange {
     pub held: Option<usize>,
 }
 
+/// Of which tables an exchange is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All: also of those that have to be compared first.
+    Everything,
+    /// Of those that follow: a call waits for no comparison of others.
+    Followed,
+}
+
+impl Scope {
+    /// The last round that has exchanged all of them.
+    fn reached(self, rounds: &rounds::Rounds) -> u64 {
+        match self {
+            Scope::Everything => rounds.caught_up,
+            Scope::Followed => rounds.followed_up,
+        }
+    }
+}
+
 /// Which side is right where both differ and a person was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preference {
@@ -386,7 +405,15 @@ impl Synchroniser {
     /// # Errors
     /// Why a side could not be reached; unavailable when the time is up.
     pub async fn sync(&self, within: Duration) -> Result<Exchange> {
-        bounded(within, "exchange", self.core.exchange().boxed()).await
+        self.sync_all(within, Scope::Everything).await
+    }
+
+    /// The same of those tables.
+    ///
+    /// # Errors
+    /// Those of [`Synchroniser::sync`].
+    pub(crate) async fn sync_all(&self, within: Duration, scope: Scope) -> Result<Exchange> {
+        bounded(within, "exchange", self.core.exchange(scope).boxed()).await
     }
 
     /// A person has said which side is right: prepares a full comparison by that, and lets it

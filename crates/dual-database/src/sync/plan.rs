@@ -1,8 +1,11 @@
 //! What a full comparison does with a range of keys; pure.
 
+use tracing::info;
+
 use super::push::Batch;
 use crate::Store;
 use crate::merge::{Defaults, merge};
+use crate::protocol::Break;
 use crate::protocol::reconcile::{
     Guard, Uncaptured, Unknown, adopted, loses, uncaptured, unexplained, unknown,
 };
@@ -66,6 +69,12 @@ impl Counters {
 
     pub(super) fn losses(&self) -> usize {
         self.lost_local.max(self.lost_remote)
+    }
+
+    /// Tells that it is over.
+    pub(super) fn tell(&self, cause: Break) {
+        let Counters { rows_local, rows_remote, given, taken, .. } = *self;
+        info!(?cause, rows_local, rows_remote, given, taken, "both sides have been compared");
     }
 }
 

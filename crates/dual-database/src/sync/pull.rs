@@ -41,16 +41,32 @@ enum Applied {
     Drifted(Vec<usize>),
     Done {
         pending: bool,
+        /// Of so many tables much has changed at PostgreSQL: they were passed by, and are compared.
+        backlogs: usize,
+        /// Some tables are apart from those that were taken in.
+        has_apart: bool,
     },
+}
+
+/// What is polled.
+#[derive(Clone, Debug)]
+pub(super) struct Polled {
+    pub(super) poll: Poll,
+    /// The file's state as it was read for the poll.
+    pub(super) state: Follow,
+    /// Rows that were asked for besides what is new.
+    pub(super) also: Vec<RowId>,
+    /// Tables that were apart by then: nothing of them was read.
+    pub(super) apart: Vec<usize>,
 }
 
 impl Rounds {
     /// Reads what is new since the cursor, and again what the file has refused.
     pub(super) async fn poll(&mut self) -> Result<Flow> {
-        let (state, tokens, also) = self
+        let (state, tokens, also, apart) = self
             .read("read the cursor", |content| {
                 let node = content.node()?;
-                Ok((node.follow, node.tokens, content.due_here(now_ms())?))
+                Ok((node.follow, node.tokens, content.due_here(now_ms())?, content.apart()?))
             })
             .await?;
         self.tokens = tokens;
@@ -73,41 +89,36 @@ impl Rounds {
         }
         let sent_ms = now_ms();
         let most = Some(self.shared.at_once);
-        let poll = self.primary(&link).poll_at_most(snapshot, &also, most).await?;
+        let poll = self.primary(&link).poll_at_most(snapshot, &also, most, &apart).await?;
         self.shared.clock().measure(sent_ms, poll.header.now_ms);
         self.put_link(link);
-        Flow::to(RoundState::Apply(Box::new((poll, state, also))))
+        Flow::to(RoundState::Apply(Box::new(Polled { poll, state, also, apart })))
     }
 
-    /// Takes it in: all tables in one transaction, so that nobody sees half of somebody's.
-    pub(super) async fn apply(
-        &mut self,
-        poll: Poll,
-        state: Follow,
-        also: Vec<RowId>,
-    ) -> Result<Flow> {
+    /// Takes it in: all tables that follow in one transaction, so that nobody sees half of somebody's.
+    pub(super) async fn apply(&mut self, polled: Polled) -> Result<Flow> {
+        let poll = &polled.poll;
         let (rows, inspected, tokens) = (poll.rows.len(), self.inspected, self.tokens);
-        let before = state.clone();
+        let before = polled.state.clone();
         let cursor = poll.header.snapshot.clone();
         // A conflict that is logged here only has to be on disk before a push that knows of it:
         // after a power cut the own stamp in PostgreSQL would hide it.
         let may_meet = rows > 0 && self.read("apply", meets).await?;
-        let polled = Arc::new((poll, also));
+        let polled = Arc::new(polled);
         let mut durability = if may_meet { Durability::Full } else { Durability::Normal };
         let applied = loop {
-            let (polled, state) = (polled.clone(), state.clone());
-            let forgotten = self.shared.retention.forgotten(&polled.0.header);
+            let polled = polled.clone();
+            let forgotten = self.shared.retention.forgotten(&polled.poll.header);
             let applied = self
                 .write_many("apply", durability, move |content| {
                     if schema_version(content).map(Some)? != inspected {
                         return Ok(Applied::Overtaken);
                     }
-                    let (poll, also) = &*polled;
-                    if durability == Durability::Normal && !poll.rows.is_empty() && meets(content)?
-                    {
+                    let is_any = !polled.poll.rows.is_empty();
+                    if durability == Durability::Normal && is_any && meets(content)? {
                         return Ok(Applied::MayMeet);
                     }
-                    apply(content, (poll, also), &state, &tokens, forgotten)
+                    apply(content, &polled, &tokens, forgotten)
                 })
                 .await?;
             match applied {
@@ -138,25 +149,35 @@ impl Rounds {
             }
             Applied::Broken(cause) => {
                 self.break_off(before, cause).await?;
-                if cause == Break::Backlog {
-                    info!("much has changed at PostgreSQL: both sides are gone through by ranges");
-                    return Flow::more();
-                }
                 warn!(?cause, "the cursor means nothing any more: both sides will be compared");
                 // The next connection takes another identity, if it has to, and another token.
                 self.drop_link();
                 Flow::more()
             }
-            Applied::Done { pending } => {
+            Applied::Done { pending, backlogs, has_apart } => {
                 if rows > 0 {
                     debug!(rows, "pulled");
                 }
-                self.caught_up = self.begun;
+                if backlogs > 0 {
+                    let tables = backlogs;
+                    info!(
+                        tables,
+                        "much has changed in tables at PostgreSQL: they are gone through by ranges"
+                    );
+                }
+                self.followed_up = self.begun;
+                if !has_apart {
+                    self.caught_up = self.begun;
+                }
                 self.patience = self.shared.limits.statement;
                 // What has become pending since the push was read goes with the next round. While
                 // PostgreSQL counts as down everybody writes into the file, and nobody who writes
                 // all the time would ever see a round that leaves nothing.
                 self.shared.health.works(crate::Store::Postgres);
+                // The others are exchanged between any two of its steps.
+                if has_apart && self.is_comparison_due() {
+                    return Flow::to(RoundState::Compare);
+                }
                 if pending {
                     return Flow::more();
                 }
@@ -178,6 +199,23 @@ impl Rounds {
             if node.follow == state {
                 node.follow = follow(&node.follow, Event::Broken(cause))?;
                 content.set_node(&node)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets these tables be compared by themselves; the others go on.
+    pub(super) async fn compare_some(
+        &self,
+        state: Follow,
+        tables: Vec<usize>,
+        cause: Break,
+        durability: Durability,
+    ) -> Result<()> {
+        self.write("note a break", durability, move |content| {
+            if content.node()?.follow == state {
+                tables.iter().try_for_each(|table| content.compare_alone(*table, cause))?;
             }
             Ok(())
         })
@@ -265,15 +303,14 @@ fn meets(content: &Content<'_>) -> Result<bool> {
     Ok(content.is_pending()? || content.quarantined()? > 0)
 }
 
-/// `tokens` are those that the file had before the poll, `also` the rows that were asked for besides what is
-/// new; tombstones are forgotten up to `forgotten`.
+/// `tokens` are those that the file had before the poll; tombstones are forgotten up to `forgotten`.
 fn apply(
     content: &Content<'_>,
-    (poll, also): (&Poll, &[RowId]),
-    state: &Follow,
+    polled: &Polled,
     tokens: &Tokens,
     forgotten: Stamp,
 ) -> Result<Applied> {
+    let Polled { poll, state, also, apart: unread } = polled;
     let node = content.node()?;
     let Follow::Following { epoch, snapshot } = state else { return Ok(Applied::Overtaken) };
     if node.follow != *state {
@@ -308,31 +345,40 @@ fn apply(
         Verdict::Broken(cause) => return Ok(Applied::Broken(cause)),
         Verdict::Apply => {}
     }
-    if poll.too_many {
-        return Ok(Applied::Broken(Break::Backlog));
+    // A table that has been compared since is one of the others now, and nothing of it was read.
+    let apart = content.apart()?;
+    if !unread.iter().all(|table| apart.contains(table)) {
+        return Ok(Applied::Overtaken);
     }
+    for table in poll.too_many.iter().filter(|table| !apart.contains(table)) {
+        content.compare_alone(*table, Break::Backlog)?;
+    }
+    // One that is compared gets what is new when it has been: what stands of it the stamps do not tell before.
+    let apart = content.apart()?;
+    let rows = || poll.rows.iter().filter(|row| !apart.contains(&row.id.table));
     let limit = SetBack::limit(header.now_ms);
     let highest =
         poll.rows.iter().map(|row| row.version.highest()).fold(header.horizon, Stamp::max);
     if highest > limit {
         content.note_ahead(highest)?;
     }
-    let quarantine = QuarantineSet::of(content, poll.rows.iter().map(|row| row.id.clone()))?;
+    let quarantine = QuarantineSet::of(content, rows().map(|row| row.id.clone()))?;
     // Asked about first, a birth that has come since makes room for what PostgreSQL has under its number.
     let is_automatic = |row: &&RemoteRow| {
         content.tables().get(row.id.table).is_some_and(|local| local.table.has_automatic_key())
     };
-    let asked = poll.rows.iter().filter(is_automatic);
+    let asked = rows().filter(is_automatic);
     for row in asked.filter(|row| !quarantine.has(&row.id, Side::Postgres)) {
         if is_in_the_way(content, &row.id, content.row(&row.id)?.as_ref()) {
             return Ok(Applied::Overtaken);
         }
     }
-    take_all(content, &quarantine, poll.rows.iter(), true)?;
+    take_all(content, &quarantine, rows(), true)?;
     // What the file has refused is there no more, not even as a tombstone.
     if !also.is_empty() {
         let there: BTreeSet<&RowId> = poll.rows.iter().map(|row| &row.id).collect();
-        let mut gone = also.iter().filter(|id| !there.contains(id));
+        let is_read = |id: &&RowId| !apart.contains(&id.table);
+        let mut gone = also.iter().filter(|id| !there.contains(id)).filter(is_read);
         gone.try_for_each(|id| content.release(id, Side::Sqlite))?;
     }
     let event = Event::Pulled { epoch: header.epoch, snapshot: header.snapshot.clone() };
@@ -342,7 +388,11 @@ fn apply(
     node.exchanged_ms = Some(now_ms());
     content.set_node(&node)?;
     content.purge(forgotten)?;
-    Ok(Applied::Done { pending: content.is_pending()? })
+    let pending = content.is_pending()?;
+    if !apart.is_empty() && !pending {
+        content.passes_apart()?;
+    }
+    Ok(Applied::Done { pending, backlogs: poll.too_many.len(), has_apart: !apart.is_empty() })
 }
 
 /// Whether a birth stands there that PostgreSQL has not been asked about.

@@ -74,8 +74,9 @@ struct BeforePush {
     /// A table of which it keeps more than this process does.
     besides: Option<String>,
     node: Node,
-    /// `None`: too much for one transaction.
-    pending: Option<Pending>,
+    pending: Pending,
+    /// The tables of which too much is pending for one transaction.
+    exceeding: Vec<usize>,
     /// The writer numbers that the file uses.
     numbers: Vec<Writer>,
     /// Births under numbers that PostgreSQL has to be asked for first.
@@ -83,20 +84,18 @@ struct BeforePush {
     /// Conflicts that PostgreSQL has not heard of.
     unsent: bool,
     generation: u64,
-    /// A table has to be compared first.
-    compares: bool,
 }
 
 impl Rounds {
-    /// Reads what is pending, in turn with other processes of the file; or finds that both sides
-    /// have to be compared, or that a person is waited for.
+    /// Reads what is pending in the tables that follow, in turn with other processes of the file; or finds that
+    /// both sides have to be compared, or that a person is waited for.
     pub(super) async fn push_read(&mut self) -> Result<Flow> {
         let mut look = self.look().await?;
-        if look.pending.as_ref().is_some_and(|pending| !pending.rows.is_empty()) {
+        if !look.pending.rows.is_empty() {
             self.wait_for_turn().await?;
             look = self.look().await?;
         }
-        let BeforePush { besides, node, pending, numbers, births, unsent, generation, compares } =
+        let BeforePush { besides, node, pending, exceeding, numbers, births, unsent, generation } =
             look;
         self.keeps_all(besides)?;
         if node.file != self.file {
@@ -126,19 +125,15 @@ impl Rounds {
             let asked = Asked { unsent, writer, followed, generation };
             return Flow::to(RoundState::Reserve(Box::new(asked)));
         }
-        if compares {
-            return Flow::to(RoundState::Compare);
-        }
-        if pending.as_ref().is_some_and(|pending| pending.rows.iter().any(|(_, row)| row.is_loose))
-        {
-            self.note_gaps().await?;
+        if pending.rows.iter().any(|(_, row)| row.is_loose) {
+            self.note_gaps(|_| true).await?;
             return Flow::more();
         }
-        let Some(pending) = pending else {
-            self.break_off(node.follow, Break::Backlog).await?;
-            info!("much has changed in the file: both sides are gone through by ranges");
+        if !exceeding.is_empty() {
+            self.compare_some(node.follow, exceeding, Break::Backlog, Durability::Normal).await?;
+            info!("much has changed in tables of the file: they are gone through by ranges");
             return Flow::more();
-        };
+        }
         let batch = Batch { generation, followed, ..Batch::of(pending.rows, pending.upto) };
         Flow::to(match batch.is_empty() {
             false if batch.rows.is_empty() => {
@@ -156,17 +151,26 @@ impl Rounds {
         self.read("read what is pending", move |content| {
             let besides = content.kept_besides()?;
             let node = content.node()?;
-            let pending = match node.follow {
-                Follow::Following { .. } if content.exceeds(at_once)? => None,
-                Follow::Following { .. } => Some(content.to_push(now_ms())?),
-                Follow::Reconciling { .. } | Follow::Held { .. } => Some(Pending::default()),
+            let follows = matches!(node.follow, Follow::Following { .. });
+            let exceeding = if follows { content.exceeding(at_once)? } else { Vec::new() };
+            let pending = match follows && exceeding.is_empty() {
+                true => content.to_push(now_ms())?,
+                false => Pending::default(),
             };
             let mut births = content.unsent(now_ms(), AT_ONCE)?;
             births.surrogates = content.unnumbered(false, AT_ONCE)?;
             let unsent = !content.unsent_conflicts()?.is_empty();
             let (numbers, generation) = (content.numbers()?, content.generation());
-            let compares = content.to_compare()?.is_some();
-            Ok(BeforePush { besides, node, pending, numbers, births, unsent, generation, compares })
+            Ok(BeforePush {
+                besides,
+                node,
+                pending,
+                exceeding,
+                numbers,
+                births,
+                unsent,
+                generation,
+            })
         })
         .await
     }

@@ -77,8 +77,8 @@ impl Rounds {
     async fn resolve_all(&mut self, prefer: Preference) -> Result<()> {
         self.claim_all().await?;
         // What is compared are the tables: what came past the triggers counts like anything else.
-        if !self.loose_local().await?.is_none() {
-            self.note_gaps().await?;
+        if !self.loose_local(|_| true).await?.is_none() {
+            self.note_gaps(|_| true).await?;
         }
         let link = self.take_link("repair: look for gaps")?;
         let noted = self.primary(&link).mend().await;
@@ -111,7 +111,7 @@ impl Rounds {
     pub(super) async fn meet(&mut self) -> Result<()> {
         loop {
             match self.advance().await {
-                Advance::Failed(error) => return Err(error),
+                Advance::Failed(error) | Advance::Apart(error) => return Err(error),
                 Advance::Next | Advance::End(_) if self.is_linked() => {
                     self.restart();
                     return Ok(());
@@ -126,7 +126,7 @@ impl Rounds {
         loop {
             match self.advance().await {
                 Advance::Next => {}
-                Advance::Failed(error) => return Err(error),
+                Advance::Failed(error) | Advance::Apart(error) => return Err(error),
                 Advance::End(_) if self.held.is_some() => return Ok(()),
                 Advance::End(_) => return Err(let_go()),
             }

@@ -10,22 +10,20 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::block::Lacking;
-use super::compare::Comparison;
-use super::failure::{FailureNotes, is_locked};
+use super::compare::{Apart, Comparison};
+use super::failure::{FailureNotes, Meaning, is_locked, meaning};
 use super::growth::Looked;
 use super::link::Link;
 use super::numbers::Asked;
+use super::pull::Polled;
 use super::push::Batch;
 use super::quarantine::AGAIN;
 use super::scrub::Scrubber;
 use super::step::{Fault, Step, injected};
-use super::{Exchange, Shared};
+use super::{Exchange, Scope, Shared};
 use crate::protocol::{Event, Follow, Outcome, Token, Tokens};
-use crate::schema::RowId;
 use crate::stamp::{Stamp, Writer};
-use crate::store::postgres::primary::{
-    Header, Kept, Poll, Primary, PurgePosition, Pushed, Reserved,
-};
+use crate::store::postgres::primary::{Header, Kept, Primary, PurgePosition, Pushed, Reserved};
 use crate::store::sqlite::replica::{Content, Durability, PushTurn, Replica, is_endless};
 use crate::{Error, Kind, Result, Store};
 
@@ -60,7 +58,7 @@ pub(super) enum RoundState {
     Forward,
     NoteForwarded { numbers: Vec<i64>, generation: u64 },
     Poll,
-    Apply(Box<(Poll, Follow, Vec<RowId>)>),
+    Apply(Box<Polled>),
     KeepNumbers(Box<Lacking>),
     NoteNumbers(Box<(Lacking, Kept)>),
     Scrub,
@@ -137,6 +135,8 @@ pub(super) enum Advance {
     End(Outcome),
     /// It was given up; the next one begins from the start.
     Failed(Error),
+    /// The comparison of some tables was given up, and is begun again later; the others have been exchanged.
+    Apart(Error),
 }
 
 /// The rounds of one process. At most one is under way, whoever drives it.
@@ -164,6 +164,10 @@ pub(super) struct Rounds {
     pub(super) begun: u64,
     /// The last of them that has exchanged everything there was.
     pub(super) caught_up: u64,
+    /// The last of them that has exchanged everything there was in the tables that follow.
+    pub(super) followed_up: u64,
+    /// The comparison of the others.
+    pub(super) apart: Apart,
     /// A comparison waits for a person.
     pub(super) held: Option<usize>,
     /// Since when this process has not looked whether it has to.
@@ -210,6 +214,8 @@ impl Rounds {
             shadowed: None,
             begun: 0,
             caught_up: 0,
+            followed_up: 0,
+            apart: Apart::default(),
             held: None,
             held_since: None,
             looked: 0,
@@ -234,7 +240,7 @@ impl Rounds {
             None if self.is_linked() => RoundState::Inspect,
             None => RoundState::Connect,
         };
-        let step = stand.step();
+        let (step, is_apart) = (stand.step(), self.is_apart(&stand));
         let hook = self.shared.hook.clone();
         let fault = hook.as_ref().map_or(Fault::None, |hook| hook.fault(step));
         let began = Instant::now();
@@ -282,6 +288,11 @@ impl Rounds {
                     self.link = None;
                 }
                 self.fails(step, &error).await;
+                // A side that is away is away for all.
+                if is_apart && meaning(step.store(), &error) == Meaning::Failing {
+                    self.apart.fails();
+                    return Advance::Apart(error);
+                }
                 Advance::Failed(error)
             }
         }
@@ -293,6 +304,7 @@ impl Rounds {
         let generation = self.shared.replica().map_or(self.generation, |file| file.generation());
         if std::mem::replace(&mut self.generation, generation) != generation {
             self.stand = None;
+            self.apart = Apart::default();
             self.drop_link();
             self.inspected = None;
         }
@@ -321,7 +333,23 @@ impl Rounds {
     /// A step that panicked leaves nothing behind it that could be trusted.
     pub(super) fn abandon(&mut self) {
         self.stand = None;
+        self.apart = Apart::default();
         self.link = None;
+    }
+
+    /// Whether the step is one of a comparison of some tables, after the others have been exchanged.
+    fn is_apart(&self, stand: &RoundState) -> bool {
+        match stand {
+            RoundState::ReadRemote(of)
+            | RoundState::ReadLocal(of)
+            | RoundState::Give(of)
+            | RoundState::ApplyRange(of)
+            | RoundState::Uncaptured(of)
+            | RoundState::Finish(of)
+            | RoundState::Hold(of) => of.is_of_some(),
+            RoundState::Compare => self.followed_up == self.begun,
+            _ => false,
+        }
     }
 
     async fn step(&mut self, stand: RoundState) -> Result<Flow> {
@@ -353,7 +381,7 @@ impl Rounds {
                 self.note_forwarded(numbers, generation).await
             }
             RoundState::Poll => self.poll().await,
-            RoundState::Apply(polled) => self.apply(polled.0, polled.1, polled.2).await,
+            RoundState::Apply(polled) => self.apply(*polled).await,
             RoundState::KeepNumbers(lacking) => self.keep_numbers(*lacking).await,
             RoundState::NoteNumbers(kept) => self.note_numbers(kept.0, kept.1).await,
             RoundState::Scrub => self.scrub().await,
@@ -431,17 +459,21 @@ impl Rounds {
     }
 
     /// Where things stand.
-    pub(super) async fn exchange(&self, mark: u64) -> Result<Exchange> {
+    pub(super) async fn exchange(&self, mark: u64, scope: Scope) -> Result<Exchange> {
         let (pending, quarantined, held) = self
-            .read("read what is pending", |content| {
+            .read("read what is pending", move |content| {
+                let apart = match scope {
+                    Scope::Everything => Vec::new(),
+                    Scope::Followed => content.apart()?,
+                };
                 let held = match content.node()?.follow {
                     Follow::Held { losses, .. } => Some(losses),
                     Follow::Following { .. } | Follow::Reconciling { .. } => None,
                 };
-                Ok((content.pending_count()?, content.quarantined()?, held))
+                Ok((content.pending_besides(&apart)?, content.quarantined()?, held))
             })
             .await?;
-        Ok(Exchange { pending, quarantined, caught_up: self.caught_up > mark, held })
+        Ok(Exchange { pending, quarantined, caught_up: scope.reached(self) > mark, held })
     }
 }
 

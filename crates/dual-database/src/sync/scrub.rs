@@ -1,6 +1,6 @@
 //! The scrub: in the background both sides are compared by their values, a part at a time, a full pass
 //! in each [`super::Shared::scrub_every`]. It finds what came past the triggers without any other
-//! trace; a comparison of everything then takes that in, under the guard.
+//! trace; a comparison of the table then takes that in, under the guard.
 //!
 //! A difference counts if it stands in two looks between which everything was exchanged, as in
 //! [`crate::verify`]. Where a pass is stands in the file, so that programs may come and go.
@@ -41,6 +41,7 @@ impl Rounds {
         let (state, follows) = self
             .read("verify a part", |content| {
                 let follows = matches!(content.node()?.follow, Follow::Following { .. });
+                let follows = follows && content.apart()?.is_empty();
                 Ok((content.scrub()?, follows && !content.is_pending()?))
             })
             .await?;
@@ -76,7 +77,7 @@ impl Rounds {
                 if different > 0 {
                     warn!(
                         rows = different,
-                        "both sides differ though everything was exchanged: both will be compared"
+                        "both sides differ though everything was exchanged: the table will be compared"
                     );
                 }
                 self.scrubbed(part, different).await?;
@@ -85,9 +86,9 @@ impl Rounds {
         Flow::idle()
     }
 
-    /// Notes where the pass stands; if something differs, that both sides have to be compared.
+    /// Notes where the pass stands; if something differs, that the table has to be compared.
     async fn scrubbed(&self, part: Part, different: u64) -> Result<()> {
-        let tables = self.shared.tables.len();
+        let (tables, table) = (self.shared.tables.len(), part.table);
         let (durability, now) = match different {
             0 => (Durability::Normal, now_ms()),
             _ => (Durability::Full, now_ms()),
@@ -104,7 +105,7 @@ impl Rounds {
             info!(different = found, "a full pass of the background verification has ended");
         }
         if different > 0 {
-            self.break_off(follow, Break::CaptureGap).await?;
+            self.compare_some(follow, vec![table], Break::CaptureGap, durability).await?;
         }
         Ok(())
     }

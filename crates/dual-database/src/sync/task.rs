@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use super::rounds::{Advance, Rounds, now_ms};
-use super::{Exchange, Outdated, Shared};
+use super::{Exchange, Outdated, Scope, Shared};
 use crate::health::StoreState;
 use crate::protocol::{Lease, Outcome, Pace};
 use crate::store::postgres::primary::Listener;
@@ -137,24 +137,37 @@ impl Core {
         })
     }
 
-    /// Rounds until one that began after the call has exchanged everything, or a comparison
+    /// Rounds until one that began after the call has exchanged everything that is meant, or a comparison
     /// waits for a person.
-    pub(super) async fn exchange(self: &Arc<Core>) -> Result<Exchange> {
+    pub(super) async fn exchange(self: &Arc<Core>, scope: Scope) -> Result<Exchange> {
         self.open().await?;
         let mark = self.rounds.lock().await.begun;
         let mut more = 0;
         loop {
             match self.advance().await {
-                Advance::Next => {}
-                Advance::Failed(error) => return Err(error),
+                Advance::Next if scope == Scope::Everything => {}
+                // Who waits for the tables that follow waits for no comparison.
+                Advance::Next => {
+                    let rounds = self.rounds.lock().await;
+                    if rounds.followed_up > mark && rounds.caught_up <= mark {
+                        return rounds.exchange(mark, scope).await;
+                    }
+                }
+                Advance::Apart(_) if scope == Scope::Followed => {}
+                Advance::Failed(error) | Advance::Apart(error) => return Err(error),
                 Advance::End(outcome) => {
                     let rounds = self.rounds.lock().await;
-                    let caught_up = rounds.caught_up > mark;
+                    let caught_up = scope.reached(&rounds) > mark;
                     // What a pull has made pending is pushed too, unless there is no end of it.
                     more += u32::from(caught_up && outcome == Outcome::More);
                     let done = caught_up && (outcome != Outcome::More || more > AT_ONCE);
                     if done || (rounds.begun > mark && rounds.held.is_some()) {
-                        return rounds.exchange(mark).await;
+                        return rounds.exchange(mark, scope).await;
+                    }
+                    let rests = rounds.apart.rests();
+                    drop(rounds);
+                    if rests {
+                        sleep(LOOK).await;
                     }
                 }
             }
@@ -287,6 +300,8 @@ impl Core {
                 Advance::Next => self.lead(turn).await,
                 Advance::End(outcome) => return outcome,
                 Advance::Failed(_) => return Outcome::Failed,
+                // The others have been exchanged.
+                Advance::Apart(_) => return Outcome::Idle,
             }
         }
     }

@@ -19,6 +19,7 @@ mod capture_postgres_scene;
 mod capture_postgres_stamps;
 mod capture_sqlite;
 mod capture_sqlite_scene;
+mod engine_apart;
 mod engine_backlog;
 mod engine_breaks;
 mod engine_bytes;

@@ -21,6 +21,7 @@ use super::trap::Trap;
 pub struct Comparison {
     /// The file's state as it began.
     state: Follow,
+    marks: Vec<Option<u64>>,
     cause: Break,
     epoch: Epoch,
     relations: Vec<(usize, u64)>,
@@ -35,6 +36,8 @@ pub struct Comparison {
     asks: bool,
     step: Stage,
     there: BTreeMap<Id, Version>,
+    /// Up to where the changes of some tables were read.
+    caught_up: Option<Snapshot>,
     plan: Plan,
     pushed: Pushed,
 }
@@ -48,6 +51,8 @@ enum Stage {
     Uncaptured,
     Give,
     Settle,
+    /// What has changed in the tables of which some are compared.
+    CatchUp,
     Finish,
 }
 
@@ -89,6 +94,7 @@ impl World {
         let unasked = matches!(cause, Break::FirstContact | Break::Rebuilt | Break::Backlog);
         let comparison = Comparison {
             state: file.follow.clone(),
+            marks: file.marks(&compared),
             cause,
             epoch: header.epoch,
             relations: header.tables.clone(),
@@ -102,6 +108,7 @@ impl World {
             asks: !approved && !unasked && !is_empty,
             step: Stage::SetBack,
             there: BTreeMap::new(),
+            caught_up: None,
             plan: Plan::default(),
             pushed: Pushed::default(),
         };
@@ -111,6 +118,7 @@ impl World {
     pub fn compare(&mut self, process: usize, mut comparison: Box<Comparison>) -> Flow {
         let Process { file: at, tables, .. } = &self.processes[process];
         let (at, tables) = (*at, tables.clone());
+        let all = tables.clone();
         if tables.iter().any(|table| self.trouble[at][*table] || self.primary.trouble[*table]) {
             return Flow::Drop;
         }
@@ -163,7 +171,32 @@ impl World {
                 comparison.pushed = Pushed::default();
                 comparison.at += 1;
                 let is_last = comparison.at == comparison.tables.len();
-                if is_last { Stage::Finish } else { Stage::Read }
+                let is_of_some = matches!(comparison.state, Follow::Following { .. });
+                comparison.step = match is_last {
+                    true if is_of_some => Stage::CatchUp,
+                    true => Stage::Finish,
+                    false => Stage::Read,
+                };
+                if is_of_some {
+                    // The others are exchanged before the next table.
+                    self.processes[process].apart = Some(comparison);
+                    return Flow::to(Round::PushRead);
+                }
+                return Flow::to(Round::Compare(comparison));
+            }
+            Stage::CatchUp => {
+                let tables = &comparison.tables;
+                let poll = self.primary.poll(at, &all, &comparison.snapshot, &[]);
+                let is_purged =
+                    poll.header.purged.is_some_and(|txid| !comparison.snapshot.has_passed(txid));
+                let has_drifted = poll.drift.iter().any(|table| tables.contains(table));
+                if !poll.header.epoch.is_server_of(&comparison.epoch) || is_purged || has_drifted {
+                    return Flow::End;
+                }
+                let rows = poll.rows.into_iter().filter(|(id, _)| tables.contains(&id.table));
+                comparison.there = rows.collect();
+                comparison.caught_up = Some(poll.header.snapshot);
+                Stage::Finish
             }
             Stage::Finish if is_one && !self.sees_besides(process) => {
                 return self.finish(at, &comparison, &tables);
@@ -200,7 +233,7 @@ impl World {
     }
 
     fn hold(&mut self, at: usize, comparison: &Comparison, losses: usize) -> Flow {
-        if self.files[at].follow != comparison.state {
+        if !comparison.is_of(&self.files[at]) {
             return Flow::End;
         }
         if matches!(comparison.state, Follow::Following { .. }) {
@@ -217,12 +250,18 @@ impl World {
         self.compared += 1;
         let file = &mut self.files[at];
         let accepted = comparison.epoch.token.is_some_and(|token| file.tokens.accept(token));
-        if let Follow::Following { epoch, .. } = &file.follow {
-            if comparison.epoch.is_server_of(epoch) {
+        if let Follow::Following { epoch, snapshot } = &file.follow {
+            let is_up = comparison.caught_up.as_ref().is_some_and(|read| read.follows(snapshot));
+            if comparison.epoch.is_server_of(epoch) && (is_up || file.has(Trap::NeverCatchesUp)) {
+                if !file.has(Trap::NeverCatchesUp) {
+                    let rows = comparison.there.iter().map(|(id, version)| (*id, version));
+                    file.take_all(rows, true, tables, self.now);
+                }
+                file.waits_since(&comparison.tables, comparison.upto);
                 file.compared(&comparison.tables);
                 if file.has(Trap::CursorOfSome) {
-                    let (epoch, snapshot) = (comparison.epoch, comparison.snapshot.clone());
-                    file.moves(Event::Pulled { epoch, snapshot });
+                    let (epoch, read) = (comparison.epoch, comparison.caught_up.clone());
+                    read.map(|snapshot| file.moves(Event::Pulled { epoch, snapshot }));
                 }
             }
             return Flow::End;

@@ -43,6 +43,8 @@ pub struct Following {
     pub relation: Option<u64>,
     pub paused: Option<Store>,
     pub compare: Option<Break>,
+    /// How often it had to be compared so far.
+    pub marked: u64,
 }
 
 /// Rows on their way to PostgreSQL.
@@ -151,6 +153,19 @@ impl File {
             return true;
         }
         false
+    }
+
+    /// What is pending in these tables that has come behind the position is pending as if it were written now.
+    pub fn waits_since(&mut self, tables: &[usize], upto: u64) {
+        if self.has(Trap::PassedWithOthers) {
+            return;
+        }
+        self.seq += 1;
+        for (_, local) in self.rows.iter_mut().filter(|(id, _)| tables.contains(&id.table)) {
+            if local.seq > upto {
+                local.seq = if local.row.bases.any() { self.seq } else { upto };
+            }
+        }
     }
 
     /// What is to be pushed of these tables.

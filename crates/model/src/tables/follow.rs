@@ -3,7 +3,7 @@
 use dual_database::Store;
 use dual_database::protocol::{Break, Epoch, Follow};
 
-use super::file::File;
+use super::file::{File, Following};
 use super::trap::Trap;
 
 impl File {
@@ -37,8 +37,10 @@ impl File {
     }
 
     pub fn compare_alone(&mut self, table: usize, cause: Break) {
-        let compare = &mut self.tables[table].compare;
-        *compare = Some(compare.map_or(cause, |before| before.graver(cause)));
+        let following = &mut self.tables[table];
+        let before = following.compare;
+        following.compare = Some(before.map_or(cause, |before| before.graver(cause)));
+        following.marked += 1;
     }
 
     /// Lets the epoch that is followed speak of the tables that have come since.
@@ -61,10 +63,30 @@ impl File {
         adds.iter().for_each(|(table, add)| self.tables[*table].relation = Some(*add));
     }
 
-    /// The tables that have to be compared before anything is exchanged.
-    pub fn to_compare(&self, tables: &[usize]) -> Vec<usize> {
+    /// The tables that are apart from the others, which follow, until they have been compared.
+    pub fn apart(&self, tables: &[usize]) -> Vec<usize> {
         let is_one = |table: &&usize| self.tables[**table].compare.is_some();
-        tables.iter().filter(is_one).copied().collect()
+        match self.followed() {
+            Some(_) => tables.iter().filter(is_one).copied().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Those of them that are compared next, for the reason that they share.
+    pub fn to_compare(&self, tables: &[usize]) -> Vec<usize> {
+        let apart = self.apart(tables);
+        let cause = apart.first().and_then(|first| self.tables[*first].compare);
+        apart.into_iter().filter(|table| self.tables[*table].compare == cause).collect()
+    }
+
+    /// The how many-th comparison of each of these tables it is that waits; `None` of one that waits for none.
+    pub fn marks(&self, tables: &[usize]) -> Vec<Option<u64>> {
+        let mark = |table: &usize| {
+            let Following { compare, marked, .. } = self.tables[*table];
+            let marked = if self.has(Trap::EndsTheNext) { 0 } else { marked };
+            compare.map(|_| marked)
+        };
+        tables.iter().map(mark).collect()
     }
 
     /// Where these tables stand.

@@ -23,8 +23,16 @@ pub enum Round {
     Acknowledge(Batch, Pushed),
     Restamp,
     Poll,
-    Apply(Box<(Poll, Vec<Id>)>, Follow, Tokens),
+    Apply(Box<Polled>, Follow, Tokens),
     Compare(Box<Comparison>),
+}
+
+/// What is polled: the rows that were asked for besides what is new, and the tables of which nothing was.
+#[derive(Clone, Debug)]
+pub struct Polled {
+    pub poll: Poll,
+    pub also: Vec<Id>,
+    pub apart: Vec<usize>,
 }
 
 /// What a step leads to.
@@ -53,6 +61,8 @@ pub struct Process {
     pub outdated: Option<Vec<(usize, Store)>>,
     pub met: bool,
     pub round: Option<Round>,
+    /// The comparison of some tables, while the others are exchanged.
+    pub apart: Option<Box<Comparison>>,
     pub clock: StampClock<Wall>,
 }
 
@@ -65,6 +75,7 @@ impl Process {
             outdated: Some(Vec::new()),
             met: false,
             round: None,
+            apart: None,
             clock: StampClock::new(Wall(0), writer),
         }
     }
@@ -120,6 +131,7 @@ impl World {
         self.paused(at);
         let process = &mut self.processes[process];
         process.tables = tables;
+        process.apart = None;
         process.drop_link();
     }
 

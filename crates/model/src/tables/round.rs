@@ -8,8 +8,8 @@ use dual_database::protocol::{Break, Event, Follow, PollVerdict, Token, Tokens, 
 
 use super::World;
 use super::file::Batch;
-use super::primary::{Header, Poll, PushEnd, Pushed};
-use super::process::{Flow, Process, Round};
+use super::primary::{Header, PushEnd, Pushed};
+use super::process::{Flow, Polled, Process, Round};
 use super::rows::{Id, TABLES};
 use super::trap::Trap;
 
@@ -75,10 +75,10 @@ impl World {
             Follow::Held { .. } => return Flow::End,
             Follow::Following { .. } => {}
         }
-        if !file.to_compare(tables).is_empty() {
-            return self.begin_comparison(process);
-        }
-        let batch = file.to_push(tables, self.now);
+        let apart = file.apart(tables);
+        let follow: Vec<usize> =
+            tables.iter().filter(|one| !apart.contains(one)).copied().collect();
+        let batch = file.to_push(&follow, self.now);
         match batch.rows.is_empty() {
             true => Flow::to(Round::Poll),
             false => Flow::to(Round::Push(batch)),
@@ -146,17 +146,21 @@ impl World {
             // Whoever connects notes it in the file.
             return Flow::Drop;
         }
-        let due = file.quarantine.iter();
+        let apart = file.apart(tables);
+        let due = file.quarantine.iter().filter(|((id, _), _)| !apart.contains(&id.table));
         let due = due.filter(|((_, by), aside)| *by == Store::Sqlite && aside.retry <= self.now);
         let also: Vec<Id> = due.map(|((id, _), _)| *id).collect();
-        let poll = self.primary.poll(*at, tables, snapshot, &also);
-        Flow::to(Round::Apply(Box::new((poll, also)), file.follow.clone(), file.tokens))
+        let mut poll = self.primary.poll(*at, tables, snapshot, &also);
+        let is_apart = |id: &Id| apart.contains(&id.table) && !file.has(Trap::TakenBefore);
+        poll.rows.retain(|id, _| !is_apart(id));
+        let polled = Polled { poll, also, apart };
+        Flow::to(Round::Apply(Box::new(polled), file.follow.clone(), file.tokens))
     }
 
     pub fn apply(
         &mut self,
         process: usize,
-        (poll, also): &(Poll, Vec<Id>),
+        Polled { poll, also, apart: unread }: &Polled,
         state: &Follow,
         before: Tokens,
     ) -> Flow {
@@ -192,9 +196,17 @@ impl World {
             }
             PollVerdict::Apply => {}
         }
+        // A table that has been compared since is one of the others now, and nothing of it was read.
+        let apart = self.files[at].apart(&tables);
+        if !unread.iter().all(|table| apart.contains(table)) {
+            return Flow::End;
+        }
+        let is_taken =
+            |id: &&Id| !apart.contains(&id.table) || self.files[at].has(Trap::TakenBefore);
         let forgotten = self.forgotten(polled);
         let mut by_table: BTreeMap<usize, Vec<Id>> = BTreeMap::new();
-        poll.rows.keys().for_each(|id| by_table.entry(id.table).or_default().push(*id));
+        let taken = poll.rows.keys().filter(is_taken);
+        taken.for_each(|id| by_table.entry(id.table).or_default().push(*id));
         for ids in by_table.into_values() {
             let rows = ids.into_iter().filter_map(|id| Some((id, poll.rows.get(&id)?)));
             self.files[at].take_all(rows, true, &tables, now);
@@ -204,7 +216,8 @@ impl World {
         }
         // What the file has refused is there no more, not even as a tombstone.
         let file = &mut self.files[at];
-        for id in also.iter().filter(|id| !poll.rows.contains_key(id)) {
+        let is_read = |id: &&Id| !apart.contains(&id.table);
+        for id in also.iter().filter(|id| !poll.rows.contains_key(id)).filter(is_read) {
             if !file.has(Trap::GhostStays) {
                 file.release(*id, Store::Sqlite, &tables);
             }
@@ -214,8 +227,15 @@ impl World {
             self.violate(format!("file {at}: a poll cannot be applied"));
             return Flow::Drop;
         }
-        file.purge(forgotten, &tables);
+        let follow: Vec<usize> = tables.into_iter().filter(|one| !apart.contains(one)).collect();
+        file.purge(forgotten, &follow);
         self.polls += 1;
-        Flow::End
+        if apart.is_empty() {
+            return Flow::End;
+        }
+        match self.processes[process].apart.take() {
+            Some(comparison) => Flow::to(Round::Compare(comparison)),
+            None => self.begin_comparison(process),
+        }
     }
 }

@@ -51,4 +51,12 @@ traps! {
     MetIsPending = "met-is-pending",
     /// Rows that exchange unique values do not make room for each other in the file.
     NoRoomHere = "no-room-here",
+    /// A table that was compared beside the others follows from where those have come meanwhile.
+    NeverCatchesUp = "never-catches-up",
+    /// What was written to a table while it was compared counts as pushed with the others.
+    PassedWithOthers = "passed-with-others",
+    /// A comparison ends that was begun before the table had to be compared once more.
+    EndsTheNext = "ends-the-next",
+    /// What is new in a table that has to be compared is taken in before it was.
+    TakenBefore = "taken-before",
 }

@@ -2,10 +2,10 @@
 
 use dual_database::Store;
 use dual_database::merge::{Bases, Change, Conflict, RegisterId, Tracked, merge, overwritten};
-use dual_database::protocol::Break;
 use dual_database::protocol::reconcile::{
     Uncaptured, Unknown, adopted, loses, uncaptured, unexplained, unknown,
 };
+use dual_database::protocol::{Break, Follow};
 
 use super::{Comparison, Plan};
 use crate::tables::World;
@@ -58,9 +58,12 @@ impl Comparison {
 
     /// Whether the file stands where it stood as it began, and nobody has come to the end of it.
     pub(super) fn is_of(&self, file: &File) -> bool {
-        let follows = file.followed().is_some();
-        let is_left = !follows || file.to_compare(&self.tables).len() == self.tables.len();
-        file.follow == self.state && is_left
+        match (&self.state, &file.follow) {
+            (Follow::Following { epoch: began, .. }, Follow::Following { epoch, .. }) => {
+                epoch.is_server_of(began) && file.marks(&self.tables) == self.marks
+            }
+            (began, follow) => began == follow,
+        }
     }
 
     /// Whether the server is the one with which it began.

@@ -28,11 +28,12 @@ impl Primary<'_> {
     /// As for [`crate::store::postgres::Session::query`]; unavailable if a lock is not given in
     /// time.
     pub async fn poll(&self, cursor: &Snapshot, also: &[RowId]) -> Result<Poll> {
-        self.poll_at_most(cursor, also, None).await
+        self.poll_at_most(cursor, also, None, &[]).await
     }
 
     /// As [`Primary::poll`]; but if more than `most` rows of a table are new, or more than
-    /// [`PORTION`] of texts, none is read ([`Poll::too_many`]).
+    /// [`PORTION`] of texts, none of it is read ([`Poll::too_many`]). The tables `apart` are neither
+    /// locked nor read; whether their capture is as installed is told all the same.
     ///
     /// # Errors
     /// As for [`Primary::poll`].
@@ -41,9 +42,10 @@ impl Primary<'_> {
         cursor: &Snapshot,
         also: &[RowId],
         most: Option<u32>,
+        apart: &[usize],
     ) -> Result<Poll> {
         // Large, and nested deeply: callers need not carry it about.
-        let outcome = Box::pin(self.poll_in(cursor, also, most)).await;
+        let outcome = Box::pin(self.poll_in(cursor, also, most, apart)).await;
         self.leave(OPERATION).await;
         outcome
     }
@@ -55,11 +57,19 @@ impl Primary<'_> {
         }
     }
 
-    async fn poll_in(&self, cursor: &Snapshot, also: &[RowId], most: Option<u32>) -> Result<Poll> {
+    async fn poll_in(
+        &self,
+        cursor: &Snapshot,
+        also: &[RowId],
+        most: Option<u32>,
+        apart: &[usize],
+    ) -> Result<Poll> {
         let session = self.session;
-        let prologue = format!("{}; {BY_KEY}", locked(self.tables));
+        let read = self.tables.iter().enumerate().filter(|(at, _)| !apart.contains(at));
+        let read: Vec<(usize, &RemoteTable)> = read.collect();
+        let prologue = format!("{}{BY_KEY}", locked(read.iter().map(|(_, table)| *table)));
         let drifts = every(self.tables.iter().map(|table| self.drift_of(table)));
-        let excess = every(self.tables.iter().map(|table| self.exceeds(table, cursor, most)));
+        let excess = every(read.iter().map(|(_, table)| self.exceeds(table, cursor, most)));
         // Sent at once, answered in this order.
         let (_, (header, (drifts, excess))) = both(
             both(session.begin_snapshot(OPERATION), session.batch(OPERATION, &prologue)),
@@ -69,8 +79,10 @@ impl Primary<'_> {
         let drift: Vec<_> =
             drifts.into_iter().enumerate().filter(|(_, drift)| *drift != Drift::None).collect();
         let drifted = |table: usize| drift.iter().any(|(other, _)| *other == table);
-        let too_many = excess.contains(&true);
-        let whole = (0..self.tables.len()).filter(|table| !too_many && !drifted(*table));
+        let too_many = read.iter().zip(excess).filter(|(_, exceeds)| *exceeds);
+        let too_many: Vec<usize> = too_many.map(|((at, _), _)| *at).collect();
+        let whole = read.iter().map(|(at, _)| *at);
+        let whole = whole.filter(|table| !too_many.contains(table) && !drifted(*table));
         let rows = every(whole.map(|table| self.changed(table, cursor, also))).await?;
         Ok(Poll { header, rows: rows.into_iter().flatten().collect(), too_many, drift })
     }
@@ -155,10 +167,13 @@ impl Primary<'_> {
     }
 }
 
-/// Locks the tables as reading them does.
-pub(super) fn locked(tables: &[RemoteTable]) -> String {
-    let targets: Vec<&str> = tables.iter().map(|table| table.layout.target.as_str()).collect();
-    format!("LOCK TABLE {} IN ACCESS SHARE MODE", targets.join(", "))
+/// Locks the tables, if there are any, as reading them does.
+pub(super) fn locked<'t>(tables: impl Iterator<Item = &'t RemoteTable>) -> String {
+    let targets: Vec<&str> = tables.map(|table| table.layout.target.as_str()).collect();
+    match targets.is_empty() {
+        true => String::new(),
+        false => format!("LOCK TABLE {} IN ACCESS SHARE MODE; ", targets.join(", ")),
+    }
 }
 
 fn in_progress(cursor: &Snapshot) -> Vec<i64> {

@@ -16,8 +16,16 @@ impl Primary<'_> {
     /// # Errors
     /// As for [`crate::store::postgres::Session::commit`]. Nothing was changed then.
     pub async fn mend(&self) -> Result<Loose> {
+        self.mend_some(|_| true).await
+    }
+
+    /// The same of some of the tables.
+    ///
+    /// # Errors
+    /// As for [`Primary::mend`].
+    pub(crate) async fn mend_some(&self, is_meant: impl Fn(usize) -> bool) -> Result<Loose> {
         let mut found = Loose::default();
-        for table in self.tables {
+        for (_, table) in self.tables.iter().enumerate().filter(|(at, _)| is_meant(*at)) {
             if capture::loose(self.session, &table.layout).await?.is_none() {
                 continue;
             }

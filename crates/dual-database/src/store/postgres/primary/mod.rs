@@ -112,8 +112,8 @@ pub struct Poll {
     pub header: Header,
     /// What is new, and what was asked for by key.
     pub rows: Vec<RemoteRow>,
-    /// More is new than was wanted at once, and nothing of it was read.
-    pub too_many: bool,
+    /// The tables of which more is new than was wanted at once: nothing of that was read.
+    pub too_many: Vec<usize>,
     /// The tables whose capture is not as installed.
     pub drift: Vec<(usize, Drift)>,
 }

@@ -25,8 +25,8 @@ impl Primary<'_> {
         };
         // By the sidecar's key alone: never sorted, never read whole.
         let prologue = format!(
-            "{}; {BY_KEY}; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off",
-            locked(std::slice::from_ref(remote))
+            "{}{BY_KEY}; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off",
+            locked(std::iter::once(remote))
         );
         // How far it goes is found without reading the texts.
         let key = &remote.layout.own_key;

@@ -12,7 +12,8 @@ pub(crate) const FORMAT: i64 = 3;
 ///
 /// `seq` counts the changes; `moment` is the stamp that a trigger is just giving; `horizon` is
 /// what is below every stamp that was purged. `dual_tracked` keeps how each table is declared, what it adds
-/// to the epoch that is followed, why it has to be compared by itself, and why it is left alone.
+/// to the epoch that is followed, why it has to be compared by itself, why it is left alone, and how often it had
+/// to be compared so far.
 pub(crate) const COMMON: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS dual_state (\n  \
        one INTEGER PRIMARY KEY CHECK (one = 1),\n  \
@@ -28,7 +29,8 @@ pub(crate) const COMMON: [&str; 2] = [
        declaration TEXT,\n  \
        relation INTEGER,\n  \
        compare TEXT,\n  \
-       paused TEXT\n)",
+       paused TEXT,\n  \
+       marked INTEGER\n)",
 ];
 
 /// What is not of one table but of the file: that of the node and of an import too.

@@ -30,6 +30,14 @@ impl Layout {
         format!("SELECT count(*) FROM {} WHERE {}", self.sidecar, self.is_pending())
     }
 
+    /// Gives the rows behind the position `?1` in which something is pending the position `?2`, and those that are
+    /// settled the position `?1`.
+    #[must_use]
+    pub fn moved_behind(&self) -> String {
+        let (sidecar, pending) = (&self.sidecar, self.is_pending());
+        format!("UPDATE {sidecar} SET seq = CASE WHEN {pending} THEN ?2 ELSE ?1 END WHERE seq > ?1")
+    }
+
     fn is_pending(&self) -> String {
         let bases = self.each(" OR ", |r| format!("{} IS NOT NULL", r.base));
         format!("(live_base IS NOT NULL{})", behind(" OR ", bases))

@@ -92,7 +92,7 @@ impl Content<'_> {
 
     /// Takes over PostgreSQL's purge horizon, and forgets the tombstones wholly below it in which nothing
     /// is pending. (The file's own may be somebody's hand.) Says how many. Nothing is looked at again until
-    /// the horizon rises.
+    /// the horizon rises. Those of a table that is being compared stay: the comparison judges by them.
     ///
     /// # Errors
     /// Those of [`failed`].
@@ -104,8 +104,9 @@ impl Content<'_> {
         }
         let sql = "UPDATE dual_state SET horizon = ?1 WHERE horizon < ?1";
         self.execute(operation, sql, &[&horizon.raw()])?;
-        let mut purged = 0;
-        for local in self.tables() {
+        let (mut purged, apart) = (0, self.apart()?);
+        let follows = |(at, local)| (!apart.contains(&at)).then_some(local);
+        for local in self.tables().iter().enumerate().filter_map(follows) {
             let layout = &local.layout;
             let sql = format!(
                 "DELETE FROM {} WHERE live = 0 AND stamp < ?1 AND live_base IS NULL{}",

@@ -1,5 +1,5 @@
 //! How each table follows by itself: whether the epoch that the cursor belongs to speaks of it, whether it
-//! has to be compared before it can be exchanged with the others, whether it is left alone.
+//! is apart from the others until it has been compared, whether it is left alone.
 
 use std::sync::Arc;
 
@@ -115,8 +115,24 @@ impl Content<'_> {
         })
     }
 
-    /// The tables that have to be compared next, before anything is exchanged, with the reason that they share:
-    /// what is done unasked for the one reason takes a person's word for another. None if there are none.
+    /// The tables that are apart from the others, which follow: they have to be compared before they are
+    /// exchanged like those. None if everything has to be compared in any case.
+    ///
+    /// # Errors
+    /// Those of [`Content::node`].
+    pub fn apart(&self) -> Result<Vec<usize>> {
+        let follows = matches!(self.node()?.follow, Follow::Following { .. });
+        let mut apart = Vec::new();
+        for table in (0..self.tables().len()).filter(|_| follows) {
+            if self.cause_of(table)?.is_some() {
+                apart.push(table);
+            }
+        }
+        Ok(apart)
+    }
+
+    /// The tables that have to be compared next, with the reason that they share: what is done unasked for the
+    /// one reason takes a person's word for another. None if there are none.
     ///
     /// # Errors
     /// Those of [`failed`].
@@ -132,17 +148,22 @@ impl Content<'_> {
         Ok(found)
     }
 
-    /// Whether all of these tables have to be compared by themselves, whatever for.
+    /// The how many-th time it is that each of these tables has to be compared by itself: a comparison that has
+    /// begun for one of them ends no later one. `None` of a table that does not have to.
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub(crate) fn wait_to_be_compared(&self, tables: &[usize]) -> Result<bool> {
-        for table in tables {
-            if self.cause_of(*table)?.is_none() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    pub(crate) fn marks(&self, tables: &[usize]) -> Result<Vec<Option<i64>>> {
+        let sql =
+            "SELECT coalesce(marked, 0) FROM dual_tracked WHERE name = ?1 AND compare IS NOT NULL";
+        let of = |table: &usize| {
+            let name = self.local(*table)?.table.name();
+            let look = self.connection().prepare_cached(sql);
+            let mark =
+                look.and_then(|mut look| look.query_row([name], |row| row.get(0)).optional());
+            mark.map_err(|cause| failed(OPERATION, cause))
+        };
+        tables.iter().map(of).collect()
     }
 
     /// Notes that the table has to be compared by itself.
@@ -151,7 +172,7 @@ impl Content<'_> {
     /// Those of [`failed`].
     pub(crate) fn compare_alone(&self, table: usize, cause: Break) -> Result<()> {
         let cause = self.cause_of(table)?.map_or(cause, |before| before.graver(cause));
-        let sql = "UPDATE dual_tracked SET compare = ?1 WHERE name = ?2";
+        let sql = "UPDATE dual_tracked SET compare = ?1, marked = coalesce(marked, 0) + 1 WHERE name = ?2";
         let name = self.local(table)?.table.name();
         self.execute(OPERATION, sql, &[&follow::cause_text(cause)?, &name]).map(|_| ())
     }
@@ -169,6 +190,36 @@ impl Content<'_> {
         if let Ok(follow) = node.follow.next(Event::Broken(Break::LocalGap)) {
             node.follow = follow;
             self.set_node(&node)?;
+        }
+        Ok(())
+    }
+
+    /// What has been written to these tables since the file had the position `upto`, and is pending, is as if it
+    /// were written now: what the others have pushed meanwhile has moved the position of all. What was settled
+    /// since is not pushed once more.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn waits_since(&self, tables: &[usize], upto: i64) -> Result<()> {
+        for table in tables {
+            let seq = self.next_seq()?;
+            let sql = self.local(*table)?.layout.moved_behind();
+            self.execute(OPERATION, &sql, &[&upto, &seq])?;
+        }
+        Ok(())
+    }
+
+    /// Lets the file's position be where it is now, if everything in the tables that follow has been pushed.
+    /// What is pending in the others is given by their comparison.
+    ///
+    /// # Errors
+    /// Those of [`Content::node`].
+    pub(crate) fn passes_apart(&self) -> Result<()> {
+        let mut node = self.node()?;
+        if node.pushed < node.seq {
+            node.pushed = node.seq;
+            self.set_node(&node)?;
+            self.passes_no_birth()?;
         }
         Ok(())
     }

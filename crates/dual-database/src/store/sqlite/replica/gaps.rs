@@ -83,15 +83,17 @@ impl Content<'_> {
         Ok(found.into_iter().flatten().min())
     }
 
-    /// Notes everything that came past the triggers. What was refused of rows that are gone is
-    /// forgotten.
+    /// Notes everything that came past the triggers of some of the tables, and says from which of them rows were
+    /// taken away. What was refused of rows that are gone is forgotten.
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn mend(&self) -> Result<Loose> {
-        let mut found = Loose::default();
-        for local in self.tables() {
-            found.add(mend(self.connection(), &local.layout, None)?);
+    pub fn mend(&self, is_meant: impl Fn(usize) -> bool) -> Result<(Loose, Vec<usize>)> {
+        let (mut found, mut lacking) = (Loose::default(), Vec::new());
+        for (table, local) in self.tables().iter().enumerate().filter(|(at, _)| is_meant(*at)) {
+            let mended = mend(self.connection(), &local.layout, None)?;
+            lacking.extend(Some(table).filter(|_| mended.removed > 0));
+            found.add(mended);
             let sql = format!(
                 "DELETE FROM dual_quarantine WHERE name = ?1 AND key IN \
                  (SELECT {} FROM {} AS s WHERE live = 1 AND stamp = 0)",
@@ -100,7 +102,7 @@ impl Content<'_> {
             );
             self.execute(OPERATION, &sql, &[&local.table.name()])?;
         }
-        Ok(found)
+        Ok((found, lacking))
     }
 
     /// Installs capture again where it is not as it was; says on which tables.

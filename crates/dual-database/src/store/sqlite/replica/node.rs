@@ -279,13 +279,13 @@ pub(super) fn install(connection: &Connection, begins: &Follow) -> Result<()> {
     Ok(())
 }
 
-/// Columns that the node has got since its table was made.
+/// Columns that these tables have got since they were made. Programs of before do not know them, and need not.
 fn add_columns(connection: &Connection) -> rusqlite::Result<()> {
-    let there = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('dual_node') WHERE name = ?1)";
-    for name in ["inspected", "ahead"] {
-        if !connection.query_row(there, [name], |row| row.get(0))? {
-            connection
-                .execute_batch(&format!("ALTER TABLE dual_node ADD COLUMN {name} INTEGER"))?;
+    let there = "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2)";
+    let columns = [("dual_node", "inspected"), ("dual_node", "ahead"), ("dual_tracked", "marked")];
+    for (table, name) in columns {
+        if !connection.query_row(there, [table, name], |row| row.get(0))? {
+            connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {name} INTEGER"))?;
         }
     }
     Ok(())

@@ -74,7 +74,7 @@ impl Content<'_> {
         Ok(())
     }
 
-    /// The rows that the file has refused and that are to be asked for again.
+    /// The rows of tables that follow which the file has refused, and that are to be asked for again.
     ///
     /// # Errors
     /// Those of [`failed`].
@@ -82,8 +82,11 @@ impl Content<'_> {
         let wrap = |cause| failed(OPERATION, cause);
         let sql = "SELECT key FROM dual_quarantine \
                    WHERE name = ?1 AND refused_by = ?2 AND retry <= ?3";
-        let mut due = Vec::new();
+        let (mut due, apart) = (Vec::new(), self.apart()?);
         for (table, local) in self.tables().iter().enumerate() {
+            if apart.contains(&table) {
+                continue;
+            }
             let mut look = self.connection().prepare_cached(sql).map_err(wrap)?;
             let of = (local.table.name(), side(Side::Sqlite), now_ms);
             let rows = look.query_map(of, |row| row.get(0)).map_err(wrap)?;

@@ -60,12 +60,14 @@ impl Content<'_> {
         Ok((rows, end))
     }
 
-    /// Whether something is pending that is not in quarantine.
+    /// Whether something is pending that is not in quarantine, in the tables that follow.
     ///
     /// # Errors
     /// Those of [`failed`].
     pub fn is_pending(&self) -> Result<bool> {
-        for local in self.tables() {
+        let apart = self.apart()?;
+        let follows = |(at, local)| (!apart.contains(&at)).then_some(local);
+        for local in self.tables().iter().enumerate().filter_map(follows) {
             if self.how_many(&format!("SELECT EXISTS (SELECT 1 {})", waiting(local)), local)? > 0 {
                 return Ok(true);
             }
@@ -90,8 +92,17 @@ impl Content<'_> {
     /// # Errors
     /// Those of [`failed`].
     pub fn pending_count(&self) -> Result<u64> {
+        self.pending_besides(&[])
+    }
+
+    /// The same, those of the tables `apart` not counted.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn pending_besides(&self, apart: &[usize]) -> Result<u64> {
         let mut sum = 0;
-        for local in self.tables() {
+        let is_meant = |(at, local)| (!apart.contains(&at)).then_some(local);
+        for local in self.tables().iter().enumerate().filter_map(is_meant) {
             let count = self.how_many(&format!("SELECT count(*) {}", waiting(local)), local)?;
             sum += u64::try_from(count).unwrap_or(0);
         }
@@ -111,12 +122,15 @@ impl Content<'_> {
         self.tables().iter().map(count).sum()
     }
 
-    /// Whether more than `most` rows of a table are pending, or more of texts than is held at once.
+    /// The tables that follow of which more than `most` rows are pending, or more of texts than is held at
+    /// once.
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub fn exceeds(&self, most: u32) -> Result<bool> {
-        for local in self.tables() {
+    pub fn exceeding(&self, most: u32) -> Result<Vec<usize>> {
+        let (apart, mut exceeding) = (self.apart()?, Vec::new());
+        let follows = |(at, _): &(usize, &LocalTable)| !apart.contains(at);
+        for (at, local) in self.tables().iter().enumerate().filter(follows) {
             let (layout, rest) = (&local.layout, waiting(local));
             let sql = format!(
                 "SELECT count(*) > {most} OR coalesce(sum(bytes), 0) > {PORTION} FROM (SELECT \
@@ -126,18 +140,19 @@ impl Content<'_> {
                 layout.is_of("s")
             );
             if self.how_many(&sql, local)? > 0 {
-                return Ok(true);
+                exceeding.push(at);
             }
         }
-        Ok(false)
+        Ok(exceeding)
     }
 
-    /// What is to be pushed now: not the births whose numbers PostgreSQL has not been asked for.
+    /// What is to be pushed now: of the tables that follow, and not the births whose numbers PostgreSQL has not
+    /// been asked for.
     ///
     /// # Errors
     /// Those of [`failed`].
     pub fn to_push(&self, now_ms: i64) -> Result<Pending> {
-        let mut pending = self.pending(now_ms, false)?;
+        let mut pending = self.pending_in(now_ms, &self.apart()?)?;
         pending.rows.retain(|(id, row)| !self.is_unsent(id, &row.tracked));
         Ok(pending)
     }
@@ -149,9 +164,13 @@ impl Content<'_> {
     /// # Errors
     /// Those of [`failed`].
     pub fn pending(&self, now_ms: i64, all: bool) -> Result<Pending> {
-        let due = if all { i64::MAX } else { now_ms };
+        self.pending_in(if all { i64::MAX } else { now_ms }, &[])
+    }
+
+    fn pending_in(&self, due: i64, apart: &[usize]) -> Result<Pending> {
         let mut rows = Vec::new();
-        for (table, local) in self.tables().iter().enumerate() {
+        let is_meant = |(at, _): &(usize, &LocalTable)| !apart.contains(at);
+        for (table, local) in self.tables().iter().enumerate().filter(is_meant) {
             let name = Stored::Text(local.table.name().into());
             let own = &local.layout.own_key;
             let order = own.order("s", "");

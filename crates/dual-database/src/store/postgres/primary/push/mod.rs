@@ -186,7 +186,8 @@ impl Primary<'_> {
         numbers: &BTreeMap<RowId, i64>,
         leaves_locked: bool,
     ) -> Result<PushEnd> {
-        let (server, epoch) = self.server(comparison, leaves_locked).await?;
+        let written = batch.iter().map(|(id, _)| id.table);
+        let (server, epoch) = self.server(comparison, leaves_locked, written).await?;
         if followed.is_some_and(|followed| !epoch.is_server_of(followed)) {
             return Ok(PushEnd::OtherServer);
         }
@@ -240,25 +241,30 @@ impl Primary<'_> {
         Ok(PushEnd::Done(pushed))
     }
 
-    /// Begins: table locks, then the server's clock, horizon and epoch.
+    /// Begins: locks on the tables that are written, so that nobody waits for a lock on another one; then
+    /// the server's clock, horizon and epoch.
     async fn server(
         &self,
         comparison: Option<bool>,
         leaves_locked: bool,
+        written: impl Iterator<Item = usize>,
     ) -> Result<(ServerView, Epoch)> {
-        let locks: Vec<String> = self
-            .tables
-            .iter()
+        let written: BTreeSet<usize> = written.collect();
+        let locks = written.into_iter().filter_map(|at| self.tables.get(at));
+        let locks: Vec<String> = locks
             .map(|table| format!("{}, {}", table.layout.target, table.layout.sidecar))
             .collect();
+        let locks = match locks.is_empty() {
+            true => String::new(),
+            false => format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE; ", locks.join(", ")),
+        };
         // Whatever writes through this file waits its turn: beside a push that is stuck another
         // process would push the half of a transaction whose other rows the first one has locked.
         let (_, file) = self.file.as_u64_pair();
         let prologue = format!(
             "SET CONSTRAINTS ALL IMMEDIATE; \
-             SELECT pg_advisory_xact_lock({}); LOCK TABLE {} IN ROW EXCLUSIVE MODE; SET LOCAL lock_timeout = {}; {BY_KEY}",
+             SELECT pg_advisory_xact_lock({}); {locks}SET LOCAL lock_timeout = {}; {BY_KEY}",
             file.cast_signed(),
-            locks.join(", "),
             LOCK_MS[usize::from(leaves_locked)],
         );
         let session = self.session;

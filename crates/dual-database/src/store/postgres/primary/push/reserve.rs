@@ -83,7 +83,8 @@ impl Primary<'_> {
         writer: Writer,
         followed: &Epoch,
     ) -> Result<Option<Reserved>> {
-        let (server, epoch) = self.server(None, false).await?;
+        let written = asked.iter().map(|id| id.table);
+        let (server, epoch) = self.server(None, false, written).await?;
         if !epoch.is_server_of(followed) {
             return Ok(None);
         }
