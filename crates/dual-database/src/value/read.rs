@@ -106,19 +106,19 @@ impl de::Error for Misfit {
     }
 }
 
-/// A number that a text is, if none of its digits is lost.
+/// A number that a text is, if none of its digits is lost: those behind the point may be zeros.
 fn number(text: &str) -> Option<Value> {
-    if let Ok(number) = text.parse() {
+    let (before, behind) = text.split_once('.').unwrap_or((text, ""));
+    let behind = behind.trim_end_matches('0');
+    if let Ok(number) = before.parse::<i64>()
+        && behind.is_empty()
+        && number.to_string() == before
+    {
         return Some(Value::Int(number));
     }
     let float: f64 = text.parse().ok()?;
-    let exact = |text: &str| {
-        let (before, behind) = text.split_once('.').unwrap_or((text, ""));
-        format!("{before}.{}", behind.trim_end_matches('0'))
-    };
-    // Infinity and NaN are no numbers of a field's type that counts.
-    let is_same = float.is_finite() && exact(&format!("{float}")) == exact(text);
-    is_same.then_some(Value::Float(float))
+    (float.is_finite() && float.to_string() == format!("{before}.{behind}"))
+        .then_some(Value::Float(float))
 }
 
 impl Cell<'_> {
@@ -269,5 +269,90 @@ impl<'de> Deserializer<'de> for Cell<'_> {
 
     forward_to_deserialize_any! {
         char str string bytes byte_buf unit unit_struct identifier
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    fn read<T: DeserializeOwned>(value: impl Into<Value>, is_json: bool) -> Result<T, Misfit> {
+        let cell = Cell { column: "c", value: value.into(), is_json };
+        let mut row: BTreeMap<String, T> = read_row([cell].into_iter())?;
+        Ok(row.remove("c").unwrap())
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(rename_all = "lowercase")]
+    enum Mood {
+        Glad,
+        Sad,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Size {
+        width: u8,
+        label: Option<String>,
+    }
+
+    #[test]
+    fn a_value_is_whatever_holds_it_without_loss() {
+        assert_eq!(read::<i8>(-7, false).unwrap(), -7);
+        assert_eq!(read::<f64>(7, false).unwrap(), 7.0);
+        assert_eq!(read::<f32>(0.1_f32, false).unwrap(), 0.1);
+        assert_eq!(read::<f64>(0.1_f32, false).unwrap(), 0.1);
+        assert_eq!(read::<f64>("12.50", false).unwrap(), 12.5);
+        assert_eq!(read::<i64>("12.00", false).unwrap(), 12);
+        assert_eq!(read::<String>("12.50", false).unwrap(), "12.50");
+        assert!(read::<f64>("0.30000000000000000004", false).is_err());
+        assert!(read::<i64>("007", false).is_err());
+        assert!(read::<bool>(1, false).unwrap() && read::<bool>(true, false).unwrap());
+        assert!(read::<bool>(2, false).is_err());
+        assert_eq!(read::<Option<i64>>(Value::Null, false).unwrap(), None);
+        assert_eq!(read::<Mood>("sad", false).unwrap(), Mood::Sad);
+        assert_eq!(read::<Vec<u8>>(vec![0, 255], false).unwrap(), [0, 255]);
+        let at = jiff::civil::date(2025, 8, 7).at(9, 0, 0, 500_000_000);
+        assert_eq!(read::<jiff::civil::DateTime>(at, false).unwrap(), at);
+        assert_eq!(read::<String>(at, false).unwrap(), "2025-08-07 09:00:00.500000");
+        let moment = read::<jiff::Timestamp>("2025-08-07 09:00:00+00:00", false).unwrap();
+        assert_eq!(moment.to_string(), "2025-08-07T09:00:00Z");
+    }
+
+    #[test]
+    fn a_document_is_what_it_says() {
+        let size = r#"{"width": 7, "label": null}"#;
+        for is_json in [false, true] {
+            let read: Size = read(size, is_json).unwrap();
+            assert_eq!(read, Size { width: 7, label: None });
+        }
+        assert_eq!(read::<String>(r#""a""#, true).unwrap(), "a");
+        assert_eq!(read::<Mood>(r#""glad""#, true).unwrap(), Mood::Glad);
+        assert_eq!(read::<Vec<i64>>("[1, 2]", true).unwrap(), [1, 2]);
+        assert_eq!(read::<serde_json::Value>("5", true).unwrap(), 5);
+        assert_eq!(read::<Option<serde_json::Value>>(Value::Null, true).unwrap(), None);
+    }
+
+    #[test]
+    fn no_error_repeats_a_value() {
+        let secret = "the-secret";
+        let misfits = [
+            read::<i64>(secret, false).map(|_| ()).unwrap_err(),
+            read::<jiff::civil::Date>(secret, false).map(|_| ()).unwrap_err(),
+            read::<Mood>(secret, false).map(|_| ()).unwrap_err(),
+            read::<Size>(secret, false).map(|_| ()).unwrap_err(),
+            read::<Size>(r#"{"width": "the-secret"}"#, true).map(|_| ()).unwrap_err(),
+            read::<Mood>(r#""the-secret""#, true).map(|_| ()).unwrap_err(),
+            read::<u8>(77_777, false).map(|_| ()).unwrap_err(),
+            read::<String>(Value::Null, false).map(|_| ()).unwrap_err(),
+        ];
+        for misfit in misfits {
+            assert_eq!(misfit.column.as_deref(), Some("c"), "{misfit}");
+            assert!(!misfit.is_missing && !misfit.why.is_empty());
+            let text = format!("{misfit} {misfit:?}");
+            assert!(!text.contains("secret") && !text.contains("77"), "{text}");
+        }
     }
 }
