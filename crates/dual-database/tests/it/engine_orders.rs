@@ -101,13 +101,13 @@ async fn every_type_is_ordered_alike_on_both_sides() {
     let session = pool.get().await.unwrap();
     let primary = session.primary(node.state().await.file).unwrap();
     let things = &tables()[1];
-    for at in 0..lines.len() {
+    for (at, (kind, _)) in lines.iter().enumerate() {
         for way in WAYS {
             let filter = Filter::default().order_by(things, &format!("c{at}"), way).unwrap();
             let theirs = codes(&there(&primary, &filter, None, 1000).await);
             let ours = codes(&here(&node, &filter, None, 1000).await);
             assert_eq!(theirs.len(), 2 * most + 2);
-            assert_eq!(ours, theirs, "{:?} {way:?}", lines[at].0);
+            assert_eq!(ours, theirs, "{kind:?} {way:?}");
             for size in [1, 3] {
                 assert_eq!(paged(&node, &primary, &filter, size).await, theirs, "{at} {size}");
             }
