@@ -54,6 +54,48 @@
 //! # }
 //! ```
 //!
+//! Any table that is kept has the same calls by its name, with rows as records or as structs:
+//!
+//! ```no_run
+//! use dual_database::database::{Direction, Filter, Patch};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Deserialize, Serialize)]
+//! struct Booking {
+//!     id: Option<i64>,
+//!     at: jiff::civil::DateTime,
+//!     guests: i32,
+//!     note: Option<String>,
+//! }
+//!
+//! # async fn example(db: dual_database::DualDatabase) -> dual_database::Result<()> {
+//! let bookings = db.table("bookings")?;
+//! let declared = bookings.declaration();
+//! let at = jiff::civil::date(2026, 11, 1).at(10, 0, 0, 0);
+//! let booking = Booking { id: None, at, guests: 2, note: None };
+//! // The row gets a number: its key is numbered by itself, and was not named.
+//! bookings.add(&Patch::from_struct(declared, &booking)?).await?;
+//!
+//! let earliest = Filter::default().order_by(declared, "at", Direction::Ascending)?;
+//! for row in bookings.list(&earliest, Some(10)).await?.value {
+//!     let booking: Booking = row.to_struct(declared)?;
+//!     println!("{} guests at {}", booking.guests, booking.at);
+//! }
+//!
+//! // The same in a transaction, with what it has done itself.
+//! db.transaction(async |tx| {
+//!     for row in tx.list("bookings", &earliest, Some(10)).await? {
+//!         let mut patch = Patch::default();
+//!         patch.set(declared, "note", "soon".into())?;
+//!         tx.update("bookings", row.key, &patch).await?;
+//!     }
+//!     Ok(())
+//! })
+//! .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Programs without async use [`blocking::DualDatabase`].
 //!
 //! The rooms, in the order in which data passes; a lower room never imports an upper one (a test reads

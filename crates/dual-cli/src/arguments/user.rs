@@ -60,4 +60,8 @@ pub struct List {
     /// Only those whose text in that column contains this one; upper and lower case differ
     #[arg(long, value_name = "COLUMN=TEXT")]
     pub contains: Vec<ColumnText>,
+
+    /// By this column, the lowest first; with - before it the highest first. Can be repeated
+    #[arg(long, value_name = "[-]COLUMN", allow_hyphen_values = true)]
+    pub order: Vec<String>,
 }

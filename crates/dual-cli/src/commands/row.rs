@@ -137,6 +137,9 @@ impl Rows<'_> {
             for part in &list.contains {
                 filter = filter.contains(declared, &part.column, &part.text)?;
             }
+            for column in &list.order {
+                filter = filter.order_by_text(declared, column)?;
+            }
             let mut printed = RowListing::new(self.shown(declared));
             // A short list is of one moment; a long one comes in pages, in constant memory.
             let first = table.list(&filter, Some(limit.min(PAGE))).await?;

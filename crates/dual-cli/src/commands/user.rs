@@ -35,6 +35,7 @@ pub async fn run(stores: &Stores, json: bool, command: User) -> Result<Exit> {
                 list.status.map(|text| ColumnText { column: "status".into(), text }),
             ),
             contains: list.contains,
+            order: list.order,
         }),
     };
     row::run(stores, json, Words::Users, command).await

@@ -304,3 +304,24 @@ fn a_column_that_is_joined_meanwhile_is_kept_by_a_program_that_runs() {
     Ran::of(child.wait_with_output().unwrap()).ended(0);
     assert_eq!(pair.json(0, &["verify"])["equal"], true);
 }
+
+#[test]
+fn rows_of_any_table_come_in_the_order_that_is_asked_for() {
+    let pair = bot();
+    pair.json(0, &["init", "--apply"]);
+    pair.postgres(
+        "INSERT INTO bookings (id, user_id, at, guests) VALUES (11, 1, '2026-11-02 12:30:00', 9), \
+         (12, 2, NULL, 10), (13, 2, '2026-11-01 09:00:00', NULL)",
+    );
+    let ids = |words: &[&str]| {
+        let document = pair.json(0, &[&["row", "list", "bookings"], words].concat());
+        let rows = document["rows"].as_array().unwrap().clone();
+        rows.iter().map(|row| row["id"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&[]), [13, 12, 11, 2, 1]);
+    assert_eq!(ids(&["--order", "id"]), [1, 2, 11, 12, 13]);
+    assert_eq!(ids(&["--order", "at", "--order", "-guests"]), [13, 1, 11, 2, 12]);
+    assert_eq!(ids(&["--order", "-guests", "--limit", "2"]), [12, 11]);
+    let error = pair.run(&["row", "list", "bookings", "--order", "-guest"]).ended(5).stderr;
+    assert!(error.contains("did you mean `guests`?"), "{error}");
+}

@@ -193,7 +193,15 @@ fn lists_are_ordered_filtered_and_cut() {
     assert_eq!(ids(&["--contains", "first_name=анна"]), [2, 4]);
     assert_eq!(ids(&["--contains", "first_name=анна", "--status", "redeemed"]), [2]);
     assert_eq!(ids(&["--contains", "first_name=%"]), Vec::<i64>::new());
+    assert_eq!(ids(&["--order", "-register_date"]), [2, 3, 1, 4]);
+    assert_eq!(ids(&["--order", "register_date"]), [1, 3, 2, 4]);
+    assert_eq!(ids(&["--order", "-status", "--order", "first_name"]), [1, 3, 4, 2]);
+    assert_eq!(ids(&["--order=first_name", "--limit=2"]), [1, 2]);
+    let error = pair.run(&["user", "list", "--order", "-first_nmae"]).ended(5).stderr;
+    assert!(error.contains("did you mean `first_name`?"), "{error}");
     for (words, code) in [
+        (&["user", "list", "--order", "status", "--order", "-status"][..], 5),
+        (&["user", "list", "--order"], 2),
         (&["user", "list", "--contains", "nmae=x"][..], 5),
         (&["user", "list", "--contains", "user_id=1"], 5),
         (&["user", "list", "--contains", "first_name"], 2),

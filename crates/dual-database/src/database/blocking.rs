@@ -15,10 +15,14 @@
 //! # }
 //! ```
 
+mod table;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Handle, Runtime};
+
+pub use table::TableCalls;
 
 use super::{Builder, Conflict, QuarantinedRow, RepairPreference, Status, Verification, Written};
 use crate::sync::Exchange;

@@ -28,7 +28,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-pub use crate::protocol::{Record, ShownRecord};
+pub use crate::protocol::{Direction, Filter, Record, ShownRecord};
+pub use crate::store::sqlite::Rows;
 pub use answer::{Found, Written};
 pub use options::{Builder, Prefer, WriteMode};
 pub use patch::Patch;

@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::json;
-use crate::schema::{Column, Key, Role, Table, Unfit};
-use crate::value::{LONGEST, Value};
+use crate::schema::{Column, Key, LogicalType, Role, Table, Unfit};
+use crate::value::{LONGEST, Tree, Value};
 use crate::{Error, Kind, Result};
 
 /// What is being done while a caller's columns are checked.
@@ -51,6 +53,51 @@ impl Patch {
         Ok(patch)
     }
 
+    /// From a struct, or a map, by serde: a column for each of its fields. `None` sets the column to NULL; what is
+    /// not to be set is skipped (`#[serde(skip_serializing_if = "Option::is_none")]`). A key that is `None` is left
+    /// out: where it is numbered by itself, a new row gets a number. What is no text, number, boolean or bytes goes
+    /// into a column of JSON, and into no other.
+    ///
+    /// ```
+    /// use dual_database::database::Patch;
+    /// use dual_database::schema::users;
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Guest<'g> {
+    ///     user_id: i64,
+    ///     first_name: &'g str,
+    ///     register_date: jiff::civil::DateTime,
+    /// }
+    ///
+    /// let register_date = jiff::civil::date(2025, 8, 7).at(12, 0, 0, 0);
+    /// let guest = Guest { user_id: 7, first_name: "Анна", register_date };
+    /// let text = r#"{"user_id": 7, "first_name": "Анна", "register_date": "2025-08-07 12:00:00"}"#;
+    /// assert_eq!(Patch::from_struct(&users(), &guest)?, Patch::from_json(&users(), text)?);
+    /// # Ok::<(), dual_database::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Patch::set`]; invalid data for what has no fields, or one twice.
+    pub fn from_struct<T: Serialize + ?Sized>(table: &Table, row: &T) -> Result<Patch> {
+        let wrong = |message: String| Error::new(Kind::InvalidData, OPERATION, message);
+        let tree = Tree::of(row).map_err(|cause| wrong(format!("{}: {cause}", table.name())))?;
+        let Tree::Object(members) = tree else {
+            return Err(wrong(format!("{}: a struct with fields is wanted", table.name())));
+        };
+        let mut patch = Patch::default();
+        for (name, tree) in members {
+            let column = column_of(table, &name)?;
+            if patch.columns.contains_key(&*name) {
+                return Err(refused(table, &name, "it is named twice"));
+            }
+            let value = column_value(table, column, tree)?;
+            if column.role != Role::Key || !value.is_null() {
+                patch.set(table, &name, value)?;
+            }
+        }
+        Ok(patch)
+    }
+
     /// The same after another look at every value: the typed setters do not fail.
     ///
     /// # Errors
@@ -91,6 +138,28 @@ pub(crate) struct Checked {
     pub key: Option<Key>,
     /// Data columns by their position, in order.
     pub columns: Vec<(usize, Value)>,
+}
+
+/// What a field of a caller's type is in that column.
+fn column_value(table: &Table, column: &Column, tree: Tree) -> Result<Value> {
+    let is_json = matches!(column.kind, LogicalType::Json | LogicalType::Jsonb);
+    match tree {
+        Tree::Value(Value::Null) => Ok(Value::Null),
+        tree if is_json => serde_json::to_string(&tree)
+            .map(Value::Text)
+            .map_err(|_| refused(table, &column.name, "it cannot be written as a JSON document")),
+        Tree::Value(value) => Ok(value),
+        Tree::List(list) if column.kind == LogicalType::Bytes => {
+            let byte = |part: &Tree| match part {
+                Tree::Value(Value::Int(number)) => u8::try_from(*number).ok(),
+                _ => None,
+            };
+            let bytes: Option<Vec<u8>> = list.iter().map(byte).collect();
+            bytes.map(Value::Bytes).ok_or_else(|| refused(table, &column.name, "bytes are wanted"))
+        }
+        Tree::List(_) => Err(refused(table, &column.name, "a list cannot be kept in it")),
+        Tree::Object(_) => Err(refused(table, &column.name, "an object cannot be kept in it")),
+    }
 }
 
 /// The column of that name.

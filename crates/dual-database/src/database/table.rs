@@ -14,7 +14,6 @@ use super::{DualDatabase, Found, Written};
 use crate::merge::Change;
 use crate::protocol::{After, Filter, Record};
 use crate::schema::{Key, RowId, Table};
-use crate::value::Value;
 use crate::{Error, Kind, Result, Store};
 
 /// How many rows a stream reads at once.
@@ -182,7 +181,8 @@ impl TableCalls {
         opened.core.get("read a row", &opened.id(key)?).await
     }
 
-    /// The rows that fit, the newest first.
+    /// The rows that fit, in the order of the filter: without one ([`Filter::order_by`]) the newest first, where the
+    /// table has a column for that, then the highest key.
     ///
     /// # Errors
     /// As for [`TableCalls::get`].
@@ -202,7 +202,7 @@ impl TableCalls {
         opened.core.count("count rows", opened.at, filter.clone()).await
     }
 
-    /// The rows that fit, the newest first, a page at a time: as many rows as there may be in
+    /// The rows that fit, in the order of [`TableCalls::list`], a page at a time: as many rows as there may be in
     /// constant memory. Each page is of its own moment, from the store that answers then; a row
     /// that stays as it is comes once.
     pub fn stream(&self, filter: &Filter) -> impl Stream<Item = Result<Record>> + Send + use<> {
@@ -251,18 +251,13 @@ impl Pages {
             Ok(found) => self.rows = found.value.into(),
             Err(error) => return Some(Err(error)),
         }
-        if let Some(last) = self.rows.back() {
-            self.after = Some(place(opened.declaration(), last));
+        let declared = opened.declaration();
+        if let Some((last, order)) = self.rows.back().zip(self.filter.ordered(declared).ok()) {
+            self.after = Some(order.place(declared, last));
             self.table = Some(table);
         }
         self.rows.pop_front().map(Ok)
     }
-}
-
-/// Where a list goes on after that row.
-fn place(table: &Table, last: &Record) -> After {
-    let order = table.newest_by().and_then(|column| last.value(table, &column.name));
-    After { order: order.unwrap_or(Value::Null), key: last.key.clone() }
 }
 
 /// The intent to add a row.

@@ -2,6 +2,8 @@
 //! remembered with its stamps, what is to be changed is collected, and the commit does all of
 //! it if nothing that was read has changed, else nothing of it.
 
+mod list;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use super::core::{Core, Deadline};
 use super::local::{HeldBy, behind, elsewhere, incomplete, is_here, knows, record};
 use super::number::NumberKept;
 use super::patch::Patch;
-use super::plan::{Intent, WritePlan, already_exists, key_of, named, not_found};
+use super::plan::{Intent, WritePlan, already_exists, key_of, named, new_row, not_found};
 use super::table::{id_of, intent_to_add, intent_to_update};
 use super::write::remote_record;
 use super::{WriteMode, Written};
@@ -18,6 +20,7 @@ use crate::merge::{Change, Version};
 use crate::protocol::Record;
 use crate::schema::{Key, RowId};
 use crate::store::sqlite::replica::Content;
+use crate::value::Value;
 use crate::{Error, Kind, Result, Store};
 
 const OPERATION: &str = "commit a transaction";
@@ -72,6 +75,43 @@ impl TransactionState {
     fn writes_to(&mut self, id: &RowId) -> (usize, &mut Seen) {
         self.writes += 1;
         (self.writes, self.rows.entry(id.clone()).or_default())
+    }
+}
+
+impl TransactionState {
+    /// The row is added, under values that are whole.
+    fn insert(&mut self, id: &RowId, values: Vec<Value>) -> Record {
+        let (turn, seen) = self.writes_to(id);
+        let record = Record { key: id.key.clone(), surrogate: None, values: values.clone() };
+        seen.record = Some(record.clone());
+        seen.takes_turn(turn);
+        seen.change = Some(match seen.change.take() {
+            // It lived before this transaction: one life, other values.
+            Some(Change::Delete) => Change::Update(values.into_iter().enumerate().collect()),
+            _ => Change::Insert(values),
+        });
+        record
+    }
+
+    /// These columns of the row are set; `None` if it is not there.
+    fn update(&mut self, id: &RowId, columns: Vec<(usize, Value)>) -> Option<Record> {
+        let (turn, seen) = self.writes_to(id);
+        let mut record = seen.record.clone()?;
+        seen.takes_turn(turn);
+        for (at, value) in &columns {
+            record.values[*at] = value.clone();
+        }
+        seen.record = Some(record.clone());
+        seen.change = Some(match seen.change.take() {
+            Some(Change::Insert(_)) => Change::Insert(record.values.clone()),
+            Some(Change::Update(before)) => {
+                let mut all: BTreeMap<_, _> = before.into_iter().collect();
+                all.extend(columns);
+                Change::Update(all.into_iter().collect())
+            }
+            _ => Change::Update(columns),
+        });
+        Some(record)
     }
 }
 
@@ -196,18 +236,11 @@ impl Transaction {
         })?;
         let Intent::Change(Change::Insert(values)) = intent else { return Ok(()) };
         let mut state = self.going_on()?;
-        let (turn, seen) = state.writes_to(&id);
-        if seen.record.is_some() {
+        if state.rows.get(&id).is_some_and(|seen| seen.record.is_some()) {
             let row = named(&self.core.shared.tables, &id);
             return Err(already_exists(OPERATION, &row));
         }
-        seen.record = Some(Record { key: id.key.clone(), surrogate: None, values: values.clone() });
-        seen.takes_turn(turn);
-        seen.change = Some(match seen.change.take() {
-            // It lived before this transaction: one life, other values.
-            Some(Change::Delete) => Change::Update(values.into_iter().enumerate().collect()),
-            _ => Change::Insert(values),
-        });
+        state.insert(&id, values);
         Ok(())
     }
 
@@ -254,25 +287,32 @@ impl Transaction {
             return Err(self.missing(&id));
         };
         self.seen(&id).await?;
-        let mut state = self.going_on()?;
         // As it is now: a clone may have been here meanwhile.
-        let (turn, seen) = state.writes_to(&id);
-        let Some(mut record) = seen.record.clone() else { return Err(self.missing(&id)) };
-        seen.takes_turn(turn);
-        for (at, value) in &columns {
-            record.values[*at] = value.clone();
+        self.going_on()?.update(&id, columns).ok_or_else(|| self.missing(&id))
+    }
+
+    /// Adds a row to that table, or sets these columns of the one that is there, as this transaction sees it; gives
+    /// the row as it is then. Without a key, where that is numbered by itself, it adds one, as
+    /// [`Transaction::add_numbered`] does.
+    ///
+    /// # Errors
+    /// Configuration for a table that is not declared; as for [`Transaction::update`] and
+    /// [`super::TableCalls::upsert`].
+    pub async fn upsert(&self, table: &str, row: &Patch) -> Result<Record> {
+        let at = self.core.position(table)?;
+        let declared = self.core.table(at);
+        let said = row.checked(declared)?;
+        if said.key.is_none() && declared.has_automatic_key() {
+            return self.add_numbered(table, row).await;
         }
-        seen.record = Some(record.clone());
-        seen.change = Some(match seen.change.take() {
-            Some(Change::Insert(_)) => Change::Insert(record.values.clone()),
-            Some(Change::Update(before)) => {
-                let mut all: BTreeMap<_, _> = before.into_iter().collect();
-                all.extend(columns);
-                Change::Update(all.into_iter().collect())
-            }
-            _ => Change::Update(columns),
-        });
-        Ok(record)
+        let id = RowId { table: at, key: key_of(declared, &said)? };
+        self.seen(&id).await?;
+        let mut state = self.going_on()?;
+        match state.rows.get(&id).and_then(|seen| seen.record.clone()) {
+            None => Ok(state.insert(&id, new_row(declared, &said))),
+            Some(record) if said.columns.is_empty() => Ok(record),
+            Some(_) => state.update(&id, said.columns).ok_or_else(|| self.missing(&id)),
+        }
     }
 
     /// Deletes a row of that table.

@@ -1,10 +1,12 @@
 //! A row as it is answered: values, without stamps.
 
+use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::merge::Version;
-use crate::schema::{Column, Key, Role, Table};
-use crate::value::Value;
+use crate::schema::{Column, Key, LogicalType, Role, Table};
+use crate::value::{Cell, Misfit, Value, read_row};
+use crate::{Error, Kind, Result};
 
 /// A living row of a declared table, as a list of either store and every answer have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,66 @@ impl Record {
         }
     }
 
+    /// The row as a type of the caller's, by serde: a struct with a field for each column that it wants, under the
+    /// column's name (`#[serde(rename = "…")]` for another one), or a map.
+    ///
+    /// Days, times and moments are texts in their canonical form, which `jiff` and `chrono` read; `numeric` is a
+    /// text, or a number where that loses no digit; bytes are bytes, or a list of numbers; a JSON document is what
+    /// it says; NULL is `None`. Columns without a field are left out.
+    ///
+    /// ```
+    /// use dual_database::protocol::Record;
+    /// use dual_database::schema::{Column, LogicalType, Role, Table};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Booking {
+    ///     code: i64,
+    ///     at: jiff::civil::DateTime,
+    ///     price: String,
+    ///     note: Option<String>,
+    /// }
+    ///
+    /// let column = |name: &str, kind| Column::new(name, kind, Role::Data);
+    /// let bookings = Table::declare(
+    ///     "bookings",
+    ///     vec![
+    ///         Column::new("code", LogicalType::BigInt, Role::Key),
+    ///         column("at", LogicalType::Timestamp),
+    ///         column("price", LogicalType::Numeric),
+    ///         column("note", LogicalType::Text),
+    ///     ],
+    /// )?;
+    /// let at = jiff::civil::date(2025, 8, 7).at(12, 0, 0, 0);
+    /// let values = vec![at.into(), "12.50".into(), None::<&str>.into()];
+    /// let booking: Booking =
+    ///     Record { key: 7.into(), surrogate: None, values }.to_struct(&bookings)?;
+    /// assert_eq!((booking.code, booking.at, &*booking.price), (7, at, "12.50"));
+    /// assert_eq!(booking.note, None);
+    /// # Ok::<(), dual_database::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Invalid data, with table and column, for a field that is no column (with the nearest name as a hint), and
+    /// for a value that the field's type does not take. The value itself is not repeated.
+    pub fn to_struct<T: DeserializeOwned>(&self, table: &Table) -> Result<T> {
+        let cells = table.columns().iter().map(|column| Cell {
+            column: &column.name,
+            value: self.value(table, &column.name).unwrap_or(Value::Null),
+            is_json: matches!(column.kind, LogicalType::Json | LogicalType::Jsonb),
+        });
+        read_row(cells).map_err(|misfit| {
+            let Misfit { column, why, is_missing } = misfit;
+            let place = column.as_ref().map_or(String::new(), |column| format!(".{column}"));
+            let message = format!("{}{place}: {why}", table.name());
+            let error = Error::new(Kind::InvalidData, "read a row as a struct", message);
+            let known = table.columns().iter().map(|column| &*column.name);
+            match column.filter(|_| is_missing) {
+                Some(name) => error.suggesting(&name.to_lowercase(), known),
+                None => error,
+            }
+        })
+    }
+
     /// The record as something that serialises to an object in the order of the columns.
     #[must_use]
     pub fn shown<'r>(&'r self, table: &'r Table) -> ShownRecord<'r> {
@@ -54,7 +116,7 @@ pub struct ShownRecord<'r> {
 }
 
 impl Serialize for ShownRecord<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let columns = self.table.columns();
         let mut object = serializer.serialize_map(Some(columns.len()))?;
         let mut data = self.record.values.iter();

@@ -143,12 +143,23 @@ impl KeyColumns {
         self.ranged(row, "<", number)
     }
 
-    /// The same, the parameter being JSON in any case.
+    /// The key of the row comes after that of the parameter, which is JSON in any case, from the lowest on or
+    /// (`falling`) from the highest.
     #[must_use]
-    pub fn below_text(&self, row: &str, number: usize) -> String {
+    pub fn beyond_text(&self, row: &str, falling: bool, number: usize) -> String {
+        let than = if falling { "<" } else { ">" };
         match self.is_number() {
-            true => format!("{} < ${number}::text::bigint", self.first(row)),
-            false => self.below(row, number),
+            true => format!("{} {than} ${number}::text::bigint", self.first(row)),
+            false => self.ranged(row, than, number),
+        }
+    }
+
+    /// The row has the key of the parameter, which is JSON in any case.
+    #[must_use]
+    pub fn is_text(&self, row: &str, number: usize) -> String {
+        match self.is_number() {
+            true => format!("{} = ${number}::text::bigint", self.first(row)),
+            false => self.is(row, "=", number),
         }
     }
 

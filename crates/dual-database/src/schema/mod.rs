@@ -29,10 +29,10 @@ pub use key::{Key, RowId};
 pub use key_columns::KeyColumns;
 pub use name::QualifiedName;
 pub use relation::{Relation, RelationColumn, RelationKey, RelationSort, constant};
-pub(crate) use types::EQUALS;
 pub use types::{
     Decimal, Evidence, FoundType, Inferred, LogicalType, OtherType, Unfit, inferred, is_utf8,
 };
+pub(crate) use types::{EQUALS, numeric_order};
 pub(crate) use users::built_in;
 pub use users::users;
 

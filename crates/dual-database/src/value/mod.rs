@@ -4,12 +4,16 @@ mod canonical;
 mod digest;
 mod from;
 mod plain;
+mod read;
 mod timestamp;
+mod tree;
 
 pub use canonical::canonical_bytes;
 pub use digest::{RangeDigest, RangeHasher, row_digest};
 pub use plain::{bytes_of_hex, plain_text, widened};
+pub(crate) use read::{Cell, Misfit, read_row};
 pub use timestamp::{parse_timestamp_text, timestamp_text};
+pub(crate) use tree::Tree;
 
 use jiff::civil::DateTime;
 

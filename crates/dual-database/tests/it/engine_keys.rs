@@ -285,7 +285,7 @@ async fn a_list_goes_on_after_any_of_them() {
                 let keys: Vec<Key> = page.into_iter().map(|row| row.id.key).collect();
                 assert_eq!(local.into_iter().map(|row| row.key).collect::<Vec<_>>(), keys);
                 let Some(last) = keys.last() else { break };
-                after = Some(After { order: Value::Null, key: last.clone() });
+                after = Some(After { order: vec![], key: last.clone() });
                 seen.extend(keys);
             }
             assert_eq!(seen.len(), count);

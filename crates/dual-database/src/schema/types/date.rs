@@ -266,6 +266,13 @@ impl Description for TimestampTz {
         )
     }
 
+    fn ordered(&self, dialect: Dialect, value: &str) -> Option<String> {
+        Some(match dialect {
+            Dialect::Postgres => value.to_owned(),
+            Dialect::Sqlite => format!("dual_timestamp({value})"),
+        })
+    }
+
     fn tidied(&self, column: &str) -> Option<String> {
         Some(format!("dual_timestamp({column}) || '+00:00'"))
     }

@@ -166,6 +166,14 @@ impl Description for Decimal {
         }
     }
 
+    /// A column of text in a file has its digits.
+    fn ordered(&self, dialect: Dialect, value: &str) -> Option<String> {
+        Some(match dialect {
+            Dialect::Postgres => value.to_owned(),
+            Dialect::Sqlite => format!("CAST({value} AS NUMERIC)"),
+        })
+    }
+
     fn aside(&self, number: &str) -> Option<String> {
         let (least, scale) = (&self.least, self.scale);
         Some(format!(

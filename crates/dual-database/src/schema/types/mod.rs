@@ -13,6 +13,7 @@ mod infer;
 mod int;
 mod json;
 mod numeric;
+mod order;
 mod other;
 mod text;
 mod timestamp;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 pub use catalog::FoundType;
 pub use decimal::Decimal;
 pub use infer::{Evidence, Inferred, inferred};
+pub(crate) use order::numeric_order;
 pub use other::OtherType;
 use serde::{Deserialize, Serialize};
 pub use text::is_utf8;
@@ -324,6 +326,15 @@ pub(crate) trait Description: Sync {
     /// compared. A nondeterministic one would call `Anna` and `anna` equal.
     fn collation(&self) -> &'static str {
         if self.by_text() { text::BYTES } else { "" }
+    }
+
+    /// A column, or a value of the type, as what both sides order alike; `None` if they do not.
+    fn ordered(&self, dialect: Dialect, value: &str) -> Option<String> {
+        let collation = match dialect {
+            Dialect::Postgres => self.collation(),
+            Dialect::Sqlite => " COLLATE BINARY",
+        };
+        (!self.by_text()).then(|| format!("{value}{collation}"))
     }
 
     /// PostgreSQL's value as something whose cast to text is what the server prints of it.

@@ -73,6 +73,14 @@ impl Description for Numeric {
         canonical_numeric(text).map(Value::Text)
     }
 
+    /// In the file it is text.
+    fn ordered(&self, dialect: Dialect, value: &str) -> Option<String> {
+        Some(match dialect {
+            Dialect::Postgres => value.to_owned(),
+            Dialect::Sqlite => format!("dual_numeric({value})"),
+        })
+    }
+
     /// In a column of fewer digits there is no room.
     fn aside(&self, number: &str) -> Option<String> {
         Some(format!("(-1e100)::pg_catalog.numeric OPERATOR(pg_catalog.+) {number}"))
@@ -139,6 +147,39 @@ pub(super) fn canonical_numeric(text: &str) -> Option<String> {
     Some(made)
 }
 
+/// A canonical number as a text that is ordered as PostgreSQL orders the number, NaN above all; 1.10 and 1.1
+/// have the same. Its magnitude comes first, then its digits; those of a negative one are turned round.
+pub(super) fn ordered(number: &str) -> Option<String> {
+    const BIAS: usize = 1_000_000;
+    match number {
+        "NaN" => return Some("4".into()),
+        "Infinity" => return Some("3".into()),
+        "-Infinity" => return Some(String::new()),
+        _ => {}
+    }
+    let (is_negative, unsigned) = match number.strip_prefix('-') {
+        Some(unsigned) => (true, unsigned),
+        None => (false, number),
+    };
+    let (before, behind) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let digits = [before, behind].concat();
+    let significant = digits.trim_start_matches('0');
+    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    // How many digits stand before the point, without zeros that say nothing; below one, how many are lacking.
+    let magnitude = (BIAS + before.len() + significant.len()).checked_sub(digits.len())?;
+    let significant = significant.trim_end_matches('0');
+    let text = match (significant.is_empty(), is_negative) {
+        (true, _) => return Some("1".into()),
+        (false, false) => return Some(format!("2{magnitude:07}{significant}")),
+        (false, true) => format!("{magnitude:07}{significant}"),
+    };
+    let turned = text.bytes().map(|digit| char::from(b'0' + b'9' - digit));
+    // The shorter one is the higher one here.
+    Some(std::iter::once('0').chain(turned).chain(['~']).collect())
+}
+
 /// One that is not so far out that no number can be.
 fn exponent_of(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -192,6 +233,46 @@ mod tests {
         assert_eq!(canonical_numeric("1e131072"), None);
         assert!(canonical_numeric("1e-16383").is_some());
         assert_eq!(canonical_numeric("1e-16384"), None);
+    }
+
+    #[test]
+    fn numbers_are_ordered_whatever_their_scale() {
+        let rising = [
+            "-Infinity",
+            "-1e131071",
+            "-100.5",
+            "-100",
+            "-99.9999",
+            "-12.345",
+            "-12.34",
+            "-1",
+            "-0.5",
+            "-0.05",
+            "-1e-16383",
+            "0",
+            "1e-16383",
+            "0.000123",
+            "0.05",
+            "0.5",
+            "0.51",
+            "1",
+            "1.01",
+            "9.99",
+            "10",
+            "12.34",
+            "12.345",
+            "99",
+            "100",
+            "1e131071",
+            "Infinity",
+            "NaN",
+        ];
+        let keys = rising.map(|text| ordered(&canonical_numeric(text).unwrap()).unwrap());
+        assert!(keys.is_sorted_by(|one, next| one < next));
+        for (one, other) in [("1.10", "1.1"), ("0", "0.000"), ("-7.50", "-7.5"), ("100", "100.0")] {
+            assert_eq!(ordered(one), ordered(other), "{one}");
+        }
+        assert_eq!(ordered("1,5"), None);
     }
 
     #[test]

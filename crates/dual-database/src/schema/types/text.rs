@@ -156,6 +156,14 @@ impl Description for Char {
         format!("{} AND {column} NOT GLOB '* '", Text.is_keyed(column))
     }
 
+    /// Blanks at the end are none of its order, either.
+    fn ordered(&self, dialect: Dialect, value: &str) -> Option<String> {
+        Some(match dialect {
+            Dialect::Postgres => format!("{value}::pg_catalog.text{BYTES}"),
+            Dialect::Sqlite => format!("rtrim({value}, ' ') COLLATE BINARY"),
+        })
+    }
+
     fn aside(&self, number: &str) -> Option<String> {
         Text.aside(number)
     }

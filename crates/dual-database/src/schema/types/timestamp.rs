@@ -113,6 +113,14 @@ impl Description for Timestamp {
         Some(format!("dual_timestamp({column})"))
     }
 
+    /// Other programs write other forms into a file (`2025-08-07T09:00:00Z`).
+    fn ordered(&self, dialect: Dialect, value: &str) -> Option<String> {
+        Some(match dialect {
+            Dialect::Postgres => value.to_owned(),
+            Dialect::Sqlite => format!("dual_timestamp({value})"),
+        })
+    }
+
     fn aside(&self, number: &str) -> Option<String> {
         let step = "OPERATOR(pg_catalog.*) interval '1 microsecond'";
         Some(format!("timestamp '0001-01-01' OPERATOR(pg_catalog.+) ({number} {step})"))

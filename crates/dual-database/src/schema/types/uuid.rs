@@ -66,6 +66,14 @@ impl Description for Uuid {
         format!("typeof({column}) = 'text' AND {column} GLOB '{form}'")
     }
 
+    /// A file may have capitals.
+    fn ordered(&self, dialect: Dialect, value: &str) -> Option<String> {
+        Some(match dialect {
+            Dialect::Postgres => value.to_owned(),
+            Dialect::Sqlite => format!("lower({value}) COLLATE BINARY"),
+        })
+    }
+
     fn aside(&self, number: &str) -> Option<String> {
         Some(format!("pg_catalog.md5({number}::pg_catalog.text)::pg_catalog.uuid"))
     }

@@ -10,7 +10,8 @@ use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
 
 use super::extension::load_extension;
-use super::failed;
+use super::{failed, from_sqlite};
+use crate::schema::{LogicalType, numeric_order};
 use crate::value::{parse_timestamp_text, timestamp_text};
 use crate::{Error, Kind, Result};
 
@@ -18,8 +19,9 @@ const OPERATION: &str = "load an extension of SQLite";
 
 type Boxed = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// `dual_timestamp(text)`: the canonical form of a timestamp, NULL for what is none; `dual_utf8(text)`:
-/// whether it is UTF-8, which no expression of SQLite's can tell; `X REGEXP Y`,
+/// `dual_timestamp(text)`: the canonical form of a timestamp, NULL for what is none; `dual_numeric(value)`:
+/// a text that is ordered as the number is; `dual_utf8(text)`: whether it is UTF-8, which no expression of
+/// SQLite's can tell; `X REGEXP Y`,
 /// which Django and SQLAlchemy give to their connections; and what the extensions bring. Collations
 /// are not guessed: an index in another order than the application's would be a damaged one.
 ///
@@ -42,6 +44,10 @@ fn built_in(connection: &Connection) -> rusqlite::Result<()> {
     connection.create_scalar_function("dual_timestamp", 1, flags, |call| {
         let text = call.get_raw(0).as_str().ok();
         Ok(text.and_then(parse_timestamp_text).map(timestamp_text))
+    })?;
+    connection.create_scalar_function("dual_numeric", 1, flags, |call| {
+        let value = from_sqlite(&LogicalType::Numeric, call.get_raw(0)).ok();
+        Ok(value.as_ref().and_then(numeric_order))
     })?;
     connection.create_scalar_function("dual_utf8", 1, flags, |call| {
         Ok(call.get_raw(0).as_str().is_ok())

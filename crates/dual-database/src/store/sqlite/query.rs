@@ -7,9 +7,10 @@ use std::time::Duration;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
+use serde::de::DeserializeOwned;
 
 use super::{File, define_functions, failed};
-use crate::value::Value;
+use crate::value::{Cell, Misfit, Value, read_row};
 use crate::{Error, Kind, Result};
 
 const OPERATION: &str = "read from the SQLite file";
@@ -23,6 +24,52 @@ pub struct Rows {
     pub columns: Vec<String>,
     /// The rows, each with a value for every column, as the file has it.
     pub rows: Vec<Vec<Value>>,
+}
+
+impl Rows {
+    /// The rows as a type of the caller's, by serde, as [`crate::protocol::Record::to_struct`] has it: a field for
+    /// each column of the statement that it wants. Of a column of a statement only the value is known: booleans may
+    /// be 0 and 1, and a text is taken for a JSON document where the field is a list, a map or a struct.
+    ///
+    /// ```
+    /// use dual_database::database::Rows;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Count {
+    ///     status: Option<String>,
+    ///     users: u64,
+    /// }
+    ///
+    /// let columns = vec!["status".into(), "users".into()];
+    /// let found = Rows { columns, rows: vec![vec!["issued".into(), 7.into()]] };
+    /// let counts: Vec<Count> = found.to_structs()?;
+    /// assert_eq!((counts[0].status.as_deref(), counts[0].users), (Some("issued"), 7));
+    /// # Ok::<(), dual_database::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Invalid data, with the column and the number of the row.
+    pub fn to_structs<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
+        let rows = self.rows.iter().enumerate();
+        rows.map(|(at, row)| {
+            let cells = self.columns.iter().zip(row);
+            read_row(cells.map(|(column, value)| Cell {
+                column,
+                value: value.clone(),
+                is_json: false,
+            }))
+            .map_err(|Misfit { column, why, is_missing }| {
+                let place = column.as_ref().map_or(String::new(), |column| format!("{column}, "));
+                let message = format!("{place}row {}: {why}", at + 1);
+                let error = Error::new(Kind::InvalidData, "read rows as structs", message);
+                match column.filter(|_| is_missing) {
+                    Some(name) => error.suggesting(&name, self.columns.iter().map(|c| &**c)),
+                    None => error,
+                }
+            })
+        })
+        .collect()
+    }
 }
 
 /// Runs the statement on a connection of its own. It ends early when the other end of `stopped` is gone.

@@ -8,8 +8,8 @@ use tokio_postgres::types::Type;
 
 use super::row::Text;
 use super::{Primary, RemoteRow, RemoteTable};
-use crate::protocol::{After, Filter};
-use crate::schema::{Column, LogicalType, RowId, quoted};
+use crate::protocol::{After, Direction, Filter, Order};
+use crate::schema::{Column, Dialect, Key, LogicalType, RowId, quoted};
 use crate::store::postgres::Parameter;
 use crate::store::postgres::answer::{column, unexpected};
 use crate::value::{Value, plain_text};
@@ -35,7 +35,7 @@ impl Primary<'_> {
         texts.map(|texts| remote.decode_texts(id, &texts, OPERATION)).transpose()
     }
 
-    /// Living rows, the newest first ([`crate::schema::Table::newest_by`], then the key, both descending).
+    /// Living rows, in the order that the filter names.
     ///
     /// # Errors
     /// Invalid data for a filter that does not fit its column; else as for
@@ -48,16 +48,19 @@ impl Primary<'_> {
         limit: u64,
     ) -> Result<Vec<RemoteRow>> {
         let remote = self.table(table)?;
-        let newest = remote.table.newest_by();
+        let order = filter.ordered(&remote.table).map_err(no_order)?;
         let mut question = Question::default();
         let mut conditions = question.conditions(remote, filter)?;
-        conditions.extend(after.map(|after| question.beyond(remote, newest, after)));
+        if let Some(after) = after {
+            let unreadable = self.unreadable(remote, &order, after).await?;
+            conditions.push(question.beyond(remote, &order, after, &unreadable));
+        }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let limit = question.parameter(limit.to_string(), &LogicalType::BigInt);
         let (target, sidecar, key) =
             (&remote.layout.target, &remote.layout.sidecar, &remote.layout.key);
-        let newest = newest.map(|column| format!("u.{} DESC NULLS LAST, ", quoted(&column.name)));
-        let order = format!("ORDER BY {}{}", newest.unwrap_or_default(), key.order("u", " DESC"));
+        let keys = key.order("u", order.direction_of_keys());
+        let order = format!("ORDER BY {}{keys}", order.sql(Dialect::Postgres));
         // The sidecar is joined to the page, not to the table.
         question.sql = format!(
             "SELECT {} FROM (SELECT * FROM {target} AS u WHERE {} {order} LIMIT {limit}) AS u \
@@ -68,6 +71,39 @@ impl Primary<'_> {
         );
         let rows = self.ask(&question).await?;
         rows.iter().map(|row| remote.decode(table, row, OPERATION)).collect()
+    }
+
+    /// In which columns of the order the row after which a list goes on has something that reads as NULL because
+    /// it cannot be carried: it is ordered by that.
+    async fn unreadable(
+        &self,
+        remote: &RemoteTable,
+        order: &Order<'_>,
+        after: &After,
+    ) -> Result<Vec<bool>> {
+        if !after.order.iter().any(Value::is_null) {
+            return Ok(vec![false; after.order.len()]);
+        }
+        let mut question = Question::default();
+        let row = question.row(remote, &after.key);
+        let any_bytes = self.session.takes_any_bytes();
+        let columns = order.columns.iter().map(|(column, _)| {
+            let name = format!("k.{}", quoted(&column.name));
+            let printed = column.kind.description().printed(&name, any_bytes);
+            format!("{name} IS NOT NULL, ({printed})::pg_catalog.text")
+        });
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        question.sql = format!("SELECT {columns} FROM {row}");
+        let rows = self.ask(&question).await?;
+        let Some(row) = rows.first() else { return Ok(vec![false; after.order.len()]) };
+        let values = after.order.iter().zip(&order.columns).enumerate();
+        let values = values.map(|(at, (value, (of, _)))| {
+            let (is_there, text): (bool, Option<String>) =
+                (column(row, 2 * at, OPERATION)?, column(row, 2 * at + 1, OPERATION)?);
+            let reads = text.and_then(|text| of.kind.parse(text));
+            Ok(value.is_null() && is_there && reads.is_none())
+        });
+        values.collect()
     }
 
     /// How many living rows there are.
@@ -143,21 +179,48 @@ impl Question {
     }
 
     /// What comes after that row in the order of a list.
-    fn beyond(&mut self, remote: &RemoteTable, newest: Option<&Column>, after: &After) -> String {
+    fn beyond(
+        &mut self,
+        remote: &RemoteTable,
+        order: &Order<'_>,
+        after: &After,
+        unreadable: &[bool],
+    ) -> String {
+        let columns = order.columns.iter().zip(&after.order).zip(unreadable);
+        let values: Vec<Option<String>> = columns
+            .map(|(((column, _), value), is_unreadable)| {
+                let as_ordered = |value: &str| order.expression(Dialect::Postgres, column, value);
+                match text_of(value) {
+                    Some(text) => {
+                        let parameter = self.parameter(text, &column.kind);
+                        Some(as_ordered(&format!("({parameter})")))
+                    }
+                    None if *is_unreadable => {
+                        let value = as_ordered(&format!("k.{}", quoted(&column.name)));
+                        Some(format!("(SELECT {value} FROM {})", self.row(remote, &after.key)))
+                    }
+                    None => None,
+                }
+            })
+            .collect();
         self.values.push(after.key.json());
-        let below = remote.layout.key.below_text("u", self.values.len());
-        let Some(newest) = newest else { return below };
-        let name = quoted(&newest.name);
-        match text_of(&after.order) {
-            None => format!("u.{name} IS NULL AND {below}"),
-            Some(text) => {
-                let order = self.parameter(text, &newest.kind);
-                format!(
-                    "(u.{name} < {order} OR u.{name} = {order} AND {below} OR u.{name} IS NULL)"
-                )
-            }
-        }
+        let is_falling = order.keys == Direction::Descending;
+        let keys = remote.layout.key.beyond_text("u", is_falling, self.values.len());
+        order.beyond(Dialect::Postgres, &values, keys)
     }
+
+    /// The row of that key, as `k`, with what stands behind `FROM`.
+    fn row(&mut self, remote: &RemoteTable, key: &Key) -> String {
+        self.values.push(key.json());
+        let given = remote.layout.key.is_text("k", self.values.len());
+        format!("{} AS k WHERE {given}", remote.layout.target)
+    }
+}
+
+/// A list cannot go by that column.
+fn no_order(name: &str) -> Error {
+    let message = format!("rows have no order by {}", quoted(name));
+    Error::new(Kind::InvalidData, OPERATION, message)
 }
 
 fn declared<'r>(remote: &'r RemoteTable, name: &str) -> Result<&'r Column> {

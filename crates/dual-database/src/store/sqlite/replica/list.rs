@@ -1,19 +1,18 @@
 //! Lists of living rows, in the order and with the filters that PostgreSQL's have.
 
-use rusqlite::types::{Value as Stored, ValueRef};
+use rusqlite::types::Value as Stored;
 use rusqlite::{Connection, params_from_iter};
 
 use super::super::{failed, from_sqlite, to_sqlite};
 use super::Content;
 use crate::Result;
-use crate::protocol::{After, Filter, Record};
-use crate::schema::{Column, Dialect, Key, KeyColumns, Role, Table, quoted};
+use crate::protocol::{After, Direction, Filter, Order, Record};
+use crate::schema::{Column, Dialect, KeyColumns, Role, Table, quoted};
 use crate::store::sqlite::stored;
 use crate::value::Value;
 
 impl Content<'_> {
-    /// Living rows; a value that its column's type cannot hold reads as NULL. The newest first (`register_date DESC NULLS LAST, key DESC`; without such a
-    /// column by key descending).
+    /// Living rows, in the order that the filter names; a value that its column's type cannot hold reads as NULL.
     ///
     /// # Errors
     /// Those of [`failed`].
@@ -37,8 +36,7 @@ impl Content<'_> {
     pub fn count(&self, table: usize, filter: &Filter) -> Result<u64> {
         let operation = "count rows of the SQLite file";
         let table = &self.tables()[table].table;
-        let mut statement = Statement::new(table);
-        statement.filter(filter).map_err(|cause| failed(operation, cause))?;
+        let statement = Statement::new(table, filter).map_err(|cause| failed(operation, cause))?;
         let sql =
             format!("SELECT count(*) FROM {} AS u{}", quoted(table.name()), statement.condition());
         let count = self.connection().prepare_cached(&sql).and_then(|mut prepared| {
@@ -56,29 +54,22 @@ fn rows(
     after: Option<&After>,
     limit: u64,
 ) -> rusqlite::Result<Vec<Record>> {
-    let mut statement = Statement::new(table);
-    statement.filter(filter)?;
+    let mut statement = Statement::new(table, filter)?;
     if let Some(after) = after {
-        let order = match after.order.is_null() {
-            true => unreadable_order(connection, &statement, &after.key)?,
-            false => Some(to_sqlite(&after.order)),
-        };
-        statement.go_on(&after.key, order);
+        let place = statement.place(connection, after)?;
+        statement.go_on(after, &place);
     }
     let column = |column: &Column| column.kind.description().stored(&of_row(column));
     let columns: Vec<String> = table.columns().iter().map(column).collect();
     let given = statement.key.given("u");
-    let order = match &statement.order {
-        Some(order) => format!("{order} DESC NULLS LAST, "),
-        None => String::new(),
-    };
     let limit = statement.bind(Stored::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
     let sql = format!(
-        "SELECT {}, {given} FROM {} AS u{} ORDER BY {order}{} LIMIT {limit}",
+        "SELECT {}, {given} FROM {} AS u{} ORDER BY {}{} LIMIT {limit}",
         columns.join(", "),
         quoted(table.name()),
         statement.condition(),
-        statement.key.order("u", " DESC"),
+        statement.order.sql(Dialect::Sqlite),
+        statement.key.order("u", statement.order.direction_of_keys()),
     );
     let mut prepared = connection.prepare_cached(&sql)?;
     let mut found = prepared.query(params_from_iter(&statement.values))?;
@@ -104,48 +95,35 @@ fn of_row(column: &Column) -> String {
     format!("u.{}", column.quoted(Dialect::Sqlite))
 }
 
-/// What the row of that key is really ordered by, though it reads as NULL because its column's
-/// type cannot hold it.
-fn unreadable_order(
-    connection: &Connection,
-    statement: &Statement<'_>,
-    key: &Key,
-) -> rusqlite::Result<Option<Stored>> {
-    let Some((order, column)) = statement.order.as_ref().zip(statement.table.newest_by()) else {
-        return Ok(None);
-    };
-    let table = quoted(statement.table.name());
-    let sql = format!("SELECT {order} FROM {table} AS u WHERE {}", statement.key.is("u", "=", 1));
-    let mut prepared = connection.prepare_cached(&sql)?;
-    let mut found = prepared.query([key])?;
-    let Some(row) = found.next()? else { return Ok(None) };
-    let stored = row.get_ref(0)?;
-    Ok(from_sqlite(&column.kind, stored).is_err().then(|| match stored {
-        ValueRef::Null => Stored::Null,
-        ValueRef::Integer(number) => Stored::Integer(number),
-        ValueRef::Real(number) => Stored::Real(number),
-        ValueRef::Text(text) => Stored::Text(String::from_utf8_lossy(text).into_owned()),
-        ValueRef::Blob(bytes) => Stored::Blob(bytes.to_vec()),
-    }))
+/// How the place of a row in the order of a list is told.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// By the values that were read.
+    AsRead,
+    /// By what the row has now, which reads so: other programs' forms of a value count, and what its column's
+    /// type cannot hold. The columns that have nothing are NULL.
+    AsItStands,
 }
 
 /// Conditions with their values; names come from the declaration only.
 struct Statement<'t> {
     table: &'t Table,
     key: KeyColumns,
-    /// The expression by which rows are ordered before their keys.
-    order: Option<String>,
+    order: Order<'t>,
     conditions: Vec<String>,
     values: Vec<Stored>,
 }
 
 impl<'t> Statement<'t> {
-    fn new(table: &'t Table) -> Statement<'t> {
+    fn new(table: &'t Table, filter: &Filter) -> rusqlite::Result<Statement<'t>> {
         let key = KeyColumns::of(table, Dialect::Sqlite);
         // A row whose key is none is not a row of the logical table.
         let conditions = vec![key.is_carried("u")];
-        let order = table.newest_by().map(of_row);
-        Statement { table, key, order, conditions, values: Vec::new() }
+        let unknown = |name: &str| rusqlite::Error::InvalidColumnName(name.to_owned());
+        let order = filter.ordered(table).map_err(unknown)?;
+        let mut statement = Statement { table, key, order, conditions, values: Vec::new() };
+        statement.filter(filter)?;
+        Ok(statement)
     }
 
     fn bind(&mut self, value: Stored) -> String {
@@ -182,19 +160,71 @@ impl<'t> Statement<'t> {
         Ok(())
     }
 
-    /// Only what comes after the row of that key, which is ordered by `value`.
-    fn go_on(&mut self, key: &Key, value: Option<Stored>) {
-        self.values.push(stored(key));
-        let below = self.key.below("u", self.values.len());
-        let condition = match (self.order.clone(), value) {
-            (None, _) => below,
-            (Some(order), None) => format!("({order} IS NULL AND {below})"),
-            (Some(order), Some(value)) => {
-                let value = self.bind(value);
-                format!("({order} IS NULL OR {order} < {value} OR ({order} = {value} AND {below}))")
+    /// Where the row after which the list goes on is found in the order, for each of its columns; `None` where it
+    /// has nothing.
+    fn place(
+        &self,
+        connection: &Connection,
+        after: &After,
+    ) -> rusqlite::Result<Vec<Option<Place>>> {
+        let as_read: Vec<Option<Place>> =
+            after.order.iter().map(|value| (!value.is_null()).then_some(Place::AsRead)).collect();
+        if as_read.is_empty() {
+            return Ok(as_read);
+        }
+        let columns = self.order.columns.iter().zip(self.order.expressions(Dialect::Sqlite));
+        let columns = columns.map(|((column, _), ordered)| {
+            let stored = column.kind.description().stored(&of_row(column));
+            format!("{stored}, {ordered} IS NULL")
+        });
+        let sql = format!(
+            "SELECT {} FROM {} AS u WHERE {}",
+            columns.collect::<Vec<_>>().join(", "),
+            quoted(self.table.name()),
+            self.key.is("u", "=", 1),
+        );
+        let mut prepared = connection.prepare_cached(&sql)?;
+        let mut found = prepared.query([&after.key])?;
+        let Some(row) = found.next()? else { return Ok(as_read) };
+        let mut as_it_stands = Vec::with_capacity(as_read.len());
+        for (at, ((column, _), value)) in self.order.columns.iter().zip(&after.order).enumerate() {
+            let reads = from_sqlite(&column.kind, row.get_ref(2 * at)?).unwrap_or(Value::Null);
+            if reads != *value {
+                return Ok(as_read);
             }
+            let is_null: bool = row.get(2 * at + 1)?;
+            as_it_stands.push((!is_null).then_some(Place::AsItStands));
+        }
+        Ok(as_it_stands)
+    }
+
+    /// Only what comes after that row.
+    fn go_on(&mut self, after: &After, place: &[Option<Place>]) {
+        self.values.push(stored(&after.key));
+        let number = self.values.len();
+        let mut values = Vec::with_capacity(place.len());
+        for (at, (place, value)) in place.iter().zip(&after.order).enumerate() {
+            let Some((column, _)) = self.order.columns.get(at) else { continue };
+            let column = *column;
+            let value = match place {
+                None => None,
+                Some(Place::AsRead) => Some(self.bind(to_sqlite(value))),
+                Some(Place::AsItStands) => Some(format!("k.{}", column.quoted(Dialect::Sqlite))),
+            };
+            let value = value.map(|v| self.order.expression(Dialect::Sqlite, column, &v));
+            values.push(match place {
+                Some(Place::AsItStands) => value.map(|value| {
+                    let (table, is) = (quoted(self.table.name()), self.key.is("k", "=", number));
+                    format!("(SELECT {value} FROM {table} AS k WHERE {is})")
+                }),
+                _ => value,
+            });
+        }
+        let keys = match self.order.keys {
+            Direction::Ascending => self.key.above("u", number),
+            Direction::Descending => self.key.below("u", number),
         };
-        self.conditions.push(condition);
+        self.conditions.push(self.order.beyond(Dialect::Sqlite, &values, keys));
     }
 
     fn condition(&self) -> String {
@@ -205,7 +235,7 @@ impl<'t> Statement<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{Dialect, users};
+    use crate::schema::{Dialect, Key, users};
     use crate::value::parse_timestamp_text;
 
     fn file() -> Connection {
@@ -239,7 +269,7 @@ mod tests {
                 let page =
                     rows(&file(), &users(), &Filter::default(), after.as_ref(), size).unwrap();
                 let Some(last) = page.last() else { break };
-                after = Some(After { order: last.values[6].clone(), key: last.key.clone() });
+                after = Some(After { order: vec![last.values[6].clone()], key: last.key.clone() });
                 seen.extend(page.iter().map(|row| row.key.clone()));
             }
             assert_eq!(seen, [4, 3, 1, 5, 2], "pages of {size}");
@@ -255,7 +285,7 @@ mod tests {
         while let Some(row) =
             rows(&file, &users(), &Filter::default(), after.as_ref(), 1).unwrap().pop()
         {
-            after = Some(After { order: row.values[6].clone(), key: row.key.clone() });
+            after = Some(After { order: vec![row.values[6].clone()], key: row.key.clone() });
             seen.push(row.key);
         }
         assert_eq!(seen, [7, 6, 4, 3, 1, 5, 2]);
