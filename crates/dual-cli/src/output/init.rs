@@ -11,6 +11,7 @@ use dual_database::init::{
 use dual_database::sync::Exchange;
 use serde::Serialize;
 
+use super::fold::fold;
 use super::json::{line, store_word};
 use super::state::exposure;
 use crate::exit::Exit;
@@ -191,9 +192,13 @@ impl InitReport {
         })
     }
 
-    /// For people.
+    /// For people, in 80 columns.
     #[must_use]
     pub fn text(&self) -> String {
+        fold(&self.lines())
+    }
+
+    fn lines(&self) -> String {
         let mut text = String::new();
         for (chosen, table) in self.tables() {
             let _ = writeln!(text, "table {}", table.table);

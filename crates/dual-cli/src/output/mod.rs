@@ -1,6 +1,7 @@
 //! What a person or a program reads: data on stdout, messages on stderr.
 
 mod aside;
+mod fold;
 mod init;
 mod json;
 mod list;

@@ -111,7 +111,9 @@ fn phones() -> Pair<'static> {
 #[test]
 fn the_plan_says_of_each_column_what_would_become_of_it() {
     let pair = phones();
-    let plan = pair.run(&["init"]).ended(0).stdout;
+    let plan = pair.run(&["init"]).ended(0);
+    assert!(plan.stdout.lines().all(|line| line.chars().count() <= 80), "{}", plan.stdout);
+    let plan = plan.words();
     for line in [
         "rows of both that differ: 50",
         "phone_number: SQLite's value goes to PostgreSQL in 37, both have a value in 2",

@@ -120,7 +120,7 @@ fn a_database_without_the_schema_dual_is_joined_again_with_what_waits() {
     }
     let hint = pair.json(0, &["status"])["sqlite"]["hint"].clone();
     assert!(hint.as_str().unwrap().contains("dual init --rejoin"), "{hint}");
-    let plan = pair.run(&["init", "--rejoin"]).ended(0).stdout;
+    let plan = pair.run(&["init", "--rejoin"]).ended(0).words();
     assert!(plan.contains("what waits in it, in 3 rows, goes to PostgreSQL"), "{plan}");
     assert!(plan.contains("`dual init --apply --rejoin` does it"), "{plan}");
     let document = pair.json(0, &["init", "--rejoin"]);

@@ -99,7 +99,7 @@ fn a_person_lets_postgresql_make_room_and_what_refers_to_it_goes_along() {
     );
     assert_eq!(column(&plan, "bookings", "user_id")["widened"], true, "{plan}");
     assert_eq!(type_of(&pair, "guests", "id"), "integer");
-    let text = pair.run(&words).ended(0).stdout;
+    let text = pair.run(&words).ended(0).words();
     assert!(text.contains("make \"id\" bigint, which writes the whole table anew"), "{text}");
     assert!(
         text.contains("`dual init --apply --same guests,bookings --widen guests` does it"),

@@ -43,6 +43,11 @@ impl Ran {
         self
     }
 
+    /// What is on stdout, in one line: long ones are folded.
+    pub fn words(&self) -> String {
+        self.stdout.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// The JSON document on stdout.
     #[track_caller]
     pub fn json(&self) -> Value {
