@@ -137,7 +137,8 @@ impl Choice {
     pub(in crate::adoption) fn are_all_kept(&self, survey: &Survey) -> Result<()> {
         let named = |table: &str| self.tables.iter().any(|one| one == table);
         let refused = survey.skipped.iter().find(|skipped| named(&skipped.table));
-        let only = survey.skipped.first().filter(|_| survey.chosen.is_empty());
+        let joined = survey.skipped.iter().find(|skipped| skipped.joined);
+        let only = joined.or(survey.skipped.first()).filter(|_| survey.chosen.is_empty());
         match refused.or(only) {
             Some(skipped) => {
                 let message = format!("{} cannot be kept: {}", skipped.table, skipped.reason);
