@@ -52,6 +52,7 @@ pub(super) struct Current {
 impl DualDatabase {
     pub(super) fn new(opened: Opened, builder: Builder) -> DualDatabase {
         let (opened, closed) = (RwLock::new(opened), AtomicBool::new(false));
+        let builder = Builder { looks: false, ..builder };
         DualDatabase { current: Arc::new(Current { opened, closed, builder }) }
     }
 
@@ -163,6 +164,10 @@ impl Current {
             std::mem::replace(&mut *held, opened.clone())
         };
         old.end().await;
+        // What it has not come to is done now.
+        if old.core.shared.looks.load(Ordering::Acquire) {
+            opened.core.shared.looks.store(true, Ordering::Release);
+        }
         let is_open = !self.closed.load(Ordering::Acquire);
         if !is_open {
             // Whoever closed it has closed the old one.

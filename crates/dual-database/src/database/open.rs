@@ -156,7 +156,7 @@ impl Builder {
         shared.hook = self.hook.clone();
         shared.scrub_every = self.verify.map(|every| every.max(Duration::from_secs(1)));
         // A program that looks and goes does not look through everything first.
-        shared.looks = AtomicBool::new(self.background);
+        shared.looks = AtomicBool::new(self.background && self.looks);
         let (settings, declared) = (shared.postgres.clone(), Arc::clone(&shared.tables));
         shared.pool = Pool::new(settings, self.limits(), declared, SESSIONS).making(making);
         shared

@@ -42,6 +42,9 @@ pub struct Builder {
     pub(super) busy: Duration,
     pub(super) poll: Duration,
     pub(super) background: bool,
+    /// Whether it begins with a look at all tables for what came past the triggers: one that takes the place of
+    /// another need not, and nobody waits for it.
+    pub(super) looks: bool,
     pub(super) adopt: bool,
     pub(super) follow_schema: bool,
     pub(super) verify: Option<Duration>,
@@ -62,6 +65,7 @@ impl Default for Builder {
             busy: Duration::from_secs(5),
             poll: Duration::from_secs(1),
             background: true,
+            looks: true,
             adopt: true,
             follow_schema: true,
             verify: Some(Duration::from_secs(24 * 60 * 60)),
