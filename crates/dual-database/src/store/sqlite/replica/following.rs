@@ -178,14 +178,16 @@ impl Content<'_> {
     }
 
     /// Writes to these tables may have been missed in the file: they have to be compared by themselves, or all of
-    /// them if they have to be in any case, so that what is suspected is suspected there.
+    /// them if they have to be in any case, so that what is suspected is suspected there. They are marked in either
+    /// case: a comparison that is under way may be past the rows in question.
     ///
     /// # Errors
     /// Those of [`failed`].
     pub(crate) fn has_gaps(&self, tables: &[usize]) -> Result<()> {
+        tables.iter().try_for_each(|table| self.compare_alone(*table, Break::LocalGap))?;
         let mut node = self.node()?;
-        if matches!(node.follow, Follow::Following { .. }) {
-            return tables.iter().try_for_each(|table| self.compare_alone(*table, Break::LocalGap));
+        if tables.is_empty() || matches!(node.follow, Follow::Following { .. }) {
+            return Ok(());
         }
         if let Ok(follow) = node.follow.next(Event::Broken(Break::LocalGap)) {
             node.follow = follow;
