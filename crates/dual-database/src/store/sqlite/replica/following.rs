@@ -121,12 +121,18 @@ impl Content<'_> {
     /// # Errors
     /// Those of [`Content::node`].
     pub fn apart(&self) -> Result<Vec<usize>> {
+        Ok(self.apart_for()?.into_iter().map(|(table, _)| table).collect())
+    }
+
+    /// The same, with the reason for which each of them has to be compared.
+    ///
+    /// # Errors
+    /// Those of [`Content::node`].
+    pub fn apart_for(&self) -> Result<Vec<(usize, Break)>> {
         let follows = matches!(self.node()?.follow, Follow::Following { .. });
         let mut apart = Vec::new();
         for table in (0..self.tables().len()).filter(|_| follows) {
-            if self.cause_of(table)?.is_some() {
-                apart.push(table);
-            }
+            apart.extend(self.cause_of(table)?.map(|cause| (table, cause)));
         }
         Ok(apart)
     }
