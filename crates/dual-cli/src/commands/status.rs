@@ -77,6 +77,7 @@ async fn without_file(stores: &Stores, sqlite: StoreState) -> Status {
         recent_errors: Vec::new(),
         failing: Vec::new(),
         paused: Vec::new(),
+        comparing: Vec::new(),
         not_carried: Vec::new(),
         verified: None,
         damage: None,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use dual_database::database::{
-    Damage, Failing, NotCarried, Paused, QuarantinedRow, Status, Verified,
+    Comparing, Damage, Failing, NotCarried, Paused, QuarantinedRow, Status, Verified,
 };
 use dual_database::health::{RecentError, StoreState};
 use dual_database::{Kind, Store};
@@ -50,6 +50,7 @@ struct StatusBody<'a> {
     recent_errors: Vec<RecentBody<'a>>,
     failing: Vec<FailingBody<'a>>,
     paused: Vec<PausedBody<'a>>,
+    comparing: Vec<ComparingBody>,
     not_carried: Vec<NotCarriedBody>,
     verified: Option<VerifiedBody>,
     ahead_until: Option<String>,
@@ -98,6 +99,18 @@ impl PausedBody<'_> {
             reason: &paused.reason,
             hint: paused.hint.as_deref(),
         }
+    }
+}
+
+#[derive(Serialize)]
+struct ComparingBody {
+    table: Arc<str>,
+    reason: &'static str,
+}
+
+impl ComparingBody {
+    fn new(found: &Comparing) -> ComparingBody {
+        ComparingBody { table: Arc::clone(&found.table), reason: found.reason }
     }
 }
 
@@ -166,6 +179,7 @@ pub fn status_document(status: &Status, reviewed: Option<u64>) -> String {
         recent_errors: status.recent_errors.iter().map(recent).collect(),
         failing: status.failing.iter().map(FailingBody::new).collect(),
         paused: status.paused.iter().map(PausedBody::new).collect(),
+        comparing: status.comparing.iter().map(ComparingBody::new).collect(),
         not_carried: status.not_carried.iter().map(NotCarriedBody::new).collect(),
         verified: status.verified.as_ref().map(VerifiedBody::new),
         ahead_until: status.ahead_until_ms.map(time),
@@ -299,6 +313,14 @@ pub fn status_text(status: &Status) -> String {
             let _ = writeln!(text, "  hint: {hint}");
         }
     }
+    for Comparing { table, reason } in &status.comparing {
+        let why = match *reason {
+            "joined" => "it was joined, and has not been compared yet",
+            "backlog" => "so much is new that both sides are gone through",
+            _ => "changes may have been missed, so both sides are compared",
+        };
+        let _ = writeln!(text, "{:<24}table {table}: {why}; the others go on", "comparing");
+    }
     for NotCarried { table, column, store } in &status.not_carried {
         let _ = writeln!(text, "{:<24}{table}.{column}, which {store} has", "not carried");
     }
@@ -380,6 +402,9 @@ pub fn state_line(status: &Status) -> String {
     }
     for paused in &status.paused {
         let _ = write!(text, ", paused: {} ({}: {})", paused.table, paused.store, paused.reason);
+    }
+    for Comparing { table, .. } in &status.comparing {
+        let _ = write!(text, ", comparing: {table}");
     }
     let damaged = status.damage.as_ref().map(|damage| damage.len() as u64);
     for (what, count) in [

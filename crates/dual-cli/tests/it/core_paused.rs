@@ -257,3 +257,38 @@ fn who_looks_and_goes_leaves_it_alone_as_well() {
     assert_eq!(pair.json(0, &["sync"])["state"], "done");
     pair.run(&["verify"]).ended(0);
 }
+
+#[test]
+fn a_table_that_has_to_be_compared_is_named_until_it_was() {
+    let scene = Scene::new();
+    let pair = &scene.pair;
+    assert_eq!(pair.json(0, &["status"])["comparing"], json!([]));
+    // Nothing can be given to it meanwhile.
+    let holds = "LOCK TABLE prices IN SHARE MODE; SELECT pg_sleep(300)";
+    let (database, server) = (pair.database.name().to_owned(), pair.database.server());
+    let holder = std::thread::spawn(move || server.execute(&database, holds));
+    eventually("the lock", || {
+        let held = "SELECT FROM pg_locks WHERE relation = 'prices'::regclass \
+                    AND mode = 'ShareLock' AND granted";
+        !pair.postgres(held).is_empty()
+    });
+    let triggers = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'prices'";
+    for row in pair.sqlite(triggers) {
+        pair.sqlite(&format!("DROP TRIGGER \"{}\"", row[0].as_deref().unwrap()));
+    }
+    pair.sqlite("UPDATE prices SET note = 'missed' WHERE code = 'p1'");
+    let status = || Ran::of(pair.command(&["status", "--json"]).output().unwrap()).json();
+    eventually("that prices is named", || {
+        status()["comparing"] == json!([{ "table": "prices", "reason": "missed" }])
+    });
+    scene.others_go_on(2);
+    let told = Ran::of(pair.command(&["status"]).output().unwrap()).stdout;
+    assert!(told.contains("comparing               table prices: changes may have"), "{told}");
+    let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
+                  WHERE query LIKE 'LOCK TABLE prices%' AND datname = current_database()";
+    pair.postgres(cancel);
+    assert!(holder.join().unwrap().is_err());
+    eventually("that it follows again", || status()["comparing"] == json!([]));
+    scene.is_followed_again();
+    assert_eq!(scene.price("p1").map(Option::unwrap), ["1 missed", "1 missed"]);
+}

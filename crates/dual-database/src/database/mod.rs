@@ -34,7 +34,7 @@ pub use answer::{Found, Written};
 pub use options::{Builder, Prefer, WriteMode};
 pub use patch::Patch;
 pub use status::{
-    Conflict, Damage, Failing, NotCarried, Paused, QuarantinedRow, SideStatus, Status,
+    Comparing, Conflict, Damage, Failing, NotCarried, Paused, QuarantinedRow, SideStatus, Status,
     TableDifference, Verification, Verified,
 };
 pub use table::TableCalls;

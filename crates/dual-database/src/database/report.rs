@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::DualDatabase;
 use super::core::{Core, neither};
 use super::status::{
-    Conflict, Damage, Failing, NotCarried, Paused, QuarantinedRow, SideStatus, Status, Verified,
+    Comparing, Conflict, Damage, Failing, NotCarried, Paused, QuarantinedRow, SideStatus, Status,
+    Verified,
 };
 use crate::health::StoreState;
 use crate::merge::{RegisterId, Tracked};
-use crate::protocol::Follow;
-use crate::protocol::{ConflictEntry, register_name};
+use crate::protocol::{Break, ConflictEntry, Follow, register_name};
 use crate::schema::{Dialect, RowId, Table};
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::RemoteRow;
@@ -30,6 +30,7 @@ struct LocalReport {
     damage: Vec<Damage>,
     failing: Vec<Failing>,
     paused: Vec<Paused>,
+    apart: Vec<(usize, Break)>,
     besides: Vec<(usize, Arc<str>)>,
     verified: Option<Verified>,
     ahead: Option<Stamp>,
@@ -77,6 +78,7 @@ impl Core {
                     damage: content.damage()?,
                     failing: content.failing()?,
                     paused: content.lacking(),
+                    apart: content.apart_for()?,
                     besides: content.columns_besides()?,
                     verified: verified(content.scrub()?),
                     ahead: content.met_ahead()?,
@@ -129,6 +131,9 @@ impl Core {
         };
         let there = there.iter().map(named(Store::Postgres));
         let not_carried = there.chain(here.iter().map(named(Store::Sqlite))).collect();
+        let apart = local.as_ref().map(|local| local.apart.as_slice()).unwrap_or_default();
+        let comparing =
+            |(at, cause): &(usize, Break)| Comparing::new(self.table(*at).shared_name(), *cause);
         let exchanged_ms = local.as_ref().and_then(|local| local.node.exchanged_ms);
         Status {
             postgres: side(Store::Postgres),
@@ -148,6 +153,7 @@ impl Core {
             recent_errors: self.shared.health.recent(),
             failing,
             paused: local.as_ref().map(|local| local.paused.clone()).unwrap_or_default(),
+            comparing: apart.iter().map(comparing).collect(),
             not_carried,
             verified: local.as_ref().and_then(|local| local.verified),
             ahead_until_ms: local

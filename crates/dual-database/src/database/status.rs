@@ -6,6 +6,7 @@ pub use crate::verify::{TableDifference, Verification};
 use std::sync::Arc;
 
 use crate::health::{RecentError, StoreState};
+use crate::protocol::Break;
 use crate::schema::Key;
 
 /// How one side stands.
@@ -49,6 +50,9 @@ pub struct Status {
     /// Tables of the file that need what only the application's connection has: their rows wait in
     /// quarantine.
     pub paused: Vec<Paused>,
+    /// Tables that have to be compared before they are exchanged like the others, which are exchanged
+    /// meanwhile. Empty while all are compared: `sync` says so then.
+    pub comparing: Vec<Comparing>,
     /// Columns of joined tables that one side has and the other one does not get.
     pub not_carried: Vec<NotCarried>,
     /// The last full pass of the background verification; `None` before the first.
@@ -60,6 +64,33 @@ pub struct Status {
     /// milliseconds since 1970, until it was set back (`repair_stamps`) or has come. `verify` counts
     /// them.
     pub ahead_until_ms: Option<i64>,
+}
+
+/// A table that is compared, or will be, while the others are exchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparing {
+    /// The table.
+    pub table: Arc<str>,
+    /// `joined` (it has not been compared yet), `missed` (it was left alone, or capture was not as
+    /// installed: changes may have been missed), `backlog` (so much is new that both sides are gone
+    /// through by ranges).
+    pub reason: &'static str,
+}
+
+impl Comparing {
+    pub(super) fn new(table: Arc<str>, cause: Break) -> Comparing {
+        let reason = match cause {
+            Break::FirstContact | Break::Rebuilt => "joined",
+            Break::Backlog => "backlog",
+            Break::OtherFile
+            | Break::OtherPrimary
+            | Break::Purged
+            | Break::Missing
+            | Break::LocalGap
+            | Break::CaptureGap => "missed",
+        };
+        Comparing { table, reason }
+    }
 }
 
 /// A column that stays where it is: it has come since the table was joined, or it cannot be carried. `dual

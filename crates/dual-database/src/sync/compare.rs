@@ -43,7 +43,7 @@ pub(super) struct Comparison {
     /// The file's state as it began; anything else ends it, but for a cursor that has moved on beside a
     /// comparison of some tables.
     state: Follow,
-    /// The how many-th comparison of each of the tables it is, if it is of some.
+    /// The how many-th time each of the tables had to be compared by itself as it began.
     marks: Vec<Option<i64>>,
     cause: Break,
     /// Who answers; the token may be rotated meanwhile by another process of the file.
@@ -425,18 +425,18 @@ impl Comparison {
     }
 
     /// Whether the file is the one with which it began, and stands where it stood: another process may have
-    /// come to the end of it. Of some tables: whether they have to be compared still, and for nothing that has
-    /// come since.
+    /// come to the end of it. And whether its tables have to be compared for nothing that was found since.
     fn is_of(&self, content: &Content<'_>) -> Result<bool> {
         if content.generation() != self.generation {
             return Ok(false);
         }
-        match (&self.state, content.node()?.follow) {
+        let stands = match (&self.state, content.node()?.follow) {
             (Follow::Following { epoch: began, .. }, Follow::Following { epoch, .. }) => {
-                Ok(epoch.is_server_of(began) && content.marks(&self.tables)? == self.marks)
+                epoch.is_server_of(began)
             }
-            (began, follow) => Ok(*began == follow),
-        }
+            (began, follow) => *began == follow,
+        };
+        Ok(stands && content.marks(&self.tables)? == self.marks)
     }
 
     /// Reads the file's part of the range and plans it; says with which key the range ends, if

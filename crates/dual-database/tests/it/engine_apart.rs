@@ -149,3 +149,32 @@ async fn what_is_written_while_a_table_is_compared_arrives() {
     // The others were exchanged between the pieces.
     assert!(at > 2 && rounds.last() > rounds.first(), "{at}: {rounds:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_that_is_found_while_all_tables_are_compared_is_compared_too() {
+    let scene = Scene::on(shared().unwrap());
+    Node::open(&scene.database.url(), &scene.path("before.db"), |_| {}).await.sync().await;
+    scene.sql("INSERT INTO users (user_id, first_name) VALUES (1, 'a')");
+    scene.sql("INSERT INTO accounts (owner, balance) VALUES (1, 1)");
+    let path = scene.path("bot.db");
+    let ((reached, pieces), (go_on, goes_on)) = (sync_channel(0), sync_channel(0));
+    let (goes_on, rounds) = (Mutex::new(goes_on), AtomicUsize::new(0));
+    let hook = Arc::new(Pieces { reached, goes_on, rounds });
+    let node = Node::start_with(&scene.database.url(), &path, |shared| {
+        shared.hook = Some(hook.clone());
+        // It would find the difference, sooner or later.
+        shared.scrub_every = None;
+    })
+    .await;
+    // The users have been settled when the accounts were read.
+    pieces.recv().unwrap();
+    go_on.send(()).unwrap();
+    pieces.recv().unwrap();
+    node.drop_triggers("users");
+    node.script("UPDATE users SET phone_number = 'missed' WHERE user_id = 1");
+    let other = Node::open(&scene.database.url(), &path, |_| {}).await;
+    drop((pieces, go_on));
+    until("both are equal", async || scene.is_equal(&node)).await;
+    assert_eq!(scene.one("SELECT phone_number FROM users"), "missed");
+    drop(other);
+}

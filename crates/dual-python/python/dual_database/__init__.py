@@ -12,6 +12,7 @@ With asyncio: :class:`AsyncDualDatabase`.
 """
 
 from ._answers import (
+    Comparing,
     Conflict,
     Damage,
     Exchange,
@@ -58,6 +59,7 @@ __all__ = [
     "AsyncDualDatabase",
     "AsyncTransaction",
     "ClosedError",
+    "Comparing",
     "ConfigurationError",
     "Conflict",
     "ConflictError",

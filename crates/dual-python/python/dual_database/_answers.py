@@ -160,6 +160,15 @@ class Paused:
 
 
 @dataclass(frozen=True)
+class Comparing:
+    """A table that is compared, or will be, while the others are exchanged."""
+
+    table: str
+    #: ``"joined"``, ``"missed"`` (changes may have been missed), ``"backlog"``.
+    reason: str
+
+
+@dataclass(frozen=True)
 class NotCarried:
     """A column that stays on the side that has it: ``dual init`` says why."""
 
@@ -233,6 +242,8 @@ class Status:
     ahead_until: Optional[datetime] = None
     #: Columns of joined tables that one side has and the other one does not get.
     not_carried: List[NotCarried] = field(default_factory=list)
+    #: Tables that have to be compared; the others are exchanged meanwhile.
+    comparing: List[Comparing] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -309,7 +320,7 @@ class QuarantinedRow:
 def status_of(parts: Any) -> Status:
     """What the part in Rust tells of both stores."""
     postgres, sqlite, numbers, (errors, failing, paused, verified, damage, more) = parts
-    ahead_until, not_carried = more
+    ahead_until, not_carried, comparing = more
     told: List[Any] = [
         [RecentError(*error) for error in errors],
         [Failing(*one) for one in failing],
@@ -318,6 +329,7 @@ def status_of(parts: Any) -> Status:
         None if damage is None else [Damage(*one) for one in damage],
         ahead_until,
         [NotCarried(*one) for one in not_carried],
+        [Comparing(*one) for one in comparing],
     ]
     return Status(StoreStatus(*postgres), StoreStatus(*sqlite), *numbers, *told)
 

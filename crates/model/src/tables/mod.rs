@@ -10,6 +10,7 @@ mod check;
 mod compare;
 mod file;
 mod follow;
+mod gap;
 mod primary;
 mod process;
 mod push;
@@ -62,6 +63,8 @@ pub struct Report {
 
 struct World {
     rng: Rng,
+    /// Draws what comes past the triggers of a file, in the histories in which anything does.
+    gaps: Option<Rng>,
     primary: Primary,
     files: Vec<File>,
     processes: Vec<Process>,
@@ -120,6 +123,7 @@ impl World {
         let process = |at: usize| Process::new(at / 2, 11 + u16::try_from(at).unwrap_or(0));
         World {
             rng,
+            gaps: seed.is_multiple_of(5).then(|| Rng::new(seed ^ 0x6a95)),
             primary: Primary::new(joined, START_MS, trap),
             files,
             processes: (0..PROCESSES).map(process).collect(),
@@ -176,6 +180,7 @@ impl World {
         self.now += self.rng.range(0, 4);
         self.primary.now = self.now;
         (0..FILES).for_each(|at| self.paused(at));
+        self.gap();
         let (file, table) = (self.rng.index(FILES), self.rng.index(TABLES));
         let process = self.rng.index(PROCESSES);
         match self.rng.below(200) {

@@ -57,6 +57,8 @@ traps! {
     PassedWithOthers = "passed-with-others",
     /// A comparison ends that was begun before the table had to be compared once more.
     EndsTheNext = "ends-the-next",
+    /// A comparison of all tables does not hear of a gap that is found while it runs.
+    GapInPassing = "gap-in-passing",
     /// What is new in a table that has to be compared is taken in before it was.
     TakenBefore = "taken-before",
 }

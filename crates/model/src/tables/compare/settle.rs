@@ -58,12 +58,13 @@ impl Comparison {
 
     /// Whether the file stands where it stood as it began, and nobody has come to the end of it.
     pub(super) fn is_of(&self, file: &File) -> bool {
-        match (&self.state, &file.follow) {
+        let stands = match (&self.state, &file.follow) {
             (Follow::Following { epoch: began, .. }, Follow::Following { epoch, .. }) => {
-                epoch.is_server_of(began) && file.marks(&self.tables) == self.marks
+                epoch.is_server_of(began)
             }
             (began, follow) => began == follow,
-        }
+        };
+        stands && file.marks(&self.tables) == self.marks
     }
 
     /// Whether the server is the one with which it began.

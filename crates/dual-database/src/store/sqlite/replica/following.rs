@@ -121,12 +121,18 @@ impl Content<'_> {
     /// # Errors
     /// Those of [`Content::node`].
     pub fn apart(&self) -> Result<Vec<usize>> {
+        Ok(self.apart_for()?.into_iter().map(|(table, _)| table).collect())
+    }
+
+    /// The same, with the reason for which each of them has to be compared.
+    ///
+    /// # Errors
+    /// Those of [`Content::node`].
+    pub fn apart_for(&self) -> Result<Vec<(usize, Break)>> {
         let follows = matches!(self.node()?.follow, Follow::Following { .. });
         let mut apart = Vec::new();
         for table in (0..self.tables().len()).filter(|_| follows) {
-            if self.cause_of(table)?.is_some() {
-                apart.push(table);
-            }
+            apart.extend(self.cause_of(table)?.map(|cause| (table, cause)));
         }
         Ok(apart)
     }
@@ -178,14 +184,16 @@ impl Content<'_> {
     }
 
     /// Writes to these tables may have been missed in the file: they have to be compared by themselves, or all of
-    /// them if they have to be in any case, so that what is suspected is suspected there.
+    /// them if they have to be in any case, so that what is suspected is suspected there. They are marked in either
+    /// case: a comparison that is under way may be past the rows in question.
     ///
     /// # Errors
     /// Those of [`failed`].
     pub(crate) fn has_gaps(&self, tables: &[usize]) -> Result<()> {
+        tables.iter().try_for_each(|table| self.compare_alone(*table, Break::LocalGap))?;
         let mut node = self.node()?;
-        if matches!(node.follow, Follow::Following { .. }) {
-            return tables.iter().try_for_each(|table| self.compare_alone(*table, Break::LocalGap));
+        if tables.is_empty() || matches!(node.follow, Follow::Following { .. }) {
+            return Ok(());
         }
         if let Ok(follow) = node.follow.next(Event::Broken(Break::LocalGap)) {
             node.follow = follow;
