@@ -292,7 +292,10 @@ impl Rounds {
                 self.drop_link();
                 Flow::more()
             }
-            PushEnd::Ahead { now_ms } => Flow::to(RoundState::Restamp { primary_ms: now_ms }),
+            PushEnd::Ahead { now_ms } => {
+                let is_apart = comparison.is_of_some();
+                Flow::to(RoundState::Restamp { primary_ms: now_ms, is_apart })
+            }
             // Purged since the range was planned.
             PushEnd::Done(pushed) if !pushed.gone.is_empty() => {
                 debug!(rows = pushed.gone.len(), "a comparison met a purge, and begins again");
