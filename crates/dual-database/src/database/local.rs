@@ -10,7 +10,7 @@ use crate::protocol::{Break, Follow, Quarantined, Record};
 use crate::schema::RowId;
 use crate::stamp::Stamp;
 use crate::store::postgres::primary::{LOCKED, WriteAnswer};
-use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Taken, is_unused};
+use crate::store::sqlite::replica::{Content, Durability, LocalRow, Taken, is_unused};
 use crate::sync::Shared;
 use crate::{Error, Kind, Result, Store};
 
@@ -326,13 +326,14 @@ pub(super) fn direct(
     durability: Durability,
 ) -> Result<Direct> {
     let node = content.node()?;
-    match content.follow_of(answer.rows.iter().map(|written| written.row.id.table))? {
+    let follow = content.follow_of(answer.rows.iter().map(|written| written.row.id.table))?;
+    match &follow {
         Follow::Following { epoch, .. }
-            if answer.epoch.break_from(&epoch, &node.tokens).is_some() =>
+            if answer.epoch.break_from(epoch, &node.tokens).is_some() =>
         {
             return Ok(Direct::OtherEpoch);
         }
-        Follow::Following { .. } if has_passed(&node, answer.txid) => {
+        Follow::Following { .. } if has_passed(&follow, answer.txid) => {
             return stands(content, answer);
         }
         Follow::Following { .. } => {}
@@ -379,9 +380,9 @@ fn stands(content: &Content<'_>, answer: &WriteAnswer) -> Result<Direct> {
     Ok(if holds_all(content, &ids)? { Direct::Stands } else { Direct::Refused })
 }
 
-/// Whether the cursor has passed that transaction.
-pub(super) fn has_passed(node: &Node, txid: u64) -> bool {
-    match &node.follow {
+/// Whether the cursor of the tables that stand so has passed that transaction.
+pub(super) fn has_passed(follow: &Follow, txid: u64) -> bool {
+    match follow {
         Follow::Following { snapshot, .. } => !snapshot.is_new(txid),
         Follow::Reconciling { .. } | Follow::Held { .. } => false,
     }

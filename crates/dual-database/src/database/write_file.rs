@@ -73,7 +73,8 @@ impl Core {
     }
 
     /// Lets the feed bring what the file lacks; says whether it has brought that transaction
-    /// within the time that is left, and the file has taken it.
+    /// within the time that is left, and the file has taken it. It brings nothing of a table that is to be
+    /// compared first, though the cursor passes that by.
     pub(super) async fn feed_brings(
         &self,
         plan: &WritePlan,
@@ -86,7 +87,8 @@ impl Core {
         let Ok(replica) = self.replica(plan.operation) else { return false };
         let ids = plan.ids();
         let passed = move |content: &Content<'_>| {
-            Ok(local::has_passed(&content.node()?, txid) && local::holds_all(content, &ids)?)
+            let follow = content.follow_of(ids.iter().map(|id| id.table))?;
+            Ok(local::has_passed(&follow, txid) && local::holds_all(content, &ids)?)
         };
         replica.read(plan.operation, passed).await.unwrap_or(false)
     }

@@ -181,7 +181,8 @@ impl Rounds {
             self.hurry(&mut link);
         }
         let (table, after) = (comparison.table(), comparison.after.as_ref());
-        let range = self.primary(&link).range(table, after, comparison.rows_at_once()).await?;
+        let (rows, bytes) = comparison.at_once();
+        let range = self.primary(&link).range_within(table, after, rows, bytes).await?;
         self.put_link(link);
         let header = range.header;
         let same = header.epoch.is_server_of(&comparison.epoch);
@@ -292,13 +293,17 @@ impl Rounds {
                 self.drop_link();
                 Flow::more()
             }
-            PushEnd::Ahead { now_ms } => Flow::to(RoundState::Restamp { primary_ms: now_ms }),
+            PushEnd::Ahead { now_ms } => {
+                let is_apart = comparison.is_of_some();
+                Flow::to(RoundState::Restamp { primary_ms: now_ms, is_apart })
+            }
             // Purged since the range was planned.
             PushEnd::Done(pushed) if !pushed.gone.is_empty() => {
                 debug!(rows = pushed.gone.len(), "a comparison met a purge, and begins again");
                 Flow::more()
             }
             PushEnd::Done(pushed) => {
+                self.has_given(&comparison.plan.give.rows);
                 comparison.pushed = pushed;
                 Flow::to(RoundState::ApplyRange(comparison))
             }
@@ -442,12 +447,9 @@ impl Comparison {
     /// Reads the file's part of the range and plans it; says with which key the range ends, if
     /// not with its table. Of the two sides the one with more rows decides how far it goes.
     fn look(&mut self, content: &Content<'_>) -> Result<Option<Key>> {
-        let (mut here, local_end) = content.range(
-            self.table(),
-            self.after.as_ref(),
-            self.remote_end.as_ref(),
-            self.rows_at_once(),
-        )?;
+        let (rows, bytes) = self.at_once();
+        let within = (self.after.as_ref(), self.remote_end.as_ref());
+        let (mut here, local_end) = content.range_within(self.table(), within, rows, bytes)?;
         let end = [self.remote_end.clone(), local_end].into_iter().flatten().min();
         if let Some(end) = &end {
             self.there.retain(|row| row.id.key <= *end);

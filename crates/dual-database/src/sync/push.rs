@@ -8,7 +8,6 @@ use tracing::{debug, info, warn};
 use super::numbers::{AT_ONCE, Asked};
 use super::quarantine::QuarantineSet;
 use super::rounds::{Flow, RoundState, Rounds, follow, now_ms};
-use crate::Result;
 use crate::merge::Tracked;
 use crate::protocol::ConflictEntry;
 use crate::protocol::{Break, Epoch, Event, Follow};
@@ -16,6 +15,10 @@ use crate::schema::{RowId, Table};
 use crate::stamp::Writer;
 use crate::store::postgres::primary::{LOCKED, PushEnd, Pushed};
 use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Pending, Side, Unsent};
+use crate::{Error, Kind, Result};
+
+/// Rows of a table that is apart which are looked at together, for stamps that are too far ahead.
+const AT_A_TIME: usize = 2_000;
 
 /// Rows on their way to PostgreSQL.
 #[derive(Clone, Debug, Default)]
@@ -192,7 +195,9 @@ impl Rounds {
         let end = self.primary(&link).push_numbered(&batch.rows, None, followed, &numbers).await;
         self.put_link(link);
         match end? {
-            PushEnd::Ahead { now_ms } => Flow::to(RoundState::Restamp { primary_ms: now_ms }),
+            PushEnd::Ahead { now_ms } => {
+                Flow::to(RoundState::Restamp { primary_ms: now_ms, is_apart: false })
+            }
             PushEnd::Done(pushed) => Flow::to(RoundState::Acknowledge(Box::new((batch, pushed)))),
             // The next connection finds out what has become of it.
             PushEnd::OtherServer => {
@@ -204,21 +209,43 @@ impl Rounds {
 
     /// Gives other stamps to what PostgreSQL has refused as too far ahead of its clock. On disk
     /// before it is pushed: after a power cut the write would get another, higher stamp, and
-    /// beat who has seen it under this one.
-    pub(super) async fn restamp(&mut self, primary_ms: i64) -> Result<Flow> {
+    /// beat who has seen it under this one. A comparison of some tables that was refused for what nobody finds
+    /// here would be refused at once again.
+    pub(super) async fn restamp(&mut self, primary_ms: i64, is_apart: bool) -> Result<Flow> {
+        let operation = "restamp";
         let shared = self.shared.clone();
         let restamped = self
-            .write_many("restamp", Durability::Full, move |content| {
+            .write_many(operation, Durability::Full, move |content| {
                 let mut restamped = 0_usize;
-                for (id, mut row) in content.pending(now_ms(), true)?.rows {
-                    if !row.tracked.restamp(primary_ms, &mut *shared.clock()).is_empty() {
-                        content.set_tracked(&id, &row.tracked)?;
+                let mut restamp = |id: &RowId, tracked: &mut Tracked| {
+                    if !tracked.restamp(primary_ms, &mut *shared.clock()).is_empty() {
+                        content.set_tracked(id, tracked)?;
                         restamped += 1;
+                    }
+                    Ok(())
+                };
+                for (id, mut row) in content.pending(now_ms(), true)?.rows {
+                    restamp(&id, &mut row.tracked)?;
+                }
+                // The file's position has passed by what is pending in these.
+                for table in content.apart()? {
+                    let mut after = None;
+                    loop {
+                        let (rows, end) = content.range(table, after.as_ref(), None, AT_A_TIME)?;
+                        for (id, mut row) in rows {
+                            restamp(&id, &mut row.tracked)?;
+                        }
+                        let Some(end) = end else { break };
+                        after = Some(end);
                     }
                 }
                 Ok(restamped)
             })
             .await?;
+        if restamped == 0 && is_apart {
+            let message = "PostgreSQL refuses rows as too far ahead of its clock, and the file has none";
+            return Err(Error::new(Kind::Internal, operation, message));
+        }
         warn!(rows = restamped, "the clock was far ahead of PostgreSQL's: rows were restamped");
         Flow::to(RoundState::PushRead)
     }

@@ -53,7 +53,7 @@ pub(super) enum RoundState {
     Finish(Box<Comparison>),
     Hold(Box<Comparison>),
     Push(Box<Batch>),
-    Restamp { primary_ms: i64 },
+    Restamp { primary_ms: i64, is_apart: bool },
     Acknowledge(Box<(Batch, Pushed)>),
     Forward,
     NoteForwarded { numbers: Vec<i64>, generation: u64 },
@@ -348,6 +348,7 @@ impl Rounds {
             | RoundState::Finish(of)
             | RoundState::Hold(of) => of.is_of_some(),
             RoundState::Compare => self.followed_up == self.begun,
+            RoundState::Restamp { is_apart, .. } => *is_apart,
             _ => false,
         }
     }
@@ -374,7 +375,7 @@ impl Rounds {
             RoundState::Finish(comparison) => self.finish(*comparison).await,
             RoundState::Hold(comparison) => self.hold(*comparison).await,
             RoundState::Push(batch) => self.push(*batch).await,
-            RoundState::Restamp { primary_ms } => self.restamp(primary_ms).await,
+            RoundState::Restamp { primary_ms, is_apart } => self.restamp(primary_ms, is_apart).await,
             RoundState::Acknowledge(done) => self.acknowledge(done.0, done.1).await,
             RoundState::Forward => self.forward_conflicts().await,
             RoundState::NoteForwarded { numbers, generation } => {

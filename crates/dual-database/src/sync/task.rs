@@ -293,11 +293,14 @@ impl Core {
         }
     }
 
-    /// The steps of one round. The lease is renewed while it takes long.
+    /// The steps of one round. The lease is renewed while it takes long, and the process keeps its number.
     async fn round(self: &Arc<Core>, turn: &mut Pacing) -> Outcome {
         loop {
             match self.advance().await {
-                Advance::Next => self.lead(turn).await,
+                Advance::Next => {
+                    self.keep_number(turn).await;
+                    self.lead(turn).await;
+                }
                 Advance::End(outcome) => return outcome,
                 Advance::Failed(_) => return Outcome::Failed,
                 // The others have been exchanged.

@@ -178,3 +178,28 @@ async fn a_gap_that_is_found_while_all_tables_are_compared_is_compared_too() {
     assert_eq!(scene.one("SELECT phone_number FROM users"), "missed");
     drop(other);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_far_ahead_is_corrected_in_a_table_that_is_apart() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    // Two hours ahead; the file's position has passed by what is pending, as it does in a table that is apart.
+    let now = node.shared.clock().unix_ms();
+    node.shared.clock().correct(now + 7_200_000);
+    node.add(1, 1).await;
+    node.script(
+        "UPDATE dual_tracked SET compare = 'backlog', marked = 1 WHERE name = 'accounts'; \
+         UPDATE dual_node SET pushed = (SELECT seq FROM dual_state)",
+    );
+    assert!(is_apart(&node).await);
+    node.sync().await;
+    assert!(!is_apart(&node).await);
+    assert_eq!(scene.one("SELECT balance FROM accounts"), "1");
+    scene.assert_equal(&node);
+    let ahead = scene.one(
+        "SELECT max(stamp) >> 22 > extract(epoch FROM clock_timestamp()) * 1000 - 1577836800000 + 61000 \
+         FROM dual.side_accounts",
+    );
+    assert_eq!(ahead, "f");
+}

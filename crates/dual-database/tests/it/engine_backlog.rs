@@ -71,6 +71,34 @@ async fn a_mass_of_changes_is_gone_through_by_ranges_and_nobody_is_asked() {
     scene.assert_equal(&node);
 }
 
+/// What a comparison has given comes back to it; it begins anew for none of that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mass_of_large_texts_is_gone_through_once() {
+    let scene = Scene::on(shared().unwrap());
+    let (node, seen) = node(&scene).await;
+    node.script(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60) \
+         INSERT INTO accounts (owner, note) SELECT i, printf('%.*c', 1000000, 'x') FROM n",
+    );
+    seen.take();
+    node.sync().await;
+    let steps = seen.take();
+    // A round that begins after a catch-up: it was the end of the comparison, or it is begun anew.
+    let ends = steps.windows(2).filter(|two| two == &[Step::Finish, Step::Inspect]).count();
+    assert_eq!(ends, 1, "{steps:?}");
+    assert!(steps.contains(&Step::Give) && !steps.contains(&Step::Push), "{steps:?}");
+    assert_eq!(scene.one("SELECT sum(length(note)) FROM accounts"), "60000000");
+    // One row above what is carried at once is no mass.
+    node.script("UPDATE accounts SET note = printf('%.*c', 20000000, 'y') WHERE owner = 7");
+    node.sync().await;
+    let steps = seen.take();
+    assert!(steps.contains(&Step::Push) && !steps.contains(&Step::Compare), "{steps:?}");
+    scene.sql("UPDATE accounts SET note = repeat('z', 20000000) WHERE owner = 8");
+    node.sync().await;
+    assert!(!seen.take().contains(&Step::Compare));
+    scene.assert_equal(&node);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_lost_and_brought_back_is_met_anew() {
     let scene = Scene::on(shared().unwrap());

@@ -5,6 +5,7 @@
 
 mod acknowledged;
 mod adoption;
+mod api_apart;
 mod api_calls;
 mod api_failures;
 mod api_locks;

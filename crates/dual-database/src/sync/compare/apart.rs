@@ -8,6 +8,7 @@ use tracing::debug;
 
 use super::{Comparison, PIECE, RANGE};
 use crate::Result;
+use crate::merge::Tracked;
 use crate::protocol::Follow;
 use crate::schema::RowId;
 use crate::store::postgres::primary::{Poll, RemoteRow};
@@ -16,9 +17,14 @@ use crate::sync::link::Link;
 use crate::sync::quarantine::QuarantineSet;
 use crate::sync::rounds::{Flow, RoundState, Rounds};
 use crate::sync::take_in::take_all;
+use crate::value::PORTION;
 
 /// For how long the others wait at most before it is their turn, but for the piece that is under way.
 const TURN: Duration = Duration::from_millis(200);
+
+/// So many bytes of texts make a piece, and so many given end a turn: they come back, all of them at once, when it
+/// is read what has changed meanwhile, and are not to be taken for a mass.
+const PIECE_BYTES: usize = PORTION / 4;
 
 /// How long a lock on a table is waited for that is compared beside others.
 const LOCK: Duration = Duration::from_millis(300);
@@ -42,6 +48,8 @@ pub(in crate::sync) struct Apart {
     under_way: Option<Box<Comparison>>,
     /// Since when it is its turn.
     since: Option<Instant>,
+    /// How many bytes of texts it has given in this turn.
+    given: usize,
     /// It has failed, and rests.
     rests: Option<Instant>,
     failures: u32,
@@ -79,6 +87,7 @@ impl Rounds {
     /// What is under way.
     pub(super) fn resume(&mut self) -> Option<Box<Comparison>> {
         self.apart.since = Some(Instant::now());
+        self.apart.given = 0;
         self.apart.under_way.take()
     }
 
@@ -86,11 +95,17 @@ impl Rounds {
     pub(super) fn lets_others(&mut self, comparison: Box<Comparison>) -> Result<Flow> {
         self.apart.failures = 0;
         let is_over = comparison.at >= comparison.tables.len();
-        if !is_over && self.apart.since.is_some_and(|since| since.elapsed() < TURN) {
+        let has_time = self.apart.since.is_some_and(|since| since.elapsed() < TURN);
+        if !is_over && has_time && self.apart.given < PIECE_BYTES {
             return Flow::to(RoundState::ReadRemote(comparison));
         }
         self.apart.under_way = Some(comparison);
         Flow::to(if is_over { RoundState::Compare } else { RoundState::PushRead })
+    }
+
+    /// It has given these rows.
+    pub(super) fn has_given(&mut self, rows: &[(RowId, Tracked)]) {
+        self.apart.given += rows.iter().map(|(_, row)| row.version.bytes()).sum::<usize>();
     }
 
     /// The others are not to wait for a lock on what is compared.
@@ -207,7 +222,8 @@ impl Comparison {
         !self.counts && (place < self.at || (place == self.at && is_before()))
     }
 
-    pub(super) fn rows_at_once(&self) -> usize {
-        if self.is_of_some() { PIECE } else { RANGE }
+    /// So many rows are looked at together, and so many bytes of texts.
+    pub(super) fn at_once(&self) -> (usize, usize) {
+        if self.is_of_some() { (PIECE, PIECE_BYTES) } else { (RANGE, PORTION) }
     }
 }

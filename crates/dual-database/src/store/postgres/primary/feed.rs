@@ -32,7 +32,7 @@ impl Primary<'_> {
     }
 
     /// As [`Primary::poll`]; but if more than `most` rows of a table are new, or more than
-    /// [`PORTION`] of texts, none of it is read ([`Poll::too_many`]). The tables `apart` are neither
+    /// [`PORTION`] of texts besides the largest, none of it is read ([`Poll::too_many`]). The tables `apart` are neither
     /// locked nor read; whether their capture is as installed is told all the same.
     ///
     /// # Errors
@@ -107,8 +107,8 @@ impl Primary<'_> {
         self.rows(at, table, &sql, &parameters, OPERATION).await
     }
 
-    /// Whether more than `most` rows are new, or more of texts than is held at once. Costs no more
-    /// than counting so many.
+    /// Whether more than `most` rows are new, or more of texts than is held at once, besides the largest row: that
+    /// one is no mass. Costs no more than counting so many.
     async fn exceeds(
         &self,
         table: &RemoteTable,
@@ -118,7 +118,7 @@ impl Primary<'_> {
         let Some(most) = most.map(i64::from) else { return Ok(false) };
         let (xmax, open) = (number(cursor.xmax()), in_progress(cursor));
         let sql = format!(
-            "SELECT count(*) > $3 OR coalesce(sum(n.bytes), 0) > {PORTION} FROM \
+            "SELECT count(*) > $3 OR coalesce(sum(n.bytes) - max(n.bytes), 0) > {PORTION} FROM \
              (SELECT {} AS bytes {} WHERE s.txid >= $1 OR s.txid = ANY ($2) LIMIT $3 + 1) AS n",
             table.layout.bytes("u"),
             table.joined(),

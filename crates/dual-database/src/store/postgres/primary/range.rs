@@ -20,6 +20,20 @@ impl Primary<'_> {
     /// # Errors
     /// As for [`Primary::poll`]; internal if there is no such table.
     pub async fn range(&self, table: usize, after: Option<&Key>, limit: usize) -> Result<Range> {
+        self.range_within(table, after, limit, PORTION).await
+    }
+
+    /// The same, at most about so many bytes of texts.
+    ///
+    /// # Errors
+    /// As for [`Primary::range`].
+    pub(crate) async fn range_within(
+        &self,
+        table: usize,
+        after: Option<&Key>,
+        limit: usize,
+        most: usize,
+    ) -> Result<Range> {
         let Some(remote) = self.tables.get(table) else {
             return Err(Error::new(Kind::Internal, OPERATION, "no such table"));
         };
@@ -39,14 +53,14 @@ impl Primary<'_> {
             "SELECT {}, p.upto {joined} JOIN (SELECT {own}, {bytes} AS own, \
                (sum({bytes}) OVER (ORDER BY {own} ROWS UNBOUNDED PRECEDING))::bigint AS upto \
                {joined} WHERE {above} ORDER BY {own} LIMIT $1) AS p ON {same} \
-             WHERE p.upto - p.own < {PORTION} ORDER BY {end}",
+             WHERE p.upto - p.own < {most} ORDER BY {end}",
             remote.select_list(),
             own = key.order("s", ""),
             same = key.same("p", "=", key, "s"),
             end = key.order("p", ""),
         );
-        let most = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut parameters: Vec<Parameter<'_>> = vec![(&most, Type::INT8)];
+        let rows = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut parameters: Vec<Parameter<'_>> = vec![(&rows, Type::INT8)];
         parameters.extend(after.map(|after| -> Parameter<'_> { (after, key.one()) }));
         let outcome = Box::pin(both(
             both(self.session.begin_snapshot(OPERATION), self.session.batch(OPERATION, &prologue)),
@@ -56,7 +70,7 @@ impl Primary<'_> {
         self.leave(OPERATION).await;
         let (_, (header, found)) = outcome?;
         let bytes = found.last().map_or(Ok(0), |row| column::<i64>(row, COLUMNS, OPERATION))?;
-        let is_full = found.len() >= limit || usize::try_from(bytes).is_ok_and(|n| n >= PORTION);
+        let is_full = found.len() >= limit || usize::try_from(bytes).is_ok_and(|n| n >= most);
         let rows = found.into_iter().map(|row| remote.decode(table, &row, OPERATION));
         let rows: Vec<RemoteRow> = rows.collect::<Result<_>>()?;
         let end = rows.last().map(|row| row.id.key.clone()).filter(|_| is_full);

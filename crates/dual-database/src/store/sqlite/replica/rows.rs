@@ -46,6 +46,20 @@ impl Content<'_> {
         upto: Option<&Key>,
         limit: usize,
     ) -> Result<(Rows, Option<Key>)> {
+        self.range_within(table, (after, upto), limit, PORTION)
+    }
+
+    /// The same, at most about `most` bytes of texts.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn range_within(
+        &self,
+        table: usize,
+        (after, upto): (Option<&Key>, Option<&Key>),
+        limit: usize,
+        most: usize,
+    ) -> Result<(Rows, Option<Key>)> {
         let key = &self.local(table)?.layout.own_key;
         let mut values = vec![Stored::Integer(i64::try_from(limit).unwrap_or(i64::MAX))];
         values.extend(after.into_iter().chain(upto).map(stored));
@@ -54,8 +68,8 @@ impl Content<'_> {
             key.bounded("s", [after, upto].map(|bound| bound.is_some()), 2),
             key.order("s", "")
         );
-        let rows = self.select_some(table, &which, &values, PORTION)?;
-        let is_full = rows.len() >= limit || bytes(&rows) >= PORTION;
+        let rows = self.select_some(table, &which, &values, most)?;
+        let is_full = rows.len() >= limit || bytes(&rows) >= most;
         let end = rows.last().map(|(id, _)| id.key.clone()).filter(|_| is_full);
         Ok((rows, end))
     }
@@ -123,7 +137,7 @@ impl Content<'_> {
     }
 
     /// The tables that follow of which more than `most` rows are pending, or more of texts than is held at
-    /// once.
+    /// once, the largest of them not counted.
     ///
     /// # Errors
     /// Those of [`failed`].
@@ -133,7 +147,7 @@ impl Content<'_> {
         for (at, local) in self.tables().iter().enumerate().filter(follows) {
             let (layout, rest) = (&local.layout, waiting(local));
             let sql = format!(
-                "SELECT count(*) > {most} OR coalesce(sum(bytes), 0) > {PORTION} FROM (SELECT \
+                "SELECT count(*) > {most} OR coalesce(sum(bytes) - max(bytes), 0) > {PORTION} FROM (SELECT \
                  (SELECT {} FROM {} AS u WHERE {}) AS bytes {rest} LIMIT {most} + 1)",
                 local.statements.bytes,
                 layout.target,
