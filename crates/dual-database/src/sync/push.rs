@@ -240,6 +240,7 @@ impl Rounds {
             if pushed.gone.is_empty() {
                 node.pushed = node.pushed.max(batch.upto);
             } else {
+                content.forget_all_given()?;
                 node.follow = follow(&node.follow, Event::Broken(Break::Missing))?;
             }
             content.set_node(&node)?;

@@ -156,6 +156,15 @@ impl Content<'_> {
         self.execute(OPERATION, sql, &[&name, &number]).map(|_| ())
     }
 
+    /// Forgets them all: another server, or another file, may give them to others. Rows that PostgreSQL does not have
+    /// are asked about again.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn forget_all_given(&self) -> Result<()> {
+        self.execute(OPERATION, "DELETE FROM dual_given", &[]).map(|_| ())
+    }
+
     /// Forgets which numbers were given to rows that PostgreSQL has by now, or that are gone.
     ///
     /// # Errors
