@@ -503,7 +503,9 @@ fn the_other_key_may_have_a_name_of_its_own_in_the_file() {
     eventually("visits of the right guest", || {
         pair.postgres(WHOSE).len() == 5 && pair.postgres(WHOSE) == pair.sqlite(here)
     });
-    assert!(pair.postgres(WHOSE).iter().all(|row| {
-        row[0].as_ref().unwrap().ends_with(row[1].as_deref().unwrap())
-    }));
+    assert!(
+        pair.postgres(WHOSE)
+            .iter()
+            .all(|row| { row[0].as_ref().unwrap().ends_with(row[1].as_deref().unwrap()) })
+    );
 }

@@ -187,7 +187,10 @@ fn present_column(
         );
         plan.shape(Some(&column.name), what, None);
         plan.advice.get_or_insert_with(|| {
-            format!("make {} one of bigint, or make {name} bigint, and run it again", there.full_type)
+            format!(
+                "make {} one of bigint, or make {name} bigint, and run it again",
+                there.full_type
+            )
         });
     } else if !fits && may_widen {
         widened_column(plan, column, found);
