@@ -491,7 +491,7 @@ fn names_types_and_drops_are_declared_anew_by_each_side_s_own() {
     pair.sqlite("ALTER TABLE members RENAME COLUMN signup_date TO \"С; 'да'\"");
     let refused = pair.json(2, &["schema", "apply", "members", "--yes"]);
     let hint = refused["error"]["hint"].as_str().unwrap();
-    assert!(hint.contains("--file-name joined=С; 'да'"), "{refused}");
+    assert!(hint.contains(r"--file-name 'joined=С; '\''да'\'''"), "{refused}");
     let words = ["schema", "apply", "members", "--file-name", "joined=С; 'да'", "--yes"];
     assert_eq!(pair.json(0, &words)["steps"], json!(["joined is called С; 'да' in files"]));
     assert_eq!(pair.json(0, &words)["applied"], false);
@@ -686,7 +686,7 @@ fn names_that_make_no_one_column_are_refused_and_nothing_is_changed() {
     );
     for (names, wanted) in [
         ("register_date = 'note'", "register_date is called signup_date in files, not note"),
-        ("'amount' = 'x'", "--file-name 'amount=x'"),
+        ("'amount' = 'x'", "--file-name amount=x"),
         ("nope = 'x'", "has no column nope"),
     ] {
         settings(&pair, &format!("[tables.t.names]\n{names}\n"));

@@ -396,11 +396,20 @@ fn the_librarys_rows_have_postgresqls_numbers() {
 
 #[test]
 fn a_reference_that_follows_is_as_old_as_it_was() {
+    as_old_as_it_was("visits", "guest_id");
+    as_old_as_it_was("Visits", "Guest_Id");
+}
+
+/// The file writes the names of its own as it likes: they are the same ones.
+fn as_old_as_it_was(named: &str, reference: &str) {
     let pair = apart("REFERENCES guests");
+    pair.sqlite("DROP TABLE visits");
+    pair.sqlite(&format!(
+        "CREATE TABLE {named} (id INTEGER PRIMARY KEY, {reference} INTEGER REFERENCES GUESTS(ID), what TEXT)"
+    ));
     // One visit of both sides: of anna there, of boris here. PostgreSQL's stands, as where nothing has moved.
     pair.postgres("DELETE FROM visits");
     pair.postgres("INSERT INTO visits VALUES (1, 1, 'of whom')");
-    pair.sqlite("DELETE FROM visits");
     pair.sqlite("INSERT INTO visits VALUES (1, 1, 'of whom')");
     pair.json(0, &["init", "--same", "visits", "--apply"]);
     both(&pair, WHOSE, &texts(&[["of whom", "anna"]]));
@@ -452,4 +461,51 @@ fn a_file_that_has_nothing_gets_everything() {
         assert_eq!(other.postgres(&all), other.sqlite(&all), "{table}");
     }
     assert_eq!(other.json(0, &["verify"])["equal"], true);
+}
+
+/// The file is a node by then, and captures what it is to join before it is asked which rows are others.
+#[test]
+fn tables_that_come_beside_others_are_read_under_the_same_numbers() {
+    let pair = apart("REFERENCES guests");
+    for sql in [
+        "UPDATE visits SET guest_id = 2, what = 'here of boris' WHERE id = 1",
+        "UPDATE visits SET guest_id = 3, what = 'there of clara' WHERE id = 2",
+        "CREATE TABLE halls (id bigint PRIMARY KEY)",
+    ] {
+        pair.postgres(sql);
+    }
+    pair.sqlite("CREATE TABLE halls (id INTEGER PRIMARY KEY)");
+    pair.json(0, &["init", "--tables", "halls", "--apply"]);
+    let plan = pair.json(0, &["init", "--different", "visits"]);
+    assert_eq!(table(&plan, "visits")["renumbered"], 1, "{plan}");
+    pair.json(0, &["init", "--different", "visits", "--apply"]);
+    let visits = "SELECT v.id, v.what, g.code FROM visits AS v JOIN guests AS g ON g.id = v.guest_id \
+                  WHERE v.id < 3 ORDER BY v.id";
+    let kept = texts(&[["1", "here of boris", "boris"], ["2", "there of clara", "clara"]]);
+    both(&pair, visits, &kept);
+    // The one that is the same on both sides is still one.
+    let all = "SELECT what FROM visits ORDER BY what";
+    let whats = ["here of anna", "here of boris", "here of dora", "there of clara"];
+    both(&pair, all, &texts(&whats.map(|what| [what])));
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+}
+
+#[test]
+fn the_other_key_may_have_a_name_of_its_own_in_the_file() {
+    let pair = apart("REFERENCES guests");
+    pair.sqlite("ALTER TABLE guests RENAME COLUMN code TO kennung");
+    let config = pair.folder.path().join("dual.toml");
+    std::fs::write(&config, "[tables.guests]\nnames = { code = 'kennung' }\n").unwrap();
+    let words = ["init", "--config", config.to_str().unwrap(), "--different", "visits", "--apply"];
+    let done = pair.json(0, &words);
+    assert_eq!(table(&done, "guests")["key"], json!(["code"]), "{done}");
+    let here = "SELECT v.what, g.kennung FROM visits AS v JOIN guests AS g ON g.id = v.guest_id ORDER BY v.what";
+    eventually("visits of the right guest", || {
+        pair.postgres(WHOSE).len() == 5 && pair.postgres(WHOSE) == pair.sqlite(here)
+    });
+    assert!(
+        pair.postgres(WHOSE)
+            .iter()
+            .all(|row| { row[0].as_ref().unwrap().ends_with(row[1].as_deref().unwrap()) })
+    );
 }

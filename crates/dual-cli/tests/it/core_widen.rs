@@ -277,3 +277,21 @@ fn what_was_done_half_is_gone_on_with() {
     let whose = "SELECT b.id, b.user_id, g.name FROM bookings AS b JOIN guests AS g ON g.id = b.user_id ORDER BY 1";
     assert_eq!(equal(&pair, whose).len(), 2);
 }
+
+#[test]
+fn a_type_of_the_users_own_is_not_taken_away() {
+    let pair = Pair::new();
+    for sql in [
+        "CREATE DOMAIN price AS integer CHECK (VALUE > 0)",
+        "CREATE TABLE menu (code integer PRIMARY KEY, price price)",
+    ] {
+        pair.postgres(sql);
+    }
+    pair.sqlite("CREATE TABLE menu (code INTEGER PRIMARY KEY, price INTEGER)");
+    pair.json(0, &["init", "--apply"]);
+    let ran = pair.run(&["schema", "apply", "menu", "--widen", "price", "--yes"]);
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert_ne!(ran.code, Some(0), "{said}");
+    assert!(said.contains("a type of your own"), "{said}");
+    assert_eq!(type_of(&pair, "menu", "price"), "price");
+}

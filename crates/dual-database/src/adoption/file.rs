@@ -11,7 +11,9 @@ use super::{Kept, OPERATION, SidePlan};
 use crate::error::{Error, Kind, Result, Store};
 use crate::schema::{Column, Dialect, Key, KeyColumns, Table, quoted};
 use crate::store::sqlite::capture::{Drift, Layout, declared, drift, is_current, lacks, to_be};
-use crate::store::sqlite::replica::{Settings, lacking, paused, refuse_taken_away, refuse_unasked};
+use crate::store::sqlite::replica::{
+    Settings, is_first_contact, lacking, paused, refuse_taken_away, refuse_unasked,
+};
 use crate::store::sqlite::{Adoption, File, FoundRelation, define_functions, failed};
 
 /// The file, if there is one.
@@ -165,6 +167,19 @@ impl LocalFile {
             None => false,
         };
         Ok(is_captured && self.installation()?.is_some())
+    }
+
+    /// Whether it keeps the table and has been through it with PostgreSQL: what it only captures by now has
+    /// its own numbers still.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(super) fn has_met(&self, table: &Table) -> Result<bool> {
+        let is_kept = self.keeps(table)?;
+        match self.connection().filter(|_| is_kept) {
+            Some(connection) => Ok(!is_first_contact(&connection, table.name())?),
+            None => Ok(false),
+        }
     }
 
     /// The columns of the file's table that refer to the key of another one, by themselves: each with the name of

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::survey::{Choice, Chosen, ChosenColumn, Skipped, Survey, Width};
 use super::{LocalFile, OPERATION};
 use crate::error::{Error, Kind, Result};
-use crate::schema::{LogicalType, Role, Table, built_in};
+use crate::schema::{LogicalType, Role, Table, built_in, shell_word};
 use crate::store::postgres::{NarrowReference, Session, narrow_references};
 
 /// The columns that are to be made wider, by the names of their tables.
@@ -121,7 +121,11 @@ fn asked(given: &str, survey: &Survey, wide: &mut Wide) -> Result<()> {
         }
         _ if chosen.joined => {
             let message = format!("--widen {given}: {name} is joined already");
-            let hint = format!("`dual schema apply {name} --widen {}`", declared.name);
+            let hint = format!(
+                "`dual schema apply {} --widen {}`",
+                shell_word(&name),
+                shell_word(&declared.name)
+            );
             Err(wrong(message).with_hint(hint))
         }
         Some("smallint" | "integer") => {
@@ -233,7 +237,8 @@ fn left_out(chosen: &Chosen) -> Option<Skipped> {
     Some(Skipped {
         reason: format!("numbers of the file do not fit in PostgreSQL: {each}"),
         hint: format!(
-            "`--widen {names}` makes that bigint, which writes the table anew while everybody waits{or}"
+            "`--widen {}` makes that bigint, which writes the table anew while everybody waits{or}",
+            shell_word(&names),
         ),
         table,
         joined: chosen.joined,

@@ -68,7 +68,7 @@ pub(super) async fn decided(
 }
 
 /// Lets the file be read as if the numbers of tables that are told apart by another key were PostgreSQL's, with what
-/// refers to them; says how many are others, by table. Of what the file keeps already nothing is to be done.
+/// refers to them; says how many are others, by table. Of what has been exchanged already nothing is to be done.
 ///
 /// # Errors
 /// Those of reading both sides.
@@ -79,7 +79,7 @@ pub(super) async fn align(
 ) -> Result<BTreeMap<Arc<str>, u64>> {
     let mut counts = BTreeMap::new();
     for table in tables.iter().filter(|table| table.asks_for_surrogates()) {
-        if file.keeps(table)? {
+        if file.has_met(table)? {
             continue;
         }
         let moved = moved(session, file, table).await?;

@@ -8,6 +8,7 @@ use super::{Bond, LocalFile, Stores, bond, noted, other_installation, remote, tr
 use crate::error::{Error, Kind, Result};
 use crate::schema::{
     Column, Dialect, LogicalType, Making, Relation, RelationColumn, Role, Table, built_in,
+    shell_word,
 };
 use crate::store::postgres::{Session, capture, relations};
 use crate::store::sqlite;
@@ -363,10 +364,13 @@ impl Found {
             let message = format!("table {table}: {called} is not in {}", word(side));
             let is_other = |other: &&RelationColumn| !self.table.knows_in(side, &other.name);
             let other = relation.columns.iter().find(is_other).map_or("NAME", |other| &*other.name);
-            let renamed = match side == Dialect::Sqlite && column.has_own_name() {
-                true => format!("`dual schema apply {table} --file-name {name}={other}`"),
-                false => format!("`dual schema apply {table} --rename {name}={other}`"),
+            let flag = match side == Dialect::Sqlite && column.has_own_name() {
+                true => "--file-name",
+                false => "--rename",
             };
+            let (table, pair) = (shell_word(table), shell_word(&format!("{name}={other}")));
+            let renamed = format!("`dual schema apply {table} {flag} {pair}`");
+            let name = shell_word(name);
             return Err(Error::new(Kind::Configuration, OPERATION, message).with_hint(format!(
                 "if it has another name: {renamed}; if it was dropped: \
                  --drop {name}; `dual init --apply` puts it back from the other side"

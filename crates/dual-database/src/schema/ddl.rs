@@ -22,6 +22,16 @@ pub fn quoted(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
+/// As a shell takes it for one word, in what people are told to type.
+#[must_use]
+pub(crate) fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-.=,/".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
 /// A text as a literal of PostgreSQL's, under whatever settings it is read: the body of a function is read under
 /// those of its caller.
 ///

@@ -23,6 +23,7 @@ mod widening;
 use std::sync::Arc;
 
 pub use affinity::Affinity;
+pub(crate) use ddl::shell_word;
 pub use ddl::{Dialect, any_of, behind, literal, quoted, quoted_body, quoted_text};
 pub(crate) use declaration::{Kept, declared};
 pub use key::{Key, RowId};

@@ -82,6 +82,9 @@ impl Rounds {
             let follows = matches!(node.follow, Follow::Following { .. });
             let cause = cause.map(|cause| if follows { cause } else { Break::OtherPrimary });
             if let Some(cause) = cause {
+                if !cause.primary_is_intact() {
+                    content.forget_all_given()?;
+                }
                 node.follow = follow(&node.follow, Event::Broken(cause))?;
             }
             let fresh = Token::after(node.tokens.current(), random());

@@ -35,6 +35,13 @@ impl Rounds {
         }
         let link = self.take_link("reserve numbers")?;
         let primary = self.primary(&link);
+        // They are asked for outside a transaction: another server would number rows for this one.
+        if !asked.unsent.surrogates.is_empty()
+            && !primary.header().await?.epoch.is_server_of(&asked.followed)
+        {
+            self.drop_link();
+            return Flow::more();
+        }
         let surrogates = primary.surrogates(&asked.unsent.surrogates).await?;
         if asked.unsent.alive.is_empty() {
             self.put_link(link);

@@ -197,6 +197,9 @@ impl Rounds {
         self.write("note a break", Durability::Full, move |content| {
             let mut node = content.node()?;
             if node.follow == state {
+                if !cause.primary_is_intact() {
+                    content.forget_all_given()?;
+                }
                 node.follow = follow(&node.follow, Event::Broken(cause))?;
                 content.set_node(&node)?;
             }

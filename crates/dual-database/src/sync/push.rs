@@ -13,7 +13,7 @@ use crate::protocol::ConflictEntry;
 use crate::protocol::{Break, Epoch, Event, Follow};
 use crate::schema::{RowId, Table};
 use crate::stamp::Writer;
-use crate::store::postgres::primary::{LOCKED, PushEnd, Pushed};
+use crate::store::postgres::primary::{LOCKED, NUMBER, PushEnd, Pushed};
 use crate::store::sqlite::replica::{Content, Durability, LocalRow, Node, Pending, Side, Unsent};
 use crate::{Error, Kind, Result};
 
@@ -267,6 +267,7 @@ impl Rounds {
             if pushed.gone.is_empty() {
                 node.pushed = node.pushed.max(batch.upto);
             } else {
+                content.forget_all_given()?;
                 node.follow = follow(&node.follow, Event::Broken(Break::Missing))?;
             }
             content.set_node(&node)?;
@@ -343,6 +344,12 @@ pub(super) fn acknowledged(
             quarantine.unreadable(content, id, Side::Postgres, *column)?;
         }
     }
+    // Before anything that refers to them is no longer pending: it goes with them.
+    for (id, (code, _)) in &refused {
+        if *code == NUMBER {
+            content.give_up_surrogate(id)?;
+        }
+    }
     for (id, sent) in &batch.rows {
         if gone.contains(id) {
             continue;
@@ -357,8 +364,8 @@ pub(super) fn acknowledged(
         let is_latest = row.seq <= batch.upto;
         match refused.get(id) {
             Some((code, reason)) => {
-                // Who has the row locked has it still, whatever has been written to it here.
-                if is_latest || *code == LOCKED {
+                // Who has the row locked, or its number, has it still, whatever has been written to it here.
+                if is_latest || [LOCKED, NUMBER].contains(code) {
                     quarantine.set_aside(
                         content,
                         id,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::rounds::now_ms;
 use crate::Result;
 use crate::protocol::Quarantined;
-use crate::schema::{Dialect, LogicalType, RowId, Table, built_in};
+use crate::schema::{Dialect, LogicalType, RowId, Table, built_in, shell_word};
 use crate::store::postgres::primary::LOCKED;
 use crate::store::sqlite::replica::{Content, Side};
 use crate::value::LONGEST;
@@ -129,7 +129,11 @@ impl QuarantineSet {
                 reason.push_str(&format!(", such as more than {} MB: shorten it", most / 2));
             }
             Some(kind) => {
-                let name = column.map_or("COLUMN", |column| &column.name);
+                // A text in the file is helped by no wider column.
+                let is_number = refused_by == Side::Sqlite
+                    || column.map_or(Ok(false), |one| content.has_whole(id, one))?;
+                let name = column.map_or("", |column| &column.name);
+                let table = table.filter(|_| is_number);
                 reason.extend(table.and_then(|table| too_narrow(table, name, kind)));
             }
             None => {}
@@ -150,7 +154,8 @@ fn too_narrow(table: &Table, column: &str, kind: &LogicalType) -> Option<String>
     if table.label() == built_in().label() && built_in().column(column).is_some() {
         return None;
     }
-    let (table, kind) = (table.name(), kind.sql(Dialect::Postgres));
+    let (table, column) = (shell_word(table.name()), shell_word(column));
+    let kind = kind.sql(Dialect::Postgres);
     Some(format!(
         ", it is declared {kind}: `dual schema apply {table} --widen {column}` makes it bigint"
     ))

@@ -188,3 +188,40 @@ async fn a_row_that_may_not_change_its_number_goes_over_with_it() {
     assert_eq!(scene.one("SELECT id FROM guests"), "500");
     assert_eq!(node.sync().await.quarantined, 0);
 }
+
+/// What was said does not hold any more, as after the sequence was set back: what refers to the row goes with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_was_said_and_is_taken_is_asked_for_again() {
+    let scene = Scene::on(shared().unwrap());
+    let node = node(&scene, "bot.db", None).await;
+    node.sync().await;
+    born_there(&scene, "a");
+    let taken = scene.one("SELECT id FROM guests");
+    node.script(&format!(
+        "INSERT INTO guests (id, code) VALUES ({taken}, 'bb'); \
+         INSERT INTO visits (guest, what) VALUES ({taken}, 'bb'); \
+         INSERT INTO dual_given (name, number) VALUES ('guests', {taken})"
+    ));
+    node.sync().await;
+    node.sync().await;
+    assert_all(&scene, &[&node], 2, 2);
+    assert_eq!(scene.one("SELECT id FROM guests WHERE code = 'a'"), taken);
+    assert_eq!(node.sync().await.quarantined, 0);
+}
+
+/// Rows were loaded beside the sequence, more than anybody asks for one by one.
+#[tokio::test(flavor = "multi_thread")]
+async fn fresh_numbers_lie_behind_what_was_loaded() {
+    let scene = Scene::on(shared().unwrap());
+    let node = node(&scene, "bot.db", None).await;
+    node.sync().await;
+    scene.sql(
+        "INSERT INTO guests (id, code) OVERRIDING SYSTEM VALUE \
+         SELECT n, 'loaded' || n FROM generate_series(1, 2500) AS n",
+    );
+    born(&node, "a");
+    node.sync().await;
+    node.sync().await;
+    assert_all(&scene, &[&node], 1, 2501);
+    assert_eq!(scene.one("SELECT id > 2500 FROM guests WHERE code = 'a'"), "t");
+}

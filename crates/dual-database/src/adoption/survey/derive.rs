@@ -312,6 +312,7 @@ fn key(sides: &Sides<'_>) -> Result<RelationKey, Reason> {
 fn surrogate(sides: &Sides<'_>, key: &RelationKey, pairs: &[Pair<'_>]) -> Option<Arc<str>> {
     let primary = sides.remote.or(sides.local)?.keys.iter().find(|key| key.primary)?;
     let [name] = primary.columns.as_slice() else { return None };
+    let name = sides.named_there(name).filter(|_| sides.remote.is_none()).unwrap_or(name);
     if key.columns.iter().any(|one| one.eq_ignore_ascii_case(name)) {
         return None;
     }
@@ -329,8 +330,10 @@ pub(super) fn natural(sides: &Sides<'_>, table: &Table) -> Vec<Vec<Arc<str>>> {
     if !table.has_automatic_key() || sides.declared.is_some_and(said) {
         return Vec::new();
     }
+    let there = |own: &Arc<str>| Arc::clone(sides.named_there(own).unwrap_or(own));
     let is_same = |one: &RelationKey, other: &RelationKey| {
-        let has = |name: &Arc<str>| other.columns.iter().any(|own| own.eq_ignore_ascii_case(name));
+        let others: Vec<Arc<str>> = other.columns.iter().map(there).collect();
+        let has = |name: &Arc<str>| others.iter().any(|own| own.eq_ignore_ascii_case(name));
         one.columns.len() == other.columns.len() && one.columns.iter().all(has)
     };
     let makes_one = |key: &&RelationKey| {

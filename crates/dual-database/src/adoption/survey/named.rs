@@ -6,7 +6,7 @@ use super::Declared;
 use super::derive::is_built_in;
 use super::pairs::Sides;
 use crate::error::Result;
-use crate::schema::{Column, Dialect, Relation, Table, built_in};
+use crate::schema::{Column, Dialect, Relation, Table, built_in, shell_word};
 
 type Names = (Arc<str>, Arc<str>);
 
@@ -125,7 +125,9 @@ impl Declared {
             let hint = "names count when a table is joined: take it out of them";
             return Err(self.wrong(known.name(), message).with_hint(match column {
                 Some(Column { name, .. }) => format!(
-                    "{hint}; `dual schema apply TABLE --file-name '{name}={here}'` gives it that name in files"
+                    "{hint}; `dual schema apply {} --file-name {}` gives it that name in files",
+                    shell_word(known.name()),
+                    shell_word(&format!("{name}={here}")),
                 ),
                 None => hint.to_owned(),
             }));

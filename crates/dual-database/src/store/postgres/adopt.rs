@@ -180,7 +180,19 @@ fn present_column(
     let description = column.kind.description();
     let fits = description.fits_postgres(base, there.precision);
     let may_widen = table.may_widen(&column.name) && matches!(base, "smallint" | "integer");
-    if !fits && may_widen {
+    if !fits && may_widen && there.full_type != base {
+        let what = format!(
+            "{name} is {}, a type of your own: to make the column bigint would take away what that checks",
+            there.full_type
+        );
+        plan.shape(Some(&column.name), what, None);
+        plan.advice.get_or_insert_with(|| {
+            format!(
+                "make {} one of bigint, or make {name} bigint, and run it again",
+                there.full_type
+            )
+        });
+    } else if !fits && may_widen {
         widened_column(plan, column, found);
     } else if !fits {
         let wanted = column.kind.sql(Dialect::Postgres);

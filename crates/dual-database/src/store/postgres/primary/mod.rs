@@ -43,8 +43,8 @@ pub use pool::{Pool, Pooled};
 pub(crate) use prepare::{Planned, may_run, obstacles, plan_known};
 pub use prepare::{Prepared, PreparedTable, prepare};
 pub use purge::PurgePosition;
-pub(crate) use push::LOCKED;
 pub use push::{Kept, Reserved};
+pub(crate) use push::{LOCKED, NUMBER};
 pub(crate) use script::{grant, known_role, script};
 pub(crate) use trial::{Trial, try_out};
 

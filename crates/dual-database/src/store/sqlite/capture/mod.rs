@@ -20,6 +20,7 @@ pub use crate::protocol::Drift;
 pub(crate) use declared::{declared, has_notes, is_current, is_only_noted, learn, to_be, upgrade};
 pub use install::{drift, install, lacks, loose, mend, uninstall};
 pub(crate) use install::{has_sidecar, tracked_columns};
+pub(super) use layout::RegisterColumns;
 pub use layout::{Layout, Unique};
 pub(crate) use let_go::let_go;
 pub use sidecar::{

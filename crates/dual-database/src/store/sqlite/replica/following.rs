@@ -303,16 +303,27 @@ impl Content<'_> {
     }
 
     fn cause_of(&self, table: usize) -> Result<Option<Break>> {
-        let sql = "SELECT compare FROM dual_tracked WHERE name = ?1";
-        let name = self.local(table)?.table.name();
-        let look = self.connection().prepare_cached(sql).and_then(|mut look| {
-            look.query_row([name], |row| match row.get_ref(0)? {
-                rusqlite::types::ValueRef::Null => Ok(None),
-                _ => readable(row, 0).map(Some),
-            })
-            .optional()
-        });
-        let text: Option<String> = look.map_err(|cause| failed(OPERATION, cause))?.flatten();
-        text.map(|text| follow::cause(&text)).transpose()
+        cause_of(self.connection(), self.local(table)?.table.name())
     }
+}
+
+/// Whether the file has the table, and has not been through it with PostgreSQL yet.
+///
+/// # Errors
+/// As for [`Content::node`].
+pub(crate) fn is_first_contact(connection: &Connection, table: &str) -> Result<bool> {
+    Ok(cause_of(connection, table)? == Some(Break::FirstContact))
+}
+
+fn cause_of(connection: &Connection, table: &str) -> Result<Option<Break>> {
+    let sql = "SELECT compare FROM dual_tracked WHERE name = ?1";
+    let look = connection.prepare_cached(sql).and_then(|mut look| {
+        look.query_row([table], |row| match row.get_ref(0)? {
+            rusqlite::types::ValueRef::Null => Ok(None),
+            _ => readable(row, 0).map(Some),
+        })
+        .optional()
+    });
+    let text: Option<String> = look.map_err(|cause| failed(OPERATION, cause))?.flatten();
+    text.map(|text| follow::cause(&text)).transpose()
 }

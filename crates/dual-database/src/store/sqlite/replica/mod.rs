@@ -64,7 +64,7 @@ use crate::{Error, Kind, Result};
 pub(crate) use block::is_unused;
 pub(crate) use declared::outdated;
 pub use failing::Failing;
-pub(crate) use following::paused;
+pub(crate) use following::{is_first_contact, paused};
 pub use lacking::Paused;
 pub(crate) use lacking::lacking;
 pub use numbering::{Numbered, Unsent};

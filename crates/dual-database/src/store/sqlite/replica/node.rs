@@ -243,6 +243,7 @@ impl Content<'_> {
             self.execute(operation, sql, &[])?;
         }
         self.forget_numbers()?;
+        self.forget_all_given()?;
         self.execute(operation, "UPDATE dual_state SET horizon = 0", &[])?;
         let sql = "UPDATE dual_node SET installation = NULL, pushed = 0, purged = 0, follow = ?1, \
                    token = NULL, proposed = NULL, exchanged = NULL, held = NULL, tidied = NULL";
@@ -256,6 +257,7 @@ impl Content<'_> {
     pub fn new_identity(&self, file: Uuid, number: Writer) -> Result<()> {
         renumber(self.connection(), number)?;
         self.forget_numbers()?;
+        self.forget_all_given()?;
         let sql = "UPDATE dual_node SET file = ?1";
         self.execute("give the SQLite file an identity", sql, &[&file.to_string()]).map(|_| ())
     }

@@ -6,7 +6,7 @@ use super::super::failed;
 use super::{Content, Side};
 use crate::Result;
 use crate::protocol::Quarantined;
-use crate::schema::RowId;
+use crate::schema::{Column, Dialect, RowId};
 
 const OPERATION: &str = "use the quarantine of the SQLite file";
 
@@ -159,6 +159,24 @@ impl Content<'_> {
     pub fn aside(&self, id: &RowId) -> Result<Vec<Quarantined>> {
         let name = self.local(id.table)?.table.name();
         self.set_aside_rows("WHERE name = ?1 AND key = ?2", &[&name, &id.key])
+    }
+
+    /// Whether the row has a whole number in that column.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn has_whole(&self, id: &RowId, column: &Column) -> Result<bool> {
+        let layout = &self.local(id.table)?.layout;
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM {} WHERE {} AND typeof({}) = 'integer')",
+            layout.target,
+            layout.key.is("", "=", 1),
+            column.quoted(Dialect::Sqlite),
+        );
+        self.connection()
+            .prepare_cached(&sql)
+            .and_then(|mut look| look.query_row([&id.key], |row| row.get(0)))
+            .map_err(|cause| failed(OPERATION, cause))
     }
 
     fn set_aside_rows(&self, which: &str, values: &[&dyn ToSql]) -> Result<Vec<Quarantined>> {

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::types::Value as Stored;
 
+use super::super::capture::RegisterColumns;
 use super::super::failed;
 use super::{Content, LocalTable};
 use crate::Result;
@@ -47,7 +48,9 @@ impl Content<'_> {
         to: &Stored,
     ) -> Result<()> {
         for Reference { table, column } in self.references(self.local(table)?)? {
-            let child = self.tables().iter().find(|local| local.table.name() == table);
+            // Its foreign keys say these names as whoever wrote them did.
+            let is_it = |local: &&LocalTable| local.table.name().eq_ignore_ascii_case(&table);
+            let child = self.tables().iter().find(is_it);
             let is_pending = match child {
                 Some(child) => format!(" AND {}", child.is_pending_in(&column)),
                 None => String::new(),
@@ -89,9 +92,7 @@ impl Content<'_> {
     ) -> Result<Vec<(Key, i64)>> {
         let wrap = |cause| failed(OPERATION, cause);
         let (layout, name) = (&child.layout, quoted(column));
-        let Some(register) = layout.registers.iter().find(|r| r.column == name) else {
-            return Ok(Vec::new());
-        };
+        let Some(register) = child.register_of(&name) else { return Ok(Vec::new()) };
         let sql = format!(
             "SELECT {}, coalesce(s.{stamp}, s.stamp) FROM {} AS s JOIN {} AS u ON {} \
              WHERE u.{name} = ?1 AND s.live = 1 AND coalesce(s.{stamp}, s.stamp) <= {}",
@@ -110,9 +111,7 @@ impl Content<'_> {
 
     fn adopt_again(&self, child: &LocalTable, column: &str, rows: &[(Key, i64)]) -> Result<()> {
         let (layout, name) = (&child.layout, quoted(column));
-        let Some(register) = layout.registers.iter().find(|r| r.column == name) else {
-            return Ok(());
-        };
+        let Some(register) = child.register_of(&name) else { return Ok(()) };
         let sql = format!(
             "UPDATE {} SET {} = ?2 WHERE {}",
             layout.sidecar,
@@ -180,14 +179,17 @@ impl LocalTable {
     /// know it.
     fn is_pending_in(&self, column: &str) -> String {
         let quoted = quoted(column);
-        let register =
-            self.layout.registers.iter().find(|r| r.column.eq_ignore_ascii_case(&quoted));
-        let base = register.map_or("live_base", |register| &register.base);
+        let base = self.register_of(&quoted).map_or("live_base", |register| &register.base);
         format!(
             "NOT EXISTS (SELECT 1 FROM {} AS s WHERE {} AND s.{base} IS NULL)",
             self.layout.sidecar,
             self.layout.tells_of(&self.layout.target),
         )
+    }
+
+    /// What the sidecar keeps of a column of that quoted name.
+    fn register_of(&self, quoted: &str) -> Option<&RegisterColumns> {
+        self.layout.registers.iter().find(|r| r.column.eq_ignore_ascii_case(quoted))
     }
 
     /// The sidecar's name of a column of the key.

@@ -85,6 +85,25 @@ impl Content<'_> {
         Ok(moves)
     }
 
+    /// Somebody else has the number that PostgreSQL has said for the row: it gets a provisional one, with everything
+    /// in the file that refers to it and is pending, so that it is asked about again before either is pushed.
+    ///
+    /// # Errors
+    /// Those of [`failed`] that are not about the row.
+    pub(crate) fn give_up_surrogate(&self, id: &RowId) -> Result<()> {
+        let Some(row) = self.captured(id)? else { return Ok(()) };
+        let is_born = row.tracked.version.lives() && row.tracked.bases.live.is_some();
+        let Some(own) = row.surrogate.filter(|_| is_born) else { return Ok(()) };
+        let name = self.local(id.table)?.table.name();
+        let sql = "DELETE FROM dual_given WHERE name = ?1 AND number = ?2";
+        self.execute(OPERATION, sql, &[&name, &own])?;
+        let Some(other) = self.provisional(id.table)? else { return Ok(()) };
+        if self.attempt(id, || self.move_surrogate(id, own, other))? == Taken::Refused {
+            self.release(id, Side::Sqlite)?;
+        }
+        Ok(())
+    }
+
     fn move_surrogate(&self, id: &RowId, from: i64, to: i64) -> Result<()> {
         self.clear(id, to)?;
         self.set_surrogate(id, to)?;
@@ -154,6 +173,15 @@ impl Content<'_> {
         let name = self.local(table)?.table.name();
         let sql = "INSERT OR IGNORE INTO dual_given (name, number) VALUES (?1, ?2)";
         self.execute(OPERATION, sql, &[&name, &number]).map(|_| ())
+    }
+
+    /// Forgets them all: another server, or another file, may give them to others. Rows that PostgreSQL does not have
+    /// are asked about again.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn forget_all_given(&self) -> Result<()> {
+        self.execute(OPERATION, "DELETE FROM dual_given", &[]).map(|_| ())
     }
 
     /// Forgets which numbers were given to rows that PostgreSQL has by now, or that are gone.

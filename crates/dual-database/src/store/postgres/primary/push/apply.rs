@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::types::Type;
 
 use super::decide::{ServerView, Verdict, decide, text};
-use super::refusal::{Refusal, locked, suppressed};
+use super::refusal::{Refusal, locked, number_taken, suppressed};
 use super::reserve::SEQUENCE;
 use super::statements::{CHUNK, moved_aside, statements};
 use super::unique::{Unique, unique_groups};
@@ -16,6 +16,7 @@ use crate::merge::{Conflict, Register, RegisterId};
 use crate::schema::RowId;
 use crate::stamp::{Writer, captured};
 use crate::store::postgres::Parameter;
+use crate::store::postgres::answer::column;
 use crate::store::postgres::primary::Primary;
 use crate::store::postgres::primary::conflicts::LoggedConflict;
 use crate::value::Value;
@@ -92,9 +93,12 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
 
     /// Writes everything that the server takes.
     pub(super) async fn run(mut self) -> Result<Applied> {
-        let written = |at: &usize| self.jobs.get(*at).is_some_and(|job| job.version.is_some());
+        let unnumbered = self.make_room().await?;
+        let written = |at: &usize| {
+            !unnumbered.contains_key(at)
+                && self.jobs.get(*at).is_some_and(|job| job.version.is_some())
+        };
         let all: Vec<usize> = (0..self.jobs.len()).filter(written).collect();
-        self.make_room().await?;
         let mut failed = self.pass(self.slices(&all, false)).await?;
         failed = self.again(failed).await?;
         failed = self.circles(failed).await?;
@@ -105,6 +109,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
             failed = self.again(failed).await?;
         }
         failed.retain(|at, refusal| !self.is_needless(*at, refusal));
+        failed.extend(unnumbered);
         self.applied.refused = failed;
         Ok(self.applied)
     }
@@ -117,9 +122,10 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
     }
 
     /// Lets the sequence of each table go on behind the numbers that rows are to have again, or that the file
-    /// has given them. Where it may not be set, or they are none that counting has come to, surrogates are
-    /// new ones, like any other.
-    async fn make_room(&mut self) -> Result<()> {
+    /// has given them. Where it may not be set, or they are none that counting can come to, surrogates to which it
+    /// has not come are new ones, like any other; rows for which such a one was said are refused.
+    async fn make_room(&mut self) -> Result<Failed> {
+        let mut refused = Failed::new();
         for (at, table) in self.primary.tables.iter().enumerate() {
             let Some(numbered) = table.table.numbered() else { continue };
             let is_key = table.table.surrogate().is_none();
@@ -142,13 +148,26 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
             let name = &*numbered.name;
             let parameters: [Parameter<'_>; 3] =
                 [(&target, Type::TEXT), (&name, Type::TEXT), (&highest, Type::INT8)];
-            if self.primary.session.query(OPERATION, &sql, &parameters).await?.is_empty() {
-                self.jobs.iter_mut().filter(|job| job.id.table == at).for_each(|job| {
-                    job.number = None;
-                });
+            if !self.primary.session.query(OPERATION, &sql, &parameters).await?.is_empty() {
+                continue;
+            }
+            let sql = format!(
+                "SELECT CASE WHEN has_sequence_privilege(s.name, 'USAGE, SELECT') \
+                   THEN pg_sequence_last_value(s.name::regclass) END FROM (SELECT {SEQUENCE} AS name) AS s"
+            );
+            let parameters: [Parameter<'_>; 2] = [(&target, Type::TEXT), (&name, Type::TEXT)];
+            let rows = self.primary.session.query(OPERATION, &sql, &parameters).await?;
+            let last: Option<i64> =
+                rows.first().map_or(Ok(None), |row| column(row, 0, OPERATION))?;
+            let jobs = self.jobs.iter_mut().enumerate().filter(|(_, job)| job.id.table == at);
+            for (place, job) in jobs.filter(|(_, job)| job.number > last) {
+                if job.has_said(table) && job.is_inserted() {
+                    refused.insert(place, number_taken());
+                }
+                job.number = None;
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Tries again what may have failed for want of another row, as long as that helps, forwards
@@ -291,7 +310,12 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
             let looks = self.looks.entry(*at).or_default();
             *looks += 1;
             if *looks > LOOKS {
-                failed.insert(*at, suppressed());
+                let said = job.number.filter(|_| job.has_said(remote));
+                let is_held = match said {
+                    Some(number) => self.primary.holds_number(remote, number).await?,
+                    None => false,
+                };
+                failed.insert(*at, if is_held { number_taken() } else { suppressed() });
                 continue;
             }
             let leaves = self.server.leaves_locked;

@@ -40,13 +40,18 @@ struct Reference {
 enum Place {
     Key(usize),
     Data(usize),
+    Surrogate,
 }
 
 impl Place {
     fn of(table: &RemoteTable, name: &str) -> Option<Place> {
         let in_key = table.table.key_columns().position(|column| *column.name == *name);
         let data = || table.layout.registers.iter().position(|r| *r.name == *name);
-        in_key.map(Place::Key).or_else(|| data().map(Place::Data))
+        let surrogate = || table.table.surrogate().filter(|column| *column.name == *name);
+        in_key
+            .map(Place::Key)
+            .or_else(|| data().map(Place::Data))
+            .or_else(|| surrogate().map(|_| Place::Surrogate))
     }
 }
 
@@ -181,6 +186,10 @@ impl Job<'_> {
         let value = |place: &Place| match place {
             Place::Key(at) => self.id.key.values().nth(*at).as_ref().and_then(text),
             Place::Data(at) => version.columns.get(*at).and_then(|column| text(&column.value)),
+            Place::Surrogate => {
+                let there = self.existing.as_ref().and_then(|row| row.surrogate);
+                there.or(self.number).map(|number| number.to_string())
+            }
         };
         places.iter().map(value).collect()
     }

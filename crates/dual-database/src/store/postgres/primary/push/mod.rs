@@ -38,7 +38,7 @@ use self::decide::{ServerView, Verdict, decide, unreadable};
 use self::statements::CHUNK;
 use super::conflicts::LoggedConflict;
 use super::row::BY_KEY;
-use super::{Header, Primary, PushEnd, Pushed, RemoteRow};
+use super::{Header, Primary, PushEnd, Pushed, RemoteRow, RemoteTable};
 use crate::merge::{Tracked, Version};
 use crate::protocol::Epoch;
 use crate::schema::{Key, RowId};
@@ -51,6 +51,9 @@ const OPERATION: &str = "push to PostgreSQL";
 
 /// The SQLSTATE of a row that is left out because another session has it locked.
 pub(crate) const LOCKED: &str = "55P03";
+
+/// The code of a row of which somebody else has the number that was said for it.
+pub(crate) const NUMBER: &str = "number";
 
 /// Why, for people.
 const HELD: &str = "locked by another session";
@@ -74,6 +77,13 @@ pub(super) struct Job<'b> {
 }
 
 impl Job<'_> {
+    /// Whether its number is one that was said for it before it was ever here.
+    fn has_said(&self, table: &RemoteTable) -> bool {
+        table.table.asks_for_surrogates()
+            && self.number.is_some()
+            && self.pushed.bases.live.is_some()
+    }
+
     fn before(&self) -> Option<&Version> {
         self.existing.as_ref().map(|row| &row.version)
     }

@@ -1,6 +1,6 @@
 //! Why the server does not take a row.
 
-use super::{HELD, LOCKED};
+use super::{HELD, LOCKED, NUMBER};
 use crate::store::postgres::{ServerError, is_unsupported, sqlstate};
 use crate::{Error, Kind};
 
@@ -35,6 +35,14 @@ pub(super) fn suppressed() -> Refusal {
     Refusal {
         code: "P0001".into(),
         reason: "a trigger or a rule of the database does not let it happen".into(),
+        constraint: None,
+    }
+}
+
+pub(super) fn number_taken() -> Refusal {
+    Refusal {
+        code: NUMBER.into(),
+        reason: "PostgreSQL has another row under the number that was kept for it".into(),
         constraint: None,
     }
 }

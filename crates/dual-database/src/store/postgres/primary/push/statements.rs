@@ -80,7 +80,11 @@ pub(super) fn statements(
         inserted.partition(|job| job.number.is_some());
     for jobs in numbered.chunks(CHUNK) {
         statements.push(insert(table, jobs, Number::Own));
-        statements.push(insert(table, jobs, Number::Rest));
+        // Others refer to who has the number that was said: another one would make them a stranger's.
+        let rest: Vec<&Job<'_>> = jobs.iter().copied().filter(|job| !job.has_said(table)).collect();
+        if !rest.is_empty() {
+            statements.push(insert(table, &rest, Number::Rest));
+        }
     }
     statements.extend(inserted.chunks(CHUNK).map(|jobs| insert(table, jobs, Number::New)));
     statements

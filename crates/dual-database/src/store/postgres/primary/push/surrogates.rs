@@ -17,7 +17,7 @@ use crate::store::postgres::primary::RemoteTable;
 const OPERATION: &str = "number rows at PostgreSQL";
 
 /// How often fresh numbers are asked for that turn out to be in use.
-const LOOKS: usize = 100;
+const LOOKS: usize = 1_000;
 
 impl Primary<'_> {
     /// The surrogates of these rows, each with the one that the file has.
@@ -51,6 +51,17 @@ impl Primary<'_> {
             }));
         }
         Ok(said)
+    }
+
+    /// Whether a row has that number, in the transaction.
+    pub(super) async fn holds_number(&self, table: &RemoteTable, number: i64) -> Result<bool> {
+        let sql = format!(
+            "SELECT FROM {} AS u WHERE {} {EQUALS} $1 LIMIT 1",
+            table.layout.target,
+            table.layout.number("u"),
+        );
+        let rows = self.session.query(OPERATION, &sql, &[(&number, Type::INT8)]).await?;
+        Ok(!rows.is_empty())
     }
 
     async fn holders(&self, table: &RemoteTable, own: &[i64]) -> Result<BTreeMap<i64, Key>> {
@@ -105,6 +116,17 @@ impl Primary<'_> {
             "SELECT {number}::bigint FROM {target} AS u WHERE {number} {EQUALS} ANY ($1)",
             number = table.layout.number("u"),
         );
+        // As far as counting can come, if it may be set.
+        let behind = format!(
+            "SELECT CASE WHEN pg_sequence_last_value(q.seqrelid) < h.number \
+               THEN setval(q.seqrelid::regclass, h.number) END \
+             FROM (SELECT {SEQUENCE} AS name) AS s \
+             JOIN pg_sequence AS q ON q.seqrelid = s.name::regclass, \
+             LATERAL (SELECT max({number})::bigint AS number FROM {target} AS u \
+               WHERE {number} <= q.seqmax / 2) AS h \
+             WHERE has_sequence_privilege(s.name, 'UPDATE')",
+            number = table.layout.number("u"),
+        );
         let mut fresh: Vec<i64> = Vec::with_capacity(count);
         for _ in 0..LOOKS {
             let lacks = i64::try_from(count - fresh.len()).unwrap_or(i64::MAX);
@@ -124,6 +146,9 @@ impl Primary<'_> {
             if fresh.len() == count {
                 break;
             }
+            // Rows were loaded beside it.
+            let parameters: [Parameter<'_>; 2] = [(&target, Type::TEXT), (&name, Type::TEXT)];
+            self.session.repeat(OPERATION, &behind, &parameters).await?;
         }
         Ok(fresh)
     }
