@@ -161,7 +161,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
                 rows.first().map_or(Ok(None), |row| column(row, 0, OPERATION))?;
             let jobs = self.jobs.iter_mut().enumerate().filter(|(_, job)| job.id.table == at);
             for (place, job) in jobs.filter(|(_, job)| job.number > last) {
-                if job.has_said(table) && job.is_inserted() {
+                if job.is_said {
                     refused.insert(place, number_taken());
                 }
                 job.number = None;
@@ -310,7 +310,7 @@ impl<'a, 's, 'b> Applier<'a, 's, 'b> {
             let looks = self.looks.entry(*at).or_default();
             *looks += 1;
             if *looks > LOOKS {
-                let said = job.number.filter(|_| job.has_said(remote));
+                let said = job.number.filter(|_| job.is_said);
                 let is_held = match said {
                     Some(number) => self.primary.holds_number(remote, number).await?,
                     None => false,

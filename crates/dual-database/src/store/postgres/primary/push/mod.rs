@@ -38,7 +38,7 @@ use self::decide::{ServerView, Verdict, decide, unreadable};
 use self::statements::CHUNK;
 use super::conflicts::LoggedConflict;
 use super::row::BY_KEY;
-use super::{Header, Primary, PushEnd, Pushed, RemoteRow, RemoteTable};
+use super::{Header, Primary, PushEnd, Pushed, RemoteRow};
 use crate::merge::{Tracked, Version};
 use crate::protocol::Epoch;
 use crate::schema::{Key, RowId};
@@ -68,6 +68,8 @@ pub(super) struct Job<'b> {
     pushed: &'b Tracked,
     /// The number that it had here before, if it is to have that again.
     number: Option<i64>,
+    /// That is one that was said for it before it was ever here.
+    is_said: bool,
     existing: Option<RemoteRow>,
     /// What has to stand; `None`: as it is.
     version: Option<Version>,
@@ -77,13 +79,6 @@ pub(super) struct Job<'b> {
 }
 
 impl Job<'_> {
-    /// Whether its number is one that was said for it before it was ever here.
-    fn has_said(&self, table: &RemoteTable) -> bool {
-        table.table.asks_for_surrogates()
-            && self.number.is_some()
-            && self.pushed.bases.live.is_some()
-    }
-
     fn before(&self) -> Option<&Version> {
         self.existing.as_ref().map(|row| &row.version)
     }
@@ -227,8 +222,19 @@ impl Primary<'_> {
                 self.decide_all(chunk, server, &mut jobs, &mut pushed).await?;
             }
         }
+        // Of a row that goes in this push another one takes the number: the same under another key. Where it is not let
+        // go, that one gets a fresh number, and everything that refers to it follows.
+        let leaving: BTreeSet<(usize, i64)> = jobs
+            .iter()
+            .filter(|job| job.dies())
+            .filter_map(|job| Some((job.id.table, job.existing.as_ref()?.surrogate?)))
+            .collect();
         for job in jobs.iter_mut().filter(|job| job.is_inserted()) {
             job.number = numbers.get(&job.id).copied();
+            let asks = self.tables.get(job.id.table).is_some_and(|t| t.table.asks_for_surrogates());
+            let is_born = asks && job.pushed.bases.live.is_some();
+            let is_its_own = |number| !leaving.contains(&(job.id.table, number));
+            job.is_said = is_born && job.number.is_some_and(is_its_own);
         }
         let applied = Box::pin(Applier::new(self, server, &mut jobs).run()).await?;
         pushed.gone.extend(applied.gone);
@@ -309,6 +315,7 @@ impl Primary<'_> {
                 id: id.clone(),
                 pushed: tracked,
                 number: None,
+                is_said: false,
                 existing: None,
                 version: None,
                 beats: false,

@@ -81,7 +81,7 @@ pub(super) fn statements(
     for jobs in numbered.chunks(CHUNK) {
         statements.push(insert(table, jobs, Number::Own));
         // Others refer to who has the number that was said: another one would make them a stranger's.
-        let rest: Vec<&Job<'_>> = jobs.iter().copied().filter(|job| !job.has_said(table)).collect();
+        let rest: Vec<&Job<'_>> = jobs.iter().copied().filter(|job| !job.is_said).collect();
         if !rest.is_empty() {
             statements.push(insert(table, &rest, Number::Rest));
         }
