@@ -94,9 +94,7 @@ pub fn status(py: Python<'_>, found: &Status) -> PyResult<Py<PyAny>> {
     let not_carried = list(py, &found.not_carried, |one| {
         (&*one.table, &*one.column, store_word(one.store)).into_pyobject(py)
     })?;
-    let comparing = list(py, &found.comparing, |one| {
-        (&*one.table, one.reason).into_pyobject(py)
-    })?;
+    let comparing = list(py, &found.comparing, |one| (&*one.table, one.reason).into_pyobject(py))?;
     let more = (ahead_until, not_carried, comparing);
     let told = (errors, failing, paused, verified, damage.transpose()?, more);
     (side(&found.postgres), side(&found.sqlite), numbers, told).into_py_any(py)

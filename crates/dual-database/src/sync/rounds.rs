@@ -375,7 +375,9 @@ impl Rounds {
             RoundState::Finish(comparison) => self.finish(*comparison).await,
             RoundState::Hold(comparison) => self.hold(*comparison).await,
             RoundState::Push(batch) => self.push(*batch).await,
-            RoundState::Restamp { primary_ms, is_apart } => self.restamp(primary_ms, is_apart).await,
+            RoundState::Restamp { primary_ms, is_apart } => {
+                self.restamp(primary_ms, is_apart).await
+            }
             RoundState::Acknowledge(done) => self.acknowledge(done.0, done.1).await,
             RoundState::Forward => self.forward_conflicts().await,
             RoundState::NoteForwarded { numbers, generation } => {
