@@ -243,7 +243,8 @@ impl Rounds {
             })
             .await?;
         if restamped == 0 && is_apart {
-            let message = "PostgreSQL refuses rows as too far ahead of its clock, and the file has none";
+            let message =
+                "PostgreSQL refuses rows as too far ahead of its clock, and the file has none";
             return Err(Error::new(Kind::Internal, operation, message));
         }
         warn!(rows = restamped, "the clock was far ahead of PostgreSQL's: rows were restamped");
