@@ -290,7 +290,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub(super) fn is_first_contact(&self, table: usize) -> Result<bool> {
+    pub(crate) fn is_first_contact(&self, table: usize) -> Result<bool> {
         Ok(self.cause_of(table)? == Some(Break::FirstContact))
     }
 

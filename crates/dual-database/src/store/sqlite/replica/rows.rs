@@ -136,6 +136,17 @@ impl Content<'_> {
         self.tables().iter().map(count).sum()
     }
 
+    /// Whether something is pending in the table, whatever position the file has come to.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn has_unmet(&self, table: usize) -> Result<bool> {
+        let sql = self.local(table)?.layout.any_pending();
+        let look = self.connection().prepare_cached(&sql);
+        let found = look.and_then(|mut look| look.query_row([], |row| row.get(0)));
+        found.map_err(|cause| failed(OPERATION, cause))
+    }
+
     /// The tables that follow of which more than `most` rows are pending, or more of texts than is held at
     /// once, the largest of them not counted.
     ///
