@@ -104,6 +104,26 @@ pub(super) fn behind(
     })
 }
 
+/// The same, for a call that only reads a table: of one that is apart from the others PostgreSQL can be asked
+/// where nothing waits in the file. Not before it was ever exchanged: the file may have rows that nobody gave.
+pub(super) fn behind_to_read(content: &Content<'_>, table: usize) -> Result<Behind> {
+    let behind_all = behind(content, [table])?;
+    if behind_all != Behind::Comparison || !content.apart()?.contains(&table) {
+        return Ok(behind_all);
+    }
+    if content.is_first_contact(table)? || content.has_unmet(table)? {
+        return Ok(Behind::Comparison);
+    }
+    behind(content, [])
+}
+
+/// How far PostgreSQL is behind the file in the tables that follow, and which do not.
+pub(super) fn behind_followed(content: &Content<'_>) -> Result<(Behind, Vec<usize>)> {
+    let apart = content.apart()?;
+    let follow = (0..content.tables().len()).filter(|table| !apart.contains(table));
+    Ok((behind(content, follow)?, apart))
+}
+
 /// Whether something of these rows is pending.
 pub(super) fn waits(content: &Content<'_>, ids: &[RowId]) -> Result<bool> {
     for id in ids {

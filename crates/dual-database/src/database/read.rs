@@ -15,7 +15,7 @@ use crate::{Error, Kind, Result, Store};
 
 use super::Found;
 use super::core::{Core, Deadline, neither};
-use super::local::{HeldBy, behind, elsewhere, incomplete, knows, knows_all, record};
+use super::local::{HeldBy, behind_to_read, elsewhere, incomplete, knows, knows_all, record};
 use super::options::Prefer;
 use super::plan::named;
 use super::write::remote_record;
@@ -210,8 +210,9 @@ impl Core {
         deadline: Deadline,
         question: impl AsyncFnOnce(Primary<'_>) -> Result<T>,
     ) -> Result<T> {
-        let look =
-            move |content: &Content<'_>| Ok((behind(content, [table])?, content.node()?.file));
+        let look = move |content: &Content<'_>| {
+            Ok((behind_to_read(content, table)?, content.node()?.file))
+        };
         let (behind, file) = self.look_at_file(operation, deadline, look).await.unwrap_or_default();
         self.ready(operation)?;
         self.catch_up(operation, behind, Vec::new(), deadline).await?;

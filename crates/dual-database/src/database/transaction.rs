@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::core::{Core, Deadline};
-use super::local::{HeldBy, behind, elsewhere, incomplete, is_here, knows, record};
+use super::local::{HeldBy, behind_followed, elsewhere, incomplete, is_here, knows, record};
 use super::number::NumberKept;
 use super::patch::Patch;
 use super::plan::{Intent, WritePlan, already_exists, key_of, named, new_row, not_found};
@@ -41,6 +41,8 @@ enum ReadFrom {
 pub struct Transaction {
     core: Arc<Core>,
     read_from: ReadFrom,
+    /// The tables that are compared beside the others: what waits in them is in the file alone.
+    apart: Arc<[usize]>,
     deadline: Deadline,
     file: uuid::Uuid,
     state: Arc<Mutex<TransactionState>>,
@@ -179,9 +181,9 @@ impl Core {
     async fn begin(self: &Arc<Core>, read_from: ReadFrom) -> Transaction {
         let deadline = self.deadline();
         let look = self.look_at_file(OPERATION, deadline, |content| {
-            Ok((behind(content, 0..content.tables().len())?, content.node()?.file))
+            Ok((behind_followed(content)?, content.node()?.file))
         });
-        let (behind, file) = look.await.unwrap_or_default();
+        let ((behind, apart), file) = look.await.unwrap_or_default();
         // What is pending comes first, as for every write.
         let pushed = async {
             self.ready(OPERATION)?;
@@ -192,7 +194,14 @@ impl Core {
             _ => ReadFrom::File,
         };
         let state = Arc::default();
-        Transaction { core: Arc::clone(self), read_from, deadline, file, state }
+        Transaction {
+            core: Arc::clone(self),
+            read_from,
+            apart: apart.into(),
+            deadline,
+            file,
+            state,
+        }
     }
 
     async fn commit(&self, state: TransactionState) -> Result<Written<()>> {
@@ -227,6 +236,7 @@ impl Transaction {
     /// Configuration for a table that is not declared; as for [`Transaction::add`].
     pub fn add(&self, table: &str, row: &Patch) -> Result<()> {
         let at = self.core.position(table)?;
+        self.reaches(at)?;
         let declared = self.core.table(at);
         let (id, intent) = intent_to_add(declared, at, row).map_err(|error| {
             match row.checked(declared).is_ok() && declared.has_automatic_key() {
@@ -365,11 +375,22 @@ impl Transaction {
         not_found(OPERATION, &named(&self.core.shared.tables, id))
     }
 
+    /// Whether the transaction can meet that table where it reads; else it is made again on the file.
+    fn reaches(&self, table: usize) -> Result<()> {
+        if self.read_from == ReadFrom::File || !self.apart.contains(&table) {
+            return Ok(());
+        }
+        self.state().lost_primary = true;
+        let message = format!("{} has to be compared first", self.core.table(table).name());
+        Err(Error::new(Kind::Unavailable(Store::Postgres), OPERATION, message))
+    }
+
     /// The row as this transaction sees it, read now if it was not before.
     async fn seen(&self, id: &RowId) -> Result<Option<Record>> {
         if let Some(seen) = self.going_on()?.rows.get(id) {
             return Ok(seen.record.clone());
         }
+        self.reaches(id.table)?;
         let operation = "read a row in a transaction";
         let (found, version) = match self.read_from {
             ReadFrom::Primary => {

@@ -87,7 +87,11 @@ impl Rounds {
         if let Some(comparison) = self.resume() {
             return self.read_meanwhile(comparison).await;
         }
-        let compared = self.read("begin a comparison", to_compare).await?;
+        let choice = self.apart.choice();
+        let chosen = choice.clone();
+        let compared =
+            self.read("begin a comparison", move |content| chosen.tables(content)).await?;
+        self.apart.begins(&compared);
         let of = Arc::new(compared);
         let is_one = {
             let of = Arc::clone(&of);
@@ -97,8 +101,8 @@ impl Rounds {
             self.note_gaps(is_one.clone()).await?;
         }
         let (node, follow, tables, marks, is_empty, births, generation) = self
-            .read("begin a comparison", |content| {
-                let (node, tables) = (content.node()?, to_compare(content)?);
+            .read("begin a comparison", move |content| {
+                let (node, tables) = (content.node()?, choice.tables(content)?);
                 let mut is_empty = true;
                 for table in &tables {
                     // Not read: what it has for a stamp may be none, and is set back below.
@@ -425,7 +429,8 @@ impl Rounds {
 }
 
 impl Comparison {
-    fn table(&self) -> usize {
+    /// The table that it has come to.
+    pub(super) fn table(&self) -> usize {
         self.tables.get(self.at).copied().unwrap_or_default()
     }
 
@@ -485,14 +490,4 @@ impl Comparison {
         }
         Ok(end)
     }
-}
-
-/// The tables that are compared next: those that are apart for one reason, or all.
-fn to_compare(content: &Content<'_>) -> Result<Vec<usize>> {
-    Ok(match content.node()?.follow {
-        Follow::Following { .. } => {
-            content.to_compare()?.map(|(tables, _)| tables).unwrap_or_default()
-        }
-        Follow::Reconciling { .. } | Follow::Held { .. } => (0..content.tables().len()).collect(),
-    })
 }

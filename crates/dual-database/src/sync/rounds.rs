@@ -100,6 +100,20 @@ impl RoundState {
     }
 }
 
+impl RoundState {
+    /// The table that a comparison is at, if it is at one.
+    fn table(&self) -> Option<usize> {
+        match self {
+            RoundState::ReadRemote(of)
+            | RoundState::ReadLocal(of)
+            | RoundState::Give(of)
+            | RoundState::ApplyRange(of)
+            | RoundState::Uncaptured(of) => Some(of.table()),
+            _ => None,
+        }
+    }
+}
+
 /// How a step ended.
 #[derive(Debug)]
 pub(super) enum Flow {
@@ -240,7 +254,7 @@ impl Rounds {
             None if self.is_linked() => RoundState::Inspect,
             None => RoundState::Connect,
         };
-        let (step, is_apart) = (stand.step(), self.is_apart(&stand));
+        let (step, is_apart, table) = (stand.step(), self.is_apart(&stand), stand.table());
         let hook = self.shared.hook.clone();
         let fault = hook.as_ref().map_or(Fault::None, |hook| hook.fault(step));
         let began = Instant::now();
@@ -290,7 +304,7 @@ impl Rounds {
                 self.fails(step, &error).await;
                 // A side that is away is away for all.
                 if is_apart && meaning(step.store(), &error) == Meaning::Failing {
-                    self.apart.fails();
+                    self.apart.fails(table);
                     return Advance::Apart(error);
                 }
                 Advance::Failed(error)

@@ -203,3 +203,26 @@ async fn a_clock_far_ahead_is_corrected_in_a_table_that_is_apart() {
     );
     assert_eq!(ahead, "f");
 }
+
+/// Of two that are compared for the same reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_comparison_fails_keeps_no_other_one_apart() {
+    let scene = Scene::on(shared().unwrap());
+    let node = Node::start(&scene.database.url(), &scene.path("bot.db")).await;
+    node.script(
+        "INSERT INTO users (user_id, first_name) VALUES (1, 'a'); \
+         INSERT INTO accounts (owner, balance) VALUES (1, 1)",
+    );
+    until("both are equal", async || scene.is_equal(&node)).await;
+    let other = psql(&scene, "BEGIN; LOCK TABLE users IN SHARE MODE").await;
+    node.script(
+        "BEGIN IMMEDIATE; UPDATE users SET first_name = 'b'; UPDATE accounts SET balance = 2; \
+         UPDATE dual_tracked SET compare = 'backlog', marked = 1; \
+         UPDATE dual_node SET pushed = (SELECT seq FROM dual_state); COMMIT",
+    );
+    until("the other one is compared", async || node.look(|content| content.apart()).await == [0])
+        .await;
+    assert_eq!(scene.one("SELECT balance FROM accounts"), "2");
+    other.batch("test", "COMMIT").await.unwrap();
+    until("both follow again", async || scene.is_equal(&node) && !is_apart(&node).await).await;
+}

@@ -89,11 +89,17 @@ async fn a_mass_of_large_texts_is_gone_through_once() {
     assert!(steps.contains(&Step::Give) && !steps.contains(&Step::Push), "{steps:?}");
     assert_eq!(scene.one("SELECT sum(length(note)) FROM accounts"), "60000000");
     // One row above what is carried at once is no mass.
-    node.script("UPDATE accounts SET note = printf('%.*c', 20000000, 'y') WHERE owner = 7");
+    let large = |text: &str| format!("first_name = {text}, last_name = {text}");
+    scene.sql("INSERT INTO users (user_id) VALUES (1), (2)");
+    node.sync().await;
+    seen.take();
+    let here = large("printf('%.*c', 10000000, 'y')");
+    node.script(&format!("UPDATE users SET {here} WHERE user_id = 1"));
     node.sync().await;
     let steps = seen.take();
     assert!(steps.contains(&Step::Push) && !steps.contains(&Step::Compare), "{steps:?}");
-    scene.sql("UPDATE accounts SET note = repeat('z', 20000000) WHERE owner = 8");
+    let there = large("repeat('z', 10000000)");
+    scene.sql(&format!("UPDATE users SET {there} WHERE user_id = 2"));
     node.sync().await;
     assert!(!seen.take().contains(&Step::Compare));
     scene.assert_equal(&node);
@@ -150,6 +156,25 @@ async fn a_process_without_rounds_of_its_own_keeps_its_number() {
         node.one::<i64>("SELECT min(heartbeat) FROM dual_writer") > 1
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_is_tried_again_a_part_at_a_time() {
+    let scene = Scene::on(shared().unwrap());
+    let node = scene.node("bot.db").await;
+    node.sync().await;
+    node.script(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10100) \
+         INSERT INTO accounts (owner, balance) SELECT i, i FROM n",
+    );
+    node.sync().await;
+    node.script(
+        "INSERT INTO dual_quarantine (name, key, refused_by, code, reason, since, retry) \
+         SELECT 'accounts', owner, 'postgres', '23514', 'refused', 1, 0 FROM accounts",
+    );
+    assert_eq!(node.look(|content| content.to_push(1)).await.rows.len(), 10_000);
+    assert_eq!(node.sync().await.quarantined, 100);
+    assert_eq!(node.sync().await.quarantined, 0);
 }
 
 /// Time and the process's highest memory so far, to be looked at.

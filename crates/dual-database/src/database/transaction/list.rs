@@ -43,6 +43,7 @@ impl Transaction {
             let message = format!("rows of {table} have no order by {name}");
             Error::new(Kind::InvalidData, OPERATION, message)
         })?;
+        self.reaches(at)?;
         let limit = limit.unwrap_or(u64::MAX);
         // Any of those that were met may fit no more.
         let met = self.going_on()?.rows.keys().filter(|id| id.table == at).count() as u64;

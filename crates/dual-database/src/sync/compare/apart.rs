@@ -53,16 +53,66 @@ pub(in crate::sync) struct Apart {
     /// It has failed, and rests.
     rests: Option<Instant>,
     failures: u32,
+    /// The tables with which it began last.
+    tried: Vec<usize>,
+    /// Those at which it has failed: the others come before them.
+    stuck: Vec<usize>,
+}
+
+/// Which tables come next.
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    /// Not these, while there are others.
+    but: Vec<usize>,
+    /// One by itself: something has failed, and the others are not to fail with it.
+    alone: bool,
+}
+
+impl Choice {
+    /// The tables that are compared next: those that are apart for one reason, or all.
+    pub(super) fn tables(&self, content: &Content<'_>) -> Result<Vec<usize>> {
+        if !matches!(content.node()?.follow, Follow::Following { .. }) {
+            return Ok((0..content.tables().len()).collect());
+        }
+        let found = match content.to_compare(&self.but)? {
+            None => content.to_compare(&[])?,
+            found => found,
+        };
+        let mut tables = found.map(|(tables, _)| tables).unwrap_or_default();
+        if self.alone {
+            tables.truncate(1);
+        }
+        Ok(tables)
+    }
 }
 
 impl Apart {
+    pub(super) fn choice(&self) -> Choice {
+        Choice { but: self.stuck.clone(), alone: self.has_failed() || !self.stuck.is_empty() }
+    }
+
+    /// It begins with these tables.
+    pub(super) fn begins(&mut self, tables: &[usize]) {
+        // There were no others: they take turns.
+        if tables.iter().any(|table| self.stuck.contains(table)) {
+            self.stuck.clear();
+        }
+        self.tried = tables.to_vec();
+    }
+
     /// It has failed, for a reason of the compared tables alone: it is begun again later, and less and less
-    /// often.
-    pub(in crate::sync) fn fails(&mut self) {
+    /// often. `at` is the table at which that was, where it is known.
+    pub(in crate::sync) fn fails(&mut self, at: Option<usize>) {
         let wait = Duration::from_millis(250) * (1 << self.failures.min(4));
+        let mut stuck = std::mem::take(&mut self.stuck);
+        stuck.extend(at.or(match *self.tried {
+            [one] => Some(one),
+            _ => None,
+        }));
         *self = Apart {
             rests: Some(Instant::now() + wait),
             failures: self.failures.saturating_add(1),
+            stuck,
             ..Apart::default()
         };
     }

@@ -30,6 +30,12 @@ impl Layout {
         format!("SELECT count(*) FROM {} WHERE {}", self.sidecar, self.is_pending())
     }
 
+    /// Looks whether there are such rows.
+    #[must_use]
+    pub fn any_pending(&self) -> String {
+        format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {})", self.sidecar, self.is_pending())
+    }
+
     /// Gives the rows behind the position `?1` in which something is pending the position `?2`, and those that are
     /// settled the position `?1`.
     #[must_use]

@@ -137,14 +137,14 @@ impl Content<'_> {
         Ok(apart)
     }
 
-    /// The tables that have to be compared next, with the reason that they share: what is done unasked for the
-    /// one reason takes a person's word for another. None if there are none.
+    /// The tables that have to be compared next, but for some, with the reason that they share: what is done
+    /// unasked for the one reason takes a person's word for another. None if there are none.
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub(crate) fn to_compare(&self) -> Result<Option<(Vec<usize>, Break)>> {
+    pub(crate) fn to_compare(&self, but: &[usize]) -> Result<Option<(Vec<usize>, Break)>> {
         let mut found: Option<(Vec<usize>, Break)> = None;
-        for table in 0..self.tables().len() {
+        for table in (0..self.tables().len()).filter(|table| !but.contains(table)) {
             let Some(cause) = self.cause_of(table)? else { continue };
             let (tables, shared) = found.get_or_insert_with(|| (Vec::new(), cause));
             if *shared == cause {
@@ -298,7 +298,7 @@ impl Content<'_> {
     ///
     /// # Errors
     /// Those of [`failed`].
-    pub(super) fn is_first_contact(&self, table: usize) -> Result<bool> {
+    pub(crate) fn is_first_contact(&self, table: usize) -> Result<bool> {
         Ok(self.cause_of(table)? == Some(Break::FirstContact))
     }
 

@@ -15,6 +15,10 @@ use crate::value::{PORTION, Value};
 
 const OPERATION: &str = "read rows of the SQLite file";
 
+/// So many rows of a table that were refused are tried again at once: enough for those that refer to each other,
+/// and can only go together. The others come with a later push.
+const RETRIED: i64 = 10_000;
+
 /// Rows of a table.
 type Rows = Vec<(RowId, LocalRow)>;
 
@@ -136,6 +140,17 @@ impl Content<'_> {
         self.tables().iter().map(count).sum()
     }
 
+    /// Whether something is pending in the table, whatever position the file has come to.
+    ///
+    /// # Errors
+    /// Those of [`failed`].
+    pub(crate) fn has_unmet(&self, table: usize) -> Result<bool> {
+        let sql = self.local(table)?.layout.any_pending();
+        let look = self.connection().prepare_cached(&sql);
+        let found = look.and_then(|mut look| look.query_row([], |row| row.get(0)));
+        found.map_err(|cause| failed(OPERATION, cause))
+    }
+
     /// The tables that follow of which more than `most` rows are pending, or more of texts than is held at
     /// once, the largest of them not counted.
     ///
@@ -171,8 +186,8 @@ impl Content<'_> {
         Ok(pending)
     }
 
-    /// What is pending: rows above `pushed`, and the due ones of the quarantine (all of
-    /// them with `all`). `now_ms` by this machine's clock. Rows that cannot be carried are among
+    /// What is pending: rows above `pushed`, and due ones of the quarantine, so many of each table as go at once,
+    /// those that have waited longest (all of them with `all`). `now_ms` by this machine's clock. Rows that cannot be carried are among
     /// them, for the caller to set aside.
     ///
     /// # Errors
@@ -191,8 +206,12 @@ impl Content<'_> {
             let which =
                 format!("WHERE s.seq > (SELECT pushed FROM dual_node) ORDER BY s.seq, {order}");
             rows.extend(self.select(table, &which, &[])?);
+            let (most, bytes) = match due {
+                i64::MAX => (i64::MAX, usize::MAX),
+                _ => (RETRIED, PORTION),
+            };
             let which = format!(
-                "WHERE s.seq <= (SELECT pushed FROM dual_node) AND {}",
+                "WHERE s.seq <= (SELECT pushed FROM dual_node) AND {} ORDER BY s.seq, {order} LIMIT {most}",
                 own.within(
                     "s",
                     "q.key",
@@ -200,7 +219,8 @@ impl Content<'_> {
                      WHERE q.name = ?1 AND q.refused_by = 'postgres' AND q.retry <= ?2",
                 )
             );
-            rows.extend(self.select(table, &which, &[name, Stored::Integer(due)])?);
+            let values = [name, Stored::Integer(due)];
+            rows.extend(self.select_some(table, &which, &values, bytes)?);
         }
         rows.sort_by(|(one, a), (other, b)| (a.seq, one).cmp(&(b.seq, other)));
         Ok(Pending { rows, upto: super::super::capture::state(self.connection())?.seq })

@@ -262,7 +262,8 @@ impl Primary<'_> {
                FROM unnest($1::text[]) WITH ORDINALITY AS n (name, at)) \
              SELECT f.at, p.at, {}, {}, \
                ARRAY(SELECT a.attname::text FROM pg_attribute AS a WHERE a.attrelid = k.conrelid \
-                 AND a.attnum = ANY (k.conkey) AND NOT a.attnotnull), k.condeferrable \
+                 AND a.attnum = ANY (k.conkey) AND NOT a.attnotnull), k.condeferrable, \
+               k.confmatchtype = 'f' \
              FROM pg_constraint AS k JOIN t AS f ON f.oid = k.conrelid JOIN t AS p ON p.oid = k.confrelid \
              WHERE k.contype = 'f' ORDER BY k.oid",
             attributes("conkey", "conrelid"),
@@ -288,10 +289,15 @@ impl Primary<'_> {
             let (columns, referred) = (places(child, &names(2)?), places(parent, &names(3)?));
             let (Some(columns), Some(referred)) = (columns, referred) else { continue };
             let (emptied, deferrable): (_, bool) = (names(4)?, column(row, 5, OPERATION)?);
+            // MATCH FULL: all of its columns are empty, or none.
+            let is_full: bool = column(row, 6, OPERATION)?;
             let data = child.layout.registers.iter().enumerate();
             let data =
                 data.filter(|(_, r)| !deferrable && emptied.iter().any(|name| *name == *r.name));
-            let emptied: Vec<usize> = data.map(|(at, _)| at).collect();
+            let mut emptied: Vec<usize> = data.map(|(at, _)| at).collect();
+            if is_full && emptied.len() < columns.len() {
+                emptied.clear();
+            }
             let is_held = !deferrable && emptied.is_empty();
             references.push(Reference { from, to, columns, referred, emptied, is_held });
         }
