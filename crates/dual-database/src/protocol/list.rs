@@ -78,13 +78,7 @@ impl Filter {
     /// Whether a row of that table fits, as both stores see it.
     pub(crate) fn fits(&self, table: &Table, row: &Record) -> bool {
         let value = |name: &str| row.value(table, &table.column_once(name)?.name);
-        let equals =
-            |(name, wanted): &(Arc<str>, Value)| match (table.column_once(name), value(name)) {
-                (Some(column), Some(value)) => {
-                    value == *wanted || column.kind.are_equal(&value, wanted)
-                }
-                _ => false,
-            };
+        let equals = |(name, wanted): &(Arc<str>, Value)| value(name).as_ref() == Some(wanted);
         let contains = |(name, part): &(Arc<str>, String)| matches!(value(name), Some(Value::Text(text)) if text.contains(part));
         let since = |(name, from): &(Arc<str>, Value)| match (value(name), from) {
             (Some(Value::Timestamp(at)), Value::Timestamp(from)) => at >= *from,

@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dual_database::database::{Filter, Patch};
 use dual_database::sync::{Fault, Step, StepHook};
 use dual_database::users::UserPatch;
 use dual_database::{Kind, Store};
 
-use crate::api_scene::{Scene, both, eventually, only};
+use crate::api_scene::{Scene, both};
 
 /// Does something just before PostgreSQL is asked; from then on the feed is read when the file has been asked to
 /// take the answer, and no comparison gets on.
@@ -77,51 +76,5 @@ async fn nobody_says_that_a_file_has_what_its_feed_has_passed_by() {
     let here = scene.sqlite("SELECT first_name FROM users WHERE user_id = 1");
     assert!(here.as_deref() == Some("Berta") || !written.is_in(Store::Sqlite), "{here:?}");
     hook.compares.store(true, Ordering::SeqCst);
-    scene.wait_equal().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_is_apart_is_read_and_keeps_no_transaction_from_the_others() {
-    let scene = Scene::shared("api_apart_calls");
-    scene.database.execute("CREATE TABLE notes (id bigint PRIMARY KEY, body text)").unwrap();
-    scene.join(&scene.file(), &["notes"]).await;
-    let hook = Arc::new(Before { compares: true.into(), ..Before::default() });
-    let db = scene.builder().step_hook(hook.clone()).open().await.unwrap();
-    let notes = db.table("notes").unwrap();
-    let note = |json: &str| Patch::from_json(notes.declaration(), json).unwrap();
-    both(notes.add(&note(r#"{"id": 1, "body": "a"}"#)).await.unwrap());
-    both(db.upsert_user(&UserPatch::new().user_id(1).first_name("Anna")).await.unwrap());
-    db.sync_now(Duration::from_secs(10)).await.unwrap();
-    hook.compares.store(false, Ordering::SeqCst);
-    // The file cannot say what the table lacks; PostgreSQL can, as long as nothing waits here.
-    let sql = "UPDATE dual_tracked SET compare = 'local_gap', marked = 1 WHERE name = 'notes'";
-    scene.outsider().execute_batch(sql).unwrap();
-    let listed = notes.list(&Filter::default(), None).await.unwrap();
-    assert_eq!((listed.value.len(), listed.source), (1, Store::Postgres));
-    assert_eq!(notes.count(&Filter::default()).await.unwrap().value, 1);
-    // A transaction that does not touch it is in both.
-    both(
-        db.transaction(async |tx| {
-            tx.get_user(1).await?;
-            tx.update_user(1, &UserPatch::new().first_name("Berta")).await
-        })
-        .await
-        .unwrap(),
-    );
-    // One that does is in the file, and what it has waits there.
-    only(
-        Store::Sqlite,
-        db.transaction(async |tx| {
-            tx.update("notes", 1, &note(r#"{"body": "b"}"#)).await?;
-            tx.update_user(1, &UserPatch::new().first_name("Carla")).await
-        })
-        .await
-        .unwrap(),
-    );
-    notes.list(&Filter::default(), None).await.unwrap_err();
-    hook.compares.store(true, Ordering::SeqCst);
-    db.sync_now(Duration::from_secs(10)).await.unwrap();
-    let body = || scene.postgres("SELECT body FROM notes");
-    eventually("it arrives", async || body().as_deref() == Some("b")).await;
     scene.wait_equal().await;
 }

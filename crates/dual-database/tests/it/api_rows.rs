@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use dual_database::database::{Direction, Filter, Patch, Record};
-use dual_database::value::Value;
 use dual_database::{DualDatabase, Kind, Result, Store};
 use futures_util::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -366,33 +365,4 @@ fn the_blocking_facade_has_the_tables_too() {
     both(bookings.delete(3).unwrap());
     assert_eq!(bookings.get(3).unwrap().value, None);
     db.close(Duration::from_secs(5)).unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_number_is_found_whatever_zeros_it_has() {
-    let scene = scene("api_rows_zeros").await;
-    let db = scene.open().await;
-    let bookings = db.table("bookings").unwrap();
-    for (code, price) in [(1, "1.1"), (2, "1.10"), (3, "1.11"), (4, "1.100")] {
-        let json = format!(r#"{{"code": {code}, "guest": "g", "price": "{price}"}}"#);
-        both(bookings.add(&row(&db, &json)).await.unwrap());
-    }
-    db.sync_now(Duration::from_secs(10)).await.unwrap();
-    let mut filter = order(&db, &["code"]);
-    filter.equals = vec![("price".into(), Value::Text("1.1".into()))];
-    for store in [Store::Postgres, Store::Sqlite] {
-        if store == Store::Sqlite {
-            scene.proxy.set(Wire::Refuse);
-        }
-        let found = bookings.list(&filter, None).await.unwrap();
-        assert_eq!((keys(&found.value), found.source), (vec![1, 2, 4], store));
-        let change = row(&db, r#"{"price": "1.1000"}"#);
-        let seen = db.transaction(async |tx| {
-            tx.update("bookings", 2, &change).await?;
-            tx.list("bookings", &filter, None).await
-        });
-        assert_eq!(keys(seen.await.unwrap().value()), [1, 2, 4]);
-    }
-    scene.proxy.set(Wire::Pass);
-    db.close(Duration::from_secs(5)).await;
 }

@@ -89,7 +89,7 @@ async fn a_mass_of_large_texts_is_gone_through_once() {
     assert!(steps.contains(&Step::Give) && !steps.contains(&Step::Push), "{steps:?}");
     assert_eq!(scene.one("SELECT sum(length(note)) FROM accounts"), "60000000");
     // One row above what is carried at once is no mass.
-    let large = |text: &str| format!("first_name = {text}, last_name = {text}");
+    let large = |text: &str| format!("first_name = {text}, real_name = {text}");
     scene.sql("INSERT INTO users (user_id) VALUES (1), (2)");
     node.sync().await;
     seen.take();

@@ -19,13 +19,6 @@ impl LogicalType {
         self.description().ordered(Dialect::Postgres, "").is_some()
     }
 
-    /// Whether two values that differ are one number: with zeros at the end, or without.
-    pub(crate) fn are_equal(&self, one: &Value, other: &Value) -> bool {
-        let number =
-            |value| (*self == LogicalType::Numeric).then(|| numeric_order(value)).flatten();
-        number(one).is_some_and(|one| number(other) == Some(one))
-    }
-
     /// Which of two values, neither being NULL, comes first in that order.
     pub(crate) fn compare(&self, one: &Value, other: &Value) -> Ordering {
         match (one, other) {

@@ -7,7 +7,7 @@ use super::super::{failed, from_sqlite, to_sqlite};
 use super::Content;
 use crate::Result;
 use crate::protocol::{After, Direction, Filter, Order, Record};
-use crate::schema::{Column, Dialect, KeyColumns, LogicalType, Role, Table, quoted};
+use crate::schema::{Column, Dialect, KeyColumns, Role, Table, quoted};
 use crate::store::sqlite::stored;
 use crate::value::Value;
 
@@ -131,27 +131,17 @@ impl<'t> Statement<'t> {
         format!("?{}", self.values.len())
     }
 
-    fn declared(&self, name: &str) -> rusqlite::Result<&'t Column> {
-        let declared = self.table.column_once(name);
-        declared.ok_or_else(|| rusqlite::Error::InvalidColumnName(name.to_owned()))
-    }
-
     fn column(&self, name: &str) -> rusqlite::Result<String> {
-        self.declared(name).map(of_row)
+        let declared = self.table.column_once(name);
+        let column = declared.ok_or_else(|| rusqlite::Error::InvalidColumnName(name.to_owned()))?;
+        Ok(of_row(column))
     }
 
     fn filter(&mut self, filter: &Filter) -> rusqlite::Result<()> {
         for (name, value) in &filter.equals {
             let column = self.column(name)?;
-            let kind = &self.declared(name)?.kind;
             let condition = if value.is_null() {
                 format!("{column} IS NULL")
-            } else if *kind == LogicalType::Numeric {
-                // The same number with more zeros is another text.
-                let value = self.bind(to_sqlite(value));
-                format!(
-                    "({column} = {value} COLLATE BINARY OR dual_numeric({column}) = dual_numeric({value}))"
-                )
             } else {
                 // A column of the user's may be NOCASE.
                 format!("{column} = {} COLLATE BINARY", self.bind(to_sqlite(value)))
