@@ -16,6 +16,7 @@ mod core_joining;
 mod core_keys_only;
 mod core_look;
 mod core_names;
+mod core_names_later;
 mod core_natural;
 mod core_neighbours;
 mod core_numbers;
