@@ -100,6 +100,32 @@ pub fn column(document: &Value, table: &str, name: &str) -> Value {
     columns.iter().find(|one| one["name"] == name).cloned().unwrap_or_default()
 }
 
+/// Members alone, joined, with `raz` for the file's visits.
+pub fn joined() -> Pair<'static> {
+    let pair = scene(throwaway_postgres::shared().unwrap());
+    pair.sqlite("ALTER TABLE members RENAME COLUMN visits TO raz");
+    settings(&pair, &NAMES.replace("names = {", "names = { visits = 'raz',"));
+    let url = pair.database.url();
+    init(&pair, &url, &["--tables", "members", "--apply"]).ended(0);
+    settings(&pair, "");
+    pair
+}
+
+/// Both sides of members, by the names that they have now.
+#[track_caller]
+pub fn members(pair: &Pair<'_>, there: &str, here: &str) -> Vec<Row> {
+    let there = format!("SELECT {there} FROM members ORDER BY member_no COLLATE \"C\"");
+    equal(pair, &there, &format!("SELECT {here} FROM members ORDER BY \"Номер; \"\"да\"\"\""))
+}
+
+#[track_caller]
+pub fn follows(pair: &Pair<'_>) {
+    pair.json(0, &["sync"]);
+    let status = pair.run(&["status", "--json"]).json();
+    assert_eq!((&status["paused"], &status["sync"]), (&json!([]), &json!("following")), "{status}");
+    assert_eq!(pair.json(0, &["verify"])["equal"], true);
+}
+
 #[test]
 fn two_names_are_one_column_and_each_side_keeps_its_own() {
     let server = Server::builder().start().unwrap();

@@ -1,35 +1,9 @@
 //! What becomes of columns that the file calls otherwise when something changes, or is declared wrongly.
 
-use crate::core_names::{NAMES, column, columns, equal, init, row, scene, settings};
+use crate::core_names::{column, columns, follows, init, joined, members, row, settings};
 use crate::core_scene::{Pair, Watcher, eventually};
 use crate::scene::Row;
 use serde_json::json;
-
-/// Members alone, joined, with `raz` for the file's visits.
-fn joined() -> Pair<'static> {
-    let pair = scene(throwaway_postgres::shared().unwrap());
-    pair.sqlite("ALTER TABLE members RENAME COLUMN visits TO raz");
-    settings(&pair, &NAMES.replace("names = {", "names = { visits = 'raz',"));
-    let url = pair.database.url();
-    init(&pair, &url, &["--tables", "members", "--apply"]).ended(0);
-    settings(&pair, "");
-    pair
-}
-
-/// Both sides of members, by the names that they have now.
-#[track_caller]
-fn members(pair: &Pair<'_>, there: &str, here: &str) -> Vec<Row> {
-    let there = format!("SELECT {there} FROM members ORDER BY member_no COLLATE \"C\"");
-    equal(pair, &there, &format!("SELECT {here} FROM members ORDER BY \"Номер; \"\"да\"\"\""))
-}
-
-#[track_caller]
-fn follows(pair: &Pair<'_>) {
-    pair.json(0, &["sync"]);
-    let status = pair.run(&["status", "--json"]).json();
-    assert_eq!((&status["paused"], &status["sync"]), (&json!([]), &json!("following")), "{status}");
-    assert_eq!(pair.json(0, &["verify"])["equal"], true);
-}
 
 #[test]
 fn columns_that_come_are_told_from_those_that_are_known_by_another_name() {
