@@ -2,7 +2,8 @@
 
 use tracing::{debug, warn};
 
-use super::rounds::{Flow, RoundState, Rounds};
+use super::round_state::{Flow, RoundState};
+use super::rounds::Rounds;
 use crate::Result;
 use crate::protocol::{Epoch, Follow, Wanted};
 use crate::stamp::Writer;

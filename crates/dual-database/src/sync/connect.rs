@@ -8,7 +8,8 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::link::Link;
-use super::rounds::{Flow, RoundState, Rounds, follow, now_ms};
+use super::round_state::{Flow, RoundState};
+use super::rounds::{Rounds, follow, now_ms};
 use crate::Result;
 use crate::adoption::{other_installation, tracked_elsewhere};
 use crate::protocol::{Break, Event, Follow, Token, Tokens};

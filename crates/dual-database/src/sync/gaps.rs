@@ -7,7 +7,8 @@ use tracing::{debug, warn};
 
 use super::Outdated;
 use super::connect::schema_version;
-use super::rounds::{Flow, RoundState, Rounds};
+use super::round_state::{Flow, RoundState};
+use super::rounds::Rounds;
 use crate::health::StoreState;
 use crate::protocol::reconcile::Loose;
 use crate::schema::Key;

@@ -23,6 +23,7 @@ mod pull;
 mod push;
 mod quarantine;
 mod repair;
+mod round_state;
 mod rounds;
 mod scrub;
 mod set_back;

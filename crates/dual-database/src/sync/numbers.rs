@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use tracing::{debug, info, warn};
 
-use super::rounds::{Flow, RoundState, Rounds};
+use super::round_state::{Flow, RoundState};
+use super::rounds::Rounds;
 use crate::Result;
 use crate::protocol::{Epoch, Surrogate};
 use crate::schema::RowId;

@@ -8,7 +8,8 @@ use tracing::{debug, info, warn};
 
 use super::connect::schema_version;
 use super::quarantine::QuarantineSet;
-use super::rounds::{Flow, RoundState, Rounds, follow, now_ms};
+use super::round_state::{Flow, RoundState};
+use super::rounds::{Rounds, follow, now_ms};
 use super::take_in::take_all;
 use crate::Result;
 use crate::protocol::{

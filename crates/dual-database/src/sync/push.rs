@@ -7,7 +7,8 @@ use tracing::{debug, info, warn};
 
 use super::numbers::{AT_ONCE, Asked};
 use super::quarantine::QuarantineSet;
-use super::rounds::{Flow, RoundState, Rounds, follow, now_ms};
+use super::round_state::{Flow, RoundState};
+use super::rounds::{Rounds, follow, now_ms};
 use crate::merge::Tracked;
 use crate::protocol::ConflictEntry;
 use crate::protocol::{Break, Epoch, Event, Follow};

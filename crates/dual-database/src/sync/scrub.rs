@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::rounds::{Flow, Rounds, now_ms};
+use super::round_state::Flow;
+use super::rounds::{Rounds, now_ms};
 use crate::Result;
 use crate::protocol::{Break, Follow};
 use crate::store::sqlite::replica::{Content, Durability, Scrub};

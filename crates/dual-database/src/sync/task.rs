@@ -19,7 +19,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
-use super::rounds::{Advance, Rounds, now_ms};
+use super::round_state::Advance;
+use super::rounds::{Rounds, now_ms};
 use super::{Exchange, Outdated, Scope, Shared};
 use crate::health::StoreState;
 use crate::protocol::{Lease, Outcome, Pace};

@@ -15,7 +15,8 @@ use crate::store::postgres::primary::{Poll, RemoteRow};
 use crate::store::sqlite::replica::{Content, Durability};
 use crate::sync::link::Link;
 use crate::sync::quarantine::QuarantineSet;
-use crate::sync::rounds::{Flow, RoundState, Rounds};
+use crate::sync::round_state::{Flow, RoundState};
+use crate::sync::rounds::Rounds;
 use crate::sync::take_in::take_all;
 use crate::value::PORTION;
 
