@@ -1,12 +1,10 @@
 //! Columns that the file calls otherwise than PostgreSQL: declared when the table is joined, each side keeps its
 //! own name from then on, and nothing is renamed or added.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 use throwaway_postgres::{Server, StopMode};
 
-use crate::core_scene::{Pair, Watcher, eventually};
+use crate::core_scene::{Pair, Watcher, eventually, python};
 use crate::scene::{Ran, Row};
 
 /// Runs it in the pair's folder, where its settings are.
@@ -18,21 +16,6 @@ pub fn init(pair: &Pair<'_>, url: &str, words: &[&str]) -> Ran {
 
 pub fn settings(pair: &Pair<'_>, text: &str) {
     std::fs::write(pair.folder.path().join("dual.toml"), text).unwrap();
-}
-
-/// What an old script does, with Python's own `sqlite3`; answers what its last statement gives.
-#[track_caller]
-fn python(pair: &Pair<'_>, script: &str) -> Vec<Row> {
-    let program = format!(
-        "import json, sqlite3, sys\n\
-         db = sqlite3.connect(sys.argv[1], timeout=10)\n\
-         rows = []\n{script}\n\
-         db.commit()\n\
-         print(json.dumps([[None if v is None else str(v) for v in row] for row in rows]))\n"
-    );
-    let ran = Command::new("python3").arg("-c").arg(program).arg(pair.path()).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    serde_json::from_slice(&ran.stdout).unwrap()
 }
 
 /// By plain statements of both sides' own clients; answers the rows.

@@ -1,11 +1,9 @@
 //! Numbers that both sides hand out: two rows under one number are two rows.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 use throwaway_postgres::{Server, StopMode};
 
-use crate::core_scene::Pair;
+use crate::core_scene::{Pair, python};
 use crate::scene::Row;
 
 /// Guests and their bookings, joined, with one of each.
@@ -34,21 +32,6 @@ fn booked<'s>(server: &'s Server) -> Pair<'s> {
     }
     pair.json(0, &["init", "--apply"]);
     pair
-}
-
-/// What an old script does, with Python's own `sqlite3`; answers what its last statement gives.
-#[track_caller]
-fn python(pair: &Pair<'_>, script: &str) -> Vec<Row> {
-    let program = format!(
-        "import json, sqlite3, sys\n\
-         db = sqlite3.connect(sys.argv[1], timeout=10)\n\
-         rows = []\n{script}\n\
-         db.commit()\n\
-         print(json.dumps([[None if v is None else str(v) for v in row] for row in rows]))\n"
-    );
-    let ran = Command::new("python3").arg("-c").arg(program).arg(pair.path()).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    serde_json::from_slice(&ran.stdout).unwrap()
 }
 
 #[track_caller]

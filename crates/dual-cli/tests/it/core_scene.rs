@@ -182,3 +182,18 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+/// What an old script does, with Python's own `sqlite3`; answers what its last statement gives.
+#[track_caller]
+pub fn python(pair: &Pair<'_>, script: &str) -> Vec<Row> {
+    let program = format!(
+        "import json, sqlite3, sys\n\
+         db = sqlite3.connect(sys.argv[1], timeout=10)\n\
+         rows = []\n{script}\n\
+         db.commit()\n\
+         print(json.dumps([[None if v is None else str(v) for v in row] for row in rows]))\n"
+    );
+    let ran = Command::new("python3").arg("-c").arg(program).arg(pair.path()).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    serde_json::from_slice(&ran.stdout).unwrap()
+}

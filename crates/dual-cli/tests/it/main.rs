@@ -18,6 +18,7 @@ mod core_look;
 mod core_names;
 mod core_names_later;
 mod core_natural;
+mod core_natural_later;
 mod core_neighbours;
 mod core_numbers;
 mod core_paused;

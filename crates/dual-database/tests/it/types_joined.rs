@@ -16,16 +16,12 @@ use throwaway_postgres::shared;
 
 use crate::adoption::stores;
 use crate::engine_scene::{Node, later, limits};
-use crate::types_scene::{other, pool, price, scene, tables, types, verified};
+use crate::types_scene::{other, pool, price, scene, tables, tables_of_all, types, verified};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sides_full_of_the_same_values_are_joined_without_a_difference() {
     let scene = scene(shared().unwrap());
-    let kinds: Vec<(String, LogicalType)> =
-        types().into_iter().enumerate().map(|(at, (kind, _))| (format!("c{at}"), kind)).collect();
-    let kinds: Vec<(&str, LogicalType)> =
-        kinds.iter().map(|(name, kind)| (name.as_str(), kind.clone())).collect();
-    let tables = tables(&kinds);
+    let tables = tables_of_all();
     let things = &tables[1];
     scene.sql(&things.create_statement(Dialect::Postgres, "things"));
     let file = rusqlite::Connection::open(scene.path("bot.db")).unwrap();
@@ -47,9 +43,9 @@ async fn both_sides_full_of_the_same_values_are_joined_without_a_difference() {
     let session = Session::open(&settings, &limits()).await.unwrap();
     session.begin("test").await.unwrap();
     let catalog = Catalog::read(&session, things).await.unwrap().table.unwrap();
-    for (name, kind) in &kinds {
-        let declared = kind.sql(Dialect::Sqlite);
-        assert_eq!(catalog.column(name).unwrap().logical_beside(declared), *kind);
+    for column in things.data_columns() {
+        let declared = column.kind.sql(Dialect::Sqlite);
+        assert_eq!(catalog.column(&column.name).unwrap().logical_beside(declared), column.kind);
     }
     drop(session);
     let mut both = stores(&scene, "bot.db");
@@ -63,13 +59,12 @@ async fn both_sides_full_of_the_same_values_are_joined_without_a_difference() {
     drop(file);
     let node = Node::keeping(&scene.database.url(), &scene.path("bot.db"), tables.clone()).await;
     assert_eq!(node.sync().await.quarantined, 0);
-    let pool = pool(&scene, tables).await;
+    let pool = pool(&scene, tables.clone()).await;
     assert_eq!(verified(&pool, &node).await, (true, 0));
     assert_eq!(scene.conflicts(), Vec::<Vec<_>>::new());
 
     // What comes past the triggers is found by its value, and set right.
-    let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
-    for name in names {
+    for name in things.data_columns().map(|column| &column.name) {
         node.past_the_triggers(&format!("UPDATE things SET {name} = NULL WHERE code = 0"));
         assert_eq!(verified(&pool, &node).await, (false, 0), "{name}");
         node.sync.repair(Preference::Postgres).await.unwrap();
@@ -270,11 +265,7 @@ async fn the_log_shows_a_value_as_people_read_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn types_of_the_server_are_meant_wherever_the_search_path_leads() {
     let scene = scene(shared().unwrap());
-    let kinds: Vec<(String, LogicalType)> =
-        types().into_iter().enumerate().map(|(at, (kind, _))| (format!("c{at}"), kind)).collect();
-    let kinds: Vec<(&str, LogicalType)> =
-        kinds.iter().map(|(name, kind)| (name.as_str(), kind.clone())).collect();
-    let tables = tables(&kinds);
+    let tables = tables_of_all();
     let url = scene.database.url();
     let first = Node::keeping(&url, &scene.path("first.db"), tables.clone()).await;
     first.sync().await;
@@ -293,7 +284,7 @@ async fn types_of_the_server_are_meant_wherever_the_search_path_leads() {
     let pool = pool(&scene, tables).await;
     let session = pool.get().await.unwrap();
     let primary = session.primary(node.state().await.file).unwrap();
-    let blank = vec![Value::Null; kinds.len()];
+    let blank = vec![Value::Null; types().len()];
     for row in 0..longest {
         let values = types().into_iter().map(|(_, values)| values.get(row).cloned());
         let values = values.map(|value| value.unwrap_or(Value::Null)).enumerate().collect();

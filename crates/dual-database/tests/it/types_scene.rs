@@ -228,3 +228,10 @@ pub async fn verified(pool: &Pool, node: &Node) -> (bool, u64) {
     let found = compare(pool, &node.replica(), exchange).await.unwrap();
     (found.tables[1].different == 0, found.tables[1].quarantined)
 }
+
+/// The same with a column of each type, in their order: `c0`, `c1` and so on.
+pub fn tables_of_all() -> Arc<[Table]> {
+    let names: Vec<String> = (0..types().len()).map(|at| format!("c{at}")).collect();
+    let kinds = names.iter().zip(types()).map(|(name, (kind, _))| (name.as_str(), kind));
+    tables(&kinds.collect::<Vec<_>>())
+}
